@@ -1,0 +1,39 @@
+//! Compiles the public protocol files that the official Rust client ships, so that the repository keeps no copy of them.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+/// The crate whose package carries the protocol files.
+const CARRIER: &str = "milvus-sdk-rust";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=../Cargo.lock");
+    let protos = public_protos()?;
+    let files = protox::compile([protos.join("milvus.proto")], [&protos])?;
+    tonic_prost_build::configure()
+        .build_client(true)
+        .build_server(true)
+        // The generated `connect` of the transport would clash with the call `Connect` of the service.
+        .build_transport(false)
+        // A call that Redkite does not have answers gRPC UNIMPLEMENTED, which every client understands.
+        .generate_default_stubs(true)
+        .bytes(".milvus.proto.schema.JSONArray")
+        .bytes(".milvus.proto.schema.VectorField")
+        .bytes(".milvus.proto.milvus.SearchRequest.placeholder_group")
+        .compile_fds(files)?;
+    Ok(())
+}
+
+fn public_protos() -> Result<PathBuf, Box<dyn Error>> {
+    let metadata = cargo_metadata::MetadataCommand::new().other_options(vec!["--offline".to_owned()]).exec().or_else(
+        |_| cargo_metadata::MetadataCommand::new().exec(),
+    )?;
+    let carrier = metadata
+        .packages
+        .iter()
+        .find(|package| package.name.as_str() == CARRIER)
+        .ok_or_else(|| format!("the package {CARRIER} is not in the dependency graph"))?;
+    let root = carrier.manifest_path.parent().ok_or("a manifest has a folder")?;
+    Ok(root.join("milvus-proto/proto").into_std_path_buf())
+}

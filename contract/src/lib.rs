@@ -1,0 +1,32 @@
+//! What Redkite's operator and engine must agree on, said once: wire types, roles, ports, names and settings.
+//!
+//! No logic and no I/O of its own.
+
+/// The generated types of the public protocol (`milvus.proto.*`).
+#[allow(missing_docs, clippy::all, clippy::allow_attributes, clippy::allow_attributes_without_reason, rustdoc::all, reason = "generated from the public protocol files")]
+pub mod pb {
+    /// `milvus.proto.common`
+    pub mod common {
+        tonic::include_proto!("milvus.proto.common");
+    }
+    /// `milvus.proto.feder`
+    pub mod feder {
+        tonic::include_proto!("milvus.proto.feder");
+    }
+    /// `milvus.proto.milvus`
+    pub mod milvus {
+        tonic::include_proto!("milvus.proto.milvus");
+    }
+    /// `milvus.proto.msg`
+    pub mod msg {
+        tonic::include_proto!("milvus.proto.msg");
+    }
+    /// `milvus.proto.rg`
+    pub mod rg {
+        tonic::include_proto!("milvus.proto.rg");
+    }
+    /// `milvus.proto.schema`
+    pub mod schema {
+        tonic::include_proto!("milvus.proto.schema");
+    }
+}

@@ -1,0 +1,60 @@
+//! Ids are types: a segment is never mistaken for a collection.
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub i64);
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                self.0.fmt(out)
+            }
+        }
+    )+};
+}
+
+ids! {
+    /// One database, for its whole life. The default database has id 1.
+    DatabaseId,
+    /// One collection, for its whole life. Allocated by `coord`, never reused.
+    CollectionId,
+    /// One partition of one collection. Allocated by `coord`, never reused.
+    PartitionId,
+    /// One segment, growing and sealed alike. Allocated by `coord`, never reused.
+    SegmentId,
+    /// One index of one field of one collection. Allocated by `coord`, never reused.
+    IndexId,
+    /// One field of a collection's schema: 100 and up in schema order, as Milvus numbers them.
+    FieldId,
+    /// One running process that carries duties.
+    NodeId,
+}
+
+/// One shard of a collection: the unit of order, of ownership and of the log.
+///
+/// The name is Milvus's virtual channel name, `by-dev-rootcoord-dml_<n>_<collection>v<shard>`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct ChannelName(pub std::sync::Arc<str>);
+
+impl ChannelName {
+    /// The channel of shard `shard` of `collection`.
+    #[must_use]
+    pub fn of(collection: CollectionId, shard: u32) -> Self {
+        Self(format!("by-dev-rootcoord-dml_{shard}_{collection}v{shard}").into())
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for ChannelName {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(out)
+    }
+}

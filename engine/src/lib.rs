@@ -1,0 +1,3 @@
+//! Redkite engine: the vector database as a library of rooms; `ARCHITECTURE.md` has the map.
+
+pub mod base;
