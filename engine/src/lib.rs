@@ -1,3 +1,4 @@
 //! Redkite engine: the vector database as a library of rooms; `ARCHITECTURE.md` has the map.
 
 pub mod base;
+pub mod model;
