@@ -3,7 +3,13 @@
 //! No wire types, no async, no storage.
 
 mod bitset;
+mod column;
 mod metric;
+mod schema;
+mod value;
 
 pub use bitset::Bitset;
+pub use column::{Batch, Column, ColumnData, Keys, Texts, TypeMismatch};
 pub use metric::Metric;
+pub use schema::{DYNAMIC_FIELD, DataType, Field, IndexDefinition, Partition, Schema};
+pub use value::{Key, Value};

@@ -1,0 +1,484 @@
+//! Rows by columns: what is inserted, stored, filtered and returned.
+
+use std::sync::Arc;
+
+use crate::base::FieldId;
+use crate::model::{Bitset, DataType, Field, Key, Schema, Value};
+
+/// Texts one after the other, with where each ends.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Texts {
+    bytes: Vec<u8>,
+    /// End of each text in `bytes`.
+    ends: Vec<u64>,
+}
+
+impl Texts {
+    /// No text.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds `text` at the end.
+    pub fn push(&mut self, text: &str) {
+        self.bytes.extend_from_slice(text.as_bytes());
+        self.ends.push(self.bytes.len() as u64);
+    }
+
+    /// How many texts there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Text `row`; empty past the end.
+    #[must_use]
+    pub fn get(&self, row: usize) -> &str {
+        let Some(&end) = self.ends.get(row) else { return "" };
+        let start = if row == 0 { 0 } else { self.ends[row - 1] };
+        let bytes = &self.bytes[to_index(start)..to_index(end)];
+        // Only whole texts were ever pushed, so this is a check and not a conversion; a failure shows as an empty text.
+        std::str::from_utf8(bytes).unwrap_or_default()
+    }
+
+    /// The texts in order.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        (0..self.len()).map(|row| self.get(row))
+    }
+
+    /// Bytes of memory that the texts take.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.bytes.capacity() + self.ends.capacity() * 8
+    }
+}
+
+fn to_index(offset: u64) -> usize {
+    usize::try_from(offset).unwrap_or(usize::MAX)
+}
+
+impl<'a> FromIterator<&'a str> for Texts {
+    fn from_iter<I: IntoIterator<Item = &'a str>>(texts: I) -> Self {
+        let mut all = Self::new();
+        for text in texts {
+            all.push(text);
+        }
+        all
+    }
+}
+
+/// The values of one column, one per row. A row without a value holds a placeholder (zero, empty text, `null`).
+#[derive(Clone, Debug, PartialEq)]
+pub enum ColumnData {
+    /// `Bool`.
+    Bool(Vec<bool>),
+    /// `Int8`.
+    Int8(Vec<i8>),
+    /// `Int16`.
+    Int16(Vec<i16>),
+    /// `Int32`.
+    Int32(Vec<i32>),
+    /// `Int64`.
+    Int64(Vec<i64>),
+    /// `Float`.
+    Float(Vec<f32>),
+    /// `Double`.
+    Double(Vec<f64>),
+    /// `VarChar`.
+    VarChar(Texts),
+    /// `Json`: the text of one JSON value per row.
+    Json(Texts),
+    /// `FloatVector`: row-major, shape `[rows, dim]`.
+    FloatVector {
+        /// Components per row, at least 1.
+        dim: usize,
+        /// All components.
+        values: Vec<f32>,
+    },
+}
+
+/// Runs `$body` with `$values` bound to the vector inside a fixed-width scalar column, or `$texts` for texts.
+macro_rules! each_data {
+    ($data:expr, $values:ident => $body:expr, $texts:ident => $text_body:expr, ($dim:ident, $vectors:ident) => $vector_body:expr) => {
+        match $data {
+            ColumnData::Bool($values) => $body,
+            ColumnData::Int8($values) => $body,
+            ColumnData::Int16($values) => $body,
+            ColumnData::Int32($values) => $body,
+            ColumnData::Int64($values) => $body,
+            ColumnData::Float($values) => $body,
+            ColumnData::Double($values) => $body,
+            ColumnData::VarChar($texts) | ColumnData::Json($texts) => $text_body,
+            ColumnData::FloatVector { dim: $dim, values: $vectors } => $vector_body,
+        }
+    };
+}
+
+impl ColumnData {
+    /// No row yet, for values of `field`.
+    #[must_use]
+    pub fn empty(field: &Field) -> Self {
+        match field.data_type {
+            DataType::Bool => Self::Bool(Vec::new()),
+            DataType::Int8 => Self::Int8(Vec::new()),
+            DataType::Int16 => Self::Int16(Vec::new()),
+            DataType::Int32 => Self::Int32(Vec::new()),
+            DataType::Int64 => Self::Int64(Vec::new()),
+            DataType::Float => Self::Float(Vec::new()),
+            DataType::Double => Self::Double(Vec::new()),
+            DataType::VarChar => Self::VarChar(Texts::new()),
+            DataType::Json => Self::Json(Texts::new()),
+            DataType::FloatVector => Self::FloatVector { dim: field.dim().max(1), values: Vec::new() },
+        }
+    }
+
+    /// The type of the values.
+    #[must_use]
+    pub const fn data_type(&self) -> DataType {
+        match self {
+            Self::Bool(_) => DataType::Bool,
+            Self::Int8(_) => DataType::Int8,
+            Self::Int16(_) => DataType::Int16,
+            Self::Int32(_) => DataType::Int32,
+            Self::Int64(_) => DataType::Int64,
+            Self::Float(_) => DataType::Float,
+            Self::Double(_) => DataType::Double,
+            Self::VarChar(_) => DataType::VarChar,
+            Self::Json(_) => DataType::Json,
+            Self::FloatVector { .. } => DataType::FloatVector,
+        }
+    }
+
+    /// How many rows there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        each_data!(self, values => values.len(), texts => texts.len(), (dim, values) => values.len() / (*dim).max(1))
+    }
+
+    /// Whether there is no row.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes of memory that the values take.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        each_data!(
+            self,
+            values => std::mem::size_of_val(values.as_slice()),
+            texts => texts.memory_bytes(),
+            (_dim, values) => std::mem::size_of_val(values.as_slice())
+        )
+    }
+
+    /// The chosen rows, in the order given. Every row must exist.
+    #[must_use]
+    pub fn take(&self, rows: &[usize]) -> Self {
+        match self {
+            Self::Bool(values) => Self::Bool(pick(values, rows)),
+            Self::Int8(values) => Self::Int8(pick(values, rows)),
+            Self::Int16(values) => Self::Int16(pick(values, rows)),
+            Self::Int32(values) => Self::Int32(pick(values, rows)),
+            Self::Int64(values) => Self::Int64(pick(values, rows)),
+            Self::Float(values) => Self::Float(pick(values, rows)),
+            Self::Double(values) => Self::Double(pick(values, rows)),
+            Self::VarChar(texts) => Self::VarChar(rows.iter().map(|&row| texts.get(row)).collect()),
+            Self::Json(texts) => Self::Json(rows.iter().map(|&row| texts.get(row)).collect()),
+            Self::FloatVector { dim, values } => Self::FloatVector {
+                dim: *dim,
+                values: rows.iter().flat_map(|&row| values[row * dim..(row + 1) * dim].iter().copied()).collect(),
+            },
+        }
+    }
+
+    /// Adds the rows of `other`, which has the same type (and dimension), at the end.
+    ///
+    /// # Errors
+    /// [`TypeMismatch`] if it has not; nothing is added then.
+    pub fn extend(&mut self, other: &Self) -> Result<(), TypeMismatch> {
+        match (self, other) {
+            (Self::Bool(all), Self::Bool(more)) => all.extend_from_slice(more),
+            (Self::Int8(all), Self::Int8(more)) => all.extend_from_slice(more),
+            (Self::Int16(all), Self::Int16(more)) => all.extend_from_slice(more),
+            (Self::Int32(all), Self::Int32(more)) => all.extend_from_slice(more),
+            (Self::Int64(all), Self::Int64(more)) => all.extend_from_slice(more),
+            (Self::Float(all), Self::Float(more)) => all.extend_from_slice(more),
+            (Self::Double(all), Self::Double(more)) => all.extend_from_slice(more),
+            (Self::VarChar(all), Self::VarChar(more)) | (Self::Json(all), Self::Json(more)) => {
+                more.iter().for_each(|text| all.push(text));
+            }
+            (Self::FloatVector { dim, values }, Self::FloatVector { dim: other_dim, values: more }) if dim == other_dim => {
+                values.extend_from_slice(more);
+            }
+            (this, other) => return Err(TypeMismatch { expected: this.data_type(), found: other.data_type() }),
+        }
+        Ok(())
+    }
+
+    /// Adds one value at the end: a placeholder for [`Value::Null`].
+    ///
+    /// # Errors
+    /// [`TypeMismatch`] if the value is of another type or an integer does not fit.
+    pub fn push(&mut self, value: &Value) -> Result<(), TypeMismatch> {
+        let mismatch = TypeMismatch { expected: self.data_type(), found: value_type(value) };
+        match (self, value) {
+            (Self::Bool(all), Value::Bool(one)) => all.push(*one),
+            (Self::Int8(all), Value::Int(one)) => all.push(i8::try_from(*one).map_err(|_| mismatch)?),
+            (Self::Int16(all), Value::Int(one)) => all.push(i16::try_from(*one).map_err(|_| mismatch)?),
+            (Self::Int32(all), Value::Int(one)) => all.push(i32::try_from(*one).map_err(|_| mismatch)?),
+            (Self::Int64(all), Value::Int(one)) => all.push(*one),
+            (Self::Float(all), Value::Float(one)) => all.push(*one),
+            (Self::Double(all), Value::Double(one)) => all.push(*one),
+            (Self::VarChar(all), Value::Text(one)) | (Self::Json(all), Value::Json(one)) => all.push(one),
+            (Self::FloatVector { dim, values }, Value::Vector(one)) if one.len() == *dim => values.extend_from_slice(one),
+            (Self::Bool(all), Value::Null) => all.push(false),
+            (Self::Int8(all), Value::Null) => all.push(0),
+            (Self::Int16(all), Value::Null) => all.push(0),
+            (Self::Int32(all), Value::Null) => all.push(0),
+            (Self::Int64(all), Value::Null) => all.push(0),
+            (Self::Float(all), Value::Null) => all.push(0.0),
+            (Self::Double(all), Value::Null) => all.push(0.0),
+            (Self::VarChar(all), Value::Null) => all.push(""),
+            (Self::Json(all), Value::Null) => all.push("null"),
+            (Self::FloatVector { dim, values }, Value::Null) => values.extend(std::iter::repeat_n(0.0, *dim)),
+            _ => return Err(mismatch),
+        }
+        Ok(())
+    }
+}
+
+fn pick<T: Copy>(values: &[T], rows: &[usize]) -> Vec<T> {
+    rows.iter().map(|&row| values[row]).collect()
+}
+
+const fn value_type(value: &Value) -> DataType {
+    match value {
+        Value::Null | Value::Json(_) => DataType::Json,
+        Value::Bool(_) => DataType::Bool,
+        Value::Int(_) => DataType::Int64,
+        Value::Float(_) => DataType::Float,
+        Value::Double(_) => DataType::Double,
+        Value::Text(_) => DataType::VarChar,
+        Value::Vector(_) => DataType::FloatVector,
+    }
+}
+
+/// Two columns, or a column and a value, are not of one type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a column of {} cannot take values of {}", expected.name(), found.name())]
+pub struct TypeMismatch {
+    /// The column's type.
+    pub expected: DataType,
+    /// The type that came.
+    pub found: DataType,
+}
+
+/// One column of some rows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Column {
+    /// Whose values these are.
+    pub field: FieldId,
+    /// The values.
+    pub data: ColumnData,
+    /// Which rows have a value; `None` says all of them.
+    pub valid: Option<Bitset>,
+}
+
+impl Column {
+    /// No row yet, for `field`.
+    #[must_use]
+    pub fn empty(field: &Field) -> Self {
+        Self { field: field.id, data: ColumnData::empty(field), valid: None }
+    }
+
+    /// Whether row `row` has a value.
+    #[must_use]
+    #[inline]
+    pub fn is_valid(&self, row: usize) -> bool {
+        self.valid.as_ref().is_none_or(|valid| valid.contains(row))
+    }
+
+    /// The value of row `row`, which must exist.
+    #[must_use]
+    pub fn value(&self, row: usize) -> Value {
+        if !self.is_valid(row) {
+            return Value::Null;
+        }
+        match &self.data {
+            ColumnData::Bool(values) => Value::Bool(values[row]),
+            ColumnData::Int8(values) => Value::Int(i64::from(values[row])),
+            ColumnData::Int16(values) => Value::Int(i64::from(values[row])),
+            ColumnData::Int32(values) => Value::Int(i64::from(values[row])),
+            ColumnData::Int64(values) => Value::Int(values[row]),
+            ColumnData::Float(values) => Value::Float(values[row]),
+            ColumnData::Double(values) => Value::Double(values[row]),
+            ColumnData::VarChar(texts) => Value::Text(texts.get(row).to_owned()),
+            ColumnData::Json(texts) => Value::Json(texts.get(row).to_owned()),
+            ColumnData::FloatVector { dim, values } => Value::Vector(values[row * dim..(row + 1) * dim].to_vec()),
+        }
+    }
+
+    /// The chosen rows, in the order given. Every row must exist.
+    #[must_use]
+    pub fn take(&self, rows: &[usize]) -> Self {
+        let valid = self.valid.as_ref().map(|valid| Bitset::from_fn(rows.len(), |at| valid.contains(rows[at])));
+        Self { field: self.field, data: self.data.take(rows), valid }
+    }
+
+    /// Adds the rows of `other`, a column of the same field, at the end.
+    ///
+    /// # Errors
+    /// [`TypeMismatch`] if the types differ; nothing is added then.
+    pub fn extend(&mut self, other: &Self) -> Result<(), TypeMismatch> {
+        let before = self.data.len();
+        self.data.extend(&other.data)?;
+        if self.valid.is_some() || other.valid.is_some() {
+            let valid = Bitset::from_fn(self.data.len(), |row| {
+                if row < before { self.is_valid(row) } else { other.is_valid(row - before) }
+            });
+            self.valid = Some(valid);
+        }
+        Ok(())
+    }
+}
+
+/// Some rows, by columns. Every column has `rows` values; whole rows have the schema's columns in the schema's order.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Batch {
+    /// How many rows.
+    pub rows: usize,
+    /// The columns.
+    pub columns: Vec<Column>,
+}
+
+impl Batch {
+    /// No row, with all columns of `schema`.
+    #[must_use]
+    pub fn empty(schema: &Schema) -> Self {
+        Self { rows: 0, columns: schema.fields.iter().map(Column::empty).collect() }
+    }
+
+    /// The column of `field`.
+    #[must_use]
+    pub fn column(&self, field: FieldId) -> Option<&Column> {
+        self.columns.iter().find(|column| column.field == field)
+    }
+
+    /// The chosen rows, in the order given. Every row must exist.
+    #[must_use]
+    pub fn take(&self, rows: &[usize]) -> Self {
+        Self { rows: rows.len(), columns: self.columns.iter().map(|column| column.take(rows)).collect() }
+    }
+
+    /// Adds the rows of `other`, which has the same columns in the same order, at the end.
+    ///
+    /// # Errors
+    /// [`TypeMismatch`] if a column differs in type.
+    pub fn extend(&mut self, other: &Self) -> Result<(), TypeMismatch> {
+        for (column, more) in self.columns.iter_mut().zip(&other.columns) {
+            column.extend(more)?;
+        }
+        self.rows += other.rows;
+        Ok(())
+    }
+
+    /// Bytes of memory that the rows take.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.columns.iter().map(|column| column.data.memory_bytes()).sum()
+    }
+}
+
+/// Many primary keys of one collection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Keys {
+    /// Of an `Int64` key.
+    Int(Vec<i64>),
+    /// Of a `VarChar` key.
+    Text(Texts),
+}
+
+impl Keys {
+    /// No key, of the type of `primary`.
+    #[must_use]
+    pub fn empty(primary: DataType) -> Self {
+        if primary == DataType::VarChar { Self::Text(Texts::new()) } else { Self::Int(Vec::new()) }
+    }
+
+    /// The keys in a column of a primary field; `None` for a column of another type.
+    #[must_use]
+    pub fn from_column(column: &ColumnData) -> Option<Self> {
+        match column {
+            ColumnData::Int64(keys) => Some(Self::Int(keys.clone())),
+            ColumnData::VarChar(keys) => Some(Self::Text(keys.clone())),
+            _ => None,
+        }
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Int(keys) => keys.len(),
+            Self::Text(keys) => keys.len(),
+        }
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Key `at`, which must exist.
+    #[must_use]
+    pub fn get(&self, at: usize) -> Key {
+        match self {
+            Self::Int(keys) => Key::Int(keys[at]),
+            Self::Text(keys) => Key::Text(Arc::from(keys.get(at))),
+        }
+    }
+
+    /// Adds a key of the same type; a key of the other type is a defect of the caller and is left out.
+    pub fn push(&mut self, key: &Key) {
+        match (self, key) {
+            (Self::Int(keys), Key::Int(key)) => keys.push(*key),
+            (Self::Text(keys), Key::Text(key)) => keys.push(key),
+            _ => debug_assert!(false, "keys of one collection have one type"),
+        }
+    }
+
+    /// The keys in order.
+    pub fn iter(&self) -> impl Iterator<Item = Key> {
+        (0..self.len()).map(|at| self.get(at))
+    }
+
+    /// The chosen keys, in the order given. Every one must exist.
+    #[must_use]
+    pub fn take(&self, rows: &[usize]) -> Self {
+        match self {
+            Self::Int(keys) => Self::Int(pick(keys, rows)),
+            Self::Text(keys) => Self::Text(rows.iter().map(|&row| keys.get(row)).collect()),
+        }
+    }
+}
+
+impl FromIterator<Key> for Keys {
+    /// Collects keys of one type; no key at all gives integer keys.
+    fn from_iter<I: IntoIterator<Item = Key>>(keys: I) -> Self {
+        let mut all: Option<Self> = None;
+        for key in keys {
+            let empty = || if matches!(key, Key::Text(_)) { Self::Text(Texts::new()) } else { Self::Int(Vec::new()) };
+            all.get_or_insert_with(empty).push(&key);
+        }
+        all.unwrap_or(Self::Int(Vec::new()))
+    }
+}

@@ -1,0 +1,210 @@
+//! The shape of a collection.
+
+use crate::base::{FieldId, PartitionId};
+use crate::model::{Metric, Value};
+
+/// Name of the hidden JSON field that holds the dynamic keys of a row.
+pub const DYNAMIC_FIELD: &str = "$meta";
+
+/// The type of a field, as far as this version stores it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub enum DataType {
+    /// True or false.
+    Bool,
+    /// Signed 8-bit integer.
+    Int8,
+    /// Signed 16-bit integer.
+    Int16,
+    /// Signed 32-bit integer.
+    Int32,
+    /// Signed 64-bit integer.
+    Int64,
+    /// IEEE single, always finite.
+    Float,
+    /// IEEE double, always finite.
+    Double,
+    /// UTF-8 text of at most `max_length` bytes.
+    VarChar,
+    /// Any JSON value, kept as its text.
+    Json,
+    /// `dim` finite IEEE singles.
+    FloatVector,
+}
+
+impl DataType {
+    /// Every type, for tables and tests.
+    pub const ALL: [Self; 10] = [
+        Self::Bool, Self::Int8, Self::Int16, Self::Int32, Self::Int64, Self::Float, Self::Double, Self::VarChar, Self::Json,
+        Self::FloatVector,
+    ];
+
+    /// Milvus's name of the type, as error texts carry it (`Int64`, `VarChar`, `FloatVector`).
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bool => "Bool",
+            Self::Int8 => "Int8",
+            Self::Int16 => "Int16",
+            Self::Int32 => "Int32",
+            Self::Int64 => "Int64",
+            Self::Float => "Float",
+            Self::Double => "Double",
+            Self::VarChar => "VarChar",
+            Self::Json => "JSON",
+            Self::FloatVector => "FloatVector",
+        }
+    }
+
+    /// Whether values of this type are vectors.
+    #[must_use]
+    pub const fn is_vector(self) -> bool {
+        matches!(self, Self::FloatVector)
+    }
+
+    /// Whether values of this type are whole numbers.
+    #[must_use]
+    pub const fn is_integer(self) -> bool {
+        matches!(self, Self::Int8 | Self::Int16 | Self::Int32 | Self::Int64)
+    }
+
+    /// Whether values of this type are numbers.
+    #[must_use]
+    pub const fn is_number(self) -> bool {
+        self.is_integer() || matches!(self, Self::Float | Self::Double)
+    }
+}
+
+/// One field of a schema.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Field {
+    /// Number of the field, stable for the life of the collection.
+    pub id: FieldId,
+    /// Name, unique in the schema.
+    pub name: String,
+    /// Free text of the user.
+    pub description: String,
+    /// Type of the values.
+    pub data_type: DataType,
+    /// Whether this is the primary key: `Int64` or `VarChar`, exactly one per schema.
+    pub is_primary: bool,
+    /// Whether the server makes the key.
+    pub auto_id: bool,
+    /// Whether this is the hidden field [`DYNAMIC_FIELD`].
+    pub is_dynamic: bool,
+    /// Whether rows may lack a value.
+    pub nullable: bool,
+    /// Taken where a row lacks a value.
+    pub default: Option<Value>,
+    /// Whether rows are spread over partitions by this field.
+    pub is_partition_key: bool,
+    /// Whether compaction may cluster rows by this field.
+    pub is_clustering_key: bool,
+    /// Type parameters exactly as the user gave them (`dim`, `max_length`, `mmap.enabled`, …).
+    pub type_params: Vec<(String, String)>,
+}
+
+impl Field {
+    /// The value of a type parameter.
+    #[must_use]
+    pub fn type_param(&self, key: &str) -> Option<&str> {
+        self.type_params.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+
+    /// Components of a vector field; 0 for other types.
+    #[must_use]
+    pub fn dim(&self) -> usize {
+        if self.data_type.is_vector() { self.type_param("dim").and_then(|dim| dim.parse().ok()).unwrap_or(0) } else { 0 }
+    }
+
+    /// Longest text of a `VarChar` field, in bytes.
+    #[must_use]
+    pub fn max_length(&self) -> usize {
+        self.type_param("max_length").and_then(|length| length.parse().ok()).unwrap_or(65_535)
+    }
+}
+
+/// The checked shape of a collection: ids are given, exactly one primary key, `$meta` last where there is one.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Schema {
+    /// Free text of the user.
+    pub description: String,
+    /// Fields in the user's order, then [`DYNAMIC_FIELD`] if the schema is open.
+    pub fields: Vec<Field>,
+    /// Whether rows may carry keys that no field names.
+    pub enable_dynamic_field: bool,
+}
+
+impl Schema {
+    /// The field called `name`, the hidden one included.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&Field> {
+        self.fields.iter().find(|field| field.name == name)
+    }
+
+    /// The field numbered `id`.
+    #[must_use]
+    pub fn field_by_id(&self, id: FieldId) -> Option<&Field> {
+        self.fields.iter().find(|field| field.id == id)
+    }
+
+    /// Position of the field numbered `id`, which is also its position in every [`crate::model::Batch`] of whole rows.
+    #[must_use]
+    pub fn position(&self, id: FieldId) -> Option<usize> {
+        self.fields.iter().position(|field| field.id == id)
+    }
+
+    /// The primary key.
+    ///
+    /// # Panics
+    /// Never for a checked schema: it has exactly one.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "a checked schema has exactly one primary key")]
+    pub fn primary(&self) -> &Field {
+        self.fields.iter().find(|field| field.is_primary).expect("a checked schema has a primary key")
+    }
+
+    /// The field of the dynamic keys.
+    #[must_use]
+    pub fn dynamic(&self) -> Option<&Field> {
+        self.fields.iter().find(|field| field.is_dynamic)
+    }
+
+    /// The field that spreads rows over partitions.
+    #[must_use]
+    pub fn partition_key(&self) -> Option<&Field> {
+        self.fields.iter().find(|field| field.is_partition_key)
+    }
+
+    /// The vector fields, in schema order.
+    pub fn vectors(&self) -> impl Iterator<Item = &Field> {
+        self.fields.iter().filter(|field| field.data_type.is_vector())
+    }
+}
+
+/// One partition of a collection.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Partition {
+    /// Its id.
+    pub id: PartitionId,
+    /// Its name; the first one of a collection is `_default`.
+    pub name: String,
+    /// When it was made, Unix milliseconds.
+    pub created_unix_ms: u64,
+}
+
+/// What the user asked of an index.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct IndexDefinition {
+    /// Its id.
+    pub id: crate::base::IndexId,
+    /// Its name; by default the field's.
+    pub name: String,
+    /// The field it is on.
+    pub field: FieldId,
+    /// Index type as the user named it (`HNSW`, `AUTOINDEX`, …).
+    pub index_type: String,
+    /// Measure of nearness; `None` for scalar indexes.
+    pub metric: Option<Metric>,
+    /// The user's parameters, verbatim and in order: what `DescribeIndex` shows.
+    pub params: Vec<(String, String)>,
+}
