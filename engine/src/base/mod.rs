@@ -11,7 +11,7 @@ mod time;
 
 pub use clock::{Clock, RealClock, TestClock};
 pub use id::{
-    ChannelName, CollectionId, DatabaseId, FieldId, IndexId, NodeId, PartitionId, SegmentId,
+    ChannelName, CollectionId, DatabaseId, FieldId, IndexId, NodeId, PartitionId, Position, SegmentId,
 };
 pub use kind::{Kind, Kinded};
 pub use rng::{Rng, SeededRng};

@@ -4,12 +4,14 @@
 
 mod bitset;
 mod column;
+mod manifest;
 mod metric;
 mod schema;
 mod value;
 
 pub use bitset::Bitset;
 pub use column::{Batch, Column, ColumnData, Keys, Texts, TypeMismatch};
+pub use manifest::{ChannelManifest, ColumnRef, DeleteManifest, IndexRef, ObjectRef, SegmentManifest};
 pub use metric::Metric;
 pub use schema::{DYNAMIC_FIELD, DataType, Field, IndexDefinition, Partition, Schema};
 pub use value::{Key, Value};

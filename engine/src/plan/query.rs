@@ -1,0 +1,86 @@
+//! Queries by filter or key.
+
+use crate::base::{CollectionId, FieldId, PartitionId, Timestamp};
+use crate::expr::Filter;
+use crate::model::{Batch, Keys, TypeMismatch};
+
+/// What a query wants back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueryKind {
+    /// Rows.
+    Rows,
+    /// How many rows there are (`count(*)`), duplicates of a key included.
+    Count,
+}
+
+/// One query over one collection.
+#[derive(Clone, Debug)]
+pub struct QueryPlan {
+    /// Where to look.
+    pub collection: CollectionId,
+    /// Only in these partitions; `None` for all loaded ones.
+    pub partitions: Option<Vec<PartitionId>>,
+    /// Only rows that match.
+    pub filter: Option<Filter>,
+    /// At most so many rows, limit and offset together.
+    pub limit: Option<usize>,
+    /// Fields to return.
+    pub output: Vec<FieldId>,
+    /// Rows and deletes after this time are not seen.
+    pub read_at: Timestamp,
+    /// Whether rows that are not sealed yet are left out.
+    pub ignore_growing: bool,
+    /// Rows or their number.
+    pub kind: QueryKind,
+}
+
+/// Rows of a query, ascending by key, each key once (its newest row).
+#[derive(Clone, Debug, PartialEq)]
+pub struct QueryRows {
+    /// Primary keys of the rows.
+    pub keys: Keys,
+    /// When each row was written.
+    pub times: Vec<Timestamp>,
+    /// The output fields of the rows.
+    pub rows: Batch,
+    /// For [`QueryKind::Count`]: how many rows match. Otherwise the number of rows.
+    pub count: u64,
+}
+
+/// Puts partial results of one query together: ascending by key, each key once, at most `plan.limit` rows.
+///
+/// # Errors
+/// [`TypeMismatch`] if parts carry different output columns, which would be a defect of a node.
+pub fn merge_query(plan: &QueryPlan, parts: Vec<QueryRows>) -> Result<QueryRows, TypeMismatch> {
+    let mut parts = parts.into_iter();
+    let Some(mut all) = parts.next() else {
+        return Ok(QueryRows { keys: Keys::Int(Vec::new()), times: Vec::new(), rows: Batch::default(), count: 0 });
+    };
+    for part in parts {
+        all.count += part.count;
+        all.times.extend_from_slice(&part.times);
+        all.rows.extend(&part.rows)?;
+        for key in part.keys.iter() {
+            all.keys.push(&key);
+        }
+    }
+    if plan.kind == QueryKind::Count {
+        return Ok(all);
+    }
+    let mut order: Vec<usize> = (0..all.keys.len()).collect();
+    // Within a key the newest row comes first and is the one that stays.
+    match &all.keys {
+        Keys::Int(keys) => order.sort_by_key(|&row| (keys[row], std::cmp::Reverse(all.times[row]))),
+        Keys::Text(keys) => order.sort_by(|&left, &right| {
+            keys.get(left).cmp(keys.get(right)).then_with(|| all.times[right].cmp(&all.times[left]))
+        }),
+    }
+    order.dedup_by(|later, earlier| all.keys.get(*later) == all.keys.get(*earlier));
+    order.truncate(plan.limit.unwrap_or(usize::MAX));
+    Ok(QueryRows {
+        keys: all.keys.take(&order),
+        times: order.iter().map(|&row| all.times[row]).collect(),
+        rows: all.rows.take(&order),
+        count: order.len() as u64,
+    })
+}

@@ -1,0 +1,311 @@
+//! The duty that keeps the catalog, hands out ids and time, and places work.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::Error;
+use crate::base::{
+    ChannelName, CollectionId, DatabaseId, FieldId, IndexId, PartitionId, Position, SegmentId, Timestamp,
+};
+use crate::model::{
+    ChannelManifest, DeleteManifest, IndexDefinition, Partition, Schema, SegmentManifest,
+};
+
+/// A database.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct DatabaseInfo {
+    /// Its id.
+    pub id: DatabaseId,
+    /// Its name.
+    pub name: String,
+    /// When it was made.
+    pub created: Timestamp,
+    /// The user's properties, in order.
+    pub properties: Vec<(String, String)>,
+}
+
+/// How a collection is to be held in memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct LoadSpec {
+    /// Only these partitions; `None` for all, also those to come.
+    pub partitions: Option<Vec<PartitionId>>,
+    /// How many copies; at least 1.
+    pub replicas: u32,
+    /// In which resource groups; empty for the default one.
+    pub resource_groups: Vec<String>,
+}
+
+/// Everything the catalog knows of a collection, as of one instant. A later change makes a new value.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct CollectionInfo {
+    /// Its id.
+    pub id: CollectionId,
+    /// Its name.
+    pub name: String,
+    /// Its database.
+    pub database: DatabaseId,
+    /// Its database's name.
+    pub database_name: String,
+    /// Its shape.
+    pub schema: Arc<Schema>,
+    /// Its shards, in order.
+    pub channels: Vec<ChannelName>,
+    /// Its partitions, `_default` first.
+    pub partitions: Vec<Partition>,
+    /// How many partitions rows are spread over by the partition key; 0 without one.
+    pub partitions_by_key: u32,
+    /// Other names of it, ascending.
+    pub aliases: Vec<String>,
+    /// The user's properties, in order.
+    pub properties: Vec<(String, String)>,
+    /// Default consistency level, Milvus's number.
+    pub consistency: i32,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When its schema or properties last changed.
+    pub updated: Timestamp,
+    /// Its indexes, in order of creation.
+    pub indexes: Vec<IndexDefinition>,
+    /// How it is to be loaded; `None` when it is not.
+    pub load: Option<LoadSpec>,
+}
+
+impl CollectionInfo {
+    /// The partition called `name`.
+    #[must_use]
+    pub fn partition(&self, name: &str) -> Option<&Partition> {
+        self.partitions.iter().find(|partition| partition.name == name)
+    }
+
+    /// The index on `field`.
+    #[must_use]
+    pub fn index_on(&self, field: FieldId) -> Option<&IndexDefinition> {
+        self.indexes.iter().find(|index| index.field == field)
+    }
+}
+
+/// Which collection is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CollectionRef {
+    /// By name or alias, in a database.
+    Name {
+        /// The database's name.
+        database: String,
+        /// The collection's name or alias.
+        name: String,
+    },
+    /// By id.
+    Id(CollectionId),
+}
+
+/// A collection to make; the schema has been checked and its ids given.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewCollection {
+    /// The database's name.
+    pub database: String,
+    /// The collection's name.
+    pub name: String,
+    /// Its shape.
+    pub schema: Schema,
+    /// How many shards, 1 to 16.
+    pub shards: u32,
+    /// How many partitions a partition key spreads rows over; 0 without a partition key.
+    pub partitions_by_key: u32,
+    /// Default consistency level, Milvus's number.
+    pub consistency: i32,
+    /// The user's properties.
+    pub properties: Vec<(String, String)>,
+}
+
+/// A change of a collection.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CollectionChange {
+    /// Sets properties, keeping the others.
+    SetProperties(Vec<(String, String)>),
+    /// Removes properties; those that do not exist are ignored.
+    DeleteProperties(Vec<String>),
+    /// Gives it another name, maybe in another database.
+    Rename {
+        /// The new database's name.
+        database: String,
+        /// The new name.
+        name: String,
+    },
+    /// Sets type parameters of a field (`max_length`, `mmap.enabled`, …).
+    SetFieldParams {
+        /// The field's name.
+        field: String,
+        /// What to set.
+        params: Vec<(String, String)>,
+        /// What to remove.
+        removed: Vec<String>,
+    },
+}
+
+/// A change of an alias.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AliasChange {
+    /// Makes it, for a collection.
+    Create {
+        /// The collection's name.
+        collection: String,
+    },
+    /// Points it elsewhere.
+    Alter {
+        /// The collection's name.
+        collection: String,
+    },
+    /// Removes it.
+    Drop,
+}
+
+/// An index to make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewIndex {
+    /// The collection.
+    pub collection: CollectionRef,
+    /// The index's name; empty for the field's.
+    pub name: String,
+    /// The field's name.
+    pub field: String,
+    /// The user's parameters, flat and verbatim: what the client sees again. `index_type` and `metric_type` are among
+    /// them once the proxy has filled in defaults.
+    pub params: Vec<(String, String)>,
+}
+
+/// An index and how far it is built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IndexProgress {
+    /// The index.
+    pub index: IndexDefinition,
+    /// Sealed rows it covers.
+    pub indexed_rows: u64,
+    /// Sealed rows there are.
+    pub total_rows: u64,
+    /// Why building cannot go on, if so.
+    pub failure: Option<String>,
+}
+
+/// What a flush of a channel made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flushed {
+    /// The collection.
+    pub collection: CollectionId,
+    /// The channel.
+    pub channel: ChannelName,
+    /// The checkpoint that the flush started from; it is refused if that has moved meanwhile.
+    pub from: Position,
+    /// Records before this position are in the new objects.
+    pub to: Position,
+    /// New sealed segments.
+    pub segments: Vec<SegmentManifest>,
+    /// New files of deletes.
+    pub deletes: Vec<DeleteManifest>,
+}
+
+/// What a querier should serve of a collection.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Target {
+    /// The collection as of now.
+    pub info: Arc<CollectionInfo>,
+    /// What is sealed, by channel in the order of `info.channels`.
+    pub manifests: Vec<Arc<ChannelManifest>>,
+    /// Targets of one collection are ordered by this.
+    pub version: u64,
+}
+
+/// The catalog's only writer; also ids, time, placement and jobs.
+#[async_trait]
+pub trait Coord: Send + Sync + 'static {
+    /// The first of `count` timestamps that are later than every one handed out before.
+    ///
+    /// # Errors
+    /// If the range cannot be made durable.
+    async fn allocate_timestamps(&self, count: u32) -> Result<Timestamp, Error>;
+
+    /// The first of `count` ids that were never handed out before.
+    ///
+    /// # Errors
+    /// If the range cannot be made durable.
+    async fn allocate_ids(&self, count: u32) -> Result<i64, Error>;
+
+    /// Makes a database. # Errors: `DatabaseExists`, `TooManyDatabases`.
+    async fn create_database(&self, name: &str, properties: Vec<(String, String)>) -> Result<(), Error>;
+    /// Drops an empty database. # Errors: `DatabaseNotFound`, `DatabaseNotEmpty`, `DropDefaultDatabase`.
+    async fn drop_database(&self, name: &str) -> Result<(), Error>;
+    /// Sets and removes properties. # Errors: `DatabaseNotFound`.
+    async fn alter_database(
+        &self,
+        name: &str,
+        set: Vec<(String, String)>,
+        removed: Vec<String>,
+    ) -> Result<(), Error>;
+    /// All databases, in order of creation. # Errors: none today.
+    async fn databases(&self) -> Result<Vec<DatabaseInfo>, Error>;
+
+    /// Makes a collection; an identical one is fine. # Errors: `DatabaseNotFound`, `CollectionDiffers`, `TooManyCollections`.
+    async fn create_collection(&self, collection: NewCollection) -> Result<Arc<CollectionInfo>, Error>;
+    /// Drops a collection and its data; one that does not exist is fine. # Errors: `DropByAlias`, `CollectionHasAliases`.
+    async fn drop_collection(&self, database: &str, name: &str) -> Result<(), Error>;
+    /// Changes a collection. # Errors: `CollectionNotFound` and what the change names.
+    async fn alter_collection(&self, collection: CollectionRef, change: CollectionChange) -> Result<(), Error>;
+    /// One collection. # Errors: `DatabaseNotFound`, `CollectionNotFound`.
+    async fn collection(&self, collection: CollectionRef) -> Result<Arc<CollectionInfo>, Error>;
+    /// All collections of a database, in order of creation. # Errors: `DatabaseNotFound`.
+    async fn collections(&self, database: &str) -> Result<Vec<Arc<CollectionInfo>>, Error>;
+
+    /// Makes a partition; an existing one is fine. # Errors: `CollectionNotFound`, `TooManyPartitions`.
+    async fn create_partition(&self, collection: CollectionRef, name: &str) -> Result<(), Error>;
+    /// Drops a partition and its rows; one that does not exist is fine. # Errors: `DropDefaultPartition`, `DropLoadedPartition`.
+    async fn drop_partition(&self, collection: CollectionRef, name: &str) -> Result<(), Error>;
+
+    /// Changes an alias. # Errors: `AliasTaken`, `AliasIsCollection`, `AliasNotFound`, `CollectionNotFound`.
+    async fn alter_alias(&self, database: &str, alias: &str, change: AliasChange) -> Result<(), Error>;
+
+    /// Makes an index; an identical one is fine. # Errors: `IndexFieldNotFound`, `IndexDiffers`, `SecondIndexOnField`.
+    async fn create_index(&self, index: NewIndex) -> Result<(), Error>;
+    /// Drops the index called `name` (or on the field of that name); none is fine. # Errors: `DropIndexOfLoaded`.
+    async fn drop_index(&self, collection: CollectionRef, name: &str) -> Result<(), Error>;
+    /// Changes parameters of an index. # Errors: `IndexNotFound`.
+    async fn alter_index(
+        &self,
+        collection: CollectionRef,
+        name: &str,
+        set: Vec<(String, String)>,
+        removed: Vec<String>,
+    ) -> Result<(), Error>;
+    /// All indexes of a collection and how far they are built. # Errors: `CollectionNotFound`.
+    async fn indexes(&self, collection: CollectionRef) -> Result<Vec<IndexProgress>, Error>;
+
+    /// Wants a collection (or some partitions, added to those loaded) in memory; returns before it is.
+    /// # Errors: `NoVectorIndex`, `TooManyReplicas`, `PartitionNotFound`.
+    async fn load(
+        &self,
+        collection: CollectionRef,
+        partitions: Option<Vec<String>>,
+        replicas: u32,
+        resource_groups: Vec<String>,
+    ) -> Result<(), Error>;
+    /// No longer wants a collection (or some partitions) in memory. # Errors: `CollectionNotFound`, `PartitionNotFound`.
+    async fn release(&self, collection: CollectionRef, partitions: Option<Vec<String>>) -> Result<(), Error>;
+    /// How far a collection is loaded, 0 to 100; `None` when it is not to be. # Errors: `CollectionNotFound`, a load failure.
+    async fn load_progress(&self, collection: CollectionRef) -> Result<Option<u8>, Error>;
+
+    /// What is sealed, by channel in the order of the collection's channels. # Errors: `CollectionNotFound`.
+    async fn manifests(&self, collection: CollectionId) -> Result<Vec<Arc<ChannelManifest>>, Error>;
+    /// Commits a flush. Once it returns, the log before `flushed.to` may go.
+    /// # Errors: kind `Conflict` if the checkpoint has moved; `CollectionNotFound` if it was dropped meanwhile.
+    async fn commit_flush(&self, flushed: Flushed) -> Result<(), Error>;
+    /// A term for a channel, greater than every one before: its holder may write, older holders may not.
+    /// # Errors: if it cannot be made durable.
+    async fn channel_term(&self, channel: &ChannelName) -> Result<u64, Error>;
+    /// Fresh segment ids, as [`Self::allocate_ids`]. # Errors: the same.
+    async fn allocate_segment(&self) -> Result<SegmentId, Error> {
+        Ok(SegmentId(self.allocate_ids(1).await?))
+    }
+    /// Fresh index ids, as [`Self::allocate_ids`]. # Errors: the same.
+    async fn allocate_index(&self) -> Result<IndexId, Error> {
+        Ok(IndexId(self.allocate_ids(1).await?))
+    }
+}
