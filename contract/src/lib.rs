@@ -30,3 +30,5 @@ pub mod pb {
         tonic::include_proto!("milvus.proto.schema");
     }
 }
+
+pub mod settings;
