@@ -1,4 +1,8 @@
 //! Redkite engine: the vector database as a library of rooms; `ARCHITECTURE.md` has the map.
 
 pub mod base;
+pub mod blob;
+pub mod log;
+pub mod meta;
 pub mod model;
+pub mod obs;
