@@ -1,20 +1,12 @@
 //! Redkite engine: the vector database as a library of rooms; `ARCHITECTURE.md` has the map.
 
-pub mod assembly;
 pub mod base;
 pub mod blob;
-pub mod builder;
 pub mod coord;
-pub mod exec;
 pub mod expr;
-pub mod index;
 pub mod log;
 pub mod meta;
 pub mod model;
 pub mod obs;
 pub mod plan;
-pub mod proxy;
-pub mod querier;
 pub mod rpc;
-pub mod segment;
-pub mod writer;
