@@ -4,6 +4,7 @@ pub mod base;
 pub mod blob;
 pub mod coord;
 pub mod expr;
+pub mod index;
 pub mod log;
 pub mod meta;
 pub mod model;

@@ -70,7 +70,11 @@ async fn start(run: Run) -> anyhow::Result<()> {
     let assembly::Loaded { settings, unknown } = assembly::load(&flags, std::env::vars())?;
     obs::start_tracing(&assembly::trace_settings(&settings))?;
     if !unknown.is_empty() {
-        warn!(count = unknown.len(), keys = unknown.join(","), "settings unknown to this version are ignored");
+        warn!(
+            count = unknown.len(),
+            keys = unknown.join(","),
+            "settings unknown to this version are ignored"
+        );
     }
     let (tasks, health, metrics) = (TaskSet::new(), Health::new(), Metrics::new(NodeId(1)));
     assembly::standalone(&settings, RealClock::new(), &tasks, &health, &metrics)

@@ -235,12 +235,27 @@ impl Settings {
         let segment = &self.data_coord.segment;
         let kinds = ["", "local", "remote", "minio", "opendal"];
         let storage = self.common.storage_type.clone();
-        check(kinds.contains(&storage.as_str()), "common.storageType", storage.clone(), "local, remote or minio")?;
+        check(
+            kinds.contains(&storage.as_str()),
+            "common.storageType",
+            storage.clone(),
+            "local, remote or minio",
+        )?;
         let remote = !matches!(storage.as_str(), "" | "local");
         let address = &self.minio.address;
-        check(!remote || !address.is_empty(), "minio.address", address.clone(), "set, since common.storageType is remote")?;
+        check(
+            !remote || !address.is_empty(),
+            "minio.address",
+            address.clone(),
+            "set, since common.storageType is remote",
+        )?;
         let max_size = segment.max_size;
-        check((1..=8_192).contains(&max_size), "dataCoord.segment.maxSize", max_size.to_string(), "1 to 8192 MiB")?;
+        check(
+            (1..=8_192).contains(&max_size),
+            "dataCoord.segment.maxSize",
+            max_size.to_string(),
+            "1 to 8192 MiB",
+        )?;
         let idle = segment.max_idle_time;
         check(idle >= 1, "dataCoord.segment.maxIdleTime", idle.to_string(), "at least 1 second")?;
         let databases = self.root_coord.max_database_num;
@@ -253,7 +268,12 @@ impl Settings {
         check(timeout >= 100, "minio.requestTimeoutMs", timeout.to_string(), "at least 100 milliseconds")?;
         let level = self.log.level.to_ascii_lowercase();
         let levels = ["trace", "debug", "info", "warn", "error", "fatal", "panic"];
-        check(levels.contains(&level.as_str()), "log.level", level.clone(), "trace, debug, info, warn or error")?;
+        check(
+            levels.contains(&level.as_str()),
+            "log.level",
+            level.clone(),
+            "trace, debug, info, warn or error",
+        )?;
         let format = self.log.format.clone();
         check(["text", "json"].contains(&format.as_str()), "log.format", format.clone(), "text or json")
     }

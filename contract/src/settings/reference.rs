@@ -28,10 +28,19 @@ const fn key(name: &'static str, meaning: &'static str) -> Key {
 
 /// Every setting, ascending by name. A test keeps it equal to [`super::Settings`].
 pub const KEYS: &[Key] = &[
-    key("common.storageType", "Where sealed data goes: `local` or `remote` (also `minio`). Empty: remote if `minio.address` is set."),
-    key("dataCoord.segment.maxIdleTime", "A channel is sealed once its oldest unsealed row is so old. Seconds, at least 1."),
+    key(
+        "common.storageType",
+        "Where sealed data goes: `local` or `remote` (also `minio`). Empty: remote if `minio.address` is set.",
+    ),
+    key(
+        "dataCoord.segment.maxIdleTime",
+        "A channel is sealed once its oldest unsealed row is so old. Seconds, at least 1.",
+    ),
     key("dataCoord.segment.maxSize", "A channel is sealed once it holds so much. MiB, 1 to 8192."),
-    key("indexCoord.segment.minSegmentNumRowsToEnableIndex", "Sealed segments with fewer rows are scanned instead of indexed."),
+    key(
+        "indexCoord.segment.minSegmentNumRowsToEnableIndex",
+        "Sealed segments with fewer rows are scanned instead of indexed.",
+    ),
     key("localStorage.path", "Directory of everything kept locally; `--data-dir` sets it."),
     key("log.format", "`text` or `json`."),
     key("log.level", "`trace`, `debug`, `info`, `warn` or `error`."),
@@ -43,7 +52,10 @@ pub const KEYS: &[Key] = &[
     key("minio.region", "The service's region."),
     key("minio.requestTimeoutMs", "A request that takes longer is tried again. Milliseconds, at least 100."),
     key("minio.rootPath", "Everything of Redkite's is below this prefix of the bucket."),
-    key("minio.secretAccessKey", "Secret key of the object store; give it by environment, never in a file in Git."),
+    key(
+        "minio.secretAccessKey",
+        "Secret key of the object store; give it by environment, never in a file in Git.",
+    ),
     key("minio.ssl.tlsCACert", "File of the certificate authority to trust besides the usual ones."),
     key("minio.useIAM", "Whether credentials come from the machine's role."),
     key("minio.useSSL", "Whether to speak TLS to the object store."),

@@ -10,7 +10,9 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 use tracing::info;
 
-use crate::base::{ChannelName, Clock, CollectionId, DatabaseId, IndexId, Kind, Kinded, SegmentId, Timestamp};
+use crate::base::{
+    ChannelName, Clock, CollectionId, DatabaseId, IndexId, Kind, Kinded, SegmentId, Timestamp,
+};
 use crate::coord::catalog::{Catalog, DEFAULT_DATABASE};
 use crate::coord::change::Change;
 use crate::coord::decide::{self, Decision};
@@ -19,8 +21,8 @@ use crate::coord::{Error, record};
 use crate::meta::{Metas, Txn};
 use crate::model::ChannelManifest;
 use crate::rpc::{
-    self, AliasChange, Builder, CollectionChange, CollectionInfo, CollectionRef, Coord, DatabaseInfo, Flushed,
-    IndexProgress, NewCollection, NewIndex, Querier, Refusal, Target, Writer,
+    self, AliasChange, Builder, CollectionChange, CollectionInfo, CollectionRef, Coord, DatabaseInfo,
+    Flushed, IndexProgress, NewCollection, NewIndex, Querier, Refusal, Target, Writer,
 };
 
 /// Record whose version is this coordinator's right to commit.
@@ -78,7 +80,11 @@ impl Coordinator {
     ///
     /// # Errors
     /// If the catalog cannot be read or the leadership cannot be made durable.
-    pub async fn start(metas: Arc<dyn Metas>, clock: Arc<dyn Clock>, limits: Limits) -> Result<Arc<Self>, Error> {
+    pub async fn start(
+        metas: Arc<dyn Metas>,
+        clock: Arc<dyn Clock>,
+        limits: Limits,
+    ) -> Result<Arc<Self>, Error> {
         let commit_failed = |source| Error::Commit { source };
         let epoch = metas
             .commit(Txn::new().put(EPOCH, Bytes::from(clock.unix_ms().to_string())))
@@ -243,12 +249,20 @@ impl Coord for Coordinator {
 
     async fn drop_collection(&self, database: &str, name: &str) -> Result<(), rpc::Error> {
         let fresh = self.fresh("drop collection", 1).await?;
-        self.change("drop collection", |catalog| decide::drop_collection(catalog, database, name, fresh)).await
+        self.change("drop collection", |catalog| decide::drop_collection(catalog, database, name, fresh))
+            .await
     }
 
-    async fn alter_collection(&self, collection: CollectionRef, change: CollectionChange) -> Result<(), rpc::Error> {
+    async fn alter_collection(
+        &self,
+        collection: CollectionRef,
+        change: CollectionChange,
+    ) -> Result<(), rpc::Error> {
         let now = self.fresh("alter collection", 1).await?;
-        self.change("alter collection", |catalog| decide::alter_collection(catalog, &collection, &change, now)).await
+        self.change("alter collection", |catalog| {
+            decide::alter_collection(catalog, &collection, &change, now)
+        })
+        .await
     }
 
     async fn collection(&self, collection: CollectionRef) -> Result<Arc<CollectionInfo>, rpc::Error> {
@@ -271,7 +285,8 @@ impl Coord for Coordinator {
 
     async fn drop_partition(&self, collection: CollectionRef, name: &str) -> Result<(), rpc::Error> {
         let fresh = self.fresh("drop partition", 1).await?;
-        self.change("drop partition", |catalog| decide::drop_partition(catalog, &collection, name, fresh)).await
+        self.change("drop partition", |catalog| decide::drop_partition(catalog, &collection, name, fresh))
+            .await
     }
 
     async fn alter_alias(&self, database: &str, alias: &str, change: AliasChange) -> Result<(), rpc::Error> {
@@ -295,7 +310,8 @@ impl Coord for Coordinator {
         set: Vec<(String, String)>,
         removed: Vec<String>,
     ) -> Result<(), rpc::Error> {
-        self.change("alter index", |catalog| decide::alter_index(catalog, &collection, name, &set, &removed)).await
+        self.change("alter index", |catalog| decide::alter_index(catalog, &collection, name, &set, &removed))
+            .await
     }
 
     async fn indexes(&self, collection: CollectionRef) -> Result<Vec<IndexProgress>, rpc::Error> {
@@ -323,7 +339,11 @@ impl Coord for Coordinator {
         .await
     }
 
-    async fn release(&self, collection: CollectionRef, partitions: Option<Vec<String>>) -> Result<(), rpc::Error> {
+    async fn release(
+        &self,
+        collection: CollectionRef,
+        partitions: Option<Vec<String>>,
+    ) -> Result<(), rpc::Error> {
         self.change("release", |catalog| decide::release(catalog, &collection, partitions.as_deref())).await
     }
 

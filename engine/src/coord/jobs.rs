@@ -26,7 +26,11 @@ impl Coordinator {
     ///
     /// # Errors
     /// None: failures are logged and tried again.
-    pub async fn place(self: Arc<Self>, clock: Arc<dyn Clock>, stop: CancellationToken) -> anyhow::Result<()> {
+    pub async fn place(
+        self: Arc<Self>,
+        clock: Arc<dyn Clock>,
+        stop: CancellationToken,
+    ) -> anyhow::Result<()> {
         let mut told = Told::new();
         loop {
             let woken = self.changed.notified();
@@ -62,7 +66,8 @@ impl Coordinator {
             };
             let state = (Arc::clone(&target.info), target.manifests.clone());
             let known = told.get(&id).is_some_and(|(info, manifests)| {
-                Arc::ptr_eq(info, &state.0) && manifests.iter().zip(&state.1).all(|(old, new)| Arc::ptr_eq(old, new))
+                Arc::ptr_eq(info, &state.0)
+                    && manifests.iter().zip(&state.1).all(|(old, new)| Arc::ptr_eq(old, new))
             });
             if known {
                 continue;

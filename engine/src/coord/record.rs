@@ -28,7 +28,8 @@ struct Record<T> {
 /// The bytes of a record.
 fn encode<T: Serialize>(key: &str, value: &T) -> Result<Bytes, Error> {
     let record = Record { version: VERSION, value };
-    let bytes = serde_json::to_vec(&record).map_err(|source| Error::BadRecord { key: key.to_owned(), source })?;
+    let bytes =
+        serde_json::to_vec(&record).map_err(|source| Error::BadRecord { key: key.to_owned(), source })?;
     Ok(bytes.into())
 }
 
@@ -94,7 +95,13 @@ pub async fn read(metas: &dyn Metas) -> Result<Catalog, Error> {
     let places: Vec<_> = catalog
         .collections
         .values()
-        .flat_map(|collection| collection.channels.iter().enumerate().map(|(shard, channel)| (collection.id, shard, channel.clone())))
+        .flat_map(|collection| {
+            collection
+                .channels
+                .iter()
+                .enumerate()
+                .map(|(shard, channel)| (collection.id, shard, channel.clone()))
+        })
         .collect();
     for (collection, shard, channel) in places {
         if let Some(manifest) = manifests.get(&format!("{CHANNELS}{channel}")) {
@@ -108,7 +115,10 @@ pub async fn read(metas: &dyn Metas) -> Result<Catalog, Error> {
     Ok(catalog)
 }
 
-async fn all<T: DeserializeOwned>(metas: &dyn Metas, prefix: &'static str) -> Result<Vec<(String, T)>, Error> {
+async fn all<T: DeserializeOwned>(
+    metas: &dyn Metas,
+    prefix: &'static str,
+) -> Result<Vec<(String, T)>, Error> {
     let records = metas.list(prefix).await.map_err(|source| Error::ReadCatalog { prefix, source })?;
     records
         .into_iter()

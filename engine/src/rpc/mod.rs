@@ -10,8 +10,8 @@ mod writer;
 
 pub use builder::{Builder, IndexJob};
 pub use coord::{
-    AliasChange, CollectionChange, CollectionInfo, CollectionRef, Coord, DatabaseInfo, Flushed, IndexProgress, LoadSpec,
-    NewCollection, NewIndex, Target,
+    AliasChange, CollectionChange, CollectionInfo, CollectionRef, Coord, DatabaseInfo, Flushed,
+    IndexProgress, LoadSpec, NewCollection, NewIndex, Target,
 };
 pub use querier::{LoadProgress, Querier};
 pub use refusal::Refusal;

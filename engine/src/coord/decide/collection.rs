@@ -14,7 +14,12 @@ use crate::rpc::{AliasChange, CollectionChange, CollectionInfo, CollectionRef, N
 const DEFAULT_PARTITION: &str = "_default";
 
 /// `fresh` is the first of as many unused numbers as the collection needs: one, and one per partition.
-pub fn create_collection(catalog: &Catalog, limits: &Limits, wanted: &NewCollection, fresh: Timestamp) -> Decision {
+pub fn create_collection(
+    catalog: &Catalog,
+    limits: &Limits,
+    wanted: &NewCollection,
+    fresh: Timestamp,
+) -> Decision {
     let database = catalog.database(&wanted.database)?;
     if let Some(existing) = catalog.named(database.id, &wanted.name) {
         let same = existing.name == wanted.name
@@ -133,7 +138,8 @@ fn rename(
         return Err(Refusal::CollectionNameTaken { database: target.name.clone(), name: name.to_owned() });
     }
     if target.id != new.database && !new.aliases.is_empty() {
-        let text = "fail to rename db name, must drop all aliases of this collection before rename".to_owned();
+        let text =
+            "fail to rename db name, must drop all aliases of this collection before rename".to_owned();
         return Err(Refusal::Rule { text });
     }
     new.database = target.id;
@@ -165,7 +171,12 @@ pub fn create_partition(
     Ok(vec![Change::PutCollection(new)])
 }
 
-pub fn drop_partition(catalog: &Catalog, collection: &CollectionRef, name: &str, fresh: Timestamp) -> Decision {
+pub fn drop_partition(
+    catalog: &Catalog,
+    collection: &CollectionRef,
+    name: &str,
+    fresh: Timestamp,
+) -> Decision {
     let old = catalog.collection(collection)?;
     if name == DEFAULT_PARTITION {
         return Err(Refusal::DropDefaultPartition);
@@ -202,8 +213,7 @@ pub fn alter_alias(catalog: &Catalog, database: &str, alias: &str, change: &Alia
     let database = catalog.database(database)?;
     let named = catalog.named(database.id, alias);
     let holder = named.filter(|holder| holder.name != alias);
-    let not_found =
-        || Refusal::AliasNotFound { database: database.name.clone(), alias: alias.to_owned() };
+    let not_found = || Refusal::AliasNotFound { database: database.name.clone(), alias: alias.to_owned() };
     let target = |name: &str| {
         catalog.named(database.id, name).filter(|target| target.name == name).ok_or_else(|| {
             Refusal::CollectionNotFound { database: database.name.clone(), collection: name.to_owned() }
@@ -212,7 +222,10 @@ pub fn alter_alias(catalog: &Catalog, database: &str, alias: &str, change: &Alia
     match change {
         AliasChange::Create { collection } => {
             if named.is_some_and(|named| named.name == alias) {
-                return Err(Refusal::AliasIsCollection { database: database.name.clone(), alias: alias.to_owned() });
+                return Err(Refusal::AliasIsCollection {
+                    database: database.name.clone(),
+                    alias: alias.to_owned(),
+                });
             }
             let target = target(collection)?;
             match holder {

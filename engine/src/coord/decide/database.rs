@@ -35,7 +35,12 @@ pub fn drop_database(catalog: &Catalog, name: &str) -> Decision {
     Ok(vec![Change::RemoveDatabase(database.id)])
 }
 
-pub fn alter_database(catalog: &Catalog, name: &str, set: &[(String, String)], removed: &[String]) -> Decision {
+pub fn alter_database(
+    catalog: &Catalog,
+    name: &str,
+    set: &[(String, String)],
+    removed: &[String],
+) -> Decision {
     let database = catalog.database(name)?;
     let properties = merged(&database.properties, set, removed);
     Ok(vec![Change::PutDatabase(DatabaseInfo { properties, ..DatabaseInfo::clone(database) })])

@@ -14,7 +14,8 @@ pub fn create_index(catalog: &Catalog, wanted: &NewIndex, fresh: Timestamp) -> D
         .field(&wanted.field)
         .filter(|field| !field.is_dynamic)
         .ok_or_else(|| Refusal::IndexFieldNotFound { field: wanted.field.clone() })?;
-    let param = |key: &str| wanted.params.iter().find(|(known, _)| known == key).map(|(_, value)| value.clone());
+    let param =
+        |key: &str| wanted.params.iter().find(|(known, _)| known == key).map(|(_, value)| value.clone());
     let index = IndexDefinition {
         id: IndexId(i64::try_from(fresh.0).unwrap_or(i64::MAX)),
         name: if wanted.name.is_empty() { wanted.field.clone() } else { wanted.name.clone() },

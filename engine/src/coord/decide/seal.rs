@@ -29,15 +29,26 @@ pub fn commit_flush(catalog: &Catalog, flushed: &Flushed) -> Result<Change, Stal
     let exists = |id| collection.partitions.iter().any(|partition| partition.id == id);
     manifest.segments.extend(flushed.segments.iter().filter(|segment| exists(segment.partition)).cloned());
     manifest.deletes.extend(flushed.deletes.iter().cloned());
-    Ok(Change::PutManifest { collection: flushed.collection, shard, channel: flushed.channel.clone(), manifest })
+    Ok(Change::PutManifest {
+        collection: flushed.collection,
+        shard,
+        channel: flushed.channel.clone(),
+        manifest,
+    })
 }
 
 /// Adds a built index to its segment; `None` if segment or index are gone or the index is there already.
-pub fn commit_index(catalog: &Catalog, id: CollectionId, segment: SegmentId, built: &IndexRef) -> Option<Change> {
+pub fn commit_index(
+    catalog: &Catalog,
+    id: CollectionId,
+    segment: SegmentId,
+    built: &IndexRef,
+) -> Option<Change> {
     let collection = catalog.collections.get(&id)?;
     collection.indexes.iter().find(|index| index.id == built.index)?;
     let manifests = catalog.manifests.get(&id)?;
-    let shard = manifests.iter().position(|manifest| manifest.segments.iter().any(|known| known.id == segment))?;
+    let shard =
+        manifests.iter().position(|manifest| manifest.segments.iter().any(|known| known.id == segment))?;
     let mut manifest = ChannelManifest::clone(&manifests[shard]);
     let place = manifest.segments.iter_mut().find(|known| known.id == segment)?;
     if place.indexes.iter().any(|known| known.index == built.index) {
