@@ -1,14 +1,12 @@
 //! The engine's process: arguments to assembly.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use engine::assembly::{self, Flags};
-use engine::base::{NodeId, RealClock, TaskSet};
+use engine::base::{NodeId, RealClock, SeededRng, TaskSet};
 use engine::obs::{self, Health, Metrics};
-use engine::proxy;
 use tracing::{info, warn};
 
 /// Redkite: a vector database that speaks Milvus's API.
@@ -77,7 +75,7 @@ async fn start(run: Run) -> anyhow::Result<()> {
         );
     }
     let (tasks, health, metrics) = (TaskSet::new(), Health::new(), Metrics::new(NodeId(1)));
-    assembly::standalone(&settings, RealClock::new(), &tasks, &health, &metrics)
+    assembly::standalone(&settings, RealClock::new(), SeededRng::from_system(), &tasks, &health, &metrics)
         .await
         .context("the node did not start")?;
     let stopping = tasks.clone();

@@ -5,11 +5,12 @@ mod duties;
 mod operations;
 mod seams;
 mod settings;
+mod standalone;
 
 pub use duties::{Node, NodeSeams};
-pub use operations::serve_operations;
 pub use seams::open_seams;
 pub use settings::{Flags, Loaded, default_of, load};
+pub use standalone::{standalone, trace_settings};
 
 use std::path::PathBuf;
 
