@@ -4,4 +4,5 @@ pub mod base;
 pub mod expr;
 pub mod model;
 pub mod plan;
+pub mod proxy;
 pub mod rpc;
