@@ -10,4 +10,5 @@ pub mod meta;
 pub mod model;
 pub mod obs;
 pub mod plan;
+pub mod proxy;
 pub mod rpc;
