@@ -2,6 +2,7 @@
 //! other, starts and stops them. No logic on data.
 
 mod duties;
+mod meter;
 mod operations;
 mod seams;
 mod settings;
