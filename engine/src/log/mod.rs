@@ -10,7 +10,11 @@
 //!
 //! Not for metadata (`meta`), and not for finding anything: a reader goes forward only.
 
+#[cfg(test)]
+mod conformance;
+pub mod disk;
 mod error;
+mod file;
 mod memory;
 mod writing;
 
@@ -23,6 +27,7 @@ use crate::base::ChannelName;
 
 pub use crate::base::Position;
 pub use error::{Doing, Error};
+pub use file::{FileLogSettings, FileLogs};
 pub use memory::MemoryLogs;
 pub use writing::{Acknowledge, Appending};
 

@@ -2,8 +2,11 @@
 //!
 //! Not for vectors, segments or anything that grows with the data: the whole store should fit in memory.
 
+#[cfg(test)]
+mod conformance;
 mod error;
 mod memory;
+mod redb;
 mod txn;
 
 use async_trait::async_trait;
@@ -11,6 +14,7 @@ use bytes::Bytes;
 
 pub use error::{Doing, Error};
 pub use memory::MemoryMetas;
+pub use redb::RedbMetas;
 pub use txn::{Expect, Txn, Write};
 
 /// A record's content and the version it has.

@@ -11,7 +11,7 @@ const TICKS_PER_SECOND: f64 = 100.0;
 pub(super) fn encode(text: &mut String) {
     let line = |text: &mut String, name: &str, kind: &str, number: f64| {
         // Writing to a string does not fail.
-        drop(writeln!(text, "# TYPE {name} {kind}\n{name} {number}"));
+        let _ = writeln!(text, "# TYPE {name} {kind}\n{name} {number}");
     };
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     if let Some(bytes) = resident_bytes(&status) {
