@@ -10,7 +10,9 @@ mod task;
 mod time;
 
 pub use clock::{Clock, RealClock, TestClock};
-pub use id::{ChannelName, CollectionId, DatabaseId, FieldId, IndexId, NodeId, PartitionId, SegmentId};
+pub use id::{
+    ChannelName, CollectionId, DatabaseId, FieldId, IndexId, NodeId, PartitionId, SegmentId,
+};
 pub use kind::{Kind, Kinded};
 pub use rng::{Rng, SeededRng};
 pub use task::{TaskError, TaskSet};
