@@ -3,7 +3,14 @@
 //! No logic and no I/O of its own.
 
 /// The generated types of the public protocol (`milvus.proto.*`).
-#[allow(missing_docs, clippy::all, clippy::allow_attributes, clippy::allow_attributes_without_reason, rustdoc::all, reason = "generated from the public protocol files")]
+#[allow(
+    missing_docs,
+    clippy::all,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    rustdoc::all,
+    reason = "generated from the public protocol files"
+)]
 pub mod pb {
     /// `milvus.proto.common`
     pub mod common {
@@ -30,3 +37,5 @@ pub mod pb {
         tonic::include_proto!("milvus.proto.schema");
     }
 }
+
+pub mod settings;

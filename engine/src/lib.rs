@@ -1,11 +1,15 @@
 //! Redkite engine: the vector database as a library of rooms; `ARCHITECTURE.md` has the map.
 
 pub mod base;
+pub mod blob;
+pub mod coord;
+pub mod exec;
 pub mod expr;
-pub mod log {
-    //! Placeholder until the room lands: only the codec of records.
-    pub mod record;
-}
+pub mod index;
+pub mod log;
+pub mod meta;
 pub mod model;
+pub mod obs;
 pub mod plan;
 pub mod rpc;
+pub mod segment;

@@ -65,37 +65,9 @@ pub enum Message {
     },
 }
 
-/// A message that has no time yet, by reference: what [`encode`] takes.
-#[derive(Clone, Copy, Debug)]
-pub enum Draft<'a> {
-    /// As [`Message::Insert`].
-    Insert {
-        /// Where the rows go.
-        partition: PartitionId,
-        /// Whole rows.
-        rows: &'a Batch,
-    },
-    /// As [`Message::Delete`].
-    Delete {
-        /// Only in this partition, or in all.
-        partition: Option<PartitionId>,
-        /// The keys.
-        keys: &'a Keys,
-    },
-    /// As [`Message::Upsert`].
-    Upsert {
-        /// Where the rows go.
-        partition: PartitionId,
-        /// Keys whose older rows go away.
-        replaced: &'a Keys,
-        /// Whole rows.
-        rows: &'a Batch,
-    },
-}
-
 /// Bytes that are not a message of a schema.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RecordError {
+pub enum Error {
     /// The bytes do not follow the format.
     #[error("a log record of {size_bytes} bytes is damaged: {what}")]
     Damaged {
@@ -122,7 +94,7 @@ pub enum RecordError {
     },
 }
 
-impl Kinded for RecordError {
+impl Kinded for Error {
     fn kind(&self) -> Kind {
         match self {
             Self::Damaged { .. } | Self::WrongType { .. } => Kind::Corrupt,
@@ -131,37 +103,44 @@ impl Kinded for RecordError {
     }
 }
 
-/// The bytes of a message whose time is still zero; [`stamp`] puts it in.
+/// The bytes of a [`Message::Insert`] whose time is still zero; [`stamp`] puts it in.
 #[must_use]
-pub fn encode(draft: &Draft<'_>) -> BytesMut {
-    let (kind, size_bytes) = match draft {
-        Draft::Insert { rows, .. } => (INSERT, rows_bytes(rows)),
-        Draft::Delete { keys, .. } => (DELETE, keys_bytes(keys)),
-        Draft::Upsert { replaced, rows, .. } => (UPSERT, keys_bytes(replaced) + rows_bytes(rows)),
-    };
-    let mut out = BytesMut::with_capacity(HEAD_BYTES + 16 + size_bytes);
-    out.put_slice(&[MAGIC, VERSION, kind, 0, 0, 0, 0, 0]);
-    out.put_u64_le(0);
-    match draft {
-        Draft::Insert { partition, rows } => {
-            out.put_i64_le(partition.0);
-            put_rows(&mut out, rows);
-        }
-        Draft::Delete { partition, keys } => {
-            out.put_u8(u8::from(partition.is_some()));
-            out.put_i64_le(partition.map_or(0, |partition| partition.0));
-            put_keys(&mut out, keys);
-        }
-        Draft::Upsert { partition, replaced, rows } => {
-            out.put_i64_le(partition.0);
-            put_keys(&mut out, replaced);
-            put_rows(&mut out, rows);
-        }
-    }
+pub fn encode_insert(partition: PartitionId, rows: &Batch) -> BytesMut {
+    let mut out = head(INSERT, 8 + rows_bytes(rows));
+    out.put_i64_le(partition.0);
+    put_rows(&mut out, rows);
     out
 }
 
-/// Puts the time into the bytes that [`encode`] gave; shorter bytes are left alone.
+/// The bytes of a [`Message::Delete`] whose time is still zero.
+#[must_use]
+pub fn encode_delete(partition: Option<PartitionId>, keys: &Keys) -> BytesMut {
+    let mut out = head(DELETE, 9 + keys_bytes(keys));
+    out.put_u8(u8::from(partition.is_some()));
+    out.put_i64_le(partition.map_or(0, |partition| partition.0));
+    put_keys(&mut out, keys);
+    out
+}
+
+/// The bytes of a [`Message::Upsert`] whose time is still zero.
+#[must_use]
+pub fn encode_upsert(partition: PartitionId, replaced: &Keys, rows: &Batch) -> BytesMut {
+    let mut out = head(UPSERT, 8 + keys_bytes(replaced) + rows_bytes(rows));
+    out.put_i64_le(partition.0);
+    put_keys(&mut out, replaced);
+    put_rows(&mut out, rows);
+    out
+}
+
+/// The head of a message with room for its body.
+fn head(kind: u8, body_bytes: usize) -> BytesMut {
+    let mut out = BytesMut::with_capacity(HEAD_BYTES + body_bytes);
+    out.put_slice(&[MAGIC, VERSION, kind, 0, 0, 0, 0, 0]);
+    out.put_u64_le(0);
+    out
+}
+
+/// Puts the time into the bytes that an `encode_` function gave; shorter bytes are left alone.
 pub fn stamp(record: &mut [u8], at: Timestamp) {
     if let Some(place) = record.get_mut(STAMP) {
         place.copy_from_slice(&at.0.to_le_bytes());
@@ -172,12 +151,12 @@ pub fn stamp(record: &mut [u8], at: Timestamp) {
 /// or no value, columns that the schema lacks are left out.
 ///
 /// # Errors
-/// [`RecordError`] if the bytes are not a message of this schema. Never panics, whatever the bytes.
-pub fn decode(record: &Bytes, schema: &Schema) -> Result<Message, RecordError> {
+/// [`Error`] if the bytes are not a message of this schema. Never panics, whatever the bytes.
+pub fn decode(record: &Bytes, schema: &Schema) -> Result<Message, Error> {
     read_message(&mut Reader { rest: record }, schema).map_err(|failure| match failure {
-        Failure::Damaged(what) => RecordError::Damaged { size_bytes: record.len(), what },
-        Failure::TooNew(version) => RecordError::TooNew { version },
-        Failure::WrongType { field, expected, found } => RecordError::WrongType { field, expected, found },
+        Failure::Damaged(what) => Error::Damaged { size_bytes: record.len(), what },
+        Failure::TooNew(version) => Error::TooNew { version },
+        Failure::WrongType { field, expected, found } => Error::WrongType { field, expected, found },
     })
 }
 

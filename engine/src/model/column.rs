@@ -215,7 +215,10 @@ impl ColumnData {
             Self::Json(texts) => Self::Json(rows.iter().map(|&row| texts.get(row)).collect()),
             Self::FloatVector { dim, values } => Self::FloatVector {
                 dim: *dim,
-                values: rows.iter().flat_map(|&row| values[row * dim..(row + 1) * dim].iter().copied()).collect(),
+                values: rows
+                    .iter()
+                    .flat_map(|&row| values[row * dim..(row + 1) * dim].iter().copied())
+                    .collect(),
             },
         }
     }
@@ -236,10 +239,14 @@ impl ColumnData {
             (Self::VarChar(all), Self::VarChar(more)) | (Self::Json(all), Self::Json(more)) => {
                 more.iter().for_each(|text| all.push(text));
             }
-            (Self::FloatVector { dim, values }, Self::FloatVector { dim: other_dim, values: more }) if dim == other_dim => {
+            (Self::FloatVector { dim, values }, Self::FloatVector { dim: other_dim, values: more })
+                if dim == other_dim =>
+            {
                 values.extend_from_slice(more);
             }
-            (this, other) => return Err(TypeMismatch { expected: this.data_type(), found: other.data_type() }),
+            (this, other) => {
+                return Err(TypeMismatch { expected: this.data_type(), found: other.data_type() });
+            }
         }
         Ok(())
     }
@@ -259,7 +266,9 @@ impl ColumnData {
             (Self::Float(all), Value::Float(one)) => all.push(*one),
             (Self::Double(all), Value::Double(one)) => all.push(*one),
             (Self::VarChar(all), Value::Text(one)) | (Self::Json(all), Value::Json(one)) => all.push(one),
-            (Self::FloatVector { dim, values }, Value::Vector(one)) if one.len() == *dim => values.extend_from_slice(one),
+            (Self::FloatVector { dim, values }, Value::Vector(one)) if one.len() == *dim => {
+                values.extend_from_slice(one)
+            }
             (Self::Bool(all), Value::Null) => all.push(false),
             (Self::Int8(all), Value::Null) => all.push(0),
             (Self::Int16(all), Value::Null) => all.push(0),
@@ -360,14 +369,17 @@ impl Column {
             ColumnData::Double(values) => Value::Double(values[row]),
             ColumnData::VarChar(texts) => Value::Text(texts.get(row).to_owned()),
             ColumnData::Json(texts) => Value::Json(texts.get(row).to_owned()),
-            ColumnData::FloatVector { dim, values } => Value::Vector(values[row * dim..(row + 1) * dim].to_vec()),
+            ColumnData::FloatVector { dim, values } => {
+                Value::Vector(values[row * dim..(row + 1) * dim].to_vec())
+            }
         }
     }
 
     /// The chosen rows, in the order given. Every row must exist.
     #[must_use]
     pub fn take(&self, rows: &[usize]) -> Self {
-        let valid = self.valid.as_ref().map(|valid| Bitset::from_fn(rows.len(), |at| valid.contains(rows[at])));
+        let valid =
+            self.valid.as_ref().map(|valid| Bitset::from_fn(rows.len(), |at| valid.contains(rows[at])));
         Self { field: self.field, data: self.data.take(rows), valid }
     }
 
@@ -514,7 +526,8 @@ impl FromIterator<Key> for Keys {
     fn from_iter<I: IntoIterator<Item = Key>>(keys: I) -> Self {
         let mut all: Option<Self> = None;
         for key in keys {
-            let empty = || if matches!(key, Key::Text(_)) { Self::Text(Texts::new()) } else { Self::Int(Vec::new()) };
+            let empty =
+                || if matches!(key, Key::Text(_)) { Self::Text(Texts::new()) } else { Self::Int(Vec::new()) };
             all.get_or_insert_with(empty).push(&key);
         }
         all.unwrap_or(Self::Int(Vec::new()))
