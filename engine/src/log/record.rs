@@ -275,7 +275,8 @@ impl<'a> Reader<'a> {
     }
 
     fn array<const W: usize>(&mut self) -> Result<[u8; W], Failure> {
-        let (taken, rest) = self.rest.split_first_chunk::<W>().ok_or(Failure::Damaged("it ends too early"))?;
+        let (taken, rest) =
+            self.rest.split_first_chunk::<W>().ok_or(Failure::Damaged("it ends too early"))?;
         self.rest = rest;
         Ok(*taken)
     }
@@ -309,7 +310,11 @@ impl<'a> Reader<'a> {
             .ok_or(Failure::Damaged("a count is larger than the record"))
     }
 
-    fn values<T, const W: usize>(&mut self, count: usize, value_of: impl Fn([u8; W]) -> T) -> Result<Vec<T>, Failure> {
+    fn values<T, const W: usize>(
+        &mut self,
+        count: usize,
+        value_of: impl Fn([u8; W]) -> T,
+    ) -> Result<Vec<T>, Failure> {
         let bytes = self.bytes(count.checked_mul(W).ok_or(Failure::Damaged("a count is too large"))?)?;
         Ok(bytes.as_chunks::<W>().0.iter().map(|chunk| value_of(*chunk)).collect())
     }
@@ -349,7 +354,10 @@ impl<'a> Reader<'a> {
             DataType::Json => ColumnData::Json(self.texts(rows)?),
             DataType::FloatVector => {
                 let dim = self.u32()? as usize;
-                let count = rows.checked_mul(dim).filter(|_| dim > 0).ok_or(Failure::Damaged("it has a wrong dimension"))?;
+                let count = rows
+                    .checked_mul(dim)
+                    .filter(|_| dim > 0)
+                    .ok_or(Failure::Damaged("it has a wrong dimension"))?;
                 ColumnData::FloatVector { dim, values: self.values(count, f32::from_le_bytes)? }
             }
         })

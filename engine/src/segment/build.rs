@@ -31,11 +31,11 @@ pub async fn build_index(
     let column = column.ok_or(Error::NoVectors { segment, field })?;
     let spec = spec_of(definition).map_err(|source| Error::Index { segment, source })?;
     let block = read_vectors(blobs, manifest, column, field).await?;
-    let built = work(segment, move || {
-        index::build(&spec, block, threads, &|| false).map(|index| index.encode())
-    });
+    let built =
+        work(segment, move || index::build(&spec, block, threads, &|| false).map(|index| index.encode()));
     let artefact = built.await?.map_err(|source| Error::Index { segment, source })?;
-    let object = create(blobs, index_key(collection, segment, definition.id, serial), artefact.into()).await?;
+    let object =
+        create(blobs, index_key(collection, segment, definition.id, serial), artefact.into()).await?;
     Ok(IndexRef { index: definition.id, field, object })
 }
 

@@ -96,7 +96,9 @@ fn encode(deletes: &Deletes) -> Bytes {
     out.put_u64_le(u64::from(if matches!(deletes.keys, Keys::Int(_)) { INTS } else { TEXTS }));
     put_values(&mut out, &deletes.times, |time| time.0.to_le_bytes());
     put_values(&mut out, &deletes.partitions, |partition| [u8::from(partition.is_some())]);
-    put_values(&mut out, &deletes.partitions, |partition| partition.map_or(0, |partition| partition.0).to_le_bytes());
+    put_values(&mut out, &deletes.partitions, |partition| {
+        partition.map_or(0, |partition| partition.0).to_le_bytes()
+    });
     match &deletes.keys {
         Keys::Int(keys) => put_values(&mut out, keys, i64::to_le_bytes),
         Keys::Text(keys) => {
@@ -143,7 +145,9 @@ fn decode(body: &[u8]) -> Result<Deletes, Wrong> {
     Ok(Deletes {
         keys,
         times: times.map(Timestamp).collect(),
-        partitions: partitions.map(|(flag, id)| (*flag != 0).then_some(PartitionId(id.cast_signed()))).collect(),
+        partitions: partitions
+            .map(|(flag, id)| (*flag != 0).then_some(PartitionId(id.cast_signed())))
+            .collect(),
     })
 }
 
@@ -167,7 +171,8 @@ mod tests {
 
     #[test]
     fn the_format_is_this() {
-        let mut body = b"\x02\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\x09\0\0\0\0\0\0\0\0\x01".to_vec();
+        let mut body =
+            b"\x02\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\x09\0\0\0\0\0\0\0\0\x01".to_vec();
         body.extend(b"\0\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff");
         let mut expected = b"RKDL\x01\0\0\0".to_vec();
         expected.extend(crc32fast::hash(&body).to_le_bytes());

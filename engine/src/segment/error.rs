@@ -110,13 +110,16 @@ pub enum Error {
 impl Kinded for Error {
     fn kind(&self) -> Kind {
         match self {
-            Self::Write { source, .. } | Self::Read { source, .. } | Self::Remove { source, .. } => source.kind(),
+            Self::Write { source, .. } | Self::Read { source, .. } | Self::Remove { source, .. } => {
+                source.kind()
+            }
             Self::Damaged { .. } | Self::Parquet { reading: true, .. } => Kind::Corrupt,
             Self::Index { source, .. } | Self::Block { source } => source.kind(),
             Self::TooNew { .. } | Self::NoVectors { .. } => Kind::Invalid,
-            Self::Columns { .. } | Self::Ragged { .. } | Self::Broke { .. } | Self::Parquet { reading: false, .. } => {
-                Kind::Internal
-            }
+            Self::Columns { .. }
+            | Self::Ragged { .. }
+            | Self::Broke { .. }
+            | Self::Parquet { reading: false, .. } => Kind::Internal,
         }
     }
 }

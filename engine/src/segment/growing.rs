@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
+use tracing::error;
 
+use super::Error;
 use super::keys::key_at;
 use super::part::Part;
 use super::runs::Origin;
-use super::Error;
 use crate::base::{PartitionId, Position, Timestamp};
 use crate::model::{Batch, Keys, Schema};
 
@@ -38,12 +39,27 @@ impl Growing {
         Self { schema, writing: Mutex::default(), parts: RwLock::default() }
     }
 
-    /// Adds the rows of the log record at `position`, written to `partition` at `at`. Positions never go back.
+    /// Adds the rows of the log record at `position`, written to `partition` at `at`. Positions never go back. The rows
+    /// are whole rows of the schema, as the codec of records gives them; others would be a defect, and are reported and
+    /// left out.
+    pub fn append(&self, position: Position, partition: PartitionId, at: Timestamp, rows: &Batch) {
+        if let Err(cause) = self.try_append(position, partition, at, rows) {
+            error!(%position, rows = rows.rows, cause = &cause as &dyn std::error::Error, "rows do not fit the schema");
+        }
+    }
+
+    /// As [`Self::append`], for rows that were not checked.
     ///
     /// # Errors
     /// [`Error::Ragged`], [`Error::Columns`] or [`Error::Block`] if the rows are not whole rows of the schema; nothing is
     /// added then.
-    pub fn append(&self, position: Position, partition: PartitionId, at: Timestamp, rows: &Batch) -> Result<(), Error> {
+    pub fn try_append(
+        &self,
+        position: Position,
+        partition: PartitionId,
+        at: Timestamp,
+        rows: &Batch,
+    ) -> Result<(), Error> {
         if rows.rows == 0 {
             return Ok(());
         }
@@ -72,21 +88,17 @@ impl Growing {
     /// Drops exactly the rows of records before `position`: they are sealed now.
     ///
     /// A reader that took its parts before goes on seeing them; see [`Self::snapshot`].
-    ///
-    /// # Errors
-    /// None that a caller could cause.
-    pub fn release_before(&self, position: Position) -> Result<(), Error> {
+    pub fn release_before(&self, position: Position) {
         let _writing = self.writing.lock();
         let mut kept = Vec::new();
         for part in self.parts().iter() {
             match part.first_from(position) {
                 0 => kept.push(Arc::clone(part)),
-                first if first < part.rows() => kept.push(Arc::new(part.from_row(&self.schema, first)?)),
+                first if first < part.rows() => kept.push(Arc::new(part.from_row(&self.schema, first))),
                 _ => {}
             }
         }
         *self.parts.write() = Arc::new(kept);
-        Ok(())
     }
 
     /// The rows as they are now, shared and not copied: what is appended or released later does not show in it. Whoever

@@ -24,11 +24,7 @@ struct Hidden {
 
 impl Hidden {
     fn none(rows: usize) -> Self {
-        Self {
-            live: Arc::new(Bitset::all(rows)),
-            times: vec![Timestamp::MAX; rows],
-            newest: Timestamp::ZERO,
-        }
+        Self { live: Arc::new(Bitset::all(rows)), times: vec![Timestamp::MAX; rows], newest: Timestamp::ZERO }
     }
 }
 

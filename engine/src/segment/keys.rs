@@ -101,7 +101,9 @@ impl KeyOrder {
     pub(super) fn each_row(&self, column: KeyColumn<'_>, key: KeyRef<'_>, mut visit: impl FnMut(usize)) {
         let count = column.len();
         let first = match (self, column, key) {
-            (Self::AsRows, KeyColumn::Int(keys), KeyRef::Int(key)) => keys.partition_point(|&other| other < key),
+            (Self::AsRows, KeyColumn::Int(keys), KeyRef::Int(key)) => {
+                keys.partition_point(|&other| other < key)
+            }
             (Self::Ints { keys, .. }, _, KeyRef::Int(key)) => keys.partition_point(|&other| other < key),
             (_, KeyColumn::Text(_), KeyRef::Text(_)) => {
                 let (mut low, mut high) = (0, count);

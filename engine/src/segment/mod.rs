@@ -12,6 +12,7 @@
 mod build;
 mod deletes;
 mod error;
+mod field;
 mod growing;
 mod hiding;
 mod keys;
@@ -23,15 +24,15 @@ mod sealed;
 mod store;
 mod vectors;
 
-#[cfg(test)]
-mod tests;
-
 pub use build::build_index;
 pub use deletes::{Deletes, read_deletes, remove_deletes, write_deletes};
 pub use error::Error;
+pub use field::FieldSearch;
 pub use growing::Growing;
 pub use keys::KeyRef;
 pub use part::{Part, Vectors, Visible};
 pub use sealed::Sealed;
 pub use store::{remove_segment, write_segment};
+// What a search in a part takes, gives and refuses; whoever searches parts needs no other name of the room `index`.
+pub use crate::index::{Error as SearchError, Hit, Range as ScoreRange, SearchParams};
 pub(crate) use keys::key_at;

@@ -7,11 +7,6 @@ use crate::base::{ChannelName, CollectionId, FieldId, IndexId, SegmentId};
 use crate::blob::Blobs;
 use crate::model::ObjectRef;
 
-/// Beginning of the names of all objects of a segment.
-pub(super) fn segment_prefix(collection: CollectionId, segment: SegmentId) -> String {
-    format!("segments/{collection}/{segment}/")
-}
-
 pub(super) fn scalars_key(collection: CollectionId, segment: SegmentId) -> String {
     format!("segments/{collection}/{segment}/scalars.parquet")
 }
@@ -43,10 +38,8 @@ pub(super) async fn create(blobs: &dyn Blobs, key: String, body: Bytes) -> Resul
 
 /// Reads a whole object and checks that it is the one that was written.
 pub(super) async fn read(blobs: &dyn Blobs, object: &ObjectRef) -> Result<Bytes, Error> {
-    let body = blobs
-        .read(&object.key)
-        .await
-        .map_err(|source| Error::Read { key: object.key.clone(), source })?;
+    let body =
+        blobs.read(&object.key).await.map_err(|source| Error::Read { key: object.key.clone(), source })?;
     if body.len() as u64 != object.size_bytes {
         return Err(Error::Damaged { key: object.key.clone(), what: "its length is not the one recorded" });
     }
@@ -57,7 +50,11 @@ pub(super) async fn read(blobs: &dyn Blobs, object: &ObjectRef) -> Result<Bytes,
 }
 
 /// Appends fixed-width values through a small block, which compilers turn into plain copies.
-pub(super) fn put_values<T: Copy, const W: usize>(out: &mut BytesMut, values: &[T], bytes_of: impl Fn(T) -> [u8; W]) {
+pub(super) fn put_values<T: Copy, const W: usize>(
+    out: &mut BytesMut,
+    values: &[T],
+    bytes_of: impl Fn(T) -> [u8; W],
+) {
     let mut block = [[0_u8; W]; 512];
     for values in values.chunks(block.len()) {
         for (place, &value) in block.iter_mut().zip(values) {

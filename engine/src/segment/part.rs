@@ -71,10 +71,17 @@ impl std::fmt::Debug for Part {
 
 impl Part {
     /// The rows of `columns` and `vectors`, which all have as many rows as `runs`; `columns` hold the primary key.
-    pub(super) fn new(schema: &Schema, columns: Vec<Column>, vectors: Vec<Vectors>, runs: Runs, hiding: Hiding) -> Self {
+    pub(super) fn new(
+        schema: &Schema,
+        columns: Vec<Column>,
+        vectors: Vec<Vectors>,
+        runs: Runs,
+        hiding: Hiding,
+    ) -> Self {
         let primary = schema.primary().id;
         let primary = columns.iter().position(|column| column.field == primary).unwrap_or_default();
-        let order = columns.get(primary).map_or(KeyOrder::AsRows, |keys| KeyOrder::new(KeyColumn::of(&keys.data)));
+        let order =
+            columns.get(primary).map_or(KeyOrder::AsRows, |keys| KeyOrder::new(KeyColumn::of(&keys.data)));
         let mut partitions: Vec<PartitionId> = runs.iter().map(|(_, origin)| origin.partition).collect();
         partitions.sort_unstable();
         partitions.dedup();
@@ -105,11 +112,8 @@ impl Part {
         let mut vectors = Vec::new();
         for field in &schema.fields {
             match rows.column(field.id) {
-                Some(Column { data: ColumnData::FloatVector { dim, values }, valid, .. }) => vectors.push(Vectors {
-                    field: field.id,
-                    block: new_block(*dim, values)?,
-                    valid: valid.clone(),
-                }),
+                Some(Column { data: ColumnData::FloatVector { dim, values }, valid, .. }) => vectors
+                    .push(Vectors { field: field.id, block: new_block(*dim, values)?, valid: valid.clone() }),
                 Some(column) => columns.push(column.clone()),
                 None if field.data_type.is_vector() => {}
                 None => columns.push(Column::absent(field, rows.rows)),
@@ -155,24 +159,22 @@ impl Part {
     }
 
     /// The rows from `first` on, with what hides them.
-    ///
-    /// # Errors
-    /// Never for a part that exists.
-    pub(super) fn from_row(&self, schema: &Schema, first: usize) -> Result<Self, Error> {
+    pub(super) fn from_row(&self, schema: &Schema, first: usize) -> Self {
         let rows: Vec<usize> = (first..self.rows).collect();
         let columns = self.columns.iter().map(|column| column.take(&rows)).collect();
-        let vectors = self.vectors.iter().map(|vectors| {
+        let vectors = self.vectors.iter().filter_map(|vectors| {
             let dim = vectors.block.dim();
             let values = vectors.block.values().get(first * dim..).unwrap_or_default();
             let valid = vectors.valid.as_ref();
-            Ok(Vectors {
+            Some(Vectors {
                 field: vectors.field,
-                block: new_block(dim, values)?,
+                // Rows of a block are whole, and so are the last of them.
+                block: VectorBlock::new(dim, values).ok()?,
                 valid: valid.map(|valid| Bitset::from_fn(rows.len(), |row| valid.contains(first + row))),
             })
         });
-        let vectors = vectors.collect::<Result<_, Error>>()?;
-        Ok(Self::new(schema, columns, vectors, self.runs.from_row(first), self.hiding.read().from_row(first)))
+        let vectors = vectors.collect();
+        Self::new(schema, columns, vectors, self.runs.from_row(first), self.hiding.read().from_row(first))
     }
 
     /// How many rows there are, hidden ones included.
@@ -275,7 +277,10 @@ impl Part {
     }
 
     /// Hides the rows of the keys, each from its time on, in its partition or in all: `deletes` gives keys with times.
-    pub(super) fn hide<'a>(&self, deletes: impl Iterator<Item = (KeyRef<'a>, Timestamp, Option<PartitionId>)>) {
+    pub(super) fn hide<'a>(
+        &self,
+        deletes: impl Iterator<Item = (KeyRef<'a>, Timestamp, Option<PartitionId>)>,
+    ) {
         let keys = self.keys();
         let mut found: Vec<(usize, Timestamp)> = Vec::new();
         for (key, at, partition) in deletes {
@@ -303,7 +308,10 @@ impl Part {
     /// Bytes of memory held.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        let columns = self.columns.iter().map(|column| column.data.memory_bytes() + column.valid.as_ref().map_or(0, |set| set.len() / 8));
+        let columns = self
+            .columns
+            .iter()
+            .map(|column| column.data.memory_bytes() + column.valid.as_ref().map_or(0, |set| set.len() / 8));
         let vectors = self.vectors.iter().map(|vectors| vectors.block.memory_bytes());
         columns.sum::<usize>()
             + vectors.sum::<usize>()
@@ -330,7 +338,8 @@ fn new_block(dim: usize, values: &[f32]) -> Result<Arc<VectorBlock>, Error> {
 
 /// The vectors of `field` in all parts; `None` if no part has any.
 fn join_vectors(field: FieldId, parts: &[Arc<Part>], total: usize) -> Result<Option<Vectors>, Error> {
-    let Some(dim) = parts.iter().find_map(|part| part.vectors(field)).map(|vectors| vectors.block.dim()) else {
+    let Some(dim) = parts.iter().find_map(|part| part.vectors(field)).map(|vectors| vectors.block.dim())
+    else {
         return Ok(None);
     };
     let longest_gap = parts.iter().filter(|part| part.vectors(field).is_none()).map(|part| part.rows).max();
@@ -339,15 +348,19 @@ fn join_vectors(field: FieldId, parts: &[Arc<Part>], total: usize) -> Result<Opt
         .iter()
         .map(|part| part.vectors(field).map_or(&zeros[..part.rows * dim], |vectors| vectors.block.values()))
         .collect();
-    let block = VectorBlock::from_chunks(dim, chunks.iter().copied()).map_err(|source| Error::Block { source })?;
-    let is_whole = parts.iter().all(|part| part.vectors(field).is_some_and(|vectors| vectors.valid.is_none()));
+    let block =
+        VectorBlock::from_chunks(dim, chunks.iter().copied()).map_err(|source| Error::Block { source })?;
+    let is_whole =
+        parts.iter().all(|part| part.vectors(field).is_some_and(|vectors| vectors.valid.is_none()));
     let valid = (!is_whole).then(|| {
         let mut valid = Bitset::none(total);
         let mut start = 0;
         for part in parts {
             match part.vectors(field) {
                 Some(Vectors { valid: None, .. }) => valid.insert_range(start..start + part.rows),
-                Some(Vectors { valid: Some(some), .. }) => some.iter().for_each(|row| valid.insert(start + row)),
+                Some(Vectors { valid: Some(some), .. }) => {
+                    some.iter().for_each(|row| valid.insert(start + row))
+                }
                 None => {}
             }
             start += part.rows;

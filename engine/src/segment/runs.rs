@@ -73,7 +73,9 @@ impl Runs {
 
     /// The first row whose record is not before `position`; the number of rows if there is none.
     pub(super) fn first_from(&self, position: Position) -> usize {
-        self.iter().find(|(_, origin)| origin.position >= position).map_or(self.rows(), |(rows, _)| rows.start)
+        self.iter()
+            .find(|(_, origin)| origin.position >= position)
+            .map_or(self.rows(), |(rows, _)| rows.start)
     }
 
     /// The rows from `row` on.

@@ -7,11 +7,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{
-    Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt64Type,
-};
+use arrow_array::types::{Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt64Type};
 use arrow_array::{
-    Array, ArrayRef, ArrowPrimitiveType, BooleanArray, LargeStringArray, PrimitiveArray, RecordBatch, UInt64Array,
+    Array, ArrayRef, ArrowPrimitiveType, BooleanArray, LargeStringArray, PrimitiveArray, RecordBatch,
+    UInt64Array,
 };
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
@@ -55,7 +54,8 @@ pub(super) fn encode(rows: &Batch, times: &[Timestamp]) -> Result<Bytes, Parquet
         }
     }
     columns.push((TIME.to_owned(), Arc::new(UInt64Array::from_iter_values(times.iter().map(|time| time.0)))));
-    let batch = RecordBatch::try_from_iter(columns).map_err(|source| ParquetError::ArrowError(source.to_string()))?;
+    let batch =
+        RecordBatch::try_from_iter(columns).map_err(|source| ParquetError::ArrowError(source.to_string()))?;
     let properties = WriterProperties::builder()
         .set_compression(Compression::LZ4_RAW)
         .set_created_by("redkite".to_owned())
@@ -92,12 +92,16 @@ pub(super) fn decode(body: Bytes, schema: &Schema) -> Result<Scalars, ParquetErr
                 let more = column_of(field, array)?;
                 match &mut columns[at] {
                     None => columns[at] = Some(more),
-                    Some(all) => all.extend(&more).map_err(|source| ParquetError::General(source.to_string()))?,
+                    Some(all) => {
+                        all.extend(&more).map_err(|source| ParquetError::General(source.to_string()))?
+                    }
                 }
             }
         }
         let more = batch.column_by_name(TIME).and_then(|array| array.as_primitive_opt::<UInt64Type>());
-        times.extend(more.ok_or_else(|| wrong("it has no times"))?.values().iter().map(|&time| Timestamp(time)));
+        times.extend(
+            more.ok_or_else(|| wrong("it has no times"))?.values().iter().map(|&time| Timestamp(time)),
+        );
     }
     let fields = schema.fields.iter().zip(columns).filter(|(field, _)| !field.data_type.is_vector());
     let columns: Vec<Column> =

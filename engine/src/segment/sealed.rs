@@ -118,7 +118,8 @@ impl Sealed {
         let block = Arc::clone(&vectors.block);
         let body = read(blobs, &built.object).await?;
         let index = work(segment, move || index::decode(&body, block)).await?;
-        let index: Arc<dyn VectorIndex> = Arc::from(index.map_err(|source| Error::Index { segment, source })?);
+        let index: Arc<dyn VectorIndex> =
+            Arc::from(index.map_err(|source| Error::Index { segment, source })?);
         self.part.set_index(definition.field, index);
         Ok(())
     }
@@ -146,7 +147,9 @@ pub(super) async fn work<T: Send + 'static>(
     segment: SegmentId,
     job: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Error> {
-    tokio::task::spawn_blocking(job).await.map_err(|source| Error::Broke { segment, cause: source.to_string() })
+    tokio::task::spawn_blocking(job)
+        .await
+        .map_err(|source| Error::Broke { segment, cause: source.to_string() })
 }
 
 async fn read_scalars(
@@ -157,9 +160,11 @@ async fn read_scalars(
 ) -> Result<scalars::Scalars, Error> {
     let body = read(blobs, &column.object).await?;
     let schema = Arc::clone(schema);
-    work(manifest.id, move || scalars::decode(body, &schema))
-        .await?
-        .map_err(|source| Error::Parquet { key: column.object.key.clone(), reading: true, source })
+    work(manifest.id, move || scalars::decode(body, &schema)).await?.map_err(|source| Error::Parquet {
+        key: column.object.key.clone(),
+        reading: true,
+        source,
+    })
 }
 
 /// The vectors of `field`.

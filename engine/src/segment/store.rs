@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::object::{create, manifest_key, scalars_key, segment_prefix, vector_key};
+use super::object::{create, manifest_key, scalars_key, vector_key};
 use super::{Error, scalars, vectors};
 use crate::base::{CollectionId, FieldId, PartitionId, SegmentId, Timestamp};
 use crate::blob::Blobs;
@@ -49,8 +49,11 @@ pub async fn write_segment(
         return Err(Error::Ragged { what: "columns and times differ in length" });
     }
     let key = scalars_key(collection, id);
-    let body = scalars::encode(rows, times)
-        .map_err(|source| Error::Parquet { key: key.clone(), reading: false, source })?;
+    let body = scalars::encode(rows, times).map_err(|source| Error::Parquet {
+        key: key.clone(),
+        reading: false,
+        source,
+    })?;
     let is_scalar = |field: &&crate::model::Field| !field.data_type.is_vector();
     let fields = schema.fields.iter().filter(is_scalar).map(|field| field.id).collect();
     let mut columns = vec![ColumnRef { fields, object: create(blobs, key, body).await? }];
@@ -85,7 +88,8 @@ pub async fn remove_segment(blobs: &dyn Blobs, manifest: &SegmentManifest) -> Re
         prefix.ends_with(&format!("/{}", manifest.id)).then(|| format!("{prefix}/"))
     });
     if let Some(prefix) = prefixes.min() {
-        let found = blobs.list(&prefix).await.map_err(|source| Error::Remove { key: prefix.clone(), source })?;
+        let found =
+            blobs.list(&prefix).await.map_err(|source| Error::Remove { key: prefix.clone(), source })?;
         for entry in found {
             blobs.delete(&entry.key).await.map_err(|source| Error::Remove { key: entry.key, source })?;
         }
@@ -95,7 +99,8 @@ pub async fn remove_segment(blobs: &dyn Blobs, manifest: &SegmentManifest) -> Re
 
 /// The manifest object: a line with the format, a line with the CRC-32 of the rest as eight hexadecimal digits, then JSON.
 fn encode_manifest(manifest: &SegmentManifest, rows: &Batch) -> Bytes {
-    let statistics = rows.columns.iter().filter(|column| !column.data.data_type().is_vector()).map(statistics_of);
+    let statistics =
+        rows.columns.iter().filter(|column| !column.data.data_type().is_vector()).map(statistics_of);
     let stored = StoredManifest { segment: manifest, statistics: statistics.collect() };
     // Plain records of numbers and texts always become JSON.
     let body = serde_json::to_string_pretty(&stored).unwrap_or_default();
@@ -109,33 +114,33 @@ fn statistics_of(column: &Column) -> Statistics {
     fn span<T: Copy>(values: impl Iterator<Item = T>, is_less: impl Fn(T, T) -> bool) -> Option<(T, T)> {
         values.fold(None, |span, value| match span {
             None => Some((value, value)),
-            Some((min, max)) => {
-                Some((if is_less(value, min) { value } else { min }, if is_less(max, value) { value } else { max }))
-            }
+            Some((min, max)) => Some((
+                if is_less(value, min) { value } else { min },
+                if is_less(max, value) { value } else { max },
+            )),
         })
     }
-    let pair = match &column.data {
-        ColumnData::Bool(all) => span(rows().map(|row| all[row]), |a, b| !a & b).map(|(a, b)| (Value::Bool(a), Value::Bool(b))),
-        ColumnData::Int8(all) => ints(span(rows().map(|row| i64::from(all[row])), |a, b| a < b)),
-        ColumnData::Int16(all) => ints(span(rows().map(|row| i64::from(all[row])), |a, b| a < b)),
-        ColumnData::Int32(all) => ints(span(rows().map(|row| i64::from(all[row])), |a, b| a < b)),
-        ColumnData::Int64(all) => ints(span(rows().map(|row| all[row]), |a, b| a < b)),
-        ColumnData::Float(all) => span(rows().map(|row| all[row]), |a, b| a < b).map(|(a, b)| (Value::Float(a), Value::Float(b))),
-        ColumnData::Double(all) => span(rows().map(|row| all[row]), |a, b| a < b).map(|(a, b)| (Value::Double(a), Value::Double(b))),
-        ColumnData::VarChar(all) => span(rows().map(|row| all.get(row)), |a, b| a < b)
-            .map(|(a, b)| (Value::Text(a.to_owned()), Value::Text(b.to_owned()))),
-        ColumnData::Json(_) | ColumnData::FloatVector { .. } => None,
-    };
+    let pair =
+        match &column.data {
+            ColumnData::Bool(all) => {
+                span(rows().map(|row| all[row]), |a, b| !a & b).map(|(a, b)| (Value::Bool(a), Value::Bool(b)))
+            }
+            ColumnData::Int8(all) => ints(span(rows().map(|row| i64::from(all[row])), |a, b| a < b)),
+            ColumnData::Int16(all) => ints(span(rows().map(|row| i64::from(all[row])), |a, b| a < b)),
+            ColumnData::Int32(all) => ints(span(rows().map(|row| i64::from(all[row])), |a, b| a < b)),
+            ColumnData::Int64(all) => ints(span(rows().map(|row| all[row]), |a, b| a < b)),
+            ColumnData::Float(all) => span(rows().map(|row| all[row]), |a, b| a < b)
+                .map(|(a, b)| (Value::Float(a), Value::Float(b))),
+            ColumnData::Double(all) => span(rows().map(|row| all[row]), |a, b| a < b)
+                .map(|(a, b)| (Value::Double(a), Value::Double(b))),
+            ColumnData::VarChar(all) => span(rows().map(|row| all.get(row)), |a, b| a < b)
+                .map(|(a, b)| (Value::Text(a.to_owned()), Value::Text(b.to_owned()))),
+            ColumnData::Json(_) | ColumnData::FloatVector { .. } => None,
+        };
     let (min, max) = pair.unzip();
     Statistics { field: column.field, nulls, min, max }
 }
 
 fn ints(span: Option<(i64, i64)>) -> Option<(Value, Value)> {
     span.map(|(min, max)| (Value::Int(min), Value::Int(max)))
-}
-
-/// The prefix under which the objects of one segment are.
-#[cfg(test)]
-pub(super) fn prefix_of(collection: CollectionId, id: SegmentId) -> String {
-    segment_prefix(collection, id)
 }

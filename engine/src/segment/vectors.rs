@@ -42,7 +42,8 @@ pub(super) fn encode(field: FieldId, dim: usize, values: &[f32]) -> Bytes {
 
 /// The vectors in an object of `field`.
 pub(super) fn decode(field: FieldId, body: &[u8]) -> Result<Arc<VectorBlock>, Wrong> {
-    let (head, rows) = body.split_first_chunk::<HEAD_BYTES>().ok_or(Wrong::Damaged("it is shorter than its head"))?;
+    let (head, rows) =
+        body.split_first_chunk::<HEAD_BYTES>().ok_or(Wrong::Damaged("it is shorter than its head"))?;
     if head[..4] != MAGIC {
         return Err(Wrong::Damaged("it does not begin as vectors do"));
     }
