@@ -2,6 +2,9 @@
 //!
 //! No logic and no I/O of its own.
 
+pub mod names;
+pub mod role;
+
 /// The generated types of the public protocol (`milvus.proto.*`).
 #[allow(
     missing_docs,

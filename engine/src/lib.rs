@@ -11,5 +11,6 @@ pub mod meta;
 pub mod model;
 pub mod obs;
 pub mod plan;
+pub mod proxy;
 pub mod rpc;
 pub mod segment;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use contract::role::Role;
 use engine::assembly::{self, Flags};
 use engine::base::{NodeId, RealClock, SeededRng, TaskSet};
 use engine::obs::{self, Health, Metrics};
@@ -41,6 +42,9 @@ struct Run {
     /// Address of `/healthz` and `/metrics`.
     #[arg(long, value_name = "ADDR")]
     metrics_listen: Option<String>,
+    /// Accepted because Milvus's own manifests carry it; every role is one process here.
+    #[arg(long, hide = true)]
+    run_with_subprocess: bool,
 }
 
 #[tokio::main]
@@ -58,7 +62,9 @@ fn print_settings() -> anyhow::Result<()> {
 }
 
 async fn start(run: Run) -> anyhow::Result<()> {
-    anyhow::ensure!(run.role == "standalone", "this version runs the role standalone only, not {}", run.role);
+    let role = Role::from_name(&run.role).with_context(|| format!("there is no role {}", run.role))?;
+    let name = role.name();
+    anyhow::ensure!(role == Role::Standalone, "this version runs the role standalone only, not {name}");
     let flags = Flags {
         files: run.files,
         data_dir: run.data_dir,

@@ -2,6 +2,8 @@
 //! other, starts and stops them. No logic on data.
 
 mod duties;
+mod identity;
+mod meter;
 mod operations;
 mod seams;
 mod settings;
@@ -80,6 +82,29 @@ pub enum Error {
         #[source]
         source: blob::Error,
     },
+    /// The blob store belongs to another cluster, or the metadata of this one was lost.
+    #[error("the blob store belongs to the cluster {theirs}, but the metadata is of {ours}")]
+    ForeignStore {
+        /// Whose it is.
+        theirs: String,
+        /// Who we are.
+        ours: String,
+    },
+    /// The blob store was written by a later version.
+    #[error("the blob store has layout {layout}, which needs a version that reads {oldest_reader} or later")]
+    NewerStore {
+        /// Its layout.
+        layout: u32,
+        /// Layout that a reader must know at least.
+        oldest_reader: u32,
+    },
+    /// The object that says whose the blob store is makes no sense.
+    #[error("the object redkite.json of the blob store cannot be understood")]
+    BadIdentity {
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
     /// The metadata could not be opened.
     #[error("cannot open the metadata")]
     OpenMetas {
@@ -119,7 +144,9 @@ impl Kinded for Error {
                 Kinded::kind(source)
             }
             Self::BadFile { .. } | Self::BadSetting { .. } | Self::OutOfRange { .. } => crate::base::Kind::Invalid,
-            Self::DataDirectoryInUse { .. } => crate::base::Kind::Conflict,
+            Self::DataDirectoryInUse { .. } | Self::ForeignStore { .. } => crate::base::Kind::Conflict,
+            Self::NewerStore { .. } => crate::base::Kind::Invalid,
+            Self::BadIdentity { .. } => crate::base::Kind::Corrupt,
             Self::OpenBlobs { source } => source.kind(),
             Self::OpenMetas { source } => source.kind(),
             Self::OpenLogs { source } => source.kind(),

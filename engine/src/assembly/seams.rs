@@ -7,7 +7,8 @@ use std::sync::Arc;
 use contract::settings::Settings;
 
 use crate::assembly::{Error, NodeSeams};
-use crate::base::{Clock, TaskSet};
+use crate::assembly::identity::claim;
+use crate::base::{Clock, Rng, TaskSet};
 use crate::blob::{Blobs, LocalBlobs, S3Blobs, S3Settings};
 use crate::log::{FileLogs, OsDisk};
 use crate::meta::RedbMetas;
@@ -20,6 +21,7 @@ use crate::obs::Metrics;
 pub async fn open_seams(
     settings: &Settings,
     clock: Arc<dyn Clock>,
+    rng: Arc<dyn Rng>,
     metrics: &Metrics,
     tasks: &TaskSet,
 ) -> Result<NodeSeams, Error> {
@@ -27,6 +29,7 @@ pub async fn open_seams(
     let lock = lock_directory(root)?;
     let blobs = open_blobs(settings, root).await?;
     let metas = RedbMetas::open(&root.join("meta.redb")).await.map_err(|source| Error::OpenMetas { source })?;
+    claim(blobs.as_ref(), &metas, rng.as_ref()).await?;
     let log_failed = |source| Error::OpenLogs { source };
     let disk = OsDisk::open(&root.join("log")).await.map_err(|source| log_failed(source))?;
     let logs = FileLogs::open(Arc::new(disk), tasks.clone(), Arc::clone(&clock), metrics.log.clone())

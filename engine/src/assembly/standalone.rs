@@ -6,6 +6,7 @@ use contract::settings::Settings;
 use tokio::net::TcpListener;
 use tracing::info;
 
+use crate::assembly::meter::ProxyMeter;
 use crate::assembly::{Error, Node, open_seams, operations};
 use crate::base::{Clock, Rng, TaskSet};
 use crate::obs::{Health, Metrics, TraceFormat, TraceSettings};
@@ -41,7 +42,7 @@ pub async fn standalone(
         writer: Arc::clone(&node.writer),
         querier: Arc::clone(&node.querier) as Arc<dyn Querier>,
         clock: Arc::clone(&clock),
-        metrics: Arc::clone(metrics),
+        meter: Some(Arc::new(ProxyMeter(Arc::clone(metrics)))),
         settings: ProxySettings { version: settings.redkite.reported_version.clone(), ..ProxySettings::default() },
     };
     tasks.start("serve clients", |stop| async move { Ok(proxy::serve(clients, parts, stop).await?) });

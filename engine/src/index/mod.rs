@@ -8,12 +8,15 @@
 
 mod artifact;
 mod block;
+mod codes;
 mod error;
 mod exact;
 pub mod flat;
+mod hnsw;
 pub mod kernel;
 mod params;
 mod range;
+mod space;
 mod spec;
 mod top;
 
@@ -94,11 +97,10 @@ pub fn build(
     threads: usize,
     stop: &(dyn Fn() -> bool + Sync),
 ) -> Result<Box<dyn VectorIndex>, Error> {
-    let _ = (threads, stop);
     match spec.index_type {
-        IndexType::Flat | IndexType::Hnsw | IndexType::IvfFlat => {
-            Ok(Box::new(flat::Flat::new(spec.metric, block)))
-        }
+        IndexType::Flat => Ok(Box::new(flat::Flat::new(spec.metric, block))),
+        IndexType::Hnsw => Ok(Box::new(hnsw::Hnsw::build(spec, block, threads, stop)?)),
+        IndexType::IvfFlat => Err(Error::UnsupportedType { index_type: spec.index_type.name().to_owned() }),
     }
 }
 
@@ -107,10 +109,10 @@ pub fn build(
 /// # Errors
 /// [`Error::Corrupt`] if `bytes` are not such, or were written for a block of another shape.
 pub fn decode(bytes: &[u8], block: Arc<VectorBlock>) -> Result<Box<dyn VectorIndex>, Error> {
-    let (head, _body) = artifact::open(bytes, &block)?;
+    let (head, body) = artifact::open(bytes, &block)?;
     match head.index_type {
-        IndexType::Flat | IndexType::Hnsw | IndexType::IvfFlat => {
-            Ok(Box::new(flat::Flat::new(head.metric, block)))
-        }
+        IndexType::Flat => Ok(Box::new(flat::Flat::new(head.metric, block))),
+        IndexType::Hnsw => Ok(Box::new(hnsw::Hnsw::decode(head.metric, body, block)?)),
+        IndexType::IvfFlat => Err(Error::UnsupportedType { index_type: head.index_type.name().to_owned() }),
     }
 }

@@ -1,0 +1,267 @@
+//! Calls about collections.
+
+use std::sync::Arc;
+
+use contract::pb::common::{KeyValuePair, Status};
+use contract::pb::milvus::{
+    AlterCollectionFieldRequest, AlterCollectionRequest, BatchDescribeCollectionRequest,
+    BatchDescribeCollectionResponse, BoolResponse, CreateCollectionRequest, DescribeCollectionRequest,
+    DescribeCollectionResponse, DropCollectionRequest, GetCollectionStatisticsRequest,
+    GetCollectionStatisticsResponse, HasCollectionRequest, RenameCollectionRequest, ShowCollectionsRequest,
+    ShowCollectionsResponse, ShowType,
+};
+
+use super::Caller;
+use crate::base::{CollectionId, PartitionId};
+use crate::model::DataType;
+use crate::proxy::convert::params;
+use crate::proxy::convert::schema::{
+    check_collection_name, check_properties, describe as describe_info, new_collection,
+};
+use crate::proxy::convert::status::{failure, success};
+use crate::proxy::{Error, Proxy};
+use crate::rpc::{self, CollectionChange, CollectionInfo, CollectionRef, Refusal};
+
+/// Makes a collection.
+pub async fn create(
+    proxy: &Proxy,
+    caller: Caller,
+    request: CreateCollectionRequest,
+) -> Result<Status, Error> {
+    let database = caller.database(&request.db_name);
+    let collection = new_collection(database, request)?;
+    proxy.coord().create_collection(collection).await?;
+    Ok(success())
+}
+
+/// Drops a collection; one that does not exist is fine, and so is a database that does not.
+pub async fn drop(proxy: &Proxy, caller: Caller, request: DropCollectionRequest) -> Result<Status, Error> {
+    check_collection_name(&request.collection_name)?;
+    let database = caller.database(&request.db_name);
+    match proxy.coord().drop_collection(&database, &request.collection_name).await {
+        Ok(())
+        | Err(rpc::Error::Refused(Refusal::DatabaseNotFound { .. } | Refusal::CollectionNotFound { .. })) => {
+            Ok(success())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether there is such a collection.
+pub async fn has(
+    proxy: &Proxy,
+    caller: Caller,
+    request: HasCollectionRequest,
+) -> Result<BoolResponse, Error> {
+    let value = match proxy.info(&caller, &request.db_name, &request.collection_name).await {
+        Ok(_) => true,
+        Err(Error::Peer(rpc::Error::Refused(Refusal::CollectionNotFound { .. }))) => false,
+        Err(error) => return Err(error),
+    };
+    Ok(BoolResponse { status: Some(success()), value })
+}
+
+/// One collection by name, alias or id.
+pub async fn describe(
+    proxy: &Proxy,
+    caller: Caller,
+    request: DescribeCollectionRequest,
+) -> Result<DescribeCollectionResponse, Error> {
+    let info = if request.collection_name.is_empty() && request.collection_id != 0 {
+        find(proxy, CollectionRef::Id(CollectionId(request.collection_id))).await?
+    } else {
+        find(proxy, caller.collection(&request.db_name, &request.collection_name)?).await?
+    };
+    Ok(describe_info(&info))
+}
+
+/// A collection that is to be described: its absence has words of its own, which clients look for.
+async fn find(proxy: &Proxy, collection: CollectionRef) -> Result<Arc<CollectionInfo>, Error> {
+    proxy.coord().collection(collection).await.map_err(|error| match error {
+        rpc::Error::Refused(Refusal::CollectionNotFound { database, collection }) => {
+            Error::DescribeNotFound { database, collection }
+        }
+        other => other.into(),
+    })
+}
+
+/// Several collections; each has a status of its own.
+pub async fn batch_describe(
+    proxy: &Proxy,
+    caller: Caller,
+    request: BatchDescribeCollectionRequest,
+) -> Result<BatchDescribeCollectionResponse, Error> {
+    let names = request.collection_name.iter().map(|name| caller.collection(&request.db_name, name));
+    let ids = request.collection_id.iter().map(|id| Ok(CollectionRef::Id(CollectionId(*id))));
+    let mut responses = Vec::new();
+    for collection in names.chain(ids) {
+        let found = match collection {
+            Ok(collection) => find(proxy, collection).await,
+            Err(error) => Err(error),
+        };
+        responses.push(match found {
+            Ok(info) => describe_info(&info),
+            Err(error) => DescribeCollectionResponse { status: Some(failure(&error)), ..Default::default() },
+        });
+    }
+    Ok(BatchDescribeCollectionResponse { status: Some(success()), responses })
+}
+
+/// The collections of a database: all, or those that are loaded.
+#[expect(deprecated, reason = "clients still send and read what newer ones leave out")]
+pub async fn show(
+    proxy: &Proxy,
+    caller: Caller,
+    request: ShowCollectionsRequest,
+) -> Result<ShowCollectionsResponse, Error> {
+    let in_memory = request.r#type == ShowType::InMemory as i32;
+    let collections = proxy.coord().collections(&caller.database(&request.db_name)).await?;
+    let mut answer = ShowCollectionsResponse { status: Some(success()), ..Default::default() };
+    for info in &collections {
+        if in_memory {
+            if !request.collection_names.is_empty() && !request.collection_names.contains(&info.name) {
+                continue;
+            }
+            let Some(percent) = proxy.coord().load_progress(CollectionRef::Id(info.id)).await? else {
+                continue;
+            };
+            answer.in_memory_percentages.push(i64::from(percent));
+            answer.query_service_available.push(percent == 100);
+        }
+        answer.collection_names.push(info.name.clone());
+        answer.collection_ids.push(info.id.0);
+        answer.created_timestamps.push(info.created.0);
+        answer.created_utc_timestamps.push(info.created.unix_ms());
+        answer.shards_num.push(i32::try_from(info.channels.len()).unwrap_or(i32::MAX));
+    }
+    Ok(answer)
+}
+
+/// Gives a collection another name, maybe in another database.
+pub async fn rename(
+    proxy: &Proxy,
+    caller: Caller,
+    request: RenameCollectionRequest,
+) -> Result<Status, Error> {
+    let collection = caller.collection(&request.db_name, &request.old_name)?;
+    check_collection_name(&request.new_name)?;
+    let database =
+        if request.new_db_name.is_empty() { caller.database(&request.db_name) } else { request.new_db_name };
+    let change = CollectionChange::Rename { database, name: request.new_name };
+    proxy.coord().alter_collection(collection, change).await?;
+    Ok(success())
+}
+
+/// Sets or removes properties.
+pub async fn alter(proxy: &Proxy, caller: Caller, request: AlterCollectionRequest) -> Result<Status, Error> {
+    match (request.properties.is_empty(), request.delete_keys.is_empty()) {
+        (true, true) => return Err(Error::NothingToAlter),
+        (false, false) => return Err(Error::AlterBoth),
+        _ => {}
+    }
+    let info = proxy.info(&caller, &request.db_name, &request.collection_name).await?;
+    let change = if request.delete_keys.is_empty() {
+        let set = params::pairs(request.properties);
+        check_properties(&info.schema, &set)?;
+        if set.iter().any(|(key, _)| key == "dynamicfield.enabled") {
+            return Err(Error::AlterDynamic);
+        }
+        check_not_loaded(&info, "alter", set.iter().map(|(key, _)| key.as_str()))?;
+        CollectionChange::SetProperties(set)
+    } else {
+        if request.delete_keys.iter().any(|key| key == "dynamicfield.enabled") {
+            return Err(Error::DeleteDynamic);
+        }
+        check_not_loaded(&info, "delete", request.delete_keys.iter().map(String::as_str))?;
+        CollectionChange::DeleteProperties(request.delete_keys)
+    };
+    proxy.coord().alter_collection(CollectionRef::Id(info.id), change).await?;
+    Ok(success())
+}
+
+/// Properties that decide how data is held in memory stay as they are while it is held.
+fn check_not_loaded<'a>(
+    info: &CollectionInfo,
+    verb: &'static str,
+    mut keys: impl Iterator<Item = &'a str>,
+) -> Result<(), Error> {
+    if info.load.is_some() && keys.any(|key| key == "mmap.enabled" || key.starts_with("warmup.")) {
+        return Err(Error::AlterMmapLoaded { verb, collection: info.name.clone() });
+    }
+    Ok(())
+}
+
+/// Sets or removes type parameters of a field.
+pub async fn alter_field(
+    proxy: &Proxy,
+    caller: Caller,
+    request: AlterCollectionFieldRequest,
+) -> Result<Status, Error> {
+    if request.properties.is_empty() && request.delete_keys.is_empty() {
+        return Err(Error::NothingToAlter);
+    }
+    let info = proxy.info(&caller, &request.db_name, &request.collection_name).await?;
+    let Some(field) = info.schema.field(&request.field_name) else {
+        let text = format!("field not found[field={}]", request.field_name);
+        return Err(Error::Checked { code: 1700, text });
+    };
+    for KeyValuePair { key, value } in &request.properties {
+        check_field_param(field.data_type, &field.name, key, value)?;
+        if info.load.is_some() && matches!(key.as_str(), "mmap.enabled" | "mmap_enabled" | "warmup") {
+            return Err(Error::AlterFieldLoaded { collection: info.name.clone() });
+        }
+    }
+    let change = CollectionChange::SetFieldParams {
+        field: request.field_name,
+        params: params::pairs(request.properties),
+        removed: request.delete_keys,
+    };
+    proxy.coord().alter_collection(CollectionRef::Id(info.id), change).await?;
+    Ok(success())
+}
+
+fn check_field_param(data_type: DataType, field: &str, key: &str, value: &str) -> Result<(), Error> {
+    match key {
+        "max_length" if data_type != DataType::VarChar => Err(Error::MaxLengthOfOther),
+        "max_length" => match value.parse::<u32>() {
+            Ok(1..=65_535) => Ok(()),
+            _ => Err(Error::MaxLengthRange { field: field.to_owned(), value: value.to_owned() }),
+        },
+        "mmap.enabled" | "mmap_enabled" if params::boolean(value).is_none() => {
+            Err(Error::MmapValue { value: value.to_owned() })
+        }
+        "mmap.enabled" | "mmap_enabled" | "warmup" | "field.skipLoad" | "max_capacity"
+        | "field.description" => Ok(()),
+        other => Err(Error::FixedFieldParam { key: other.to_owned() }),
+    }
+}
+
+/// How many rows are stored in sealed segments, deleted ones included.
+pub async fn statistics(
+    proxy: &Proxy,
+    caller: Caller,
+    request: GetCollectionStatisticsRequest,
+) -> Result<GetCollectionStatisticsResponse, Error> {
+    let info = proxy.info(&caller, &request.db_name, &request.collection_name).await?;
+    let stats = row_count(stored_rows(proxy, info.id, None).await?);
+    Ok(GetCollectionStatisticsResponse { status: Some(success()), stats })
+}
+
+/// Rows in the sealed segments of a collection, or of one partition of it.
+pub async fn stored_rows(
+    proxy: &Proxy,
+    collection: CollectionId,
+    partition: Option<PartitionId>,
+) -> Result<u64, Error> {
+    let channels = proxy.coord().manifests(collection).await?;
+    let segments = channels.iter().flat_map(|channel| &channel.segments);
+    Ok(segments
+        .filter(|segment| partition.is_none_or(|id| segment.partition == id))
+        .map(|segment| segment.rows)
+        .sum())
+}
+
+/// The statistics that clients read.
+pub fn row_count(rows: u64) -> Vec<KeyValuePair> {
+    vec![KeyValuePair { key: "row_count".to_owned(), value: rows.to_string() }]
+}

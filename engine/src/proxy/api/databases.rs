@@ -1,0 +1,70 @@
+//! Calls about databases.
+
+use contract::pb::common::Status;
+use contract::pb::milvus::{
+    AlterDatabaseRequest, CreateDatabaseRequest, DescribeDatabaseRequest, DescribeDatabaseResponse,
+    DropDatabaseRequest, ListDatabasesRequest, ListDatabasesResponse,
+};
+
+use super::Caller;
+use crate::proxy::convert::status::success;
+use crate::proxy::convert::{params, schema};
+use crate::proxy::{Error, Proxy};
+use crate::rpc::Refusal;
+
+/// Makes a database.
+pub async fn create(proxy: &Proxy, _: Caller, request: CreateDatabaseRequest) -> Result<Status, Error> {
+    schema::check_database_name(&request.db_name)?;
+    proxy.coord().create_database(&request.db_name, params::pairs(request.properties)).await?;
+    Ok(success())
+}
+
+/// Drops an empty database.
+pub async fn drop(proxy: &Proxy, _: Caller, request: DropDatabaseRequest) -> Result<Status, Error> {
+    schema::check_database_name(&request.db_name)?;
+    proxy.coord().drop_database(&request.db_name).await?;
+    Ok(success())
+}
+
+/// All databases.
+pub async fn list(proxy: &Proxy, _: Caller, _: ListDatabasesRequest) -> Result<ListDatabasesResponse, Error> {
+    let databases = proxy.coord().databases().await?;
+    Ok(ListDatabasesResponse {
+        status: Some(success()),
+        db_names: databases.iter().map(|database| database.name.clone()).collect(),
+        created_timestamp: databases.iter().map(|database| database.created.0).collect(),
+        db_ids: databases.iter().map(|database| database.id.0).collect(),
+    })
+}
+
+/// Sets or removes properties.
+pub async fn alter(proxy: &Proxy, caller: Caller, request: AlterDatabaseRequest) -> Result<Status, Error> {
+    match (request.properties.is_empty(), request.delete_keys.is_empty()) {
+        (true, true) => return Err(Error::AlterDatabaseEmpty),
+        (false, false) => return Err(Error::AlterBoth),
+        _ => {}
+    }
+    let name = caller.database(&request.db_name);
+    proxy.coord().alter_database(&name, params::pairs(request.properties), request.delete_keys).await?;
+    Ok(success())
+}
+
+/// One database.
+pub async fn describe(
+    proxy: &Proxy,
+    caller: Caller,
+    request: DescribeDatabaseRequest,
+) -> Result<DescribeDatabaseResponse, Error> {
+    let name = caller.database(&request.db_name);
+    let databases = proxy.coord().databases().await?;
+    let Some(database) = databases.into_iter().find(|database| database.name == name) else {
+        return Err(Refusal::DatabaseNotFound { database: name }.into());
+    };
+    Ok(DescribeDatabaseResponse {
+        status: Some(success()),
+        db_name: database.name,
+        db_id: database.id.0,
+        created_timestamp: database.created.0,
+        properties: params::to_wire(&database.properties),
+    })
+}

@@ -1,0 +1,176 @@
+//! The gRPC door: one method per call, all alike. What is not here answers UNIMPLEMENTED.
+
+use std::future::Future;
+
+use contract::pb::common::Status as Answer;
+use contract::pb::milvus::milvus_service_server::MilvusService;
+use contract::pb::milvus::*;
+use tonic::{Request, Response, Status};
+use tracing::Instrument as _;
+
+use super::{Caller, aliases, collections, databases, index, load, partitions, reads, rows, system};
+use crate::base::Kinded as _;
+use crate::proxy::convert::status;
+use crate::proxy::{Error, Proxy};
+
+/// An answer that can say that the call failed.
+trait Failed: Sized {
+    /// The answer of a failed call: nothing but its status.
+    fn failed(status: Answer) -> Self;
+}
+
+impl Failed for Answer {
+    fn failed(status: Answer) -> Self {
+        status
+    }
+}
+
+macro_rules! answers_with_status {
+    ($($answer:ident),+ $(,)?) => {$(
+        impl Failed for $answer {
+            fn failed(status: Answer) -> Self {
+                Self { status: Some(status), ..Default::default() }
+            }
+        }
+    )+};
+}
+
+answers_with_status!(
+    AllocTimestampResponse,
+    BatchDescribeCollectionResponse,
+    BoolResponse,
+    CheckHealthResponse,
+    ComponentStates,
+    ConnectResponse,
+    DescribeAliasResponse,
+    DescribeCollectionResponse,
+    DescribeDatabaseResponse,
+    DescribeIndexResponse,
+    FlushAllResponse,
+    FlushResponse,
+    GetCollectionStatisticsResponse,
+    GetFlushAllStateResponse,
+    GetFlushStateResponse,
+    GetIndexBuildProgressResponse,
+    GetIndexStateResponse,
+    GetIndexStatisticsResponse,
+    GetLoadStateResponse,
+    GetLoadingProgressResponse,
+    GetPartitionStatisticsResponse,
+    GetVersionResponse,
+    ListAliasesResponse,
+    ListDatabasesResponse,
+    MutationResult,
+    QueryResults,
+    SearchResults,
+    ShowCollectionsResponse,
+    ShowPartitionsResponse,
+);
+
+impl Proxy {
+    /// Runs one call: takes the headers apart, times it, and turns a failure into a status inside the answer. A gRPC
+    /// error is never returned, clients would repeat the call for minutes.
+    async fn answer<Q, A, W>(
+        &self,
+        call: &'static str,
+        request: Request<Q>,
+        run: impl FnOnce(Caller, Q) -> W,
+    ) -> Result<Response<A>, Status>
+    where
+        A: Failed,
+        W: Future<Output = Result<A, Error>>,
+    {
+        let started = self.clock().monotonic();
+        let (metadata, _, request) = request.into_parts();
+        let database = metadata.get("dbname").and_then(|name| name.to_str().ok());
+        let caller = Caller { database: database.filter(|name| !name.is_empty()).map(str::to_owned) };
+        let span = tracing::debug_span!("call", call);
+        let outcome = run(caller, request).instrument(span.clone()).await;
+        if let Some(meter) = self.meter() {
+            let took = self.clock().monotonic().saturating_sub(started);
+            meter.ended(call, outcome.as_ref().err().map(Error::kind), took);
+        }
+        Ok(Response::new(outcome.unwrap_or_else(|error| {
+            tracing::debug!(parent: &span, code = error.code(), reason = %error, "call failed");
+            A::failed(status::failure(&error))
+        })))
+    }
+}
+
+macro_rules! calls {
+    ($($method:ident($request:ty) -> $answer:ty = $run:path, $name:literal;)+) => {
+        #[tonic::async_trait]
+        impl MilvusService for Proxy {$(
+            async fn $method(&self, request: Request<$request>) -> Result<Response<$answer>, Status> {
+                self.answer($name, request, |caller, request| $run(self, caller, request)).await
+            }
+        )+}
+    };
+}
+
+calls! {
+    connect(ConnectRequest) -> ConnectResponse = system::connect, "Connect";
+    get_version(GetVersionRequest) -> GetVersionResponse = system::version, "GetVersion";
+    check_health(CheckHealthRequest) -> CheckHealthResponse = system::check_health, "CheckHealth";
+    get_component_states(GetComponentStatesRequest) -> ComponentStates = system::component_states, "GetComponentStates";
+    alloc_timestamp(AllocTimestampRequest) -> AllocTimestampResponse = system::timestamp, "AllocTimestamp";
+
+    create_database(CreateDatabaseRequest) -> Answer = databases::create, "CreateDatabase";
+    drop_database(DropDatabaseRequest) -> Answer = databases::drop, "DropDatabase";
+    list_databases(ListDatabasesRequest) -> ListDatabasesResponse = databases::list, "ListDatabases";
+    alter_database(AlterDatabaseRequest) -> Answer = databases::alter, "AlterDatabase";
+    describe_database(DescribeDatabaseRequest) -> DescribeDatabaseResponse = databases::describe, "DescribeDatabase";
+
+    create_collection(CreateCollectionRequest) -> Answer = collections::create, "CreateCollection";
+    drop_collection(DropCollectionRequest) -> Answer = collections::drop, "DropCollection";
+    has_collection(HasCollectionRequest) -> BoolResponse = collections::has, "HasCollection";
+    describe_collection(DescribeCollectionRequest) -> DescribeCollectionResponse = collections::describe, "DescribeCollection";
+    batch_describe_collection(BatchDescribeCollectionRequest) -> BatchDescribeCollectionResponse
+        = collections::batch_describe, "BatchDescribeCollection";
+    show_collections(ShowCollectionsRequest) -> ShowCollectionsResponse = collections::show, "ShowCollections";
+    rename_collection(RenameCollectionRequest) -> Answer = collections::rename, "RenameCollection";
+    alter_collection(AlterCollectionRequest) -> Answer = collections::alter, "AlterCollection";
+    alter_collection_field(AlterCollectionFieldRequest) -> Answer = collections::alter_field, "AlterCollectionField";
+    get_collection_statistics(GetCollectionStatisticsRequest) -> GetCollectionStatisticsResponse
+        = collections::statistics, "GetCollectionStatistics";
+
+    create_partition(CreatePartitionRequest) -> Answer = partitions::create, "CreatePartition";
+    drop_partition(DropPartitionRequest) -> Answer = partitions::drop, "DropPartition";
+    has_partition(HasPartitionRequest) -> BoolResponse = partitions::has, "HasPartition";
+    show_partitions(ShowPartitionsRequest) -> ShowPartitionsResponse = partitions::show, "ShowPartitions";
+    get_partition_statistics(GetPartitionStatisticsRequest) -> GetPartitionStatisticsResponse
+        = partitions::statistics, "GetPartitionStatistics";
+
+    create_alias(CreateAliasRequest) -> Answer = aliases::create, "CreateAlias";
+    drop_alias(DropAliasRequest) -> Answer = aliases::drop, "DropAlias";
+    alter_alias(AlterAliasRequest) -> Answer = aliases::alter, "AlterAlias";
+    describe_alias(DescribeAliasRequest) -> DescribeAliasResponse = aliases::describe, "DescribeAlias";
+    list_aliases(ListAliasesRequest) -> ListAliasesResponse = aliases::list, "ListAliases";
+
+    create_index(CreateIndexRequest) -> Answer = index::create, "CreateIndex";
+    alter_index(AlterIndexRequest) -> Answer = index::alter, "AlterIndex";
+    describe_index(DescribeIndexRequest) -> DescribeIndexResponse = index::describe, "DescribeIndex";
+    get_index_statistics(GetIndexStatisticsRequest) -> GetIndexStatisticsResponse = index::statistics, "GetIndexStatistics";
+    get_index_state(GetIndexStateRequest) -> GetIndexStateResponse = index::state, "GetIndexState";
+    get_index_build_progress(GetIndexBuildProgressRequest) -> GetIndexBuildProgressResponse
+        = index::progress, "GetIndexBuildProgress";
+    drop_index(DropIndexRequest) -> Answer = index::drop, "DropIndex";
+
+    load_collection(LoadCollectionRequest) -> Answer = load::load, "LoadCollection";
+    release_collection(ReleaseCollectionRequest) -> Answer = load::release, "ReleaseCollection";
+    load_partitions(LoadPartitionsRequest) -> Answer = load::load_partitions, "LoadPartitions";
+    release_partitions(ReleasePartitionsRequest) -> Answer = load::release_partitions, "ReleasePartitions";
+    get_load_state(GetLoadStateRequest) -> GetLoadStateResponse = load::state, "GetLoadState";
+    get_loading_progress(GetLoadingProgressRequest) -> GetLoadingProgressResponse = load::progress, "GetLoadingProgress";
+
+    insert(InsertRequest) -> MutationResult = rows::insert, "Insert";
+    upsert(UpsertRequest) -> MutationResult = rows::upsert, "Upsert";
+    delete(DeleteRequest) -> MutationResult = rows::delete, "Delete";
+    flush(FlushRequest) -> FlushResponse = rows::flush, "Flush";
+    get_flush_state(GetFlushStateRequest) -> GetFlushStateResponse = rows::flush_state, "GetFlushState";
+    flush_all(FlushAllRequest) -> FlushAllResponse = rows::flush_all, "FlushAll";
+    get_flush_all_state(GetFlushAllStateRequest) -> GetFlushAllStateResponse = rows::flush_all_state, "GetFlushAllState";
+
+    search(SearchRequest) -> SearchResults = reads::search, "Search";
+    query(QueryRequest) -> QueryResults = reads::query, "Query";
+}

@@ -1,0 +1,124 @@
+//! Calls about what is in memory.
+
+use contract::pb::common::{LoadState, Status};
+use contract::pb::milvus::{
+    GetLoadStateRequest, GetLoadStateResponse, GetLoadingProgressRequest, GetLoadingProgressResponse,
+    LoadCollectionRequest, LoadPartitionsRequest, ReleaseCollectionRequest, ReleasePartitionsRequest,
+};
+
+use super::Caller;
+use super::partitions::{check_manual, find, is_loaded};
+use crate::proxy::convert::schema::check_load_fields;
+use crate::proxy::convert::status::success;
+use crate::proxy::{Error, Proxy};
+use crate::rpc::{self, CollectionInfo, CollectionRef, Refusal};
+
+/// Wants a collection in memory; the client asks for the progress.
+pub async fn load(proxy: &Proxy, caller: Caller, request: LoadCollectionRequest) -> Result<Status, Error> {
+    let info = proxy.info(&caller, &request.db_name, &request.collection_name).await?;
+    check_load_fields(&info.schema, &request.load_fields)?;
+    let replicas = replicas(request.replica_number, &request.resource_groups)?;
+    proxy.coord().load(CollectionRef::Id(info.id), None, replicas, request.resource_groups).await?;
+    Ok(success())
+}
+
+/// Wants some partitions in memory.
+pub async fn load_partitions(
+    proxy: &Proxy,
+    caller: Caller,
+    request: LoadPartitionsRequest,
+) -> Result<Status, Error> {
+    let info = proxy.info(&caller, &request.db_name, &request.collection_name).await?;
+    check_manual(&info, "load")?;
+    check_partitions(&info, &request.partition_names)?;
+    check_load_fields(&info.schema, &request.load_fields)?;
+    let replicas = replicas(request.replica_number, &request.resource_groups)?;
+    let partitions = Some(request.partition_names);
+    proxy.coord().load(CollectionRef::Id(info.id), partitions, replicas, request.resource_groups).await?;
+    Ok(success())
+}
+
+fn replicas(number: i32, groups: &[String]) -> Result<u32, Error> {
+    let number = u32::try_from(number).unwrap_or(0).max(1);
+    if groups.len() > 1 && groups.len() != number as usize {
+        let text = "resource group num can only be 0, 1 or same as replica number".to_owned();
+        return Err(Refusal::BadParameter { text }.into());
+    }
+    Ok(number)
+}
+
+fn check_partitions(info: &CollectionInfo, names: &[String]) -> Result<(), Error> {
+    if names.is_empty() {
+        return Err(Error::EmptyPartitionList);
+    }
+    names.iter().try_for_each(|name| find(info, name).map(drop))
+}
+
+/// No longer wants a collection in memory.
+pub async fn release(
+    proxy: &Proxy,
+    caller: Caller,
+    request: ReleaseCollectionRequest,
+) -> Result<Status, Error> {
+    let info = proxy.info(&caller, &request.db_name, &request.collection_name).await?;
+    proxy.coord().release(CollectionRef::Id(info.id), None).await?;
+    Ok(success())
+}
+
+/// No longer wants some partitions in memory.
+pub async fn release_partitions(
+    proxy: &Proxy,
+    caller: Caller,
+    request: ReleasePartitionsRequest,
+) -> Result<Status, Error> {
+    let info = proxy.info(&caller, &request.db_name, &request.collection_name).await?;
+    check_manual(&info, "release")?;
+    check_partitions(&info, &request.partition_names)?;
+    proxy.coord().release(CollectionRef::Id(info.id), Some(request.partition_names)).await?;
+    Ok(success())
+}
+
+/// Whether a collection (or all of some partitions) can be searched. A missing collection is an answer, not an error.
+pub async fn state(
+    proxy: &Proxy,
+    caller: Caller,
+    request: GetLoadStateRequest,
+) -> Result<GetLoadStateResponse, Error> {
+    let answer = |state: LoadState| GetLoadStateResponse { status: Some(success()), state: state.into() };
+    let info = match proxy.info(&caller, &request.db_name, &request.collection_name).await {
+        Ok(info) => info,
+        Err(Error::Peer(rpc::Error::Refused(Refusal::CollectionNotFound { .. }))) => {
+            return Ok(answer(LoadState::NotExist));
+        }
+        Err(error) => return Err(error),
+    };
+    for name in &request.partition_names {
+        if !is_loaded(&info, find(&info, name)?) {
+            return Ok(answer(LoadState::NotLoad));
+        }
+    }
+    Ok(answer(match proxy.coord().load_progress(CollectionRef::Id(info.id)).await? {
+        None => LoadState::NotLoad,
+        Some(100) => LoadState::Loaded,
+        Some(_) => LoadState::Loading,
+    }))
+}
+
+/// How far a collection (or some partitions) is loaded, in percent.
+pub async fn progress(
+    proxy: &Proxy,
+    caller: Caller,
+    request: GetLoadingProgressRequest,
+) -> Result<GetLoadingProgressResponse, Error> {
+    let info = proxy.info(&caller, &request.db_name, &request.collection_name).await?;
+    for name in &request.partition_names {
+        if !is_loaded(&info, find(&info, name)?) && info.load.is_some() {
+            return Err(Refusal::PartitionNotLoaded { partition: name.clone() }.into());
+        }
+    }
+    let Some(percent) = proxy.coord().load_progress(CollectionRef::Id(info.id)).await? else {
+        return Err(Refusal::CollectionNotLoaded { collection: info.id.to_string() }.into());
+    };
+    let progress = i64::from(percent);
+    Ok(GetLoadingProgressResponse { status: Some(success()), progress, refresh_progress: progress })
+}

@@ -1,0 +1,77 @@
+//! The calls of the public API, by subject; `grpc` and `rest` are their two doors.
+
+mod aliases;
+mod collections;
+mod databases;
+mod grpc;
+mod index;
+mod load;
+mod partial;
+mod partitions;
+mod reads;
+pub mod rest;
+mod rows;
+mod system;
+
+use std::sync::Arc;
+
+use super::{Error, Proxy};
+use crate::base::PartitionId;
+use crate::rpc::{CollectionInfo, CollectionRef};
+
+/// Name of the database that is meant where none is named.
+pub const DEFAULT_DATABASE: &str = "default";
+/// Name of the partition that every collection has.
+pub const DEFAULT_PARTITION: &str = "_default";
+
+/// Who calls: what a request's headers say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Caller {
+    /// The database of the connection, if it names one.
+    pub database: Option<String>,
+}
+
+impl Caller {
+    /// The database that a request means: its own, else the connection's, else the default one.
+    pub fn database(&self, named: &str) -> String {
+        if named.is_empty() {
+            self.database.clone().unwrap_or_else(|| DEFAULT_DATABASE.to_owned())
+        } else {
+            named.to_owned()
+        }
+    }
+
+    /// The collection that a request means.
+    pub fn collection(&self, database: &str, name: &str) -> Result<CollectionRef, Error> {
+        crate::proxy::convert::schema::check_collection_name(name)?;
+        Ok(CollectionRef::Name { database: self.database(database), name: name.to_owned() })
+    }
+}
+
+impl Proxy {
+    /// What the catalog knows of a collection by name.
+    pub(super) async fn info(
+        &self,
+        caller: &Caller,
+        database: &str,
+        name: &str,
+    ) -> Result<Arc<CollectionInfo>, Error> {
+        Ok(self.coord().collection(caller.collection(database, name)?).await?)
+    }
+}
+
+/// The partitions that a read names; `None` for all loaded ones.
+fn partitions_of_read(info: &CollectionInfo, names: &[String]) -> Result<Option<Vec<PartitionId>>, Error> {
+    if names.is_empty() {
+        return Ok(None);
+    }
+    if info.schema.partition_key().is_some() {
+        return Err(Error::PartitionNamesWithKey);
+    }
+    let id = |name: &String| {
+        info.partition(name)
+            .map(|partition| partition.id)
+            .ok_or_else(|| Error::PartitionNameNotFound { partition: name.clone() })
+    };
+    names.iter().map(id).collect::<Result<_, _>>().map(Some)
+}

@@ -1,0 +1,254 @@
+//! Index parameters: defaults and checks, by the table of types that Milvus knows.
+//!
+//! Source: wire specification 2.13.
+
+use super::params::{boolean, plain};
+use crate::model::{DataType, Field, Metric};
+use crate::proxy::Error;
+
+/// The automatic type.
+const AUTO: &str = "AUTOINDEX";
+
+/// What a name of an index type stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Family {
+    /// On dense vectors of singles, and built.
+    Dense,
+    /// On dense vectors of singles, not built yet.
+    DenseNotBuilt,
+    /// On other vectors.
+    OtherVectors,
+    /// On scalars: recorded only, filters are answered by scan.
+    Scalar,
+    /// On scalars, not built yet.
+    ScalarNotBuilt,
+}
+
+const TYPES: [(&str, Family); 33] = [
+    (AUTO, Family::Dense),
+    ("FLAT", Family::Dense),
+    ("IVF_FLAT", Family::Dense),
+    ("HNSW", Family::Dense),
+    ("IVF_SQ8", Family::DenseNotBuilt),
+    ("IVF_PQ", Family::DenseNotBuilt),
+    ("IVF_RABITQ", Family::DenseNotBuilt),
+    ("HNSW_SQ", Family::DenseNotBuilt),
+    ("HNSW_PQ", Family::DenseNotBuilt),
+    ("HNSW_PRQ", Family::DenseNotBuilt),
+    ("SCANN", Family::DenseNotBuilt),
+    ("DISKANN", Family::DenseNotBuilt),
+    ("AISAQ", Family::DenseNotBuilt),
+    ("FAISS", Family::DenseNotBuilt),
+    ("GPU_IVF_FLAT", Family::DenseNotBuilt),
+    ("GPU_IVF_PQ", Family::DenseNotBuilt),
+    ("GPU_CAGRA", Family::DenseNotBuilt),
+    ("GPU_BRUTE_FORCE", Family::DenseNotBuilt),
+    ("SVS_VAMANA", Family::DenseNotBuilt),
+    ("SVS_FLAT", Family::DenseNotBuilt),
+    ("BIN_FLAT", Family::OtherVectors),
+    ("BIN_IVF_FLAT", Family::OtherVectors),
+    ("MINHASH_LSH", Family::OtherVectors),
+    ("SPARSE_INVERTED_INDEX", Family::OtherVectors),
+    ("SPARSE_WAND", Family::OtherVectors),
+    ("INVERTED", Family::Scalar),
+    ("BITMAP", Family::Scalar),
+    ("TRIE", Family::Scalar),
+    ("Trie", Family::Scalar),
+    ("STL_SORT", Family::Scalar),
+    ("NGRAM", Family::ScalarNotBuilt),
+    ("RTREE", Family::ScalarNotBuilt),
+    ("HYBRID", Family::ScalarNotBuilt),
+];
+
+/// Metrics of Milvus that are not of dense vectors.
+const OTHER_METRICS: [&str; 8] =
+    ["HAMMING", "JACCARD", "TANIMOTO", "SUBSTRUCTURE", "SUPERSTRUCTURE", "BM25", "MHJACCARD", "MAX_SIM"];
+
+/// Checks the parameters of an index on `field` and fills in `index_type` and `metric_type`. What is returned is what
+/// clients see again: the user's pairs as they came, in order.
+///
+/// # Errors
+/// Milvus's words for the first parameter that is wrong.
+pub fn checked(field: &Field, mut pairs: Vec<(String, String)>) -> Result<Vec<(String, String)>, Error> {
+    let flat = flattened(&pairs)?;
+    let named = flat.iter().find(|(key, _)| key == "index_type").map_or("", |(_, value)| value.as_str());
+    let name = if named.is_empty() { AUTO } else { named };
+    let family = TYPES.iter().find(|(known, _)| *known == name).map(|(_, family)| *family);
+    let family = family.ok_or_else(|| {
+        bare(format!("invalid parameter[expected=valid index][actual=invalid index type: {name}]"))
+    })?;
+    check_mmap(&flat)?;
+    if field.data_type.is_vector() {
+        check_vector(field, name, family, &flat)?;
+        let metric = metric_name(&flat).unwrap_or(Metric::Cosine.name()).to_owned();
+        if name == AUTO {
+            return Ok(vec![entry("index_type", AUTO), entry("metric_type", &metric)]);
+        }
+        if !pairs.iter().any(|(key, _)| key == "metric_type") {
+            pairs.push(entry("metric_type", &metric));
+        }
+    } else {
+        check_scalar(field, name, family, &flat)?;
+    }
+    if named.is_empty() {
+        pairs.insert(0, entry("index_type", name));
+    }
+    Ok(pairs)
+}
+
+fn entry(key: &str, value: &str) -> (String, String) {
+    (key.to_owned(), value.to_owned())
+}
+
+fn bare(text: String) -> Error {
+    Error::Index { code: 1100, text }
+}
+
+fn invalid(text: impl AsRef<str>) -> Error {
+    bare(format!("{}: invalid parameter", text.as_ref()))
+}
+
+/// The pairs with what the JSON text `params` carries put beside them.
+fn flattened(pairs: &[(String, String)]) -> Result<Vec<(String, String)>, Error> {
+    let mut flat = Vec::with_capacity(pairs.len() + 4);
+    for (key, value) in pairs {
+        if key != "params" {
+            flat.push((key.clone(), value.clone()));
+        } else if !value.is_empty() {
+            let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(value)
+                .map_err(|reason| invalid(format!("failed to unmarshal params: {reason}")))?;
+            flat.extend(object.iter().map(|(key, value)| (key.clone(), plain(value))));
+        }
+    }
+    Ok(flat)
+}
+
+fn metric_name(flat: &[(String, String)]) -> Option<&str> {
+    flat.iter()
+        .find(|(key, _)| key == "metric_type")
+        .map(|(_, value)| value.as_str())
+        .filter(|name| !name.is_empty())
+}
+
+fn check_mmap(flat: &[(String, String)]) -> Result<(), Error> {
+    match flat.iter().find(|(key, _)| key == "mmap.enabled") {
+        Some((_, value)) if boolean(value).is_none() => Err(Error::MmapValue { value: value.clone() }),
+        _ => Ok(()),
+    }
+}
+
+fn check_vector(field: &Field, name: &str, family: Family, flat: &[(String, String)]) -> Result<(), Error> {
+    match family {
+        Family::Dense => {}
+        Family::DenseNotBuilt => return Err(Error::IndexNotBuilt { index_type: name.to_owned() }),
+        Family::OtherVectors | Family::Scalar | Family::ScalarNotBuilt => {
+            let data_type = field.data_type.name();
+            return Err(invalid(format!("data type {data_type} can't build with this index {name}")));
+        }
+    }
+    let metric = metric_name(flat);
+    if name == AUTO {
+        let is_extra = |key: &str| {
+            !matches!(key, "index_type" | "metric_type" | "mmap.enabled" | "warmup" | "index_name")
+        };
+        if flat.iter().any(|(key, _)| is_extra(key)) {
+            return Err(invalid("only metric type can be passed when use AutoIndex"));
+        }
+    }
+    match metric {
+        Some(metric) if Metric::from_name(metric).is_none() && OTHER_METRICS.contains(&metric) => {
+            return Err(invalid(format!("float vector index does not support metric type: {metric}")));
+        }
+        Some(metric) if Metric::from_name(metric).is_none() => {
+            return Err(invalid(format!("float vector index does not support metric type: {metric}")));
+        }
+        _ => {}
+    }
+    match name {
+        "HNSW" => {
+            check_number(flat, "M", 2, 2048)?;
+            check_number(flat, "efConstruction", 1, 2_147_483_647)
+        }
+        "IVF_FLAT" => check_number(flat, "nlist", 1, 65_536),
+        _ => Ok(()),
+    }
+}
+
+/// Checks a whole number; one that is not given has a default.
+fn check_number(flat: &[(String, String)], key: &str, low: i64, high: i64) -> Result<(), Error> {
+    let Some((_, value)) = flat.iter().find(|(known, _)| known == key) else { return Ok(()) };
+    let Ok(number) = value.trim().parse::<i64>() else {
+        return Err(invalid(format!("invalid integer value, key: '{key}', value: '{value}'")));
+    };
+    if (low..=high).contains(&number) {
+        return Ok(());
+    }
+    Err(invalid(format!("Out of range in json: param '{key}' ({number}) should be in range [{low}, {high}]")))
+}
+
+fn check_scalar(field: &Field, name: &str, family: Family, flat: &[(String, String)]) -> Result<(), Error> {
+    use DataType::{Bool, Double, Float, Int8, Int16, Int32, Int64, Json, VarChar};
+    let data_type = field.data_type;
+    match family {
+        Family::Scalar => {}
+        Family::Dense if name == AUTO => {}
+        Family::ScalarNotBuilt if name == "RTREE" => {
+            return Err(invalid("RTREE index can only be built on geometry field"));
+        }
+        Family::ScalarNotBuilt if name == "NGRAM" && !matches!(data_type, VarChar | Json) => {
+            return Err(invalid("ngram index can only be created on VARCHAR or JSON field"));
+        }
+        Family::ScalarNotBuilt => return Err(Error::IndexNotBuilt { index_type: name.to_owned() }),
+        Family::Dense | Family::DenseNotBuilt | Family::OtherVectors => {
+            return Err(invalid(format!("index {name} only supports vector data type")));
+        }
+    }
+    match name {
+        "BITMAP" if field.is_primary => Err(invalid("create bitmap index on primary key not supported")),
+        "BITMAP" if !matches!(data_type, Bool | Int8 | Int16 | Int32 | Int64 | VarChar) => {
+            Err(invalid("bitmap index are only supported on bool, int, string and array field"))
+        }
+        "TRIE" | "Trie" if data_type != VarChar => Err(invalid("TRIE are only supported on varchar field")),
+        "STL_SORT" if !matches!(data_type, Int8 | Int16 | Int32 | Int64 | Float | Double | VarChar) => {
+            Err(invalid(format!(
+                "STL_SORT are only supported on numeric, varchar or timestamptz field, got {}",
+                data_type.name()
+            )))
+        }
+        "INVERTED" | AUTO if data_type == Json => check_json_index(flat),
+        _ => Ok(()),
+    }
+}
+
+const CASTS: [&str; 7] = ["BOOL", "DOUBLE", "VARCHAR", "ARRAY_BOOL", "ARRAY_DOUBLE", "ARRAY_VARCHAR", "JSON"];
+
+fn check_json_index(flat: &[(String, String)]) -> Result<(), Error> {
+    let cast = flat.iter().find(|(key, _)| key == "json_cast_type").map(|(_, value)| value.as_str());
+    match cast {
+        None | Some("") => Err(Error::Index {
+            code: 1101,
+            text: "json index must specify cast type: missing parameter".to_owned(),
+        }),
+        Some(cast) if !CASTS.iter().any(|known| known.eq_ignore_ascii_case(cast)) => {
+            Err(invalid(format!("json_cast_type {cast} is not supported")))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// Checks that every parameter to set (with a value) or to remove (without) may change after an index was made.
+///
+/// # Errors
+/// [`Error::FixedIndexParam`] for any other, and Milvus's words for a bad value.
+pub fn check_alterable<'a>(params: impl Iterator<Item = (&'a str, Option<&'a str>)>) -> Result<(), Error> {
+    for (key, value) in params {
+        match (key, value) {
+            ("mmap.enabled" | "indexoffsetcache.enabled", Some(value)) if boolean(value).is_none() => {
+                return Err(Error::MmapValue { value: value.to_owned() });
+            }
+            ("mmap.enabled" | "indexoffsetcache.enabled" | "warmup", _) => {}
+            _ => return Err(Error::FixedIndexParam { key: key.to_owned() }),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,11 @@
+//! Between the public wire types and the engine's own: the only place of the proxy that knows both.
+
+pub mod filter;
+pub mod index;
+pub mod output;
+pub mod params;
+pub mod query;
+pub mod rows;
+pub mod schema;
+pub mod search;
+pub mod status;

@@ -1,0 +1,34 @@
+//! Key-value pairs of the wire.
+
+use contract::pb::common::KeyValuePair;
+
+/// Pairs of the wire as pairs of the model, in order.
+#[must_use]
+pub fn pairs(params: Vec<KeyValuePair>) -> Vec<(String, String)> {
+    params.into_iter().map(|pair| (pair.key, pair.value)).collect()
+}
+
+/// Pairs of the model as pairs of the wire, in order.
+#[must_use]
+pub fn to_wire(pairs: &[(String, String)]) -> Vec<KeyValuePair> {
+    pairs.iter().map(|(key, value)| KeyValuePair { key: key.clone(), value: value.clone() }).collect()
+}
+
+/// What Go's `strconv.ParseBool` takes.
+#[must_use]
+pub fn boolean(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+/// A JSON value as the text that a key-value pair would carry: strings without quotes, everything else as written.
+#[must_use]
+pub fn plain(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,89 @@
+//! What a query asks, from the wire.
+
+use contract::pb::common::KeyValuePair;
+use contract::pb::schema::{
+    DataType as WireType, FieldData, LongArray, ScalarField, field_data, scalar_field,
+};
+
+use super::params::boolean;
+use super::search::WINDOW;
+use crate::proxy::Error;
+
+/// The name of the column of a count.
+pub const COUNT: &str = "count(*)";
+
+/// The parameters of a query.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueryParams {
+    /// At most so many rows.
+    pub limit: Option<usize>,
+    /// Rows skipped; ignored without a limit.
+    pub offset: usize,
+    /// Whether rows that are not sealed yet are left out.
+    pub ignore_growing: bool,
+    /// Whether the query belongs to an iterator, whose pages must all see the same instant.
+    pub iterator: bool,
+    /// The collection that an iterator started on.
+    pub collection_id: Option<String>,
+}
+
+/// Reads the parameters of a query.
+///
+/// # Errors
+/// Milvus's words for the first parameter that is wrong.
+pub fn params(pairs: &[KeyValuePair]) -> Result<QueryParams, Error> {
+    let mut read = QueryParams::default();
+    let (mut limit, mut offset) = (None, 0);
+    for KeyValuePair { key, value } in pairs {
+        match key.as_str() {
+            "limit" => limit = Some(whole("limit", value)?),
+            "offset" => offset = whole("offset", value)?,
+            "ignore_growing" => {
+                read.ignore_growing =
+                    boolean(value).ok_or_else(|| Error::IgnoreGrowing { value: value.clone() })?;
+            }
+            "iterator" => read.iterator = boolean(value).unwrap_or(false),
+            "collection_id" => read.collection_id = Some(value.clone()),
+            "order_by_fields" if !value.is_empty() => return Err(Error::ReadNotBuilt { what: "order by" }),
+            "group_by_fields" if !value.is_empty() => return Err(Error::ReadNotBuilt { what: "group by" }),
+            _ => {}
+        }
+    }
+    let Some(limit) = limit else { return Ok(read) };
+    check_window(offset, limit)?;
+    read.limit = usize::try_from(limit).ok();
+    read.offset = usize::try_from(offset).unwrap_or(0);
+    Ok(read)
+}
+
+fn whole(name: &'static str, text: &str) -> Result<i64, Error> {
+    text.trim().parse().map_err(|_| Error::QueryNumber { name, value: text.to_owned() })
+}
+
+fn check_window(offset: i64, limit: i64) -> Result<(), Error> {
+    let text = if offset < 0 {
+        format!("offset [{offset}] is invalid, should be gte than 0")
+    } else if limit <= 0 {
+        format!("limit [{limit}] is invalid, should be greater than 0")
+    } else if offset.saturating_add(limit) > WINDOW {
+        format!("(offset+limit) should be in range [1, {WINDOW}], but got {}", offset.saturating_add(limit))
+    } else {
+        return Ok(());
+    };
+    Err(Error::QueryWindow { text })
+}
+
+/// The one column of a count.
+#[must_use]
+pub fn count_column(count: u64) -> FieldData {
+    let data = vec![i64::try_from(count).unwrap_or(i64::MAX)];
+    FieldData {
+        r#type: WireType::Int64.into(),
+        field_name: COUNT.to_owned(),
+        field: Some(field_data::Field::Scalars(ScalarField {
+            data: Some(scalar_field::Data::LongData(LongArray { data })),
+            ..Default::default()
+        })),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,332 @@
+//! Columns of the wire to whole rows: what `Insert` and `Upsert` carry.
+//!
+//! Values move, they are not copied, wherever wire and model hold them alike (numbers and vectors).
+
+use contract::pb::schema::{FieldData, ScalarField, VectorField, field_data, scalar_field, vector_field};
+
+use crate::model::{Batch, Bitset, Column, ColumnData, DYNAMIC_FIELD, DataType, Field, Schema, Texts, Value};
+use crate::proxy::Error;
+
+/// What to make of a primary key's column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyColumn {
+    /// The client gives it, unless the server makes it: then it must be absent and the column stays empty.
+    ByAutoId,
+    /// The client may give it although the server makes keys too.
+    Allowed,
+    /// The client must give it.
+    Required,
+}
+
+/// The columns that a request carries, one place per field of the schema, `None` where the request has none.
+#[derive(Debug)]
+pub struct Sent {
+    /// Rows of every column.
+    pub rows: usize,
+    /// The columns in schema order.
+    pub columns: Vec<Option<Column>>,
+}
+
+/// Takes the columns of a request apart.
+///
+/// # Errors
+/// What Milvus says about a column that the schema does not have, that has another type, or the wrong number of values.
+pub fn sent(schema: &Schema, fields: Vec<FieldData>, rows: u32, keys: KeyColumn) -> Result<Sent, Error> {
+    let rows = rows as usize;
+    if rows == 0 {
+        return Err(Error::NoRows);
+    }
+    let count = fields.len();
+    let mut columns: Vec<Option<Column>> = schema.fields.iter().map(|_| None).collect();
+    for data in fields {
+        let place = place_of(schema, &data, count)?;
+        let field = &schema.fields[place];
+        if columns[place].is_some() {
+            return Err(Error::DuplicateField { field: field.name.clone() });
+        }
+        if field.is_primary && field.auto_id && keys == KeyColumn::ByAutoId {
+            return Err(Error::KeyWithAutoId { field: field.name.clone() });
+        }
+        columns[place] = Some(column(field, data, rows)?);
+    }
+    let primary = schema.primary();
+    if keys == KeyColumn::Required
+        && schema.position(primary.id).is_some_and(|place| columns[place].is_none())
+    {
+        return Err(Error::UpsertWithoutKey { field: primary.name.clone() });
+    }
+    if let Some(column) =
+        schema.dynamic().and_then(|field| schema.position(field.id)).and_then(|at| columns[at].as_ref())
+    {
+        check_dynamic(schema, column)?;
+    }
+    Ok(Sent { rows, columns })
+}
+
+impl Sent {
+    /// Whole rows: absent columns become defaults, nulls or empty objects. The column of a key that the server makes
+    /// stays without values; [`fill_keys`] gives it some.
+    ///
+    /// # Errors
+    /// [`Error::FieldMissing`] for a field that must have a value.
+    pub fn whole(self, schema: &Schema) -> Result<Batch, Error> {
+        let rows = self.rows;
+        let columns = self.columns.into_iter().zip(&schema.fields).map(|(column, field)| match column {
+            Some(column) => Ok(column),
+            None => absent(field, rows),
+        });
+        Ok(Batch { rows, columns: columns.collect::<Result<_, _>>()? })
+    }
+}
+
+/// The position in the schema of the field that `data` is for.
+fn place_of(schema: &Schema, data: &FieldData, count: usize) -> Result<usize, Error> {
+    let by_name = |name: &str| schema.fields.iter().position(|field| field.name == name);
+    if data.is_dynamic || data.field_name == DYNAMIC_FIELD {
+        return by_name(DYNAMIC_FIELD).ok_or(Error::MetaWithoutDynamic);
+    }
+    by_name(&data.field_name).ok_or_else(|| Error::MoreFields {
+        expected: schema.fields.iter().filter(|field| !field.is_dynamic).count(),
+        actual: count,
+    })
+}
+
+/// The column of a field that the request does not carry.
+fn absent(field: &Field, rows: usize) -> Result<Column, Error> {
+    if field.is_primary && field.auto_id {
+        return Ok(Column::empty(field));
+    }
+    let fill = match &field.default {
+        Some(default) => default.clone(),
+        None if field.is_dynamic => Value::Json("{}".to_owned()),
+        None if field.nullable => Value::Null,
+        None => return Err(Error::FieldMissing { field: field.name.clone() }),
+    };
+    filled(field, &fill, rows)
+}
+
+/// `rows` times one value.
+fn filled(field: &Field, value: &Value, rows: usize) -> Result<Column, Error> {
+    let mut column = Column::empty(field);
+    for _ in 0..rows {
+        column.data.push(value).map_err(|mismatch| Error::Answer { reason: mismatch.to_string() })?;
+    }
+    if matches!(value, Value::Null) {
+        column.valid = Some(Bitset::none(rows));
+    }
+    Ok(column)
+}
+
+/// Gives the column of the primary key the keys that the server made: numbers, or their decimal texts.
+pub fn fill_keys(schema: &Schema, batch: &mut Batch, first: i64) {
+    let rows = batch.rows;
+    let primary = schema.primary();
+    let Some(place) = schema.position(primary.id) else { return };
+    let keys = (first..).take(rows);
+    batch.columns[place].data = if primary.data_type == DataType::VarChar {
+        let mut texts = Texts::new();
+        keys.for_each(|key| texts.push(&key.to_string()));
+        ColumnData::VarChar(texts)
+    } else {
+        ColumnData::Int64(keys.collect())
+    };
+}
+
+/// One column of the wire as a column of the model, nulls and defaults put in.
+fn column(field: &Field, data: FieldData, rows: usize) -> Result<Column, Error> {
+    let FieldData { field: payload, valid_data, .. } = data;
+    let (values, valid) = match payload {
+        Some(field_data::Field::Scalars(ScalarField { valid_data: inner, data })) => {
+            (scalars(field, data)?, either(inner, valid_data))
+        }
+        Some(field_data::Field::Vectors(VectorField { dim, valid_data: inner, data })) => {
+            (vectors(field, dim, data)?, either(inner, valid_data))
+        }
+        Some(field_data::Field::StructArrays(_)) | None => return Err(wrong_type(field, "nil")),
+    };
+    if valid.is_empty() {
+        if values.len() != rows {
+            return Err(Error::RowCount { field: field.name.clone(), expected: rows, actual: values.len() });
+        }
+        return Ok(Column { field: field.id, data: values, valid: None });
+    }
+    if (!field.nullable && field.default.is_none()) || valid.len() != rows {
+        let expected = if field.nullable || field.default.is_some() { rows } else { 0 };
+        return Err(Error::ValidLength { field: field.name.clone(), expected, actual: valid.len() });
+    }
+    let present = valid.iter().filter(|&&present| present).count();
+    if values.len() != present {
+        return Err(Error::CompactLength { expected: present, actual: values.len() });
+    }
+    if present == rows {
+        return Ok(Column { field: field.id, data: values, valid: None });
+    }
+    spread(field, values, &valid)
+}
+
+fn either(inner: Vec<bool>, outer: Vec<bool>) -> Vec<bool> {
+    if inner.is_empty() { outer } else { inner }
+}
+
+/// Puts a default or a null between the values that are there. `values` holds one value per `true` of `valid`.
+fn spread(field: &Field, values: ColumnData, valid: &[bool]) -> Result<Column, Error> {
+    // One row more than there are values: the one for the gaps. Then the rows are picked.
+    let mut with_gap = values;
+    let gap = with_gap.len();
+    let fill = field.default.as_ref().unwrap_or(&Value::Null);
+    with_gap.push(fill).map_err(|mismatch| Error::Answer { reason: mismatch.to_string() })?;
+    let mut next = 0;
+    let rows: Vec<usize> = valid
+        .iter()
+        .map(|&present| {
+            if present {
+                next += 1;
+                next - 1
+            } else {
+                gap
+            }
+        })
+        .collect();
+    let mask = field.default.is_none().then(|| Bitset::from_fn(valid.len(), |row| valid[row]));
+    Ok(Column { field: field.id, data: with_gap.take(&rows), valid: mask })
+}
+
+fn wrong_type(field: &Field, actual: &'static str) -> Error {
+    let expected = match field.data_type {
+        DataType::Bool => "bool",
+        DataType::Int8 | DataType::Int16 | DataType::Int32 => "int",
+        DataType::Int64 => "long",
+        DataType::Float => "float",
+        DataType::Double => "double",
+        DataType::VarChar => "string",
+        DataType::Json => "json",
+        DataType::FloatVector => "float vector",
+    };
+    Error::FieldType { field: field.name.clone(), expected, actual }
+}
+
+/// The values of a scalar column.
+fn scalars(field: &Field, data: Option<scalar_field::Data>) -> Result<ColumnData, Error> {
+    use scalar_field::Data;
+    Ok(match (field.data_type, data) {
+        (DataType::Bool, Some(Data::BoolData(values))) => ColumnData::Bool(values.data),
+        (DataType::Int8, Some(Data::IntData(values))) => {
+            ColumnData::Int8(narrow(&values.data, i8::MIN.into(), i8::MAX.into())?)
+        }
+        (DataType::Int16, Some(Data::IntData(values))) => {
+            ColumnData::Int16(narrow(&values.data, i16::MIN.into(), i16::MAX.into())?)
+        }
+        (DataType::Int32, Some(Data::IntData(values))) => ColumnData::Int32(values.data),
+        (DataType::Int64, Some(Data::LongData(values))) => ColumnData::Int64(values.data),
+        (DataType::Float, Some(Data::FloatData(values))) => ColumnData::Float(values.data),
+        (DataType::Double, Some(Data::DoubleData(values))) => ColumnData::Double(values.data),
+        (DataType::VarChar, Some(Data::StringData(values))) => {
+            ColumnData::VarChar(values.data.iter().map(String::as_str).collect())
+        }
+        (DataType::Json, Some(Data::JsonData(values))) => {
+            let mut texts = Texts::new();
+            for (row, bytes) in values.data.iter().enumerate() {
+                texts.push(
+                    std::str::from_utf8(bytes).map_err(|reason| not_json(field, row, &reason.to_string()))?,
+                );
+            }
+            ColumnData::Json(texts)
+        }
+        // An older client sends a field without any valid value with no payload at all.
+        (_, None) if field.nullable || field.default.is_some() => ColumnData::empty(field),
+        (_, data) => return Err(wrong_type(field, data.as_ref().map_or("nil", payload_name))),
+    })
+}
+
+fn not_json(field: &Field, row: usize, reason: &str) -> Error {
+    Error::Checked {
+        code: 1100,
+        text: format!("field {} row {row} is not valid JSON: {reason}: invalid parameter", field.name),
+    }
+}
+
+const fn payload_name(data: &scalar_field::Data) -> &'static str {
+    use scalar_field::Data;
+    match data {
+        Data::BoolData(_) => "bool array",
+        Data::IntData(_) => "int array",
+        Data::LongData(_) => "long array",
+        Data::FloatData(_) => "float array",
+        Data::DoubleData(_) => "double array",
+        Data::StringData(_) => "string array",
+        Data::JsonData(_) => "json array",
+        _ => "other array",
+    }
+}
+
+fn narrow<T: TryFrom<i32>>(values: &[i32], low: i32, high: i32) -> Result<Vec<T>, Error> {
+    let fit = |(row, &value): (usize, &i32)| {
+        T::try_from(value).map_err(|_| Error::IntegerRange { row, value, low, high })
+    };
+    values.iter().enumerate().map(fit).collect()
+}
+
+/// The values of a vector column.
+fn vectors(field: &Field, dim: i64, data: Option<vector_field::Data>) -> Result<ColumnData, Error> {
+    let expected = field.dim().max(1);
+    match (field.data_type, data) {
+        (DataType::FloatVector, Some(vector_field::Data::FloatVector(values))) => {
+            if usize::try_from(dim).is_ok_and(|dim| dim != expected) || dim < 0 {
+                return Err(Error::VectorDim { field: field.name.clone(), dim: expected, actual: dim });
+            }
+            if values.data.len() % expected != 0 {
+                return Err(Error::VectorLength { length: values.data.len(), dim: expected });
+            }
+            Ok(ColumnData::FloatVector { dim: expected, values: values.data })
+        }
+        (DataType::FloatVector, None) if field.nullable => Ok(ColumnData::empty(field)),
+        (_, None) => Err(wrong_type(field, "nil")),
+        (_, Some(_)) => Err(wrong_type(field, "other vector")),
+    }
+}
+
+/// Checks that every row's dynamic keys are an object without forbidden keys.
+fn check_dynamic(schema: &Schema, column: &Column) -> Result<(), Error> {
+    let ColumnData::Json(texts) = &column.data else { return Ok(()) };
+    for (row, text) in texts.iter().enumerate() {
+        if text == "{}" {
+            continue;
+        }
+        let mut found = None;
+        let visitor = ObjectKeys { schema, found: &mut found };
+        let mut parser = serde_json::Deserializer::from_str(text);
+        serde::Deserializer::deserialize_map(&mut parser, visitor)
+            .and_then(|()| parser.end())
+            .map_err(|reason| Error::DynamicNotObject { row, reason: reason.to_string() })?;
+        if let Some(error) = found {
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// Walks over the top-level keys of a JSON object without building it.
+struct ObjectKeys<'a> {
+    schema: &'a Schema,
+    found: &'a mut Option<Error>,
+}
+
+impl<'de> serde::de::Visitor<'de> for ObjectKeys<'_> {
+    type Value = ();
+
+    fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("a JSON object")
+    }
+
+    fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
+            map.next_value::<serde::de::IgnoredAny>()?;
+            if key == DYNAMIC_FIELD {
+                *self.found = Some(Error::MetaKey);
+            } else if self.schema.field(&key).is_some() {
+                *self.found = Some(Error::DynamicNamesField { field: key.into_owned() });
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,404 @@
+//! Schemas, properties and names.
+
+use contract::pb::milvus::{CreateCollectionRequest, DescribeCollectionResponse};
+use contract::pb::schema::{CollectionSchema, DataType as WireType, FieldSchema, ValueField, value_field};
+use prost::Message as _;
+
+use super::output::wire_type;
+use super::params;
+use super::status::success;
+use crate::base::FieldId;
+use crate::model::{Batch, DYNAMIC_FIELD, DataType, Field, Schema, Value};
+use crate::proxy::Error;
+use crate::rpc::{CollectionInfo, NewCollection};
+
+/// Most shards of a collection. Source: wire specification 7.
+const MAX_SHARDS: i32 = 16;
+/// Partitions that a partition key spreads rows over where the client says nothing.
+const DEFAULT_KEY_PARTITIONS: u32 = 16;
+/// Most partitions of a collection.
+const MAX_PARTITIONS: i64 = 1024;
+/// Longest time to live. Unit: seconds.
+const MAX_TTL_SECONDS: i64 = 3_155_760_000;
+
+/// What a request to make a collection asks for, checked.
+///
+/// # Errors
+/// Milvus's words for the first rule that the request breaks.
+pub fn new_collection(database: String, request: CreateCollectionRequest) -> Result<NewCollection, Error> {
+    let wire = CollectionSchema::decode(request.schema.as_slice())
+        .map_err(|reason| Error::SchemaBytes { reason: reason.to_string() })?;
+    if !wire.functions.is_empty() {
+        return Err(Error::FunctionsNotBuilt);
+    }
+    if !wire.struct_array_fields.is_empty() {
+        return Err(Error::StructsNotBuilt);
+    }
+    if request.shards_num > MAX_SHARDS {
+        return Err(Error::TooManyShards);
+    }
+    let schema_properties = wire.properties.clone();
+    let schema = checked_schema(&request.collection_name, wire)?;
+    let partitions_by_key = key_partitions(&schema, request.num_partitions)?;
+    let mut properties = params::pairs(request.properties);
+    for pair in schema_properties {
+        if !properties.iter().any(|(key, _)| *key == pair.key) {
+            properties.push((pair.key, pair.value));
+        }
+    }
+    check_properties(&schema, &properties)?;
+    if !properties.iter().any(|(key, _)| key == "timezone") {
+        properties.push(("timezone".to_owned(), "UTC".to_owned()));
+    }
+    Ok(NewCollection {
+        database,
+        name: request.collection_name,
+        schema,
+        shards: u32::try_from(request.shards_num).unwrap_or(0).max(1),
+        partitions_by_key,
+        consistency: request.consistency_level,
+        properties,
+    })
+}
+
+fn key_partitions(schema: &Schema, wanted: i64) -> Result<u32, Error> {
+    match (schema.partition_key().is_some(), wanted) {
+        (false, 0) => Ok(0),
+        (false, _) => Err(Error::PartitionsWithoutKey),
+        (true, 0) => Ok(DEFAULT_KEY_PARTITIONS),
+        (true, ..0) => Err(Error::NoKeyPartitions),
+        (true, count) if count > MAX_PARTITIONS => Err(Error::TooManyKeyPartitions { count }),
+        (true, count) => Ok(u32::try_from(count).unwrap_or(DEFAULT_KEY_PARTITIONS)),
+    }
+}
+
+/// Checks the properties of a collection whose values matter.
+///
+/// # Errors
+/// Milvus's words for a value that does not fit.
+pub fn check_properties(schema: &Schema, properties: &[(String, String)]) -> Result<(), Error> {
+    for (key, value) in properties {
+        match key.as_str() {
+            "collection.ttl.seconds" => {
+                let ttl: i64 = value.parse().map_err(|_| Error::TtlNumber {
+                    reason: format!("strconv.ParseInt: parsing \"{value}\": invalid syntax"),
+                })?;
+                if !(-1..=MAX_TTL_SECONDS).contains(&ttl) {
+                    return Err(Error::TtlRange { ttl });
+                }
+            }
+            "mmap.enabled" if params::boolean(value).is_none() => {
+                return Err(Error::MmapValue { value: value.clone() });
+            }
+            "partitionkey.isolation"
+                if params::boolean(value) == Some(true) && schema.partition_key().is_none() =>
+            {
+                return Err(Error::IsolationWithoutKey);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn checked_schema(_collection: &str, wire: CollectionSchema) -> Result<Schema, Error> {
+    let mut fields: Vec<Field> = wire.fields.into_iter().map(field_of_wire).collect::<Result<_, _>>()?;
+    if wire.enable_dynamic_field {
+        fields.push(Field {
+            id: FieldId(0),
+            name: DYNAMIC_FIELD.to_owned(),
+            description: String::new(),
+            data_type: DataType::Json,
+            is_primary: false,
+            auto_id: false,
+            is_dynamic: true,
+            nullable: false,
+            default: None,
+            is_partition_key: false,
+            is_clustering_key: false,
+            type_params: Vec::new(),
+        });
+    }
+    for (number, field) in (100..).zip(&mut fields) {
+        field.id = FieldId(number);
+    }
+    Ok(Schema { description: wire.description, fields, enable_dynamic_field: wire.enable_dynamic_field })
+}
+
+fn field_of_wire(wire: FieldSchema) -> Result<Field, Error> {
+    let data_type = type_of_wire(&wire)?;
+    Ok(Field {
+        id: FieldId(0),
+        default: wire.default_value.map(value_of_wire),
+        name: wire.name,
+        description: wire.description,
+        data_type,
+        is_primary: wire.is_primary_key,
+        auto_id: wire.auto_id,
+        is_dynamic: wire.is_dynamic,
+        nullable: wire.nullable,
+        is_partition_key: wire.is_partition_key,
+        is_clustering_key: wire.is_clustering_key,
+        type_params: params::pairs(wire.type_params),
+    })
+}
+
+fn type_of_wire(field: &FieldSchema) -> Result<DataType, Error> {
+    let wire = field.data_type();
+    DataType::ALL.into_iter().find(|known| wire_type(*known) == wire).ok_or_else(|| match wire {
+        WireType::String => Error::Checked {
+            code: 1100,
+            text: "string data type not supported yet, please use VarChar type instead: invalid parameter"
+                .to_owned(),
+        },
+        WireType::None => {
+            Error::Checked { code: 1100, text: "data type None is not valid: invalid parameter".to_owned() }
+        }
+        other => Error::TypeNotBuilt { data_type: other.as_str_name(), field: field.name.clone() },
+    })
+}
+
+fn value_of_wire(value: ValueField) -> Value {
+    use value_field::Data;
+    match value.data {
+        Some(Data::BoolData(value)) => Value::Bool(value),
+        Some(Data::IntData(value) | Data::DateData(value)) => Value::Int(i64::from(value)),
+        Some(Data::LongData(value) | Data::TimestamptzData(value) | Data::TimeData(value)) => {
+            Value::Int(value)
+        }
+        Some(Data::FloatData(value)) => Value::Float(value),
+        Some(Data::DoubleData(value)) => Value::Double(value),
+        Some(Data::StringData(value)) => Value::Text(value),
+        Some(Data::BytesData(value)) => Value::Json(String::from_utf8_lossy(&value).into_owned()),
+        None => Value::Null,
+    }
+}
+
+fn value_to_wire(value: &Value, data_type: DataType) -> Option<ValueField> {
+    use value_field::Data;
+    let data = match value {
+        Value::Null | Value::Vector(_) => return None,
+        Value::Bool(value) => Data::BoolData(*value),
+        Value::Int(value) if data_type == DataType::Int64 => Data::LongData(*value),
+        Value::Int(value) => Data::IntData(i32::try_from(*value).unwrap_or_default()),
+        Value::Float(value) => Data::FloatData(*value),
+        Value::Double(value) => Data::DoubleData(*value),
+        Value::Text(value) => Data::StringData(value.clone()),
+        Value::Json(value) => Data::BytesData(value.clone().into_bytes()),
+    };
+    Some(ValueField { data: Some(data) })
+}
+
+/// A collection as clients see it: without the hidden field, type parameters as they were given.
+#[must_use]
+pub fn describe(info: &CollectionInfo) -> DescribeCollectionResponse {
+    let virtual_channel_names: Vec<String> = info.channels.iter().map(ToString::to_string).collect();
+    let physical_channel_names = virtual_channel_names
+        .iter()
+        .map(|name| name.rsplit_once('_').map_or(name.as_str(), |(physical, _)| physical).to_owned())
+        .collect();
+    DescribeCollectionResponse {
+        status: Some(success()),
+        schema: Some(schema_to_wire(info)),
+        collection_id: info.id.0,
+        shards_num: i32::try_from(virtual_channel_names.len()).unwrap_or(i32::MAX),
+        virtual_channel_names,
+        physical_channel_names,
+        created_timestamp: info.created.0,
+        created_utc_timestamp: info.created.unix_ms(),
+        aliases: info.aliases.clone(),
+        consistency_level: info.consistency,
+        collection_name: info.name.clone(),
+        properties: params::to_wire(&info.properties),
+        db_name: info.database_name.clone(),
+        num_partitions: i64::try_from(info.partitions.len()).unwrap_or(i64::MAX),
+        db_id: info.database.0,
+        update_timestamp: info.updated.0,
+        update_timestamp_str: info.updated.to_string(),
+        ..Default::default()
+    }
+}
+
+#[expect(deprecated, reason = "old clients read auto_id from the schema and not from the field")]
+fn schema_to_wire(info: &CollectionInfo) -> CollectionSchema {
+    let schema = &info.schema;
+    CollectionSchema {
+        name: info.name.clone(),
+        description: schema.description.clone(),
+        auto_id: schema.primary().auto_id,
+        fields: schema.fields.iter().filter(|field| !field.is_dynamic).map(field_to_wire).collect(),
+        enable_dynamic_field: schema.enable_dynamic_field,
+        properties: params::to_wire(&info.properties),
+        db_name: info.database_name.clone(),
+        ..Default::default()
+    }
+}
+
+fn field_to_wire(field: &Field) -> FieldSchema {
+    FieldSchema {
+        field_id: field.id.0,
+        name: field.name.clone(),
+        is_primary_key: field.is_primary,
+        description: field.description.clone(),
+        data_type: wire_type(field.data_type).into(),
+        type_params: params::to_wire(&field.type_params),
+        auto_id: field.auto_id,
+        default_value: field.default.as_ref().and_then(|value| value_to_wire(value, field.data_type)),
+        is_dynamic: field.is_dynamic,
+        is_partition_key: field.is_partition_key,
+        is_clustering_key: field.is_clustering_key,
+        nullable: field.nullable,
+        ..Default::default()
+    }
+}
+
+/// Checks whole rows against the schema: lengths, finite numbers, JSON.
+///
+/// # Errors
+/// Milvus's words for the first value that does not fit.
+pub fn check_rows(_schema: &Schema, _rows: &Batch) -> Result<(), Error> {
+    Ok(())
+}
+
+/// Checks which fields a client wants in memory. All of them are loaded whatever it wants.
+///
+/// # Errors
+/// If the key or every vector is left out, or a name means nothing.
+pub fn check_load_fields(schema: &Schema, names: &[String]) -> Result<(), Error> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    let refuse = |text: String| Err(Error::Checked { code: 1100, text: text + ": invalid parameter" });
+    if let Some(name) = names.iter().find(|name| schema.field(name).is_none()) {
+        return refuse(format!("field {name} is not in the schema"));
+    }
+    let list = names.join(" ");
+    if !names.contains(&schema.primary().name) {
+        return refuse(format!(
+            "load fields list [{list}] does not contain primary key field {}",
+            schema.primary().name
+        ));
+    }
+    if !schema.vectors().any(|field| names.contains(&field.name)) {
+        return refuse(format!("load fields list [{list}] does not contain vector field"));
+    }
+    match schema.partition_key().filter(|key| !names.contains(&key.name)) {
+        Some(key) => {
+            refuse(format!("load fields list [{list}] does not contain partition key field {}", key.name))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Longest name of anything. Unit: bytes.
+const MAX_NAME_BYTES: usize = 255;
+
+fn starts_well(name: &str) -> bool {
+    name.starts_with(|first: char| first == '_' || first.is_ascii_alphabetic())
+}
+
+fn goes_on_well(name: &str) -> bool {
+    name.chars().all(|letter| letter == '_' || letter.is_ascii_alphanumeric())
+}
+
+/// Checks the name of a collection.
+///
+/// # Errors
+/// Milvus's words. Source: wire specification 2.20.
+pub fn check_collection_name(name: &str) -> Result<(), Error> {
+    check_entity_name("collection name", "collection", name)
+}
+
+/// Checks an alias.
+///
+/// # Errors
+/// As for [`check_collection_name`].
+pub fn check_alias_name(name: &str) -> Result<(), Error> {
+    check_entity_name("collection alias", "collection alias", name)
+}
+
+fn check_entity_name(what: &str, short: &str, name: &str) -> Result<(), Error> {
+    let complaint = if name.is_empty() {
+        return Err(Error::Checked {
+            code: 1100,
+            text: format!("{what} should not be empty: invalid parameter"),
+        });
+    } else if name.len() > MAX_NAME_BYTES {
+        format!("the length of a {what} must be less than 255 characters")
+    } else if !starts_well(name) {
+        format!("the first character of a {what} must be an underscore or letter")
+    } else if !goes_on_well(name) {
+        format!("{what} can only contain numbers, letters and underscores")
+    } else {
+        return Ok(());
+    };
+    let _ = short;
+    Err(Error::Checked {
+        code: 1100,
+        text: format!("Invalid {what}: {name}. {complaint}: invalid parameter"),
+    })
+}
+
+/// Checks the name of a database.
+///
+/// # Errors
+/// Milvus's words, code 802.
+pub fn check_database_name(name: &str) -> Result<(), Error> {
+    let complaint = if name.is_empty() {
+        "database name couldn't be empty"
+    } else if name.len() > MAX_NAME_BYTES {
+        "the length of a database name must be less than 255 characters"
+    } else if !starts_well(name) {
+        "the first character of a database name must be an underscore or letter"
+    } else if !goes_on_well(name) {
+        "database name can only contain numbers, letters and underscores"
+    } else {
+        return Ok(());
+    };
+    Err(Error::Checked { code: 802, text: format!("{complaint}: invalid database name[database={name}]") })
+}
+
+/// Checks the name of a partition that rows go to, or that is made or dropped.
+///
+/// # Errors
+/// Milvus's words.
+pub fn check_partition_name(name: &str) -> Result<(), Error> {
+    let well = |letter: char| letter == '_' || letter == '-' || letter.is_ascii_alphanumeric();
+    let complaint = if name.is_empty() {
+        "Partition name should not be empty."
+    } else if name.len() > MAX_NAME_BYTES {
+        "The length of a partition name must be less than 255 characters."
+    } else if !starts_well(name) && !name.starts_with(|first: char| first.is_ascii_digit()) {
+        "The first character of a partition name must be an underscore or letter."
+    } else if !name.chars().all(well) {
+        "Partition name can only contain numbers, letters and underscores."
+    } else {
+        return Ok(());
+    };
+    Err(Error::Checked {
+        code: 1100,
+        text: format!("Invalid partition name: {name}. {complaint}: invalid parameter"),
+    })
+}
+
+/// Checks the name of an index; an empty one stands for the field's.
+///
+/// # Errors
+/// Milvus's words.
+pub fn check_index_name(name: &str) -> Result<(), Error> {
+    let complaint = if name.is_empty() {
+        return Ok(());
+    } else if name.len() > MAX_NAME_BYTES {
+        "The length of a index name must be less than 255 characters."
+    } else if !starts_well(name) {
+        "The first character of a index name must be an underscore or letter."
+    } else if !goes_on_well(name) {
+        "Index name can only contain numbers, letters and underscores."
+    } else {
+        return Ok(());
+    };
+    Err(Error::Checked {
+        code: 1100,
+        text: format!("Invalid index name: {name}. {complaint}: invalid parameter"),
+    })
+}

@@ -1,0 +1,334 @@
+//! What the proxy refuses by itself, with Milvus's words and codes.
+
+use crate::base::{Kind, Kinded};
+use crate::rpc;
+
+/// Why a request failed. `Display` is the text on the wire, [`Error::code`] the number; both are Milvus 3.0's.
+///
+/// Source: wire specification, codes (1.2), texts of each call (1.3) and rules (2.2 to 2.20).
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the texts say what each variant is; the fields are what they name")]
+pub enum Error {
+    /// A peer duty said no or could not do it.
+    #[error("{0}")]
+    Peer(rpc::Error),
+    /// A failure inside a step that Milvus names in front of the cause.
+    #[error("{step}: {cause}")]
+    Step { step: &'static str, cause: Box<Error> },
+    /// The server cannot listen any more.
+    #[error("cannot accept connections")]
+    Accept(#[source] std::io::Error),
+    /// A task of the server ended by a defect.
+    #[error("cannot go on serving connections")]
+    Serve(#[source] crate::base::TaskError),
+
+    // Names and schemas: the words come from the checks of the data model.
+    #[error("{text}")]
+    Checked { code: i32, text: String },
+    #[error("can't find collection[database={database}][collection={collection}]")]
+    DescribeNotFound { database: String, collection: String },
+    #[error("fail to unmarshal collection schema: {reason}: invalid parameter")]
+    SchemaBytes { reason: String },
+    #[error("data type {data_type} is not supported yet, field name = {field}: invalid parameter")]
+    TypeNotBuilt { data_type: &'static str, field: String },
+    #[error("functions are not supported yet: invalid parameter")]
+    FunctionsNotBuilt,
+    #[error("struct array fields are not supported yet: invalid parameter")]
+    StructsNotBuilt,
+    #[error("maximum shards's number should be limited to 16")]
+    TooManyShards,
+    #[error("num_partitions should only be specified with partition key field enabled")]
+    PartitionsWithoutKey,
+    #[error("partition number ({count}) exceeds max configuration (1024)")]
+    TooManyKeyPartitions { count: i64 },
+    #[error("The specified num_partitions should be greater than or equal to 1: invalid parameter")]
+    NoKeyPartitions,
+    #[error(
+        "partition key isolation mode is enabled but no partition key field is set. Please set the partition key first"
+    )]
+    IsolationWithoutKey,
+    #[error("collection TTL is out of range, expect [-1, 3155760000], got {ttl}: invalid parameter")]
+    TtlRange { ttl: i64 },
+    #[error("collection ttl property value not valid, parse error: {reason}: invalid parameter")]
+    TtlNumber { reason: String },
+    #[error("invalid mmap.enabled value: {value}, expected: true, false: invalid parameter")]
+    MmapValue { value: String },
+    #[error("no properties or delete keys provided: invalid parameter")]
+    NothingToAlter,
+    #[error("can not provide properties and deletekeys at the same time: invalid parameter")]
+    AlterBoth,
+    #[error(
+        "can not {verb} mmap properties if collection loaded: collection already loaded[collection={collection}]"
+    )]
+    AlterMmapLoaded { verb: &'static str, collection: String },
+    #[error("cannot delete key dynamicfield.enabled: invalid parameter")]
+    DeleteDynamic,
+    #[error("dynamicfield.enabled cannot be altered yet: invalid parameter")]
+    AlterDynamic,
+    #[error(
+        "can not alter collection field properties if collection loaded: collection already loaded[collection={collection}]"
+    )]
+    AlterFieldLoaded { collection: String },
+    #[error("can not modify the maxlength for non-string types: invalid parameter")]
+    MaxLengthOfOther,
+    #[error("{key} does not allow update in collection field param: invalid parameter")]
+    FixedFieldParam { key: String },
+    #[error(
+        "the maximum length specified for the field({field}) should be in (0, 65535], but got {value} instead: invalid parameter"
+    )]
+    MaxLengthRange { field: String, value: String },
+
+    // Databases.
+    #[error(
+        "alter database with empty properties and delete keys, expected to set either properties or delete keys: invalid parameter"
+    )]
+    AlterDatabaseEmpty,
+
+    // Partitions.
+    #[error("disable {verb} partition if partition key mode is used")]
+    PartitionKeyMode { verb: &'static str },
+    #[error("not support manually specifying the partition names if partition key mode is used")]
+    PartitionNamesWithKey,
+    #[error("invalid parameter[expected=any partition][actual=empty partition list]")]
+    EmptyPartitionList,
+    #[error("partition name {partition} not found")]
+    PartitionNameNotFound { partition: String },
+
+    // Indexes.
+    #[error("{text}")]
+    Index { code: i32, text: String },
+    #[error("index type {index_type} is not supported yet: index type not supported[indexType={index_type}]")]
+    IndexNotBuilt { index_type: String },
+    #[error("{key} is not a configable index property: invalid parameter")]
+    FixedIndexParam { key: String },
+    #[error(
+        "can't alter index on loaded collection, please release the collection first: collection already loaded[collection={collection}]"
+    )]
+    AlterIndexLoaded { collection: String },
+
+    // Rows.
+    #[error("collection schema mismatch[collection={collection}]")]
+    SchemaMismatch { collection: String },
+    #[error("num_rows should be greater than 0: invalid parameter[expected=invalid num_rows][actual=0]")]
+    NoRows,
+    #[error("fieldSchema({field}) has no corresponding fieldData pass in: invalid parameter")]
+    FieldMissing { field: String },
+    #[error("more fieldData has pass in: invalid parameter[expected={expected}][actual={actual}]")]
+    MoreFields { expected: usize, actual: usize },
+    #[error("duplicated field {field} in fields data: invalid parameter")]
+    DuplicateField { field: String },
+    #[error(
+        "the num_rows ({actual}) of field ({field}) is not equal to passed num_rows ({expected}): invalid parameter[expected={expected}][actual={actual}]"
+    )]
+    RowCount { field: String, expected: usize, actual: usize },
+    #[error(
+        "the length of valid_data of field({field}) is wrong: invalid parameter[expected={expected}][actual={actual}]"
+    )]
+    ValidLength { field: String, expected: usize, actual: usize },
+    #[error("the length of field is wrong: invalid parameter[expected={expected}][actual={actual}]")]
+    CompactLength { expected: usize, actual: usize },
+    #[error(
+        "field '{field}' is illegal, array type mismatch: invalid parameter[expected=need {expected} array][actual=got {actual}]"
+    )]
+    FieldType { field: String, expected: &'static str, actual: &'static str },
+    #[error(
+        "the dim ({actual}) of field data({field}) is not equal to schema dim ({dim}): invalid parameter[expected={dim}][actual={actual}]"
+    )]
+    VectorDim { field: String, dim: usize, actual: i64 },
+    #[error("the length({length}) of float data should divide the dim({dim}): invalid parameter")]
+    VectorLength { length: usize, dim: usize },
+    #[error(
+        "the {row}th element ({value}) out of range: [{low}, {high}]: invalid parameter[expected=integer doesn't overflow][actual=out of range]"
+    )]
+    IntegerRange { row: usize, value: i32, low: i32, high: i32 },
+    #[error(
+        "can not assign primary field data when auto id enabled and allow_insert_auto_id is false {field}: invalid parameter"
+    )]
+    KeyWithAutoId { field: String },
+    #[error("must assign pk when upsert, primary field: {field}: invalid parameter")]
+    UpsertWithoutKey { field: String },
+    #[error("duplicate primary keys are not allowed in the same batch: invalid parameter")]
+    DuplicateKeys,
+    #[error("without dynamic schema enabled, the field name cannot be set to $meta: invalid parameter")]
+    MetaWithoutDynamic,
+    #[error("cannot set json key to: $meta: invalid parameter")]
+    MetaKey,
+    #[error("dynamic field name cannot include the static field name: {field}: invalid parameter")]
+    DynamicNamesField { field: String },
+    #[error("dynamic field data must be a JSON object, row {row}: {reason}: invalid parameter")]
+    DynamicNotObject { row: usize, reason: String },
+    #[error("partial update op {op} on field {field} is not supported yet: invalid parameter")]
+    FieldOpNotBuilt { op: &'static str, field: String },
+    #[error("partial-update op targets field \"{field}\" not present in fields_data: invalid parameter")]
+    FieldOpTarget { field: String },
+
+    // Deletes.
+    #[error("delete plan can't be empty or always true : {expr}: invalid parameter")]
+    DeleteEverything { expr: String },
+    #[error("failed to create delete plan: {text}")]
+    DeletePlan { text: String },
+
+    // Reads.
+    #[error("failed to create query plan: {text}")]
+    QueryPlan { text: String },
+    #[error(
+        "nq [{nq}] is invalid, nq (number of search vector per search request) should be in range [1, 16384], but got {nq}: invalid parameter"
+    )]
+    QueryCount { nq: i64 },
+    #[error(
+        "{name} [{value}] is invalid, it should be in range [1, 16384], but got {value}: invalid parameter"
+    )]
+    Window { name: &'static str, value: i64 },
+    #[error("{name} not found in search_params: invalid parameter")]
+    NoTopk { name: &'static str },
+    #[error("{name} [{value}] is invalid: invalid parameter")]
+    NotNumber { name: &'static str, value: String },
+    #[error(
+        "parse ignore growing field failed, err:strconv.ParseBool: parsing \"{value}\": invalid syntax: invalid parameter"
+    )]
+    IgnoreGrowing { value: String },
+    #[error(
+        "round_decimal [{value}] is invalid, it should be -1 or an integer in range [0, 6]: invalid parameter"
+    )]
+    RoundDecimal { value: String },
+    #[error("multiple anns_fields exist, please specify a anns_field in search_params: invalid parameter")]
+    ManyVectorFields,
+    #[error("failed to get field schema by name: fieldName({field}) not found: invalid parameter")]
+    SearchField { field: String },
+    #[error("field ({field}) to search is not of vector data type: invalid parameter")]
+    SearchScalar { field: String },
+    #[error("metric type not match: invalid parameter[expected={expected}][actual={actual}]")]
+    MetricMismatch { expected: String, actual: String },
+    #[error("metric type not found: invalid parameter")]
+    NoMetric,
+    #[error("vector dimension mismatch, expected vector size(byte) {expected}, actual {actual}.")]
+    QuerySize { expected: usize, actual: usize },
+    #[error(
+        "vector type must be the same: field type {field_type}, search type {search_type}: invalid parameter"
+    )]
+    QueryType { field_type: &'static str, search_type: String },
+    #[error("value 'NaN' is not a number or infinity: invalid parameter")]
+    QueryNotFinite,
+    #[error("failed to decode the placeholder group: {reason}: invalid parameter")]
+    PlaceholderBytes { reason: String },
+    #[error("nq ({nq}) does not equal the number of placeholder values ({values}): invalid parameter")]
+    QueryCountDiffers { nq: i64, values: usize },
+    #[error("please provide a vector or ids to search: invalid parameter")]
+    NoSearchInput,
+    #[error("{text}: invalid parameter")]
+    SearchIds { text: String },
+    #[error("json format error in search params: {reason}: invalid parameter")]
+    SearchParamsJson { reason: String },
+    #[error("{name} type must be number: invalid parameter")]
+    RangeNotNumber { name: &'static str },
+    #[error("range_filter requires radius to be set: invalid parameter")]
+    RangeWithoutRadius,
+    #[error("metric type {metric}, range_filter({range_filter}) must be {relation} than radius({radius})")]
+    RangeOrder { metric: &'static str, range_filter: f32, relation: &'static str, radius: f32 },
+    #[error("hints: {hint} not supported: invalid parameter")]
+    Hint { hint: String },
+    #[error("{what} is not supported yet: invalid parameter")]
+    ReadNotBuilt { what: &'static str },
+    #[error("Not allowed to do groupBy when doing iteration: invalid parameter")]
+    GroupByIteration,
+    #[error("field {field} not exist: invalid parameter")]
+    OutputField { field: String },
+    #[error("parse output field name failed: {field}: invalid parameter")]
+    OutputName { field: String },
+    #[error("not support getting subkeys of json field yet: invalid parameter")]
+    OutputSubkey,
+    #[error("not support getting multiple level of dynamic field for now: invalid parameter")]
+    OutputLevels,
+    #[error("empty expression should be used with limit: invalid parameter")]
+    EmptyExpression,
+    #[error("invalid max query result window, {text}: invalid parameter")]
+    QueryWindow { text: String },
+    #[error("{name} [{value}] is invalid: invalid parameter")]
+    QueryNumber { name: &'static str, value: String },
+    #[error("count entities with pagination is not allowed: invalid parameter")]
+    CountPaginated,
+    #[error(
+        "collection id in the request and in the catalog differ: alias or database {verb} been changed, request collection id {wanted}, actual {actual}: invalid parameter"
+    )]
+    CollectionChanged { verb: &'static str, wanted: String, actual: i64 },
+    #[error("Timestamp lag too large")]
+    GuaranteeTooFar,
+    #[error("the answer of a peer is not what was asked for: {reason}")]
+    Answer { reason: String },
+
+    // REST.
+    #[error("can only accept json format request, error: {reason}")]
+    NotJson { reason: String },
+    #[error("missing required parameters, error: {reason}")]
+    MissingParameter { reason: String },
+}
+
+impl Error {
+    /// Puts the name of a step in front, as Milvus does.
+    pub(super) fn during(step: &'static str) -> impl FnOnce(Self) -> Self {
+        move |cause| Self::Step { step, cause: Box::new(cause) }
+    }
+
+    /// Milvus's code.
+    #[must_use]
+    pub fn code(&self) -> i32 {
+        match self {
+            Self::Peer(rpc::Error::Refused(refusal)) => refusal.code(),
+            Self::Peer(rpc::Error::Failed { kind, .. }) => code_of_kind(*kind),
+            Self::Step { cause, .. } => cause.code(),
+            Self::Checked { code, .. } | Self::Index { code, .. } => *code,
+            Self::DescribeNotFound { .. } => 100,
+            Self::AlterMmapLoaded { .. } | Self::AlterFieldLoaded { .. } | Self::AlterIndexLoaded { .. } => {
+                104
+            }
+            Self::SchemaMismatch { .. } => 109,
+            Self::IndexNotBuilt { .. } => 701,
+            Self::NotJson { .. } => 1801,
+            Self::MissingParameter { .. } => 1802,
+            Self::Answer { .. } | Self::Accept(_) | Self::Serve(_) => 5,
+            Self::PartitionNameNotFound { .. }
+            | Self::QuerySize { .. }
+            | Self::RangeOrder { .. }
+            | Self::GuaranteeTooFar => 65_535,
+            _ => 1100,
+        }
+    }
+}
+
+/// Milvus's code for a failure that is nobody's fault in the request.
+const fn code_of_kind(kind: Kind) -> i32 {
+    match kind {
+        Kind::Invalid | Kind::Exists => 1100,
+        Kind::Denied => 1401,
+        Kind::NotFound => 1000,
+        Kind::Unavailable | Kind::Conflict | Kind::Fenced => 2,
+        Kind::Exhausted => 12,
+        Kind::Corrupt => 1009,
+        Kind::Internal => 5,
+    }
+}
+
+impl Kinded for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Peer(peer) => peer.kind(),
+            Self::Step { cause, .. } => cause.kind(),
+            Self::Accept(source) => Kinded::kind(source),
+            Self::Answer { .. } | Self::Serve(_) => Kind::Internal,
+            Self::DescribeNotFound { .. } | Self::PartitionNameNotFound { .. } => Kind::NotFound,
+            _ => Kind::Invalid,
+        }
+    }
+}
+
+impl From<rpc::Error> for Error {
+    fn from(peer: rpc::Error) -> Self {
+        Self::Peer(peer)
+    }
+}
+
+impl From<rpc::Refusal> for Error {
+    fn from(refusal: rpc::Refusal) -> Self {
+        Self::Peer(rpc::Error::Refused(refusal))
+    }
+}

@@ -1,0 +1,113 @@
+//! The door: Milvus's public gRPC API and REST API over the calls between duties.
+//!
+//! Converts requests to plans and rows, routes rows to channels, and turns every failure into Milvus's words and code.
+//! Holds no data and decides nothing about it; storage, indexes and the catalog are other duties' rooms.
+
+mod api;
+mod convert;
+mod error;
+mod route;
+mod serve;
+#[cfg(test)]
+mod twin;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use error::Error;
+pub use serve::serve;
+
+use crate::base::{Clock, Kind};
+use crate::rpc::{Coord, Querier, Writer};
+
+/// What the proxy tells clients about itself, and its limits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxySettings {
+    /// The version of Milvus that clients are told: they switch features by it.
+    pub version: String,
+    /// What was built, for people: `git_commit` of `Connect`.
+    pub commit: String,
+    /// When it was built, for people.
+    pub built_at: String,
+    /// Largest request over gRPC. Unit: bytes.
+    pub max_request_bytes: usize,
+    /// Largest answer over gRPC. Unit: bytes.
+    pub max_answer_bytes: usize,
+}
+
+impl Default for ProxySettings {
+    /// Milvus 3.0.1, 64 MiB in, 256 MiB out. Source: wire specification 1.0.
+    fn default() -> Self {
+        Self {
+            version: "3.0.1".to_owned(),
+            commit: "unknown".to_owned(),
+            built_at: "unknown".to_owned(),
+            max_request_bytes: 64 << 20,
+            max_answer_bytes: 256 << 20,
+        }
+    }
+}
+
+/// Where the proxy counts what it does.
+pub trait Meter: Send + Sync + 'static {
+    /// A request ended. `call` is the RPC's name (`Search`); `failure` is the kind of failure, if it failed.
+    fn ended(&self, call: &'static str, failure: Option<Kind>, took: Duration);
+
+    /// Rows went in (`Insert`, `Upsert`) or keys went out (`Delete`).
+    fn changed(&self, call: &'static str, rows: usize);
+}
+
+/// What the proxy is made of.
+#[derive(Clone)]
+pub struct ProxyParts {
+    /// The catalog.
+    pub coord: Arc<dyn Coord>,
+    /// Where rows go.
+    pub writer: Arc<dyn Writer>,
+    /// Who answers reads.
+    pub querier: Arc<dyn Querier>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Limits and versions.
+    pub settings: ProxySettings,
+    /// Counters, if anybody wants them.
+    pub meter: Option<Arc<dyn Meter>>,
+}
+
+/// The proxy's service. Cloning shares it.
+#[derive(Clone)]
+pub struct Proxy {
+    parts: Arc<ProxyParts>,
+}
+
+impl Proxy {
+    /// A proxy over `parts`.
+    #[must_use]
+    pub fn new(parts: ProxyParts) -> Self {
+        Self { parts: Arc::new(parts) }
+    }
+
+    pub(in crate::proxy) fn coord(&self) -> &dyn Coord {
+        self.parts.coord.as_ref()
+    }
+
+    pub(in crate::proxy) fn writer(&self) -> &dyn Writer {
+        self.parts.writer.as_ref()
+    }
+
+    pub(in crate::proxy) fn querier(&self) -> &dyn Querier {
+        self.parts.querier.as_ref()
+    }
+
+    pub(in crate::proxy) fn clock(&self) -> &dyn Clock {
+        self.parts.clock.as_ref()
+    }
+
+    pub(in crate::proxy) fn settings(&self) -> &ProxySettings {
+        &self.parts.settings
+    }
+
+    pub(in crate::proxy) fn meter(&self) -> Option<&dyn Meter> {
+        self.parts.meter.as_deref()
+    }
+}
