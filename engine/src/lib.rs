@@ -3,6 +3,7 @@
 pub mod base;
 pub mod blob;
 pub mod coord;
+pub mod exec;
 pub mod expr;
 pub mod index;
 pub mod log;
@@ -12,3 +13,4 @@ pub mod obs;
 pub mod plan;
 pub mod proxy;
 pub mod rpc;
+pub mod segment;

@@ -16,6 +16,7 @@ pub mod disk;
 mod error;
 mod file;
 mod memory;
+pub mod record;
 mod writing;
 
 use std::sync::Arc;

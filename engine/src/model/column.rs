@@ -53,6 +53,27 @@ impl Texts {
         (0..self.len()).map(|row| self.get(row))
     }
 
+    /// The bytes of all texts, and where each text ends in them: what a codec stores.
+    #[must_use]
+    pub fn parts(&self) -> (&[u8], &[u64]) {
+        (&self.bytes, &self.ends)
+    }
+
+    /// The texts that [`Self::parts`] was taken from; `None` unless the ends ascend to the end of `bytes` and every text
+    /// is UTF-8.
+    #[must_use]
+    pub fn from_parts(bytes: Vec<u8>, ends: Vec<u64>) -> Option<Self> {
+        let all = std::str::from_utf8(&bytes).ok()?;
+        let mut start = 0;
+        for &end in &ends {
+            if end < start || !all.is_char_boundary(to_index(end)) {
+                return None;
+            }
+            start = end;
+        }
+        (to_index(start) == bytes.len()).then_some(Self { bytes, ends })
+    }
+
     /// Bytes of memory that the texts take.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
@@ -306,6 +327,23 @@ impl Column {
     #[must_use]
     pub fn empty(field: &Field) -> Self {
         Self { field: field.id, data: ColumnData::empty(field), valid: None }
+    }
+
+    /// `rows` rows that were written before `field` existed: its default, or no value.
+    #[must_use]
+    pub fn absent(field: &Field, rows: usize) -> Self {
+        let value = field.default.as_ref().unwrap_or(&Value::Null);
+        let mut data = ColumnData::empty(field);
+        let is_known = (0..rows).all(|_| data.push(value).is_ok()) && *value != Value::Null;
+        if is_known {
+            return Self { field: field.id, data, valid: None };
+        }
+        // A placeholder fits every type.
+        data = ColumnData::empty(field);
+        for _ in 0..rows {
+            let _ = data.push(&Value::Null);
+        }
+        Self { field: field.id, data, valid: Some(Bitset::none(rows)) }
     }
 
     /// Whether row `row` has a value.
