@@ -16,7 +16,7 @@ use crate::base::SeededRng;
 use crate::model::{Bitset, Metric};
 
 /// Vectors per list that the centres are computed from.
-const SAMPLE_PER_LIST: usize = 40;
+const SAMPLE_PER_LIST: usize = 64;
 
 /// A built inverted file.
 pub struct IvfFlat {
@@ -50,8 +50,9 @@ impl IvfFlat {
             return Self::of(spec.metric, block.clone(), block, &[]);
         }
         let work = Work { kernels: block.kernels(), threads, stop };
-        let unit = spec.metric == Metric::Cosine;
-        let scales = unit.then(|| block.inverse_norms());
+        // Under IP and COSINE only the direction of a centre counts: long centres would draw all queries to them.
+        let unit = spec.metric.larger_is_nearer();
+        let scales = (spec.metric == Metric::Cosine).then(|| block.inverse_norms());
         let rng = SeededRng::new(spec.seed);
         let mut picked = kmeans::pick(rows, rows.min(spec.nlist.saturating_mul(SAMPLE_PER_LIST)), &*rng);
         picked.sort_unstable();
@@ -112,12 +113,20 @@ impl IvfFlat {
         Exact::new(&self.centres, self.metric, query).run(0, self.centres.rows(), &mut distances);
         let mut lists: Vec<Near> =
             (0..).zip(distances).map(|(list, distance)| Near::new(distance, list)).collect();
-        lists.sort_unstable();
+        if nprobe < lists.len() {
+            lists.select_nth_unstable(nprobe);
+            lists[..nprobe].sort_unstable();
+        }
         let mut found = Vec::new();
-        for (number, list) in lists.into_iter().enumerate() {
+        for number in 0..lists.len() {
             if number >= nprobe && found.len() >= k {
                 break;
             }
+            if number == nprobe {
+                // Seldom needed, so not sorted before.
+                lists[nprobe..].sort_unstable();
+            }
+            let list = lists[number];
             let rows = self.list(list.row() as usize).iter().copied();
             found.extend(rows.filter(|&row| allowed.is_none_or(|allowed| allowed.contains(row as usize))));
         }

@@ -5,7 +5,7 @@ use super::kernel::Kernels;
 use crate::base::Rng;
 
 /// Rounds of moving the centres.
-const ROUNDS: usize = 8;
+const ROUNDS: usize = 10;
 /// Vectors a thread assigns at a time; between them it asks whether to stop.
 const BATCH_ROWS: usize = 64;
 /// Bytes of centres compared with a batch before the next centres: they stay in the second cache.
