@@ -245,7 +245,7 @@ fn the_stored_graph_is_pinned() {
         .collect();
 
     // m, entry, then level and links of each row and layer, then the pairs of equal rows.
-    assert_eq!(words, [2, 2, 0, 1, 1, 0, 2, 0, 2, 1, 1, 1, 0, 0, 0, 1, 2, 3]);
+    assert_eq!(words, [2, 2, 0, 2, 1, 2, 0, 2, 0, 2, 1, 2, 1, 0, 0, 0, 0, 1, 2, 3]);
 }
 
 #[test]
