@@ -89,6 +89,7 @@ impl Codes {
         codes
     }
 
+    /// Writes the codes, and learns how far they are off.
     fn fill(&mut self, block: &VectorBlock) {
         let dim = block.dim();
         let inverse_step: Vec<f32> =
@@ -97,10 +98,13 @@ impl Codes {
         for row in 0..self.rows {
             self.shift(block.row(row), row_scale(block, self.metric, row), &mut vector);
             let code = &mut self.bytes.as_mut_slice()[row * self.stride..][..dim];
-            for (at, code) in code.iter_mut().enumerate() {
-                let level = (vector[at] - self.low[at]) * inverse_step[at];
-                // NaN becomes level 0.
-                *code = (level.clamp(0.0, LEVELS) + 0.5) as u8;
+            let levels = vector
+                .iter()
+                .zip(&self.low)
+                .zip(&inverse_step)
+                .map(|((x, low), inverse)| (x - low) * inverse);
+            for (code, level) in code.iter_mut().zip(levels) {
+                *code = (level.clamp(0.0, LEVELS) + ROUNDER).to_bits() as u8;
             }
             self.decode(row, &mut decoded);
             self.worst = self.worst.max(self.kernels.l2(&vector, &decoded).sqrt());
