@@ -3,8 +3,11 @@
 //! No wire types, no async, no storage.
 
 mod bitset;
+pub mod check;
+pub mod check_schema;
 mod column;
 mod metric;
+pub mod name;
 mod schema;
 mod value;
 
