@@ -6,11 +6,10 @@ use std::time::{Duration, Instant};
 use super::{Readable, search};
 use crate::base::{CollectionId, IndexId, PartitionId, Position, SegmentId, Timestamp};
 use crate::blob::MemoryBlobs;
-use crate::index::SearchParams;
 use crate::model::{Batch, ColumnData, DataType, IndexDefinition, Metric, Schema};
 use crate::plan::SearchPlan;
 use crate::segment::fixture::{KEY, VECTOR, field};
-use crate::segment::{Growing, Sealed, build_index, write_segment};
+use crate::segment::{Growing, Sealed, SearchParams, build_index, write_segment};
 
 const ROWS: usize = 63_000;
 const WIDE: usize = 384;

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::{Readable, query, search};
-use crate::base::{CollectionId, FieldId, PartitionId, Position, SegmentId, Timestamp};
+use crate::base::{
+    CollectionId, FieldId, IndexId, Kind, Kinded, PartitionId, Position, SegmentId, Timestamp,
+};
 use crate::blob::MemoryBlobs;
 use crate::expr::{self, Filter};
-use crate::model::{DataType, Metric, Schema, Value};
+use crate::model::{DataType, IndexDefinition, Metric, Schema, Value};
 use crate::plan::{QueryKind, QueryPlan, Range, SearchPlan};
 use crate::segment::fixture::{DIM, KEY, NOTE, NUMBER, Row, VECTOR, batch, keys, schema, text_key};
-use crate::segment::{Deletes, Growing, Sealed, write_segment};
+use crate::segment::{Deletes, Growing, Sealed, build_index, write_segment};
 
 const COLLECTION: CollectionId = CollectionId(1);
 
@@ -381,4 +383,118 @@ proptest! {
             check_search(&world, question);
         }
     }
+}
+
+/// One sealed segment of 200 rows in one partition, indexed by HNSW.
+async fn indexed() -> (Arc<Schema>, Readable) {
+    let (blobs, schema) = (MemoryBlobs::new(), Arc::new(schema(DataType::Int64)));
+    let rows: Vec<Row> = (0..200).map(|row| Row::of(row, row)).collect();
+    let times = vec![Timestamp(1); rows.len()];
+    let (id, partition) = (SegmentId(1), PartitionId(1));
+    let rows = batch(&schema, &rows);
+    let written = write_segment(blobs.as_ref(), COLLECTION, id, partition, &schema, &rows, &times).await;
+    let mut manifest = written.unwrap();
+    let definition = IndexDefinition {
+        id: IndexId(7),
+        name: "v".to_owned(),
+        field: VECTOR,
+        index_type: "HNSW".to_owned(),
+        metric: Some(Metric::L2),
+        params: vec![("M".to_owned(), "8".to_owned())],
+    };
+    let built = build_index(blobs.as_ref(), COLLECTION, &schema, &manifest, &definition, 1, 1).await.unwrap();
+    manifest.indexes.push(built);
+    let sealed = Sealed::load(blobs.as_ref(), Arc::clone(&schema), &manifest, &[definition]).await.unwrap();
+    (schema, Readable { sealed: vec![Arc::new(sealed)], growing: Vec::new() })
+}
+
+fn simple_search(count: usize, params: &[(&str, &str)]) -> SearchPlan {
+    SearchPlan {
+        collection: COLLECTION,
+        partitions: None,
+        field: VECTOR,
+        metric: Metric::L2,
+        queries: vec![vec![50.0, 3.0, 12.5]],
+        count,
+        params: params.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+        range: None,
+        filter: None,
+        output: Vec::new(),
+        read_at: Timestamp(1),
+        ignore_growing: false,
+    }
+}
+
+#[tokio::test]
+async fn an_index_answers_with_visible_rows_only() {
+    let (schema, on) = indexed().await;
+    let plan = simple_search(5, &[("ef", "64")]);
+    let before = search(&plan, &schema, &on).unwrap();
+    assert_eq!((before.keys.get(0), before.scores[0]), (crate::model::Key::Int(50), 0.0));
+
+    let keys = keys(&schema, &[50]);
+    on.sealed[0].delete(&Deletes { keys, times: vec![Timestamp(5)], partitions: vec![None] });
+
+    let later = SearchPlan { read_at: Timestamp(5), ..plan.clone() };
+    assert_eq!(search(&later, &schema, &on).unwrap().keys.iter().next(), before.keys.iter().nth(1));
+    assert_eq!(search(&plan, &schema, &on).unwrap(), before, "the older snapshot stays as it was");
+}
+
+#[tokio::test]
+async fn a_parameter_that_the_index_refuses_is_the_clients_fault() {
+    let (schema, on) = indexed().await;
+
+    let refused = search(&simple_search(10, &[("ef", "1")]), &schema, &on).unwrap_err();
+
+    assert_eq!(
+        (refused.kind(), refused.to_string()),
+        (Kind::Invalid, "ef(1) should be larger than k(10)".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn a_query_of_another_dimension_is_refused() {
+    let (schema, on) = indexed().await;
+    let plan = SearchPlan { queries: vec![vec![1.0]], ..simple_search(3, &[]) };
+
+    assert_eq!(search(&plan, &schema, &on).unwrap_err().kind(), Kind::Invalid);
+}
+
+#[tokio::test]
+async fn many_queries_at_once_answer_as_each_alone() {
+    let (schema, on) = indexed().await;
+    let queries: Vec<Vec<f32>> = (0..100).map(|query| vec![query as f32 * 1.7, 3.0, 4.0]).collect();
+    let together = SearchPlan { queries: queries.clone(), output: vec![NUMBER], ..simple_search(3, &[]) };
+
+    let found = search(&together, &schema, &on).unwrap();
+
+    let mut start = 0;
+    for (query, count) in queries.into_iter().zip(&found.counts) {
+        let alone = SearchPlan { queries: vec![query], ..together.clone() };
+        let one = search(&alone, &schema, &on).unwrap();
+        let hits: Vec<usize> = (start..start + count).collect();
+        assert_eq!((found.keys.take(&hits), found.rows.take(&hits)), (one.keys, one.rows));
+        start += count;
+    }
+}
+
+#[test]
+fn nothing_to_read_gives_empty_columns() {
+    let schema = schema(DataType::VarChar);
+    let plan = SearchPlan { output: vec![NUMBER, VECTOR], ..simple_search(3, &[]) };
+
+    let found = search(&plan, &schema, &Readable::default()).unwrap();
+
+    assert_eq!(found.counts, [0]);
+    assert_eq!(found.keys, keys(&schema, &[]));
+    assert_eq!(
+        found.rows,
+        crate::model::Batch {
+            rows: 0,
+            columns: vec![
+                crate::model::Column::empty(&schema.fields[1]),
+                crate::model::Column::empty(&schema.fields[3]),
+            ],
+        }
+    );
 }
