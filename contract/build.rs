@@ -26,9 +26,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn public_protos() -> Result<PathBuf, Box<dyn Error>> {
-    let metadata = cargo_metadata::MetadataCommand::new().other_options(vec!["--offline".to_owned()]).exec().or_else(
-        |_| cargo_metadata::MetadataCommand::new().exec(),
-    )?;
+    let metadata = cargo_metadata::MetadataCommand::new()
+        .other_options(vec!["--offline".to_owned()])
+        .exec()
+        .or_else(|_| cargo_metadata::MetadataCommand::new().exec())?;
     let carrier = metadata
         .packages
         .iter()

@@ -2,8 +2,18 @@
 //!
 //! No logic and no I/O of its own.
 
+pub mod names;
+pub mod role;
+
 /// The generated types of the public protocol (`milvus.proto.*`).
-#[allow(missing_docs, clippy::all, clippy::allow_attributes, clippy::allow_attributes_without_reason, rustdoc::all, reason = "generated from the public protocol files")]
+#[allow(
+    missing_docs,
+    clippy::all,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    rustdoc::all,
+    reason = "generated from the public protocol files"
+)]
 pub mod pb {
     /// `milvus.proto.common`
     pub mod common {
@@ -30,3 +40,5 @@ pub mod pb {
         tonic::include_proto!("milvus.proto.schema");
     }
 }
+
+pub mod settings;

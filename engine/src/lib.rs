@@ -1,8 +1,16 @@
 //! Redkite engine: the vector database as a library of rooms; `ARCHITECTURE.md` has the map.
 
 pub mod base;
+pub mod blob;
+pub mod coord;
+pub mod exec;
 pub mod expr;
+pub mod index;
+pub mod log;
+pub mod meta;
 pub mod model;
+pub mod obs;
 pub mod plan;
 pub mod proxy;
 pub mod rpc;
+pub mod segment;

@@ -1,2 +1,113 @@
-//! The engine.
-fn main() {}
+//! The engine's process: arguments to assembly.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use contract::role::Role;
+use engine::assembly::{self, Flags};
+use engine::base::{NodeId, RealClock, SeededRng, TaskSet};
+use engine::obs::{self, Health, Metrics};
+use tracing::{info, warn};
+
+/// Redkite: a vector database that speaks Milvus's API.
+#[derive(Parser)]
+#[command(name = "redkite", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs a role until it is told to stop.
+    Run(Run),
+    /// Prints the table of settings as Markdown.
+    Settings,
+}
+
+#[derive(clap::Args)]
+struct Run {
+    /// What to run; this version has `standalone`, with all duties in one process.
+    role: String,
+    /// File of settings; later ones win over earlier ones.
+    #[arg(long = "config", value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Directory of everything kept locally.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Address for clients, gRPC and REST alike.
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    /// Address of `/healthz` and `/metrics`.
+    #[arg(long, value_name = "ADDR")]
+    metrics_listen: Option<String>,
+    /// Accepted because Milvus's own manifests carry it; every role is one process here.
+    #[arg(long, hide = true)]
+    run_with_subprocess: bool,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    match Arguments::parse().command {
+        Command::Run(run) => start(run).await,
+        Command::Settings => print_settings(),
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the page is this command's output")]
+fn print_settings() -> anyhow::Result<()> {
+    print!("{}", contract::settings::markdown(assembly::default_of));
+    Ok(())
+}
+
+async fn start(run: Run) -> anyhow::Result<()> {
+    let role = Role::from_name(&run.role).with_context(|| format!("there is no role {}", run.role))?;
+    let name = role.name();
+    anyhow::ensure!(role == Role::Standalone, "this version runs the role standalone only, not {name}");
+    let flags = Flags {
+        files: run.files,
+        data_dir: run.data_dir,
+        listen: run.listen,
+        metrics_listen: run.metrics_listen,
+    };
+    let assembly::Loaded { settings, unknown } = assembly::load(&flags, std::env::vars())?;
+    obs::start_tracing(&assembly::trace_settings(&settings))?;
+    if !unknown.is_empty() {
+        warn!(
+            count = unknown.len(),
+            keys = unknown.join(","),
+            "settings unknown to this version are ignored"
+        );
+    }
+    let (tasks, health, metrics) = (TaskSet::new(), Health::new(), Metrics::new(NodeId(1)));
+    assembly::standalone(&settings, RealClock::new(), SeededRng::from_system(), &tasks, &health, &metrics)
+        .await
+        .context("the node did not start")?;
+    let stopping = tasks.clone();
+    tasks.start("wait for a signal", |stop| async move {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            signal = told_to_stop() => {
+                signal?;
+                info!("told to stop");
+                stopping.stop();
+            }
+        }
+        Ok(())
+    });
+    tasks.join().await?;
+    info!("stopped");
+    Ok(())
+}
+
+async fn told_to_stop() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

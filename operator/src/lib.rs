@@ -1,1 +1,10 @@
-//! The operator.
+//! The operator: takes `Milvus` objects and keeps the engine's workloads as they say.
+//!
+//! Read the rooms in the order of a reconcile: [`crd`] (what a user writes) → [`render`] (what should exist) →
+//! [`cluster`] (making it exist) → [`rollout`] (what it means) → [`drive`] (running the steps).
+
+pub mod cluster;
+pub mod crd;
+pub mod drive;
+pub mod render;
+pub mod rollout;

@@ -67,6 +67,9 @@ impl std::fmt::Display for ChannelName {
 pub struct Position(pub u64);
 
 impl Position {
+    /// Of the first record of a channel.
+    pub const FIRST: Self = Self(0);
+
     /// The position after this one.
     #[must_use]
     pub const fn next(self) -> Self {

@@ -6,7 +6,9 @@ const LOGICAL_BITS: u32 = 18;
 /// Hybrid timestamp: the upper 46 bits are Unix milliseconds, the lower 18 bits a logical counter.
 ///
 /// Totally ordered across a cluster. Source: the coordinator's allocator; wire format of Milvus.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 #[serde(transparent)]
 pub struct Timestamp(pub u64);
 

@@ -1,5 +1,107 @@
-//! Filter text to a typed tree, and the tree over columns to a set of rows.
+//! Filters: the text of an expression, checked against a schema, to the set of rows for which it holds.
+//!
+//! Knows columns in memory. Knows no segments, no indexes, no wire types, and nothing waits here.
 
-/// A parsed filter.
+mod error;
+mod evaluate;
+mod json;
+mod lexer;
+mod literal;
+mod parser;
+mod pattern;
+mod predicate;
+mod resolve;
+mod set;
+mod syntax;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+pub use error::Error;
+pub use literal::Literal;
+
+use crate::base::FieldId;
+use crate::expr::predicate::Predicate;
+use crate::model::{Batch, Bitset, Column, Keys, Schema};
+
+/// Values of the template variables of an expression, by name.
+pub type Templates = BTreeMap<String, Literal>;
+
+/// Rows that a filter can read, column by column.
+pub trait Rows {
+    /// How many rows there are.
+    fn len(&self) -> usize;
+
+    /// Whether there is no row.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The column of `field` with one value per row; `None` if these rows have none.
+    fn column(&self, field: FieldId) -> Option<&Column>;
+}
+
+impl Rows for Batch {
+    fn len(&self) -> usize {
+        self.rows
+    }
+
+    fn column(&self, field: FieldId) -> Option<&Column> {
+        Batch::column(self, field)
+    }
+}
+
+/// An expression that was checked against one schema: names are columns, constants are folded.
+///
+/// `Display` writes a text without template variables that parses over the same schema to an equal filter.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Filter;
+pub struct Filter {
+    predicate: Predicate,
+}
+
+/// Parses `text` over `schema`, with `templates` in place of its variables.
+///
+/// # Errors
+/// Every [`Error`] but [`Error::Column`]: the text is not of the language, names no field, or mixes types.
+pub fn parse(text: &str, schema: &Schema, templates: &Templates) -> Result<Filter, Error> {
+    let node = parser::parse(text)?;
+    resolve::resolve(text, node, schema, templates).map(|predicate| Filter { predicate })
+}
+
+impl Filter {
+    /// The rows for which the expression is true: neither false nor unknown for want of a value.
+    ///
+    /// # Errors
+    /// [`Error::Column`] if `rows` lacks one of [`Filter::fields`].
+    pub fn evaluate(&self, rows: &dyn Rows) -> Result<Bitset, Error> {
+        evaluate::evaluate(&self.predicate, rows)
+    }
+
+    /// The primary keys, as often and in the order as written, if the expression is exactly a list of them or
+    /// equality with one.
+    #[must_use]
+    pub fn keys(&self, schema: &Schema) -> Option<Keys> {
+        self.predicate.keys(schema.primary())
+    }
+
+    /// Whether the expression is true of every row, whatever it holds.
+    #[must_use]
+    pub const fn is_always_true(&self) -> bool {
+        matches!(self.predicate, Predicate::Always(true))
+    }
+
+    /// The columns that the expression reads, ascending, without repeats.
+    #[must_use]
+    pub fn fields(&self) -> Vec<FieldId> {
+        let mut fields = std::collections::BTreeSet::new();
+        self.predicate.collect_fields(&mut fields);
+        fields.into_iter().collect()
+    }
+}
+
+impl std::fmt::Display for Filter {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.predicate.fmt(out)
+    }
+}

@@ -35,6 +35,15 @@ impl Bitset {
         set
     }
 
+    /// The set of `len` rows that [`Self::words`] was taken from; bits past the end are dropped, missing words are zero.
+    #[must_use]
+    pub fn from_words(mut words: Vec<u64>, len: usize) -> Self {
+        words.resize(len.div_ceil(64), 0);
+        let mut set = Self { words, len };
+        set.clear_past_end();
+        set
+    }
+
     /// How many rows the set is about.
     #[must_use]
     pub const fn len(&self) -> usize {
@@ -59,6 +68,17 @@ impl Bitset {
     pub fn insert(&mut self, row: usize) {
         if row < self.len {
             self.words[row / 64] |= 1 << (row % 64);
+        }
+    }
+
+    /// Chooses the rows of `rows`; nothing past the end.
+    pub fn insert_range(&mut self, rows: std::ops::Range<usize>) {
+        let end = rows.end.min(self.len);
+        let mut row = rows.start;
+        while row < end {
+            let bits = (64 - row % 64).min(end - row);
+            self.words[row / 64] |= (u64::MAX >> (64 - bits)) << (row % 64);
+            row += bits;
         }
     }
 
@@ -140,6 +160,16 @@ mod tests {
 
         assert_eq!(set.iter().collect::<Vec<_>>(), (0..130).step_by(3).collect::<Vec<_>>());
         assert_eq!(set.count(), 44);
+    }
+
+    #[test]
+    fn a_range_chooses_its_rows_and_none_past_the_end() {
+        for (start, end) in [(0, 0), (0, 64), (3, 61), (60, 70), (1, 130), (64, 128), (5, 900), (140, 150)] {
+            let mut set = Bitset::none(130);
+            set.insert_range(start..end);
+
+            assert_eq!(set, Bitset::from_fn(130, |row| (start..end).contains(&row)));
+        }
     }
 
     #[test]

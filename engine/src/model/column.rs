@@ -53,6 +53,27 @@ impl Texts {
         (0..self.len()).map(|row| self.get(row))
     }
 
+    /// The bytes of all texts, and where each text ends in them: what a codec stores.
+    #[must_use]
+    pub fn parts(&self) -> (&[u8], &[u64]) {
+        (&self.bytes, &self.ends)
+    }
+
+    /// The texts that [`Self::parts`] was taken from; `None` unless the ends ascend to the end of `bytes` and every text
+    /// is UTF-8.
+    #[must_use]
+    pub fn from_parts(bytes: Vec<u8>, ends: Vec<u64>) -> Option<Self> {
+        let all = std::str::from_utf8(&bytes).ok()?;
+        let mut start = 0;
+        for &end in &ends {
+            if end < start || !all.is_char_boundary(to_index(end)) {
+                return None;
+            }
+            start = end;
+        }
+        (to_index(start) == bytes.len()).then_some(Self { bytes, ends })
+    }
+
     /// Bytes of memory that the texts take.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
@@ -194,7 +215,10 @@ impl ColumnData {
             Self::Json(texts) => Self::Json(rows.iter().map(|&row| texts.get(row)).collect()),
             Self::FloatVector { dim, values } => Self::FloatVector {
                 dim: *dim,
-                values: rows.iter().flat_map(|&row| values[row * dim..(row + 1) * dim].iter().copied()).collect(),
+                values: rows
+                    .iter()
+                    .flat_map(|&row| values[row * dim..(row + 1) * dim].iter().copied())
+                    .collect(),
             },
         }
     }
@@ -215,10 +239,14 @@ impl ColumnData {
             (Self::VarChar(all), Self::VarChar(more)) | (Self::Json(all), Self::Json(more)) => {
                 more.iter().for_each(|text| all.push(text));
             }
-            (Self::FloatVector { dim, values }, Self::FloatVector { dim: other_dim, values: more }) if dim == other_dim => {
+            (Self::FloatVector { dim, values }, Self::FloatVector { dim: other_dim, values: more })
+                if dim == other_dim =>
+            {
                 values.extend_from_slice(more);
             }
-            (this, other) => return Err(TypeMismatch { expected: this.data_type(), found: other.data_type() }),
+            (this, other) => {
+                return Err(TypeMismatch { expected: this.data_type(), found: other.data_type() });
+            }
         }
         Ok(())
     }
@@ -238,7 +266,9 @@ impl ColumnData {
             (Self::Float(all), Value::Float(one)) => all.push(*one),
             (Self::Double(all), Value::Double(one)) => all.push(*one),
             (Self::VarChar(all), Value::Text(one)) | (Self::Json(all), Value::Json(one)) => all.push(one),
-            (Self::FloatVector { dim, values }, Value::Vector(one)) if one.len() == *dim => values.extend_from_slice(one),
+            (Self::FloatVector { dim, values }, Value::Vector(one)) if one.len() == *dim => {
+                values.extend_from_slice(one)
+            }
             (Self::Bool(all), Value::Null) => all.push(false),
             (Self::Int8(all), Value::Null) => all.push(0),
             (Self::Int16(all), Value::Null) => all.push(0),
@@ -299,6 +329,23 @@ impl Column {
         Self { field: field.id, data: ColumnData::empty(field), valid: None }
     }
 
+    /// `rows` rows that were written before `field` existed: its default, or no value.
+    #[must_use]
+    pub fn absent(field: &Field, rows: usize) -> Self {
+        let value = field.default.as_ref().unwrap_or(&Value::Null);
+        let mut data = ColumnData::empty(field);
+        let is_known = (0..rows).all(|_| data.push(value).is_ok()) && *value != Value::Null;
+        if is_known {
+            return Self { field: field.id, data, valid: None };
+        }
+        // A placeholder fits every type.
+        data = ColumnData::empty(field);
+        for _ in 0..rows {
+            let _ = data.push(&Value::Null);
+        }
+        Self { field: field.id, data, valid: Some(Bitset::none(rows)) }
+    }
+
     /// Whether row `row` has a value.
     #[must_use]
     #[inline]
@@ -322,14 +369,17 @@ impl Column {
             ColumnData::Double(values) => Value::Double(values[row]),
             ColumnData::VarChar(texts) => Value::Text(texts.get(row).to_owned()),
             ColumnData::Json(texts) => Value::Json(texts.get(row).to_owned()),
-            ColumnData::FloatVector { dim, values } => Value::Vector(values[row * dim..(row + 1) * dim].to_vec()),
+            ColumnData::FloatVector { dim, values } => {
+                Value::Vector(values[row * dim..(row + 1) * dim].to_vec())
+            }
         }
     }
 
     /// The chosen rows, in the order given. Every row must exist.
     #[must_use]
     pub fn take(&self, rows: &[usize]) -> Self {
-        let valid = self.valid.as_ref().map(|valid| Bitset::from_fn(rows.len(), |at| valid.contains(rows[at])));
+        let valid =
+            self.valid.as_ref().map(|valid| Bitset::from_fn(rows.len(), |at| valid.contains(rows[at])));
         Self { field: self.field, data: self.data.take(rows), valid }
     }
 
@@ -476,7 +526,8 @@ impl FromIterator<Key> for Keys {
     fn from_iter<I: IntoIterator<Item = Key>>(keys: I) -> Self {
         let mut all: Option<Self> = None;
         for key in keys {
-            let empty = || if matches!(key, Key::Text(_)) { Self::Text(Texts::new()) } else { Self::Int(Vec::new()) };
+            let empty =
+                || if matches!(key, Key::Text(_)) { Self::Text(Texts::new()) } else { Self::Int(Vec::new()) };
             all.get_or_insert_with(empty).push(&key);
         }
         all.unwrap_or(Self::Int(Vec::new()))

@@ -34,7 +34,15 @@ pub enum DataType {
 impl DataType {
     /// Every type, for tables and tests.
     pub const ALL: [Self; 10] = [
-        Self::Bool, Self::Int8, Self::Int16, Self::Int32, Self::Int64, Self::Float, Self::Double, Self::VarChar, Self::Json,
+        Self::Bool,
+        Self::Int8,
+        Self::Int16,
+        Self::Int32,
+        Self::Int64,
+        Self::Float,
+        Self::Double,
+        Self::VarChar,
+        Self::Json,
         Self::FloatVector,
     ];
 
@@ -113,7 +121,11 @@ impl Field {
     /// Components of a vector field; 0 for other types.
     #[must_use]
     pub fn dim(&self) -> usize {
-        if self.data_type.is_vector() { self.type_param("dim").and_then(|dim| dim.parse().ok()).unwrap_or(0) } else { 0 }
+        if self.data_type.is_vector() {
+            self.type_param("dim").and_then(|dim| dim.parse().ok()).unwrap_or(0)
+        } else {
+            0
+        }
     }
 
     /// Longest text of a `VarChar` field, in bytes.

@@ -54,7 +54,12 @@ pub struct QueryRows {
 pub fn merge_query(plan: &QueryPlan, parts: Vec<QueryRows>) -> Result<QueryRows, TypeMismatch> {
     let mut parts = parts.into_iter();
     let Some(mut all) = parts.next() else {
-        return Ok(QueryRows { keys: Keys::Int(Vec::new()), times: Vec::new(), rows: Batch::default(), count: 0 });
+        return Ok(QueryRows {
+            keys: Keys::Int(Vec::new()),
+            times: Vec::new(),
+            rows: Batch::default(),
+            count: 0,
+        });
     };
     for part in parts {
         all.count += part.count;

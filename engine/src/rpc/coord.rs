@@ -8,9 +8,7 @@ use super::Error;
 use crate::base::{
     ChannelName, CollectionId, DatabaseId, FieldId, IndexId, PartitionId, Position, SegmentId, Timestamp,
 };
-use crate::model::{
-    ChannelManifest, DeleteManifest, IndexDefinition, Partition, Schema, SegmentManifest,
-};
+use crate::model::{ChannelManifest, DeleteManifest, IndexDefinition, Partition, Schema, SegmentManifest};
 
 /// A database.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -249,7 +247,11 @@ pub trait Coord: Send + Sync + 'static {
     /// Drops a collection and its data; one that does not exist is fine. # Errors: `DropByAlias`, `CollectionHasAliases`.
     async fn drop_collection(&self, database: &str, name: &str) -> Result<(), Error>;
     /// Changes a collection. # Errors: `CollectionNotFound` and what the change names.
-    async fn alter_collection(&self, collection: CollectionRef, change: CollectionChange) -> Result<(), Error>;
+    async fn alter_collection(
+        &self,
+        collection: CollectionRef,
+        change: CollectionChange,
+    ) -> Result<(), Error>;
     /// One collection. # Errors: `DatabaseNotFound`, `CollectionNotFound`.
     async fn collection(&self, collection: CollectionRef) -> Result<Arc<CollectionInfo>, Error>;
     /// All collections of a database, in order of creation. # Errors: `DatabaseNotFound`.

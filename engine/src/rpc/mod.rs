@@ -2,14 +2,16 @@
 //!
 //! In one process a duty's own object serves as the client of its peers. Knows no decisions and no duty's room.
 
+mod builder;
 mod coord;
 mod querier;
 mod refusal;
 mod writer;
 
+pub use builder::{Builder, IndexJob};
 pub use coord::{
-    AliasChange, CollectionChange, CollectionInfo, CollectionRef, Coord, DatabaseInfo, Flushed, IndexProgress, LoadSpec,
-    NewCollection, NewIndex, Target,
+    AliasChange, CollectionChange, CollectionInfo, CollectionRef, Coord, DatabaseInfo, Flushed,
+    IndexProgress, LoadSpec, NewCollection, NewIndex, Target,
 };
 pub use querier::{LoadProgress, Querier};
 pub use refusal::Refusal;

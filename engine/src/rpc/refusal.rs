@@ -48,7 +48,9 @@ pub enum Refusal {
     DropLoadedPartition,
     #[error("partition number ({limit}) exceeds max configuration ({limit}), collection: {collection}")]
     TooManyPartitions { limit: usize, collection: String },
-    #[error("{alias} is alias to another collection: {collection}: alias already exist[database={database}][alias={alias}]")]
+    #[error(
+        "{alias} is alias to another collection: {collection}: alias already exist[database={database}][alias={alias}]"
+    )]
     AliasTaken { database: String, alias: String, collection: String },
     #[error("alias and collection name conflict[database={database}][alias={alias}]")]
     AliasIsCollection { database: String, alias: String },

@@ -1,0 +1,83 @@
+//! Ports, paths, labels, annotations and metric names that more than one program relies on.
+
+/// gRPC and REST of the public API.
+pub const API_PORT: u16 = 19530;
+/// `/healthz`, `/metrics` and read-only pages.
+pub const METRICS_PORT: u16 = 9091;
+/// Calls between duties, and the admin API.
+pub const INTERNAL_PORT: u16 = 19529;
+
+/// Path of the health check on [`METRICS_PORT`]: 200 while the node serves what is assigned to it.
+pub const HEALTH_PATH: &str = "/healthz";
+/// Path of the Prometheus metrics on [`METRICS_PORT`].
+pub const METRICS_PATH: &str = "/metrics";
+
+/// Folder in the container where the settings of the operator are mounted.
+pub const CONFIG_DIR: &str = "/milvus/configs";
+/// Key of the settings in the ConfigMap, and the name of the file under [`CONFIG_DIR`].
+pub const CONFIG_KEY: &str = "user.yaml";
+/// Key of the hook settings in the ConfigMap, and the name of the file under [`CONFIG_DIR`].
+pub const HOOK_KEY: &str = "hook.yaml";
+/// Folder in the container that holds the data of a standalone engine.
+pub const DATA_DIR: &str = "/var/lib/milvus";
+/// The engine's binary in its image; it is the image's entry point.
+pub const ENGINE_BINARY: &str = "/redkite/bin/redkite";
+/// User and group the images run as; no process of ours runs as root.
+pub const IMAGE_USER: i64 = 10001;
+
+/// Environment: access key of the object storage.
+pub const ENV_ACCESS_KEY: &str = "MINIO_ACCESS_KEY_ID";
+/// Environment: secret key of the object storage.
+pub const ENV_SECRET_KEY: &str = "MINIO_SECRET_ACCESS_KEY";
+/// Key of the access key in a storage Secret.
+pub const SECRET_ACCESS_KEY: &str = "accesskey";
+/// Key of the secret key in a storage Secret.
+pub const SECRET_SECRET_KEY: &str = "secretkey";
+
+/// Label: the `Milvus` object a workload belongs to.
+pub const LABEL_INSTANCE: &str = "app.kubernetes.io/instance";
+/// Label: the component of a workload.
+pub const LABEL_COMPONENT: &str = "app.kubernetes.io/component";
+/// Label: the product; always [`NAME_VALUE`].
+pub const LABEL_NAME: &str = "app.kubernetes.io/name";
+/// Label: the kind of operator; always [`MANAGED_BY_VALUE`], so that selectors equal the peer's.
+pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Label on pods that the client Service selects.
+pub const LABEL_SERVICE: &str = "milvus.io/service";
+/// Value of [`LABEL_NAME`].
+pub const NAME_VALUE: &str = "milvus";
+/// Value of [`LABEL_MANAGED_BY`].
+pub const MANAGED_BY_VALUE: &str = "milvus-operator";
+
+/// Annotation on a pod template: hash of the settings it was started with.
+pub const ANNOTATION_CONFIG_HASH: &str = "checksum/config";
+/// Annotation on a `Milvus` object: `"true"` makes the operator leave its objects alone.
+pub const ANNOTATION_PAUSE: &str = "milvus.io/pause-reconcile";
+/// Annotation on a `Milvus` object: `"true"` reports it as under maintenance in `milvus_status`.
+pub const ANNOTATION_MAINTAINING: &str = "milvus.io/maintaining";
+/// Annotation on a `Milvus` object: the image to run, whatever the spec and the catalog say.
+pub const ANNOTATION_IMAGE: &str = "redkite.io/image";
+/// Annotation on workloads that Redkite rendered; its absence marks a workload of the peer.
+pub const ANNOTATION_RENDERED: &str = "redkite.io/rendered";
+
+/// Finalizer of a `Milvus` object; the peer's, so that objects survive a change of operator.
+pub const FINALIZER: &str = "milvus.milvus.io/finalizer";
+/// Field manager of everything the operator applies.
+pub const FIELD_MANAGER: &str = "redkite-operator";
+/// ConfigMap beside the operator that maps upstream images to ours.
+pub const IMAGE_CATALOG: &str = "redkite-image-catalog";
+/// Lease that one operator of an installation holds.
+pub const LEADER_LEASE: &str = "redkite-operator";
+
+/// Gauge of the peer: state of one `Milvus` object, 0 pending to 5 maintaining.
+pub const METRIC_STATUS: &str = "milvus_status";
+/// Gauge of the peer: number of `Milvus` objects per state.
+pub const METRIC_TOTAL: &str = "milvus_total_count";
+/// Gauge of the peer: always 1, the version as a label.
+pub const METRIC_BUILD: &str = "milvus_operator_build_info";
+/// Counter: reconciles by result.
+pub const METRIC_RECONCILES: &str = "redkite_operator_reconciles_total";
+/// Histogram: how long a reconcile took.
+pub const METRIC_RECONCILE_SECONDS: &str = "redkite_operator_reconcile_seconds";
+/// Gauge: 1 while this copy holds the lease.
+pub const METRIC_LEADER: &str = "redkite_operator_leader";

@@ -1,0 +1,141 @@
+//! Builds and searches the vector indexes on the real data set: recall, queries a second, build seconds.
+//!
+//! `cargo bench -p engine --bench index -- [DATA_DIRECTORY] [WHAT]...`, where `WHAT` is any of `flat`, `hnsw`, `ivf`, `filter`
+//! (all, if none is named). The data set is looked for in `../shared/data` beside the repository.
+#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a bench prints and may fail")]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use engine::index::{IndexSpec, SearchParams, VectorBlock, VectorIndex, build, decode, flat};
+use engine::model::{Bitset, Metric};
+
+struct Set {
+    block: Arc<VectorBlock>,
+    queries: Vec<Vec<f32>>,
+}
+
+/// The shape and the bytes of a two-dimensional array file.
+fn npy(path: &Path) -> (usize, usize, Vec<u8>) {
+    let bytes = std::fs::read(path).unwrap();
+    let head = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    let text = String::from_utf8_lossy(&bytes[10..head]).into_owned();
+    let shape = &text[text.find('(').unwrap() + 1..text.find(')').unwrap()];
+    let mut sizes = shape.split(',').filter_map(|size| size.trim().parse().ok());
+    (sizes.next().unwrap(), sizes.next().unwrap_or(1), bytes[head..].to_vec())
+}
+
+fn halves(path: &Path) -> (usize, Vec<f32>) {
+    let (_, dim, bytes) = npy(path);
+    (dim, bytes.chunks_exact(2).map(|pair| half::f16::from_le_bytes([pair[0], pair[1]]).to_f32()).collect())
+}
+
+fn recall(found: &[Vec<u32>], truth: &[Vec<u32>]) -> f64 {
+    let right: usize = found
+        .iter()
+        .zip(truth)
+        .map(|(found, truth)| found.iter().filter(|row| truth.contains(row)).count())
+        .sum();
+    right as f64 / truth.iter().map(Vec::len).sum::<usize>() as f64
+}
+
+/// Rows found and queries a second, the best of three rounds.
+fn run(set: &Set, mut search: impl FnMut(&[f32]) -> Vec<u32>) -> (Vec<Vec<u32>>, f64) {
+    let mut best = 0.0f64;
+    let mut found = Vec::new();
+    for _ in 0..3 {
+        let start = Instant::now();
+        found = set.queries.iter().map(|query| search(query)).collect();
+        best = best.max(set.queries.len() as f64 / start.elapsed().as_secs_f64());
+    }
+    (found, best)
+}
+
+fn sweep(
+    set: &Set,
+    index: &dyn VectorIndex,
+    truth: &[Vec<u32>],
+    params: &[SearchParams],
+    allowed: Option<&Bitset>,
+) {
+    for params in params {
+        let (found, qps) = run(set, |query| {
+            index.search(query, 10, params, allowed).unwrap().iter().map(|hit| hit.row).collect()
+        });
+        println!("  {params:?}: recall@10 {:.4}, {qps:.0} queries/s", recall(&found, truth));
+    }
+}
+
+fn ef(ef: usize) -> SearchParams {
+    SearchParams { ef: Some(ef), ..SearchParams::default() }
+}
+
+fn main() {
+    let arguments: Vec<String> =
+        std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    let default = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data"));
+    let data = arguments.iter().map(PathBuf::from).find(|path| path.is_dir()).unwrap_or(default);
+    let wants = |what: &str| {
+        let named = ["flat", "hnsw", "ivf", "filter"]
+            .iter()
+            .any(|known| arguments.iter().any(|given| given == known));
+        !named || arguments.iter().any(|given| given == what)
+    };
+    if !data.join("debian-f16.npy").exists() {
+        println!("no data set in {}: nothing measured", data.display());
+        return;
+    }
+    let (dim, values) = halves(&data.join("debian-f16.npy"));
+    let block = VectorBlock::new(dim, &values).unwrap();
+    let queries = halves(&data.join("queries-f16.npy")).1.chunks_exact(dim).map(<[f32]>::to_vec).collect();
+    let set = Set { block, queries };
+    println!("{:?}, {} queries, {:?}", set.block, set.queries.len(), set.block.kernels());
+    let answers = |allowed: Option<&Bitset>| -> Vec<Vec<u32>> {
+        let queries: Vec<&[f32]> = set.queries.iter().map(Vec::as_slice).collect();
+        let hits = flat::search_block_many(&set.block, Metric::Ip, &queries, 10, allowed).unwrap();
+        hits.into_iter().map(|hits| hits.iter().map(|hit| hit.row).collect()).collect()
+    };
+    let start = Instant::now();
+    let truth = answers(None);
+    println!("1,000 queries in one call: {:.0} queries/s", 1000.0 / start.elapsed().as_secs_f64());
+
+    if wants("flat") {
+        let start = Instant::now();
+        let index = build(&IndexSpec::flat(Metric::Ip), set.block.clone(), 2, &|| false).unwrap();
+        println!("FLAT: {:.1} s", start.elapsed().as_secs_f64());
+        sweep(&set, &*index, &truth, &[SearchParams::default()], None);
+    }
+    if wants("hnsw") || wants("filter") {
+        let start = Instant::now();
+        let index = build(&IndexSpec::hnsw(Metric::Ip, 16, 200), set.block.clone(), 2, &|| false).unwrap();
+        println!(
+            "HNSW 16/200: {:.1} s on 2 threads, {} bytes",
+            start.elapsed().as_secs_f64(),
+            index.memory_bytes()
+        );
+        if wants("hnsw") {
+            let bytes = index.encode();
+            let start = Instant::now();
+            let index = decode(&bytes, set.block.clone()).unwrap();
+            println!("  stored in {} bytes, read in {:.3} s", bytes.len(), start.elapsed().as_secs_f64());
+            sweep(&set, &*index, &truth, &[16, 32, 64, 128, 256].map(ef), None);
+        }
+        if wants("filter") {
+            for percent in [1, 10, 20, 50, 90] {
+                let allowed =
+                    Bitset::from_fn(set.block.rows(), |row| (row as u64 * 0x9e37_79b9 >> 8) % 100 < percent);
+                println!("  {percent} % of the rows");
+                sweep(&set, &*index, &answers(Some(&allowed)), &[ef(64)], Some(&allowed));
+            }
+        }
+    }
+    if wants("ivf") {
+        let start = Instant::now();
+        let index = build(&IndexSpec::ivf_flat(Metric::Ip, 1024), set.block.clone(), 2, &|| false).unwrap();
+        println!("IVF_FLAT 1024: {:.1} s on 2 threads", start.elapsed().as_secs_f64());
+        let lists =
+            [1, 8, 32, 128].map(|lists| SearchParams { nprobe: Some(lists), ..SearchParams::default() });
+        sweep(&set, &*index, &truth, &lists, None);
+    }
+}

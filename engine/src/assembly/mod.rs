@@ -1,0 +1,156 @@
+//! The composition root: reads settings, builds each seam once, makes the duties of the role, introduces them to each
+//! other, starts and stops them. No logic on data.
+
+mod duties;
+mod identity;
+mod meter;
+mod operations;
+mod seams;
+mod settings;
+mod standalone;
+
+pub use duties::{Node, NodeSeams};
+pub use seams::open_seams;
+pub use settings::{Flags, Loaded, default_of, load};
+pub use standalone::{standalone, trace_settings};
+
+use std::path::PathBuf;
+
+use crate::base::Kinded;
+use crate::{blob, coord, log, meta};
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A configuration file could not be read.
+    #[error("cannot read the configuration file {}", path.display())]
+    ReadFile {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A configuration file is not YAML.
+    #[error("the configuration file {} is not valid{}", path.display(), line.map_or(String::new(), |line| format!(" at line {line}")))]
+    BadFile {
+        /// Which file.
+        path: PathBuf,
+        /// Where, if that is known.
+        line: Option<usize>,
+        /// Why.
+        #[source]
+        source: serde_yaml::Error,
+    },
+    /// A setting has a value of the wrong type.
+    #[error("the setting {key} from {origin} is not usable")]
+    BadSetting {
+        /// Which setting.
+        key: String,
+        /// Where it came from.
+        origin: String,
+        /// Why.
+        #[source]
+        source: Box<figment::Error>,
+    },
+    /// A setting is out of its range.
+    #[error("a setting is out of its range")]
+    OutOfRange {
+        /// Which, and how.
+        #[source]
+        source: contract::settings::OutOfRange,
+    },
+    /// The data directory could not be used.
+    #[error("cannot use the data directory {}", path.display())]
+    DataDirectory {
+        /// Which directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Another process uses the data directory.
+    #[error("the data directory {} is in use by another process", path.display())]
+    DataDirectoryInUse {
+        /// Which directory.
+        path: PathBuf,
+    },
+    /// The blob store could not be opened.
+    #[error("cannot open the blob store")]
+    OpenBlobs {
+        /// Why.
+        #[source]
+        source: blob::Error,
+    },
+    /// The blob store belongs to another cluster, or the metadata of this one was lost.
+    #[error("the blob store belongs to the cluster {theirs}, but the metadata is of {ours}")]
+    ForeignStore {
+        /// Whose it is.
+        theirs: String,
+        /// Who we are.
+        ours: String,
+    },
+    /// The blob store was written by a later version.
+    #[error("the blob store has layout {layout}, which needs a version that reads {oldest_reader} or later")]
+    NewerStore {
+        /// Its layout.
+        layout: u32,
+        /// Layout that a reader must know at least.
+        oldest_reader: u32,
+    },
+    /// The object that says whose the blob store is makes no sense.
+    #[error("the object redkite.json of the blob store cannot be understood")]
+    BadIdentity {
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The metadata could not be opened.
+    #[error("cannot open the metadata")]
+    OpenMetas {
+        /// Why.
+        #[source]
+        source: meta::Error,
+    },
+    /// The log could not be opened.
+    #[error("cannot open the log")]
+    OpenLogs {
+        /// Why.
+        #[source]
+        source: log::Error,
+    },
+    /// The coordinator did not start.
+    #[error("the coordinator did not start")]
+    StartCoordinator {
+        /// Why.
+        #[source]
+        source: coord::Error,
+    },
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// Which address.
+        address: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl Kinded for Error {
+    fn kind(&self) -> crate::base::Kind {
+        match self {
+            Self::ReadFile { source, .. } | Self::DataDirectory { source, .. } | Self::Listen { source, .. } => {
+                Kinded::kind(source)
+            }
+            Self::BadFile { .. } | Self::BadSetting { .. } | Self::OutOfRange { .. } => crate::base::Kind::Invalid,
+            Self::DataDirectoryInUse { .. } | Self::ForeignStore { .. } => crate::base::Kind::Conflict,
+            Self::NewerStore { .. } => crate::base::Kind::Invalid,
+            Self::BadIdentity { .. } => crate::base::Kind::Corrupt,
+            Self::OpenBlobs { source } => source.kind(),
+            Self::OpenMetas { source } => source.kind(),
+            Self::OpenLogs { source } => source.kind(),
+            Self::StartCoordinator { source } => source.kind(),
+        }
+    }
+}

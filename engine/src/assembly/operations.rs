@@ -1,0 +1,105 @@
+//! The port for operators: `/healthz` and `/metrics`, read only, without credentials.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::base::Clock;
+use crate::obs::{Health, Metrics};
+use crate::querier::QueryNode;
+use crate::rpc::Coord;
+
+/// How often gauges follow what they measure.
+const MEASURE: Duration = Duration::from_secs(5);
+
+#[derive(Clone)]
+struct Shown {
+    health: Health,
+    metrics: Arc<Metrics>,
+}
+
+/// Serves until `stop`.
+///
+/// # Errors
+/// If the listener fails.
+pub async fn serve_operations(
+    listener: TcpListener,
+    health: Health,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let routes = axum::Router::new()
+        .route("/healthz", get(healthz))
+        .route("/livez", get(livez))
+        .route("/metrics", get(show_metrics))
+        .with_state(Shown { health, metrics });
+    axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await?;
+    Ok(())
+}
+
+async fn healthz(State(shown): State<Shown>) -> impl IntoResponse {
+    let (well, text) = shown.health.report();
+    (if well { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR }, text)
+}
+
+async fn livez() -> &'static str {
+    "OK"
+}
+
+async fn show_metrics(State(shown): State<Shown>) -> impl IntoResponse {
+    ([("content-type", "text/plain; version=0.0.4")], shown.metrics.encode())
+}
+
+/// Keeps the gauges of the catalog and of what is held equal to what they measure, until `stop`.
+///
+/// # Errors
+/// None.
+pub async fn measure(
+    metrics: Arc<Metrics>,
+    coord: Arc<dyn Coord>,
+    querier: Arc<QueryNode>,
+    clock: Arc<dyn Clock>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    loop {
+        measure_once(&metrics, coord.as_ref(), &querier).await;
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = clock.sleep(MEASURE) => {}
+        }
+    }
+}
+
+async fn measure_once(metrics: &Metrics, coord: &dyn Coord, querier: &QueryNode) {
+    let (collections, _) = querier.held();
+    metrics.querynode_collection_num.with([]).set(to_gauge(collections));
+    let Ok(databases) = coord.databases().await else { return };
+    let (mut partitions, mut segments, mut all) = (0, 0, 0);
+    for database in databases {
+        let Ok(infos) = coord.collections(&database.name).await else { continue };
+        metrics.rootcoord_collection_num.with([&database.name]).set(to_gauge(infos.len()));
+        all += infos.len();
+        for info in infos {
+            partitions += info.partitions.len();
+            let Ok(manifests) = coord.manifests(info.id).await else { continue };
+            let sealed = manifests.iter().flat_map(|manifest| &manifest.segments);
+            let (count, rows) = sealed.fold((0, 0), |(count, rows), one| (count + 1, rows + one.rows));
+            segments += count;
+            let labels = [database.name.as_str(), &info.id.to_string(), &info.name];
+            metrics.datacoord_stored_rows_num.with(labels).set(i64::try_from(rows).unwrap_or(i64::MAX));
+        }
+    }
+    metrics.rootcoord_partition_num.with([]).set(to_gauge(partitions));
+    metrics.datacoord_collection_num.with([]).set(to_gauge(all));
+    metrics.datacoord_segment_num.with(["Flushed"]).set(to_gauge(segments));
+}
+
+fn to_gauge(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,44 @@
+//! The duty that does heavy work on sealed data: index building and the removal of objects.
+//!
+//! No metadata, no log, no serving: jobs come in over `rpc` and results go back as values.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::blob::Blobs;
+use crate::model::IndexRef;
+use crate::rpc::{self, Builder, IndexJob};
+use crate::segment;
+
+/// The builder duty.
+pub struct Workshop {
+    blobs: Arc<dyn Blobs>,
+    threads: usize,
+}
+
+impl Workshop {
+    /// A builder that works with `threads` threads.
+    #[must_use]
+    pub fn new(blobs: Arc<dyn Blobs>, threads: usize) -> Arc<Self> {
+        Arc::new(Self { blobs, threads })
+    }
+}
+
+#[async_trait]
+impl Builder for Workshop {
+    async fn build_index(&self, job: IndexJob) -> Result<IndexRef, rpc::Error> {
+        let IndexJob { collection, schema, segment, index, serial } = &job;
+        segment::build_index(self.blobs.as_ref(), *collection, schema, segment, index, *serial, self.threads)
+            .await
+            .map_err(|error| rpc::Error::failed("build an index", &error))
+    }
+
+    async fn remove_objects(&self, keys: Vec<String>) -> Result<(), rpc::Error> {
+        for key in &keys {
+            let removed = self.blobs.delete(key).await;
+            removed.map_err(|error| rpc::Error::failed("remove an object", &error))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,122 @@
+//! Everything the coordinator knows, as a value.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::base::{ChannelName, CollectionId, DatabaseId};
+use crate::coord::change::Change;
+use crate::model::ChannelManifest;
+use crate::rpc::{CollectionInfo, CollectionRef, DatabaseInfo, Refusal};
+
+/// Name of the database that always exists.
+pub const DEFAULT_DATABASE: &str = "default";
+
+/// What is left of something dropped: logs and objects that wait to be removed.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Garbage {
+    /// Names this piece of garbage; never reused.
+    pub id: i64,
+    /// Channels whose logs can go.
+    pub channels: Vec<ChannelName>,
+    /// Keys of objects that can go.
+    pub objects: Vec<String>,
+}
+
+/// The catalog as of one instant.
+#[derive(Clone, Debug, Default)]
+pub struct Catalog {
+    /// By id.
+    pub databases: BTreeMap<DatabaseId, Arc<DatabaseInfo>>,
+    /// By id.
+    pub collections: BTreeMap<CollectionId, Arc<CollectionInfo>>,
+    /// What is sealed, by channel in the order of the collection's channels.
+    pub manifests: BTreeMap<CollectionId, Vec<Arc<ChannelManifest>>>,
+    /// What waits to be removed.
+    pub garbage: BTreeMap<i64, Garbage>,
+    /// Names and aliases of collections.
+    names: HashMap<(DatabaseId, String), CollectionId>,
+}
+
+impl Catalog {
+    /// The database called `name`; an empty name means the default one.
+    pub fn database(&self, name: &str) -> Result<&Arc<DatabaseInfo>, Refusal> {
+        let wanted = if name.is_empty() { DEFAULT_DATABASE } else { name };
+        self.databases
+            .values()
+            .find(|database| database.name == wanted)
+            .ok_or_else(|| Refusal::DatabaseNotFound { database: wanted.to_owned() })
+    }
+
+    /// The collection that `name` or an alias of that name means.
+    pub fn named(&self, database: DatabaseId, name: &str) -> Option<&Arc<CollectionInfo>> {
+        // The index of names is keyed by owned strings, so a look-up has to own one too.
+        self.names.get(&(database, name.to_owned())).and_then(|id| self.collections.get(id))
+    }
+
+    /// The collection that is meant.
+    pub fn collection(&self, wanted: &CollectionRef) -> Result<&Arc<CollectionInfo>, Refusal> {
+        match wanted {
+            CollectionRef::Id(id) => self.collections.get(id).ok_or_else(|| Refusal::CollectionNotFound {
+                database: DEFAULT_DATABASE.to_owned(),
+                collection: id.to_string(),
+            }),
+            CollectionRef::Name { database, name } => {
+                let database = self.database(database)?;
+                self.named(database.id, name).ok_or_else(|| Refusal::CollectionNotFound {
+                    database: database.name.clone(),
+                    collection: name.clone(),
+                })
+            }
+        }
+    }
+
+    /// The collections of a database, in order of creation.
+    pub fn collections_of(&self, database: DatabaseId) -> impl Iterator<Item = &Arc<CollectionInfo>> {
+        self.collections.values().filter(move |collection| collection.database == database)
+    }
+
+    /// Takes over one change that has been committed.
+    pub fn apply(&mut self, change: Change) {
+        match change {
+            Change::PutDatabase(database) => {
+                self.databases.insert(database.id, Arc::new(database));
+            }
+            Change::RemoveDatabase(id) => {
+                self.databases.remove(&id);
+            }
+            Change::PutCollection(collection) => {
+                self.forget_names(collection.id);
+                let names = std::iter::once(&collection.name).chain(&collection.aliases);
+                for name in names {
+                    self.names.insert((collection.database, name.clone()), collection.id);
+                }
+                let shards = collection.channels.len();
+                self.manifests.entry(collection.id).or_insert_with(|| vec![Arc::default(); shards]);
+                self.collections.insert(collection.id, Arc::new(collection));
+            }
+            Change::RemoveCollection(collection) => {
+                self.forget_names(collection.id);
+                self.collections.remove(&collection.id);
+                self.manifests.remove(&collection.id);
+            }
+            Change::PutManifest { collection, shard, manifest, .. } => {
+                if let Some(place) = self.manifests.get_mut(&collection).and_then(|all| all.get_mut(shard)) {
+                    *place = Arc::new(manifest);
+                }
+            }
+            Change::PutGarbage(garbage) => {
+                self.garbage.insert(garbage.id, garbage);
+            }
+            Change::RemoveGarbage(id) => {
+                self.garbage.remove(&id);
+            }
+        }
+    }
+
+    fn forget_names(&mut self, id: CollectionId) {
+        let Some(old) = self.collections.get(&id) else { return };
+        for name in std::iter::once(&old.name).chain(&old.aliases) {
+            self.names.remove(&(old.database, name.clone()));
+        }
+    }
+}

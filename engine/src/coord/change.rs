@@ -1,0 +1,34 @@
+//! The only ways in which the catalog changes.
+
+use crate::base::{ChannelName, CollectionId, DatabaseId};
+use crate::coord::catalog::Garbage;
+use crate::model::ChannelManifest;
+use crate::rpc::{CollectionInfo, DatabaseInfo};
+
+/// One change; several are committed together.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// Makes a database or replaces what is known of it.
+    PutDatabase(DatabaseInfo),
+    /// Forgets a database.
+    RemoveDatabase(DatabaseId),
+    /// Makes a collection or replaces what is known of it.
+    PutCollection(CollectionInfo),
+    /// Forgets a collection and its manifests.
+    RemoveCollection(CollectionInfo),
+    /// Replaces what is sealed of one channel.
+    PutManifest {
+        /// Whose channel it is.
+        collection: CollectionId,
+        /// Its place among the collection's channels.
+        shard: usize,
+        /// Its name.
+        channel: ChannelName,
+        /// What is sealed now.
+        manifest: ChannelManifest,
+    },
+    /// Adds something to be removed.
+    PutGarbage(Garbage),
+    /// Forgets what has been removed.
+    RemoveGarbage(i64),
+}

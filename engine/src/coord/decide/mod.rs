@@ -1,0 +1,33 @@
+//! What a request means for the catalog: pure, tested as values. A decision is the changes to commit, or a refusal.
+
+mod collection;
+mod database;
+mod index;
+mod load;
+mod seal;
+
+pub use collection::{
+    alter_alias, alter_collection, create_collection, create_partition, drop_collection, drop_partition,
+};
+pub use database::{alter_database, create_database, drop_database};
+pub use index::{alter_index, create_index, drop_index, next_index_job, progress};
+pub use load::{load, release};
+pub use seal::{Stale, commit_flush, commit_index};
+
+use crate::coord::change::Change;
+use crate::rpc::Refusal;
+
+/// The changes to commit; none when the world is already as wanted.
+pub type Decision = Result<Vec<Change>, Refusal>;
+
+/// Sets `set` and removes `removed` among key-value pairs, keeping the order of what was there.
+fn merged(old: &[(String, String)], set: &[(String, String)], removed: &[String]) -> Vec<(String, String)> {
+    let mut pairs: Vec<_> = old.iter().filter(|(key, _)| !removed.contains(key)).cloned().collect();
+    for (key, value) in set {
+        match pairs.iter_mut().find(|(known, _)| known == key) {
+            Some(pair) => pair.1.clone_from(value),
+            None => pairs.push((key.clone(), value.clone())),
+        }
+    }
+    pairs
+}

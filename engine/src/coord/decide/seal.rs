@@ -1,0 +1,59 @@
+//! What becomes of new immutable objects.
+
+use crate::base::{CollectionId, SegmentId};
+use crate::coord::catalog::Catalog;
+use crate::coord::change::Change;
+use crate::model::{ChannelManifest, IndexRef};
+use crate::rpc::Flushed;
+
+/// Why new objects are not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stale {
+    /// The collection or channel is gone.
+    Dropped,
+    /// The channel's checkpoint is not where the flush started.
+    Moved,
+}
+
+/// Adds what a flush made and moves the checkpoint. Segments of partitions that were dropped meanwhile are left out.
+pub fn commit_flush(catalog: &Catalog, flushed: &Flushed) -> Result<Change, Stale> {
+    let collection = catalog.collections.get(&flushed.collection).ok_or(Stale::Dropped)?;
+    let place = collection.channels.iter().position(|channel| *channel == flushed.channel);
+    let shard = place.ok_or(Stale::Dropped)?;
+    let manifests = catalog.manifests.get(&flushed.collection).ok_or(Stale::Dropped)?;
+    let old = manifests.get(shard).ok_or(Stale::Dropped)?;
+    if old.checkpoint != flushed.from || flushed.to < flushed.from {
+        return Err(Stale::Moved);
+    }
+    let mut manifest = ChannelManifest { checkpoint: flushed.to, ..ChannelManifest::clone(old) };
+    let exists = |id| collection.partitions.iter().any(|partition| partition.id == id);
+    manifest.segments.extend(flushed.segments.iter().filter(|segment| exists(segment.partition)).cloned());
+    manifest.deletes.extend(flushed.deletes.iter().cloned());
+    Ok(Change::PutManifest {
+        collection: flushed.collection,
+        shard,
+        channel: flushed.channel.clone(),
+        manifest,
+    })
+}
+
+/// Adds a built index to its segment; `None` if segment or index are gone or the index is there already.
+pub fn commit_index(
+    catalog: &Catalog,
+    id: CollectionId,
+    segment: SegmentId,
+    built: &IndexRef,
+) -> Option<Change> {
+    let collection = catalog.collections.get(&id)?;
+    collection.indexes.iter().find(|index| index.id == built.index)?;
+    let manifests = catalog.manifests.get(&id)?;
+    let shard =
+        manifests.iter().position(|manifest| manifest.segments.iter().any(|known| known.id == segment))?;
+    let mut manifest = ChannelManifest::clone(&manifests[shard]);
+    let place = manifest.segments.iter_mut().find(|known| known.id == segment)?;
+    if place.indexes.iter().any(|known| known.index == built.index) {
+        return None;
+    }
+    place.indexes.push(built.clone());
+    Some(Change::PutManifest { collection: id, shard, channel: collection.channels[shard].clone(), manifest })
+}

@@ -1,0 +1,130 @@
+//! The catalog's records in the metadata store: JSON with a version, one record a thing.
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::coord::Error;
+use crate::coord::catalog::{Catalog, Garbage};
+use crate::coord::change::Change;
+use crate::meta::{Metas, Txn};
+use crate::model::ChannelManifest;
+use crate::rpc::{CollectionInfo, DatabaseInfo};
+
+/// Version of every record below; a reader refuses later ones.
+const VERSION: u32 = 1;
+
+const DATABASES: &str = "databases/";
+const COLLECTIONS: &str = "collections/";
+const CHANNELS: &str = "channels/";
+const GARBAGE: &str = "garbage/";
+
+#[derive(Serialize, Deserialize)]
+struct Record<T> {
+    version: u32,
+    value: T,
+}
+
+/// The bytes of a record.
+fn encode<T: Serialize>(key: &str, value: &T) -> Result<Bytes, Error> {
+    let record = Record { version: VERSION, value };
+    let bytes =
+        serde_json::to_vec(&record).map_err(|source| Error::BadRecord { key: key.to_owned(), source })?;
+    Ok(bytes.into())
+}
+
+/// The value of a record.
+///
+/// # Errors
+/// [`Error::BadRecord`] if the record is damaged or of a later version.
+pub fn decode<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, Error> {
+    let bad = |source| Error::BadRecord { key: key.to_owned(), source };
+    let record: Record<T> = serde_json::from_slice(bytes).map_err(bad)?;
+    if record.version > VERSION {
+        let text = format!("version {} is later than {VERSION}", record.version);
+        return Err(bad(serde::de::Error::custom(text)));
+    }
+    Ok(record.value)
+}
+
+/// Adds the records of `change` to a transaction.
+///
+/// # Errors
+/// [`Error::BadRecord`] if a value cannot be written down, which would be a defect.
+pub fn write(txn: Txn, change: &Change) -> Result<Txn, Error> {
+    Ok(match change {
+        Change::PutDatabase(database) => put(txn, format!("{DATABASES}{}", database.id), database)?,
+        Change::RemoveDatabase(id) => txn.delete(format!("{DATABASES}{id}")),
+        Change::PutCollection(collection) => put(txn, format!("{COLLECTIONS}{}", collection.id), collection)?,
+        Change::RemoveCollection(collection) => collection
+            .channels
+            .iter()
+            .fold(txn.delete(format!("{COLLECTIONS}{}", collection.id)), |txn, channel| {
+                txn.delete(format!("{CHANNELS}{channel}")).delete(term_key(channel.as_str()))
+            }),
+        Change::PutManifest { channel, manifest, .. } => put(txn, format!("{CHANNELS}{channel}"), manifest)?,
+        Change::PutGarbage(garbage) => put(txn, format!("{GARBAGE}{}", garbage.id), garbage)?,
+        Change::RemoveGarbage(id) => txn.delete(format!("{GARBAGE}{id}")),
+    })
+}
+
+/// The record of the highest term given out for a channel.
+pub fn term_key(channel: &str) -> String {
+    format!("terms/{channel}")
+}
+
+fn put<T: Serialize>(txn: Txn, key: String, value: &T) -> Result<Txn, Error> {
+    let bytes = encode(&key, value)?;
+    Ok(txn.put(key, bytes))
+}
+
+/// Reads the whole catalog.
+///
+/// # Errors
+/// If the store fails or a record cannot be understood.
+pub async fn read(metas: &dyn Metas) -> Result<Catalog, Error> {
+    let mut catalog = Catalog::default();
+    for (_, database) in all::<DatabaseInfo>(metas, DATABASES).await? {
+        catalog.apply(Change::PutDatabase(database));
+    }
+    for (_, collection) in all::<CollectionInfo>(metas, COLLECTIONS).await? {
+        catalog.apply(Change::PutCollection(collection));
+    }
+    let manifests: std::collections::HashMap<String, ChannelManifest> =
+        all(metas, CHANNELS).await?.into_iter().collect();
+    let places: Vec<_> = catalog
+        .collections
+        .values()
+        .flat_map(|collection| {
+            collection
+                .channels
+                .iter()
+                .enumerate()
+                .map(|(shard, channel)| (collection.id, shard, channel.clone()))
+        })
+        .collect();
+    for (collection, shard, channel) in places {
+        if let Some(manifest) = manifests.get(&format!("{CHANNELS}{channel}")) {
+            let manifest = manifest.clone();
+            catalog.apply(Change::PutManifest { collection, shard, channel, manifest });
+        }
+    }
+    for (_, garbage) in all::<Garbage>(metas, GARBAGE).await? {
+        catalog.apply(Change::PutGarbage(garbage));
+    }
+    Ok(catalog)
+}
+
+async fn all<T: DeserializeOwned>(
+    metas: &dyn Metas,
+    prefix: &'static str,
+) -> Result<Vec<(String, T)>, Error> {
+    let records = metas.list(prefix).await.map_err(|source| Error::ReadCatalog { prefix, source })?;
+    records
+        .into_iter()
+        .map(|(key, record)| {
+            let value = decode(&key, &record.value)?;
+            Ok((key, value))
+        })
+        .collect()
+}

@@ -1,0 +1,48 @@
+//! Why a plan could not be run.
+
+use crate::base::{Kind, Kinded};
+use crate::{expr, model, segment};
+
+/// Why a plan could not be run. Texts of kind `Invalid` are in the words that Milvus's clients know.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The index refuses a parameter or a query vector, or failed.
+    #[error("{source}")]
+    Search {
+        /// What the index said.
+        source: segment::SearchError,
+    },
+    /// The filter could not be evaluated.
+    #[error("{source}")]
+    Filter {
+        /// What the filter said.
+        source: expr::Error,
+    },
+    /// Columns of two segments differ in type.
+    #[error("cannot put the output of segments together")]
+    Columns {
+        /// Which types.
+        #[source]
+        source: model::TypeMismatch,
+    },
+    /// The plan names a field that the schema lacks.
+    #[error("field {field} is not in the schema")]
+    NoField {
+        /// The field.
+        field: crate::base::FieldId,
+    },
+    /// A thread of the search ended by a defect.
+    #[error("a search thread broke off")]
+    Broke,
+}
+
+impl Kinded for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Search { source } => source.kind(),
+            Self::Filter { source } => source.kind(),
+            Self::Columns { .. } | Self::Broke => Kind::Internal,
+            Self::NoField { .. } => Kind::Invalid,
+        }
+    }
+}

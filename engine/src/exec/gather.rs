@@ -1,0 +1,115 @@
+//! The output columns of chosen rows.
+
+use std::sync::Arc;
+
+use super::Error;
+use crate::base::FieldId;
+use crate::model::{Batch, Bitset, Column, ColumnData, Field, Keys, Schema, TypeMismatch};
+use crate::segment::{KeyRef, Part};
+
+/// One chosen row.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Chosen {
+    /// Which part.
+    pub(super) part: u32,
+    /// Which row of it.
+    pub(super) row: u32,
+}
+
+/// The values of `output` for `chosen`, in their order.
+pub(super) fn columns(
+    schema: &Schema,
+    output: &[FieldId],
+    parts: &[Arc<Part>],
+    chosen: &[Chosen],
+) -> Result<Batch, Error> {
+    let columns = output.iter().map(|&id| {
+        let field = schema.field_by_id(id).ok_or(Error::NoField { field: id })?;
+        column(field, parts, chosen).map_err(|source| Error::Columns { source })
+    });
+    Ok(Batch { rows: chosen.len(), columns: columns.collect::<Result<_, _>>()? })
+}
+
+/// The primary keys of `chosen`, in their order.
+pub(super) fn keys(schema: &Schema, parts: &[Arc<Part>], chosen: &[Chosen]) -> Keys {
+    let mut keys = Keys::empty(schema.primary().data_type);
+    for chosen in chosen {
+        match (&mut keys, parts[chosen.part as usize].key(chosen.row as usize)) {
+            (Keys::Int(keys), KeyRef::Int(key)) => keys.push(key),
+            (Keys::Text(keys), KeyRef::Text(key)) => keys.push(key),
+            // One collection has keys of one type.
+            _ => {}
+        }
+    }
+    keys
+}
+
+fn column(field: &Field, parts: &[Arc<Part>], chosen: &[Chosen]) -> Result<Column, TypeMismatch> {
+    if field.data_type.is_vector() {
+        return Ok(vectors(field, parts, chosen));
+    }
+    let sources: Vec<Option<&Column>> = parts.iter().map(|part| part.column(field.id)).collect();
+    let absent = sources.contains(&None).then(|| Column::absent(field, 1));
+    let mut data = ColumnData::empty(field);
+    for chosen in chosen {
+        match (sources[chosen.part as usize], &absent) {
+            (Some(source), _) => push(&mut data, &source.data, chosen.row as usize)?,
+            (None, Some(absent)) => push(&mut data, &absent.data, 0)?,
+            (None, None) => {}
+        }
+    }
+    let is_whole = sources.iter().flatten().all(|source| source.valid.is_none())
+        && absent.as_ref().is_none_or(|absent| absent.valid.is_none());
+    let is_valid = |at: usize| match (sources[chosen[at].part as usize], &absent) {
+        (Some(source), _) => source.is_valid(chosen[at].row as usize),
+        (None, absent) => absent.as_ref().is_some_and(|absent| absent.is_valid(0)),
+    };
+    let valid = (!is_whole).then(|| Bitset::from_fn(chosen.len(), is_valid));
+    Ok(Column { field: field.id, data, valid })
+}
+
+fn vectors(field: &Field, parts: &[Arc<Part>], chosen: &[Chosen]) -> Column {
+    let dim = field.dim().max(1);
+    let mut values = Vec::with_capacity(chosen.len() * dim);
+    let mut valid = Bitset::all(chosen.len());
+    for (at, chosen) in chosen.iter().enumerate() {
+        let row = chosen.row as usize;
+        let source =
+            parts[chosen.part as usize].vectors(field.id).filter(|vectors| vectors.block.dim() == dim);
+        match source {
+            Some(vectors) => {
+                values.extend_from_slice(vectors.block.row(row));
+                if vectors.valid.as_ref().is_some_and(|valid| !valid.contains(row)) {
+                    valid.remove(at);
+                }
+            }
+            None => {
+                values.resize(values.len() + dim, 0.0);
+                valid.remove(at);
+            }
+        }
+    }
+    let valid = (field.nullable && valid.count() < chosen.len()).then_some(valid);
+    Column { field: field.id, data: ColumnData::FloatVector { dim, values }, valid }
+}
+
+/// Adds row `row` of `source` to `data`.
+fn push(data: &mut ColumnData, source: &ColumnData, row: usize) -> Result<(), TypeMismatch> {
+    match (data, source) {
+        (ColumnData::Bool(all), ColumnData::Bool(from)) => all.push(from[row]),
+        (ColumnData::Int8(all), ColumnData::Int8(from)) => all.push(from[row]),
+        (ColumnData::Int16(all), ColumnData::Int16(from)) => all.push(from[row]),
+        (ColumnData::Int32(all), ColumnData::Int32(from)) => all.push(from[row]),
+        (ColumnData::Int64(all), ColumnData::Int64(from)) => all.push(from[row]),
+        (ColumnData::Float(all), ColumnData::Float(from)) => all.push(from[row]),
+        (ColumnData::Double(all), ColumnData::Double(from)) => all.push(from[row]),
+        (ColumnData::VarChar(all), ColumnData::VarChar(from))
+        | (ColumnData::Json(all), ColumnData::Json(from)) => {
+            all.push(from.get(row));
+        }
+        (data, source) => {
+            return Err(TypeMismatch { expected: data.data_type(), found: source.data_type() });
+        }
+    }
+    Ok(())
+}

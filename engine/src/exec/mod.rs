@@ -1,0 +1,39 @@
+//! Runs one plan over segments: which rows a reader may see, which of them match, which are nearest, what is returned.
+//!
+//! Synchronous and CPU only; call it where a thread may be busy. Who asked and where answers go is not known here.
+
+mod allow;
+mod error;
+mod gather;
+mod query;
+mod search;
+
+use std::sync::Arc;
+
+pub use error::Error;
+pub use query::query;
+pub use search::search;
+
+use crate::segment::{Growing, Part, Sealed};
+
+/// The segments that one call reads: each row of the collection's part is in exactly one of them.
+#[derive(Clone, Debug, Default)]
+pub struct Readable {
+    /// Sealed ones.
+    pub sealed: Vec<Arc<Sealed>>,
+    /// Those still growing.
+    pub growing: Vec<Arc<Growing>>,
+}
+
+impl Readable {
+    /// All parts to read.
+    fn parts(&self, ignore_growing: bool) -> Vec<Arc<Part>> {
+        let mut parts: Vec<Arc<Part>> = self.sealed.iter().map(|sealed| Arc::clone(sealed.part())).collect();
+        if !ignore_growing {
+            for growing in &self.growing {
+                parts.extend(growing.parts().iter().map(Arc::clone));
+            }
+        }
+        parts
+    }
+}

@@ -1,0 +1,109 @@
+//! Queries by filter or key.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use super::allow::{Allowed, Rule};
+use super::gather::{self, Chosen};
+use super::{Error, Readable};
+use crate::model::{Batch, Keys, Schema};
+use crate::plan::{QueryKind, QueryPlan, QueryRows};
+use crate::segment::Part;
+
+/// The rows of `on` that `plan` asks for, ascending by key, each key once (its newest row), at most `plan.limit`; or how
+/// many rows match, duplicates of a key included.
+///
+/// # Errors
+/// [`Error::Filter`] or [`Error::NoField`] for a plan that does not fit the schema.
+pub fn query(plan: &QueryPlan, schema: &Schema, on: &Readable) -> Result<QueryRows, Error> {
+    let parts = on.parts(plan.ignore_growing);
+    let rule = Rule::new(schema, plan.partitions.as_deref(), plan.read_at, plan.filter.as_ref());
+    if plan.kind == QueryKind::Count {
+        return count(&rule, schema, &parts);
+    }
+    let mut chosen = Vec::new();
+    for (at, part) in parts.iter().enumerate() {
+        if let Some(allowed) = rule.allow(part)? {
+            let rows = first_by_key(part, &allowed, plan.limit.unwrap_or(usize::MAX));
+            chosen.extend(rows.into_iter().map(|row| Chosen { part: at as u32, row: row as u32 }));
+        }
+    }
+    let key = |chosen: &Chosen| parts[chosen.part as usize].key(chosen.row as usize);
+    let time = |chosen: &Chosen| parts[chosen.part as usize].time(chosen.row as usize);
+    // Within a key the newest row comes first and is the one that stays.
+    chosen.sort_by(|left, right| {
+        key(left).cmp(&key(right)).then_with(|| Reverse(time(left)).cmp(&Reverse(time(right))))
+    });
+    chosen.dedup_by(|later, earlier| key(later) == key(earlier));
+    chosen.truncate(plan.limit.unwrap_or(usize::MAX));
+    Ok(QueryRows {
+        keys: gather::keys(schema, &parts, &chosen),
+        times: chosen.iter().map(time).collect(),
+        rows: gather::columns(schema, &plan.output, &parts, &chosen)?,
+        count: chosen.len() as u64,
+    })
+}
+
+fn count(rule: &Rule<'_>, schema: &Schema, parts: &[Arc<Part>]) -> Result<QueryRows, Error> {
+    let mut count = 0;
+    for part in parts {
+        count += match rule.allow(part)? {
+            None => 0,
+            Some(Allowed::All) => part.rows(),
+            Some(Allowed::Some(rows)) => rows.count(),
+            Some(Allowed::Few(rows)) => rows.len(),
+        };
+    }
+    Ok(QueryRows {
+        keys: Keys::empty(schema.primary().data_type),
+        times: Vec::new(),
+        rows: Batch::default(),
+        count: count as u64,
+    })
+}
+
+/// The allowed rows of a part that have one of its `limit` least allowed keys, ascending by key.
+fn first_by_key(part: &Part, allowed: &Allowed, limit: usize) -> Vec<usize> {
+    match allowed {
+        Allowed::All => walk(part, limit, |_| true),
+        Allowed::Some(rows) => {
+            let count = rows.count();
+            // Sorting a few rows is cheaper than walking past all the others.
+            if count.saturating_mul(16) < part.rows() {
+                first_of(part, rows.iter().collect(), limit)
+            } else {
+                walk(part, limit, |row| rows.contains(row))
+            }
+        }
+        Allowed::Few(rows) => first_of(part, rows.clone(), limit),
+    }
+}
+
+fn walk(part: &Part, limit: usize, is_allowed: impl Fn(usize) -> bool) -> Vec<usize> {
+    let rows = (0..part.rows()).map(|rank| part.row_by_key_order(rank)).filter(|&row| is_allowed(row));
+    up_to(part, rows, limit)
+}
+
+fn first_of(part: &Part, mut rows: Vec<usize>, limit: usize) -> Vec<usize> {
+    rows.sort_by(|&left, &right| part.key(left).cmp(&part.key(right)));
+    up_to(part, rows.into_iter(), limit)
+}
+
+/// Rows, which ascend by key, up to the last one of the first `limit` keys.
+fn up_to(part: &Part, rows: impl Iterator<Item = usize>, limit: usize) -> Vec<usize> {
+    let mut kept = Vec::new();
+    let mut keys = 0;
+    let mut last = None;
+    for row in rows {
+        let key = part.key(row);
+        if last != Some(key) {
+            if keys == limit {
+                break;
+            }
+            keys += 1;
+            last = Some(key);
+        }
+        kept.push(row);
+    }
+    kept
+}

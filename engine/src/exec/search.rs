@@ -1,0 +1,241 @@
+//! Nearest-neighbour search over parts.
+
+use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::{Map, Value};
+
+use super::allow::{Allowed, Rule};
+use super::gather::{self, Chosen};
+use super::{Error, Readable};
+use crate::model::{Bitset, Schema};
+use crate::plan::{SearchHits, SearchPlan};
+use crate::segment::{FieldSearch, Hit, Part, ScoreRange, SearchParams};
+
+/// Components read below which a search stays on one thread: about a millisecond of reading.
+const ALONE_COMPONENTS: usize = 4 << 20;
+/// Components that one search of an index is taken to read.
+const INDEX_COMPONENTS: usize = 128 << 10;
+
+/// One part that may have hits.
+struct Target<'a> {
+    /// Number of the part.
+    part: u32,
+    field: FieldSearch<'a>,
+    allowed: Option<Arc<Bitset>>,
+    params: SearchParams,
+}
+
+/// One hit of one part.
+#[derive(Clone, Copy)]
+struct Candidate {
+    score: f32,
+    chosen: Chosen,
+}
+
+/// Some queries over one target.
+struct Unit {
+    target: usize,
+    queries: Range<usize>,
+}
+
+/// The hits of each query of a unit.
+type Answers = Vec<Vec<Hit>>;
+
+/// The nearest rows of `on` to each query of `plan`: nearest first, equal scores by key, each key once (its nearest row).
+///
+/// Uses a second thread and more if there is much to do.
+///
+/// # Errors
+/// [`Error::Search`] for a search parameter or a query vector that the index refuses, [`Error::Filter`] or
+/// [`Error::NoField`] for a plan that does not fit the schema.
+pub fn search(plan: &SearchPlan, schema: &Schema, on: &Readable) -> Result<SearchHits, Error> {
+    let parts = on.parts(plan.ignore_growing);
+    let targets = targets(plan, schema, &parts)?;
+    let mut found: Vec<Vec<Candidate>> = plan.queries.iter().map(|_| Vec::new()).collect();
+    let mut is_cut = vec![false; plan.queries.len()];
+    let units = units(plan, &targets);
+    for (unit, answers) in run(plan, &targets, &units)? {
+        let part = targets[units[unit].target].part;
+        for (query, hits) in units[unit].queries.clone().zip(answers) {
+            is_cut[query] |= hits.len() >= plan.count;
+            found[query].extend(hits.iter().map(|hit| candidate(part, hit)));
+        }
+    }
+    let mut counts = Vec::with_capacity(found.len());
+    let mut all: Vec<Candidate> = Vec::new();
+    for (query, candidates) in found.into_iter().enumerate() {
+        let mut nearest = nearest(plan, &parts, candidates);
+        if nearest.len() < plan.count && is_cut[query] {
+            nearest = search_deeper(plan, &parts, &targets, query)?;
+        }
+        counts.push(nearest.len());
+        all.append(&mut nearest);
+    }
+    let chosen: Vec<Chosen> = all.iter().map(|candidate| candidate.chosen).collect();
+    Ok(SearchHits {
+        counts,
+        keys: gather::keys(schema, &parts, &chosen),
+        scores: all.iter().map(|candidate| candidate.score).collect(),
+        rows: gather::columns(schema, &plan.output, &parts, &chosen)?,
+    })
+}
+
+const fn candidate(part: u32, hit: &Hit) -> Candidate {
+    Candidate { score: hit.score, chosen: Chosen { part, row: hit.row } }
+}
+
+/// The parts that may have hits, with the rows that may be hits.
+fn targets<'a>(plan: &SearchPlan, schema: &Schema, parts: &'a [Arc<Part>]) -> Result<Vec<Target<'a>>, Error> {
+    let rule = Rule::new(schema, plan.partitions.as_deref(), plan.read_at, plan.filter.as_ref());
+    let given = json_params(plan);
+    // A range search looks at as many rows as it takes, so nothing is too small for `count`.
+    let k = if plan.range.is_some() { 1 } else { plan.count };
+    let mut targets = Vec::with_capacity(parts.len());
+    for (part, number) in parts.iter().zip(0..) {
+        let Some(vectors) = part.vectors(plan.field) else { continue };
+        let field = FieldSearch::new(part, vectors, plan.metric);
+        let params = field.params(&given, k).map_err(|source| Error::Search { source })?;
+        let Some(allowed) = rule.allow(part)? else { continue };
+        let mut allowed = match allowed {
+            Allowed::All => None,
+            Allowed::Some(rows) => Some(rows),
+            Allowed::Few(rows) => {
+                let mut set = Bitset::none(part.rows());
+                rows.into_iter().for_each(|row| set.insert(row));
+                Some(Arc::new(set))
+            }
+        };
+        if let Some(valid) = &vectors.valid {
+            let mut both = valid.clone();
+            if let Some(allowed) = &allowed {
+                both.intersect(allowed);
+            }
+            allowed = Some(Arc::new(both));
+        }
+        targets.push(Target { part: number, field, allowed, params });
+    }
+    Ok(targets)
+}
+
+/// The client's parameters as JSON; the bounds of a range come with the plan.
+fn json_params(plan: &SearchPlan) -> Map<String, Value> {
+    let given = plan.params.iter().filter(|(key, _)| !matches!(key.as_str(), "radius" | "range_filter"));
+    given
+        .map(|(key, text)| {
+            let value = serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.clone()));
+            (key.clone(), value)
+        })
+        .collect()
+}
+
+/// The work cut into units, few enough to share passes over vectors and enough for all threads.
+fn units(plan: &SearchPlan, targets: &[Target<'_>]) -> Vec<Unit> {
+    let queries = plan.queries.len();
+    let mut units = Vec::new();
+    for (target, at) in targets.iter().zip(0..) {
+        // A pass over vectors is shared by the queries of a unit; an index is asked for each query alone.
+        let step = if target.field.is_indexed() { 16 } else { queries.div_ceil(8).max(16) };
+        for start in (0..queries).step_by(step) {
+            units.push(Unit { target: at, queries: start..queries.min(start + step) });
+        }
+    }
+    units
+}
+
+/// How many components the units read, about.
+fn components(targets: &[Target<'_>], units: &[Unit]) -> usize {
+    units.iter().fold(0_usize, |sum, unit| {
+        let target = &targets[unit.target];
+        let rows = target.allowed.as_ref().map_or(target.field.rows(), |rows| rows.count());
+        let all = rows * target.field.dim();
+        let each = if target.field.is_indexed() { all.min(INDEX_COMPONENTS) } else { all };
+        sum.saturating_add(each.saturating_mul(unit.queries.len()))
+    })
+}
+
+/// The answers of all units, in any order, each with the unit's number.
+fn run(plan: &SearchPlan, targets: &[Target<'_>], units: &[Unit]) -> Result<Vec<(usize, Answers)>, Error> {
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<Vec<(usize, Answers)>, Error> {
+        let mut done = Vec::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(unit) = units.get(number) else { return Ok(done) };
+            let target = &targets[unit.target];
+            let queries: Vec<&[f32]> = plan.queries[unit.queries.clone()].iter().map(Vec::as_slice).collect();
+            done.push((number, ask(plan, target, &queries, plan.count, &target.params)?));
+        }
+    };
+    if units.len() < 2 || components(targets, units) < ALONE_COMPONENTS {
+        return work();
+    }
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(units.len());
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let mut done = work()?;
+        for other in others {
+            done.append(&mut other.join().map_err(|_| Error::Broke)??);
+        }
+        Ok(done)
+    })
+}
+
+/// Up to `count` hits of each query in one target.
+fn ask(
+    plan: &SearchPlan,
+    target: &Target<'_>,
+    queries: &[&[f32]],
+    count: usize,
+    params: &SearchParams,
+) -> Result<Answers, Error> {
+    let allowed = target.allowed.as_deref();
+    let answers = match plan.range {
+        None => target.field.search(queries, count, params, allowed),
+        Some(range) => {
+            let range = ScoreRange { radius: range.outer, range_filter: range.inner };
+            target.field.range_search(queries, &range, count, params, allowed)
+        }
+    };
+    answers.map_err(|source| Error::Search { source })
+}
+
+/// The best candidates, nearest first, equal scores by key, each key once, at most `plan.count`.
+fn nearest(plan: &SearchPlan, parts: &[Arc<Part>], mut candidates: Vec<Candidate>) -> Vec<Candidate> {
+    let key =
+        |candidate: &Candidate| parts[candidate.chosen.part as usize].key(candidate.chosen.row as usize);
+    candidates.sort_by(|left, right| {
+        plan.metric.nearest_first(left.score, right.score).then_with(|| key(left).cmp(&key(right)))
+    });
+    let mut seen = HashSet::with_capacity(plan.count.min(candidates.len()));
+    candidates.retain(|candidate| seen.len() < plan.count && seen.insert(key(candidate)));
+    candidates
+}
+
+/// Searches on for a query whose hits had keys in common, until there are enough keys or no more rows.
+fn search_deeper(
+    plan: &SearchPlan,
+    parts: &[Arc<Part>],
+    targets: &[Target<'_>],
+    query: usize,
+) -> Result<Vec<Candidate>, Error> {
+    let rows = targets.iter().map(|target| target.field.rows()).max().unwrap_or(0);
+    let mut count = plan.count;
+    loop {
+        count = count.saturating_mul(2).min(rows);
+        let mut candidates = Vec::new();
+        for target in targets {
+            let mut params = target.params.clone();
+            params.ef = params.ef.map(|ef| ef.max(count));
+            for hits in ask(plan, target, &[&plan.queries[query]], count, &params)? {
+                candidates.extend(hits.iter().map(|hit| candidate(target.part, hit)));
+            }
+        }
+        let nearest = nearest(plan, parts, candidates);
+        if nearest.len() >= plan.count || count >= rows {
+            return Ok(nearest);
+        }
+    }
+}

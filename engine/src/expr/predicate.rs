@@ -1,0 +1,348 @@
+//! The typed tree: what remains of an expression once names, types and constants are settled.
+
+use std::collections::BTreeSet;
+use std::fmt::{Display, Formatter};
+use std::sync::Arc;
+
+use crate::base::FieldId;
+use crate::expr::Literal;
+use crate::expr::literal::write_text;
+use crate::expr::pattern::Pattern;
+use crate::expr::set::Set;
+use crate::expr::syntax::{Arithmetic, Compare, Step};
+use crate::model::{DataType, Field, Key, Keys};
+
+/// A statement about a row: true, false, or unknown where a value is missing.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Predicate {
+    /// The same for every row. Only ever the whole tree.
+    Always(bool),
+    /// The contrary; never of a `Not`.
+    Not(Box<Predicate>),
+    /// All hold: two or more, none of them an `All`.
+    All(Vec<Predicate>),
+    /// One holds: two or more, none of them an `Any`.
+    Any(Vec<Predicate>),
+    /// A value compared with a constant.
+    Compare {
+        /// The value.
+        operand: Operand,
+        /// The comparison.
+        compare: Compare,
+        /// The constant, of the operand's class; anything for a JSON path.
+        value: Literal,
+    },
+    /// Two columns of one class compared.
+    CompareColumns {
+        /// Left column.
+        left: ColumnName,
+        /// The comparison.
+        compare: Compare,
+        /// Right column.
+        right: ColumnName,
+    },
+    /// A value is one of many.
+    In {
+        /// The value, without arithmetic.
+        operand: Operand,
+        /// The many.
+        set: Set,
+    },
+    /// A text matches a pattern.
+    Like {
+        /// The text, without arithmetic.
+        operand: Operand,
+        /// The pattern.
+        pattern: Pattern,
+    },
+    /// The row has no value in the column.
+    IsNull(ColumnName),
+    /// There is something at the path: neither nothing, nor null, nor containers of only these. Never unknown.
+    Exists {
+        /// The JSON column.
+        column: ColumnName,
+        /// The path, not empty.
+        path: Vec<Step>,
+    },
+    /// The array at the path holds elements equal to the values.
+    Contains {
+        /// The JSON column.
+        column: ColumnName,
+        /// The path, empty for the whole value.
+        path: Vec<Step>,
+        /// How many of the values must be there.
+        quantity: Quantity,
+        /// The values.
+        values: Vec<Literal>,
+    },
+}
+
+/// How many of some values an array must hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Quantity {
+    /// At least one.
+    One,
+    /// Every one.
+    Every,
+}
+
+/// A column by its name and number.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct ColumnName {
+    /// Number of the field.
+    pub id: FieldId,
+    /// Name of the field.
+    pub name: Arc<str>,
+    /// Its type.
+    pub data_type: DataType,
+}
+
+impl ColumnName {
+    /// The column of `field`.
+    pub(super) fn of(field: &Field) -> Self {
+        Self { id: field.id, name: field.name.as_str().into(), data_type: field.data_type }
+    }
+}
+
+/// A value of a row.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Operand {
+    /// The column it comes from.
+    pub column: ColumnName,
+    /// What of the column's value.
+    pub access: Access,
+    /// What is done to it, with a constant number as the right operand.
+    pub arithmetic: Option<(Arithmetic, Literal)>,
+}
+
+/// What of a column's value is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    /// All of it.
+    Whole,
+    /// What is at a path, not empty, inside JSON.
+    Path(Vec<Step>),
+    /// Number of elements of the array at a path inside JSON; 0 if there is none.
+    Length(Vec<Step>),
+}
+
+/// What values can be compared with each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// Truth values.
+    Bool,
+    /// Whole numbers.
+    Int,
+    /// Numbers.
+    Float,
+    /// Texts.
+    Text,
+    /// Whatever is inside JSON.
+    Json,
+    /// A whole JSON value.
+    WholeJson,
+    /// A vector.
+    Vector,
+}
+
+impl Operand {
+    /// What the value can be compared with.
+    pub(super) fn class(&self) -> Class {
+        match (&self.access, self.column.data_type) {
+            (Access::Length(_), _) => Class::Int,
+            (Access::Path(_), _) => Class::Json,
+            (Access::Whole, DataType::Bool) => Class::Bool,
+            (Access::Whole, DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64) => {
+                if matches!(self.arithmetic, Some((_, Literal::Double(_)))) {
+                    Class::Float
+                } else {
+                    Class::Int
+                }
+            }
+            (Access::Whole, DataType::Float | DataType::Double) => Class::Float,
+            (Access::Whole, DataType::VarChar) => Class::Text,
+            (Access::Whole, DataType::Json) => Class::WholeJson,
+            (Access::Whole, DataType::FloatVector) => Class::Vector,
+        }
+    }
+
+    /// The type as error texts name it.
+    pub(super) fn type_name(&self) -> &'static str {
+        match (self.class(), &self.access, &self.arithmetic) {
+            (Class::Int, Access::Length(_), _) | (Class::Int, _, Some(_)) => DataType::Int64.name(),
+            (Class::Float, _, Some(_)) => DataType::Double.name(),
+            _ => self.column.data_type.name(),
+        }
+    }
+}
+
+impl Predicate {
+    /// Levels from here down, 1 for a leaf.
+    pub(super) fn depth(&self) -> usize {
+        match self {
+            Self::Not(inner) => inner.depth() + 1,
+            Self::All(parts) | Self::Any(parts) => parts.iter().map(Self::depth).max().unwrap_or(0) + 1,
+            _ => 1,
+        }
+    }
+
+    /// Adds the columns that are read.
+    pub(super) fn collect_fields(&self, fields: &mut BTreeSet<FieldId>) {
+        match self {
+            Self::Always(_) => {}
+            Self::Not(inner) => inner.collect_fields(fields),
+            Self::All(parts) | Self::Any(parts) => parts.iter().for_each(|part| part.collect_fields(fields)),
+            Self::Compare { operand, .. } | Self::In { operand, .. } | Self::Like { operand, .. } => {
+                fields.insert(operand.column.id);
+            }
+            Self::CompareColumns { left, right, .. } => fields.extend([left.id, right.id]),
+            Self::IsNull(column) | Self::Exists { column, .. } | Self::Contains { column, .. } => {
+                fields.insert(column.id);
+            }
+        }
+    }
+
+    /// The keys that this lists, if it does nothing else.
+    pub(super) fn keys(&self, primary: &Field) -> Option<Keys> {
+        let (operand, values) = match self {
+            Self::In { operand, set } => (operand, set.values()),
+            Self::Compare { operand, compare: Compare::Equal, value } => {
+                (operand, std::slice::from_ref(value))
+            }
+            _ => return None,
+        };
+        if operand.column.id != primary.id || operand.access != Access::Whole || operand.arithmetic.is_some()
+        {
+            return None;
+        }
+        let mut keys = Keys::empty(primary.data_type);
+        for value in values {
+            match (value, primary.data_type) {
+                (Literal::Int(key), DataType::Int64) => keys.push(&Key::Int(*key)),
+                (Literal::Text(key), DataType::VarChar) => keys.push(&Key::Text(Arc::from(key.as_str()))),
+                _ => return None,
+            }
+        }
+        Some(keys)
+    }
+
+    /// The contrary.
+    pub(super) fn negated(self) -> Self {
+        match self {
+            Self::Always(holds) => Self::Always(!holds),
+            Self::Not(inner) => *inner,
+            other => Self::Not(Box::new(other)),
+        }
+    }
+
+    /// All of `parts`, flat and without constants.
+    pub(super) fn all(parts: Vec<Self>) -> Self {
+        let mut flat = Vec::with_capacity(parts.len());
+        for part in parts {
+            match part {
+                Self::Always(true) => {}
+                Self::Always(false) => return Self::Always(false),
+                Self::All(inner) => flat.extend(inner),
+                other => flat.push(other),
+            }
+        }
+        match flat.len() {
+            0 => Self::Always(true),
+            1 => flat.remove(0),
+            _ => Self::All(flat),
+        }
+    }
+
+    /// One of `parts`, flat and without constants.
+    pub(super) fn any(parts: Vec<Self>) -> Self {
+        let mut flat = Vec::with_capacity(parts.len());
+        for part in parts {
+            match part {
+                Self::Always(false) => {}
+                Self::Always(true) => return Self::Always(true),
+                Self::Any(inner) => flat.extend(inner),
+                other => flat.push(other),
+            }
+        }
+        match flat.len() {
+            0 => Self::Always(false),
+            1 => flat.remove(0),
+            _ => Self::Any(flat),
+        }
+    }
+}
+
+impl Display for Predicate {
+    fn fmt(&self, out: &mut Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Always(holds) => write!(out, "{holds}"),
+            Self::Not(inner) => write!(out, "not ({inner})"),
+            Self::All(parts) => write_joined(parts, " and ", out),
+            Self::Any(parts) => write_joined(parts, " or ", out),
+            Self::Compare { operand, compare, value } => write!(out, "{operand} {} {value}", compare.sign()),
+            Self::CompareColumns { left, compare, right } => {
+                write!(out, "{} {} {}", left.name, compare.sign(), right.name)
+            }
+            Self::In { operand, set } => write!(out, "{operand} in {set}"),
+            Self::Like { operand, pattern } => {
+                write!(out, "{operand} like ")?;
+                write_text(pattern.text(), out)
+            }
+            Self::IsNull(column) => write!(out, "{} is null", column.name),
+            Self::Exists { column, path } => {
+                write!(out, "exists {}", column.name)?;
+                write_path(path, out)
+            }
+            Self::Contains { column, path, quantity, values } => {
+                let name = if *quantity == Quantity::One { "json_contains_any" } else { "json_contains_all" };
+                write!(out, "{name}({}", column.name)?;
+                write_path(path, out)?;
+                out.write_str(", [")?;
+                for (at, value) in values.iter().enumerate() {
+                    write!(out, "{}{value}", if at == 0 { "" } else { ", " })?;
+                }
+                out.write_str("])")
+            }
+        }
+    }
+}
+
+impl Display for Operand {
+    fn fmt(&self, out: &mut Formatter<'_>) -> std::fmt::Result {
+        match &self.access {
+            Access::Whole => out.write_str(&self.column.name)?,
+            Access::Path(path) => {
+                out.write_str(&self.column.name)?;
+                write_path(path, out)?;
+            }
+            Access::Length(path) => {
+                write!(out, "array_length({}", self.column.name)?;
+                write_path(path, out)?;
+                out.write_str(")")?;
+            }
+        }
+        match &self.arithmetic {
+            Some((operator, value)) => write!(out, " {} {value}", operator.sign()),
+            None => Ok(()),
+        }
+    }
+}
+
+fn write_joined(parts: &[Predicate], between: &str, out: &mut Formatter<'_>) -> std::fmt::Result {
+    for (at, part) in parts.iter().enumerate() {
+        write!(out, "{}({part})", if at == 0 { "" } else { between })?;
+    }
+    Ok(())
+}
+
+fn write_path(path: &[Step], out: &mut Formatter<'_>) -> std::fmt::Result {
+    for step in path {
+        out.write_str("[")?;
+        match step {
+            Step::Key(key) => write_text(key, out)?,
+            Step::Index(index) => write!(out, "{index}")?,
+        }
+        out.write_str("]")?;
+    }
+    Ok(())
+}

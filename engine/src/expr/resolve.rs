@@ -1,0 +1,528 @@
+//! The untyped tree to the typed one: names, types, constants.
+
+use crate::expr::literal::order;
+use crate::expr::parser::DEPTH_LIMIT;
+use crate::expr::pattern::Pattern;
+use crate::expr::predicate::{Access, Class, ColumnName, Operand, Predicate};
+use crate::expr::set::Set;
+use crate::expr::syntax::{Arithmetic, Binary, Compare, Node, NodeKind, Step, Unary};
+use crate::expr::{Error, Literal, Templates};
+use crate::model::{DataType, Schema};
+
+mod call;
+
+/// Deepest typed tree: its canonical text takes at most two levels of brackets and operators for each.
+const TREE_LIMIT: usize = DEPTH_LIMIT / 4;
+
+/// Checks a whole expression against `schema`.
+pub(super) fn resolve(
+    text: &str,
+    node: Node<'_>,
+    schema: &Schema,
+    templates: &Templates,
+) -> Result<Predicate, Error> {
+    let resolver = Resolver { text, schema, templates };
+    let span = node.span;
+    let predicate = match resolver.resolve(node)? {
+        Typed::Predicate(predicate) => predicate,
+        Typed::Literal(Literal::Bool(holds)) => Predicate::Always(holds),
+        value => {
+            return Err(Error::NotBoolean { text: resolver.written(span), data_type: value.type_name() });
+        }
+    };
+    if predicate.depth() > TREE_LIMIT {
+        return Err(Error::TooDeep { limit: TREE_LIMIT });
+    }
+    Ok(predicate)
+}
+
+/// What a part of an expression turned out to be.
+#[derive(Debug)]
+enum Typed {
+    /// A constant.
+    Literal(Literal),
+    /// A value of the row.
+    Operand(Operand),
+    /// A statement about the row.
+    Predicate(Predicate),
+}
+
+impl Typed {
+    fn type_name(&self) -> &'static str {
+        match self {
+            Self::Literal(literal) => literal.type_name(),
+            Self::Operand(operand) => operand.type_name(),
+            Self::Predicate(_) => DataType::Bool.name(),
+        }
+    }
+}
+
+type Span = (usize, usize);
+
+struct Resolver<'s> {
+    text: &'s str,
+    schema: &'s Schema,
+    templates: &'s Templates,
+}
+
+impl Resolver<'_> {
+    fn written(&self, span: Span) -> String {
+        self.text.get(span.0..span.1).unwrap_or_default().to_owned()
+    }
+
+    fn resolve(&self, node: Node<'_>) -> Result<Typed, Error> {
+        let span = node.span;
+        match node.kind {
+            NodeKind::Bool(value) => Ok(Typed::Literal(Literal::Bool(value))),
+            NodeKind::Int(value) => value
+                .and_then(|value| i64::try_from(value).ok())
+                .map(|value| Typed::Literal(Literal::Int(value)))
+                .ok_or_else(|| Error::IntRange { text: self.written(span) }),
+            NodeKind::Float(value) => Ok(Typed::Literal(Literal::Double(value))),
+            NodeKind::Text(text) => Ok(Typed::Literal(Literal::Text(text))),
+            NodeKind::Name(name) => self.path(Some(name), Vec::new()).map(Typed::Operand),
+            NodeKind::Meta => self.path(None, Vec::new()).map(Typed::Operand),
+            NodeKind::Path { base, steps } => self.path(base, steps).map(Typed::Operand),
+            NodeKind::Template(name) => self.template(name).map(Typed::Literal),
+            NodeKind::List(members) => self.list(members),
+            NodeKind::Unary(unary, operand) => self.unary(unary, *operand),
+            NodeKind::Binary(binary, left, right) => self.binary(binary, *left, *right, span),
+            NodeKind::All(parts) => self.parts(parts, "and").map(Predicate::all).map(Typed::Predicate),
+            NodeKind::Any(parts) => self.parts(parts, "or").map(Predicate::any).map(Typed::Predicate),
+            NodeKind::Range { lower, middle, upper } => self.range(lower, *middle, upper),
+            NodeKind::In { left, right, negated } => {
+                let found = self.is_in(*left, *right)?;
+                Ok(Typed::Predicate(if negated { found.negated() } else { found }))
+            }
+            NodeKind::IsNull { operand, negated } => {
+                let missing = self.is_null(*operand)?;
+                Ok(Typed::Predicate(if negated { missing.negated() } else { missing }))
+            }
+            NodeKind::Call { name, arguments, options } => self.call(name, arguments, options, span),
+            NodeKind::Time(_) => Err(Error::Unsupported { operation: "timestamptz comparison" }),
+        }
+    }
+
+    /// A field by its name, or what is at a path in one; other names are keys of the dynamic field.
+    fn path(&self, base: Option<&str>, mut steps: Vec<Step>) -> Result<Operand, Error> {
+        let named = base.and_then(|name| self.schema.field(name));
+        let field = match (named, base) {
+            (Some(field), _) => field,
+            (None, Some(name)) => {
+                let dynamic =
+                    self.schema.dynamic().ok_or_else(|| Error::UnknownField { name: name.to_owned() })?;
+                steps.insert(0, Step::Key(name.to_owned()));
+                dynamic
+            }
+            (None, None) => self
+                .schema
+                .dynamic()
+                .ok_or_else(|| Error::UnknownField { name: crate::model::DYNAMIC_FIELD.to_owned() })?,
+        };
+        if !steps.is_empty() && field.data_type != DataType::Json {
+            return Err(Error::NotIndexable { data_type: field.data_type.name() });
+        }
+        let access = if steps.is_empty() { Access::Whole } else { Access::Path(steps) };
+        Ok(Operand { column: ColumnName::of(field), access, arithmetic: None })
+    }
+
+    fn template(&self, name: &str) -> Result<Literal, Error> {
+        let value =
+            self.templates.get(name).ok_or_else(|| Error::TemplateMissing { name: name.to_owned() })?;
+        if is_finite(value) {
+            Ok(value.clone())
+        } else {
+            Err(Error::TemplateNumber { name: name.to_owned() })
+        }
+    }
+
+    fn list(&self, members: Vec<Node<'_>>) -> Result<Typed, Error> {
+        let mut values = Vec::with_capacity(members.len());
+        for member in members {
+            values.push(self.constant(member)?.0);
+        }
+        Ok(Typed::Literal(Literal::List(values)))
+    }
+
+    /// A member of a list, which must be constant, and where it stands.
+    fn constant(&self, member: Node<'_>) -> Result<(Literal, Span), Error> {
+        let span = member.span;
+        match self.resolve(member)? {
+            Typed::Literal(value) => Ok((value, span)),
+            _ => Err(Error::ListNotConstant { text: self.written(span) }),
+        }
+    }
+
+    fn parts(&self, nodes: Vec<Node<'_>>, operator: &'static str) -> Result<Vec<Predicate>, Error> {
+        nodes
+            .into_iter()
+            .map(|node| match self.resolve(node)? {
+                Typed::Predicate(predicate) => Ok(predicate),
+                Typed::Literal(Literal::Bool(holds)) => Ok(Predicate::Always(holds)),
+                _ => Err(Error::LogicOnValue { operator }),
+            })
+            .collect()
+    }
+
+    fn unary(&self, unary: Unary, operand: Node<'_>) -> Result<Typed, Error> {
+        // The one whole number whose magnitude does not fit by itself.
+        if unary == Unary::Minus && operand.kind == NodeKind::Int(Some(i64::MIN.unsigned_abs())) {
+            return Ok(Typed::Literal(Literal::Int(i64::MIN)));
+        }
+        let span = operand.span;
+        let refuse = |operator| Err(Error::Unary { operator, text: self.written(span) });
+        match (unary, self.resolve(operand)?) {
+            (Unary::Not, Typed::Predicate(predicate)) => Ok(Typed::Predicate(predicate.negated())),
+            (Unary::Not, Typed::Literal(Literal::Bool(value))) => Ok(Typed::Literal(Literal::Bool(!value))),
+            (Unary::Not, _) => Err(Error::NotOnValue),
+            (Unary::Minus, Typed::Literal(Literal::Int(value))) => value
+                .checked_neg()
+                .map(|value| Typed::Literal(Literal::Int(value)))
+                .ok_or_else(|| Error::ConstantRange { text: self.written(span) }),
+            (Unary::Minus, Typed::Literal(Literal::Double(value))) => {
+                Ok(Typed::Literal(Literal::Double(-value)))
+            }
+            (Unary::Plus, Typed::Literal(value @ (Literal::Int(_) | Literal::Double(_)))) => {
+                Ok(Typed::Literal(value))
+            }
+            (Unary::Minus, _) => refuse("-"),
+            (Unary::Plus, _) => refuse("+"),
+            (Unary::Invert, _) => refuse("~"),
+            (
+                Unary::Exists,
+                Typed::Operand(Operand { column, access: Access::Path(path), arithmetic: None }),
+            ) => Ok(Typed::Predicate(Predicate::Exists { column, path })),
+            (Unary::Exists, _) => Err(Error::ExistsType),
+        }
+    }
+
+    fn binary(&self, binary: Binary, left: Node<'_>, right: Node<'_>, span: Span) -> Result<Typed, Error> {
+        self.refuse_time(&left, &right)?;
+        match binary {
+            Binary::Compare(compare) => {
+                let (left, right) = (self.resolve(left)?, self.resolve(right)?);
+                compare_typed(left, compare, right)
+            }
+            Binary::Arithmetic(operator) => {
+                let (left, right) = (self.resolve(left)?, self.resolve(right)?);
+                self.arithmetic(left, operator, right, span)
+            }
+            Binary::Power => match (self.resolve(left)?, self.resolve(right)?) {
+                (Typed::Literal(left), Typed::Literal(right)) => left
+                    .number()
+                    .zip(right.number())
+                    .ok_or(Error::PowerOnField)
+                    .map(|(left, right)| left.power(right).literal().map(Typed::Literal))?
+                    .ok_or_else(|| Error::ConstantRange { text: self.written(span) }),
+                _ => Err(Error::PowerOnField),
+            },
+            Binary::Shift => Err(Error::Shift),
+            Binary::Bits(operator) => Err(Error::BitOperator { operator, text: self.written(span) }),
+            Binary::Like => self.like(left, right).map(Typed::Predicate),
+            Binary::Regex => Err(Error::Unsupported { operation: "regex match" }),
+        }
+    }
+
+    /// No field here is a time, so nothing can be compared with one.
+    fn refuse_time(&self, left: &Node<'_>, right: &Node<'_>) -> Result<(), Error> {
+        let other = match (&left.kind, &right.kind) {
+            (NodeKind::Time(_), _) => right,
+            (_, NodeKind::Time(_)) => left,
+            _ => return Ok(()),
+        };
+        Err(match other.kind {
+            NodeKind::Name(name) => Error::NotTimestamptz { field: name.to_owned() },
+            _ => Error::Unsupported { operation: "timestamptz comparison" },
+        })
+    }
+
+    fn arithmetic(
+        &self,
+        left: Typed,
+        operator: Arithmetic,
+        right: Typed,
+        span: Span,
+    ) -> Result<Typed, Error> {
+        let (mut operand, value) = match (left, right) {
+            (Typed::Literal(left), Typed::Literal(right)) => {
+                check_number(operator, &left)?;
+                check_right(operator, &right)?;
+                if operator == Arithmetic::Modulo && !matches!(left, Literal::Int(_)) {
+                    return Err(Error::ModuloType);
+                }
+                let result =
+                    left.number().zip(right.number()).and_then(|(left, right)| left.apply(operator, right));
+                return result
+                    .and_then(|number| number.literal())
+                    .map(Typed::Literal)
+                    .ok_or_else(|| Error::ConstantRange { text: self.written(span) });
+            }
+            (Typed::Operand(operand), Typed::Literal(value)) => (operand, value),
+            (Typed::Literal(value), Typed::Operand(operand)) => {
+                check_operand(operator, &operand)?;
+                check_number(operator, &value)?;
+                match operator {
+                    Arithmetic::Add | Arithmetic::Multiply => (operand, value),
+                    Arithmetic::Subtract => return Err(Error::ArithmeticBy { operator: "subtract" }),
+                    Arithmetic::Divide => return Err(Error::ArithmeticBy { operator: "divide" }),
+                    Arithmetic::Modulo => return Err(Error::ArithmeticBy { operator: "module" }),
+                }
+            }
+            (Typed::Operand(left), Typed::Operand(right)) => {
+                check_operand(operator, &left)?;
+                check_operand(operator, &right)?;
+                return Err(Error::ArithmeticFields);
+            }
+            _ => return Err(Error::ArithmeticOn { operator: operator.name(), class: "bool" }),
+        };
+        check_operand(operator, &operand)?;
+        check_right(operator, &value)?;
+        if operator == Arithmetic::Modulo && !matches!(operand.class(), Class::Int | Class::Json) {
+            return Err(Error::ModuloType);
+        }
+        operand.arithmetic = Some((operator, value));
+        Ok(Typed::Operand(operand))
+    }
+
+    fn range(
+        &self,
+        lower: (Box<Node<'_>>, bool),
+        middle: Node<'_>,
+        upper: (Box<Node<'_>>, bool),
+    ) -> Result<Typed, Error> {
+        let bound = |node: Node<'_>, side| {
+            let span = node.span;
+            match self.resolve(node)? {
+                Typed::Literal(Literal::Bool(_)) => Err(Error::BoolRange),
+                Typed::Literal(value) => Ok(value),
+                _ => Err(Error::BoundNotConstant { side, text: self.written(span) }),
+            }
+        };
+        let Typed::Operand(operand) = self.resolve(middle)? else { return Err(Error::BoolRange) };
+        if operand.class() == Class::Bool {
+            return Err(Error::BoolRange);
+        }
+        let (lower, has_lower) = (bound(*lower.0, "lowerbound")?, lower.1);
+        let (upper, has_upper) = (bound(*upper.0, "upperbound")?, upper.1);
+        let above = if has_lower { Compare::GreaterEqual } else { Compare::Greater };
+        let below = if has_upper { Compare::LessEqual } else { Compare::Less };
+        let bounds = order(&lower, &upper)
+            .ok_or_else(|| Error::Comparison { left: lower.type_name(), right: upper.type_name() })?;
+        let low = compare_operand(operand.clone(), above, lower, Side::Left)?;
+        let high = compare_operand(operand, below, upper, Side::Right)?;
+        if bounds.is_gt() || bounds.is_eq() && !(has_lower && has_upper) {
+            return Err(Error::EmptyRange);
+        }
+        Ok(Typed::Predicate(Predicate::all(vec![low, high])))
+    }
+
+    fn is_in(&self, left: Node<'_>, right: Node<'_>) -> Result<Predicate, Error> {
+        let operand = match self.resolve(left)? {
+            Typed::Operand(operand) => operand,
+            Typed::Literal(_) => return Err(Error::InOnConstant),
+            Typed::Predicate(_) => return Err(Error::InOnExpression),
+        };
+        if operand.arithmetic.is_some() || matches!(operand.access, Access::Length(_)) {
+            return Err(Error::InOnExpression);
+        }
+        let class = operand.class();
+        if class == Class::WholeJson {
+            return Err(Error::WholeJson);
+        }
+        let to = operand.column.data_type.name();
+        let right_span = right.span;
+        let values = match right.kind {
+            NodeKind::List(members) => {
+                let mut values = Vec::with_capacity(members.len());
+                for member in members {
+                    let (value, span) = self.constant(member)?;
+                    if !fits(&value, class) {
+                        return Err(Error::ListCast { text: self.written(span), to });
+                    }
+                    values.push(value);
+                }
+                values
+            }
+            NodeKind::Template(name) => {
+                let Literal::List(values) = self.template(name)? else {
+                    return Err(Error::TemplateList { name: name.to_owned() });
+                };
+                if let Some(value) = values.iter().find(|value| !fits(value, class)) {
+                    return Err(Error::ListCast { text: value.to_string(), to });
+                }
+                values
+            }
+            _ => return Err(Error::NotList { text: self.written(right_span) }),
+        };
+        Ok(Predicate::In { operand, set: Set::new(values, class) })
+    }
+
+    fn like(&self, left: Node<'_>, right: Node<'_>) -> Result<Predicate, Error> {
+        let Typed::Operand(operand) = self.resolve(left)? else { return Err(Error::LikeType) };
+        if operand.arithmetic.is_some() || !matches!(operand.class(), Class::Text | Class::Json) {
+            return Err(Error::LikeType);
+        }
+        let span = right.span;
+        let template = if let NodeKind::Template(name) = right.kind { Some(name) } else { None };
+        match (self.resolve(right)?, template) {
+            (Typed::Literal(Literal::Text(text)), _) => {
+                Ok(Predicate::Like { operand, pattern: Pattern::new(&text) })
+            }
+            (_, Some(name)) => Err(Error::TemplateText { name: name.to_owned() }),
+            (_, None) => Err(Error::LikePattern { text: self.written(span) }),
+        }
+    }
+
+    fn is_null(&self, operand: Node<'_>) -> Result<Predicate, Error> {
+        let Typed::Operand(operand) = self.resolve(operand)? else { return Err(Error::NullVector) };
+        if operand.class() == Class::Vector {
+            return Err(Error::NullVector);
+        }
+        Ok(match operand.access {
+            Access::Path(path) => Predicate::Exists { column: operand.column, path }.negated(),
+            Access::Whole | Access::Length(_) => Predicate::IsNull(operand.column),
+        })
+    }
+}
+
+/// Which side of a comparison the constant is on: error texts keep the order of the text.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Left,
+    Right,
+}
+
+fn compare_typed(left: Typed, compare: Compare, right: Typed) -> Result<Typed, Error> {
+    let mismatch = Error::Comparison { left: left.type_name(), right: right.type_name() };
+    match (left, right) {
+        (Typed::Literal(left), Typed::Literal(right)) => {
+            let is_equality = matches!(compare, Compare::Equal | Compare::NotEqual);
+            let order = match (&left, &right) {
+                (Literal::List(_), Literal::List(_)) if is_equality => {
+                    (left == right).then_some(std::cmp::Ordering::Equal)
+                }
+                _ => Some(order(&left, &right).ok_or(mismatch)?),
+            };
+            Ok(Typed::Literal(Literal::Bool(compare.accepts(order))))
+        }
+        (Typed::Operand(operand), Typed::Literal(value)) => {
+            compare_operand(operand, compare, value, Side::Right).map(Typed::Predicate)
+        }
+        (Typed::Literal(value), Typed::Operand(operand)) => {
+            compare_operand(operand, compare.flipped(), value, Side::Left).map(Typed::Predicate)
+        }
+        (Typed::Operand(left), Typed::Operand(right)) => {
+            compare_columns(left, compare, right, mismatch).map(Typed::Predicate)
+        }
+        _ => Err(mismatch),
+    }
+}
+
+fn compare_operand(
+    operand: Operand,
+    compare: Compare,
+    value: Literal,
+    side: Side,
+) -> Result<Predicate, Error> {
+    let class = operand.class();
+    let is_equality = matches!(compare, Compare::Equal | Compare::NotEqual);
+    let is_fitting = match (class, &value) {
+        (Class::WholeJson, _) => return Err(Error::WholeJson),
+        (Class::Int, Literal::Double(_)) => {
+            return Err(Error::Cast { to: operand.type_name(), value: value.wire_text() });
+        }
+        (Class::Json, value) if operand.arithmetic.is_some() => value.number().is_some(),
+        (Class::Json, Literal::List(_)) => is_equality,
+        (class, value) => fits(value, class),
+    };
+    if is_fitting {
+        return Ok(Predicate::Compare { operand, compare, value });
+    }
+    let (field, constant) = (operand.type_name(), value.type_name());
+    let (left, right) = if side == Side::Right { (field, constant) } else { (constant, field) };
+    Err(Error::Comparison { left, right })
+}
+
+fn compare_columns(
+    left: Operand,
+    compare: Compare,
+    right: Operand,
+    mismatch: Error,
+) -> Result<Predicate, Error> {
+    if left.arithmetic.is_some() || right.arithmetic.is_some() {
+        return Err(Error::ArithmeticFields);
+    }
+    let is_json = |operand: &Operand| operand.column.data_type == DataType::Json;
+    if is_json(&left) || is_json(&right) {
+        return Err(Error::TwoJsonColumns);
+    }
+    let is_number = |class| matches!(class, Class::Int | Class::Float);
+    let is_fitting = match (left.class(), right.class()) {
+        (Class::Bool, Class::Bool) | (Class::Text, Class::Text) => true,
+        (left, right) => is_number(left) && is_number(right),
+    };
+    if !is_fitting {
+        return Err(mismatch);
+    }
+    Ok(Predicate::CompareColumns { left: left.column, compare, right: right.column })
+}
+
+/// Whether a constant can become a value of the class.
+const fn fits(value: &Literal, class: Class) -> bool {
+    match class {
+        Class::Bool => matches!(value, Literal::Bool(_)),
+        Class::Int => matches!(value, Literal::Int(_)),
+        Class::Float => matches!(value, Literal::Int(_) | Literal::Double(_)),
+        Class::Text => matches!(value, Literal::Text(_)),
+        Class::Json => true,
+        Class::WholeJson | Class::Vector => false,
+    }
+}
+
+fn is_finite(value: &Literal) -> bool {
+    match value {
+        Literal::Double(value) => value.is_finite(),
+        Literal::List(members) => members.iter().all(is_finite),
+        _ => true,
+    }
+}
+
+fn check_operand(operator: Arithmetic, operand: &Operand) -> Result<(), Error> {
+    let refuse = |class| Err(Error::ArithmeticOn { operator: operator.name(), class });
+    match operand.class() {
+        Class::Bool => refuse("bool"),
+        Class::Text => refuse("string"),
+        Class::Vector => refuse("vector"),
+        Class::WholeJson => Err(Error::WholeJson),
+        Class::Int | Class::Float | Class::Json => {
+            if operand.arithmetic.is_some() || matches!(operand.access, Access::Length(_)) {
+                return Err(Error::ArithmeticNested);
+            }
+            Ok(())
+        }
+    }
+}
+
+fn check_number(operator: Arithmetic, value: &Literal) -> Result<(), Error> {
+    let class = match value {
+        Literal::Int(_) | Literal::Double(_) => return Ok(()),
+        Literal::Bool(_) => "bool",
+        Literal::Text(_) => "string",
+        Literal::List(_) => "array",
+    };
+    Err(Error::ArithmeticOn { operator: operator.name(), class })
+}
+
+/// A constant right operand: a number, whole for modulo, not zero as a divisor.
+fn check_right(operator: Arithmetic, value: &Literal) -> Result<(), Error> {
+    check_number(operator, value)?;
+    if operator == Arithmetic::Modulo && !matches!(value, Literal::Int(_)) {
+        return Err(Error::ModuloType);
+    }
+    let is_zero = value.number().and_then(|number| number.order(crate::expr::literal::Number::Int(0)))
+        == Some(std::cmp::Ordering::Equal);
+    if is_zero && matches!(operator, Arithmetic::Divide | Arithmetic::Modulo) {
+        return Err(Error::ZeroDivisor);
+    }
+    Ok(())
+}

@@ -1,0 +1,182 @@
+//! The vectors of one field of one segment.
+
+use std::sync::{Arc, OnceLock};
+
+use super::Error;
+use super::kernel::{AlignedFloats, Kernels};
+
+/// An immutable matrix of `f32` vectors: row-major, shape `[rows, dim]`, without gaps, the first row on a cache line.
+///
+/// Shared by `Arc`: the segment holds it, and every index over it holds the same one.
+pub struct VectorBlock {
+    dim: usize,
+    rows: usize,
+    values: AlignedFloats,
+    kernels: Kernels,
+    /// Filled by the first COSINE search or build.
+    inverse_norms: OnceLock<Vec<f32>>,
+}
+
+impl std::fmt::Debug for VectorBlock {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "VectorBlock({} x {})", self.rows, self.dim)
+    }
+}
+
+impl VectorBlock {
+    /// A block of `values`: row after row, `dim` components each.
+    ///
+    /// # Errors
+    /// [`Error::RaggedBlock`] if `values` are not whole rows.
+    pub fn new(dim: usize, values: &[f32]) -> Result<Arc<Self>, Error> {
+        Self::from_chunks(dim, [values])
+    }
+
+    /// A block of the values of `chunks`, one after another. A chunk may begin and end within a row.
+    ///
+    /// # Errors
+    /// [`Error::RaggedBlock`] if the values are not whole rows.
+    pub fn from_chunks<'a>(
+        dim: usize,
+        chunks: impl IntoIterator<Item = &'a [f32], IntoIter: Clone>,
+    ) -> Result<Arc<Self>, Error> {
+        let chunks = chunks.into_iter();
+        let len = chunks.clone().map(<[f32]>::len).sum();
+        let mut values = AlignedFloats::zeros(len);
+        let mut rest = values.as_mut_slice();
+        for chunk in chunks {
+            let (here, after) = rest.split_at_mut(chunk.len());
+            here.copy_from_slice(chunk);
+            rest = after;
+        }
+        Self::of(dim, values)
+    }
+
+    /// A block of little-endian `f32` values, row after row.
+    ///
+    /// # Errors
+    /// [`Error::RaggedBlock`] if the bytes are not whole rows.
+    pub fn from_le_bytes(dim: usize, bytes: &[u8]) -> Result<Arc<Self>, Error> {
+        let (words, rest) = bytes.as_chunks::<4>();
+        if !rest.is_empty() {
+            return Err(Error::RaggedBlock { bytes: bytes.len(), dim });
+        }
+        let mut values = AlignedFloats::zeros(words.len());
+        for (value, word) in values.as_mut_slice().iter_mut().zip(words) {
+            *value = f32::from_le_bytes(*word);
+        }
+        Self::of(dim, values)
+    }
+
+    fn of(dim: usize, values: AlignedFloats) -> Result<Arc<Self>, Error> {
+        let len = values.as_slice().len();
+        let ragged = Error::RaggedBlock { bytes: len * 4, dim };
+        let rows = match len.checked_rem(dim) {
+            Some(0) => len / dim,
+            None if len == 0 => 0,
+            _ => return Err(ragged),
+        };
+        if rows > i32::MAX as usize {
+            return Err(Error::TooManyRows { rows });
+        }
+        Ok(Arc::new(Self { dim, rows, values, kernels: Kernels::detect(), inverse_norms: OnceLock::new() }))
+    }
+
+    /// Components of each row.
+    #[must_use]
+    pub const fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// How many rows there are.
+    #[must_use]
+    pub const fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The components of row `row`; empty past the end.
+    #[must_use]
+    pub fn row(&self, row: usize) -> &[f32] {
+        self.values.as_slice().get(row * self.dim..(row + 1) * self.dim).unwrap_or_default()
+    }
+
+    /// All values, row after row.
+    #[must_use]
+    pub fn values(&self) -> &[f32] {
+        self.values.as_slice()
+    }
+
+    /// One over the length of each row, 0 for a zero row (so that its cosine is 0). Computed at the first call.
+    #[must_use]
+    pub fn inverse_norms(&self) -> &[f32] {
+        self.inverse_norms
+            .get_or_init(|| (0..self.rows).map(|row| inverse_norm(self.kernels, self.row(row))).collect())
+    }
+
+    /// Bytes of memory held.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.values.as_slice().len() * 4 + self.inverse_norms.get().map_or(0, |norms| norms.len() * 4)
+    }
+
+    /// The distance functions to use on this block.
+    #[must_use]
+    pub const fn kernels(&self) -> Kernels {
+        self.kernels
+    }
+
+    /// Refuses a query of another dimension.
+    pub(super) const fn check_query(&self, query: &[f32]) -> Result<(), Error> {
+        if query.len() == self.dim || self.rows == 0 {
+            Ok(())
+        } else {
+            Err(Error::WrongDim { expected: self.dim, actual: query.len() })
+        }
+    }
+}
+
+/// One over the length of `vector`; 0 for a zero vector, and for one whose squares exceed a float.
+pub(super) fn inverse_norm(kernels: Kernels, vector: &[f32]) -> f32 {
+    let square = kernels.dot(vector, vector);
+    if square > 0.0 { 1.0 / square.sqrt() } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_constructors_give_the_same_rows() {
+        let values = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+        let bytes: Vec<u8> = values.iter().flat_map(|value: &f32| value.to_le_bytes()).collect();
+
+        let blocks = [
+            VectorBlock::new(3, &values).unwrap(),
+            VectorBlock::from_chunks(3, [&values[..2], &[], &values[2..]]).unwrap(),
+            VectorBlock::from_le_bytes(3, &bytes).unwrap(),
+        ];
+
+        for block in blocks {
+            assert_eq!((block.rows(), block.dim()), (2, 3));
+            assert_eq!((block.row(0), block.row(1)), (&values[..3], &values[3..]));
+            assert_eq!(block.row(2), &[] as &[f32]);
+        }
+    }
+
+    #[test]
+    fn values_that_are_no_whole_rows_are_refused() {
+        assert_eq!(VectorBlock::new(2, &[1.0]).unwrap_err(), Error::RaggedBlock { bytes: 4, dim: 2 });
+        assert_eq!(
+            VectorBlock::from_le_bytes(1, &[0; 5]).unwrap_err(),
+            Error::RaggedBlock { bytes: 5, dim: 1 }
+        );
+        assert_eq!(VectorBlock::new(0, &[1.0]).unwrap_err(), Error::RaggedBlock { bytes: 4, dim: 0 });
+    }
+
+    #[test]
+    fn a_zero_row_has_no_direction() {
+        let block = VectorBlock::new(2, &[3.0, 4.0, 0.0, 0.0]).unwrap();
+
+        assert_eq!(block.inverse_norms(), [0.2, 0.0]);
+    }
+}

@@ -1,0 +1,328 @@
+//! One byte per component, with a range of its own for each dimension.
+//!
+//! A quarter of the memory traffic of the full vectors. A component `x` of dimension `d` is held as the nearest of 256
+//! levels `low[d] + step[d] * code`. A query is turned once into integer weights, so that comparing it with a row is a
+//! product of bytes. The distances are near enough to walk a graph by; with [`Codes::slack`] they also bound the exact
+//! ones, so that a scan over codes can leave out only rows that cannot be among the nearest.
+
+use super::VectorBlock;
+use super::block::inverse_norm;
+use super::exact::Exact;
+use super::flat::{Run, each_run};
+use super::kernel::{AlignedBytes, HIGH_PART, Kernels};
+use super::space::Space;
+use super::top::{Near, Top};
+use crate::model::{Bitset, Metric};
+
+/// Levels of one component, less one.
+const LEVELS: f32 = 255.0;
+/// The largest weight of a query: `HIGH_PART * 127`.
+const MAX_WEIGHT: f32 = 127.0 * HIGH_PART;
+/// A float with this added has its integer part in its lowest bits, rounded to nearest.
+const ROUNDER: f32 = 12_582_912.0;
+
+/// The codes of all rows of a block under one metric.
+pub(super) struct Codes {
+    metric: Metric,
+    kernels: Kernels,
+    rows: usize,
+    /// Bytes of a row: the dimension, up to whole cache lines.
+    stride: usize,
+    bytes: AlignedBytes,
+    /// What is taken off every vector before anything else: the middle of the ranges for L2, nothing otherwise.
+    centre: Vec<f32>,
+    low: Vec<f32>,
+    step: Vec<f32>,
+    /// The squared lengths of the decoded rows, under L2.
+    squares: Vec<f32>,
+    /// The greatest distance of a vector from what its code decodes to.
+    worst: f32,
+    /// The greatest length of a decoded row.
+    longest: f32,
+}
+
+/// A query as integer weights `HIGH_PART * high + low`, to be scaled and shifted.
+#[derive(Default)]
+pub(super) struct CodeQuery {
+    values: Vec<f32>,
+    high: Vec<i8>,
+    low: Vec<i8>,
+    scale: f32,
+    base: f32,
+    square: f32,
+}
+
+impl Codes {
+    /// Encodes all rows of `block`.
+    pub(super) fn new(block: &VectorBlock, metric: Metric) -> Self {
+        let (dim, rows) = (block.dim(), block.rows());
+        let (least, most) = ranges(block, metric);
+        let step: Vec<f32> = least.iter().zip(&most).map(|(least, most)| (most - least) / LEVELS).collect();
+        let centre: Vec<f32> = match metric {
+            Metric::L2 => least.iter().zip(&most).map(|(least, most)| least + (most - least) / 2.0).collect(),
+            Metric::Ip | Metric::Cosine => vec![0.0; dim],
+        };
+        let low = least.iter().zip(&centre).map(|(least, centre)| least - centre).collect();
+        let stride = dim.next_multiple_of(64);
+        let mut codes = Self {
+            metric,
+            kernels: block.kernels(),
+            rows,
+            stride,
+            bytes: AlignedBytes::zeros(rows * stride),
+            centre,
+            low,
+            step,
+            squares: Vec::new(),
+            worst: 0.0,
+            longest: 0.0,
+        };
+        codes.fill(block);
+        codes
+    }
+
+    fn fill(&mut self, block: &VectorBlock) {
+        let dim = block.dim();
+        let inverse_step: Vec<f32> =
+            self.step.iter().map(|&step| if step > 0.0 { 1.0 / step } else { 0.0 }).collect();
+        let (mut vector, mut decoded) = (vec![0.0; dim], Vec::new());
+        for row in 0..self.rows {
+            self.shift(block.row(row), row_scale(block, self.metric, row), &mut vector);
+            let code = &mut self.bytes.as_mut_slice()[row * self.stride..][..dim];
+            for (at, code) in code.iter_mut().enumerate() {
+                let level = (vector[at] - self.low[at]) * inverse_step[at];
+                // NaN becomes level 0.
+                *code = (level.clamp(0.0, LEVELS) + 0.5) as u8;
+            }
+            self.decode(row, &mut decoded);
+            self.worst = self.worst.max(self.kernels.l2(&vector, &decoded).sqrt());
+            let square = self.kernels.dot(&decoded, &decoded);
+            self.longest = self.longest.max(square.sqrt());
+            if self.metric == Metric::L2 {
+                self.squares.push(square);
+            }
+        }
+    }
+
+    /// Bytes of memory held.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.bytes.as_slice().len()
+            + (self.centre.len() + self.low.len() + self.step.len() + self.squares.len()) * 4
+    }
+
+    fn shift(&self, from: &[f32], scale: f32, to: &mut [f32]) {
+        for ((to, from), centre) in to.iter_mut().zip(from).zip(&self.centre) {
+            *to = from * scale - centre;
+        }
+    }
+
+    fn decode(&self, row: usize, out: &mut Vec<f32>) {
+        let code = &self.bytes.as_slice()[row * self.stride..][..self.low.len()];
+        out.clear();
+        out.extend(
+            code.iter()
+                .zip(&self.low)
+                .zip(&self.step)
+                .map(|((&code, low), step)| low + step * f32::from(code)),
+        );
+    }
+
+    /// Makes weights of `query.values`.
+    fn weigh(&self, query: &mut CodeQuery) {
+        query.base = self.kernels.dot(&query.values, &self.low);
+        query.square =
+            if self.metric == Metric::L2 { self.kernels.dot(&query.values, &query.values) } else { 0.0 };
+        let mut largest = 0.0f32;
+        for (value, step) in query.values.iter_mut().zip(&self.step) {
+            *value *= step;
+            largest = largest.max(value.abs());
+        }
+        let usable = largest > 0.0 && largest.is_finite();
+        let inverse = if usable { MAX_WEIGHT / largest } else { 0.0 };
+        query.scale = if usable { largest / MAX_WEIGHT } else { 0.0 };
+        query.high.clear();
+        query.high.resize(self.stride, 0);
+        query.low.clear();
+        query.low.resize(self.stride, 0);
+        for ((value, high), low) in query.values.iter().zip(&mut query.high).zip(&mut query.low) {
+            let weight = (value * inverse + ROUNDER).to_bits() as i32 - ROUNDER.to_bits() as i32;
+            let upper = (weight + 64) >> 7;
+            *high = upper as i8;
+            *low = (weight - (upper << 7)) as i8;
+        }
+    }
+
+    /// Turns sums over codes into distances; `id_of` gives the row of each place.
+    fn finish(&self, query: &CodeQuery, out: &mut [f32], id_of: impl Fn(usize) -> usize) {
+        if self.metric == Metric::L2 {
+            for (place, value) in out.iter_mut().enumerate() {
+                let product = query.base + query.scale * *value;
+                *value = (query.square + self.squares[id_of(place)] - 2.0 * product).max(0.0);
+            }
+        } else {
+            for value in out {
+                *value = 0.0 - (query.base + query.scale * *value);
+            }
+        }
+    }
+
+    /// How far the exact distance of a row may lie from its distance by code: no row's exact distance differs by more
+    /// than the first number under IP and COSINE; under L2 it bounds the difference of the distances' square roots, and
+    /// the second number bounds the rounding of the squares.
+    fn slack(&self, query: &CodeQuery, length: f32) -> (f32, f32) {
+        // Each weight is off by up to half a unit (and a little for its own rounding), each code is at most 255.
+        let weights = query.scale * 0.51 * LEVELS * self.low.len() as f32;
+        let rounding = 16.0 * f32::EPSILON * (length + self.longest + self.worst).powi(2);
+        match self.metric {
+            Metric::L2 => (self.worst, 2.0 * weights + rounding),
+            Metric::Ip | Metric::Cosine => (length * self.worst + weights + rounding, 0.0),
+        }
+    }
+
+    /// The exactly nearest `k` allowed rows, nearest first: scans codes, then compares those full vectors that may count.
+    pub(super) fn nearest(
+        &self,
+        vector: &[f32],
+        exact: &Exact<'_>,
+        k: usize,
+        allowed: Option<&Bitset>,
+    ) -> Vec<Near> {
+        let mut query = CodeQuery::default();
+        self.prepare(vector, &mut query);
+        let length = match self.metric {
+            Metric::L2 => query.square.sqrt(),
+            Metric::Cosine => 1.0,
+            Metric::Ip => self.kernels.dot(vector, vector).sqrt(),
+        };
+        let slack = self.slack(&query, length);
+        let mut top = Top::new(k, self.rows);
+        let mut bar = f32::INFINITY;
+        let mut kept: Vec<Near> = Vec::new();
+        let mut distances = Vec::new();
+        each_run(self.rows, allowed, |run| {
+            match run {
+                Run::Whole { start, count } => {
+                    let (high, low) = (&query.high, &query.low);
+                    self.kernels.code_rows(high, low, &self.bytes, start, count, &mut distances);
+                    self.finish(&query, &mut distances, |place| start + place);
+                }
+                Run::Some(ids) => self.distances(&query, ids, &mut distances),
+            }
+            for (place, &distance) in distances.iter().enumerate() {
+                // Written so that NaN is kept.
+                if distance > bar {
+                    continue;
+                }
+                let row = match run {
+                    Run::Whole { start, .. } => (start + place) as u32,
+                    Run::Some(ids) => ids[place],
+                };
+                let near = Near::new(distance, row);
+                kept.push(near);
+                top.offer(near);
+                if let Some(farthest) = top.bar() {
+                    bar = self.reach(farthest.distance(), slack);
+                }
+            }
+        });
+        let rows: Vec<u32> = kept
+            .into_iter()
+            .filter(|near| {
+                let distance = near.distance();
+                distance.is_nan() || distance <= bar
+            })
+            .map(Near::row)
+            .collect();
+        let mut ranked = exact.rank(&rows);
+        ranked.truncate(k);
+        ranked
+    }
+
+    /// The greatest distance by code that a row nearer than one at `distance` by code can have.
+    fn reach(&self, distance: f32, (slack, rounding): (f32, f32)) -> f32 {
+        match self.metric {
+            Metric::L2 => {
+                let root = (distance + rounding).sqrt() + 2.0 * slack;
+                root * root * (1.0 + 4.0 * f32::EPSILON) + rounding
+            }
+            Metric::Ip | Metric::Cosine => distance + 2.0 * slack,
+        }
+    }
+}
+
+impl Space for Codes {
+    type Query = CodeQuery;
+
+    fn prepare(&self, vector: &[f32], query: &mut CodeQuery) {
+        let scale = if self.metric == Metric::Cosine { inverse_norm(self.kernels, vector) } else { 1.0 };
+        query.values.clear();
+        query.values.resize(vector.len(), 0.0);
+        self.shift(vector, scale, &mut query.values);
+        self.weigh(query);
+    }
+
+    fn prepare_row(&self, row: u32, query: &mut CodeQuery) {
+        self.decode(row as usize, &mut query.values);
+        self.weigh(query);
+    }
+
+    fn distances(&self, query: &CodeQuery, ids: &[u32], out: &mut Vec<f32>) {
+        self.kernels.code_gather(&query.high, &query.low, &self.bytes, ids, out);
+        self.finish(query, out, |place| ids[place] as usize);
+    }
+}
+
+fn row_scale(block: &VectorBlock, metric: Metric, row: usize) -> f32 {
+    if metric == Metric::Cosine { block.inverse_norms()[row] } else { 1.0 }
+}
+
+/// The least and the greatest component of each dimension.
+fn ranges(block: &VectorBlock, metric: Metric) -> (Vec<f32>, Vec<f32>) {
+    let mut least = vec![f32::INFINITY; block.dim()];
+    let mut most = vec![f32::NEG_INFINITY; block.dim()];
+    for row in 0..block.rows() {
+        let scale = row_scale(block, metric, row);
+        for ((least, most), &value) in least.iter_mut().zip(&mut most).zip(block.row(row)) {
+            *least = least.min(value * scale);
+            *most = most.max(value * scale);
+        }
+    }
+    (least, most)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::index::flat;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(150))]
+
+        #[test]
+        fn a_scan_over_codes_finds_exactly_what_a_scan_over_vectors_finds(
+            (dim, values, query, offset, k, picks) in (1usize..80, 1usize..150).prop_flat_map(|(dim, rows)| (
+                Just(dim),
+                prop::collection::vec(-1.0f32..1.0, dim * rows),
+                prop::collection::vec(-1.0f32..1.0, dim),
+                prop_oneof![Just(0.0f32), Just(100.0f32)],
+                1usize..12,
+                prop::option::of(prop::collection::vec(any::<bool>(), rows)),
+            ))
+        ) {
+            let values: Vec<f32> = values.iter().map(|value| value + offset).collect();
+            let block = VectorBlock::new(dim, &values).unwrap();
+            let allowed = picks.map(|picks| Bitset::from_fn(picks.len(), |row| picks[row]));
+            for metric in [Metric::L2, Metric::Ip, Metric::Cosine] {
+                let exact = Exact::new(&block, metric, &query);
+                let codes = Codes::new(&block, metric);
+                let found: Vec<_> =
+                    codes.nearest(&query, &exact, k, allowed.as_ref()).into_iter().map(|near| near.hit(metric)).collect();
+                let wanted = flat::search_block(&block, metric, &query, k, allowed.as_ref()).unwrap();
+                let scores = |hits: &[crate::index::Hit]| hits.iter().map(|hit| hit.score).collect::<Vec<_>>();
+                prop_assert_eq!(scores(&found), scores(&wanted), "{}", metric);
+            }
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! What can go wrong in this room, in the words Milvus's clients know (wire-api, sections 2.9 and 2.13).
+
+use crate::base::{Kind, Kinded};
+
+/// Why an index could not be specified, built, searched or read.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// No such index type for float vectors.
+    #[error("invalid parameter[expected=valid index][actual=invalid index type: {index_type}]")]
+    UnknownType {
+        /// The type that was asked for.
+        index_type: String,
+    },
+    /// An index type of Milvus that this engine does not build yet.
+    #[error("index type not supported: {index_type}")]
+    UnsupportedType {
+        /// The type that was asked for.
+        index_type: String,
+    },
+    /// An index type was given without a metric.
+    #[error("metric type not set for vector index")]
+    MetricMissing,
+    /// The metric is not one of float vectors.
+    #[error("float vector index does not support metric type: {metric}")]
+    UnknownMetric {
+        /// The metric that was asked for.
+        metric: String,
+    },
+    /// `AUTOINDEX` chooses its parameters itself.
+    #[error("only metric type can be passed when use AutoIndex")]
+    AutoIndexParams,
+    /// The parameter `params` is not a JSON object.
+    #[error("invalid index params: {text}")]
+    BadParams {
+        /// The value that was given.
+        text: String,
+    },
+    /// A build parameter that is no number.
+    #[error("invalid integer value, key: '{key}', value: '{value}': invalid parameter")]
+    NotInteger {
+        /// The parameter.
+        key: String,
+        /// The value that was given.
+        value: String,
+    },
+    /// A build parameter that is a number but no integer.
+    #[error("wrong data type in json, key: '{key}', value: '{value}'")]
+    WrongDataType {
+        /// The parameter.
+        key: String,
+        /// The value that was given.
+        value: String,
+    },
+    /// A parameter of a graph index outside its range.
+    #[error("param '{key}' ({value}) should be in range [{low}, {high}]")]
+    OutOfRange {
+        /// The parameter.
+        key: &'static str,
+        /// The value that was given.
+        value: String,
+        /// The least value allowed.
+        low: i64,
+        /// The greatest value allowed.
+        high: i64,
+    },
+    /// A parameter of an inverted-file index outside its range.
+    #[error("Out of range in json: param '{key}' ({value}) should be in range [{low}, {high}]")]
+    OutOfRangeInJson {
+        /// The parameter.
+        key: &'static str,
+        /// The value that was given.
+        value: String,
+        /// The least value allowed.
+        low: i64,
+        /// The greatest value allowed.
+        high: i64,
+    },
+    /// A search parameter of the wrong JSON type.
+    #[error("Type conflict in json: param '{key}' ({value}) should be integer")]
+    TypeConflict {
+        /// The parameter.
+        key: &'static str,
+        /// The value that was given, as JSON.
+        value: String,
+    },
+    /// A bound of a range search that is no number.
+    #[error("param '{key}' ({value}) is invalid: type must be number")]
+    NotNumber {
+        /// The parameter.
+        key: &'static str,
+        /// The value that was given, as JSON.
+        value: String,
+    },
+    /// `ef` must not be below the number of rows asked for.
+    #[error("ef({ef}) should be larger than k({k})")]
+    EfBelowK {
+        /// The value of `ef`.
+        ef: usize,
+        /// How many rows were asked for.
+        k: usize,
+    },
+    /// `range_filter` was given alone.
+    #[error("range_filter requires radius to be set")]
+    RangeFilterAlone,
+    /// The bounds of a distance range are the wrong way round.
+    #[error("range_filter({range_filter}) must be less than radius({radius})")]
+    RangeNotBelow {
+        /// The nearer bound.
+        range_filter: f32,
+        /// The farther bound.
+        radius: f32,
+    },
+    /// The bounds of a similarity range are the wrong way round.
+    #[error("range_filter({range_filter}) must be greater than radius({radius})")]
+    RangeNotAbove {
+        /// The nearer bound.
+        range_filter: f32,
+        /// The farther bound.
+        radius: f32,
+    },
+    /// A vector of another dimension than the block's.
+    #[error("vector dimension mismatch, expected vector size(byte) {}, actual {}", expected * 4, actual * 4)]
+    WrongDim {
+        /// Components of each row.
+        expected: usize,
+        /// Components that were given.
+        actual: usize,
+    },
+    /// Values that are not a whole number of rows.
+    #[error("{bytes} bytes are not a whole number of vectors of {dim} dimensions")]
+    RaggedBlock {
+        /// How many bytes were given.
+        bytes: usize,
+        /// Components of each row.
+        dim: usize,
+    },
+    /// More rows than row numbers.
+    #[error("an index cannot hold {rows} rows")]
+    TooManyRows {
+        /// How many rows the block has.
+        rows: usize,
+    },
+    /// The caller asked to stop.
+    #[error("the index build was stopped")]
+    Stopped,
+    /// Stored bytes that are not an index of this block.
+    #[error("the stored index is damaged or of another block: {what}")]
+    Corrupt {
+        /// What did not fit.
+        what: &'static str,
+    },
+}
+
+impl Kinded for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::UnknownType { .. }
+            | Self::UnsupportedType { .. }
+            | Self::MetricMissing
+            | Self::UnknownMetric { .. }
+            | Self::AutoIndexParams
+            | Self::BadParams { .. }
+            | Self::NotInteger { .. }
+            | Self::WrongDataType { .. }
+            | Self::OutOfRange { .. }
+            | Self::OutOfRangeInJson { .. }
+            | Self::TypeConflict { .. }
+            | Self::NotNumber { .. }
+            | Self::EfBelowK { .. }
+            | Self::RangeFilterAlone
+            | Self::RangeNotBelow { .. }
+            | Self::RangeNotAbove { .. }
+            | Self::WrongDim { .. } => Kind::Invalid,
+            Self::TooManyRows { .. } => Kind::Exhausted,
+            Self::Stopped => Kind::Unavailable,
+            Self::RaggedBlock { .. } | Self::Corrupt { .. } => Kind::Corrupt,
+        }
+    }
+}

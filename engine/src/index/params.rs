@@ -1,0 +1,214 @@
+//! What a search request may ask of an index.
+
+use serde_json::{Map, Value};
+
+use super::{Error, IndexType};
+use crate::model::Metric;
+
+/// The least `ef` of a graph search that names none.
+const DEFAULT_EF: usize = 64;
+/// How many lists a search reads that does not say.
+const DEFAULT_NPROBE: usize = 8;
+
+/// Which scores a range search answers with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Range {
+    /// The farther bound, itself outside the range.
+    pub radius: f32,
+    /// The nearer bound, itself inside the range; none if the range reaches to the nearest.
+    pub range_filter: Option<f32>,
+}
+
+impl Range {
+    /// Whether `score` lies in the range: `range_filter <= d < radius` for distances, `radius < s <= range_filter`
+    /// for similarities.
+    #[must_use]
+    pub fn contains(&self, metric: Metric, score: f32) -> bool {
+        let near_enough = if metric.larger_is_nearer() { score > self.radius } else { score < self.radius };
+        let far_enough = self
+            .range_filter
+            .is_none_or(|bound| if metric.larger_is_nearer() { score <= bound } else { score >= bound });
+        near_enough && far_enough
+    }
+
+    /// Whether `score`, and so every farther one, is too far.
+    #[must_use]
+    pub fn is_beyond(&self, metric: Metric, score: f32) -> bool {
+        if metric.larger_is_nearer() { score <= self.radius } else { score >= self.radius }
+    }
+}
+
+/// Search parameters that were checked. The default leaves every choice to the index.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SearchParams {
+    /// Candidates kept by a graph walk; at least `k`.
+    pub ef: Option<usize>,
+    /// Lists read of an inverted file.
+    pub nprobe: Option<usize>,
+    /// Set for a range search.
+    pub range: Option<Range>,
+}
+
+impl SearchParams {
+    /// Reads the request's `params` for a search of `k` rows. Parameters of other index types, and unknown ones, are
+    /// ignored. Numbers may come as text.
+    ///
+    /// # Errors
+    /// The refusals of Milvus, in its words: ranges, types, `ef` below `k`, bounds the wrong way round.
+    pub fn parse(
+        index_type: IndexType,
+        metric: Metric,
+        params: &Map<String, Value>,
+        k: usize,
+    ) -> Result<Self, Error> {
+        let range = parse_range(metric, params)?;
+        let mut parsed = Self { range, ..Self::default() };
+        match index_type {
+            IndexType::Flat => {}
+            IndexType::Hnsw => {
+                let graph = |value, low, high| Error::OutOfRange { key: "ef", value, low, high };
+                parsed.ef = integer(params, "ef", 1, i64::from(i32::MAX), graph)?;
+                if range.is_none() {
+                    parsed.check_ef(k)?;
+                }
+            }
+            IndexType::IvfFlat => {
+                let file = |value, low, high| Error::OutOfRangeInJson { key: "nprobe", value, low, high };
+                parsed.nprobe = integer(params, "nprobe", 1, 65_536, file)?;
+            }
+        }
+        Ok(parsed)
+    }
+
+    /// Refuses an `ef` below `k`.
+    pub(super) fn check_ef(&self, k: usize) -> Result<(), Error> {
+        match self.ef {
+            Some(ef) if ef < k => Err(Error::EfBelowK { ef, k }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The candidates to keep in a graph walk for `k` rows.
+    pub(super) fn ef_for(&self, k: usize) -> usize {
+        self.ef.unwrap_or(DEFAULT_EF).max(k)
+    }
+
+    /// The lists to read of `lists`.
+    pub(super) fn nprobe_for(&self, lists: usize) -> usize {
+        self.nprobe.unwrap_or(DEFAULT_NPROBE).clamp(1, lists.max(1))
+    }
+}
+
+fn integer(
+    params: &Map<String, Value>,
+    key: &'static str,
+    low: i64,
+    high: i64,
+    refuse: impl Fn(String, i64, i64) -> Error,
+) -> Result<Option<usize>, Error> {
+    let Some(value) = params.get(key) else { return Ok(None) };
+    let conflict = || Error::TypeConflict { key, value: value.to_string() };
+    let number = match value {
+        Value::Null => return Ok(None),
+        Value::Number(number) if number.is_f64() => return Err(conflict()),
+        // What is no `i64` is an unsigned number above all ranges.
+        Value::Number(number) => number.as_i64().unwrap_or(i64::MAX),
+        Value::String(text) => text.trim().parse().map_err(|_| conflict())?,
+        _ => return Err(conflict()),
+    };
+    if (low..=high).contains(&number) {
+        Ok(usize::try_from(number).ok())
+    } else {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        Err(refuse(text, low, high))
+    }
+}
+
+fn parse_range(metric: Metric, params: &Map<String, Value>) -> Result<Option<Range>, Error> {
+    let radius = number(params, "radius")?;
+    let range_filter = number(params, "range_filter")?;
+    match (radius, range_filter) {
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(Error::RangeFilterAlone),
+        (Some(radius), Some(range_filter)) if metric.larger_is_nearer() && range_filter <= radius => {
+            Err(Error::RangeNotAbove { range_filter, radius })
+        }
+        (Some(radius), Some(range_filter)) if !metric.larger_is_nearer() && range_filter >= radius => {
+            Err(Error::RangeNotBelow { range_filter, radius })
+        }
+        (Some(radius), range_filter) => Ok(Some(Range { radius, range_filter })),
+    }
+}
+
+fn number(params: &Map<String, Value>, key: &'static str) -> Result<Option<f32>, Error> {
+    let Some(value) = params.get(key) else { return Ok(None) };
+    let number = match value {
+        Value::Null => return Ok(None),
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    };
+    number.map(|number| Some(number as f32)).ok_or_else(|| Error::NotNumber { key, value: value.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(index_type: IndexType, metric: Metric, json: &str) -> Result<SearchParams, String> {
+        let params: Map<String, Value> = serde_json::from_str(json).unwrap();
+        SearchParams::parse(index_type, metric, &params, 10).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn refusals_are_in_milvus_words() {
+        let cases = [
+            (IndexType::Hnsw, r#"{"ef":1}"#, "ef(1) should be larger than k(10)"),
+            (IndexType::Hnsw, r#"{"ef":-1}"#, "param 'ef' (-1) should be in range [1, 2147483647]"),
+            (
+                IndexType::Hnsw,
+                r#"{"ef":2147483648}"#,
+                "param 'ef' (2147483648) should be in range [1, 2147483647]",
+            ),
+            (IndexType::Hnsw, r#"{"ef":32.0}"#, "Type conflict in json: param 'ef' (32.0) should be integer"),
+            (IndexType::Hnsw, r#"{"ef":[64]}"#, "Type conflict in json: param 'ef' ([64]) should be integer"),
+            (IndexType::Hnsw, r#"{"ef":"x"}"#, "Type conflict in json: param 'ef' (\"x\") should be integer"),
+            (
+                IndexType::IvfFlat,
+                r#"{"nprobe":-1}"#,
+                "Out of range in json: param 'nprobe' (-1) should be in range [1, 65536]",
+            ),
+            (IndexType::Flat, r#"{"range_filter":1}"#, "range_filter requires radius to be set"),
+            (
+                IndexType::Flat,
+                r#"{"radius":1,"range_filter":2}"#,
+                "range_filter(2) must be less than radius(1)",
+            ),
+            (IndexType::Flat, r#"{"radius":"a"}"#, "param 'radius' (\"a\") is invalid: type must be number"),
+        ];
+        for (index_type, json, text) in cases {
+            assert_eq!(parse(index_type, Metric::L2, json), Err(text.to_owned()), "{json}");
+        }
+        assert_eq!(
+            parse(IndexType::Flat, Metric::Ip, r#"{"radius":2,"range_filter":1}"#),
+            Err("range_filter(1) must be greater than radius(2)".to_owned())
+        );
+    }
+
+    #[test]
+    fn parameters_of_other_indexes_are_ignored() {
+        let parsed = parse(IndexType::IvfFlat, Metric::Ip, r#"{"ef":-1,"nprobe":"16","level":2}"#);
+
+        assert_eq!(parsed, Ok(SearchParams { nprobe: Some(16), ..SearchParams::default() }));
+    }
+
+    #[test]
+    fn a_range_is_half_open_on_the_far_side() {
+        let range = Range { radius: 2.0, range_filter: Some(1.0) };
+        let scores = [0.5, 1.0, 1.5, 2.0, 2.5];
+
+        assert_eq!(scores.map(|score| range.contains(Metric::L2, score)), [false, true, true, false, false]);
+        let range = Range { radius: 1.0, range_filter: Some(2.0) };
+        assert_eq!(scores.map(|score| range.contains(Metric::Ip, score)), [false, false, true, true, false]);
+    }
+}

@@ -1,0 +1,111 @@
+//! The writer of one channel: a handle that takes appends in, and a task that writes them in groups.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+use crate::base::Clock;
+use crate::log::{Appending, Error, LogWriter, Position};
+use crate::obs::LogMetrics;
+
+use super::channel::{Channel, Limits};
+use super::queue::{Queue, Waiting};
+
+/// The handle of a channel's writer.
+pub(super) struct Writer {
+    pub queue: Arc<Queue>,
+    pub clock: Arc<dyn Clock>,
+}
+
+impl LogWriter for Writer {
+    fn append(&self, payload: Bytes) -> Result<Appending, Error> {
+        self.queue.push(payload, self.clock.monotonic())
+    }
+
+    fn next_position(&self) -> Position {
+        self.queue.next_position()
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // Nobody can append any more, so nobody sees the reason.
+        self.queue.refuse(Error::Stopped { channel: crate::base::ChannelName("".into()) });
+    }
+}
+
+/// The task behind a writer.
+pub(super) struct Writing {
+    pub channel: Arc<Channel>,
+    pub queue: Arc<Queue>,
+    pub clock: Arc<dyn Clock>,
+    pub metrics: LogMetrics,
+    pub limits: Limits,
+    /// A group is closed when it reaches this. Unit: bytes.
+    pub batch_bytes: usize,
+}
+
+impl Writing {
+    /// Writes what comes in until the writer is dropped, fenced, stopped or broken.
+    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        // However this ends, nobody waits for an answer that cannot come.
+        let _closing = Closing(&self);
+        loop {
+            // The appenders that the last group woke get a chance to be in the next one together.
+            tokio::task::yield_now().await;
+            let batch = self.queue.take(self.batch_bytes);
+            if !batch.is_empty() {
+                self.write(batch).await;
+            } else if self.queue.is_finished() {
+                return Ok(());
+            } else {
+                tokio::select! {
+                    () = self.queue.wake.notified() => {}
+                    () = stop.cancelled() => self.queue.refuse(self.stopped()),
+                }
+            }
+        }
+    }
+
+    /// Writes one group and tells its appenders.
+    async fn write(&self, batch: Vec<Waiting>) {
+        let payloads = batch.iter().map(|waiting| waiting.payload.clone()).collect::<Vec<_>>();
+        let mut files = self.channel.files.lock().await;
+        // Looked at with the files held: who fences closes the queue with the files held.
+        if self.queue.closed().is_some() {
+            return self.queue.settle(batch, Ok(()));
+        }
+        let written = self.channel.write(&mut files, self.queue.term, &payloads, self.limits).await;
+        match written {
+            Ok(written) => {
+                self.metrics.bytes_total.add(written);
+                let now = self.clock.monotonic();
+                // Still with the files held: once a newer writer has opened, nothing is acknowledged here.
+                for waiting in batch {
+                    self.metrics.append_seconds.observe(now.saturating_sub(waiting.since).as_secs_f64());
+                    waiting.acknowledge.settle(Ok(()));
+                }
+            }
+            Err(source) => {
+                let channel = self.channel.name.clone();
+                error!(%channel, term = self.queue.term, error = ?source, "a log write failed; the writer gives up");
+                self.queue.close(Error::Poisoned { channel, source: Arc::new(source) });
+                self.queue.settle(batch, Ok(()));
+            }
+        }
+    }
+
+    fn stopped(&self) -> Error {
+        Error::Stopped { channel: self.channel.name.clone() }
+    }
+}
+
+struct Closing<'a>(&'a Writing);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.queue.close(self.0.stopped());
+    }
+}

@@ -1,0 +1,143 @@
+//! Names of metrics, labels and buckets. Milvus's where Milvus has one, so that its public dashboards work; ours begin
+//! with `redkite_`. Latencies under Milvus's names are in milliseconds, ours in seconds.
+
+/// Requests by function and status.
+pub const PROXY_REQ_COUNT: &str = "milvus_proxy_req_count";
+/// Time from a request's arrival to its answer. Unit: ms.
+pub const PROXY_REQ_LATENCY: &str = "milvus_proxy_req_latency";
+/// Query vectors searched for.
+pub const PROXY_SEARCH_VECTORS_COUNT: &str = "milvus_proxy_search_vectors_count";
+/// Rows inserted or upserted.
+pub const PROXY_INSERT_VECTORS_COUNT: &str = "milvus_proxy_insert_vectors_count";
+/// Rows deleted.
+pub const PROXY_DELETE_VECTORS_COUNT: &str = "milvus_proxy_delete_vectors_count";
+/// Time of searches and queries at the proxy. Unit: ms.
+pub const PROXY_SQ_LATENCY: &str = "milvus_proxy_sq_latency";
+/// The same by collection alone. Unit: ms.
+pub const PROXY_COLLECTION_SQ_LATENCY: &str = "milvus_proxy_collection_sq_latency";
+/// Time of inserts, upserts and deletes at the proxy. Unit: ms.
+pub const PROXY_MUTATION_LATENCY: &str = "milvus_proxy_mutation_latency";
+/// Bytes of requests that carry rows.
+pub const PROXY_RECEIVE_BYTES_COUNT: &str = "milvus_proxy_receive_bytes_count";
+/// Bytes of answers that carry rows.
+pub const PROXY_SEND_BYTES_COUNT: &str = "milvus_proxy_send_bytes_count";
+
+/// Definition requests by function and status.
+pub const ROOTCOORD_DDL_REQ_COUNT: &str = "milvus_rootcoord_ddl_req_count";
+/// Time of definition requests. Unit: ms.
+pub const ROOTCOORD_DDL_REQ_LATENCY: &str = "milvus_rootcoord_ddl_req_latency";
+/// Collections.
+pub const ROOTCOORD_COLLECTION_NUM: &str = "milvus_rootcoord_collection_num";
+/// Partitions.
+pub const ROOTCOORD_PARTITION_NUM: &str = "milvus_rootcoord_partition_num";
+/// Proxies.
+pub const ROOTCOORD_PROXY_NUM: &str = "milvus_rootcoord_proxy_num";
+/// Collections being or having been loaded.
+pub const QUERYCOORD_COLLECTION_NUM: &str = "milvus_querycoord_collection_num";
+/// Query nodes.
+pub const QUERYCOORD_QUERYNODE_NUM: &str = "milvus_querycoord_querynode_num";
+/// Load requests by status.
+pub const QUERYCOORD_LOAD_REQ_COUNT: &str = "milvus_querycoord_load_req_count";
+/// Collections with data.
+pub const DATACOORD_COLLECTION_NUM: &str = "milvus_datacoord_collection_num";
+/// Segments by state.
+pub const DATACOORD_SEGMENT_NUM: &str = "milvus_datacoord_segment_num";
+/// Rows in sealed segments.
+pub const DATACOORD_STORED_ROWS_NUM: &str = "milvus_datacoord_stored_rows_num";
+/// Data nodes.
+pub const DATACOORD_DATANODE_NUM: &str = "milvus_datacoord_datanode_num";
+
+/// Collections loaded on a node.
+pub const QUERYNODE_COLLECTION_NUM: &str = "milvus_querynode_collection_num";
+/// Segments loaded on a node.
+pub const QUERYNODE_SEGMENT_NUM: &str = "milvus_querynode_segment_num";
+/// Rows loaded on a node.
+pub const QUERYNODE_ENTITY_NUM: &str = "milvus_querynode_entity_num";
+/// Channels followed by a node.
+pub const QUERYNODE_DML_VCHANNEL_NUM: &str = "milvus_querynode_dml_vchannel_num";
+/// Searches and queries of a node by status.
+pub const QUERYNODE_SQ_REQ_COUNT: &str = "milvus_querynode_sq_req_count";
+/// Time of searches and queries on a node. Unit: ms.
+pub const QUERYNODE_SQ_REQ_LATENCY: &str = "milvus_querynode_sq_req_latency";
+/// Time of loading a segment. Unit: ms.
+pub const QUERYNODE_LOAD_SEGMENT_LATENCY: &str = "milvus_querynode_load_segment_latency";
+
+/// Rows taken from the log by kind of message.
+pub const DATANODE_MSG_ROWS_COUNT: &str = "milvus_datanode_msg_rows_count";
+/// Bytes flushed.
+pub const DATANODE_FLUSHED_DATA_SIZE: &str = "milvus_datanode_flushed_data_size";
+/// Flushes by status.
+pub const DATANODE_FLUSH_REQ_COUNT: &str = "milvus_datanode_flush_req_count";
+/// Time of a compaction. Unit: ms.
+pub const DATANODE_COMPACTION_LATENCY: &str = "milvus_datanode_compaction_latency";
+/// Index tasks by status.
+pub const INDEXNODE_INDEX_TASK_COUNT: &str = "milvus_indexnode_index_task_count";
+/// Time of building an index. Unit: ms.
+pub const INDEXNODE_BUILD_INDEX_LATENCY: &str = "milvus_indexnode_build_index_latency";
+
+/// Time from an append to its acknowledgement. Unit: s.
+pub const LOG_APPEND_SECONDS: &str = "redkite_log_append_seconds";
+/// Bytes written to the log.
+pub const LOG_BYTES_TOTAL: &str = "redkite_log_bytes_total";
+/// Segments flushed by status.
+pub const FLUSH_TOTAL: &str = "redkite_flush_total";
+/// Time of building an index. Unit: s.
+pub const INDEX_BUILD_SECONDS: &str = "redkite_index_build_seconds";
+
+/// Memory of the process that is resident. Unit: bytes.
+pub const PROCESS_RESIDENT_MEMORY_BYTES: &str = "process_resident_memory_bytes";
+/// Open file descriptors of the process.
+pub const PROCESS_OPEN_FDS: &str = "process_open_fds";
+/// Processor time of the process. Unit: s.
+pub const PROCESS_CPU_SECONDS_TOTAL: &str = "process_cpu_seconds_total";
+
+/// Label: the node.
+pub const NODE_ID: &str = "node_id";
+/// Label: the function of the API.
+pub const FUNCTION_NAME: &str = "function_name";
+/// Label: how it ended, one of the `STATUS_*`.
+pub const STATUS: &str = "status";
+/// Label: the database.
+pub const DB_NAME: &str = "db_name";
+/// Label: the collection.
+pub const COLLECTION_NAME: &str = "collection_name";
+/// Label: the collection's id.
+pub const COLLECTION_ID: &str = "collection_id";
+/// Label: one of the `QUERY_TYPE_*`.
+pub const QUERY_TYPE: &str = "query_type";
+/// Label: one of the `MSG_TYPE_*`.
+pub const MSG_TYPE: &str = "msg_type";
+/// Label: a segment's state.
+pub const SEGMENT_STATE: &str = "segment_state";
+/// Label: an index type.
+pub const INDEX_TYPE: &str = "index_type";
+
+/// Status: every request, counted when it arrives.
+pub const STATUS_TOTAL: &str = "total";
+/// Status: done.
+pub const STATUS_SUCCESS: &str = "success";
+/// Status: failed.
+pub const STATUS_FAIL: &str = "fail";
+/// Status: refused before it began.
+pub const STATUS_ABANDON: &str = "abandon";
+/// Query type: search.
+pub const QUERY_TYPE_SEARCH: &str = "search";
+/// Query type: query.
+pub const QUERY_TYPE_QUERY: &str = "query";
+/// Message type: insert.
+pub const MSG_TYPE_INSERT: &str = "insert";
+/// Message type: delete.
+pub const MSG_TYPE_DELETE: &str = "delete";
+/// Message type: upsert.
+pub const MSG_TYPE_UPSERT: &str = "upsert";
+
+/// Buckets of latencies: 1 ms doubled 17 times, as Milvus has them. Unit: ms.
+pub const MS_BUCKETS: [f64; 18] = [
+    1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0,
+    32768.0, 65536.0, 131_072.0,
+];
+/// Buckets of log appends. Unit: s.
+pub const APPEND_SECONDS_BUCKETS: [f64; 14] =
+    [0.000_25, 0.000_5, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 2.0, 8.0];
+/// Buckets of index builds. Unit: s.
+pub const BUILD_SECONDS_BUCKETS: [f64; 10] = [0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0];

@@ -1,0 +1,56 @@
+//! What the operating system says about this process. Nothing where there is no `/proc`.
+
+use std::fmt::Write as _;
+
+use super::names;
+
+/// Clock ticks per second in `/proc/self/stat`; 100 on every Linux that we run on.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Appends the process's own metrics to `text` in Prometheus's format; leaves out what cannot be read.
+pub(super) fn encode(text: &mut String) {
+    let line = |text: &mut String, name: &str, kind: &str, number: f64| {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "# TYPE {name} {kind}\n{name} {number}");
+    };
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    if let Some(bytes) = resident_bytes(&status) {
+        line(text, names::PROCESS_RESIDENT_MEMORY_BYTES, "gauge", bytes);
+    }
+    if let Ok(entries) = std::fs::read_dir("/proc/self/fd") {
+        // One of them is the directory being read.
+        let open = entries.count().saturating_sub(1);
+        line(text, names::PROCESS_OPEN_FDS, "gauge", f64::from(u32::try_from(open).unwrap_or(u32::MAX)));
+    }
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    if let Some(seconds) = cpu_seconds(&stat) {
+        line(text, names::PROCESS_CPU_SECONDS_TOTAL, "counter", seconds);
+    }
+}
+
+/// The line `VmRSS:  123 kB` of `/proc/self/status`. Unit: bytes.
+fn resident_bytes(status: &str) -> Option<f64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.split_whitespace().next()?.parse::<f64>().ok().map(|kib| kib * 1024.0)
+}
+
+/// User and system time of `/proc/self/stat`, its fields 14 and 15. Unit: s.
+fn cpu_seconds(stat: &str) -> Option<f64> {
+    // The second field is the name in parentheses and may hold spaces.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let user = fields.next()?.parse::<f64>().ok()?;
+    let system = fields.next()?.parse::<f64>().ok()?;
+    Some((user + system) / TICKS_PER_SECOND)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_and_time_are_read_from_the_kernels_text() {
+        assert_eq!(resident_bytes("VmPeak:\t 9 kB\nVmRSS:\t   12 kB\n"), Some(12288.0));
+        let stat = "7 (a b) c) S 1 2 3 4 5 6 7 8 9 10 150 50 0 0 20";
+        assert_eq!(cpu_seconds(stat), Some(2.0));
+    }
+}

@@ -1,0 +1,88 @@
+//! Search in the vectors of one field of one part: by its index if it has one that fits, else by comparing every row.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::part::{Part, Vectors};
+use crate::index::{Error, Hit, IndexType, Range, SearchParams, VectorIndex, flat};
+use crate::model::{Bitset, Metric};
+
+/// The vectors of one field of one part, ready to be searched under one metric.
+pub struct FieldSearch<'a> {
+    vectors: &'a Vectors,
+    metric: Metric,
+    index: Option<Arc<dyn VectorIndex>>,
+}
+
+impl<'a> FieldSearch<'a> {
+    /// Search in `vectors` of `part`. An index that was built for another metric is left aside.
+    #[must_use]
+    pub fn new(part: &Part, vectors: &'a Vectors, metric: Metric) -> Self {
+        let index = part.index(vectors.field).filter(|index| index.metric() == metric);
+        Self { vectors, metric, index }
+    }
+
+    /// Whether an index answers.
+    #[must_use]
+    pub const fn is_indexed(&self) -> bool {
+        self.index.is_some()
+    }
+
+    /// How many rows there are.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.vectors.block.rows()
+    }
+
+    /// Components of each vector.
+    #[must_use]
+    pub fn dim(&self) -> usize {
+        self.vectors.block.dim()
+    }
+
+    /// The client's parameters for a search of `k` rows, checked against the index.
+    ///
+    /// # Errors
+    /// What the index refuses, in Milvus's words.
+    pub fn params(&self, given: &Map<String, Value>, k: usize) -> Result<SearchParams, Error> {
+        let index_type = self.index.as_ref().map_or(IndexType::Flat, |index| index.index_type());
+        SearchParams::parse(index_type, self.metric, given, k)
+    }
+
+    /// The `k` nearest allowed rows to each query, nearest first, equal scores by row.
+    ///
+    /// # Errors
+    /// A query of another dimension, or parameters that do not fit `k`.
+    pub fn search(
+        &self,
+        queries: &[&[f32]],
+        k: usize,
+        params: &SearchParams,
+        allowed: Option<&Bitset>,
+    ) -> Result<Vec<Vec<Hit>>, Error> {
+        match &self.index {
+            Some(index) => queries.iter().map(|query| index.search(query, k, params, allowed)).collect(),
+            None => flat::search_block_many(&self.vectors.block, self.metric, queries, k, allowed),
+        }
+    }
+
+    /// Up to `limit` allowed rows with a score in `range` for each query, nearest first, equal scores by row.
+    ///
+    /// # Errors
+    /// As [`Self::search`].
+    pub fn range_search(
+        &self,
+        queries: &[&[f32]],
+        range: &Range,
+        limit: usize,
+        params: &SearchParams,
+        allowed: Option<&Bitset>,
+    ) -> Result<Vec<Vec<Hit>>, Error> {
+        let one = |query: &&[f32]| match &self.index {
+            Some(index) => index.range_search(query, range, limit, params, allowed),
+            None => flat::range_search_block(&self.vectors.block, self.metric, query, range, limit, allowed),
+        };
+        queries.iter().map(one).collect()
+    }
+}

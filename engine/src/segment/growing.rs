@@ -1,0 +1,142 @@
+//! Rows that are not sealed yet.
+
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+use tracing::error;
+
+use super::Error;
+use super::keys::key_at;
+use super::part::Part;
+use super::runs::Origin;
+use crate::base::{PartitionId, Position, Timestamp};
+use crate::model::{Batch, Keys, Schema};
+
+/// Parts are not joined beyond this many rows: it bounds how long an append takes and how much memory it needs besides.
+const JOIN_ROWS: usize = 16_384;
+
+/// The rows of one channel that are not sealed yet, in the order of its log.
+///
+/// One task appends, deletes and releases, in log order; any number of others read meanwhile. Rows are kept in parts
+/// that are joined as a binary counter carries, so that `n` small appends leave about `log n` parts to search.
+pub struct Growing {
+    schema: Arc<Schema>,
+    /// Held while parts are replaced, so that a delete never misses a row that is just moved.
+    writing: Mutex<()>,
+    parts: RwLock<Arc<Vec<Arc<Part>>>>,
+}
+
+impl std::fmt::Debug for Growing {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "Growing({} rows)", self.rows())
+    }
+}
+
+impl Growing {
+    /// No rows yet.
+    #[must_use]
+    pub fn new(schema: Arc<Schema>) -> Self {
+        Self { schema, writing: Mutex::default(), parts: RwLock::default() }
+    }
+
+    /// Adds the rows of the log record at `position`, written to `partition` at `at`. Positions never go back. The rows
+    /// are whole rows of the schema, as the codec of records gives them; others would be a defect, and are reported and
+    /// left out.
+    pub fn append(&self, position: Position, partition: PartitionId, at: Timestamp, rows: &Batch) {
+        if let Err(cause) = self.try_append(position, partition, at, rows) {
+            error!(%position, rows = rows.rows, cause = &cause as &dyn std::error::Error, "rows do not fit the schema");
+        }
+    }
+
+    /// As [`Self::append`], for rows that were not checked.
+    ///
+    /// # Errors
+    /// [`Error::Ragged`], [`Error::Columns`] or [`Error::Block`] if the rows are not whole rows of the schema; nothing is
+    /// added then.
+    pub fn try_append(
+        &self,
+        position: Position,
+        partition: PartitionId,
+        at: Timestamp,
+        rows: &Batch,
+    ) -> Result<(), Error> {
+        if rows.rows == 0 {
+            return Ok(());
+        }
+        let new = Part::of_batch(&self.schema, rows, Origin { at, partition, position })?;
+        let _writing = self.writing.lock();
+        let mut parts = self.parts().to_vec();
+        let first = first_to_join(&parts, new.rows());
+        parts.push(Arc::new(new));
+        let joined = parts.split_off(first);
+        match joined.as_slice() {
+            [one] => parts.push(Arc::clone(one)),
+            several => parts.push(Arc::new(Part::join(&self.schema, several)?)),
+        }
+        *self.parts.write() = Arc::new(parts);
+        Ok(())
+    }
+
+    /// Hides the rows of `keys` that are older than `at`, in `partition` or in all.
+    pub fn delete(&self, keys: &Keys, at: Timestamp, partition: Option<PartitionId>) {
+        let _writing = self.writing.lock();
+        for part in self.parts().iter() {
+            part.hide((0..keys.len()).map(|row| (key_at(keys, row), at, partition)));
+        }
+    }
+
+    /// Drops exactly the rows of records before `position`: they are sealed now.
+    ///
+    /// A reader that took its parts before goes on seeing them; see [`Self::snapshot`].
+    pub fn release_before(&self, position: Position) {
+        let _writing = self.writing.lock();
+        let mut kept = Vec::new();
+        for part in self.parts().iter() {
+            match part.first_from(position) {
+                0 => kept.push(Arc::clone(part)),
+                first if first < part.rows() => kept.push(Arc::new(part.from_row(&self.schema, first))),
+                _ => {}
+            }
+        }
+        *self.parts.write() = Arc::new(kept);
+    }
+
+    /// The rows as they are now, shared and not copied: what is appended or released later does not show in it. Whoever
+    /// swaps released rows for a sealed segment takes this together with its list of sealed segments, so that a reader
+    /// sees each row exactly once.
+    #[must_use]
+    pub fn snapshot(&self) -> Self {
+        Self { schema: Arc::clone(&self.schema), writing: Mutex::default(), parts: RwLock::new(self.parts()) }
+    }
+
+    /// The parts, in log order.
+    #[must_use]
+    pub fn parts(&self) -> Arc<Vec<Arc<Part>>> {
+        Arc::clone(&self.parts.read())
+    }
+
+    /// How many rows there are, hidden ones included.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.parts().iter().map(|part| part.rows()).sum()
+    }
+
+    /// Bytes of memory held.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.parts().iter().map(|part| part.memory_bytes()).sum()
+    }
+}
+
+/// From which part on the last parts are joined with `rows` new rows.
+fn first_to_join(parts: &[Arc<Part>], mut rows: usize) -> usize {
+    let mut first = parts.len();
+    while let Some(part) = first.checked_sub(1).and_then(|before| parts.get(before)) {
+        if part.rows() > rows || part.rows() + rows > JOIN_ROWS {
+            break;
+        }
+        rows += part.rows();
+        first -= 1;
+    }
+    first
+}

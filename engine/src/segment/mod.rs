@@ -1,0 +1,38 @@
+//! Segments: rows in memory while they grow, immutable objects once they are sealed, and what a reader sees of both.
+//!
+//! [`write_segment`] and [`write_deletes`] make objects and return manifests as values; whoever commits them is elsewhere.
+//! [`Sealed`] and [`Growing`] hold rows in memory and apply deletes; both are made of [`Part`]s, which `exec` reads.
+//!
+//! A row has a time. A delete of a key at a time hides the rows of that key that are older than it. A reader at `read_at`
+//! sees the rows not newer than that and not hidden by a delete not newer than that; it is exact for every `read_at` up
+//! to which all writes were applied.
+//!
+//! No catalog, no channels' logs, no plans.
+
+mod build;
+mod deletes;
+mod error;
+mod field;
+mod growing;
+mod hiding;
+mod keys;
+mod object;
+mod part;
+mod runs;
+mod scalars;
+mod sealed;
+mod store;
+mod vectors;
+
+pub use build::build_index;
+pub use deletes::{Deletes, read_deletes, remove_deletes, write_deletes};
+pub use error::Error;
+pub use field::FieldSearch;
+pub use growing::Growing;
+pub use keys::KeyRef;
+pub use part::{Part, Vectors, Visible};
+pub use sealed::Sealed;
+pub use store::{remove_segment, write_segment};
+// What a search in a part takes, gives and refuses; whoever searches parts needs no other name of the room `index`.
+pub use crate::index::{Error as SearchError, Hit, Range as ScoreRange, SearchParams};
+pub(crate) use keys::key_at;

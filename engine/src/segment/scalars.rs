@@ -1,0 +1,191 @@
+//! Scalar columns and row times as one Parquet object.
+//!
+//! Column names are field numbers; `time` has the times, `valid-<field>` which vectors of a nullable field have a value.
+//! The file's metadata says `redkite.format` = `scalars/1`. LZ4, one row group per million rows.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt64Type};
+use arrow_array::{
+    Array, ArrayRef, ArrowPrimitiveType, BooleanArray, LargeStringArray, PrimitiveArray, RecordBatch,
+    UInt64Array,
+};
+use bytes::Bytes;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::Compression;
+use parquet::errors::ParquetError;
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::WriterProperties;
+
+use crate::base::{FieldId, Timestamp};
+use crate::model::{Batch, Bitset, Column, ColumnData, DataType, Field, Schema, Texts};
+
+const FORMAT_KEY: &str = "redkite.format";
+const FORMAT: &str = "scalars/1";
+const TIME: &str = "time";
+
+/// What the object of scalar columns holds.
+#[derive(Debug)]
+pub(super) struct Scalars {
+    /// One column per scalar field of the schema, in its order; defaults where the object has none.
+    pub(super) columns: Vec<Column>,
+    /// One time a row.
+    pub(super) times: Vec<Timestamp>,
+    /// Which vectors have a value, for fields where some lack one.
+    pub(super) valid_vectors: HashMap<FieldId, Bitset>,
+}
+
+fn wrong(what: &str) -> ParquetError {
+    ParquetError::General(what.to_owned())
+}
+
+/// The object for the scalar columns of `rows`, written at `times`.
+pub(super) fn encode(rows: &Batch, times: &[Timestamp]) -> Result<Bytes, ParquetError> {
+    let mut columns: Vec<(String, ArrayRef)> = Vec::with_capacity(rows.columns.len() + 1);
+    for column in &rows.columns {
+        if let Some(array) = array_of(column) {
+            columns.push((column.field.to_string(), array));
+        } else if let Some(valid) = &column.valid {
+            let array = BooleanArray::from((0..rows.rows).map(|row| valid.contains(row)).collect::<Vec<_>>());
+            columns.push((format!("valid-{}", column.field), Arc::new(array)));
+        }
+    }
+    columns.push((TIME.to_owned(), Arc::new(UInt64Array::from_iter_values(times.iter().map(|time| time.0)))));
+    let batch =
+        RecordBatch::try_from_iter(columns).map_err(|source| ParquetError::ArrowError(source.to_string()))?;
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::LZ4_RAW)
+        .set_created_by("redkite".to_owned())
+        .set_key_value_metadata(Some(vec![KeyValue::new(FORMAT_KEY.to_owned(), FORMAT.to_owned())]))
+        .build();
+    let mut out = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut out, batch.schema(), Some(properties))?;
+    writer.write(&batch)?;
+    writer.close()?;
+    Ok(out.into())
+}
+
+/// The columns in an object, in the order of `schema`.
+pub(super) fn decode(body: Bytes, schema: &Schema) -> Result<Scalars, ParquetError> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(body)?;
+    let metadata = builder.metadata().file_metadata().key_value_metadata();
+    let is_ours = metadata.is_some_and(|all| {
+        all.iter().any(|entry| entry.key == FORMAT_KEY && entry.value.as_deref() == Some(FORMAT))
+    });
+    if !is_ours {
+        return Err(wrong("it is no object of scalar columns in a format this program reads"));
+    }
+    let count = usize::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
+    let reader = builder.with_batch_size(count.clamp(1, 65_536)).build()?;
+    let mut columns: Vec<Option<Column>> = schema.fields.iter().map(|_| None).collect();
+    let mut times = Vec::with_capacity(count);
+    let mut valid_vectors = HashMap::new();
+    for batch in reader {
+        let batch = batch.map_err(|source| ParquetError::ArrowError(source.to_string()))?;
+        for (at, field) in schema.fields.iter().enumerate() {
+            if field.data_type.is_vector() {
+                read_valid(&batch, field, times.len(), count, &mut valid_vectors)?;
+            } else if let Some(array) = batch.column_by_name(&field.id.to_string()) {
+                let more = column_of(field, array)?;
+                match &mut columns[at] {
+                    None => columns[at] = Some(more),
+                    Some(all) => {
+                        all.extend(&more).map_err(|source| ParquetError::General(source.to_string()))?
+                    }
+                }
+            }
+        }
+        let more = batch.column_by_name(TIME).and_then(|array| array.as_primitive_opt::<UInt64Type>());
+        times.extend(
+            more.ok_or_else(|| wrong("it has no times"))?.values().iter().map(|&time| Timestamp(time)),
+        );
+    }
+    let fields = schema.fields.iter().zip(columns).filter(|(field, _)| !field.data_type.is_vector());
+    let columns: Vec<Column> =
+        fields.map(|(field, column)| column.unwrap_or_else(|| Column::absent(field, times.len()))).collect();
+    if columns.iter().any(|column| column.data.len() != times.len()) {
+        return Err(wrong("its columns differ in length"));
+    }
+    Ok(Scalars { columns, times, valid_vectors })
+}
+
+fn read_valid(
+    batch: &RecordBatch,
+    field: &Field,
+    start: usize,
+    count: usize,
+    all: &mut HashMap<FieldId, Bitset>,
+) -> Result<(), ParquetError> {
+    let Some(array) = batch.column_by_name(&format!("valid-{}", field.id)) else { return Ok(()) };
+    let array = array.as_boolean_opt().ok_or_else(|| wrong("a column has an unexpected type"))?;
+    let valid = all.entry(field.id).or_insert_with(|| Bitset::none(count));
+    (0..array.len()).filter(|&row| array.value(row)).for_each(|row| valid.insert(start + row));
+    Ok(())
+}
+
+/// The array of a scalar column; `None` for vectors.
+fn array_of(column: &Column) -> Option<ArrayRef> {
+    fn numbers<T: ArrowPrimitiveType>(column: &Column, values: &[T::Native]) -> ArrayRef {
+        if column.valid.is_none() {
+            return Arc::new(PrimitiveArray::<T>::from_iter_values(values.iter().copied()));
+        }
+        let values = values.iter().enumerate().map(|(row, &value)| column.is_valid(row).then_some(value));
+        Arc::new(values.collect::<PrimitiveArray<T>>())
+    }
+    Some(match &column.data {
+        ColumnData::Bool(values) if column.valid.is_none() => Arc::new(BooleanArray::from(values.clone())),
+        ColumnData::Bool(values) => {
+            let values = values.iter().enumerate().map(|(row, &value)| column.is_valid(row).then_some(value));
+            Arc::new(values.collect::<BooleanArray>())
+        }
+        ColumnData::Int8(values) => numbers::<Int8Type>(column, values),
+        ColumnData::Int16(values) => numbers::<Int16Type>(column, values),
+        ColumnData::Int32(values) => numbers::<Int32Type>(column, values),
+        ColumnData::Int64(values) => numbers::<Int64Type>(column, values),
+        ColumnData::Float(values) => numbers::<Float32Type>(column, values),
+        ColumnData::Double(values) => numbers::<Float64Type>(column, values),
+        ColumnData::VarChar(texts) | ColumnData::Json(texts) if column.valid.is_none() => {
+            Arc::new(LargeStringArray::from_iter_values(texts.iter()))
+        }
+        ColumnData::VarChar(texts) | ColumnData::Json(texts) => {
+            let texts = texts.iter().enumerate().map(|(row, text)| column.is_valid(row).then_some(text));
+            Arc::new(texts.collect::<LargeStringArray>())
+        }
+        ColumnData::FloatVector { .. } => return None,
+    })
+}
+
+/// The column of `field` in an array.
+fn column_of(field: &Field, array: &ArrayRef) -> Result<Column, ParquetError> {
+    fn numbers<T: ArrowPrimitiveType>(array: &ArrayRef) -> Option<Vec<T::Native>> {
+        let numbers = array.as_primitive_opt::<T>()?;
+        if numbers.null_count() == 0 {
+            return Some(numbers.values().to_vec());
+        }
+        Some(numbers.iter().map(Option::unwrap_or_default).collect())
+    }
+    fn texts(array: &ArrayRef, placeholder: &'static str) -> Option<Texts> {
+        let texts = array.as_string_opt::<i64>()?;
+        Some(texts.iter().map(|text| text.unwrap_or(placeholder)).collect())
+    }
+    let data = match field.data_type {
+        DataType::Bool => array
+            .as_boolean_opt()
+            .map(|values| ColumnData::Bool(values.iter().map(Option::unwrap_or_default).collect())),
+        DataType::Int8 => numbers::<Int8Type>(array).map(ColumnData::Int8),
+        DataType::Int16 => numbers::<Int16Type>(array).map(ColumnData::Int16),
+        DataType::Int32 => numbers::<Int32Type>(array).map(ColumnData::Int32),
+        DataType::Int64 => numbers::<Int64Type>(array).map(ColumnData::Int64),
+        DataType::Float => numbers::<Float32Type>(array).map(ColumnData::Float),
+        DataType::Double => numbers::<Float64Type>(array).map(ColumnData::Double),
+        DataType::VarChar => texts(array, "").map(ColumnData::VarChar),
+        DataType::Json => texts(array, "null").map(ColumnData::Json),
+        DataType::FloatVector => None,
+    };
+    let data = data.ok_or_else(|| wrong("a column has an unexpected type"))?;
+    let valid = (array.null_count() > 0).then(|| Bitset::from_fn(array.len(), |row| array.is_valid(row)));
+    Ok(Column { field: field.id, data, valid })
+}

@@ -1,0 +1,183 @@
+//! A sealed segment in memory.
+
+use std::sync::Arc;
+
+use super::object::read;
+use super::part::{Part, Vectors};
+use super::runs::Runs;
+use super::vectors::Wrong;
+use super::{Deletes, Error, scalars, vectors};
+use crate::base::{FieldId, PartitionId, SegmentId};
+use crate::blob::Blobs;
+use crate::index::{self, VectorBlock, VectorIndex};
+use crate::model::{ColumnRef, IndexDefinition, IndexRef, Schema, SegmentManifest};
+
+/// A sealed segment, loaded. Its rows never change; deletes and indexes come while readers read.
+#[derive(Debug)]
+pub struct Sealed {
+    manifest: SegmentManifest,
+    part: Arc<Part>,
+}
+
+impl Sealed {
+    /// Loads a segment with those of its indexes that are in `definitions`. Fields that the schema has gained since hold
+    /// their default or no value. No deletes are applied yet.
+    ///
+    /// Vectors are in memory twice while their object is decoded, one field at a time. Cancel safe.
+    ///
+    /// # Errors
+    /// [`Error::Read`] if the store fails, [`Error::Damaged`], [`Error::Parquet`] or [`Error::TooNew`] if an object is
+    /// not what was written, [`Error::Index`] if an index is not.
+    pub async fn load(
+        blobs: &dyn Blobs,
+        schema: Arc<Schema>,
+        manifest: &SegmentManifest,
+        definitions: &[IndexDefinition],
+    ) -> Result<Self, Error> {
+        let mut scalars = None;
+        let mut blocks = Vec::new();
+        for column in &manifest.columns {
+            match column.fields.as_slice() {
+                [field] if column.object.key.ends_with(".bin") => {
+                    if schema.field_by_id(*field).is_some() {
+                        blocks.push((*field, read_vectors(blobs, manifest, column, *field).await?));
+                    }
+                }
+                _ => scalars = Some(read_scalars(blobs, &schema, manifest, column).await?),
+            }
+        }
+        let Some(mut scalars) = scalars else {
+            return Err(Error::Ragged { what: "the manifest names no scalar columns" });
+        };
+        let is_whole = |rows: usize| rows as u64 == manifest.rows;
+        if !is_whole(scalars.times.len()) || !blocks.iter().all(|(_, block)| is_whole(block.rows())) {
+            return Err(Error::Ragged { what: "columns have another length than the manifest says" });
+        }
+        let vectors = blocks
+            .into_iter()
+            .map(|(field, block)| Vectors { field, block, valid: scalars.valid_vectors.remove(&field) })
+            .collect();
+        let runs = Runs::sealed(manifest.partition, &scalars.times);
+        let part = work(manifest.id, move || {
+            Part::new(&schema, scalars.columns, vectors, runs, super::hiding::Hiding::default())
+        })
+        .await?;
+        let sealed = Self { manifest: manifest.clone(), part: Arc::new(part) };
+        for built in &manifest.indexes {
+            if let Some(definition) = definitions.iter().find(|definition| definition.id == built.index) {
+                sealed.attach_index(blobs, built, definition).await?;
+            }
+        }
+        Ok(sealed)
+    }
+
+    /// The segment's id.
+    #[must_use]
+    pub const fn id(&self) -> SegmentId {
+        self.manifest.id
+    }
+
+    /// The partition that all its rows are in.
+    #[must_use]
+    pub const fn partition(&self) -> PartitionId {
+        self.manifest.partition
+    }
+
+    /// How many rows there are, hidden ones included.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.part.rows()
+    }
+
+    /// The manifest it was loaded from; indexes attached later are not in it.
+    #[must_use]
+    pub const fn manifest(&self) -> &SegmentManifest {
+        &self.manifest
+    }
+
+    /// The rows.
+    #[must_use]
+    pub const fn part(&self) -> &Arc<Part> {
+        &self.part
+    }
+
+    /// Loads an index that was built since and searches with it from now on. Cancel safe.
+    ///
+    /// # Errors
+    /// As [`Self::load`], and [`Error::NoVectors`] for an index on a field that the segment lacks.
+    pub async fn attach_index(
+        &self,
+        blobs: &dyn Blobs,
+        built: &IndexRef,
+        definition: &IndexDefinition,
+    ) -> Result<(), Error> {
+        let segment = self.manifest.id;
+        let Some(vectors) = self.part.vectors(definition.field) else {
+            return Err(Error::NoVectors { segment, field: definition.field });
+        };
+        let block = Arc::clone(&vectors.block);
+        let body = read(blobs, &built.object).await?;
+        let index = work(segment, move || index::decode(&body, block)).await?;
+        let index: Arc<dyn VectorIndex> =
+            Arc::from(index.map_err(|source| Error::Index { segment, source })?);
+        self.part.set_index(definition.field, index);
+        Ok(())
+    }
+
+    /// Whether there is an index over the vectors of `field`.
+    #[must_use]
+    pub fn has_index(&self, field: FieldId) -> bool {
+        self.part.index(field).is_some()
+    }
+
+    /// Applies deletes. Applying one again, and in any order, changes nothing.
+    pub fn delete(&self, deletes: &Deletes) {
+        self.part.hide(deletes.iter());
+    }
+
+    /// Bytes of memory held.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.part.memory_bytes()
+    }
+}
+
+/// Runs CPU work on a thread that may block.
+pub(super) async fn work<T: Send + 'static>(
+    segment: SegmentId,
+    job: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(job)
+        .await
+        .map_err(|source| Error::Broke { segment, cause: source.to_string() })
+}
+
+async fn read_scalars(
+    blobs: &dyn Blobs,
+    schema: &Arc<Schema>,
+    manifest: &SegmentManifest,
+    column: &ColumnRef,
+) -> Result<scalars::Scalars, Error> {
+    let body = read(blobs, &column.object).await?;
+    let schema = Arc::clone(schema);
+    work(manifest.id, move || scalars::decode(body, &schema)).await?.map_err(|source| Error::Parquet {
+        key: column.object.key.clone(),
+        reading: true,
+        source,
+    })
+}
+
+/// The vectors of `field`.
+pub(super) async fn read_vectors(
+    blobs: &dyn Blobs,
+    manifest: &SegmentManifest,
+    column: &ColumnRef,
+    field: FieldId,
+) -> Result<Arc<VectorBlock>, Error> {
+    let key = &column.object.key;
+    let body = read(blobs, &column.object).await?;
+    work(manifest.id, move || vectors::decode(field, &body)).await?.map_err(|wrong| match wrong {
+        Wrong::Damaged(what) => Error::Damaged { key: key.clone(), what },
+        Wrong::TooNew(version) => Error::TooNew { key: key.clone(), version },
+    })
+}

@@ -1,0 +1,140 @@
+//! From records of the log to sealed segments.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::base::{PartitionId, Position, SegmentId, Timestamp};
+use crate::blob::Blobs;
+use crate::log::record::{self, Message};
+use crate::log::{LogReader, Logs};
+use crate::model::{Batch, DataType, Keys};
+use crate::rpc::{CollectionInfo, Coord, Flushed};
+use crate::segment::{self, Deletes};
+use crate::writer::Error;
+use crate::writer::channel::Channel;
+
+/// Rows of one partition, in the order they were written.
+struct Rows {
+    batch: Batch,
+    times: Vec<Timestamp>,
+}
+
+/// What a stretch of the log holds.
+pub struct Stretch {
+    rows: BTreeMap<PartitionId, Rows>,
+    deletes: Deletes,
+}
+
+impl Stretch {
+    fn empty(primary: DataType) -> Self {
+        let deletes = Deletes { keys: Keys::empty(primary), times: Vec::new(), partitions: Vec::new() };
+        Self { rows: BTreeMap::new(), deletes }
+    }
+
+    /// Adds the next record.
+    fn take(&mut self, message: Message) -> Result<(), crate::model::TypeMismatch> {
+        match message {
+            Message::Insert { at, partition, rows } => self.add_rows(at, partition, rows)?,
+            Message::Delete { at, partition, keys } => self.add_deletes(at, partition, &keys),
+            Message::Upsert { at, partition, replaced, rows } => {
+                self.add_deletes(at, None, &replaced);
+                self.add_rows(at, partition, rows)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add_rows(
+        &mut self,
+        at: Timestamp,
+        partition: PartitionId,
+        rows: Batch,
+    ) -> Result<(), crate::model::TypeMismatch> {
+        let count = rows.rows;
+        match self.rows.get_mut(&partition) {
+            Some(known) => {
+                known.batch.extend(&rows)?;
+                known.times.extend(std::iter::repeat_n(at, count));
+            }
+            None => {
+                self.rows.insert(partition, Rows { batch: rows, times: vec![at; count] });
+            }
+        }
+        Ok(())
+    }
+
+    fn add_deletes(&mut self, at: Timestamp, partition: Option<PartitionId>, keys: &Keys) {
+        for key in keys.iter() {
+            self.deletes.keys.push(&key);
+        }
+        self.deletes.times.extend(std::iter::repeat_n(at, keys.len()));
+        self.deletes.partitions.extend(std::iter::repeat_n(partition, keys.len()));
+    }
+}
+
+/// Reads the records of a channel in `from .. to`.
+///
+/// # Errors
+/// If the log cannot be read or a record makes no sense.
+pub async fn read(
+    logs: &dyn Logs,
+    channel: &Channel,
+    info: &CollectionInfo,
+    from: Position,
+    to: Position,
+) -> Result<Stretch, Error> {
+    let read_failed = |source| Error::ReadLog { channel: channel.name.clone(), source };
+    let mut reader: Box<dyn LogReader> = logs.read(&channel.name, from).await.map_err(read_failed)?;
+    let mut stretch = Stretch::empty(info.schema.primary().data_type);
+    while reader.position() < to {
+        let (_, payload) = reader.next().await.map_err(read_failed)?;
+        let message = record::decode(&payload, &info.schema)
+            .map_err(|source| Error::BadRecord { channel: channel.name.clone(), source })?;
+        stretch
+            .take(message)
+            .map_err(|source| Error::Mismatch { channel: channel.name.clone(), source })?;
+    }
+    Ok(stretch)
+}
+
+/// Stores what `stretch` holds as sealed objects.
+///
+/// # Errors
+/// If ids are not to be had or the store fails; objects written before the failure stay as garbage without a name in
+/// any manifest.
+pub async fn seal(
+    blobs: &Arc<dyn Blobs>,
+    coord: &dyn Coord,
+    channel: &Channel,
+    info: &CollectionInfo,
+    stretch: Stretch,
+) -> Result<Flushed, Error> {
+    let seal_failed = |source: segment::Error| Error::Seal { channel: channel.name.clone(), source };
+    let mut segments = Vec::new();
+    for (partition, rows) in stretch.rows {
+        let exists = info.partitions.iter().any(|known| known.id == partition);
+        if !exists || rows.batch.rows == 0 {
+            continue;
+        }
+        let id: SegmentId = coord.allocate_segment().await.map_err(|source| channel.no_help(source))?;
+        let written = segment::write_segment(
+            blobs.as_ref(),
+            channel.collection,
+            id,
+            partition,
+            &info.schema,
+            &rows.batch,
+            &rows.times,
+        );
+        segments.push(written.await.map_err(seal_failed)?);
+    }
+    let mut deletes = Vec::new();
+    if !stretch.deletes.keys.is_empty() {
+        let serial = coord.allocate_ids(1).await.map_err(|source| channel.no_help(source))?;
+        let written =
+            segment::write_deletes(blobs.as_ref(), channel.collection, &channel.name, serial, &stretch.deletes);
+        deletes.push(written.await.map_err(seal_failed)?);
+    }
+    let (from, to) = (Position::default(), Position::default());
+    Ok(Flushed { collection: channel.collection, channel: channel.name.clone(), from, to, segments, deletes })
+}

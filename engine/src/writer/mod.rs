@@ -1,0 +1,93 @@
+//! The duty that owns channels: order, durability, flush.
+//!
+//! Keeps no rows: what is not sealed is in the log, and a flush reads it back from there, exactly as recovery does.
+//! No metadata store, no query code.
+
+mod channel;
+mod drive;
+mod flush;
+
+pub use drive::{ChannelWriter, FlushLimits};
+
+use crate::base::{ChannelName, Kind, Kinded};
+use crate::{log, segment};
+
+/// Why the writer could not do something.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The channel could not be taken over.
+    #[error("cannot open the log of {channel}")]
+    OpenLog {
+        /// Which channel.
+        channel: ChannelName,
+        /// Why.
+        #[source]
+        source: log::Error,
+    },
+    /// A write was not accepted, or is not known to be durable.
+    #[error("cannot append to the log of {channel}")]
+    Append {
+        /// Which channel.
+        channel: ChannelName,
+        /// Why.
+        #[source]
+        source: log::Error,
+    },
+    /// The log could not be read back for a flush.
+    #[error("cannot read the log of {channel} back")]
+    ReadLog {
+        /// Which channel.
+        channel: ChannelName,
+        /// Why.
+        #[source]
+        source: log::Error,
+    },
+    /// A record of the log makes no sense.
+    #[error("a record in the log of {channel} cannot be understood")]
+    BadRecord {
+        /// Which channel.
+        channel: ChannelName,
+        /// Why.
+        #[source]
+        source: log::record::Error,
+    },
+    /// Sealed data could not be stored.
+    #[error("cannot seal rows of {channel}")]
+    Seal {
+        /// Which channel.
+        channel: ChannelName,
+        /// Why.
+        #[source]
+        source: segment::Error,
+    },
+    /// Rows of one channel do not have the same columns.
+    #[error("rows of {channel} do not fit together")]
+    Mismatch {
+        /// Which channel.
+        channel: ChannelName,
+        /// Why.
+        #[source]
+        source: crate::model::TypeMismatch,
+    },
+    /// The coordinator did not answer as needed.
+    #[error("the coordinator did not help with {channel}")]
+    Coordinate {
+        /// Which channel.
+        channel: ChannelName,
+        /// Why.
+        #[source]
+        source: crate::rpc::Error,
+    },
+}
+
+impl Kinded for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::OpenLog { source, .. } | Self::Append { source, .. } | Self::ReadLog { source, .. } => source.kind(),
+            Self::BadRecord { .. } => Kind::Corrupt,
+            Self::Seal { source, .. } => source.kind(),
+            Self::Mismatch { .. } => Kind::Internal,
+            Self::Coordinate { source, .. } => source.kind(),
+        }
+    }
+}

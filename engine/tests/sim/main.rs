@@ -1,0 +1,39 @@
+//! A whole node in a simulated world: seeded work, loss of power at a random moment with torn tails, restart, and the
+//! rows found compared by value with a model. `REDKITE_SIM_SEEDS=200` runs more seeds, `REDKITE_SIM_SEED=7` one.
+
+mod model;
+mod world;
+
+use model::Model;
+use world::World;
+
+/// Seeds in an ordinary run of the tests.
+const SEEDS: u64 = 200;
+/// Losses of power per seed.
+const LIVES: usize = 3;
+
+fn seeds() -> Vec<u64> {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    match number("REDKITE_SIM_SEED") {
+        Some(seed) => vec![seed],
+        None => (0..number("REDKITE_SIM_SEEDS").unwrap_or(SEEDS)).collect(),
+    }
+}
+
+#[test]
+fn no_acknowledged_write_is_lost_and_none_is_half_done_when_the_power_fails() {
+    let mut totals = world::Totals::default();
+    for seed in seeds() {
+        println!("seed {seed}");
+        let mut world = World::new(seed);
+        let mut model = Model::default();
+        for _ in 0..LIVES {
+            totals.add(world.live_and_lose_power(&mut model));
+        }
+        world.check(&mut model);
+    }
+    println!("{totals:?}");
+    assert!(totals.acknowledged > totals.crashes * 10, "the work is too thin to prove anything: {totals:?}");
+    assert!(totals.unsealed_at_crash > totals.crashes / 4, "too few crashes with unsealed rows: {totals:?}");
+    assert!(totals.in_flight_at_crash > 0 && totals.flushes > 0, "nothing was under way: {totals:?}");
+}

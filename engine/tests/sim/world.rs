@@ -1,0 +1,312 @@
+//! The world of one seed: storage that outlives the node, and lives of the node.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use contract::settings::Settings;
+use engine::assembly::{Node, NodeSeams};
+use engine::base::{ChannelName, Clock, CollectionId, FieldId, NodeId, PartitionId, Rng, SeededRng, TaskSet, TestClock, Timestamp};
+use engine::blob::{Blobs, MemoryBlobs};
+use engine::log::{Disk, FileLogSettings, FileLogs, SimDisk};
+use engine::meta::{MemoryMetas, Metas};
+use engine::model::{Batch, Column, ColumnData, DataType, Field, Keys, Schema};
+use engine::obs::Metrics;
+use engine::plan::{QueryKind, QueryPlan};
+use engine::rpc::{CollectionInfo, CollectionRef, NewCollection, NewIndex, Operation, Querier, Write};
+use parking_lot::Mutex;
+
+use crate::model::{Change, Model};
+
+/// Workers; each owns the keys that leave its number when divided by this, and writes to one channel.
+const WORKERS: usize = 4;
+const SHARDS: u32 = 2;
+const DIM: usize = 4;
+const KEY: FieldId = FieldId(100);
+const VALUE: FieldId = FieldId(101);
+const VECTOR: FieldId = FieldId(102);
+
+/// What happened in all lives of all seeds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Totals {
+    pub crashes: u64,
+    pub acknowledged: u64,
+    pub flushes: u64,
+    pub in_flight_at_crash: u64,
+    pub unsealed_at_crash: u64,
+}
+
+impl Totals {
+    pub fn add(&mut self, other: Self) {
+        self.crashes += other.crashes;
+        self.acknowledged += other.acknowledged;
+        self.flushes += other.flushes;
+        self.in_flight_at_crash += other.in_flight_at_crash;
+        self.unsealed_at_crash += other.unsealed_at_crash;
+    }
+}
+
+pub struct World {
+    seed: u64,
+    life: u64,
+    rng: Arc<SeededRng>,
+    disk: Arc<SimDisk>,
+    blobs: Arc<dyn Blobs>,
+    metas: Arc<dyn Metas>,
+    unix_ms: u64,
+}
+
+/// One node and what its workers share.
+struct Life {
+    node: Node,
+    info: Arc<CollectionInfo>,
+    model: Mutex<Model>,
+    totals: Mutex<Totals>,
+    rng: Arc<SeededRng>,
+    values: Mutex<i64>,
+}
+
+impl World {
+    pub fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            life: 0,
+            rng: SeededRng::new(seed),
+            disk: SimDisk::new(),
+            blobs: Arc::new(MemoryBlobs::new()),
+            metas: Arc::new(MemoryMetas::new()),
+            unix_ms: 1_700_000_000_000,
+        }
+    }
+
+    fn story(&self) -> String {
+        format!("seed {} life {}", self.seed, self.life)
+    }
+
+    /// Starts the node, checks what it finds, lets workers work, and takes the power away at a random moment.
+    pub fn live_and_lose_power(&mut self, model: &mut Model) -> Totals {
+        self.life += 1;
+        let runtime = runtime();
+        let work_for = Duration::from_micros(200 + self.rng.below(400_000));
+        let life = runtime.block_on(async {
+            let life = self.start(std::mem::take(model)).await;
+            self.find_and_compare(&life).await;
+            let workers = (0..WORKERS).map(|worker| work(Arc::clone(&life), worker));
+            let flusher = flush_now_and_then(Arc::clone(&life));
+            tokio::select! {
+                () = tokio::time::sleep(work_for) => {}
+                _ = futures::future::join_all(workers) => unreachable!("workers never stop"),
+                () = flusher => unreachable!("the flusher never stops"),
+            }
+            life
+        });
+        // Everything that ran is gone at once; then the disk forgets what it was not told to keep.
+        drop(runtime);
+        self.disk = self.disk.crash(self.rng.as_ref());
+        self.unix_ms += 1_000;
+        *model = std::mem::take(&mut life.model.lock());
+        let mut totals = *life.totals.lock();
+        totals.crashes = 1;
+        totals.in_flight_at_crash = model.in_flight() as u64;
+        totals
+    }
+
+    /// Starts the node once more and compares.
+    pub fn check(&mut self, model: &mut Model) {
+        self.life += 1;
+        let runtime = runtime();
+        runtime.block_on(async {
+            let life = self.start(std::mem::take(model)).await;
+            self.find_and_compare(&life).await;
+        });
+    }
+
+    async fn start(&self, model: Model) -> Arc<Life> {
+        let clock: Arc<dyn Clock> = TestClock::starting_at(self.unix_ms);
+        let tasks = TaskSet::new();
+        let metrics = Metrics::new(NodeId(1));
+        let disk: Arc<dyn Disk> = Arc::clone(&self.disk) as _;
+        let small = FileLogSettings { segment_bytes: 4 << 10, recent_bytes: 2 << 10, ..FileLogSettings::default() };
+        let logs = FileLogs::new(disk, tasks.clone(), Arc::clone(&clock), metrics.log.clone(), small);
+        let mut settings = Settings::default();
+        settings.index_coord.segment.min_segment_num_rows_to_enable_index = 8;
+        settings.redkite.build_threads = 1;
+        settings.data_coord.segment.max_idle_time = 1;
+        let (blobs, metas) = (Arc::clone(&self.blobs), Arc::clone(&self.metas));
+        let seams = NodeSeams { blobs, metas, logs, clock, lock: None };
+        let node = Node::start(seams, &settings, &tasks).await.expect("the node starts");
+        // The set aborts its tasks when it is dropped; the runtime ends them all at once instead.
+        std::mem::forget(tasks);
+        let info = prepare(&node).await;
+        let rng = SeededRng::new(self.rng.next_u64());
+        let (model, totals, values) = (Mutex::new(model), Mutex::default(), Mutex::new(self.life as i64 * 1_000_000));
+        Arc::new(Life { node, info, model, totals, rng, values })
+    }
+
+    async fn find_and_compare(&self, life: &Life) {
+        let found = find(life).await;
+        life.model.lock().compare(worker_of, &found, &self.story());
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime")
+}
+
+fn worker_of(key: i64) -> usize {
+    key as usize % WORKERS
+}
+
+fn field(id: FieldId, name: &str, data_type: DataType) -> Field {
+    let type_params = if data_type.is_vector() { vec![("dim".to_owned(), DIM.to_string())] } else { Vec::new() };
+    Field {
+        id,
+        name: name.to_owned(),
+        description: String::new(),
+        data_type,
+        is_primary: id == KEY,
+        auto_id: false,
+        is_dynamic: false,
+        nullable: false,
+        default: None,
+        is_partition_key: false,
+        is_clustering_key: false,
+        type_params,
+    }
+}
+
+/// The collection, made, indexed and loaded, however far an earlier life got with that.
+async fn prepare(node: &Node) -> Arc<CollectionInfo> {
+    let fields = vec![
+        field(KEY, "id", DataType::Int64),
+        field(VALUE, "value", DataType::Int64),
+        field(VECTOR, "vector", DataType::FloatVector),
+    ];
+    let schema = Schema { description: String::new(), fields, enable_dynamic_field: false };
+    let wanted = NewCollection {
+        database: "default".to_owned(),
+        name: "rows".to_owned(),
+        schema,
+        shards: SHARDS,
+        partitions_by_key: 0,
+        consistency: 0,
+        properties: Vec::new(),
+    };
+    let info = node.coord.create_collection(wanted).await.expect("the collection is made");
+    let collection = CollectionRef::Id(info.id);
+    let param = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let index = NewIndex {
+        collection: collection.clone(),
+        name: String::new(),
+        field: "vector".to_owned(),
+        params: vec![param("index_type", "HNSW"), param("metric_type", "L2"), param("M", "4"), param("efConstruction", "8")],
+    };
+    node.coord.create_index(index).await.expect("the index is made");
+    node.coord.load(collection.clone(), None, 1, Vec::new()).await.expect("the load is wanted");
+    while node.coord.load_progress(collection.clone()).await.expect("loading goes on") != Some(100) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    info
+}
+
+/// Every row, by value; a key that is there twice is a failure of its own.
+async fn find(life: &Life) -> BTreeMap<i64, i64> {
+    let plan = |kind| QueryPlan {
+        collection: life.info.id,
+        partitions: None,
+        filter: None,
+        limit: None,
+        output: vec![KEY, VALUE, VECTOR],
+        read_at: Timestamp::MAX,
+        ignore_growing: false,
+        kind,
+    };
+    let rows = life.node.querier.query(plan(QueryKind::Rows)).await.expect("the rows are found");
+    let count = life.node.querier.query(plan(QueryKind::Count)).await.expect("the rows are counted");
+    assert_eq!(count.count, rows.keys.len() as u64, "no key is there twice");
+    let (ColumnData::Int64(keys), ColumnData::Int64(values)) = (data(&rows.rows, KEY), data(&rows.rows, VALUE)) else {
+        panic!("the columns have their types")
+    };
+    let ColumnData::FloatVector { values: vectors, .. } = data(&rows.rows, VECTOR) else { panic!("vectors") };
+    for (row, value) in values.iter().enumerate() {
+        assert_eq!(vectors[row * DIM..(row + 1) * DIM], vector(*value), "the vector of a row is the row's own");
+    }
+    keys.iter().copied().zip(values.iter().copied()).collect()
+}
+
+fn data(rows: &Batch, field: FieldId) -> &ColumnData {
+    &rows.column(field).expect("the column was asked for").data
+}
+
+fn vector(value: i64) -> [f32; DIM] {
+    [value as f32, 1.0, (value % 7) as f32, -(value as f32)]
+}
+
+async fn work(life: Arc<Life>, worker: usize) {
+    loop {
+        let change = next_change(&life, worker);
+        life.model.lock().begin(worker, change.clone());
+        let write = write_of(&life.info, worker, &change);
+        life.node.writer.write(write).await.expect("the write is acknowledged");
+        life.model.lock().acknowledge(worker);
+        let mut totals = life.totals.lock();
+        totals.acknowledged += 1;
+        totals.unsealed_at_crash = 1;
+        drop(totals);
+        tokio::time::sleep(Duration::from_micros(life.rng.below(3_000))).await;
+    }
+}
+
+fn next_change(life: &Life, worker: usize) -> Change {
+    let fresh = || {
+        let mut values = life.values.lock();
+        *values += 1;
+        *values
+    };
+    let known = life.model.lock().keys(worker);
+    let some = |most: u64| 1 + life.rng.below(most) as usize;
+    let pick = || known[life.rng.below(known.len() as u64) as usize];
+    match life.rng.below(10) {
+        0..=2 if !known.is_empty() => Change::Remove((0..some(3)).map(|_| pick()).collect()),
+        3..=5 if !known.is_empty() => {
+            let mut rows: BTreeMap<i64, i64> = (0..some(3)).map(|_| (pick(), fresh())).collect();
+            rows.insert(fresh() * WORKERS as i64 + worker as i64, fresh());
+            Change::Put(rows.into_iter().collect())
+        }
+        _ => Change::Put((0..some(20)).map(|_| (fresh() * WORKERS as i64 + worker as i64, fresh())).collect()),
+    }
+}
+
+/// Puts are upserts: whether a key is new makes no difference to them.
+fn write_of(info: &CollectionInfo, worker: usize, change: &Change) -> Write {
+    let channel: ChannelName = info.channels[worker % info.channels.len()].clone();
+    let partition: PartitionId = info.partitions[0].id;
+    let operation = match change {
+        Change::Put(rows) => {
+            let keys: Vec<i64> = rows.iter().map(|(key, _)| *key).collect();
+            let values: Vec<i64> = rows.iter().map(|(_, value)| *value).collect();
+            let vectors = values.iter().flat_map(|value| vector(*value)).collect();
+            let column = |field, data| Column { field, data, valid: None };
+            let columns = vec![
+                column(KEY, ColumnData::Int64(keys.clone())),
+                column(VALUE, ColumnData::Int64(values)),
+                column(VECTOR, ColumnData::FloatVector { dim: DIM, values: vectors }),
+            ];
+            let batch = Arc::new(Batch { rows: rows.len(), columns });
+            Operation::Upsert { partition, replaced: Arc::new(Keys::Int(keys)), rows: batch }
+        }
+        Change::Remove(keys) => Operation::Delete { partition: None, keys: Arc::new(Keys::Int(keys.clone())) },
+    };
+    let collection: CollectionId = info.id;
+    Write { collection, channel, operation }
+}
+
+async fn flush_now_and_then(life: Arc<Life>) {
+    loop {
+        tokio::time::sleep(Duration::from_millis(20 + life.rng.below(100))).await;
+        life.node.writer.flush(life.info.id).await.expect("the flush is done");
+        let mut totals = life.totals.lock();
+        totals.flushes += 1;
+        totals.unsealed_at_crash = 0;
+    }
+}

@@ -1,0 +1,28 @@
+//! The API types: what a user may write, what it means, and the schema the API server checks it with.
+//!
+//! Types and documentation only: no client, no rendering, no decision. The doc comments of the fields are what
+//! `kubectl explain` shows.
+
+mod component;
+mod condition;
+mod dependency;
+mod milvus;
+mod open;
+mod redkite;
+mod schema;
+mod status;
+
+pub use component::{
+    Component, ComponentSpec, Components, Group, GroupedComponent, ImageUpdateMode, Ingress, Probes, Proxy,
+    ServiceType, Serving, Standalone, TargetPortType,
+};
+pub use condition::{Condition, ConditionStatus, ConditionType};
+pub use dependency::{
+    BufferPool, Claim, DeletionPolicy, Dependencies, Etcd, InCluster, Kafka, LocalMq, MsgStreamType,
+    Persistence, Pulsar, Storage, StorageSsl, StorageType, Tei, Woodpecker,
+};
+pub use milvus::{Milvus, MilvusSpec, Mode};
+pub use open::{Open, Typed};
+pub use redkite::{DataPolicy, Redkite};
+pub use schema::{BadObject, DefinitionError, definitions, files, read};
+pub use status::{MilvusStatus, Phase, RedkiteStatus};

@@ -1,0 +1,282 @@
+//! The process: lease, watches, servers, and their orderly end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use contract::names;
+use futures::StreamExt;
+use futures::future::join_all;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::Ingress;
+use k8s_openapi::jiff::Timestamp;
+use kube::core::{NamespaceResourceScope, PartialObjectMeta};
+use kube::runtime::controller::{Action, Config, Controller};
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::watcher;
+use kube::{Api, Client, Resource, ResourceExt};
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, error, info, info_span, warn};
+
+use super::{Driver, Meters, delay, serve};
+use crate::cluster::{KubeCluster, Lease, LeaseError, Place};
+use crate::crd::Milvus;
+use crate::render::Platform;
+
+/// How the operator is run.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Image of the engine for objects that name none or an upstream one.
+    pub engine_image: String,
+    /// Pull policy of the engine where a spec has none.
+    pub engine_pull_policy: String,
+    /// Namespaces to watch; empty means all.
+    pub namespaces: Vec<String>,
+    /// Address of `/metrics`.
+    pub metrics: SocketAddr,
+    /// Address of `/healthz` and `/readyz`.
+    pub health: SocketAddr,
+    /// Whether to wait for the lease. Without it two copies may work at once, which does no harm but costs.
+    pub elect: bool,
+    /// Namespace of the lease and of the image catalog.
+    pub home: String,
+    /// Name of this copy in the lease.
+    pub identity: String,
+    /// Objects worked on at once.
+    pub concurrency: u16,
+}
+
+/// Why the process ended.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// No API server is configured.
+    #[error("cannot find out how to reach the API server")]
+    Client {
+        /// Why.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// A port cannot be served.
+    #[error("cannot serve {what} at {address}")]
+    Serve {
+        /// What was to be served.
+        what: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The lease cannot be kept.
+    #[error("cannot keep the leader lease")]
+    Lease {
+        /// Why.
+        #[source]
+        source: LeaseError,
+    },
+    /// Another copy has taken the lease; this one must stop at once.
+    #[error("the leader lease was lost")]
+    Deposed,
+    /// The metrics clash: a defect.
+    #[error("cannot register the metrics")]
+    Meters {
+        /// Why.
+        #[source]
+        source: prometheus::Error,
+    },
+}
+
+/// Runs the operator until `stop`, then lets running reconciles end and gives the lease back.
+///
+/// # Errors
+/// Why the process cannot go on.
+pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), RunError> {
+    let client =
+        Client::try_default().await.map_err(|source| RunError::Client { source: Box::new(source) })?;
+    let meters = Arc::new(Meters::new().map_err(|source| RunError::Meters { source })?);
+    let ended = stop.child_token();
+    let serve_metrics = serve::metrics(settings.metrics, Arc::clone(&meters), ended.clone());
+    let serve_health = serve::health(settings.health, ended.clone());
+    let work = async {
+        let result = lead(&settings, client, meters, stop).await;
+        ended.cancel();
+        result
+    };
+    let (metrics, health, work) = tokio::join!(
+        async {
+            let served = serve_metrics.await;
+            ended.cancel();
+            served.map_err(|source| RunError::Serve { what: "metrics", address: settings.metrics, source })
+        },
+        async {
+            let served = serve_health.await;
+            ended.cancel();
+            served.map_err(|source| RunError::Serve { what: "probes", address: settings.health, source })
+        },
+        async {
+            tokio::select! {
+                result = work => result,
+                // A server that cannot serve ends the process; when the work ends it cancels the token itself.
+                () = unserved(&ended, &settings) => Ok(()),
+            }
+        }
+    );
+    work.and(metrics).and(health)
+}
+
+/// Waits until the token of the servers is cancelled, then long enough for an orderly end of the work.
+async fn unserved(ended: &CancellationToken, settings: &Settings) {
+    ended.cancelled().await;
+    info!(identity = %settings.identity, "ending");
+    tokio::time::sleep(Duration::from_secs(20)).await;
+}
+
+/// Works while the lease is held.
+async fn lead(
+    settings: &Settings,
+    client: Client,
+    meters: Arc<Meters>,
+    stop: CancellationToken,
+) -> Result<(), RunError> {
+    if !settings.elect {
+        meters.lead(true);
+        watch(settings, client, meters, stop).await;
+        return Ok(());
+    }
+    let failed = |source| RunError::Lease { source };
+    let mut lease = Lease::open(client.clone(), &settings.home, names::LEADER_LEASE, &settings.identity)
+        .await
+        .map_err(failed)?;
+    let result = tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        held = lease.held() => match held {
+            Err(source) => Err(failed(source)),
+            Ok(()) => {
+                info!(identity = %settings.identity, "this copy leads");
+                meters.lead(true);
+                tokio::select! {
+                    () = watch(settings, client, Arc::clone(&meters), stop.clone()) => Ok(()),
+                    () = lease.lost() => Err(RunError::Deposed),
+                }
+            }
+        },
+    };
+    meters.lead(false);
+    if let Err(error) = lease.release().await {
+        warn!(%error, "the lease was not released");
+    }
+    result
+}
+
+/// Watches and reconciles until `stop`.
+async fn watch(settings: &Settings, client: Client, meters: Arc<Meters>, stop: CancellationToken) {
+    let driver = Arc::new(Driver {
+        cluster: Arc::new(KubeCluster::new(client.clone(), names::FIELD_MANAGER)),
+        platform: Platform {
+            engine_image: settings.engine_image.clone(),
+            pull_policy: settings.engine_pull_policy.clone(),
+            ..Platform::default()
+        },
+        home: Some(settings.home.clone()).filter(|home| !home.is_empty()),
+        now: Timestamp::now,
+        meters,
+    });
+    let scopes: Vec<Option<&str>> = match settings.namespaces.as_slice() {
+        [] => vec![None],
+        namespaces => namespaces.iter().map(|namespace| Some(namespace.as_str())).collect(),
+    };
+    let watches = scopes
+        .into_iter()
+        .map(|scope| watch_scope(scope, &client, settings.concurrency, Arc::clone(&driver), stop.clone()));
+    join_all(watches).await;
+}
+
+/// Watches one namespace, or all. Watches carry metadata only: a reconcile reads the objects it needs.
+async fn watch_scope(
+    scope: Option<&str>,
+    client: &Client,
+    concurrency: u16,
+    driver: Arc<Driver>,
+    stop: CancellationToken,
+) {
+    let all = watcher::Config::default();
+    let ours = watcher::Config::default().labels(&format!(
+        "{}={}",
+        names::LABEL_MANAGED_BY,
+        names::MANAGED_BY_VALUE
+    ));
+    Controller::new(metadata::<Milvus>(client, scope), all)
+        .with_config(Config::default().debounce(Duration::from_millis(50)).concurrency(concurrency))
+        .owns(metadata::<Deployment>(client, scope), ours.clone())
+        .owns(metadata::<Service>(client, scope), ours.clone())
+        .owns(metadata::<ConfigMap>(client, scope), ours.clone())
+        .owns(metadata::<ServiceAccount>(client, scope), ours.clone())
+        .owns(metadata::<Ingress>(client, scope), ours.clone())
+        .watches(metadata::<PersistentVolumeClaim>(client, scope), ours, |claim| {
+            let instance = claim.labels().get(names::LABEL_INSTANCE)?.clone();
+            Some(ObjectRef::new(&instance).within(&claim.namespace()?))
+        })
+        .graceful_shutdown_on(async move { stop.cancelled().await })
+        .run(
+            |milvus: Arc<PartialObjectMeta<Milvus>>, driver: Arc<Driver>| reconcile(milvus, driver),
+            |_, error: &super::Error, _| Action::requeue(delay(error.kind())),
+            driver,
+        )
+        // Failures of a reconcile are logged where they are handled, below.
+        .for_each(|_| async {})
+        .await;
+}
+
+fn metadata<K>(client: &Client, scope: Option<&str>) -> Api<PartialObjectMeta<K>>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    match scope {
+        None => Api::all(client.clone()),
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+    }
+}
+
+async fn reconcile(
+    milvus: Arc<PartialObjectMeta<Milvus>>,
+    driver: Arc<Driver>,
+) -> Result<Action, super::Error> {
+    let place = Place::of(&milvus.metadata);
+    let span = info_span!("reconcile", milvus = %place, generation = milvus.metadata.generation);
+    async move {
+        let began = Instant::now();
+        let result = driver.reconcile(&place).await;
+        let label = result.as_ref().map_or_else(|error| error.kind().label(), |_| "ok");
+        driver.meters.reconciled(label, began.elapsed().as_secs_f64());
+        match result {
+            Ok(next) => Ok(next.after().map_or_else(Action::await_change, Action::requeue)),
+            Err(failure) => {
+                log(&failure);
+                Err(failure)
+            }
+        }
+    }
+    .instrument(span)
+    .await
+}
+
+/// Logs a failure once, with all its causes. One that the next try usually repairs is a warning.
+fn log(failure: &super::Error) {
+    let mut causes = Vec::new();
+    let mut cause = std::error::Error::source(failure);
+    while let Some(next) = cause {
+        causes.push(next.to_string());
+        cause = next.source();
+    }
+    let causes = causes.join(": ");
+    match failure.kind() {
+        crate::cluster::Kind::Conflict
+        | crate::cluster::Kind::NotFound
+        | crate::cluster::Kind::Unavailable => {
+            warn!(error = %failure, causes, "a reconcile failed and is repeated");
+        }
+        _ => error!(error = %failure, causes, "a reconcile failed"),
+    }
+}

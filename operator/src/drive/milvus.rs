@@ -1,0 +1,244 @@
+//! One reconcile of one `Milvus` object.
+
+use std::sync::Arc;
+
+use contract::names;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::jiff::Timestamp;
+use kube::core::{ApiResource, DynamicObject};
+use kube::{Resource, ResourceExt};
+use serde_json::json;
+use tracing::{info, warn};
+
+use super::apply::apply;
+use super::remove::{Removal, remove};
+use super::{Error, Meters, Next, step};
+use crate::cluster::{Cluster, Note, Place, get_as};
+use crate::crd::{Condition, ConditionStatus, ConditionType, Milvus, MilvusStatus, Phase, read};
+use crate::render::{Catalog, Checked, DataStore, Fault, FaultReason, Platform, check, render};
+use crate::rollout::{Picture, refused, removing, report};
+
+/// Key of the text in the ConfigMap of the image catalog.
+const CATALOG_KEY: &str = "catalog.yaml";
+
+/// Everything a reconcile needs. It holds no state of its own: two drivers over one cluster do no harm.
+pub struct Driver {
+    /// The API server.
+    pub cluster: Arc<dyn Cluster>,
+    /// What the installation provides to every object, without the catalog.
+    pub platform: Platform,
+    /// Namespace of the operator, where the image catalog is; none outside a cluster.
+    pub home: Option<String>,
+    /// The time now.
+    pub now: fn() -> Timestamp,
+    /// Counters.
+    pub meters: Arc<Meters>,
+}
+
+impl Driver {
+    /// Brings what exists one round closer to what the object at `place` says.
+    ///
+    /// # Errors
+    /// If a call to the API server failed. What was done stays done, and the next reconcile goes on from there.
+    pub async fn reconcile(&self, place: &Place) -> Result<Next, Error> {
+        let kind = ApiResource::erase::<Milvus>(&());
+        let Some(object) = self.cluster.get(&kind, place).await.map_err(step("read"))? else {
+            self.meters.forget(place);
+            return Ok(Next::Waiting);
+        };
+        let milvus = read(object).map_err(|source| Error::Read { source })?;
+        let next = match &milvus.metadata.deletion_timestamp {
+            Some(_) => self.finish(&milvus).await?,
+            None if is_set(&milvus, names::ANNOTATION_PAUSE) => {
+                info!("the object is paused");
+                Next::Waiting
+            }
+            None => self.advance(&milvus).await?,
+        };
+        Ok(next)
+    }
+
+    /// An object that is to exist.
+    async fn advance(&self, milvus: &Milvus) -> Result<Next, Error> {
+        if self.hold(milvus).await? {
+            return Ok(Next::Moving);
+        }
+        let checked = match check(milvus, &self.platform().await?) {
+            Ok(checked) => checked,
+            Err(faults) => return self.refuse(milvus, &faults).await,
+        };
+        if let Some(fault) = self.foreign_workload(&checked).await? {
+            return self.refuse(milvus, &[fault]).await;
+        }
+        let storage_fault = self.storage_fault(&checked).await?;
+        let missing = storage_fault.is_some();
+        let live = apply(self.cluster.as_ref(), render(&checked), &checked.uid)
+            .await
+            .map_err(step("apply the objects of"))?;
+        let picture = Picture { milvus, checked: &checked, storage_fault, now: (self.now)() };
+        let status = report(&picture, &live);
+        let settled = matches!(status.status, Phase::Healthy | Phase::Stopped)
+            && holds(&status.conditions, ConditionType::MilvusUpdated);
+        self.tell(milvus, status).await?;
+        Ok(match (missing, settled) {
+            (true, _) => Next::Missing,
+            (false, true) => Next::Settled,
+            (false, false) => Next::Moving,
+        })
+    }
+
+    /// Makes sure that the object cannot go before we have cleaned up; true if it had to be changed for that.
+    async fn hold(&self, milvus: &Milvus) -> Result<bool, Error> {
+        if milvus.finalizers().iter().any(|finalizer| finalizer == names::FINALIZER) {
+            return Ok(false);
+        }
+        let mut finalizers = milvus.finalizers().to_vec();
+        finalizers.push(names::FINALIZER.to_owned());
+        let version = milvus.resource_version().unwrap_or_default();
+        let kind = ApiResource::erase::<Milvus>(&());
+        self.cluster
+            .set_finalizers(&kind, &Place::of(&milvus.metadata), &version, &finalizers)
+            .await
+            .map_err(step("hold"))?;
+        Ok(true)
+    }
+
+    /// An object that is to go.
+    async fn finish(&self, milvus: &Milvus) -> Result<Next, Error> {
+        let removal = remove(self.cluster.as_ref(), milvus).await?;
+        match removal {
+            Removal::Done => self.meters.forget(&Place::of(&milvus.metadata)),
+            Removal::Waiting(what) => self.tell(milvus, removing(milvus, what, (self.now)())).await?,
+        }
+        Ok(removal.next())
+    }
+
+    /// A spec that cannot be carried out: nothing is changed, and the object says why.
+    async fn refuse(&self, milvus: &Milvus, faults: &[Fault]) -> Result<Next, Error> {
+        let status = refused(milvus, faults, (self.now)());
+        self.tell(milvus, status).await?;
+        Ok(Next::Waiting)
+    }
+
+    /// What the installation provides, with the catalog as it is now.
+    async fn platform(&self) -> Result<Platform, Error> {
+        let mut platform = self.platform.clone();
+        if let Some(home) = &self.home {
+            let place = Place::new(home, names::IMAGE_CATALOG);
+            let found = get_as::<ConfigMap>(self.cluster.as_ref(), &place)
+                .await
+                .map_err(step("find the image of"))?;
+            if let Some(text) = found.and_then(|map| map.data?.remove(CATALOG_KEY)) {
+                platform.catalog = Catalog::parse(&text).map_err(|source| Error::Catalog { source })?;
+            }
+        }
+        Ok(platform)
+    }
+
+    /// A workload of the peer under the name of ours: its data has another format, so it is left alone.
+    async fn foreign_workload(&self, checked: &Checked) -> Result<Option<Fault>, Error> {
+        let place = Place::new(&checked.namespace, format!("{}-milvus-standalone", checked.name));
+        let found = get_as::<Deployment>(self.cluster.as_ref(), &place)
+            .await
+            .map_err(step("look at the workload of"))?;
+        let foreign =
+            found.is_some_and(|found| !found.annotations().contains_key(names::ANNOTATION_RENDERED));
+        Ok(foreign.then(|| Fault {
+            reason: FaultReason::NotSupported,
+            path: "metadata.name".to_owned(),
+            message: format!(
+                "Deployment {} exists and was not made by Redkite; this version does not take over running workloads",
+                place.name
+            ),
+        }))
+    }
+
+    /// What is wrong with the Secret of an external storage. Only its key names are looked at.
+    async fn storage_fault(&self, checked: &Checked) -> Result<Option<(&'static str, String)>, Error> {
+        let DataStore::External(external) = &checked.store else { return Ok(None) };
+        let Some(secret) = &external.secret else { return Ok(None) };
+        let place = Place::new(&checked.namespace, secret);
+        let found =
+            get_as::<Secret>(self.cluster.as_ref(), &place).await.map_err(step("find the storage of"))?;
+        let path = "spec.dependencies.storage.secretRef";
+        let Some(found) = found else {
+            return Ok(Some((
+                "SecretNotExist",
+                format!("{path}: Secret {secret} does not exist in {}", place.namespace),
+            )));
+        };
+        let has = |key: &str| found.data.as_ref().is_some_and(|data| data.contains_key(key));
+        let missing = [names::SECRET_ACCESS_KEY, names::SECRET_SECRET_KEY].into_iter().find(|key| !has(key));
+        Ok(missing.map(|key| ("SecretDecodeError", format!("{path}: Secret {secret} has no key {key}"))))
+    }
+
+    /// Writes the status if it says anything new, and an event for each change of state.
+    async fn tell(&self, milvus: &Milvus, status: MilvusStatus) -> Result<(), Error> {
+        self.meters.observe(
+            &Place::of(&milvus.metadata),
+            status.status,
+            is_set(milvus, names::ANNOTATION_MAINTAINING),
+        );
+        if milvus.status.as_ref() == Some(&status) {
+            return Ok(());
+        }
+        let kind = ApiResource::erase::<Milvus>(&());
+        let mut object = DynamicObject::new(&milvus.name_any(), &kind).data(json!({"status": status}));
+        object.metadata.namespace = milvus.namespace();
+        self.cluster.apply_status(&kind, &object).await.map_err(step("write the status of"))?;
+        for note in notes(milvus, &status) {
+            info!(reason = %note.reason, message = %note.message, "state changed");
+            if let Err(error) = self.cluster.publish(&note).await {
+                warn!(%error, "an event was not published");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_set(milvus: &Milvus, annotation: &str) -> bool {
+    milvus.annotations().get(annotation).is_some_and(|value| value == "true")
+}
+
+fn holds(conditions: &[Condition], kind: ConditionType) -> bool {
+    conditions
+        .iter()
+        .any(|condition| condition.kind == kind.name() && condition.status == ConditionStatus::True)
+}
+
+/// Events for what changed between the last status and this one.
+fn notes(milvus: &Milvus, status: &MilvusStatus) -> Vec<Note> {
+    let before = milvus.status.clone().unwrap_or_default();
+    let mut notes = Vec::new();
+    let mut note = |warning: bool, reason: &str, message: String| {
+        notes.push(Note {
+            regarding: milvus.object_ref(&()),
+            warning,
+            reason: reason.to_owned(),
+            action: "Reconcile".to_owned(),
+            message,
+        });
+    };
+    if before.status != status.status {
+        let warning = status.status == Phase::Unhealthy;
+        note(
+            warning,
+            status.status.name(),
+            format!("the database went from {} to {}", before.status.name(), status.status.name()),
+        );
+    }
+    for watched in [ConditionType::SpecAccepted, ConditionType::StorageReady, ConditionType::Stalled] {
+        let find =
+            |status: &MilvusStatus| status.conditions.iter().find(|old| old.kind == watched.name()).cloned();
+        let (Some(now), then) = (find(status), find(&before)) else { continue };
+        let bad = (now.status == ConditionStatus::True) == (watched == ConditionType::Stalled);
+        let was = then.as_ref().map(|then| (then.status, then.message.clone()));
+        let news = was.as_ref() != Some(&(now.status, now.message.clone()));
+        let recovered = then.is_some_and(|then| then.status != now.status);
+        if (bad && news) || (!bad && recovered) {
+            note(bad, now.reason.as_deref().unwrap_or(watched.name()), now.message.unwrap_or_default());
+        }
+    }
+    notes
+}

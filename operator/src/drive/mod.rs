@@ -1,0 +1,67 @@
+//! Runs the steps of a reconcile, picks the delay of the next one, and writes the status.
+//!
+//! fetch → check → render → apply → report. Builds no object and decides no step itself.
+
+mod apply;
+mod controller;
+mod meters;
+mod milvus;
+mod remove;
+mod requeue;
+mod serve;
+#[cfg(test)]
+mod tests;
+
+use thiserror::Error;
+
+use crate::cluster;
+use crate::crd::BadObject;
+
+pub use controller::{RunError, Settings, run};
+pub use meters::Meters;
+pub use milvus::Driver;
+pub use requeue::{Next, delay};
+
+/// Why a reconcile ended early.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// A call to the API server failed.
+    #[error("cannot {step} the Milvus object")]
+    Step {
+        /// The step that failed.
+        step: &'static str,
+        /// Why.
+        #[source]
+        source: cluster::Error,
+    },
+    /// The object is not a `Milvus`.
+    #[error("cannot read the Milvus object")]
+    Read {
+        /// Why.
+        #[source]
+        source: BadObject,
+    },
+    /// The image catalog is wrong.
+    #[error("cannot read the image catalog")]
+    Catalog {
+        /// Why.
+        #[source]
+        source: crate::render::BadCatalog,
+    },
+}
+
+impl Error {
+    /// The kind of this error.
+    #[must_use]
+    pub fn kind(&self) -> cluster::Kind {
+        match self {
+            Self::Step { source, .. } => source.kind(),
+            Self::Read { .. } | Self::Catalog { .. } => cluster::Kind::Invalid,
+        }
+    }
+}
+
+/// Names the step in a failed call.
+fn step(step: &'static str) -> impl FnOnce(cluster::Error) -> Error {
+    move |source| Error::Step { step, source }
+}
