@@ -15,8 +15,9 @@ use crate::model::{
 };
 use crate::plan::{QueryKind, QueryPlan, QueryRows, SearchHits, SearchPlan, merge_query, merge_search};
 use crate::rpc::{
-    AliasChange, CollectionChange, CollectionInfo, CollectionRef, Coord, DatabaseInfo, Error, Flushed, IndexProgress,
-    LoadProgress, LoadSpec, NewCollection, NewIndex, Operation, Querier, Refusal, Target, Write, Writer, Written,
+    AliasChange, CollectionChange, CollectionInfo, CollectionRef, Coord, DatabaseInfo, Error, Flushed,
+    IndexProgress, LoadProgress, LoadSpec, NewCollection, NewIndex, Operation, Querier, Refusal, Target,
+    Write, Writer, Written,
 };
 
 /// One stored row.
@@ -152,8 +153,8 @@ impl Twin {
     }
 }
 
-fn matches(_filter: Option<&crate::expr::Filter>, _row: &Batch) -> bool {
-    true
+fn matches(filter: Option<&crate::expr::Filter>, row: &Batch) -> bool {
+    filter.is_none_or(|filter| filter.evaluate(row).unwrap().contains(0))
 }
 
 fn only(rows: Batch, output: &[crate::base::FieldId]) -> Batch {
@@ -166,7 +167,9 @@ fn score(metric: Metric, left: &[f32], right: &[f32]) -> f32 {
     match metric {
         Metric::L2 => left.iter().zip(right).map(|(a, b)| (a - b) * (a - b)).sum(),
         Metric::Ip => dot(left, right),
-        Metric::Cosine => dot(left, right) / (dot(left, left) * dot(right, right)).sqrt().max(f32::MIN_POSITIVE),
+        Metric::Cosine => {
+            dot(left, right) / (dot(left, left) * dot(right, right)).sqrt().max(f32::MIN_POSITIVE)
+        }
     }
 }
 
@@ -196,7 +199,8 @@ impl Querier for Twin {
 
     async fn search(&self, plan: SearchPlan) -> Result<SearchHits, Error> {
         let seen = self.seen(plan.collection, plan.partitions.as_deref(), plan.filter.as_ref(), plan.read_at);
-        let Some(ColumnData::FloatVector { dim, values }) = seen.rows.column(plan.field).map(|column| &column.data)
+        let Some(ColumnData::FloatVector { dim, values }) =
+            seen.rows.column(plan.field).map(|column| &column.data)
         else {
             panic!("a vector field")
         };
@@ -214,7 +218,8 @@ impl Querier for Twin {
     }
 
     async fn query(&self, plan: QueryPlan) -> Result<QueryRows, Error> {
-        let mut seen = self.seen(plan.collection, plan.partitions.as_deref(), plan.filter.as_ref(), plan.read_at);
+        let mut seen =
+            self.seen(plan.collection, plan.partitions.as_deref(), plan.filter.as_ref(), plan.read_at);
         if plan.kind == QueryKind::Count {
             return Ok(seen);
         }
@@ -291,7 +296,11 @@ impl Coord for Twin {
         let named = CollectionRef::Name { database: new.database.clone(), name: new.name.clone() };
         if let Ok(known) = self.find(&named) {
             let is_same = *known.schema == new.schema && known.properties == new.properties;
-            return if is_same { Ok(known) } else { Err(Refusal::CollectionDiffers { collection: new.name }.into()) };
+            return if is_same {
+                Ok(known)
+            } else {
+                Err(Refusal::CollectionDiffers { collection: new.name }.into())
+            };
         }
         let id = CollectionId(self.id());
         let names: Vec<String> = match new.partitions_by_key {
@@ -325,11 +334,17 @@ impl Coord for Twin {
         Ok(())
     }
 
-    async fn alter_collection(&self, collection: CollectionRef, change: CollectionChange) -> Result<(), Error> {
+    async fn alter_collection(
+        &self,
+        collection: CollectionRef,
+        change: CollectionChange,
+    ) -> Result<(), Error> {
         let info = self.find(&collection)?;
         self.change(info.id, |info| match change {
             CollectionChange::SetProperties(set) => info.properties.extend(set),
-            CollectionChange::DeleteProperties(keys) => info.properties.retain(|(key, _)| !keys.contains(key)),
+            CollectionChange::DeleteProperties(keys) => {
+                info.properties.retain(|(key, _)| !keys.contains(key))
+            }
             CollectionChange::Rename { database, name } => {
                 info.database_name = database;
                 info.name = name;
@@ -349,7 +364,8 @@ impl Coord for Twin {
 
     async fn create_partition(&self, collection: CollectionRef, name: &str) -> Result<(), Error> {
         let info = self.find(&collection)?;
-        let partition = Partition { id: PartitionId(self.id()), name: name.to_owned(), created_unix_ms: 1_000 };
+        let partition =
+            Partition { id: PartitionId(self.id()), name: name.to_owned(), created_unix_ms: 1_000 };
         if info.partition(name).is_none() {
             self.change(info.id, |info| info.partitions.push(partition));
         }
@@ -376,7 +392,8 @@ impl Coord for Twin {
 
     async fn create_index(&self, index: NewIndex) -> Result<(), Error> {
         let info = self.find(&index.collection)?;
-        let param = |name: &str| index.params.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+        let param =
+            |name: &str| index.params.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
         let definition = IndexDefinition {
             id: IndexId(self.id()),
             name: if index.name.is_empty() { index.field.clone() } else { index.name.clone() },
@@ -424,7 +441,8 @@ impl Coord for Twin {
         resource_groups: Vec<String>,
     ) -> Result<(), Error> {
         let info = self.find(&collection)?;
-        let partitions = partitions.map(|names| names.iter().map(|name| info.partition(name).unwrap().id).collect());
+        let partitions =
+            partitions.map(|names| names.iter().map(|name| info.partition(name).unwrap().id).collect());
         self.change(info.id, |info| info.load = Some(LoadSpec { partitions, replicas, resource_groups }));
         Ok(())
     }
