@@ -1,7 +1,7 @@
 //! Tests of the whole room: tables of texts, and random expressions against a naive evaluator.
 
-
-
+mod naive;
+mod random;
 mod table;
 
 use crate::base::FieldId;

@@ -3,9 +3,12 @@
 //! No wire types, no async, no storage.
 
 mod bitset;
+pub mod check;
+pub mod check_schema;
 mod column;
 mod manifest;
 mod metric;
+pub mod name;
 mod schema;
 mod value;
 

@@ -1,0 +1,542 @@
+//! Random expressions over random rows, against the naive evaluator; random texts, against panics.
+
+use std::sync::Arc;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+use serde_json::Value as Json;
+
+use super::{batch, naive, schema};
+use crate::expr::{Templates, parse};
+use crate::model::{DataType, Value};
+
+type Truth = Arc<dyn Fn(&[Value]) -> Option<bool>>;
+
+/// An expression as text, and its truth for a row as the naive evaluator sees it.
+#[derive(Clone)]
+struct Case {
+    text: String,
+    truth: Truth,
+}
+
+impl std::fmt::Debug for Case {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(&self.text)
+    }
+}
+
+fn case(text: String, truth: impl Fn(&[Value]) -> Option<bool> + 'static) -> BoxedStrategy<Case> {
+    Just(Case { text, truth: Arc::new(truth) }).boxed()
+}
+
+fn whole() -> impl Strategy<Value = i64> {
+    prop_oneof![8 => -4..5_i64, 1 => select(vec![i64::MIN, i64::MIN + 1, i64::MAX, i64::MAX - 1, 128, -129, 1 << 53, (1 << 53) + 1])]
+}
+
+/// Quarters: exact as singles, doubles and fractions.
+fn quarters() -> impl Strategy<Value = f64> {
+    prop_oneof![8 => (-16..17_i32).prop_map(|quarters| f64::from(quarters) / 4.0), 1 => select(vec![9_007_199_254_740_992.0, 1e15])]
+}
+
+fn letters() -> impl Strategy<Value = String> {
+    vec(select(vec!['a', 'b', '文', '%', '_', '"', '\\', '\n']), 0..4)
+        .prop_map(|letters| letters.into_iter().collect())
+}
+
+fn scalar() -> impl Strategy<Value = Json> {
+    prop_oneof![
+        whole().prop_map(Json::from),
+        quarters().prop_map(Json::from),
+        letters().prop_map(Json::from),
+        any::<bool>().prop_map(Json::from),
+    ]
+}
+
+fn tree() -> impl Strategy<Value = Json> {
+    let leaf = prop_oneof![4 => scalar(), 1 => Just(Json::Null)];
+    leaf.prop_recursive(2, 12, 3, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..4).prop_map(Json::from),
+            vec((select(vec!["k", "a", "文\n\"", "0"]), inner), 0..3)
+                .prop_map(|members| members
+                    .into_iter()
+                    .map(|(key, value)| (key.to_owned(), value))
+                    .collect::<serde_json::Map<_, _>>())
+                .prop_map(Json::from),
+        ]
+    })
+}
+
+fn object() -> impl Strategy<Value = Json> {
+    vec((select(vec!["k", "a", "文\n\"", "0"]), tree()), 0..4).prop_map(|members| {
+        members
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
+    })
+}
+
+fn value_of(data_type: DataType, is_dynamic: bool) -> BoxedStrategy<Value> {
+    let small =
+        |low: i64, high: i64| whole().prop_map(move |value| Value::Int(value.clamp(low, high))).boxed();
+    match data_type {
+        DataType::Bool => any::<bool>().prop_map(Value::Bool).boxed(),
+        DataType::Int8 => small(-128, 127),
+        DataType::Int16 => small(-32_768, 32_767),
+        DataType::Int32 => small(i64::from(i32::MIN), i64::from(i32::MAX)),
+        DataType::Int64 => whole().prop_map(Value::Int).boxed(),
+        DataType::Float => (-16..17_i8).prop_map(|quarters| Value::Float(f32::from(quarters) / 4.0)).boxed(),
+        DataType::Double => quarters().prop_map(Value::Double).boxed(),
+        DataType::VarChar => letters().prop_map(Value::Text).boxed(),
+        DataType::Json if is_dynamic => object().prop_map(|json| Value::Json(json.to_string())).boxed(),
+        DataType::Json => {
+            prop_oneof![3 => object(), 1 => tree()].prop_map(|json| Value::Json(json.to_string())).boxed()
+        }
+        DataType::FloatVector => Just(Value::Vector(vec![0.0, 1.0])).boxed(),
+    }
+}
+
+fn row() -> impl Strategy<Value = Vec<Value>> {
+    schema()
+        .fields
+        .into_iter()
+        .map(|field| {
+            let value = value_of(field.data_type, field.is_dynamic);
+            if field.nullable { prop_oneof![3 => value, 1 => Just(Value::Null)].boxed() } else { value }
+        })
+        .collect::<Vec<_>>()
+}
+
+fn sign() -> impl Strategy<Value = &'static str> {
+    select(vec!["<", "<=", ">", ">=", "==", "!="])
+}
+
+fn flipped(sign: &str) -> &str {
+    match sign {
+        "<" => ">",
+        "<=" => ">=",
+        ">" => "<",
+        ">=" => "<=",
+        same => same,
+    }
+}
+
+/// The number in a field as a fraction.
+fn number(row: &[Value], name: &str) -> Option<(i128, i128)> {
+    match naive::value(row, name) {
+        Value::Int(value) => Some((i128::from(*value), 1)),
+        Value::Float(value) => Some(naive::fraction(f64::from(*value))),
+        Value::Double(value) => Some(naive::fraction(*value)),
+        _ => None,
+    }
+}
+
+fn text(row: &[Value], name: &str) -> Option<String> {
+    if let Value::Text(text) = naive::value(row, name) { Some(text.clone()) } else { None }
+}
+
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'").replace('\n', "\\n"))
+}
+
+fn json_literal(json: &Json) -> String {
+    match json {
+        Json::String(text) => literal(text),
+        Json::Array(members) => {
+            format!("[{}]", members.iter().map(json_literal).collect::<Vec<_>>().join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
+const INTS: [&str; 5] = ["id", "i8", "i16", "i32", "i64"];
+
+fn numbers() -> BoxedStrategy<Case> {
+    let ints = (select(INTS.to_vec()), sign(), whole(), any::<bool>()).prop_flat_map(
+        |(name, sign, right, is_left)| {
+            let text =
+                if is_left { format!("{right} {sign} {name}") } else { format!("{name} {sign} {right}") };
+            let sign = if is_left { flipped(sign) } else { sign };
+            case(text, move |row| {
+                Some(naive::accepts(sign, Some(naive::order(number(row, name)?, (right.into(), 1)))))
+            })
+        },
+    );
+    let floats = (select(vec!["f", "d"]), sign(), quarters()).prop_flat_map(|(name, sign, right)| {
+        case(format!("{name} {sign} {right:?}"), move |row| {
+            Some(naive::accepts(sign, Some(naive::order(number(row, name)?, naive::fraction(right)))))
+        })
+    });
+    let exact = (sign(), whole()).prop_flat_map(|(sign, right)| {
+        case(format!("d {sign} {right}"), move |row| {
+            Some(naive::accepts(sign, Some(naive::order(number(row, "d")?, (right.into(), 1)))))
+        })
+    });
+    let names = select(vec!["id", "i8", "i32", "i64", "f", "d"]);
+    let columns = (names.clone(), sign(), names).prop_flat_map(|(left, sign, right)| {
+        case(format!("{left} {sign} {right}"), move |row| {
+            Some(naive::accepts(sign, Some(naive::order(number(row, left)?, number(row, right)?))))
+        })
+    });
+    let ranges = (select(INTS.to_vec()), -5..5_i64, 1..5_i64, any::<(bool, bool, bool)>()).prop_flat_map(
+        |(name, low, more, (has_low, has_high, descends))| {
+            let high = low + more;
+            let (first, second) = (if has_low { "=" } else { "" }, if has_high { "=" } else { "" });
+            let text = if descends {
+                format!("{high} >{second} {name} >{first} {low}")
+            } else {
+                format!("{low} <{first} {name} <{second} {high}")
+            };
+            case(text, move |row| {
+                let (value, _) = number(row, name)?;
+                let (low, high) = (i128::from(low), i128::from(high));
+                Some((value > low || has_low && value == low) && (value < high || has_high && value == high))
+            })
+        },
+    );
+    let lists =
+        (select(INTS.to_vec()), vec(whole(), 0..5), any::<bool>()).prop_flat_map(|(name, list, negated)| {
+            case(format!("{name} {}in {list:?}", if negated { "not " } else { "" }), move |row| {
+                let (value, _) = number(row, name)?;
+                Some(list.iter().any(|&member| i128::from(member) == value) != negated)
+            })
+        });
+    let float_lists = (select(vec!["f", "d"]), vec(quarters(), 0..5)).prop_flat_map(|(name, list)| {
+        case(format!("{name} IN {list:?}"), move |row| {
+            let value = number(row, name)?;
+            Some(list.iter().any(|&member| naive::order(naive::fraction(member), value).is_eq()))
+        })
+    });
+    prop_oneof![ints, floats, exact, columns, ranges, lists, float_lists].boxed()
+}
+
+fn computed() -> BoxedStrategy<Case> {
+    let operator = select(vec!["+", "-", "*", "/", "%"]);
+    let ints = (select(INTS.to_vec()), operator.clone(), 1..5_i64, any::<bool>(), sign(), whole())
+        .prop_flat_map(|(name, operator, right, is_negative, sign, bound)| {
+            let right = if is_negative { -right } else { right };
+            case(format!("{name} {operator} {right} {sign} {bound}"), move |row| {
+                let result = naive::compute(number(row, name)?, operator, (right.into(), 1), true);
+                Some(naive::accepts(sign, Some(naive::order(result, (bound.into(), 1)))))
+            })
+        });
+    // Singles in quarters: every result is exact in a double.
+    let floats = (select(vec!["+", "-", "*"]), -4..5_i64, sign(), -8..9_i64).prop_flat_map(
+        |(operator, right, sign, bound)| {
+            case(format!("f {operator} {right} {sign} {bound}"), move |row| {
+                let result = naive::compute(number(row, "f")?, operator, (right.into(), 1), false);
+                Some(naive::accepts(sign, Some(naive::order(result, (bound.into(), 1)))))
+            })
+        },
+    );
+    let json = (path(), operator, 1..5_i64, sign(), -8..9_i64).prop_flat_map(
+        |(path, operator, right, sign, bound)| {
+            case(format!("{} {operator} {right} {sign} {bound}", path.text), move |row| {
+                let found = (path.find)(row)?;
+                let result = found.as_ref().and_then(naive::number).and_then(|(left, is_whole)| {
+                    let is_exact =
+                        is_whole || left.0.unsigned_abs() < 1 << 20 && operator != "/" && operator != "%";
+                    if !is_exact && operator == "%" {
+                        return None;
+                    }
+                    if !is_whole && operator == "/" {
+                        // Exact as a fraction: only the order to whole numbers counts.
+                        return Some((left.0, left.1 * i128::from(right)));
+                    }
+                    Some(naive::compute(left, operator, (right.into(), 1), is_whole))
+                });
+                Some(naive::accepts(sign, result.map(|result| naive::order(result, (bound.into(), 1)))))
+            })
+        },
+    );
+    prop_oneof![2 => ints, 1 => floats, 1 => json].boxed()
+}
+
+fn texts() -> BoxedStrategy<Case> {
+    let name = || select(vec!["s", "t"]);
+    let compares = (name(), sign(), letters()).prop_flat_map(|(name, sign, right)| {
+        case(format!("{name} {sign} {}", literal(&right)), move |row| {
+            Some(naive::accepts(sign, Some(text(row, name)?.cmp(&right))))
+        })
+    });
+    let columns = sign().prop_flat_map(|sign| {
+        case(format!("s {sign} t"), move |row| {
+            Some(naive::accepts(sign, Some(text(row, "s")?.cmp(&text(row, "t")?))))
+        })
+    });
+    let lists = (name(), vec(letters(), 0..5)).prop_flat_map(|(name, list)| {
+        let written = list.iter().map(|member| literal(member)).collect::<Vec<_>>().join(",");
+        case(format!("{name} in [{written}]"), move |row| Some(list.contains(&text(row, name)?)))
+    });
+    let likes = (name(), pattern()).prop_flat_map(|(name, pattern)| {
+        case(format!("{name} like {}", literal(&pattern)), move |row| {
+            let letters: Vec<char> = text(row, name)?.chars().collect();
+            Some(naive::is_like(&letters, &pattern.chars().collect::<Vec<_>>()))
+        })
+    });
+    let bools = (sign(), any::<bool>()).prop_flat_map(|(sign, right)| {
+        case(format!("b {sign} {right}"), move |row| match naive::value(row, "b") {
+            Value::Bool(left) => Some(naive::accepts(sign, Some(left.cmp(&right)))),
+            _ => None,
+        })
+    });
+    let nulls =
+        (select(vec!["id", "b", "i32", "f", "s", "j"]), any::<bool>()).prop_flat_map(|(name, negated)| {
+            case(format!("{name} is {}null", if negated { "not " } else { "" }), move |row| {
+                Some((*naive::value(row, name) == Value::Null) != negated)
+            })
+        });
+    prop_oneof![compares, columns, lists, likes, bools, nulls].boxed()
+}
+
+/// A pattern without an escape at its end, where the escape stands for itself.
+fn pattern() -> impl Strategy<Value = String> {
+    vec(select(vec!["a", "b", "文", "%", "_", "\\%", "\\_", "\\\\"]), 0..5).prop_map(|parts| parts.concat())
+}
+
+/// A path, and what is there: `None` for a row without the JSON value, `Some(None)` for nothing at the path.
+#[derive(Clone)]
+struct Path {
+    text: String,
+    find: Arc<dyn Fn(&[Value]) -> Option<Option<Json>>>,
+}
+
+impl std::fmt::Debug for Path {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(&self.text)
+    }
+}
+
+fn path() -> impl Strategy<Value = Path> {
+    let pointers = vec![
+        ("j", "j[\"k\"]", "/k"),
+        ("j", "j['a'][1]", "/a/1"),
+        ("j", "j[0]", "/0"),
+        ("j", "j['文\\n\"']['k']", "/文\n\"/k"),
+        ("$meta", "k", "/k"),
+        ("$meta", "$meta['a']", "/a"),
+        ("$meta", "a['k']", "/a/k"),
+        ("$meta", "k[0][0]", "/k/0/0"),
+    ];
+    select(pointers).prop_map(|(field, text, pointer)| Path {
+        text: text.to_owned(),
+        find: Arc::new(move |row| naive::json(row, field).map(|json| json.pointer(pointer).cloned())),
+    })
+}
+
+fn paths() -> BoxedStrategy<Case> {
+    let compares = (path(), sign(), scalar()).prop_flat_map(|(path, sign, right)| {
+        case(format!("{} {sign} {}", path.text, json_literal(&right)), move |row| {
+            let found = (path.find)(row)?;
+            Some(naive::accepts(sign, found.and_then(|left| naive::order_json(&left, &right))))
+        })
+    });
+    let arrays =
+        (path(), select(vec!["==", "!="]), vec(scalar(), 0..3)).prop_flat_map(|(path, sign, right)| {
+            let right = Json::from(right);
+            case(format!("{} {sign} {}", path.text, json_literal(&right)), move |row| {
+                let found = (path.find)(row)?;
+                Some(naive::accepts(sign, found.and_then(|left| naive::order_json(&left, &right))))
+            })
+        });
+    let lists = (path(), vec(scalar(), 0..4), any::<bool>()).prop_flat_map(|(path, list, negated)| {
+        let written = json_literal(&Json::from(list.clone()));
+        case(format!("{} {}in {written}", path.text, if negated { "NOT " } else { "" }), move |row| {
+            let found = (path.find)(row)?;
+            let is_in = found.is_some_and(|left| {
+                list.iter().any(|right| naive::order_json(&left, right) == Some(std::cmp::Ordering::Equal))
+            });
+            Some(is_in != negated)
+        })
+    });
+    let likes = (path(), pattern()).prop_flat_map(|(path, pattern)| {
+        case(format!("{} like {}", path.text, literal(&pattern)), move |row| {
+            let found = (path.find)(row)?;
+            let pattern: Vec<char> = pattern.chars().collect();
+            Some(matches!(found, Some(Json::String(text)) if naive::is_like(&text.chars().collect::<Vec<_>>(), &pattern)))
+        })
+    });
+    let exists = (path(), any::<bool>()).prop_flat_map(|(path, by_null)| {
+        let text =
+            if by_null { format!("{} is not null", path.text) } else { format!("exists {}", path.text) };
+        case(text, move |row| Some((path.find)(row).flatten().is_some_and(|json| naive::has_content(&json))))
+    });
+    let contains = (path(), vec(scalar(), 0..3), any::<bool>()).prop_flat_map(|(path, list, every)| {
+        let written = json_literal(&Json::from(list.clone()));
+        let name = if every { "json_contains_all" } else { "ARRAY_CONTAINS_ANY" };
+        case(format!("{name}({}, {written})", path.text), move |row| {
+            let Some(Json::Array(elements)) = (path.find)(row)? else { return Some(false) };
+            let holds = |wanted: &Json| {
+                elements
+                    .iter()
+                    .any(|element| naive::order_json(element, wanted) == Some(std::cmp::Ordering::Equal))
+            };
+            Some(if every { list.iter().all(holds) } else { list.iter().any(holds) })
+        })
+    });
+    let lengths = (path(), sign(), 0..3_i64).prop_flat_map(|(path, sign, right)| {
+        case(format!("array_length({}) {sign} {right}", path.text), move |row| {
+            let length = (path.find)(row)?.and_then(|json| json.as_array().map(Vec::len)).unwrap_or(0);
+            Some(naive::accepts(sign, Some((length as i64).cmp(&right))))
+        })
+    });
+    prop_oneof![3 => compares, 1 => arrays, 1 => lists, 1 => likes, 1 => exists, 1 => contains, 1 => lengths]
+        .boxed()
+}
+
+fn expression() -> impl Strategy<Value = Case> {
+    let leaf = prop_oneof![
+        4 => numbers(),
+        2 => computed(),
+        3 => texts(),
+        4 => paths(),
+        1 => any::<bool>().prop_flat_map(|holds| case(holds.to_string(), move |_| Some(holds))),
+    ];
+    leaf.prop_recursive(4, 24, 4, |inner| {
+        let not = (inner.clone(), select(vec!["not ", "!", "NOT "])).prop_map(|(inner, word)| Case {
+            text: format!("{word}({})", inner.text),
+            truth: Arc::new(move |row| (inner.truth)(row).map(|truth| !truth)),
+        });
+        let all =
+            (vec(inner.clone(), 2..4), select(vec![" and ", " && ", " AND "])).prop_map(|(parts, word)| {
+                Case {
+                    text: joined(&parts, word),
+                    truth: Arc::new(move |row| {
+                        let truths: Vec<_> = parts.iter().map(|part| (part.truth)(row)).collect();
+                        if truths.contains(&Some(false)) {
+                            Some(false)
+                        } else {
+                            truths.into_iter().try_fold(true, |_, truth| truth)
+                        }
+                    }),
+                }
+            });
+        let any = (vec(inner, 2..4), select(vec![" or ", " || ", " OR "])).prop_map(|(parts, word)| Case {
+            text: joined(&parts, word),
+            truth: Arc::new(move |row| {
+                let truths: Vec<_> = parts.iter().map(|part| (part.truth)(row)).collect();
+                if truths.contains(&Some(true)) {
+                    Some(true)
+                } else {
+                    truths.into_iter().try_fold(false, |_, truth| truth)
+                }
+            }),
+        });
+        prop_oneof![not, all, any]
+    })
+}
+
+fn joined(parts: &[Case], word: &str) -> String {
+    parts.iter().map(|part| format!("({})", part.text)).collect::<Vec<_>>().join(word)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn evaluation_agrees_with_the_naive_evaluator(case in expression(), rows in vec(row(), 0..70)) {
+        let filter = parse(&case.text, &schema(), &Templates::new()).map_err(|error| TestCaseError::fail(error.to_string()))?;
+        let chosen: Vec<usize> = filter.evaluate(&batch(&schema(), &rows)).expect("all columns are there").iter().collect();
+        let expected: Vec<usize> = (0..rows.len()).filter(|&at| (case.truth)(&rows[at]) == Some(true)).collect();
+        prop_assert_eq!(chosen, expected);
+    }
+
+    #[test]
+    fn the_canonical_text_parses_to_an_equal_filter(case in expression()) {
+        let filter = parse(&case.text, &schema(), &Templates::new()).map_err(|error| TestCaseError::fail(error.to_string()))?;
+        let canonical = filter.to_string();
+        prop_assert_eq!(parse(&canonical, &schema(), &Templates::new()), Ok(filter));
+    }
+
+    #[test]
+    fn any_text_parses_or_fails_but_never_panics(text in "\\PC{0,40}") {
+        let _ = parse(&text, &schema(), &Templates::new());
+    }
+
+    #[test]
+    fn any_run_of_tokens_parses_or_fails_but_never_panics(tokens in vec(select(TOKENS.to_vec()), 0..14)) {
+        let text = tokens.join(" ");
+        if let Ok(filter) = parse(&text, &schema(), &super::templates()) {
+            prop_assert_eq!(parse(&filter.to_string(), &schema(), &Templates::new()), Ok(filter.clone()));
+            let rows = batch(&schema(), &[]);
+            prop_assert!(filter.evaluate(&rows).is_ok());
+        }
+    }
+}
+
+const TOKENS: [&str; 72] = [
+    "id",
+    "b",
+    "i8",
+    "f",
+    "d",
+    "s",
+    "j",
+    "v",
+    "zzz",
+    "$meta",
+    "[",
+    "]",
+    "[0]",
+    "['k']",
+    "(",
+    ")",
+    "{",
+    "}",
+    "{number}",
+    "{list}",
+    "1",
+    "0",
+    "-1",
+    "9223372036854775808",
+    "0x1p3",
+    "1.5",
+    ".5",
+    "1.",
+    "1e400",
+    "017",
+    "08",
+    "'a'",
+    "\"b\"",
+    "'",
+    "\\",
+    "r'\\'",
+    "true",
+    "FALSE",
+    "null",
+    "is null",
+    "IS NOT NULL",
+    "is",
+    "and",
+    "or",
+    "not",
+    "in",
+    "NOT",
+    "like",
+    "exists",
+    "json_contains(",
+    "array_length(",
+    "text_match(",
+    "random_sample(",
+    "st_within(",
+    "starts_with(",
+    ",",
+    "==",
+    "!=",
+    "<",
+    "<=",
+    ">",
+    "+",
+    "-",
+    "*",
+    "/",
+    "%",
+    "**",
+    "<<",
+    "&",
+    "~",
+    "=",
+    "ISO 'x'",
+];

@@ -1,0 +1,578 @@
+//! From the schema that a user asks for to one that is checked and numbered.
+
+use crate::base::{FieldId, Kind, Kinded};
+use crate::model::name::{NameError, Named, check_name};
+use crate::model::{DYNAMIC_FIELD, DataType, Field, Schema, Value};
+
+/// Most fields of a schema, the hidden one not counted.
+pub const MAX_FIELDS: usize = 64;
+/// Most vector fields of a schema.
+pub const MAX_VECTORS: usize = 10;
+/// Longest text of a `VarChar` field. Unit: bytes.
+pub const MAX_TEXT_BYTES: i64 = 65_535;
+/// Fewest components of a float vector.
+pub const MIN_DIM: i64 = 2;
+/// Most components of a float vector.
+pub const MAX_DIM: i64 = 32_768;
+/// Number of a schema's first field; lower ones are Milvus's hidden row id and time.
+const FIRST_FIELD: i64 = 100;
+/// Names that the system itself uses.
+const RESERVED: [&str; 4] = ["RowID", "Timestamp", DYNAMIC_FIELD, "$namespace_id"];
+
+/// The schema of a collection as a user asks for it.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct SchemaRequest {
+    /// Name of the collection.
+    pub name: String,
+    /// Free text.
+    pub description: String,
+    /// Fields in the user's order, the hidden one left out.
+    pub fields: Vec<FieldRequest>,
+    /// Whether rows may carry keys that no field names.
+    pub enable_dynamic_field: bool,
+    /// How many functions the schema has; none is supported.
+    pub functions: usize,
+}
+
+/// A field as a user asks for it.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct FieldRequest {
+    /// Name.
+    pub name: String,
+    /// Free text.
+    pub description: String,
+    /// Milvus's number of the type.
+    pub data_type: i32,
+    /// Whether it is the primary key.
+    pub is_primary: bool,
+    /// Whether the server makes its values.
+    pub auto_id: bool,
+    /// Whether it claims to be the hidden field of dynamic keys.
+    pub is_dynamic: bool,
+    /// Whether rows may lack a value.
+    pub nullable: bool,
+    /// Taken where a row lacks a value.
+    pub default: Option<DefaultRequest>,
+    /// Whether rows are spread over partitions by this field.
+    pub is_partition_key: bool,
+    /// Whether compaction may cluster rows by this field.
+    pub is_clustering_key: bool,
+    /// Type parameters as given.
+    pub type_params: Vec<(String, String)>,
+}
+
+/// A default value as it comes: the wire tells 32-bit from 64-bit numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum DefaultRequest {
+    /// Truth value.
+    Bool(bool),
+    /// 32-bit integer, for `Int8` to `Int32`.
+    Int(i32),
+    /// 64-bit integer.
+    Long(i64),
+    /// Single.
+    Float(f32),
+    /// Double.
+    Double(f64),
+    /// Text.
+    Text(String),
+    /// Anything else, which no field takes.
+    Other,
+}
+
+impl DefaultRequest {
+    const fn type_name(&self) -> &'static str {
+        match self {
+            Self::Bool(_) => "DataType_Bool",
+            Self::Int(_) => "DataType_Int32",
+            Self::Long(_) => "DataType_Int64",
+            Self::Float(_) => "DataType_Float",
+            Self::Double(_) => "DataType_Double",
+            Self::Text(_) => "DataType_VarChar",
+            Self::Other => "DataType_None",
+        }
+    }
+}
+
+/// Why a schema cannot be. `Display` is Milvus's text where Milvus has one.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum SchemaError {
+    /// Functions were asked for.
+    #[error("functions are not supported")]
+    Functions,
+    /// More than [`MAX_FIELDS`].
+    #[error("maximum field's number should be limited to {MAX_FIELDS}")]
+    TooManyFields,
+    /// More than [`MAX_VECTORS`].
+    #[error("maximum vector field's number should be limited to {MAX_VECTORS}")]
+    TooManyVectors,
+    /// Nothing to search.
+    #[error("schema does not contain vector field")]
+    NoVector,
+    /// The collection or a field has a bad name.
+    #[error("{0}")]
+    Name(NameError),
+    /// A field has a name of the system.
+    #[error(
+        "Invalid field name: {field}. The name is reserved for the system.: field name invalid[field={field}]"
+    )]
+    Reserved {
+        /// Name of the field.
+        field: String,
+    },
+    /// No primary key.
+    #[error("primary key is not specified")]
+    NoPrimary,
+    /// More than one primary key.
+    #[error("there are more than one primary key, field name = {first}, {second}")]
+    ManyPrimaries {
+        /// The first one's name.
+        first: String,
+        /// The second one's name.
+        second: String,
+    },
+    /// The primary key has another type.
+    #[error("the data type of primary key should be Int64 or VarChar")]
+    PrimaryType,
+    /// The primary key may lack a value.
+    #[error("primary field not support null")]
+    PrimaryNull,
+    /// The primary key has a default value.
+    #[error("primary field not support default_value")]
+    PrimaryDefault,
+    /// A field claims to be the hidden one.
+    #[error("cannot explicitly set a field as a dynamic field")]
+    DynamicField,
+    /// Another field than the primary key is made by the server.
+    #[error("only primary field can speficy AutoID with true, field name = {field}")]
+    AutoId {
+        /// Name of the field.
+        field: String,
+    },
+    /// The number names no type.
+    #[error("data type {number} is not valid")]
+    UnknownType {
+        /// The number, `None` for zero as in Milvus.
+        number: String,
+    },
+    /// The old text type.
+    #[error("string data type not supported yet, please use VarChar type instead")]
+    StringType,
+    /// Milvus has the type, this version does not.
+    #[error("data type {name} is not supported")]
+    UnsupportedType {
+        /// Milvus's name of the type.
+        name: &'static str,
+    },
+    /// A vector field without dimension.
+    #[error(
+        "dimension is not defined in field type params of field {field}, check type param `dim` for vector field"
+    )]
+    NoDim {
+        /// Name of the field.
+        field: String,
+    },
+    /// A type parameter that is no number.
+    #[error("strconv.ParseInt: parsing \"{value}\": invalid syntax")]
+    Number {
+        /// What is there.
+        value: String,
+    },
+    /// A dimension out of range.
+    #[error(
+        "invalid dimension: {dim} of field {field}. float vector dimension should be in range {MIN_DIM} ~ {MAX_DIM}"
+    )]
+    Dim {
+        /// The dimension.
+        dim: i64,
+        /// Name of the field.
+        field: String,
+    },
+    /// A vector field that may lack a value.
+    #[error("vector type not support null, field name = {field}")]
+    VectorNull {
+        /// Name of the field.
+        field: String,
+    },
+    /// A text field without longest length.
+    #[error("type param(max_length) should be specified for the field({field}) of collection {collection}")]
+    NoMaxLength {
+        /// Name of the field.
+        field: String,
+        /// Name of the collection.
+        collection: String,
+    },
+    /// A longest length out of range.
+    #[error(
+        "the maximum length specified for the field({field}) should be in (0, {MAX_TEXT_BYTES}], but got {length} instead"
+    )]
+    MaxLength {
+        /// Name of the field.
+        field: String,
+        /// The length.
+        length: i64,
+    },
+    /// A default value on a type that takes none.
+    #[error("type not support default_value, type:{data_type}, name:{field}")]
+    DefaultUnsupported {
+        /// Name of the type.
+        data_type: &'static str,
+        /// Name of the field.
+        field: String,
+    },
+    /// A default value of another type.
+    #[error("type ({data_type}) of field ({field}) is not equal to the type({found}) of default_value")]
+    DefaultType {
+        /// Name of the field's type.
+        data_type: &'static str,
+        /// Name of the field.
+        field: String,
+        /// Name of the value's type.
+        found: &'static str,
+    },
+    /// A default text longer than the field takes.
+    #[error(
+        "the length ({length}) of string exceeds max length ({limit}): invalid parameter[expected=valid length string][actual=string length exceeds max length]"
+    )]
+    DefaultLength {
+        /// Bytes of the text.
+        length: usize,
+        /// Bytes that the field takes.
+        limit: usize,
+    },
+    /// A default number outside the field's type.
+    #[error("the default value ({value}) of field ({field}) is out of range")]
+    DefaultRange {
+        /// The number.
+        value: String,
+        /// Name of the field.
+        field: String,
+    },
+    /// More than one partition key.
+    #[error("there are more than one partition key, field name = {first}, {second}")]
+    ManyPartitionKeys {
+        /// The first one's name.
+        first: String,
+        /// The second one's name.
+        second: String,
+    },
+    /// The partition key has another type.
+    #[error("the data type of partition key should be Int64 or VarChar")]
+    PartitionKeyType,
+    /// The partition key is the primary key.
+    #[error("the partition key field must not be primary field")]
+    PartitionKeyPrimary,
+    /// The partition key may lack a value.
+    #[error("partition key field not support nullable")]
+    PartitionKeyNull,
+    /// More than one clustering key.
+    #[error("there are more than one clustering key, field name = {first}, {second}")]
+    ManyClusteringKeys {
+        /// The first one's name.
+        first: String,
+        /// The second one's name.
+        second: String,
+    },
+    /// The clustering key is a vector.
+    #[error("vector clustering key not allowed[field={field}]")]
+    VectorClusteringKey {
+        /// Name of the field.
+        field: String,
+    },
+    /// Two fields of one name.
+    #[error("duplicated field name {field}")]
+    Duplicate {
+        /// The name.
+        field: String,
+    },
+    /// A setting of memory mapping that is no truth value.
+    #[error("invalid mmap.enabled value: {value}, expected: true, false")]
+    Mmap {
+        /// What is there.
+        value: String,
+    },
+}
+
+impl SchemaError {
+    /// The code under which Milvus reports it.
+    #[must_use]
+    pub const fn milvus_code(&self) -> i32 {
+        match self {
+            Self::Name(error) => error.milvus_code(),
+            Self::Reserved { .. } => 1701,
+            Self::VectorClusteringKey { .. } => 107,
+            _ => 1100,
+        }
+    }
+}
+
+impl Kinded for SchemaError {
+    fn kind(&self) -> Kind {
+        Kind::Invalid
+    }
+}
+
+/// Checks the schema that a user asks for and numbers its fields: 100 and up in order, the hidden field last.
+///
+/// # Errors
+/// [`SchemaError`] for the first rule that is broken, in Milvus's order of rules.
+pub fn check_schema(request: &SchemaRequest) -> Result<Schema, SchemaError> {
+    check_shape(request)?;
+    check_name(Named::Collection, &request.name).map_err(SchemaError::Name)?;
+    request.fields.iter().try_for_each(check_field_name)?;
+    check_primary(&request.fields)?;
+    let mut fields = Vec::with_capacity(request.fields.len() + 1);
+    for (id, field) in (FIRST_FIELD..).zip(&request.fields) {
+        fields.push(check_field(FieldId(id), field, &request.name)?);
+    }
+    check_partition_key(&fields)?;
+    check_clustering_key(&fields)?;
+    for (at, field) in fields.iter().enumerate() {
+        if fields[..at].iter().any(|earlier| earlier.name == field.name) {
+            return Err(SchemaError::Duplicate { field: field.name.clone() });
+        }
+    }
+    for field in &fields {
+        if let Some(value) = field.type_param("mmap.enabled")
+            && !["true", "false"].iter().any(|word| value.eq_ignore_ascii_case(word))
+        {
+            return Err(SchemaError::Mmap { value: value.to_owned() });
+        }
+    }
+    if request.enable_dynamic_field {
+        fields.push(dynamic_field(FieldId(
+            FIRST_FIELD + i64::try_from(fields.len()).unwrap_or(i64::MAX - FIRST_FIELD),
+        )));
+    }
+    Ok(Schema {
+        description: request.description.clone(),
+        fields,
+        enable_dynamic_field: request.enable_dynamic_field,
+    })
+}
+
+/// Checks one field by itself, as when it is added to a collection that exists; `id` becomes its number.
+///
+/// # Errors
+/// [`SchemaError`] for the first rule of names, types, parameters and default values that is broken.
+pub fn check_new_field(id: FieldId, request: &FieldRequest, collection: &str) -> Result<Field, SchemaError> {
+    check_field_name(request)?;
+    check_field(id, request, collection)
+}
+
+fn check_shape(request: &SchemaRequest) -> Result<(), SchemaError> {
+    let vectors = request.fields.iter().filter(|field| is_vector(field.data_type)).count();
+    match () {
+        () if request.functions > 0 => Err(SchemaError::Functions),
+        () if request.fields.len() > MAX_FIELDS => Err(SchemaError::TooManyFields),
+        () if vectors > MAX_VECTORS => Err(SchemaError::TooManyVectors),
+        () if vectors == 0 => Err(SchemaError::NoVector),
+        () => Ok(()),
+    }
+}
+
+/// Whether Milvus's type number is one of its vector types.
+const fn is_vector(data_type: i32) -> bool {
+    data_type >= 100 && data_type <= 105
+}
+
+fn check_field_name(field: &FieldRequest) -> Result<(), SchemaError> {
+    if RESERVED.contains(&field.name.as_str()) {
+        return Err(SchemaError::Reserved { field: field.name.clone() });
+    }
+    check_name(Named::Field, &field.name).map_err(SchemaError::Name)
+}
+
+fn check_primary(fields: &[FieldRequest]) -> Result<(), SchemaError> {
+    let mut primaries = fields.iter().filter(|field| field.is_primary);
+    let primary = primaries.next().ok_or(SchemaError::NoPrimary)?;
+    if let Some(second) = primaries.next() {
+        return Err(SchemaError::ManyPrimaries { first: primary.name.clone(), second: second.name.clone() });
+    }
+    if !matches!(stored_type(primary.data_type), Ok(DataType::Int64 | DataType::VarChar)) {
+        return Err(SchemaError::PrimaryType);
+    }
+    if primary.nullable {
+        return Err(SchemaError::PrimaryNull);
+    }
+    if primary.default.is_some() {
+        return Err(SchemaError::PrimaryDefault);
+    }
+    if fields.iter().any(|field| field.is_dynamic) {
+        return Err(SchemaError::DynamicField);
+    }
+    match fields.iter().find(|field| field.auto_id && !field.is_primary) {
+        Some(field) => Err(SchemaError::AutoId { field: field.name.clone() }),
+        None => Ok(()),
+    }
+}
+
+/// The type of Milvus's number, if this version stores it.
+fn stored_type(number: i32) -> Result<DataType, SchemaError> {
+    let unsupported = |name| Err(SchemaError::UnsupportedType { name });
+    match number {
+        0 => Err(SchemaError::UnknownType { number: "None".to_owned() }),
+        1 => Ok(DataType::Bool),
+        2 => Ok(DataType::Int8),
+        3 => Ok(DataType::Int16),
+        4 => Ok(DataType::Int32),
+        5 => Ok(DataType::Int64),
+        10 => Ok(DataType::Float),
+        11 => Ok(DataType::Double),
+        20 => Err(SchemaError::StringType),
+        21 => Ok(DataType::VarChar),
+        22 => unsupported("Array"),
+        23 => Ok(DataType::Json),
+        24 => unsupported("Geometry"),
+        25 => unsupported("Text"),
+        26 => unsupported("Timestamptz"),
+        100 => unsupported("BinaryVector"),
+        101 => Ok(DataType::FloatVector),
+        102 => unsupported("Float16Vector"),
+        103 => unsupported("BFloat16Vector"),
+        104 => unsupported("SparseFloatVector"),
+        105 => unsupported("Int8Vector"),
+        106 => unsupported("ArrayOfVector"),
+        200 => unsupported("ArrayOfStruct"),
+        201 => unsupported("Struct"),
+        other => Err(SchemaError::UnknownType { number: other.to_string() }),
+    }
+}
+
+fn check_field(id: FieldId, request: &FieldRequest, collection: &str) -> Result<Field, SchemaError> {
+    let data_type = stored_type(request.data_type)?;
+    let mut field = Field {
+        id,
+        name: request.name.clone(),
+        description: request.description.clone(),
+        data_type,
+        is_primary: request.is_primary,
+        auto_id: request.auto_id,
+        is_dynamic: false,
+        nullable: request.nullable,
+        default: None,
+        is_partition_key: request.is_partition_key,
+        is_clustering_key: request.is_clustering_key,
+        type_params: request.type_params.clone(),
+    };
+    match data_type {
+        DataType::FloatVector => check_dim(&field)?,
+        DataType::VarChar => check_max_length(&field, collection)?,
+        _ => {}
+    }
+    field.default = request.default.as_ref().map(|default| check_default(&field, default)).transpose()?;
+    Ok(field)
+}
+
+fn number(text: &str) -> Result<i64, SchemaError> {
+    text.trim().parse().map_err(|_| SchemaError::Number { value: text.to_owned() })
+}
+
+fn check_dim(field: &Field) -> Result<(), SchemaError> {
+    let name = || field.name.clone();
+    let dim = number(field.type_param("dim").ok_or_else(|| SchemaError::NoDim { field: name() })?)?;
+    if !(MIN_DIM..=MAX_DIM).contains(&dim) {
+        return Err(SchemaError::Dim { dim, field: name() });
+    }
+    if field.nullable {
+        return Err(SchemaError::VectorNull { field: name() });
+    }
+    Ok(())
+}
+
+fn check_max_length(field: &Field, collection: &str) -> Result<(), SchemaError> {
+    let missing =
+        || SchemaError::NoMaxLength { field: field.name.clone(), collection: collection.to_owned() };
+    let length = number(field.type_param("max_length").ok_or_else(missing)?)?;
+    if (1..=MAX_TEXT_BYTES).contains(&length) {
+        Ok(())
+    } else {
+        Err(SchemaError::MaxLength { field: field.name.clone(), length })
+    }
+}
+
+fn check_default(field: &Field, default: &DefaultRequest) -> Result<Value, SchemaError> {
+    let name = || field.name.clone();
+    let out_of_range = |value: String| SchemaError::DefaultRange { value, field: name() };
+    let whole = |value: i32, low: i32, high: i32| {
+        if (low..=high).contains(&value) {
+            Ok(Value::Int(i64::from(value)))
+        } else {
+            Err(out_of_range(value.to_string()))
+        }
+    };
+    match (field.data_type, default) {
+        (DataType::Json | DataType::FloatVector, _) => {
+            Err(SchemaError::DefaultUnsupported { data_type: field.data_type.name(), field: name() })
+        }
+        (DataType::Bool, DefaultRequest::Bool(value)) => Ok(Value::Bool(*value)),
+        (DataType::Int8, DefaultRequest::Int(value)) => whole(*value, i8::MIN.into(), i8::MAX.into()),
+        (DataType::Int16, DefaultRequest::Int(value)) => whole(*value, i16::MIN.into(), i16::MAX.into()),
+        (DataType::Int32, DefaultRequest::Int(value)) => Ok(Value::Int(i64::from(*value))),
+        (DataType::Int64, DefaultRequest::Long(value)) => Ok(Value::Int(*value)),
+        (DataType::Float, DefaultRequest::Float(value)) if value.is_finite() => Ok(Value::Float(*value)),
+        (DataType::Float, DefaultRequest::Float(value)) => Err(out_of_range(value.to_string())),
+        (DataType::Double, DefaultRequest::Double(value)) if value.is_finite() => Ok(Value::Double(*value)),
+        (DataType::Double, DefaultRequest::Double(value)) => Err(out_of_range(value.to_string())),
+        (DataType::VarChar, DefaultRequest::Text(text)) if text.len() <= field.max_length() => {
+            Ok(Value::Text(text.clone()))
+        }
+        (DataType::VarChar, DefaultRequest::Text(text)) => {
+            Err(SchemaError::DefaultLength { length: text.len(), limit: field.max_length() })
+        }
+        (_, other) => Err(SchemaError::DefaultType {
+            data_type: field.data_type.name(),
+            field: name(),
+            found: other.type_name(),
+        }),
+    }
+}
+
+fn check_partition_key(fields: &[Field]) -> Result<(), SchemaError> {
+    let mut keys = fields.iter().filter(|field| field.is_partition_key);
+    let Some(key) = keys.next() else { return Ok(()) };
+    if let Some(second) = keys.next() {
+        return Err(SchemaError::ManyPartitionKeys { first: key.name.clone(), second: second.name.clone() });
+    }
+    match key {
+        Field { is_primary: true, .. } => Err(SchemaError::PartitionKeyPrimary),
+        Field { data_type: DataType::Int64 | DataType::VarChar, nullable: false, .. } => Ok(()),
+        Field { data_type: DataType::Int64 | DataType::VarChar, .. } => Err(SchemaError::PartitionKeyNull),
+        _ => Err(SchemaError::PartitionKeyType),
+    }
+}
+
+fn check_clustering_key(fields: &[Field]) -> Result<(), SchemaError> {
+    let mut keys = fields.iter().filter(|field| field.is_clustering_key);
+    let Some(key) = keys.next() else { return Ok(()) };
+    match keys.next() {
+        Some(second) => {
+            Err(SchemaError::ManyClusteringKeys { first: key.name.clone(), second: second.name.clone() })
+        }
+        None if key.data_type.is_vector() => {
+            Err(SchemaError::VectorClusteringKey { field: key.name.clone() })
+        }
+        None => Ok(()),
+    }
+}
+
+/// The hidden field of dynamic keys.
+fn dynamic_field(id: FieldId) -> Field {
+    Field {
+        id,
+        name: DYNAMIC_FIELD.to_owned(),
+        description: "dynamic schema".to_owned(),
+        data_type: DataType::Json,
+        is_primary: false,
+        auto_id: false,
+        is_dynamic: true,
+        nullable: false,
+        default: None,
+        is_partition_key: false,
+        is_clustering_key: false,
+        type_params: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

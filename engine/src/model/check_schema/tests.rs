@@ -1,0 +1,187 @@
+//! Schemas and what becomes of them.
+
+use super::{DefaultRequest, FieldRequest, SchemaRequest, check_schema};
+use crate::base::FieldId;
+use crate::model::{DataType, Value};
+
+fn field(name: &str, data_type: i32) -> FieldRequest {
+    let type_params = match data_type {
+        21 => vec![("max_length".to_owned(), "10".to_owned())],
+        101 => vec![("dim".to_owned(), "8".to_owned())],
+        _ => Vec::new(),
+    };
+    FieldRequest { name: name.to_owned(), data_type, type_params, ..FieldRequest::default() }
+}
+
+fn good() -> SchemaRequest {
+    SchemaRequest {
+        name: "c".to_owned(),
+        fields: vec![
+            FieldRequest { is_primary: true, ..field("id", 5) },
+            field("v", 101),
+            field("s", 21),
+            field("j", 23),
+        ],
+        enable_dynamic_field: true,
+        ..SchemaRequest::default()
+    }
+}
+
+fn refusal(change: impl FnOnce(&mut SchemaRequest)) -> (i32, String) {
+    let mut request = good();
+    change(&mut request);
+    let error = check_schema(&request).expect_err("the schema is bad");
+    (error.milvus_code(), error.to_string())
+}
+
+#[test]
+fn fields_are_numbered_in_order_and_the_hidden_one_comes_last() {
+    let mut request = good();
+    request.fields[2].default = Some(DefaultRequest::Text("x".to_owned()));
+    let schema = check_schema(&request).expect("the schema is good");
+
+    let fields: Vec<_> =
+        schema.fields.iter().map(|field| (field.id, field.name.as_str(), field.data_type)).collect();
+    assert_eq!(
+        fields,
+        [
+            (FieldId(100), "id", DataType::Int64),
+            (FieldId(101), "v", DataType::FloatVector),
+            (FieldId(102), "s", DataType::VarChar),
+            (FieldId(103), "j", DataType::Json),
+            (FieldId(104), "$meta", DataType::Json),
+        ]
+    );
+    assert_eq!(schema.field("s").and_then(|field| field.default.clone()), Some(Value::Text("x".to_owned())));
+    assert!(schema.dynamic().is_some());
+}
+
+#[test]
+fn refusals_speak_as_milvus_does() {
+    type Change = fn(&mut SchemaRequest);
+    let cases: &[(Change, i32, &str)] = &[
+        (|all| all.functions = 1, 1100, "functions are not supported"),
+        (
+            |all| all.fields.extend((0..61).map(|at| field(&format!("f{at}"), 5))),
+            1100,
+            "maximum field's number should be limited to 64",
+        ),
+        (
+            |all| all.fields.extend((0..10).map(|at| field(&format!("v{at}"), 101))),
+            1100,
+            "maximum vector field's number should be limited to 10",
+        ),
+        (|all| _ = all.fields.remove(1), 1100, "schema does not contain vector field"),
+        (
+            |all| all.name = "1".to_owned(),
+            1100,
+            "Invalid collection name: 1. the first character of a collection name must be an underscore or letter: invalid parameter",
+        ),
+        (
+            |all| all.fields[2].name = "a b".to_owned(),
+            1701,
+            "Invalid field name: a b. Field name can only contain numbers, letters and underscores.: field name invalid[field=a b]",
+        ),
+        (
+            |all| all.fields[2].name = "RowID".to_owned(),
+            1701,
+            "Invalid field name: RowID. The name is reserved for the system.: field name invalid[field=RowID]",
+        ),
+        (|all| all.fields[0].is_primary = false, 1100, "primary key is not specified"),
+        (
+            |all| all.fields[2].is_primary = true,
+            1100,
+            "there are more than one primary key, field name = id, s",
+        ),
+        (|all| all.fields[0].data_type = 4, 1100, "the data type of primary key should be Int64 or VarChar"),
+        (|all| all.fields[0].nullable = true, 1100, "primary field not support null"),
+        (
+            |all| all.fields[0].default = Some(DefaultRequest::Long(1)),
+            1100,
+            "primary field not support default_value",
+        ),
+        (|all| all.fields[3].is_dynamic = true, 1100, "cannot explicitly set a field as a dynamic field"),
+        (
+            |all| all.fields[2].auto_id = true,
+            1100,
+            "only primary field can speficy AutoID with true, field name = s",
+        ),
+        (|all| all.fields[3].data_type = 0, 1100, "data type None is not valid"),
+        (
+            |all| all.fields[3].data_type = 20,
+            1100,
+            "string data type not supported yet, please use VarChar type instead",
+        ),
+        (|all| all.fields[3].data_type = 22, 1100, "data type Array is not supported"),
+        (
+            |all| all.fields[1].type_params.clear(),
+            1100,
+            "dimension is not defined in field type params of field v, check type param `dim` for vector field",
+        ),
+        (
+            |all| all.fields[1].type_params[0].1 = "1".to_owned(),
+            1100,
+            "invalid dimension: 1 of field v. float vector dimension should be in range 2 ~ 32768",
+        ),
+        (
+            |all| all.fields[1].type_params[0].1 = "32769".to_owned(),
+            1100,
+            "invalid dimension: 32769 of field v. float vector dimension should be in range 2 ~ 32768",
+        ),
+        (
+            |all| all.fields[2].type_params.clear(),
+            1100,
+            "type param(max_length) should be specified for the field(s) of collection c",
+        ),
+        (
+            |all| all.fields[2].type_params[0].1 = "65536".to_owned(),
+            1100,
+            "the maximum length specified for the field(s) should be in (0, 65535], but got 65536 instead",
+        ),
+        (
+            |all| all.fields[3].default = Some(DefaultRequest::Text(String::new())),
+            1100,
+            "type not support default_value, type:JSON, name:j",
+        ),
+        (
+            |all| all.fields[2].default = Some(DefaultRequest::Long(1)),
+            1100,
+            "type (VarChar) of field (s) is not equal to the type(DataType_Int64) of default_value",
+        ),
+        (
+            |all| all.fields[2].default = Some(DefaultRequest::Text("x".repeat(11))),
+            1100,
+            "the length (11) of string exceeds max length (10): invalid parameter[expected=valid length string][actual=string length exceeds max length]",
+        ),
+        (
+            |all| all.fields[0].is_partition_key = true,
+            1100,
+            "the partition key field must not be primary field",
+        ),
+        (
+            |all| (all.fields[2].is_partition_key, all.fields[2].nullable) = (true, true),
+            1100,
+            "partition key field not support nullable",
+        ),
+        (
+            |all| all.fields[3].is_partition_key = true,
+            1100,
+            "the data type of partition key should be Int64 or VarChar",
+        ),
+        (|all| all.fields[1].is_clustering_key = true, 107, "vector clustering key not allowed[field=v]"),
+        (
+            |all| (all.fields[0].is_clustering_key, all.fields[2].is_clustering_key) = (true, true),
+            1100,
+            "there are more than one clustering key, field name = id, s",
+        ),
+        (|all| all.fields[3].name = "s".to_owned(), 1100, "duplicated field name s"),
+        (
+            |all| all.fields[2].type_params.push(("mmap.enabled".to_owned(), "x".to_owned())),
+            1100,
+            "invalid mmap.enabled value: x, expected: true, false",
+        ),
+    ];
+    for (change, code, text) in cases {
+        assert_eq!(refusal(change), (*code, (*text).to_owned()));
+    }
+}
