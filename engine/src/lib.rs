@@ -1,7 +1,9 @@
 //! Redkite engine: the vector database as a library of rooms; `ARCHITECTURE.md` has the map.
 
+pub mod assembly;
 pub mod base;
 pub mod blob;
+pub mod builder;
 pub mod coord;
 pub mod exec;
 pub mod expr;
@@ -12,5 +14,7 @@ pub mod model;
 pub mod obs;
 pub mod plan;
 pub mod proxy;
+pub mod querier;
 pub mod rpc;
 pub mod segment;
+pub mod writer;
