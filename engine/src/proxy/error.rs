@@ -29,10 +29,6 @@ pub enum Error {
     DescribeNotFound { database: String, collection: String },
     #[error("fail to unmarshal collection schema: {reason}: invalid parameter")]
     SchemaBytes { reason: String },
-    #[error("data type {data_type} is not supported yet, field name = {field}: invalid parameter")]
-    TypeNotBuilt { data_type: &'static str, field: String },
-    #[error("functions are not supported yet: invalid parameter")]
-    FunctionsNotBuilt,
     #[error("struct array fields are not supported yet: invalid parameter")]
     StructsNotBuilt,
     #[error("maximum shards's number should be limited to 16")]
@@ -151,25 +147,26 @@ pub enum Error {
     DuplicateKeys,
     #[error("without dynamic schema enabled, the field name cannot be set to $meta: invalid parameter")]
     MetaWithoutDynamic,
-    #[error("cannot set json key to: $meta: invalid parameter")]
-    MetaKey,
-    #[error("dynamic field name cannot include the static field name: {field}: invalid parameter")]
-    DynamicNamesField { field: String },
-    #[error("dynamic field data must be a JSON object, row {row}: {reason}: invalid parameter")]
-    DynamicNotObject { row: usize, reason: String },
+    #[error("the json value of field {field}, row number: {row}, is not UTF-8: invalid parameter")]
+    NotUtf8 { field: String, row: usize },
     #[error("partial update op {op} on field {field} is not supported yet: invalid parameter")]
     FieldOpNotBuilt { op: &'static str, field: String },
     #[error("partial-update op targets field \"{field}\" not present in fields_data: invalid parameter")]
     FieldOpTarget { field: String },
 
+    #[error(
+        "failed to create query plan: expression template variable value is nil, template name: {{{name}}}: invalid parameter"
+    )]
+    TemplateMissing { name: String },
+
     // Deletes.
     #[error("delete plan can't be empty or always true : {expr}: invalid parameter")]
     DeleteEverything { expr: String },
-    #[error("failed to create delete plan: {text}")]
+    #[error("failed to create delete plan: {text}: invalid parameter")]
     DeletePlan { text: String },
 
     // Reads.
-    #[error("failed to create query plan: {text}")]
+    #[error("failed to create query plan: {text}: query plan failed: invalid parameter")]
     QueryPlan { text: String },
     #[error(
         "nq [{nq}] is invalid, nq (number of search vector per search request) should be in range [1, 16384], but got {nq}: invalid parameter"

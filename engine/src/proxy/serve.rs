@@ -145,3 +145,20 @@ fn size_in(message: &str) -> Option<String> {
     let rest = rest.replace("%20", " ");
     rest.split(|letter: char| !letter.is_ascii_digit()).find(|digits| !digits.is_empty()).map(str::to_owned)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::serve;
+    use crate::proxy::twin::Twin;
+    use tokio_util::sync::CancellationToken;
+
+    /// Serves the twin on the address in `REDKITE_TWIN`, for real clients, until the process is ended.
+    #[tokio::test]
+    #[ignore = "runs until it is stopped"]
+    async fn real_clients_can_talk_to_the_twin() {
+        let address = std::env::var("REDKITE_TWIN").unwrap_or_else(|_| "127.0.0.1:19530".to_owned());
+        let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+
+        serve(listener, Twin::new().parts(), CancellationToken::new()).await.unwrap();
+    }
+}

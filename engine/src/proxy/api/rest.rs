@@ -1,13 +1,143 @@
 //! The REST door: JSON over HTTP/1.1 on the port of gRPC.
 //!
 //! Every answer of the application is HTTP 200 with `{code, data}` or `{code, message}`. Source: wire specification 4.
+//! An endpoint is a function from a [`Visit`] to JSON, entered in [`router`].
+
+mod search;
+mod values;
 
 use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::post;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, header};
+use serde_json::{Map, Value as Json, json};
+use tracing::Instrument as _;
 
-use crate::proxy::Proxy;
+use super::{Caller, collections};
+use crate::base::Kinded as _;
+use crate::proxy::{Error, Proxy};
+
+/// One request: who asks, and the JSON object that was sent.
+pub struct Visit {
+    /// Who asks.
+    caller: Caller,
+    /// The body.
+    body: Map<String, Json>,
+    /// Whether 64-bit integers may be JSON numbers; else they are texts.
+    takes_int64: bool,
+}
 
 /// The router of all REST paths there are; every other path answers 404.
 pub fn router(proxy: Proxy) -> Router {
-    let _ = proxy;
+    // A JSON text takes a few times the room of the same rows on the wire of gRPC.
+    let limit = proxy.settings().max_request_bytes.saturating_mul(4);
     Router::new()
+        .route(
+            "/v2/vectordb/collections/list",
+            post(|State(proxy): State<Proxy>, headers: HeaderMap, body: Bytes| async move {
+                answer(&proxy, "RestListCollections", headers, body, async |visit| list(&proxy, visit).await)
+                    .await
+            }),
+        )
+        .route(
+            "/v2/vectordb/entities/search",
+            post(|State(proxy): State<Proxy>, headers: HeaderMap, body: Bytes| async move {
+                answer(&proxy, "RestSearch", headers, body, async |visit| search::search(&proxy, visit).await)
+                    .await
+            }),
+        )
+        .layer(axum::extract::DefaultBodyLimit::max(limit))
+        .with_state(proxy)
+}
+
+/// Runs one endpoint: reads the headers and the body, and puts what comes of it into an answer.
+async fn answer(
+    proxy: &Proxy,
+    call: &'static str,
+    headers: HeaderMap,
+    body: Bytes,
+    run: impl AsyncFnOnce(Visit) -> Result<Map<String, Json>, Error>,
+) -> Response {
+    let started = proxy.clock().monotonic();
+    let outcome = match visit(&headers, &body) {
+        Ok(visit) => run(visit).instrument(tracing::debug_span!("call", call)).await,
+        Err(error) => Err(error),
+    };
+    if let Some(meter) = proxy.meter() {
+        let took = proxy.clock().monotonic().saturating_sub(started);
+        meter.ended(call, outcome.as_ref().err().map(Error::kind), took);
+    }
+    let body = match outcome {
+        Ok(mut fields) => {
+            fields.insert("code".to_owned(), json!(0));
+            Json::Object(fields)
+        }
+        Err(error) => json!({ "code": error.code(), "message": error.to_string() }),
+    };
+    let mut answer = body.to_string().into_response();
+    answer
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+    answer
+}
+
+fn visit(headers: &HeaderMap, body: &[u8]) -> Result<Visit, Error> {
+    let body = match serde_json::from_slice(body) {
+        Ok(Json::Object(body)) => body,
+        Ok(other) => return Err(Error::NotJson { reason: format!("{other} is not an object") }),
+        Err(reason) => return Err(Error::NotJson { reason: reason.to_string() }),
+    };
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let named = body.get("dbName").and_then(Json::as_str).filter(|name| !name.is_empty());
+    let database = named.or_else(|| text("db-name").filter(|name| !name.is_empty())).map(str::to_owned);
+    let takes_int64 = text("accept-type-allow-int64").is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    Ok(Visit { caller: Caller { database }, body, takes_int64 })
+}
+
+impl Visit {
+    /// A text that must be there. `request` is the name of the request's type in Milvus's words.
+    fn required(&self, request: &str, key: &str) -> Result<String, Error> {
+        match self.body.get(key).and_then(Json::as_str) {
+            Some(text) if !text.is_empty() => Ok(text.to_owned()),
+            _ => Err(missing(request, key)),
+        }
+    }
+
+    /// The texts of a list; empty if there is none.
+    fn texts(&self, key: &str) -> Vec<String> {
+        let list = self.body.get(key).and_then(Json::as_array);
+        list.map(|list| list.iter().filter_map(Json::as_str).map(str::to_owned).collect()).unwrap_or_default()
+    }
+
+    /// A text; empty if there is none.
+    fn text(&self, key: &str) -> String {
+        self.body.get(key).and_then(Json::as_str).unwrap_or_default().to_owned()
+    }
+}
+
+/// Milvus's words for a key that must be there.
+fn missing(request: &str, key: &str) -> Error {
+    let mut letters = key.chars();
+    let key: String =
+        letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect();
+    Error::MissingParameter {
+        reason: format!(
+            "Key: '{request}.{key}' Error:Field validation for '{key}' failed on the 'required' tag"
+        ),
+    }
+}
+
+/// An answer with nothing but data.
+fn data(data: Json) -> Map<String, Json> {
+    Map::from_iter([("data".to_owned(), data)])
+}
+
+/// The names of the collections of a database.
+async fn list(proxy: &Proxy, visit: Visit) -> Result<Map<String, Json>, Error> {
+    let shown =
+        collections::show(proxy, visit.caller, contract::pb::milvus::ShowCollectionsRequest::default())
+            .await?;
+    Ok(data(json!(shown.collection_names)))
 }

@@ -79,7 +79,7 @@ pub async fn delete(proxy: &Proxy, caller: Caller, request: DeleteRequest) -> Re
     let info = proxy.info(&caller, &request.db_name, &request.collection_name).await?;
     let filter = filter::of_delete(&request.expr, &info.schema, request.expr_template_values)?;
     let partition = partition_of_delete(&info, &request.partition_name)?;
-    let keys = match filter::keys(&filter, &info.schema) {
+    let keys = match filter.keys(&info.schema) {
         Some(keys) => keys,
         None => keys_of(proxy, &info, filter, partition).await?,
     };

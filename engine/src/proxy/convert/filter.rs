@@ -2,11 +2,14 @@
 
 use std::collections::HashMap;
 
-use contract::pb::schema::TemplateValue;
+use contract::pb::schema::{TemplateArrayValue, TemplateValue, template_array_value, template_value};
 
-use crate::expr::Filter;
-use crate::model::Schema;
+use crate::expr::{self, Filter, Literal, Templates};
+use crate::model::{Keys, Schema};
 use crate::proxy::Error;
+
+/// Name of the template variable that stands for a list of keys.
+const KEYS: &str = "keys";
 
 /// The filter of a read; `None` for an empty text.
 ///
@@ -17,11 +20,14 @@ pub fn of_read(
     schema: &Schema,
     templates: HashMap<String, TemplateValue>,
 ) -> Result<Option<Filter>, Error> {
-    let _ = (schema, templates);
-    if text.trim().is_empty() {
+    let text = text.trim();
+    if text.is_empty() {
         return Ok(None);
     }
-    Ok(Some(Filter))
+    let templates = literals(templates)?;
+    expr::parse(text, schema, &templates)
+        .map(Some)
+        .map_err(|detail| Error::QueryPlan { text: complaint(text, &detail) })
 }
 
 /// The filter of a delete.
@@ -34,19 +40,88 @@ pub fn of_delete(
     templates: HashMap<String, TemplateValue>,
 ) -> Result<Filter, Error> {
     let everything = || Error::DeleteEverything { expr: text.to_owned() };
-    of_read(text, schema, templates)?.ok_or_else(everything)
+    if text.trim().is_empty() {
+        return Err(everything());
+    }
+    let templates = literals(templates)?;
+    let filter = expr::parse(text.trim(), schema, &templates)
+        .map_err(|detail| Error::DeletePlan { text: complaint(text, &detail) })?;
+    if filter.is_always_true() { Err(everything()) } else { Ok(filter) }
 }
 
-/// The keys that a filter names, if it is nothing but a list of keys.
-#[must_use]
-pub fn keys(_filter: &Filter, _schema: &Schema) -> Option<crate::model::Keys> {
-    None
+fn complaint(text: &str, detail: &expr::Error) -> String {
+    format!("cannot parse expression: {text}, error: {detail}")
 }
 
 /// The filter that the rows of some keys match.
 ///
 /// # Errors
 /// None for keys of the schema's type.
-pub fn of_keys(_keys: &crate::model::Keys, _schema: &Schema) -> Result<Filter, Error> {
-    Ok(Filter)
+pub fn of_keys(keys: &Keys, schema: &Schema) -> Result<Filter, Error> {
+    let list = match keys {
+        Keys::Int(keys) => keys.iter().copied().map(Literal::Int).collect(),
+        Keys::Text(keys) => keys.iter().map(|key| Literal::Text(key.to_owned())).collect(),
+    };
+    let templates = Templates::from([(KEYS.to_owned(), Literal::List(list))]);
+    let text = format!("{} in {{{KEYS}}}", schema.primary().name);
+    expr::parse(&text, schema, &templates)
+        .map_err(|detail| Error::QueryPlan { text: complaint(&text, &detail) })
+}
+
+fn literals(templates: HashMap<String, TemplateValue>) -> Result<Templates, Error> {
+    templates
+        .into_iter()
+        .map(|(name, value)| {
+            let missing = || Error::TemplateMissing { name: name.clone() };
+            let literal = literal(value).ok_or_else(missing)?;
+            Ok((name, literal))
+        })
+        .collect()
+}
+
+fn literal(value: TemplateValue) -> Option<Literal> {
+    use template_value::Val;
+    Some(match value.val? {
+        Val::BoolVal(value) => Literal::Bool(value),
+        Val::Int64Val(value) => Literal::Int(value),
+        Val::FloatVal(value) => Literal::Double(value),
+        Val::StringVal(value) => Literal::Text(value),
+        Val::ArrayVal(values) => list(values)?,
+        Val::BytesVal(_) => return None,
+    })
+}
+
+fn list(values: TemplateArrayValue) -> Option<Literal> {
+    use template_array_value::Data;
+    let values = match values.data {
+        None => Vec::new(),
+        Some(Data::BoolData(values)) => values.data.into_iter().map(Literal::Bool).collect(),
+        Some(Data::LongData(values)) => values.data.into_iter().map(Literal::Int).collect(),
+        Some(Data::DoubleData(values)) => values.data.into_iter().map(Literal::Double).collect(),
+        Some(Data::StringData(values)) => values.data.into_iter().map(Literal::Text).collect(),
+        Some(Data::ArrayData(values)) => values.data.into_iter().map(list).collect::<Option<_>>()?,
+        Some(Data::JsonData(values)) => {
+            values.data.iter().map(|text| from_json(text)).collect::<Option<_>>()?
+        }
+    };
+    Some(Literal::List(values))
+}
+
+/// A JSON text as a constant. Lists of mixed types come this way.
+fn from_json(text: &[u8]) -> Option<Literal> {
+    fn of(value: serde_json::Value) -> Option<Literal> {
+        Some(match value {
+            serde_json::Value::Bool(value) => Literal::Bool(value),
+            serde_json::Value::Number(value) => match value.as_i64() {
+                Some(whole) => Literal::Int(whole),
+                None => Literal::Double(value.as_f64()?),
+            },
+            serde_json::Value::String(value) => Literal::Text(value),
+            serde_json::Value::Array(values) => {
+                Literal::List(values.into_iter().map(of).collect::<Option<_>>()?)
+            }
+            serde_json::Value::Null | serde_json::Value::Object(_) => return None,
+        })
+    }
+    of(serde_json::from_slice(text).ok()?)
 }

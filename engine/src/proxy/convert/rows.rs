@@ -55,11 +55,6 @@ pub fn sent(schema: &Schema, fields: Vec<FieldData>, rows: u32, keys: KeyColumn)
     {
         return Err(Error::UpsertWithoutKey { field: primary.name.clone() });
     }
-    if let Some(column) =
-        schema.dynamic().and_then(|field| schema.position(field.id)).and_then(|at| columns[at].as_ref())
-    {
-        check_dynamic(schema, column)?;
-    }
     Ok(Sent { rows, columns })
 }
 
@@ -227,7 +222,8 @@ fn scalars(field: &Field, data: Option<scalar_field::Data>) -> Result<ColumnData
             let mut texts = Texts::new();
             for (row, bytes) in values.data.iter().enumerate() {
                 texts.push(
-                    std::str::from_utf8(bytes).map_err(|reason| not_json(field, row, &reason.to_string()))?,
+                    std::str::from_utf8(bytes)
+                        .map_err(|_| Error::NotUtf8 { field: field.name.clone(), row })?,
                 );
             }
             ColumnData::Json(texts)
@@ -236,13 +232,6 @@ fn scalars(field: &Field, data: Option<scalar_field::Data>) -> Result<ColumnData
         (_, None) if field.nullable || field.default.is_some() => ColumnData::empty(field),
         (_, data) => return Err(wrong_type(field, data.as_ref().map_or("nil", payload_name))),
     })
-}
-
-fn not_json(field: &Field, row: usize, reason: &str) -> Error {
-    Error::Checked {
-        code: 1100,
-        text: format!("field {} row {row} is not valid JSON: {reason}: invalid parameter", field.name),
-    }
 }
 
 const fn payload_name(data: &scalar_field::Data) -> &'static str {
@@ -282,51 +271,5 @@ fn vectors(field: &Field, dim: i64, data: Option<vector_field::Data>) -> Result<
         (DataType::FloatVector, None) if field.nullable => Ok(ColumnData::empty(field)),
         (_, None) => Err(wrong_type(field, "nil")),
         (_, Some(_)) => Err(wrong_type(field, "other vector")),
-    }
-}
-
-/// Checks that every row's dynamic keys are an object without forbidden keys.
-fn check_dynamic(schema: &Schema, column: &Column) -> Result<(), Error> {
-    let ColumnData::Json(texts) = &column.data else { return Ok(()) };
-    for (row, text) in texts.iter().enumerate() {
-        if text == "{}" {
-            continue;
-        }
-        let mut found = None;
-        let visitor = ObjectKeys { schema, found: &mut found };
-        let mut parser = serde_json::Deserializer::from_str(text);
-        serde::Deserializer::deserialize_map(&mut parser, visitor)
-            .and_then(|()| parser.end())
-            .map_err(|reason| Error::DynamicNotObject { row, reason: reason.to_string() })?;
-        if let Some(error) = found {
-            return Err(error);
-        }
-    }
-    Ok(())
-}
-
-/// Walks over the top-level keys of a JSON object without building it.
-struct ObjectKeys<'a> {
-    schema: &'a Schema,
-    found: &'a mut Option<Error>,
-}
-
-impl<'de> serde::de::Visitor<'de> for ObjectKeys<'_> {
-    type Value = ();
-
-    fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.write_str("a JSON object")
-    }
-
-    fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
-            map.next_value::<serde::de::IgnoredAny>()?;
-            if key == DYNAMIC_FIELD {
-                *self.found = Some(Error::MetaKey);
-            } else if self.schema.field(&key).is_some() {
-                *self.found = Some(Error::DynamicNamesField { field: key.into_owned() });
-            }
-        }
-        Ok(())
     }
 }

@@ -1,13 +1,15 @@
 //! Schemas, properties and names.
 
 use contract::pb::milvus::{CreateCollectionRequest, DescribeCollectionResponse};
-use contract::pb::schema::{CollectionSchema, DataType as WireType, FieldSchema, ValueField, value_field};
+use contract::pb::schema::{CollectionSchema, FieldSchema, ValueField, value_field};
 use prost::Message as _;
 
 use super::output::wire_type;
 use super::params;
 use super::status::success;
-use crate::base::FieldId;
+use crate::model::check::check_batch;
+use crate::model::check_schema::{DefaultRequest, FieldRequest, SchemaRequest, check_schema};
+use crate::model::name::{Named, check_name};
 use crate::model::{Batch, DYNAMIC_FIELD, DataType, Field, Schema, Value};
 use crate::proxy::Error;
 use crate::rpc::{CollectionInfo, NewCollection};
@@ -28,9 +30,6 @@ const MAX_TTL_SECONDS: i64 = 3_155_760_000;
 pub fn new_collection(database: String, request: CreateCollectionRequest) -> Result<NewCollection, Error> {
     let wire = CollectionSchema::decode(request.schema.as_slice())
         .map_err(|reason| Error::SchemaBytes { reason: reason.to_string() })?;
-    if !wire.functions.is_empty() {
-        return Err(Error::FunctionsNotBuilt);
-    }
     if !wire.struct_array_fields.is_empty() {
         return Err(Error::StructsNotBuilt);
     }
@@ -101,77 +100,53 @@ pub fn check_properties(schema: &Schema, properties: &[(String, String)]) -> Res
     Ok(())
 }
 
-fn checked_schema(_collection: &str, wire: CollectionSchema) -> Result<Schema, Error> {
-    let mut fields: Vec<Field> = wire.fields.into_iter().map(field_of_wire).collect::<Result<_, _>>()?;
-    if wire.enable_dynamic_field {
-        fields.push(Field {
-            id: FieldId(0),
-            name: DYNAMIC_FIELD.to_owned(),
-            description: String::new(),
-            data_type: DataType::Json,
-            is_primary: false,
-            auto_id: false,
-            is_dynamic: true,
-            nullable: false,
-            default: None,
-            is_partition_key: false,
-            is_clustering_key: false,
-            type_params: Vec::new(),
-        });
-    }
-    for (number, field) in (100..).zip(&mut fields) {
-        field.id = FieldId(number);
-    }
-    Ok(Schema { description: wire.description, fields, enable_dynamic_field: wire.enable_dynamic_field })
+fn checked_schema(collection: &str, wire: CollectionSchema) -> Result<Schema, Error> {
+    let request = SchemaRequest {
+        name: collection.to_owned(),
+        description: wire.description,
+        // Some clients send the hidden field along; it is made here.
+        fields: wire
+            .fields
+            .into_iter()
+            .filter(|field| field.name != DYNAMIC_FIELD)
+            .map(field_of_wire)
+            .collect(),
+        enable_dynamic_field: wire.enable_dynamic_field,
+        functions: wire.functions.len(),
+    };
+    check_schema(&request)
+        .map_err(|error| Error::Checked { code: error.milvus_code(), text: error.to_string() })
 }
 
-fn field_of_wire(wire: FieldSchema) -> Result<Field, Error> {
-    let data_type = type_of_wire(&wire)?;
-    Ok(Field {
-        id: FieldId(0),
-        default: wire.default_value.map(value_of_wire),
+fn field_of_wire(wire: FieldSchema) -> FieldRequest {
+    FieldRequest {
         name: wire.name,
         description: wire.description,
-        data_type,
+        data_type: wire.data_type,
         is_primary: wire.is_primary_key,
         auto_id: wire.auto_id,
         is_dynamic: wire.is_dynamic,
         nullable: wire.nullable,
+        default: wire.default_value.and_then(default_of_wire),
         is_partition_key: wire.is_partition_key,
         is_clustering_key: wire.is_clustering_key,
         type_params: params::pairs(wire.type_params),
-    })
-}
-
-fn type_of_wire(field: &FieldSchema) -> Result<DataType, Error> {
-    let wire = field.data_type();
-    DataType::ALL.into_iter().find(|known| wire_type(*known) == wire).ok_or_else(|| match wire {
-        WireType::String => Error::Checked {
-            code: 1100,
-            text: "string data type not supported yet, please use VarChar type instead: invalid parameter"
-                .to_owned(),
-        },
-        WireType::None => {
-            Error::Checked { code: 1100, text: "data type None is not valid: invalid parameter".to_owned() }
-        }
-        other => Error::TypeNotBuilt { data_type: other.as_str_name(), field: field.name.clone() },
-    })
-}
-
-fn value_of_wire(value: ValueField) -> Value {
-    use value_field::Data;
-    match value.data {
-        Some(Data::BoolData(value)) => Value::Bool(value),
-        Some(Data::IntData(value) | Data::DateData(value)) => Value::Int(i64::from(value)),
-        Some(Data::LongData(value) | Data::TimestamptzData(value) | Data::TimeData(value)) => {
-            Value::Int(value)
-        }
-        Some(Data::FloatData(value)) => Value::Float(value),
-        Some(Data::DoubleData(value)) => Value::Double(value),
-        Some(Data::StringData(value)) => Value::Text(value),
-        Some(Data::BytesData(value)) => Value::Json(String::from_utf8_lossy(&value).into_owned()),
-        None => Value::Null,
     }
+}
+
+fn default_of_wire(value: ValueField) -> Option<DefaultRequest> {
+    use value_field::Data;
+    Some(match value.data? {
+        Data::BoolData(value) => DefaultRequest::Bool(value),
+        Data::IntData(value) => DefaultRequest::Int(value),
+        Data::LongData(value) => DefaultRequest::Long(value),
+        Data::FloatData(value) => DefaultRequest::Float(value),
+        Data::DoubleData(value) => DefaultRequest::Double(value),
+        Data::StringData(value) => DefaultRequest::Text(value),
+        Data::BytesData(_) | Data::TimestamptzData(_) | Data::DateData(_) | Data::TimeData(_) => {
+            DefaultRequest::Other
+        }
+    })
 }
 
 fn value_to_wire(value: &Value, data_type: DataType) -> Option<ValueField> {
@@ -252,12 +227,13 @@ fn field_to_wire(field: &Field) -> FieldSchema {
     }
 }
 
-/// Checks whole rows against the schema: lengths, finite numbers, JSON.
+/// Checks whole rows against the schema: lengths, finite numbers, JSON, dynamic keys.
 ///
 /// # Errors
 /// Milvus's words for the first value that does not fit.
-pub fn check_rows(_schema: &Schema, _rows: &Batch) -> Result<(), Error> {
-    Ok(())
+pub fn check_rows(schema: &Schema, rows: &Batch) -> Result<(), Error> {
+    check_batch(schema, rows)
+        .map_err(|error| Error::Checked { code: error.milvus_code(), text: error.to_string() })
 }
 
 /// Checks which fields a client wants in memory. All of them are loaded whatever it wants.
@@ -290,23 +266,12 @@ pub fn check_load_fields(schema: &Schema, names: &[String]) -> Result<(), Error>
     }
 }
 
-/// Longest name of anything. Unit: bytes.
-const MAX_NAME_BYTES: usize = 255;
-
-fn starts_well(name: &str) -> bool {
-    name.starts_with(|first: char| first == '_' || first.is_ascii_alphabetic())
-}
-
-fn goes_on_well(name: &str) -> bool {
-    name.chars().all(|letter| letter == '_' || letter.is_ascii_alphanumeric())
-}
-
 /// Checks the name of a collection.
 ///
 /// # Errors
 /// Milvus's words. Source: wire specification 2.20.
 pub fn check_collection_name(name: &str) -> Result<(), Error> {
-    check_entity_name("collection name", "collection", name)
+    check(Named::Collection, name)
 }
 
 /// Checks an alias.
@@ -314,91 +279,34 @@ pub fn check_collection_name(name: &str) -> Result<(), Error> {
 /// # Errors
 /// As for [`check_collection_name`].
 pub fn check_alias_name(name: &str) -> Result<(), Error> {
-    check_entity_name("collection alias", "collection alias", name)
-}
-
-fn check_entity_name(what: &str, short: &str, name: &str) -> Result<(), Error> {
-    let complaint = if name.is_empty() {
-        return Err(Error::Checked {
-            code: 1100,
-            text: format!("{what} should not be empty: invalid parameter"),
-        });
-    } else if name.len() > MAX_NAME_BYTES {
-        format!("the length of a {what} must be less than 255 characters")
-    } else if !starts_well(name) {
-        format!("the first character of a {what} must be an underscore or letter")
-    } else if !goes_on_well(name) {
-        format!("{what} can only contain numbers, letters and underscores")
-    } else {
-        return Ok(());
-    };
-    let _ = short;
-    Err(Error::Checked {
-        code: 1100,
-        text: format!("Invalid {what}: {name}. {complaint}: invalid parameter"),
-    })
+    check(Named::Alias, name)
 }
 
 /// Checks the name of a database.
 ///
 /// # Errors
-/// Milvus's words, code 802.
+/// As for [`check_collection_name`].
 pub fn check_database_name(name: &str) -> Result<(), Error> {
-    let complaint = if name.is_empty() {
-        "database name couldn't be empty"
-    } else if name.len() > MAX_NAME_BYTES {
-        "the length of a database name must be less than 255 characters"
-    } else if !starts_well(name) {
-        "the first character of a database name must be an underscore or letter"
-    } else if !goes_on_well(name) {
-        "database name can only contain numbers, letters and underscores"
-    } else {
-        return Ok(());
-    };
-    Err(Error::Checked { code: 802, text: format!("{complaint}: invalid database name[database={name}]") })
+    check(Named::Database, name)
 }
 
 /// Checks the name of a partition that rows go to, or that is made or dropped.
 ///
 /// # Errors
-/// Milvus's words.
+/// As for [`check_collection_name`].
 pub fn check_partition_name(name: &str) -> Result<(), Error> {
-    let well = |letter: char| letter == '_' || letter == '-' || letter.is_ascii_alphanumeric();
-    let complaint = if name.is_empty() {
-        "Partition name should not be empty."
-    } else if name.len() > MAX_NAME_BYTES {
-        "The length of a partition name must be less than 255 characters."
-    } else if !starts_well(name) && !name.starts_with(|first: char| first.is_ascii_digit()) {
-        "The first character of a partition name must be an underscore or letter."
-    } else if !name.chars().all(well) {
-        "Partition name can only contain numbers, letters and underscores."
-    } else {
-        return Ok(());
-    };
-    Err(Error::Checked {
-        code: 1100,
-        text: format!("Invalid partition name: {name}. {complaint}: invalid parameter"),
-    })
+    check(Named::Partition, name)
 }
 
 /// Checks the name of an index; an empty one stands for the field's.
 ///
 /// # Errors
-/// Milvus's words.
+/// As for [`check_collection_name`].
 pub fn check_index_name(name: &str) -> Result<(), Error> {
-    let complaint = if name.is_empty() {
-        return Ok(());
-    } else if name.len() > MAX_NAME_BYTES {
-        "The length of a index name must be less than 255 characters."
-    } else if !starts_well(name) {
-        "The first character of a index name must be an underscore or letter."
-    } else if !goes_on_well(name) {
-        "Index name can only contain numbers, letters and underscores."
-    } else {
-        return Ok(());
-    };
-    Err(Error::Checked {
-        code: 1100,
-        text: format!("Invalid index name: {name}. {complaint}: invalid parameter"),
-    })
+    if name.is_empty() { Ok(()) } else { check(Named::Index, name) }
+}
+
+fn check(named: Named, name: &str) -> Result<(), Error> {
+    check_name(named, name)
+        .map_err(|error| Error::Checked { code: error.milvus_code(), text: error.to_string() })
 }
