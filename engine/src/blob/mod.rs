@@ -4,9 +4,13 @@
 //! once and never changed: who wants another content writes another key. There is no rename, no append and no lock;
 //! ordering between objects is the business of `meta`.
 
+#[cfg(test)]
+mod conformance;
 mod error;
 mod key;
+mod local;
 mod memory;
+mod s3;
 
 use std::ops::Range;
 
@@ -14,7 +18,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use error::{Doing, Error};
+pub use local::LocalBlobs;
 pub use memory::MemoryBlobs;
+pub use s3::{Addressing, S3Blobs, S3Credentials, S3Settings, Secret};
 
 /// One object as a listing shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,13 +7,13 @@ use crate::{expr, model, segment};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The index refuses a parameter or a query vector, or failed.
-    #[error("{source}")]
+    #[error(transparent)]
     Search {
         /// What the index said.
         source: segment::SearchError,
     },
     /// The filter could not be evaluated.
-    #[error("{source}")]
+    #[error(transparent)]
     Filter {
         /// What the filter said.
         source: expr::Error,

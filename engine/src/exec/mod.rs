@@ -8,6 +8,11 @@ mod gather;
 mod query;
 mod search;
 
+#[cfg(test)]
+mod measure;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 pub use error::Error;

@@ -49,7 +49,7 @@ const KEYWORDS: [(&str, &str, &str); 6] = [
 ];
 
 /// Longest first, so that the first match is the right one.
-const SIGNS: [(&str, &str); 29] = [
+const SIGNS: [(&str, &str); 28] = [
     ("**", "**"),
     ("<<", "<<"),
     (">>", ">>"),
@@ -77,7 +77,6 @@ const SIGNS: [(&str, &str); 29] = [
     (")", ")"),
     ("[", "["),
     ("]", "]"),
-    (",", ","),
     ("=", "="),
 ];
 
@@ -128,7 +127,7 @@ impl<'a> Lexer<'a> {
     fn kind(&mut self) -> Result<TokenKind<'a>, Error> {
         let rest = self.rest();
         let Some(first) = rest.chars().next() else { return Ok(TokenKind::End) };
-        if let Some(prefix) = text_prefix(rest) {
+        if let Some(prefix) = text_prefix(first, rest) {
             return self.string(prefix);
         }
         if first.is_ascii_digit() || first == '.' && rest[1..].starts_with(|next: char| next.is_ascii_digit())
@@ -144,9 +143,10 @@ impl<'a> Lexer<'a> {
             self.at += 5;
             return Ok(TokenKind::Meta);
         }
-        if first == '{' || first == '}' {
+        // Lists are mostly commas: they should not wait for the search below.
+        if let Some(sign) = [(',', ","), ('{', "{"), ('}', "}")].iter().find(|(sign, _)| *sign == first) {
             self.at += 1;
-            return Ok(TokenKind::Sign(if first == '{' { "{" } else { "}" }));
+            return Ok(TokenKind::Sign(sign.1));
         }
         match SIGNS.iter().find(|(sign, _)| rest.starts_with(sign)) {
             Some((sign, meaning)) => {
@@ -294,7 +294,10 @@ impl<'a> Lexer<'a> {
 }
 
 /// Bytes before the quote if a text literal starts here.
-fn text_prefix(rest: &str) -> Option<usize> {
+fn text_prefix(first: char, rest: &str) -> Option<usize> {
+    if !matches!(first, '"' | '\'' | 'u' | 'U' | 'L' | 'r') {
+        return None;
+    }
     ["", "u8", "u", "U", "L", "r"]
         .into_iter()
         .find(|prefix| rest.strip_prefix(prefix).is_some_and(|body| body.starts_with(['"', '\''])))

@@ -297,7 +297,9 @@ impl<'a> Parser<'a> {
                     break;
                 }
             }
-            members.push(self.expression(0)?);
+            // Constants, of which there may be very many, need no look at operators.
+            let is_single = matches!(self.peek_at(1), TokenKind::Sign("," | "]"));
+            members.push(if is_single { self.prefix()? } else { self.expression(0)? });
         }
         let depth = members.iter().map(|member| member.depth).max().unwrap_or(0) + 1;
         self.node(start, depth, NodeKind::List(members))

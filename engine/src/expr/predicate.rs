@@ -166,6 +166,11 @@ impl Operand {
         }
     }
 
+    /// Whether the value can stand before `in`.
+    const fn can_be_listed(&self) -> bool {
+        self.arithmetic.is_none() && !matches!(self.access, Access::Length(_))
+    }
+
     /// The type as error texts name it.
     pub(super) fn type_name(&self) -> &'static str {
         match (self.class(), &self.access, &self.arithmetic) {
@@ -226,6 +231,14 @@ impl Predicate {
         Some(keys)
     }
 
+    /// What is compared or looked up.
+    const fn listed_operand(&self) -> Option<&Operand> {
+        match self {
+            Self::Compare { operand, .. } | Self::In { operand, .. } => Some(operand),
+            _ => None,
+        }
+    }
+
     /// The contrary.
     pub(super) fn negated(self) -> Self {
         match self {
@@ -253,7 +266,7 @@ impl Predicate {
         }
     }
 
-    /// One of `parts`, flat and without constants.
+    /// One of `parts`, flat and without constants; equalities of one value become one look-up.
     pub(super) fn any(parts: Vec<Self>) -> Self {
         let mut flat = Vec::with_capacity(parts.len());
         for part in parts {
@@ -264,12 +277,55 @@ impl Predicate {
                 other => flat.push(other),
             }
         }
+        let mut flat = join_equalities(flat);
         match flat.len() {
             0 => Self::Always(false),
             1 => flat.remove(0),
             _ => Self::Any(flat),
         }
     }
+}
+
+/// Values whose equalities are looked for: a bound on the work for a chain of many different ones.
+const JOINED_OPERANDS: usize = 16;
+
+/// Joins `x == 1`, `x == 2`, `x in [3]` of one chain to `x in [1, 2, 3]` at the place of the first.
+fn join_equalities(parts: Vec<Predicate>) -> Vec<Predicate> {
+    let mut joined: Vec<Predicate> = Vec::with_capacity(parts.len());
+    let mut groups: Vec<(usize, Vec<Literal>)> = Vec::new();
+    for part in parts {
+        let values = match &part {
+            Predicate::Compare { operand, compare: Compare::Equal, value } if operand.can_be_listed() => {
+                Some(std::slice::from_ref(value))
+            }
+            Predicate::In { set, .. } => Some(set.values()),
+            _ => None,
+        };
+        let Some(values) = values else {
+            joined.push(part);
+            continue;
+        };
+        let group = groups.iter_mut().find(|(at, _)| joined[*at].listed_operand() == part.listed_operand());
+        if let Some((_, all)) = group {
+            all.extend_from_slice(values);
+            continue;
+        }
+        if groups.len() < JOINED_OPERANDS {
+            groups.push((joined.len(), values.to_vec()));
+        }
+        joined.push(part);
+    }
+    for (at, values) in groups {
+        let is_chain = match &joined[at] {
+            Predicate::In { set, .. } => set.values().len() < values.len(),
+            _ => values.len() > 1,
+        };
+        if is_chain && let Some(operand) = joined[at].listed_operand().cloned() {
+            let set = Set::new(values, operand.class());
+            joined[at] = Predicate::In { operand, set };
+        }
+    }
+    joined
 }
 
 impl Display for Predicate {

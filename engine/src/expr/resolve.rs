@@ -10,6 +10,9 @@ use crate::expr::{Error, Literal, Templates};
 use crate::model::{DataType, Schema};
 
 mod call;
+mod compare;
+
+use compare::{Side, compare_operand, compare_typed};
 
 /// Deepest typed tree: its canonical text takes at most two levels of brackets and operators for each.
 const TREE_LIMIT: usize = DEPTH_LIMIT / 4;
@@ -383,88 +386,6 @@ impl Resolver<'_> {
             Access::Whole | Access::Length(_) => Predicate::IsNull(operand.column),
         })
     }
-}
-
-/// Which side of a comparison the constant is on: error texts keep the order of the text.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
-    Left,
-    Right,
-}
-
-fn compare_typed(left: Typed, compare: Compare, right: Typed) -> Result<Typed, Error> {
-    let mismatch = Error::Comparison { left: left.type_name(), right: right.type_name() };
-    match (left, right) {
-        (Typed::Literal(left), Typed::Literal(right)) => {
-            let is_equality = matches!(compare, Compare::Equal | Compare::NotEqual);
-            let order = match (&left, &right) {
-                (Literal::List(_), Literal::List(_)) if is_equality => {
-                    (left == right).then_some(std::cmp::Ordering::Equal)
-                }
-                _ => Some(order(&left, &right).ok_or(mismatch)?),
-            };
-            Ok(Typed::Literal(Literal::Bool(compare.accepts(order))))
-        }
-        (Typed::Operand(operand), Typed::Literal(value)) => {
-            compare_operand(operand, compare, value, Side::Right).map(Typed::Predicate)
-        }
-        (Typed::Literal(value), Typed::Operand(operand)) => {
-            compare_operand(operand, compare.flipped(), value, Side::Left).map(Typed::Predicate)
-        }
-        (Typed::Operand(left), Typed::Operand(right)) => {
-            compare_columns(left, compare, right, mismatch).map(Typed::Predicate)
-        }
-        _ => Err(mismatch),
-    }
-}
-
-fn compare_operand(
-    operand: Operand,
-    compare: Compare,
-    value: Literal,
-    side: Side,
-) -> Result<Predicate, Error> {
-    let class = operand.class();
-    let is_equality = matches!(compare, Compare::Equal | Compare::NotEqual);
-    let is_fitting = match (class, &value) {
-        (Class::WholeJson, _) => return Err(Error::WholeJson),
-        (Class::Int, Literal::Double(_)) => {
-            return Err(Error::Cast { to: operand.type_name(), value: value.wire_text() });
-        }
-        (Class::Json, value) if operand.arithmetic.is_some() => value.number().is_some(),
-        (Class::Json, Literal::List(_)) => is_equality,
-        (class, value) => fits(value, class),
-    };
-    if is_fitting {
-        return Ok(Predicate::Compare { operand, compare, value });
-    }
-    let (field, constant) = (operand.type_name(), value.type_name());
-    let (left, right) = if side == Side::Right { (field, constant) } else { (constant, field) };
-    Err(Error::Comparison { left, right })
-}
-
-fn compare_columns(
-    left: Operand,
-    compare: Compare,
-    right: Operand,
-    mismatch: Error,
-) -> Result<Predicate, Error> {
-    if left.arithmetic.is_some() || right.arithmetic.is_some() {
-        return Err(Error::ArithmeticFields);
-    }
-    let is_json = |operand: &Operand| operand.column.data_type == DataType::Json;
-    if is_json(&left) || is_json(&right) {
-        return Err(Error::TwoJsonColumns);
-    }
-    let is_number = |class| matches!(class, Class::Int | Class::Float);
-    let is_fitting = match (left.class(), right.class()) {
-        (Class::Bool, Class::Bool) | (Class::Text, Class::Text) => true,
-        (left, right) => is_number(left) && is_number(right),
-    };
-    if !is_fitting {
-        return Err(mismatch);
-    }
-    Ok(Predicate::CompareColumns { left: left.column, compare, right: right.column })
 }
 
 /// Whether a constant can become a value of the class.

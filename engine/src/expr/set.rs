@@ -39,6 +39,11 @@ impl Set {
     /// The set of `values`, which all fit `class`.
     pub(super) fn new(values: Vec<Literal>, class: Class) -> Self {
         let mut table = Table::default();
+        match class {
+            Class::Int => table.ints.reserve(values.len()),
+            Class::Text => table.texts.reserve(values.len()),
+            _ => {}
+        }
         for value in &values {
             match value {
                 Literal::Bool(value) => table.bools[usize::from(*value)] = true,

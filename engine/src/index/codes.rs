@@ -14,6 +14,9 @@ use super::space::Space;
 use super::top::{Near, Top};
 use crate::model::{Bitset, Metric};
 
+/// From this dimension on, codes are so much smaller than vectors that they pay.
+const CODED_DIM: usize = 32;
+
 /// Levels of one component, less one.
 const LEVELS: f32 = 255.0;
 /// The largest weight of a query: `HIGH_PART * 127`.
@@ -53,8 +56,13 @@ pub(super) struct CodeQuery {
 }
 
 impl Codes {
+    /// The codes of `block`, unless its vectors are too short for them to pay.
+    pub(super) fn if_they_pay(block: &VectorBlock, metric: Metric) -> Option<Self> {
+        (block.dim() >= CODED_DIM).then(|| Self::new(block, metric))
+    }
+
     /// Encodes all rows of `block`.
-    pub(super) fn new(block: &VectorBlock, metric: Metric) -> Self {
+    fn new(block: &VectorBlock, metric: Metric) -> Self {
         let (dim, rows) = (block.dim(), block.rows());
         let (least, most) = ranges(block, metric);
         let step: Vec<f32> = least.iter().zip(&most).map(|(least, most)| (most - least) / LEVELS).collect();
@@ -81,6 +89,7 @@ impl Codes {
         codes
     }
 
+    /// Writes the codes, and learns how far they are off.
     fn fill(&mut self, block: &VectorBlock) {
         let dim = block.dim();
         let inverse_step: Vec<f32> =
@@ -89,10 +98,13 @@ impl Codes {
         for row in 0..self.rows {
             self.shift(block.row(row), row_scale(block, self.metric, row), &mut vector);
             let code = &mut self.bytes.as_mut_slice()[row * self.stride..][..dim];
-            for (at, code) in code.iter_mut().enumerate() {
-                let level = (vector[at] - self.low[at]) * inverse_step[at];
-                // NaN becomes level 0.
-                *code = (level.clamp(0.0, LEVELS) + 0.5) as u8;
+            let levels = vector
+                .iter()
+                .zip(&self.low)
+                .zip(&inverse_step)
+                .map(|((x, low), inverse)| (x - low) * inverse);
+            for (code, level) in code.iter_mut().zip(levels) {
+                *code = (level.clamp(0.0, LEVELS) + ROUNDER).to_bits() as u8;
             }
             self.decode(row, &mut decoded);
             self.worst = self.worst.max(self.kernels.l2(&vector, &decoded).sqrt());
@@ -187,6 +199,17 @@ impl Codes {
         k: usize,
         allowed: Option<&Bitset>,
     ) -> Vec<Near> {
+        self.nearest_in(vector, exact, k, |visit| each_run(self.rows, allowed, visit))
+    }
+
+    /// As [`Self::nearest`], among the rows of the runs that `runs` hands out.
+    pub(super) fn nearest_in(
+        &self,
+        vector: &[f32],
+        exact: &Exact<'_>,
+        k: usize,
+        runs: impl FnOnce(&mut dyn FnMut(Run<'_>)),
+    ) -> Vec<Near> {
         let mut query = CodeQuery::default();
         self.prepare(vector, &mut query);
         let length = match self.metric {
@@ -199,15 +222,8 @@ impl Codes {
         let mut bar = f32::INFINITY;
         let mut kept: Vec<Near> = Vec::new();
         let mut distances = Vec::new();
-        each_run(self.rows, allowed, |run| {
-            match run {
-                Run::Whole { start, count } => {
-                    let (high, low) = (&query.high, &query.low);
-                    self.kernels.code_rows(high, low, &self.bytes, start, count, &mut distances);
-                    self.finish(&query, &mut distances, |place| start + place);
-                }
-                Run::Some(ids) => self.distances(&query, ids, &mut distances),
-            }
+        runs(&mut |run| {
+            self.distances_of(&query, &run, &mut distances);
             for (place, &distance) in distances.iter().enumerate() {
                 // Written so that NaN is kept.
                 if distance > bar {
@@ -236,6 +252,16 @@ impl Codes {
         let mut ranked = exact.rank(&rows);
         ranked.truncate(k);
         ranked
+    }
+
+    fn distances_of(&self, query: &CodeQuery, run: &Run<'_>, out: &mut Vec<f32>) {
+        match *run {
+            Run::Whole { start, count } => {
+                self.kernels.code_rows(&query.high, &query.low, &self.bytes, start, count, out);
+                self.finish(query, out, |place| start + place);
+            }
+            Run::Some(ids) => self.distances(query, ids, out),
+        }
     }
 
     /// The greatest distance by code that a row nearer than one at `distance` by code can have.

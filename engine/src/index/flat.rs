@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::codes::Codes;
 use super::exact::Exact;
 use super::top::{Near, Top};
 use super::{Error, Hit, IndexType, Range, SearchParams, VectorBlock, VectorIndex, artifact};
@@ -108,7 +109,7 @@ fn offer_run(top: &mut Top, start: usize, distances: &[f32], allowed: Option<&Bi
 /// Computes the distance of every allowed row below `rows` and hands it to `visit`, in row order.
 pub(super) fn scan(exact: &Exact<'_>, rows: usize, allowed: Option<&Bitset>, mut visit: impl FnMut(Near)) {
     let mut distances = Vec::with_capacity(RUN_ROWS);
-    each_run(rows, allowed, |run| match run {
+    each_run(rows, allowed, &mut |run| match run {
         Run::Whole { start, count } => {
             exact.run(start, count, &mut distances);
             for (row, &distance) in (start as u32..).zip(&distances) {
@@ -138,7 +139,7 @@ pub(super) enum Run<'a> {
 }
 
 /// Cuts the allowed rows below `rows` into runs of at most [`RUN_ROWS`], ascending.
-pub(super) fn each_run(rows: usize, allowed: Option<&Bitset>, mut visit: impl FnMut(Run<'_>)) {
+pub(super) fn each_run(rows: usize, allowed: Option<&Bitset>, visit: &mut dyn FnMut(Run<'_>)) {
     let mut ids = Vec::with_capacity(RUN_ROWS);
     for start in (0..rows).step_by(RUN_ROWS) {
         let count = RUN_ROWS.min(rows - start);
@@ -165,18 +166,26 @@ pub(super) fn each_run(rows: usize, allowed: Option<&Bitset>, mut visit: impl Fn
     }
 }
 
-/// The index type `FLAT`: exact, and nothing to build.
-#[derive(Debug)]
+/// The index type `FLAT`: exact, nothing to choose. Scans byte codes where that is cheaper, and compares the full vectors
+/// of all rows that may be among the nearest.
 pub struct Flat {
     metric: Metric,
     block: Arc<VectorBlock>,
+    codes: Option<Codes>,
+}
+
+impl std::fmt::Debug for Flat {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "Flat({} over {:?})", self.metric, self.block)
+    }
 }
 
 impl Flat {
-    /// Searches `block` under `metric`.
+    /// Searches `block` under `metric`. Reads the block once.
     #[must_use]
-    pub const fn new(metric: Metric, block: Arc<VectorBlock>) -> Self {
-        Self { metric, block }
+    pub fn new(metric: Metric, block: Arc<VectorBlock>) -> Self {
+        let codes = Codes::if_they_pay(&block, metric);
+        Self { metric, block, codes }
     }
 }
 
@@ -200,7 +209,12 @@ impl VectorIndex for Flat {
         _params: &SearchParams,
         allowed: Option<&Bitset>,
     ) -> Result<Vec<Hit>, Error> {
-        search_block(&self.block, self.metric, query, k, allowed)
+        let Some(codes) = &self.codes else {
+            return search_block(&self.block, self.metric, query, k, allowed);
+        };
+        self.block.check_query(query)?;
+        let exact = Exact::new(&self.block, self.metric, query);
+        Ok(codes.nearest(query, &exact, k, allowed).into_iter().map(|near| near.hit(self.metric)).collect())
     }
 
     fn range_search(
@@ -215,7 +229,7 @@ impl VectorIndex for Flat {
     }
 
     fn memory_bytes(&self) -> usize {
-        size_of::<Self>()
+        self.codes.as_ref().map_or(0, Codes::memory_bytes)
     }
 
     fn encode(&self) -> Vec<u8> {

@@ -13,11 +13,15 @@ mod error;
 mod exact;
 pub mod flat;
 mod hnsw;
+mod ivf;
 pub mod kernel;
+mod kmeans;
 mod params;
 mod range;
 mod space;
 mod spec;
+#[cfg(test)]
+mod tests;
 mod top;
 
 use std::sync::Arc;
@@ -100,7 +104,7 @@ pub fn build(
     match spec.index_type {
         IndexType::Flat => Ok(Box::new(flat::Flat::new(spec.metric, block))),
         IndexType::Hnsw => Ok(Box::new(hnsw::Hnsw::build(spec, block, threads, stop)?)),
-        IndexType::IvfFlat => Err(Error::UnsupportedType { index_type: spec.index_type.name().to_owned() }),
+        IndexType::IvfFlat => Ok(Box::new(ivf::IvfFlat::build(spec, block, threads, stop)?)),
     }
 }
 
@@ -113,6 +117,6 @@ pub fn decode(bytes: &[u8], block: Arc<VectorBlock>) -> Result<Box<dyn VectorInd
     match head.index_type {
         IndexType::Flat => Ok(Box::new(flat::Flat::new(head.metric, block))),
         IndexType::Hnsw => Ok(Box::new(hnsw::Hnsw::decode(head.metric, body, block)?)),
-        IndexType::IvfFlat => Err(Error::UnsupportedType { index_type: head.index_type.name().to_owned() }),
+        IndexType::IvfFlat => Ok(Box::new(ivf::IvfFlat::decode(head.metric, body, block)?)),
     }
 }

@@ -84,11 +84,6 @@ impl Top {
         if self.heap.len() == self.k { self.heap.peek().copied() } else { None }
     }
 
-    /// How many are kept.
-    pub(super) fn len(&self) -> usize {
-        self.heap.len()
-    }
-
     /// What was kept, nearest first.
     pub(super) fn into_sorted(self) -> Vec<Near> {
         self.heap.into_sorted_vec()

@@ -435,3 +435,219 @@ fn read_message(reader: &mut Reader<'_>, schema: &Schema) -> Result<Message, Fai
     };
     if reader.rest.is_empty() { Ok(message) } else { Err(Failure::Damaged("it has bytes after its end")) }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::{Field, Value};
+
+    fn field(id: i64, data_type: DataType) -> Field {
+        Field {
+            id: FieldId(id),
+            name: format!("f{id}"),
+            description: String::new(),
+            data_type,
+            is_primary: id == 100,
+            auto_id: false,
+            is_dynamic: false,
+            nullable: id != 100,
+            default: None,
+            is_partition_key: false,
+            is_clustering_key: false,
+            type_params: vec![("dim".to_owned(), "3".to_owned())],
+        }
+    }
+
+    /// A text key and one field of every type.
+    fn schema() -> Schema {
+        let others = DataType::ALL.into_iter().zip(101..).map(|(data_type, id)| field(id, data_type));
+        let fields = std::iter::once(field(100, DataType::VarChar)).chain(others).collect();
+        Schema { description: String::new(), fields, enable_dynamic_field: false }
+    }
+
+    /// `rows` rows whose values follow from `seed`; every third value is missing.
+    fn batch(schema: &Schema, rows: usize, seed: i64) -> Batch {
+        let mut batch = Batch::empty(schema);
+        batch.rows = rows;
+        for (column, field) in batch.columns.iter_mut().zip(&schema.fields) {
+            for row in 0..rows as i64 {
+                let number = seed.wrapping_mul(31).wrapping_add(row);
+                let value = match field.data_type {
+                    DataType::Bool => Value::Bool(number % 2 == 0),
+                    DataType::Int8 | DataType::Int16 | DataType::Int32 => Value::Int(number % 100),
+                    DataType::Int64 => Value::Int(number),
+                    DataType::Float => Value::Float(number as f32 / 3.0),
+                    DataType::Double => Value::Double(number as f64 / 7.0),
+                    DataType::VarChar => Value::Text(format!("ü{number}")),
+                    DataType::Json => Value::Json(format!("{{\"a\":{number}}}")),
+                    DataType::FloatVector => Value::Vector(vec![number as f32, 0.5, -1.0]),
+                };
+                column.data.push(&value).unwrap();
+            }
+            if field.nullable {
+                column.valid = Some(Bitset::from_fn(rows, |row| (row + field.id.0 as usize) % 3 != 0));
+            }
+        }
+        batch
+    }
+
+    fn keys(rows: i64) -> Keys {
+        Keys::Text(
+            (0..rows).map(|row| format!("k{row}")).collect::<Vec<_>>().iter().map(String::as_str).collect(),
+        )
+    }
+
+    fn stamped(mut record: BytesMut, at: u64) -> Bytes {
+        stamp(&mut record, Timestamp(at));
+        record.freeze()
+    }
+
+    #[test]
+    fn the_format_is_this() {
+        let two = Schema {
+            description: String::new(),
+            fields: vec![field(100, DataType::Int64), field(101, DataType::VarChar)],
+            enable_dynamic_field: false,
+        };
+        let mut rows = Batch::empty(&two);
+        rows.rows = 2;
+        rows.columns[0].data = ColumnData::Int64(vec![1, -1]);
+        rows.columns[1].data = ColumnData::VarChar(["ab", ""].into_iter().collect());
+        rows.columns[1].valid = Some(Bitset::from_fn(2, |row| row == 0));
+
+        let record = stamped(encode_upsert(PartitionId(5), &Keys::Int(vec![7]), &rows), 0x0102);
+
+        let expected = [
+            b"\xb5\x01\x03\0\0\0\0\0\x02\x01\0\0\0\0\0\0".as_slice(),
+            b"\x05\0\0\0\0\0\0\0",
+            b"\x05\x01\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0",
+            b"\x02\0\0\0\x02\0\0\0\0\0\0\0",
+            b"\x64\0\0\0\0\0\0\0\x05\0\x01\0\0\0\0\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff",
+            b"\x65\0\0\0\0\0\0\0\x08\x01\x01\0\0\0\0\0\0\0\x02\0\0\0\x02\0\0\0ab",
+        ];
+        assert_eq!(record, expected.concat());
+        let message = decode(&record, &two).unwrap();
+        let (at, partition) = (Timestamp(0x0102), PartitionId(5));
+        assert_eq!(message, Message::Upsert { at, partition, replaced: Keys::Int(vec![7]), rows });
+    }
+
+    #[test]
+    fn what_was_encoded_is_decoded() {
+        let schema = schema();
+        for rows in [0, 1, 63, 64, 65, 700] {
+            let (at, partition) = (Timestamp(9), PartitionId(3));
+            let batch = batch(&schema, rows, 4);
+
+            let insert = decode(&stamped(encode_insert(partition, &batch), 9), &schema);
+            let delete = decode(&stamped(encode_delete(None, &keys(rows as i64)), 9), &schema);
+            let one = decode(&stamped(encode_delete(Some(partition), &Keys::Int(vec![-4])), 9), &schema);
+
+            assert_eq!(insert, Ok(Message::Insert { at, partition, rows: batch }));
+            assert_eq!(delete, Ok(Message::Delete { at, partition: None, keys: keys(rows as i64) }));
+            assert_eq!(
+                one,
+                Ok(Message::Delete { at, partition: Some(partition), keys: Keys::Int(vec![-4]) })
+            );
+        }
+    }
+
+    #[test]
+    fn columns_that_came_or_went_with_the_schema_are_filled_or_left_out() {
+        let two =
+            Schema { fields: vec![field(100, DataType::Int64), field(101, DataType::Int8)], ..schema() };
+        let mut added = field(102, DataType::VarChar);
+        added.default = Some(Value::Text("x".to_owned()));
+        let other = Schema {
+            fields: vec![added, field(100, DataType::Int64), field(103, DataType::Double)],
+            ..schema()
+        };
+        let record = stamped(encode_insert(PartitionId(1), &batch(&two, 2, 0)), 1);
+
+        let Ok(Message::Insert { rows, .. }) = decode(&record, &other) else { panic!("it decodes") };
+
+        let values: Vec<Vec<Value>> =
+            rows.columns.iter().map(|column| (0..2).map(|row| column.value(row)).collect()).collect();
+        let text = Value::Text("x".to_owned());
+        assert_eq!(
+            values,
+            [vec![text.clone(), text], vec![Value::Int(0), Value::Int(1)], vec![Value::Null, Value::Null],]
+        );
+    }
+
+    #[test]
+    fn a_column_of_another_type_is_refused() {
+        let ints = Schema { fields: vec![field(100, DataType::Int64)], ..schema() };
+        let record = stamped(encode_insert(PartitionId(1), &batch(&ints, 2, 0)), 1);
+
+        let failure = decode(&record, &schema());
+
+        let (expected, found) = (DataType::VarChar, DataType::Int64);
+        assert_eq!(failure, Err(Error::WrongType { field: FieldId(100), expected, found }));
+    }
+
+    #[test]
+    fn a_record_of_a_later_version_is_refused() {
+        let mut record = encode_delete(None, &keys(1));
+        record[1] = 2;
+
+        assert_eq!(decode(&record.freeze(), &schema()), Err(Error::TooNew { version: 2 }));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn damaged_bytes_never_panic(
+            rows in 0_usize..70,
+            cut in any::<prop::sample::Index>(),
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+        ) {
+            let schema = schema();
+            let mut record = encode_upsert(PartitionId(1), &keys(rows as i64), &batch(&schema, rows, 1)).to_vec();
+            for (at, byte) in changes {
+                // Most damage goes where lengths and types are.
+                let reach = if byte % 2 == 0 { record.len() } else { record.len().min(120) };
+                record[at.index(reach)] = byte;
+            }
+            if cut.index(3) == 0 {
+                record.truncate(cut.index(record.len()));
+            }
+            let _ = decode(&record.into(), &schema);
+        }
+
+        #[test]
+        fn noise_never_panics(noise in prop::collection::vec(any::<u8>(), 0..200)) {
+            let mut record = vec![MAGIC, VERSION, noise.first().map_or(1, |byte| byte % 4), 0, 0, 0, 0, 0];
+            record.extend(noise);
+            let _ = decode(&record.into(), &schema());
+        }
+    }
+
+    #[test]
+    #[ignore = "measures"]
+    fn speed_of_the_codec() {
+        let mut wide = schema();
+        wide.fields = vec![field(100, DataType::Int64), field(101, DataType::FloatVector)];
+        wide.fields[1].type_params = vec![("dim".to_owned(), "384".to_owned())];
+        let mut rows = Batch::empty(&wide);
+        rows.rows = 20_000;
+        rows.columns[0].data = ColumnData::Int64((0..20_000).collect());
+        rows.columns[1].data = ColumnData::FloatVector { dim: 384, values: vec![0.5; 384 * 20_000] };
+        for _ in 0..5 {
+            let start = std::time::Instant::now();
+            let record = encode_insert(PartitionId(1), &rows).freeze();
+            let encoded = start.elapsed();
+            let message = decode(&record, &wide).unwrap();
+            let decoded = start.elapsed() - encoded;
+            drop(message);
+            let gigabytes = record.len() as f64 / 1e9;
+            println!(
+                "encode {:.1} GB/s, decode {:.1} GB/s",
+                gigabytes / encoded.as_secs_f64(),
+                gigabytes / decoded.as_secs_f64()
+            );
+        }
+    }
+}

@@ -259,8 +259,9 @@ impl Keeper {
         let mut lost = false;
         loop {
             let target = targets.borrow_and_update().clone();
+            let stop = self.served.stop.clone();
             let result = tokio::select! {
-                () = self.served.stop.cancelled() => return Ok(()),
+                () = stop.cancelled() => return Ok(()),
                 result = self.follow(&target, lost) => result,
             };
             lost &= result.is_err();

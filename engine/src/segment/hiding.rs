@@ -51,9 +51,14 @@ impl Hiding {
             return Some(Arc::clone(&hidden.live));
         }
         let mut live = (*hidden.live).clone();
-        for (row, &time) in hidden.times.iter().enumerate() {
-            if time > read_at {
-                live.insert(row);
+        for (number, word) in hidden.live.words().iter().enumerate() {
+            let mut gone = !word;
+            while gone != 0 {
+                let row = number * 64 + gone.trailing_zeros() as usize;
+                if hidden.times.get(row).is_some_and(|time| *time > read_at) {
+                    live.insert(row);
+                }
+                gone &= gone - 1;
             }
         }
         Some(Arc::new(live))

@@ -346,7 +346,9 @@ fn join_vectors(field: FieldId, parts: &[Arc<Part>], total: usize) -> Result<Opt
     let zeros = vec![0.0; longest_gap.unwrap_or(0) * dim];
     let chunks: Vec<&[f32]> = parts
         .iter()
-        .map(|part| part.vectors(field).map_or(&zeros[..part.rows * dim], |vectors| vectors.block.values()))
+        .map(|part| {
+            part.vectors(field).map_or_else(|| &zeros[..part.rows * dim], |vectors| vectors.block.values())
+        })
         .collect();
     let block =
         VectorBlock::from_chunks(dim, chunks.iter().copied()).map_err(|source| Error::Block { source })?;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
 use super::object::read;
 use super::part::{Part, Vectors};
 use super::runs::Runs;
@@ -17,6 +19,8 @@ use crate::model::{ColumnRef, IndexDefinition, IndexRef, Schema, SegmentManifest
 pub struct Sealed {
     manifest: SegmentManifest,
     part: Arc<Part>,
+    /// Keys of the objects of the indexes in use.
+    attached: Mutex<Vec<String>>,
 }
 
 impl Sealed {
@@ -62,7 +66,7 @@ impl Sealed {
             Part::new(&schema, scalars.columns, vectors, runs, super::hiding::Hiding::default())
         })
         .await?;
-        let sealed = Self { manifest: manifest.clone(), part: Arc::new(part) };
+        let sealed = Self { manifest: manifest.clone(), part: Arc::new(part), attached: Mutex::default() };
         for built in &manifest.indexes {
             if let Some(definition) = definitions.iter().find(|definition| definition.id == built.index) {
                 sealed.attach_index(blobs, built, definition).await?;
@@ -101,7 +105,8 @@ impl Sealed {
         &self.part
     }
 
-    /// Loads an index that was built since and searches with it from now on. Cancel safe.
+    /// Loads an index that was built since and searches with it from now on; one that is in use already is left alone.
+    /// Cancel safe.
     ///
     /// # Errors
     /// As [`Self::load`], and [`Error::NoVectors`] for an index on a field that the segment lacks.
@@ -112,6 +117,9 @@ impl Sealed {
         definition: &IndexDefinition,
     ) -> Result<(), Error> {
         let segment = self.manifest.id;
+        if self.attached.lock().contains(&built.object.key) {
+            return Ok(());
+        }
         let Some(vectors) = self.part.vectors(definition.field) else {
             return Err(Error::NoVectors { segment, field: definition.field });
         };
@@ -121,6 +129,7 @@ impl Sealed {
         let index: Arc<dyn VectorIndex> =
             Arc::from(index.map_err(|source| Error::Index { segment, source })?);
         self.part.set_index(definition.field, index);
+        self.attached.lock().push(built.object.key.clone());
         Ok(())
     }
 

@@ -144,3 +144,42 @@ fn statistics_of(column: &Column) -> Statistics {
 fn ints(span: Option<(i64, i64)>) -> Option<(Value, Value)> {
     span.map(|(min, max)| (Value::Int(min), Value::Int(max)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{DataType, ObjectRef};
+    use crate::segment::fixture::{Row, batch, schema};
+
+    #[test]
+    fn the_manifest_object_is_this() {
+        let rows = batch(&schema(DataType::Int64), &[Row::of(5, 3), Row::of(-2, 4)]);
+        let object = ObjectRef { key: "k".to_owned(), size_bytes: 8, crc32: 9 };
+        let manifest = SegmentManifest {
+            id: SegmentId(1),
+            partition: PartitionId(2),
+            rows: 2,
+            oldest: Timestamp(3),
+            newest: Timestamp(4),
+            columns: vec![ColumnRef { fields: vec![FieldId(100)], object }],
+            indexes: Vec::new(),
+        };
+
+        let stored = encode_manifest(&manifest, &rows);
+
+        let text = std::str::from_utf8(&stored).unwrap();
+        let (head, body) = text.split_at(27);
+        assert_eq!(head, format!("redkite-segment/1\n{:08x}\n", crc32fast::hash(body.as_bytes())));
+        let compact: String = body.split_whitespace().collect();
+        assert_eq!(
+            compact,
+            concat!(
+                r#"{"segment":{"id":1,"partition":2,"rows":2,"oldest":3,"newest":4,"#,
+                r#""columns":[{"fields":[100],"object":{"key":"k","size_bytes":8,"crc32":9}}],"indexes":[]},"#,
+                r#""statistics":[{"field":100,"nulls":0,"min":{"Int":-2},"max":{"Int":5}},"#,
+                r#"{"field":101,"nulls":0,"min":{"Int":3},"max":{"Int":4}},"#,
+                r#"{"field":102,"nulls":1,"min":{"Text":"note4"},"max":{"Text":"note4"}}]}"#
+            )
+        );
+    }
+}

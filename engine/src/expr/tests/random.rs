@@ -1,6 +1,6 @@
 //! Random expressions over random rows, against the naive evaluator; random texts, against panics.
 
-use std::sync::Arc;
+use std::rc::Rc;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -11,7 +11,7 @@ use super::{batch, naive, schema};
 use crate::expr::{Templates, parse};
 use crate::model::{DataType, Value};
 
-type Truth = Arc<dyn Fn(&[Value]) -> Option<bool>>;
+type Truth = Rc<dyn Fn(&[Value]) -> Option<bool>>;
 
 /// An expression as text, and its truth for a row as the naive evaluator sees it.
 #[derive(Clone)]
@@ -27,7 +27,7 @@ impl std::fmt::Debug for Case {
 }
 
 fn case(text: String, truth: impl Fn(&[Value]) -> Option<bool> + 'static) -> BoxedStrategy<Case> {
-    Just(Case { text, truth: Arc::new(truth) }).boxed()
+    Just(Case { text, truth: Rc::new(truth) }).boxed()
 }
 
 fn whole() -> impl Strategy<Value = i64> {
@@ -296,11 +296,14 @@ fn pattern() -> impl Strategy<Value = String> {
     vec(select(vec!["a", "b", "文", "%", "_", "\\%", "\\_", "\\\\"]), 0..5).prop_map(|parts| parts.concat())
 }
 
-/// A path, and what is there: `None` for a row without the JSON value, `Some(None)` for nothing at the path.
+/// What is at a path: `None` for a row without the JSON value, `Some(None)` for nothing at the path.
+type Find = dyn Fn(&[Value]) -> Option<Option<Json>>;
+
+/// A path, and what is there.
 #[derive(Clone)]
 struct Path {
     text: String,
-    find: Arc<dyn Fn(&[Value]) -> Option<Option<Json>>>,
+    find: Rc<Find>,
 }
 
 impl std::fmt::Debug for Path {
@@ -322,7 +325,7 @@ fn path() -> impl Strategy<Value = Path> {
     ];
     select(pointers).prop_map(|(field, text, pointer)| Path {
         text: text.to_owned(),
-        find: Arc::new(move |row| naive::json(row, field).map(|json| json.pointer(pointer).cloned())),
+        find: Rc::new(move |row| naive::json(row, field).map(|json| json.pointer(pointer).cloned())),
     })
 }
 
@@ -397,13 +400,13 @@ fn expression() -> impl Strategy<Value = Case> {
     leaf.prop_recursive(4, 24, 4, |inner| {
         let not = (inner.clone(), select(vec!["not ", "!", "NOT "])).prop_map(|(inner, word)| Case {
             text: format!("{word}({})", inner.text),
-            truth: Arc::new(move |row| (inner.truth)(row).map(|truth| !truth)),
+            truth: Rc::new(move |row| (inner.truth)(row).map(|truth| !truth)),
         });
         let all =
             (vec(inner.clone(), 2..4), select(vec![" and ", " && ", " AND "])).prop_map(|(parts, word)| {
                 Case {
                     text: joined(&parts, word),
-                    truth: Arc::new(move |row| {
+                    truth: Rc::new(move |row| {
                         let truths: Vec<_> = parts.iter().map(|part| (part.truth)(row)).collect();
                         if truths.contains(&Some(false)) {
                             Some(false)
@@ -415,7 +418,7 @@ fn expression() -> impl Strategy<Value = Case> {
             });
         let any = (vec(inner, 2..4), select(vec![" or ", " || ", " OR "])).prop_map(|(parts, word)| Case {
             text: joined(&parts, word),
-            truth: Arc::new(move |row| {
+            truth: Rc::new(move |row| {
                 let truths: Vec<_> = parts.iter().map(|part| (part.truth)(row)).collect();
                 if truths.contains(&Some(true)) {
                     Some(true)

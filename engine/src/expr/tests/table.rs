@@ -104,6 +104,9 @@ fn expressions_choose_their_rows() {
         ("d in [0.5, 1]", &[0]),
         ("b in [true]", &[0, 2, 4, 6, 8]),
         ("id in {list}", &[1, 5]),
+        ("id == 1 or id == 3 or id in [5, 1] or s == 's7'", &[1, 3, 5, 7]),
+        ("not (i32 == 1 or i32 in [2, 3] or i32 == 4)", &[0, 5, 6, 7, 9]),
+        ("a == 2 or a == 4.0 or a == \"x\" or $meta['a'] == 8", &[1, 2, 4]),
         // singles are compared as singles
         ("f == 0.1", &[1]),
         ("f <= 0.1", &[0, 1]),
@@ -348,6 +351,7 @@ fn key_lists_are_told_from_other_expressions() {
     assert_eq!(keys("id in [3, 1, 3]"), Some(Keys::Int(vec![3, 1, 3])));
     assert_eq!(keys("((id == 7))"), Some(Keys::Int(vec![7])));
     assert_eq!(keys("id in []"), Some(Keys::Int(Vec::new())));
+    assert_eq!(keys("id == 5 or id in [7, 1]"), Some(Keys::Int(vec![5, 7, 1])));
     for text in
         ["id in [1] and i8 == 2", "id not in [1]", "id > 1", "i64 in [1]", "id + 1 == 2", "true", "a in [1]"]
     {

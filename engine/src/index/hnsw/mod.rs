@@ -25,19 +25,24 @@ use super::top::{Near, Top};
 use super::{Error, Hit, IndexSpec, IndexType, SearchParams, VectorBlock, VectorIndex, flat};
 use crate::model::{Bitset, Metric};
 
-/// From this dimension on, codes are so much smaller than vectors that they pay.
-const CODED_DIM: usize = 32;
-/// About how many rows a walk compares per candidate it keeps (measured: 18 at `ef` 64, 14 at 256).
-const COMPARED_PER_EF: usize = 16;
+/// A walk costs about as much per candidate it keeps as a scan does for so many rows. It compares 14 to 18 rows for each
+/// (measured), in no order that memory likes.
+const SCANNED_PER_EF: usize = 48;
 /// Full vectors compared after a walk over codes: `k`, half of `k`, and this many.
 const REFINE_EXTRA: usize = 22;
 
 /// What the graph was built over, and is walked over.
 enum Rows {
     /// Byte codes.
-    Coded(Codes, Mutex<Vec<Scratch<Codes>>>),
+    Coded(Box<Coded>),
     /// The vectors themselves; scratch of such walks is cheap enough to make anew.
     Full,
+}
+
+/// Codes, and scratch of earlier walks over them.
+struct Coded {
+    codes: Codes,
+    pool: Mutex<Vec<Scratch<Codes>>>,
 }
 
 /// A built graph.
@@ -68,7 +73,7 @@ impl Hnsw {
         let members = twins.firsts(count);
         let rows = Rows::new(&block, metric);
         let graph = match &rows {
-            Rows::Coded(codes, _) => build::build(spec, codes, count, &members, threads, stop)?,
+            Rows::Coded(coded) => build::build(spec, &coded.codes, count, &members, threads, stop)?,
             Rows::Full => {
                 build::build(spec, &FullSpace { block: &block, metric }, count, &members, threads, stop)?
             }
@@ -90,12 +95,12 @@ impl Hnsw {
     fn walk(&self, query: &[f32], k: usize, ef: usize, allowed: Option<&Filter<'_>>) -> Option<Vec<Near>> {
         let exact = Exact::new(&self.block, self.metric, query);
         let (candidates, refined) = match &self.rows {
-            Rows::Coded(codes, pool) => {
+            Rows::Coded(coded) => {
                 // Taken out in its own statement, so that the lock is not held while walking.
-                let kept = pool.lock().pop();
+                let kept = coded.pool.lock().pop();
                 let mut scratch = kept.unwrap_or_else(|| Scratch::new(self.block.rows()));
-                let found = self.walk_over(codes, query, ef, allowed, &mut scratch);
-                pool.lock().push(scratch);
+                let found = self.walk_over(&coded.codes, query, ef, allowed, &mut scratch);
+                coded.pool.lock().push(scratch);
                 (found?, k + k / 2 + REFINE_EXTRA)
             }
             Rows::Full => {
@@ -136,7 +141,7 @@ impl Hnsw {
     fn compare_all(&self, query: &[f32], k: usize, allowed: Option<&Bitset>) -> Vec<Near> {
         let exact = Exact::new(&self.block, self.metric, query);
         match &self.rows {
-            Rows::Coded(codes, _) => codes.nearest(query, &exact, k, allowed),
+            Rows::Coded(coded) => coded.codes.nearest(query, &exact, k, allowed),
             Rows::Full => {
                 let mut top = Top::new(k, self.block.rows());
                 flat::scan(&exact, self.block.rows(), allowed, |near| top.offer(near));
@@ -158,10 +163,9 @@ struct Filter<'a> {
 
 impl Rows {
     fn new(block: &VectorBlock, metric: Metric) -> Self {
-        if block.dim() < CODED_DIM {
-            Self::Full
-        } else {
-            Self::Coded(Codes::new(block, metric), Mutex::new(Vec::new()))
+        match Codes::if_they_pay(block, metric) {
+            Some(codes) => Self::Coded(Box::new(Coded { codes, pool: Mutex::new(Vec::new()) })),
+            None => Self::Full,
         }
     }
 }
@@ -195,14 +199,16 @@ impl VectorIndex for Hnsw {
             return Ok(Vec::new());
         }
         let ef = params.ef_for(k);
-        // A walk for survivors that are one row in s compares about s times as many rows as one without a filter.
-        let walk_cost = (ef * COMPARED_PER_EF).saturating_mul(count) / survivors;
-        let walked = if survivors <= walk_cost {
+        // A walk for survivors that are one row in s costs about s times as much as one without a filter.
+        let walk_cost = (ef * SCANNED_PER_EF).saturating_mul(count) / survivors;
+        // To a query without direction all rows are equally near: a walk would not know where to go.
+        let aimless = self.metric == Metric::Cosine && query.iter().all(|&value| value == 0.0);
+        let walked = if survivors <= walk_cost || aimless {
             None
         } else if let Some(allowed) = allowed.filter(|_| survivors < count) {
             let nodes = self.twins.nodes_of(allowed);
             let filter =
-                Filter { rows: allowed, nodes: nodes.as_ref().unwrap_or(allowed), budget: survivors };
+                Filter { rows: allowed, nodes: nodes.as_ref().unwrap_or(allowed), budget: survivors / 2 };
             self.walk(query, k, ef, Some(&filter))
         } else {
             self.walk(query, k, ef, None)
@@ -216,7 +222,7 @@ impl VectorIndex for Hnsw {
 
     fn memory_bytes(&self) -> usize {
         let codes = match &self.rows {
-            Rows::Coded(codes, _) => codes.memory_bytes(),
+            Rows::Coded(coded) => coded.codes.memory_bytes(),
             Rows::Full => 0,
         };
         codes + self.graph.memory_bytes() + self.twins.memory_bytes()

@@ -336,3 +336,68 @@ async fn two_hundred_seeds_of_crashes_lose_nothing() {
         assert!(matches!(ended, Ok(Ok(()))), "seed {seed}");
     }
 }
+
+/// Appends from `appenders` at once, each waiting for one record before the next; prints rates and waits.
+async fn measure(root: &std::path::Path, appenders: usize, records: usize, payload_bytes: usize) {
+    let disk = OsDisk::open(root).await.unwrap();
+    let process = process(disk, FileLogSettings::default());
+    let writer = process.logs.open(&name(), 1).await.unwrap();
+    let payload = Bytes::from(vec![0x5a; payload_bytes]);
+    let clock = RealClock::new();
+    let started = clock.monotonic();
+    let appending = (0..appenders).map(|_| {
+        let (writer, payload, clock) = (writer.clone(), payload.clone(), clock.clone());
+        async move {
+            let mut waits = Vec::new();
+            for _ in 0..records {
+                let since = clock.monotonic();
+                append(&writer, payload.clone()).await.unwrap();
+                waits.push(clock.monotonic() - since);
+            }
+            waits
+        }
+    });
+    let mut waits = futures::future::join_all(appending).await.concat();
+    let took = (clock.monotonic() - started).as_secs_f64();
+    waits.sort_unstable();
+    let total = waits.len();
+    println!(
+        "{appenders} appenders of {payload_bytes} bytes: {:.0} records/s, {:.1} MB/s, p50 {:?}, p99 {:?}",
+        total as f64 / took,
+        (total * payload_bytes) as f64 / took / 1e6,
+        waits[total / 2],
+        waits[total * 99 / 100],
+    );
+    let started = clock.monotonic();
+    drop((process, writer));
+    let restarted = self::process(
+        reopened(root).await,
+        FileLogSettings { recent_bytes: 0, ..FileLogSettings::default() },
+    );
+    let read = read_all(&restarted.logs, Position(0)).await.unwrap().len();
+    assert_eq!(read, total);
+    println!("  replay of {read} records after a restart: {:?}", clock.monotonic() - started);
+}
+
+/// The disk, once the process before has let go of it.
+async fn reopened(root: &std::path::Path) -> Arc<OsDisk> {
+    loop {
+        match OsDisk::open(root).await {
+            Ok(disk) => return disk,
+            Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => tokio::task::yield_now().await,
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement; run it alone with --nocapture"]
+async fn measure_appends() {
+    for (appenders, records, payload_bytes) in
+        [(1, 100, 1_600_000), (4, 50, 1_600_000), (1, 500, 200), (8, 500, 200), (64, 200, 200)]
+    {
+        let dir =
+            tempfile::tempdir_in(std::env::var("REDKITE_MEASURE_DIR").unwrap_or(".".to_owned())).unwrap();
+        measure(dir.path(), appenders, records, payload_bytes).await;
+    }
+}

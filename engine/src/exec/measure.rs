@@ -1,0 +1,154 @@
+//! Measurements, run by hand: `cargo test --release -p engine --lib exec::measure -- --ignored --nocapture`.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Readable, search};
+use crate::base::{CollectionId, IndexId, PartitionId, Position, SegmentId, Timestamp};
+use crate::blob::MemoryBlobs;
+use crate::model::{Batch, ColumnData, DataType, IndexDefinition, Metric, Schema};
+use crate::plan::SearchPlan;
+use crate::segment::fixture::{KEY, VECTOR, field};
+use crate::segment::{Growing, Sealed, SearchParams, build_index, write_segment};
+
+const ROWS: usize = 63_000;
+const WIDE: usize = 384;
+
+fn wide_schema() -> Schema {
+    let mut vector = field(VECTOR, "v", DataType::FloatVector);
+    vector.type_params = vec![("dim".to_owned(), WIDE.to_string())];
+    let fields = vec![field(KEY, "id", DataType::Int64), vector];
+    Schema { description: String::new(), fields, enable_dynamic_field: false }
+}
+
+/// Numbers that look random and are the same each time.
+fn noise(count: usize) -> Vec<f32> {
+    let mut state = 88_172_645_463_325_252_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / 16_777_216.0 - 0.5
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+fn rows(schema: &Schema, start: usize, count: usize, values: &[f32]) -> Batch {
+    let mut batch = Batch::empty(schema);
+    batch.rows = count;
+    batch.columns[0].data = ColumnData::Int64((start as i64..(start + count) as i64).collect());
+    let values = values[start * WIDE..(start + count) * WIDE].to_vec();
+    batch.columns[1].data = ColumnData::FloatVector { dim: WIDE, values };
+    batch
+}
+
+fn plan(queries: Vec<Vec<f32>>, params: &[(&str, &str)]) -> SearchPlan {
+    SearchPlan {
+        collection: CollectionId(1),
+        partitions: None,
+        field: VECTOR,
+        metric: Metric::L2,
+        queries,
+        count: 10,
+        params: params.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+        range: None,
+        filter: None,
+        output: vec![KEY],
+        read_at: Timestamp::MAX,
+        ignore_growing: false,
+    }
+}
+
+/// The median of the times that `work` takes for each of `queries`.
+fn median(queries: &[Vec<f32>], mut work: impl FnMut(&Vec<f32>)) -> Duration {
+    let mut times: Vec<Duration> = queries
+        .iter()
+        .map(|query| {
+            let start = Instant::now();
+            work(query);
+            start.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+#[tokio::test]
+#[ignore = "measures"]
+async fn what_exec_adds_to_an_index() {
+    let (blobs, schema) = (MemoryBlobs::new(), Arc::new(wide_schema()));
+    let values = noise(ROWS * WIDE);
+    let batch = rows(&schema, 0, ROWS, &values);
+    let id = SegmentId(1);
+    let start = Instant::now();
+    let times = vec![Timestamp(1); ROWS];
+    let mut manifest =
+        write_segment(blobs.as_ref(), CollectionId(1), id, PartitionId(1), &schema, &batch, &times)
+            .await
+            .unwrap();
+    println!("write {:?}", start.elapsed());
+    let definition = IndexDefinition {
+        id: IndexId(7),
+        name: "v".to_owned(),
+        field: VECTOR,
+        index_type: "HNSW".to_owned(),
+        metric: Some(Metric::L2),
+        params: vec![("M".to_owned(), "16".to_owned()), ("efConstruction".to_owned(), "100".to_owned())],
+    };
+    let start = Instant::now();
+    let built =
+        build_index(blobs.as_ref(), CollectionId(1), &schema, &manifest, &definition, 1, 2).await.unwrap();
+    println!("build {:?}", start.elapsed());
+    manifest.indexes.push(built);
+    let start = Instant::now();
+    let sealed = Sealed::load(blobs.as_ref(), Arc::clone(&schema), &manifest, &[definition]).await.unwrap();
+    println!("load {:?}, {} bytes in memory", start.elapsed(), sealed.memory_bytes());
+    let index = sealed.part().index(VECTOR).unwrap();
+    let on = Readable { sealed: vec![Arc::new(sealed)], growing: Vec::new() };
+    let queries: Vec<Vec<f32>> = noise(2000 * WIDE).chunks(WIDE).map(<[f32]>::to_vec).collect();
+    let params = SearchParams { ef: Some(64), ..SearchParams::default() };
+    for _ in 0..3 {
+        let alone = median(&queries, |query| drop(index.search(query, 10, &params, None).unwrap()));
+        let whole = median(&queries, |query| {
+            drop(search(&plan(vec![query.clone()], &[("ef", "64")]), &schema, &on).unwrap());
+        });
+        println!("index alone {alone:?}, with exec {whole:?}");
+    }
+    let many = plan(queries[..1000].to_vec(), &[("ef", "64")]);
+    let start = Instant::now();
+    drop(search(&many, &schema, &on).unwrap());
+    println!("1000 queries at once {:?}", start.elapsed());
+}
+
+#[test]
+#[ignore = "measures"]
+fn growing_rows_are_compared_at_the_speed_of_memory() {
+    let schema = Arc::new(wide_schema());
+    let values = noise(ROWS * WIDE);
+    for step in [1, 100, 5000] {
+        let growing = Growing::new(Arc::clone(&schema));
+        let batches: Vec<Batch> = (0..ROWS)
+            .step_by(step)
+            .map(|first| rows(&schema, first, step.min(ROWS - first), &values))
+            .collect();
+        let start = Instant::now();
+        let mut longest = Duration::ZERO;
+        for (batch, position) in batches.iter().zip(0..) {
+            let start = Instant::now();
+            growing.append(Position(position), PartitionId(1), Timestamp(position + 1), batch);
+            longest = longest.max(start.elapsed());
+        }
+        let (parts, bytes) = (growing.parts().len(), growing.memory_bytes());
+        println!(
+            "{step} rows each: append {:?}, at most {longest:?}, {parts} parts, {bytes} bytes",
+            start.elapsed()
+        );
+        let on = Readable { sealed: Vec::new(), growing: vec![Arc::new(growing)] };
+        let queries: Vec<Vec<f32>> = noise(100 * WIDE).chunks(WIDE).map(<[f32]>::to_vec).collect();
+        let one =
+            median(&queries, |query| drop(search(&plan(vec![query.clone()], &[]), &schema, &on).unwrap()));
+        let start = Instant::now();
+        drop(search(&plan(queries.clone(), &[]), &schema, &on).unwrap());
+        println!("  one query {one:?}, 100 queries at once {:?}", start.elapsed());
+    }
+}

@@ -1,0 +1,188 @@
+//! The index type `IVF_FLAT`: rows in lists around centres; a search reads the lists whose centres are nearest.
+//!
+//! Which rows are compared follows from `nlist` and `nprobe` alone, as in Milvus. Within those rows the answer is exact:
+//! byte codes only spare reading vectors that cannot be among the nearest.
+
+use std::sync::Arc;
+
+use super::artifact::{self, Head, Reader};
+use super::codes::Codes;
+use super::exact::Exact;
+use super::flat::Run;
+use super::kmeans::{self, Vectors, Work};
+use super::top::Near;
+use super::{Error, Hit, IndexSpec, IndexType, SearchParams, VectorBlock, VectorIndex};
+use crate::base::SeededRng;
+use crate::model::{Bitset, Metric};
+
+/// Vectors per list that the centres are computed from.
+const SAMPLE_PER_LIST: usize = 64;
+
+/// A built inverted file.
+pub struct IvfFlat {
+    metric: Metric,
+    block: Arc<VectorBlock>,
+    codes: Option<Codes>,
+    /// One row per list.
+    centres: Arc<VectorBlock>,
+    /// Where each list starts in `rows`, and the end of the last.
+    starts: Vec<u32>,
+    /// The rows of the lists, ascending within each.
+    rows: Vec<u32>,
+}
+
+impl std::fmt::Debug for IvfFlat {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "IvfFlat({} lists, {} over {:?})", self.centres.rows(), self.metric, self.block)
+    }
+}
+
+impl IvfFlat {
+    /// Groups the rows of `block`.
+    pub(super) fn build(
+        spec: &IndexSpec,
+        block: Arc<VectorBlock>,
+        threads: usize,
+        stop: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Self, Error> {
+        let (dim, rows) = (block.dim(), block.rows());
+        if rows == 0 {
+            return Self::of(spec.metric, block.clone(), block, &[]);
+        }
+        let work = Work { kernels: block.kernels(), threads, stop };
+        // Under IP and COSINE only the direction of a centre counts: long centres would draw all queries to them.
+        let unit = spec.metric.larger_is_nearer();
+        let scales = (spec.metric == Metric::Cosine).then(|| block.inverse_norms());
+        let rng = SeededRng::new(spec.seed);
+        let mut picked = kmeans::pick(rows, rows.min(spec.nlist.saturating_mul(SAMPLE_PER_LIST)), &*rng);
+        picked.sort_unstable();
+        let values: Vec<f32> = picked.iter().flat_map(|&row| block.row(row)).copied().collect();
+        let sample_scales: Option<Vec<f32>> =
+            scales.map(|scales| picked.iter().map(|&row| scales[row]).collect());
+        let sample = Vectors { values: &values, dim, scales: sample_scales.as_deref() };
+        let centres = kmeans::centres(sample, spec.nlist, unit, &*rng, work)?;
+        let groups = kmeans::assign(Vectors { values: block.values(), dim, scales }, &centres, work)?;
+        Self::of(spec.metric, block, VectorBlock::new(dim, &centres)?, &groups)
+    }
+
+    fn of(
+        metric: Metric,
+        block: Arc<VectorBlock>,
+        centres: Arc<VectorBlock>,
+        groups: &[u32],
+    ) -> Result<Self, Error> {
+        let mut starts = vec![0u32; centres.rows() + 1];
+        for &group in groups {
+            let next =
+                starts.get_mut(group as usize + 1).ok_or(Error::Corrupt { what: "a list is unknown" })?;
+            *next += 1;
+        }
+        for list in 1..starts.len() {
+            starts[list] += starts[list - 1];
+        }
+        let mut places = starts.clone();
+        let mut rows = vec![0; groups.len()];
+        for (row, &group) in groups.iter().enumerate() {
+            let place = &mut places[group as usize];
+            rows[*place as usize] = row as u32;
+            *place += 1;
+        }
+        let codes = Codes::if_they_pay(&block, metric);
+        Ok(Self { metric, block, codes, centres, starts, rows })
+    }
+
+    /// Reads the body that [`VectorIndex::encode`] wrote.
+    pub(super) fn decode(metric: Metric, body: &[u8], block: Arc<VectorBlock>) -> Result<Self, Error> {
+        let mut reader = Reader(body);
+        let lists = reader.u32()? as usize;
+        let centres = reader.words(lists.saturating_mul(block.dim()))?;
+        let groups: Vec<u32> =
+            reader.words(block.rows())?.iter().map(|word| u32::from_le_bytes(*word)).collect();
+        reader.end()?;
+        let centres = VectorBlock::from_le_bytes(block.dim(), centres.as_flattened())?;
+        Self::of(metric, block, centres, &groups)
+    }
+
+    fn list(&self, list: usize) -> &[u32] {
+        &self.rows[self.starts[list] as usize..self.starts[list + 1] as usize]
+    }
+
+    /// The allowed rows of the nearest lists: of as many as asked for, and of more until there are `k`.
+    fn candidates(&self, query: &[f32], k: usize, nprobe: usize, allowed: Option<&Bitset>) -> Vec<u32> {
+        let mut distances = Vec::new();
+        Exact::new(&self.centres, self.metric, query).run(0, self.centres.rows(), &mut distances);
+        let mut lists: Vec<Near> =
+            (0..).zip(distances).map(|(list, distance)| Near::new(distance, list)).collect();
+        if nprobe < lists.len() {
+            lists.select_nth_unstable(nprobe);
+            lists[..nprobe].sort_unstable();
+        }
+        let mut found = Vec::new();
+        for number in 0..lists.len() {
+            if number >= nprobe && found.len() >= k {
+                break;
+            }
+            if number == nprobe {
+                // Seldom needed, so not sorted before.
+                lists[nprobe..].sort_unstable();
+            }
+            let list = lists[number];
+            let rows = self.list(list.row() as usize).iter().copied();
+            found.extend(rows.filter(|&row| allowed.is_none_or(|allowed| allowed.contains(row as usize))));
+        }
+        found
+    }
+}
+
+impl VectorIndex for IvfFlat {
+    fn index_type(&self) -> IndexType {
+        IndexType::IvfFlat
+    }
+
+    fn metric(&self) -> Metric {
+        self.metric
+    }
+
+    fn block(&self) -> &Arc<VectorBlock> {
+        &self.block
+    }
+
+    fn search(
+        &self,
+        query: &[f32],
+        k: usize,
+        params: &SearchParams,
+        allowed: Option<&Bitset>,
+    ) -> Result<Vec<Hit>, Error> {
+        self.block.check_query(query)?;
+        if k == 0 || self.block.rows() == 0 {
+            return Ok(Vec::new());
+        }
+        let rows = self.candidates(query, k, params.nprobe_for(self.centres.rows()), allowed);
+        let exact = Exact::new(&self.block, self.metric, query);
+        let found = match &self.codes {
+            Some(codes) => codes.nearest_in(query, &exact, k, |visit| {
+                rows.chunks(512).for_each(|rows| visit(Run::Some(rows)));
+            }),
+            None => exact.rank(&rows),
+        };
+        Ok(found.into_iter().take(k).map(|near| near.hit(self.metric)).collect())
+    }
+
+    fn memory_bytes(&self) -> usize {
+        let codes = self.codes.as_ref().map_or(0, Codes::memory_bytes);
+        codes + self.centres.memory_bytes() + (self.starts.len() + self.rows.len()) * 4
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        // The number of lists, their centres, and the list of each row.
+        let mut body = (self.centres.rows() as u32).to_le_bytes().to_vec();
+        body.extend(self.centres.values().iter().flat_map(|value| value.to_le_bytes()));
+        let mut groups = vec![0u32; self.rows.len()];
+        for list in 0..self.centres.rows() {
+            self.list(list).iter().for_each(|&row| groups[row as usize] = list as u32);
+        }
+        body.extend(groups.iter().flat_map(|group| group.to_le_bytes()));
+        artifact::seal(Head { index_type: IndexType::IvfFlat, metric: self.metric }, &self.block, &body)
+    }
+}

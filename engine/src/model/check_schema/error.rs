@@ -1,0 +1,223 @@
+//! Why a schema cannot be, in Milvus's words.
+
+use super::{MAX_DIM, MAX_FIELDS, MAX_TEXT_BYTES, MAX_VECTORS, MIN_DIM};
+use crate::base::{Kind, Kinded};
+use crate::model::name::NameError;
+
+/// Why a schema cannot be. `Display` is Milvus's text where Milvus has one.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum SchemaError {
+    /// Functions were asked for.
+    #[error("functions are not supported")]
+    Functions,
+    /// More than [`MAX_FIELDS`].
+    #[error("maximum field's number should be limited to {MAX_FIELDS}")]
+    TooManyFields,
+    /// More than [`MAX_VECTORS`].
+    #[error("maximum vector field's number should be limited to {MAX_VECTORS}")]
+    TooManyVectors,
+    /// Nothing to search.
+    #[error("schema does not contain vector field")]
+    NoVector,
+    /// The collection or a field has a bad name.
+    #[error("{0}")]
+    Name(NameError),
+    /// A field has a name of the system.
+    #[error(
+        "Invalid field name: {field}. The name is reserved for the system.: field name invalid[field={field}]"
+    )]
+    Reserved {
+        /// Name of the field.
+        field: String,
+    },
+    /// No primary key.
+    #[error("primary key is not specified")]
+    NoPrimary,
+    /// More than one primary key.
+    #[error("there are more than one primary key, field name = {first}, {second}")]
+    ManyPrimaries {
+        /// The first one's name.
+        first: String,
+        /// The second one's name.
+        second: String,
+    },
+    /// The primary key has another type.
+    #[error("the data type of primary key should be Int64 or VarChar")]
+    PrimaryType,
+    /// The primary key may lack a value.
+    #[error("primary field not support null")]
+    PrimaryNull,
+    /// The primary key has a default value.
+    #[error("primary field not support default_value")]
+    PrimaryDefault,
+    /// A field claims to be the hidden one.
+    #[error("cannot explicitly set a field as a dynamic field")]
+    DynamicField,
+    /// Another field than the primary key is made by the server.
+    #[error("only primary field can speficy AutoID with true, field name = {field}")]
+    AutoId {
+        /// Name of the field.
+        field: String,
+    },
+    /// The number names no type.
+    #[error("data type {number} is not valid")]
+    UnknownType {
+        /// The number, `None` for zero as in Milvus.
+        number: String,
+    },
+    /// The old text type.
+    #[error("string data type not supported yet, please use VarChar type instead")]
+    StringType,
+    /// Milvus has the type, this version does not.
+    #[error("data type {name} is not supported")]
+    UnsupportedType {
+        /// Milvus's name of the type.
+        name: &'static str,
+    },
+    /// A vector field without dimension.
+    #[error(
+        "dimension is not defined in field type params of field {field}, check type param `dim` for vector field"
+    )]
+    NoDim {
+        /// Name of the field.
+        field: String,
+    },
+    /// A type parameter that is no number.
+    #[error("strconv.ParseInt: parsing \"{value}\": invalid syntax")]
+    Number {
+        /// What is there.
+        value: String,
+    },
+    /// A dimension out of range.
+    #[error(
+        "invalid dimension: {dim} of field {field}. float vector dimension should be in range {MIN_DIM} ~ {MAX_DIM}"
+    )]
+    Dim {
+        /// The dimension.
+        dim: i64,
+        /// Name of the field.
+        field: String,
+    },
+    /// A vector field that may lack a value.
+    #[error("vector type not support null, field name = {field}")]
+    VectorNull {
+        /// Name of the field.
+        field: String,
+    },
+    /// A text field without longest length.
+    #[error("type param(max_length) should be specified for the field({field}) of collection {collection}")]
+    NoMaxLength {
+        /// Name of the field.
+        field: String,
+        /// Name of the collection.
+        collection: String,
+    },
+    /// A longest length out of range.
+    #[error(
+        "the maximum length specified for the field({field}) should be in (0, {MAX_TEXT_BYTES}], but got {length} instead"
+    )]
+    MaxLength {
+        /// Name of the field.
+        field: String,
+        /// The length.
+        length: i64,
+    },
+    /// A default value on a type that takes none.
+    #[error("type not support default_value, type:{data_type}, name:{field}")]
+    DefaultUnsupported {
+        /// Name of the type.
+        data_type: &'static str,
+        /// Name of the field.
+        field: String,
+    },
+    /// A default value of another type.
+    #[error("type ({data_type}) of field ({field}) is not equal to the type({found}) of default_value")]
+    DefaultType {
+        /// Name of the field's type.
+        data_type: &'static str,
+        /// Name of the field.
+        field: String,
+        /// Name of the value's type.
+        found: &'static str,
+    },
+    /// A default text longer than the field takes.
+    #[error(
+        "the length ({length}) of string exceeds max length ({limit}): invalid parameter[expected=valid length string][actual=string length exceeds max length]"
+    )]
+    DefaultLength {
+        /// Bytes of the text.
+        length: usize,
+        /// Bytes that the field takes.
+        limit: usize,
+    },
+    /// A default number outside the field's type.
+    #[error("the default value ({value}) of field ({field}) is out of range")]
+    DefaultRange {
+        /// The number.
+        value: String,
+        /// Name of the field.
+        field: String,
+    },
+    /// More than one partition key.
+    #[error("there are more than one partition key, field name = {first}, {second}")]
+    ManyPartitionKeys {
+        /// The first one's name.
+        first: String,
+        /// The second one's name.
+        second: String,
+    },
+    /// The partition key has another type.
+    #[error("the data type of partition key should be Int64 or VarChar")]
+    PartitionKeyType,
+    /// The partition key is the primary key.
+    #[error("the partition key field must not be primary field")]
+    PartitionKeyPrimary,
+    /// The partition key may lack a value.
+    #[error("partition key field not support nullable")]
+    PartitionKeyNull,
+    /// More than one clustering key.
+    #[error("there are more than one clustering key, field name = {first}, {second}")]
+    ManyClusteringKeys {
+        /// The first one's name.
+        first: String,
+        /// The second one's name.
+        second: String,
+    },
+    /// The clustering key is a vector.
+    #[error("vector clustering key not allowed[field={field}]")]
+    VectorClusteringKey {
+        /// Name of the field.
+        field: String,
+    },
+    /// Two fields of one name.
+    #[error("duplicated field name {field}")]
+    Duplicate {
+        /// The name.
+        field: String,
+    },
+    /// A setting of memory mapping that is no truth value.
+    #[error("invalid mmap.enabled value: {value}, expected: true, false")]
+    Mmap {
+        /// What is there.
+        value: String,
+    },
+}
+
+impl SchemaError {
+    /// The code under which Milvus reports it.
+    #[must_use]
+    pub const fn milvus_code(&self) -> i32 {
+        match self {
+            Self::Name(error) => error.milvus_code(),
+            Self::Reserved { .. } => 1701,
+            Self::VectorClusteringKey { .. } => 107,
+            _ => 1100,
+        }
+    }
+}
+
+impl Kinded for SchemaError {
+    fn kind(&self) -> Kind {
+        Kind::Invalid
+    }
+}

@@ -1,0 +1,308 @@
+//! Claims about segments as a whole: what is written is loaded, damage is noticed, deletes and releases are exact.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::fixture::{ADDED, KEY, NOTE, NUMBER, Row, VECTOR, batch, field, keys, schema};
+use super::*;
+use crate::base::{
+    ChannelName, CollectionId, IndexId, Kind, Kinded, PartitionId, Position, SegmentId, Timestamp,
+};
+use crate::blob::{Blobs, MemoryBlobs};
+use crate::model::{DataType, IndexDefinition, Metric, Schema, SegmentManifest, Value};
+
+const COLLECTION: CollectionId = CollectionId(1);
+const PARTITION: PartitionId = PartitionId(2);
+
+fn rows(count: i64) -> Vec<Row> {
+    (0..count).map(|row| Row::of((row * 7) % count, row)).collect()
+}
+
+async fn write(blobs: &dyn Blobs, schema: &Schema, rows: &[Row], id: i64) -> Result<SegmentManifest, Error> {
+    let times: Vec<Timestamp> = (0..rows.len() as u64).map(|row| Timestamp(10 + row / 3)).collect();
+    write_segment(blobs, COLLECTION, SegmentId(id), PARTITION, schema, &batch(schema, rows), &times).await
+}
+
+fn hnsw() -> IndexDefinition {
+    IndexDefinition {
+        id: IndexId(7),
+        name: "v".to_owned(),
+        field: VECTOR,
+        index_type: "HNSW".to_owned(),
+        metric: Some(Metric::L2),
+        params: vec![("M".to_owned(), "8".to_owned())],
+    }
+}
+
+/// The rows of a part, in row order, with their times.
+fn stored(part: &Part) -> Vec<(Value, Value, Value, Value, Timestamp)> {
+    let value = |field, row| part.column(field).map_or(Value::Null, |column| column.value(row));
+    let vector = |row| {
+        let vectors = part.vectors(VECTOR).unwrap();
+        let is_valid = vectors.valid.as_ref().is_none_or(|valid| valid.contains(row));
+        if is_valid { Value::Vector(vectors.block.row(row).to_vec()) } else { Value::Null }
+    };
+    let all = 0..part.rows();
+    all.map(|row| (value(KEY, row), value(NUMBER, row), value(NOTE, row), vector(row), part.time(row)))
+        .collect()
+}
+
+#[tokio::test]
+async fn what_was_written_is_loaded() {
+    for key in [DataType::Int64, DataType::VarChar] {
+        for count in [0, 1, 500] {
+            let (blobs, schema) = (MemoryBlobs::new(), Arc::new(schema(key)));
+            let rows = rows(count);
+            let manifest = write(blobs.as_ref(), &schema, &rows, 5).await.unwrap();
+
+            let sealed = Sealed::load(blobs.as_ref(), Arc::clone(&schema), &manifest, &[]).await.unwrap();
+
+            let expected: Vec<_> = rows
+                .iter()
+                .enumerate()
+                .map(|(at, row)| {
+                    let key = crate::model::Column {
+                        field: KEY,
+                        data: batch(&schema, std::slice::from_ref(row)).columns[0].data.clone(),
+                        valid: None,
+                    };
+                    let time = Timestamp(10 + at as u64 / 3);
+                    (key.value(0), Value::Int(row.number), row.note_value(), row.vector_value(), time)
+                })
+                .collect();
+            assert_eq!(stored(sealed.part()), expected);
+            assert_eq!(
+                (sealed.rows(), sealed.id(), sealed.partition()),
+                (count as usize, SegmentId(5), PARTITION)
+            );
+            assert_eq!(sealed.manifest(), &manifest);
+        }
+    }
+}
+
+#[tokio::test]
+async fn objects_are_where_the_layout_says_and_go_away_with_the_segment() {
+    let (blobs, schema) = (MemoryBlobs::new(), schema(DataType::Int64));
+    let manifest = write(blobs.as_ref(), &schema, &rows(20), 5).await.unwrap();
+    let other = write(blobs.as_ref(), &schema, &rows(20), 50).await.unwrap();
+    let built = build_index(blobs.as_ref(), COLLECTION, &schema, &manifest, &hnsw(), 9, 1).await.unwrap();
+
+    assert_eq!(built.object.key, "segments/1/5/index-7-9.bin");
+    let names =
+        |entries: Vec<crate::blob::BlobEntry>| entries.into_iter().map(|entry| entry.key).collect::<Vec<_>>();
+    let found = names(blobs.list("segments/1/5/").await.unwrap());
+    assert_eq!(
+        found,
+        [
+            "segments/1/5/index-7-9.bin",
+            "segments/1/5/manifest.json",
+            "segments/1/5/scalars.parquet",
+            "segments/1/5/vector-103.bin"
+        ]
+    );
+
+    remove_segment(blobs.as_ref(), &manifest).await.unwrap();
+    assert_eq!(blobs.list("segments/1/5/").await.unwrap(), []);
+    assert_eq!(blobs.list("").await.unwrap().len(), 3, "another segment is left alone: {}", other.id);
+}
+
+#[tokio::test]
+async fn a_name_that_is_taken_is_not_written_over() {
+    let (blobs, schema) = (MemoryBlobs::new(), schema(DataType::Int64));
+    write(blobs.as_ref(), &schema, &rows(3), 5).await.unwrap();
+
+    let second = write(blobs.as_ref(), &schema, &rows(4), 5).await;
+
+    assert_eq!(second.unwrap_err().kind(), Kind::Exists);
+}
+
+#[tokio::test]
+async fn damage_of_any_object_is_noticed() {
+    let schema = Arc::new(schema(DataType::Int64));
+    let whole = MemoryBlobs::new();
+    let mut manifest = write(whole.as_ref(), &schema, &rows(40), 5).await.unwrap();
+    manifest
+        .indexes
+        .push(build_index(whole.as_ref(), COLLECTION, &schema, &manifest, &hnsw(), 9, 1).await.unwrap());
+    for entry in whole.list("").await.unwrap().iter().filter(|entry| !entry.key.ends_with("manifest.json")) {
+        for at in (0..entry.size_bytes as usize).step_by(37) {
+            let blobs = MemoryBlobs::new();
+            for other in whole.list("").await.unwrap() {
+                let mut body = whole.read(&other.key).await.unwrap().to_vec();
+                if other.key == entry.key {
+                    body[at] ^= 0x04;
+                }
+                blobs.create(&other.key, Bytes::from(body)).await.unwrap();
+            }
+            let loaded = Sealed::load(blobs.as_ref(), Arc::clone(&schema), &manifest, &[hnsw()]).await;
+            assert_eq!(loaded.unwrap_err().kind(), Kind::Corrupt, "byte {at} of {}", entry.key);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_lost_object_is_not_found() {
+    let (blobs, schema) = (MemoryBlobs::new(), Arc::new(schema(DataType::Int64)));
+    let manifest = write(blobs.as_ref(), &schema, &rows(4), 5).await.unwrap();
+    blobs.delete("segments/1/5/scalars.parquet").await.unwrap();
+
+    let loaded = Sealed::load(blobs.as_ref(), schema, &manifest, &[]).await;
+
+    assert_eq!(loaded.unwrap_err().kind(), Kind::NotFound);
+}
+
+#[tokio::test]
+async fn a_field_added_later_reads_as_its_default() {
+    let (blobs, old) = (MemoryBlobs::new(), schema(DataType::Int64));
+    let manifest = write(blobs.as_ref(), &old, &rows(3), 5).await.unwrap();
+    let mut added = field(ADDED, "added", DataType::Int32);
+    added.default = Some(Value::Int(42));
+    let mut new = old.clone();
+    new.fields.push(added);
+
+    let sealed = Sealed::load(blobs.as_ref(), Arc::new(new), &manifest, &[]).await.unwrap();
+
+    let column = sealed.part().column(ADDED).unwrap();
+    assert_eq!((0..3).map(|row| column.value(row)).collect::<Vec<_>>(), vec![Value::Int(42); 3]);
+}
+
+#[tokio::test]
+async fn an_index_is_attached_to_a_loaded_segment() {
+    let (blobs, schema) = (MemoryBlobs::new(), Arc::new(schema(DataType::Int64)));
+    let manifest = write(blobs.as_ref(), &schema, &rows(40), 5).await.unwrap();
+    let sealed = Sealed::load(blobs.as_ref(), Arc::clone(&schema), &manifest, &[hnsw()]).await.unwrap();
+    assert!(!sealed.has_index(VECTOR));
+    let built = build_index(blobs.as_ref(), COLLECTION, &schema, &manifest, &hnsw(), 9, 1).await.unwrap();
+
+    sealed.attach_index(blobs.as_ref(), &built, &hnsw()).await.unwrap();
+
+    assert!(sealed.has_index(VECTOR));
+}
+
+#[tokio::test]
+async fn deletes_are_stored_and_read() {
+    let blobs = MemoryBlobs::new();
+    let deletes = Deletes {
+        keys: crate::model::Keys::Int(vec![3, 1]),
+        times: vec![Timestamp(5), Timestamp(4)],
+        partitions: vec![None, Some(PARTITION)],
+    };
+    let channel = ChannelName::of(COLLECTION, 0);
+
+    let manifest = write_deletes(blobs.as_ref(), COLLECTION, &channel, 8, &deletes).await.unwrap();
+
+    assert_eq!(manifest.object.key, format!("deletes/1/{channel}/8.bin"));
+    assert_eq!((manifest.rows, manifest.newest), (2, Timestamp(5)));
+    assert_eq!(read_deletes(blobs.as_ref(), &manifest).await.unwrap(), deletes);
+    remove_deletes(blobs.as_ref(), &manifest).await.unwrap();
+    assert_eq!(read_deletes(blobs.as_ref(), &manifest).await.unwrap_err().kind(), Kind::NotFound);
+}
+
+fn visible_keys(parts: &[Arc<Part>], read_at: u64) -> Vec<i64> {
+    let mut found = Vec::new();
+    for part in parts {
+        let visible = part.visible(None, Timestamp(read_at));
+        let seen = (0..part.rows()).filter(|row| visible.contains(*row));
+        found.extend(seen.map(|row| match part.key(row) {
+            KeyRef::Int(key) => key,
+            KeyRef::Text(_) => panic!("keys are numbers here"),
+        }));
+    }
+    found
+}
+
+#[test]
+fn a_delete_hides_older_rows_from_its_time_on_whatever_the_order() {
+    let schema = Arc::new(schema(DataType::Int64));
+    for order in [[20, 12], [12, 20]] {
+        let growing = Growing::new(Arc::clone(&schema));
+        let append = |position, at, key| {
+            growing.append(Position(position), PARTITION, Timestamp(at), &batch(&schema, &[Row::of(key, 1)]));
+        };
+        append(0, 10, 1);
+        append(1, 11, 2);
+        append(2, 15, 1);
+        for at in order {
+            growing.delete(&keys(&schema, &[1]), Timestamp(at), None);
+        }
+
+        let seen: Vec<Vec<i64>> =
+            [9, 10, 11, 12, 15, 19, 20].map(|at| visible_keys(&growing.parts(), at)).to_vec();
+
+        let expected: [&[i64]; 7] = [&[], &[1], &[1, 2], &[2], &[2, 1], &[2, 1], &[2]];
+        assert_eq!(seen, expected);
+    }
+}
+
+#[test]
+fn a_delete_in_a_partition_leaves_the_others_alone() {
+    let schema = Arc::new(schema(DataType::Int64));
+    let growing = Growing::new(Arc::clone(&schema));
+    for partition in [1, 2] {
+        growing.append(
+            Position(0),
+            PartitionId(partition),
+            Timestamp(1),
+            &batch(&schema, &[Row::of(partition, 0)]),
+        );
+    }
+    growing.delete(&keys(&schema, &[1, 2]), Timestamp(5), Some(PartitionId(2)));
+
+    assert_eq!(visible_keys(&growing.parts(), 9), [1]);
+}
+
+#[test]
+fn many_small_appends_leave_few_parts() {
+    let schema = Arc::new(schema(DataType::VarChar));
+    let growing = Growing::new(Arc::clone(&schema));
+    for row in 0..1000 {
+        growing.append(
+            Position(row),
+            PARTITION,
+            Timestamp(row),
+            &batch(&schema, &[Row::of(row as i64 * 37 % 1000, 1)]),
+        );
+    }
+
+    assert_eq!(growing.rows(), 1000);
+    assert!(growing.parts().len() <= 10, "{} parts", growing.parts().len());
+}
+
+#[test]
+fn a_release_drops_exactly_the_rows_before_a_position() {
+    let schema = Arc::new(schema(DataType::Int64));
+    for before in 0..40 {
+        let growing = Growing::new(Arc::clone(&schema));
+        for position in 0..37 {
+            let rows: Vec<Row> =
+                (0..=position % 3).map(|row| Row::of((position * 10 + row) as i64, 1)).collect();
+            growing.append(Position(position), PARTITION, Timestamp(position), &batch(&schema, &rows));
+        }
+        let deleted: Vec<i64> = (0..37).map(|position| position * 10).collect();
+        growing.delete(&keys(&schema, &deleted), Timestamp(100), None);
+        let snapshot = growing.snapshot();
+
+        growing.release_before(Position(before));
+
+        let expected: Vec<i64> = (before.min(37)..37)
+            .flat_map(|position| (1..=position % 3).map(move |row| (position * 10 + row) as i64))
+            .collect();
+        assert_eq!(visible_keys(&growing.parts(), 100), expected);
+        let kept: usize = (before.min(37)..37).map(|position| position as usize % 3 + 1).sum();
+        assert_eq!((growing.rows(), snapshot.rows()), (kept, 73));
+    }
+}
+
+#[test]
+fn rows_that_are_not_whole_are_refused() {
+    let schema = Arc::new(schema(DataType::Int64));
+    let growing = Growing::new(Arc::clone(&schema));
+    let mut ragged = batch(&schema, &[Row::of(1, 1)]);
+    ragged.rows = 2;
+
+    let refused = growing.try_append(Position(0), PARTITION, Timestamp(1), &ragged);
+
+    assert!(matches!(refused, Err(Error::Ragged { .. })));
+    assert_eq!(growing.rows(), 0);
+}
