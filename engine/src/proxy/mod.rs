@@ -9,6 +9,8 @@ mod error;
 mod route;
 mod serve;
 #[cfg(test)]
+mod tests;
+#[cfg(test)]
 mod twin;
 
 use std::sync::Arc;

@@ -87,8 +87,8 @@ mod tests {
         assert_eq!((ints, texts), (GOLDEN_INTS.to_vec(), GOLDEN_TEXTS.to_vec()));
     }
 
-    const GOLDEN_INTS: [usize; 8] = [0; 8];
-    const GOLDEN_TEXTS: [usize; 5] = [0; 5];
+    const GOLDEN_INTS: [usize; 8] = [9, 14, 3, 13, 3, 6, 15, 6];
+    const GOLDEN_TEXTS: [usize; 5] = [2, 15, 15, 9, 14];
 
     #[test]
     fn the_partition_of_a_partition_key_never_changes() {
@@ -105,8 +105,8 @@ mod tests {
         assert_eq!((of(&ints), of(&texts)), (GOLDEN_PARTITIONS.to_vec(), GOLDEN_TEXT_PARTITIONS.to_vec()));
     }
 
-    const GOLDEN_PARTITIONS: [usize; 5] = [0; 5];
-    const GOLDEN_TEXT_PARTITIONS: [usize; 3] = [0; 3];
+    const GOLDEN_PARTITIONS: [usize; 5] = [12, 4, 4, 5, 15];
+    const GOLDEN_TEXT_PARTITIONS: [usize; 3] = [15, 15, 3];
 
     #[test]
     fn every_row_goes_to_exactly_one_shard() {

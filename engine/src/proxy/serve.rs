@@ -1,9 +1,10 @@
 //! One port for gRPC and REST: HTTP/1.1 and h2 in clear text, told apart by the first bytes of a connection.
 
 use axum::Router;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use contract::pb::milvus::milvus_service_server::MilvusServiceServer;
-use http::HeaderValue;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
@@ -73,10 +74,21 @@ fn router(proxy: Proxy) -> Router {
         .max_encoding_message_size(settings.max_answer_bytes)
         .accept_compressed(CompressionEncoding::Gzip);
     let grpc = tonic::service::Routes::new(grpc).prepare().into_axum_router();
-    api::rest::router(proxy).merge(grpc).layer(axum::middleware::map_response(move |answer: Response| {
+    let both = api::rest::router(proxy).merge(grpc).fallback(unknown).method_not_allowed_fallback(unknown);
+    both.layer(axum::middleware::map_response(move |answer: Response| {
         let limit = settings.max_request_bytes;
         async move { with_final_code(answer, limit) }
     }))
+}
+
+/// What nobody serves: UNIMPLEMENTED over gRPC, 404 else.
+async fn unknown(headers: HeaderMap) -> Response {
+    let is_grpc =
+        headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+    if is_grpc {
+        return tonic::Status::unimplemented("unknown service").into_http();
+    }
+    (StatusCode::NOT_FOUND, "404 page not found").into_response()
 }
 
 /// Serves one connection until it ends, or until `stop` and the calls under way are done.
