@@ -1,5 +1,6 @@
 //! What the operator ships, checked without a cluster: definitions, manifests, chart.
 
+mod chart;
 mod definitions;
 mod manifests;
 mod rights;
