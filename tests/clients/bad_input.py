@@ -20,6 +20,8 @@ from pymilvus.grpc_gen import common_pb2, milvus_pb2, milvus_pb2_grpc, schema_pb
 DIM = 4
 TAG = f"bad_{int(time.time() * 1000) % 10**9}"
 NAME = f"good_{TAG}"
+FULL = f"full_{TAG}"  # holds enough flushed rows that a search walks the index
+FULL_ROWS = 3_000
 Call = Callable[[milvus_pb2_grpc.MilvusServiceStub], Any]
 # In 3.0 an invalid parameter is 1100; earlier servers answered most of these with 65535, which clients take as well.
 INVALID = (1100, 65535)
@@ -169,6 +171,7 @@ CASES: list[tuple[str, Call, int | tuple[int, ...], str]] = [
     ("an alias named as a collection", named("CreateAlias", "CreateAliasRequest", collection_name=NAME, alias=f"bare_{TAG}"), 1601, "alias and collection name conflict"),
     ("drop a missing alias", named("DropAlias", "DropAliasRequest", alias="nope"), 1600, "alias not found[database=default][alias=nope]"),
     # -- indexes
+    ("describe an index that is not there", named("DescribeIndex", "DescribeIndexRequest", collection_name=f"bare_{TAG}"), 700, "index not found"),
     ("an unknown index type", index(index_type="HSNW", metric_type="L2"), INVALID, "invalid parameter[expected=valid index][actual=invalid index type: HSNW]"),
     ("no metric", index(index_type="HNSW", params=json.dumps({"M": 8, "efConstruction": 64})), INVALID, "metric type not set for vector index"),
     ("a metric of other vectors", index(index_type="HNSW", metric_type="HAMMING", params=json.dumps({"M": 8, "efConstruction": 64})), INVALID, "float vector index does not support metric type: HAMMING"),
@@ -180,7 +183,6 @@ CASES: list[tuple[str, Call, int | tuple[int, ...], str]] = [
     ("an index of a missing collection", index(collection=MISSING, index_type="FLAT", metric_type="L2"), 100, NOT_FOUND),
     ("another index on the same field", index(collection=NAME, name="second", index_type="FLAT", metric_type="L2"), INVALID, "creating multiple indexes on same field is not supported"),
     ("AUTOINDEX with parameters", index(index_type="AUTOINDEX", metric_type="L2", M="8"), INVALID, "only metric type can be passed when use AutoIndex"),
-    ("describe an index that is not there", named("DescribeIndex", "DescribeIndexRequest", collection_name=f"bare_{TAG}"), 700, "index not found"),
     ("drop the index of a loaded collection", named("DropIndex", "DropIndexRequest", collection_name=NAME, field_name="vec", index_name="vec"), INVALID, "vector index cannot be dropped on loaded collection"),
     # -- inserts
     ("rows for a missing collection", insert(collection=MISSING), 100, NOT_FOUND),
@@ -214,9 +216,9 @@ CASES: list[tuple[str, Call, int | tuple[int, ...], str]] = [
     ("nq 0", search(nq=0), INVALID, "nq [0] is invalid, nq (number of search vector per search request) should be in range [1, 16384], but got 0"),
     ("a negative offset", search(offset=-1), INVALID, "offset [-1] is invalid, it should be in range [1, 16384], but got -1"),
     ("a metric that is not the index's", search(metric_type="IP"), INVALID, "metric type not match: invalid parameter[expected=L2][actual=IP]"),
-    ("ef of -1", search(params='{"ef": -1}'), INVALID + (2000,), "param 'ef' (-1) should be in range [1, 2147483647]"),
-    ("ef below topk", search(params='{"ef": 2}'), INVALID + (2000,), "ef(2) should be larger than k(5)"),
-    ("ef that is no integer", search(params='{"ef": 32.5}'), INVALID + (2000,), "should be integer"),
+    ("ef of -1", search(collection=FULL, params='{"ef": -1}'), INVALID + (2000,), "param 'ef' (-1) should be in range [1, 2147483647]"),
+    ("ef below topk", search(collection=FULL, params='{"ef": 2}'), INVALID + (2000,), "ef(2) should be larger than k(5)"),
+    ("ef that is no integer", search(collection=FULL, params='{"ef": 32.5}'), INVALID + (2000,), "should be integer"),
     ("search parameters that are no JSON", search(params="{ef"), INVALID, ""),
     ("a field that is not there", search(anns_field="none"), INVALID + (1700,), "none"),
     ("an output field that is not there", search(fields=("none",)), INVALID + (1700,), "field none not exist"),
@@ -224,7 +226,7 @@ CASES: list[tuple[str, Call, int | tuple[int, ...], str]] = [
     ("a partition that is not there", search(partitions=("p9",)), INVALID + (200,), "p9 not found"),
     ("radius beyond range_filter", search(params='{"radius": 1, "range_filter": 4}'), INVALID + (2000,), "must be less than radius"),
     # -- expressions
-    ("an expression cut off", search("id > "), INVALID + (2201,), "failed to create query plan: cannot parse expression: id > "),
+    ("an expression cut off", search("id > "), INVALID + (2201,), "failed to create query plan: cannot parse expression: id >"),
     ("an unknown field", search("none > 1"), INVALID + (2201,), "cannot parse expression: none > 1"),
     ("a string compared with a number", search("title > 1"), INVALID + (2201,), "cannot parse expression: title > 1"),
     ("an integer compared with a fraction", search("id == 1.5"), INVALID + (2201,), "cannot cast value to Int64, value: float_val:1.5"),
@@ -288,7 +290,7 @@ def survives(call: Call, stub: milvus_pb2_grpc.MilvusServiceStub) -> str | None:
 
 
 def make_collections(client: MilvusClient, stub: milvus_pb2_grpc.MilvusServiceStub) -> None:
-    """One that is loaded and holds a row, and one that is bare."""
+    """One that is loaded and holds a row, one that is bare, and one whose index is built."""
     fields = [
         KEY,
         field("title", T.VarChar, params={"max_length": 20}),
@@ -307,6 +309,13 @@ def make_collections(client: MilvusClient, stub: milvus_pb2_grpc.MilvusServiceSt
         if status.code or status.error_code:
             raise SystemExit(f"cannot prepare: {status.reason}")
     client.load_collection(NAME)
+    client.create_collection(FULL, schema=client.create_schema(auto_id=False).add_field("id", T.Int64, is_primary=True).add_field("vec", T.FloatVector, dim=DIM))
+    client.insert(FULL, [{"id": i, "vec": [i % 7, i % 11, i % 13, i / FULL_ROWS]} for i in range(FULL_ROWS)])
+    client.flush(FULL)
+    built = client.prepare_index_params()
+    built.add_index("vec", index_type="HNSW", metric_type="L2", params={"M": 8, "efConstruction": 64})
+    client.create_index(FULL, built)
+    client.load_collection(FULL)
 
 
 def unharmed(client: MilvusClient) -> str | None:
@@ -367,6 +376,7 @@ def main() -> int:
             print(f"  FAIL  {title}: {wrong}", flush=True)
     client.drop_collection(NAME)
     client.drop_collection(f"bare_{TAG}")
+    client.drop_collection(FULL)
     print(f"bad input: {ran - failed} passed, {failed} failed", flush=True)
     return 1 if failed else 0
 

@@ -138,7 +138,11 @@ class Worker(threading.Thread):
         self.in_flight: Operation | None = None
         self.refusal: str | None = None
         self.stop = threading.Event()
-        self.stub = milvus_pb2_grpc.MilvusServiceStub(grpc.insecure_channel(f"127.0.0.1:{world.engine.port}"))
+        # A connection of its own: a shared one would still be backing off from the last kill.
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        channel = grpc.insecure_channel(f"127.0.0.1:{world.engine.port}", options=options)
+        grpc.channel_ready_future(channel).result(timeout=30)
+        self.stub = milvus_pb2_grpc.MilvusServiceStub(channel)
 
     def run(self) -> None:
         while not self.stop.is_set():
@@ -317,8 +321,8 @@ def load_then_kill(world: World, rng: random.Random, kind: str, operations: int)
     limit = time.monotonic() + 180
     while sum(worker.acknowledged for worker in workers) < target:
         refused = [worker.refusal for worker in workers if worker.refusal]
-        if refused or time.monotonic() > limit:
-            raise SystemExit(f"the load stopped before the kill: {refused or 'too slow'}")
+        if refused or time.monotonic() > limit or not all(worker.is_alive() for worker in workers):
+            raise SystemExit(f"the load stopped before the kill: {refused or 'too slow, or the engine ended'}")
         time.sleep(0.01)
     interrupted = False
     if kind == "flushed":

@@ -36,12 +36,17 @@ pub async fn claim(blobs: &dyn Blobs, metas: &dyn Metas, rng: &dyn Rng) -> Resul
         Ok(bytes) => bytes,
         Err(error) if error.kind() == Kind::NotFound => {
             let identity = Identity { cluster: ours, layout: LAYOUT, oldest_reader: LAYOUT };
-            let bytes = serde_json::to_vec_pretty(&identity).map_err(|source| Error::BadIdentity { source })?;
-            return blobs.create(OBJECT, Bytes::from(bytes)).await.map_err(|source| Error::OpenBlobs { source });
+            let bytes =
+                serde_json::to_vec_pretty(&identity).map_err(|source| Error::BadIdentity { source })?;
+            return blobs
+                .create(OBJECT, Bytes::from(bytes))
+                .await
+                .map_err(|source| Error::OpenBlobs { source });
         }
         Err(source) => return Err(Error::OpenBlobs { source }),
     };
-    let identity: Identity = serde_json::from_slice(&found).map_err(|source| Error::BadIdentity { source })?;
+    let identity: Identity =
+        serde_json::from_slice(&found).map_err(|source| Error::BadIdentity { source })?;
     if identity.oldest_reader > LAYOUT {
         return Err(Error::NewerStore { layout: identity.layout, oldest_reader: identity.oldest_reader });
     }

@@ -140,10 +140,12 @@ pub enum Error {
 impl Kinded for Error {
     fn kind(&self) -> crate::base::Kind {
         match self {
-            Self::ReadFile { source, .. } | Self::DataDirectory { source, .. } | Self::Listen { source, .. } => {
-                Kinded::kind(source)
+            Self::ReadFile { source, .. }
+            | Self::DataDirectory { source, .. }
+            | Self::Listen { source, .. } => Kinded::kind(source),
+            Self::BadFile { .. } | Self::BadSetting { .. } | Self::OutOfRange { .. } => {
+                crate::base::Kind::Invalid
             }
-            Self::BadFile { .. } | Self::BadSetting { .. } | Self::OutOfRange { .. } => crate::base::Kind::Invalid,
             Self::DataDirectoryInUse { .. } | Self::ForeignStore { .. } => crate::base::Kind::Conflict,
             Self::NewerStore { .. } => crate::base::Kind::Invalid,
             Self::BadIdentity { .. } => crate::base::Kind::Corrupt,

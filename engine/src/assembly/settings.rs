@@ -159,7 +159,9 @@ fn coerce(values: &mut Value, defaults: &Value) {
 /// Text as a value of the default's type; text that is none stays text, and is refused with its key later.
 fn typed(text: &str, default: &Value) -> Value {
     match default {
-        Value::Number(_) => text.trim().parse::<serde_json::Number>().map_or_else(|_| text.into(), Value::Number),
+        Value::Number(_) => {
+            text.trim().parse::<serde_json::Number>().map_or_else(|_| text.into(), Value::Number)
+        }
         Value::Bool(_) => text.trim().to_ascii_lowercase().parse().map_or_else(|_| text.into(), Value::Bool),
         _ => text.into(),
     }
@@ -173,7 +175,8 @@ fn plain(name: &str) -> String {
 fn from_environment(defaults: &Value, environment: impl Iterator<Item = (String, String)>) -> Value {
     let mut values = Value::Object(serde_json::Map::new());
     for (name, text) in environment {
-        let bare = name.strip_prefix("MILVUS_CONF_").or_else(|| name.strip_prefix("REDKITE__")).unwrap_or(&name);
+        let bare =
+            name.strip_prefix("MILVUS_CONF_").or_else(|| name.strip_prefix("REDKITE__")).unwrap_or(&name);
         let bare = plain(bare);
         let Some(key) = KEYS.iter().find(|key| plain(key.name) == bare) else { continue };
         if let Some(default) = at(defaults, key.name) {
@@ -250,7 +253,8 @@ mod tests {
     #[test]
     fn later_layers_win_and_unknown_keys_are_collected() {
         let text = "minio: {address: one, bucketName: 12}\nqueryNode: {a: {b: 1}}\nlog: {level: debug}\n";
-        let loaded = loaded(text, &[("MINIO_ADDRESS", "two:9000"), ("MILVUS_CONF_LOG_FORMAT", "json")]).unwrap();
+        let loaded =
+            loaded(text, &[("MINIO_ADDRESS", "two:9000"), ("MILVUS_CONF_LOG_FORMAT", "json")]).unwrap();
 
         assert_eq!(loaded.settings.minio.address, "two:9000");
         assert_eq!(loaded.settings.minio.bucket_name, "12");

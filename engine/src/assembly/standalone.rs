@@ -43,7 +43,10 @@ pub async fn standalone(
         querier: Arc::clone(&node.querier) as Arc<dyn Querier>,
         clock: Arc::clone(&clock),
         meter: Some(Arc::new(ProxyMeter(Arc::clone(metrics)))),
-        settings: ProxySettings { version: settings.redkite.reported_version.clone(), ..ProxySettings::default() },
+        settings: ProxySettings {
+            version: settings.redkite.reported_version.clone(),
+            ..ProxySettings::default()
+        },
     };
     tasks.start("serve clients", |stop| async move { Ok(proxy::serve(clients, parts, stop).await?) });
     let (coord, querier) = (Arc::clone(&node.coord), Arc::clone(&node.querier));

@@ -5,7 +5,7 @@
 mod serve;
 mod shard;
 
-pub use serve::{QueryNode, QuerierParts};
+pub use serve::{QuerierParts, QueryNode};
 
 use crate::base::{ChannelName, Kind, Kinded, SegmentId};
 use crate::{log, segment};

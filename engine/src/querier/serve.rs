@@ -69,7 +69,9 @@ impl QueryNode {
     #[must_use]
     pub fn held(&self) -> (usize, u64) {
         let served = self.served.read();
-        let rows = served.values().flat_map(|one| one.shards.load().iter().map(|shard| shard.rows()).collect::<Vec<_>>());
+        let rows = served
+            .values()
+            .flat_map(|one| one.shards.load().iter().map(|shard| shard.rows()).collect::<Vec<_>>());
         (served.len(), rows.sum())
     }
 
@@ -80,7 +82,11 @@ impl QueryNode {
 }
 
 /// Shards that have applied everything acknowledged so far.
-async fn caught_up(served: &Served, writer: &dyn Writer, id: CollectionId) -> Result<Vec<Arc<Shard>>, rpc::Error> {
+async fn caught_up(
+    served: &Served,
+    writer: &dyn Writer,
+    id: CollectionId,
+) -> Result<Vec<Arc<Shard>>, rpc::Error> {
     let shards = served.shards.load_full();
     if shards.is_empty() {
         return Err(Refusal::CollectionNotLoaded { collection: id.to_string() }.into());

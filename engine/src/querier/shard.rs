@@ -161,7 +161,8 @@ impl Shard {
             fresh.push(Arc::new(loaded.map_err(failed)?));
         }
         if !fresh.is_empty() {
-            let oldest = manifest.segments.iter().filter(|one| !known.contains(&one.id)).map(|one| one.oldest).min();
+            let oldest =
+                manifest.segments.iter().filter(|one| !known.contains(&one.id)).map(|one| one.oldest).min();
             let oldest = oldest.unwrap_or_default();
             for file in manifest.deletes.iter().filter(|file| file.newest > oldest) {
                 let deletes = read_deletes(blobs, &self.channel, file).await?;
@@ -196,7 +197,9 @@ impl Shard {
     ) -> Result<(), Error> {
         let served: Vec<Arc<Sealed>> = self.view.read().sealed.clone();
         for segment in &served {
-            let Some(wanted) = manifest.segments.iter().find(|known| known.id == segment.id()) else { continue };
+            let Some(wanted) = manifest.segments.iter().find(|known| known.id == segment.id()) else {
+                continue;
+            };
             for built in &wanted.indexes {
                 let Some(definition) = indexes.iter().find(|index| index.id == built.index) else { continue };
                 let attached = segment.attach_index(blobs.as_ref(), built, definition).await;

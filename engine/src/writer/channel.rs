@@ -40,7 +40,12 @@ pub struct Channel {
 
 impl Channel {
     /// A channel whose sealed data reaches to `checkpoint`.
-    pub fn new(name: ChannelName, collection: CollectionId, log: Arc<dyn LogWriter>, checkpoint: Position) -> Self {
+    pub fn new(
+        name: ChannelName,
+        collection: CollectionId,
+        log: Arc<dyn LogWriter>,
+        checkpoint: Position,
+    ) -> Self {
         // Everything found in the log at opening is durable and counts as acknowledged.
         let durable_end = AtomicU64::new(log.next_position().0);
         Self {
@@ -63,7 +68,12 @@ impl Channel {
     ///
     /// # Errors
     /// If no timestamp is to be had or the log fails. Not cancel safe: a dropped call may have written.
-    pub async fn write(&self, mut encoded: BytesMut, coord: &dyn Coord, now: Duration) -> Result<Timestamp, Error> {
+    pub async fn write(
+        &self,
+        mut encoded: BytesMut,
+        coord: &dyn Coord,
+        now: Duration,
+    ) -> Result<Timestamp, Error> {
         let bytes = encoded.len() as u64;
         let (at, appending) = {
             let _ordered = self.ordering.lock().await;

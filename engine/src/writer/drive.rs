@@ -66,7 +66,8 @@ impl ChannelWriter {
         let manifests = self.coord.manifests(collection).await?;
         let checkpoint = manifests.get(shard).map_or(Position::default(), |manifest| manifest.checkpoint);
         let term = self.coord.channel_term(name).await?;
-        let failed = |source| rpc::Error::failed("open channel", &Error::OpenLog { channel: name.clone(), source });
+        let failed =
+            |source| rpc::Error::failed("open channel", &Error::OpenLog { channel: name.clone(), source });
         let log = self.logs.open(name, term).await.map_err(failed)?;
         let end = log.next_position();
         let channel = Arc::new(Channel::new(name.clone(), collection, log, checkpoint));
@@ -117,17 +118,24 @@ impl ChannelWriter {
             .truncate(&channel.name, to)
             .await
             .map_err(|source| failed(Error::Append { channel: channel.name.clone(), source }))?;
-        let (segments, rows) = (flushed.segments.len(), flushed.segments.iter().map(|one| one.rows).sum::<u64>());
+        let (segments, rows) =
+            (flushed.segments.len(), flushed.segments.iter().map(|one| one.rows).sum::<u64>());
         let took_ms = self.clock.monotonic().saturating_sub(started).as_millis();
         info!(channel = %channel.name, segments, rows, took_ms, "channel flushed");
         Ok(true)
     }
 
-    async fn seal_stretch(&self, channel: &Channel, from: Position, to: Position) -> Result<Flushed, rpc::Error> {
+    async fn seal_stretch(
+        &self,
+        channel: &Channel,
+        from: Position,
+        to: Position,
+    ) -> Result<Flushed, rpc::Error> {
         let failed = |error: Error| rpc::Error::failed("flush", &error);
         let info = self.coord.collection(CollectionRef::Id(channel.collection)).await?;
         let stretch = flush::read(self.logs.as_ref(), channel, &info, from, to).await.map_err(failed)?;
-        let sealed = flush::seal(&self.blobs, self.coord.as_ref(), channel, &info, stretch).await.map_err(failed)?;
+        let sealed =
+            flush::seal(&self.blobs, self.coord.as_ref(), channel, &info, stretch).await.map_err(failed)?;
         let flushed = Flushed { from, to, ..sealed };
         if let Err(refused) = self.coord.commit_flush(flushed.clone()).await {
             // Nothing names the new objects and nothing will; after any other failure that is not known.
@@ -142,7 +150,8 @@ impl ChannelWriter {
     /// Removes the objects of a flush that was refused.
     async fn discard(&self, flushed: &Flushed) {
         let columns = flushed.segments.iter().flat_map(|segment| &segment.columns);
-        let objects = columns.map(|column| &column.object).chain(flushed.deletes.iter().map(|deletes| &deletes.object));
+        let objects =
+            columns.map(|column| &column.object).chain(flushed.deletes.iter().map(|deletes| &deletes.object));
         for object in objects {
             if let Err(error) = self.blobs.delete(&object.key).await {
                 warn!(key = object.key, %error, "an object of a refused flush was not removed");
@@ -200,7 +209,9 @@ impl Writer for ChannelWriter {
         let encoded = match &write.operation {
             Operation::Insert { partition, rows } => record::encode_insert(*partition, rows),
             Operation::Delete { partition, keys } => record::encode_delete(*partition, keys),
-            Operation::Upsert { partition, replaced, rows } => record::encode_upsert(*partition, replaced, rows),
+            Operation::Upsert { partition, replaced, rows } => {
+                record::encode_upsert(*partition, replaced, rows)
+            }
         };
         let written = channel.write(encoded, self.coord.as_ref(), self.clock.monotonic()).await;
         let at = written.map_err(|error| {

@@ -90,9 +90,7 @@ pub async fn read(
         let (_, payload) = reader.next().await.map_err(read_failed)?;
         let message = record::decode(&payload, &info.schema)
             .map_err(|source| Error::BadRecord { channel: channel.name.clone(), source })?;
-        stretch
-            .take(message)
-            .map_err(|source| Error::Mismatch { channel: channel.name.clone(), source })?;
+        stretch.take(message).map_err(|source| Error::Mismatch { channel: channel.name.clone(), source })?;
     }
     Ok(stretch)
 }
@@ -131,8 +129,13 @@ pub async fn seal(
     let mut deletes = Vec::new();
     if !stretch.deletes.keys.is_empty() {
         let serial = coord.allocate_ids(1).await.map_err(|source| channel.no_help(source))?;
-        let written =
-            segment::write_deletes(blobs.as_ref(), channel.collection, &channel.name, serial, &stretch.deletes);
+        let written = segment::write_deletes(
+            blobs.as_ref(),
+            channel.collection,
+            &channel.name,
+            serial,
+            &stretch.deletes,
+        );
         deletes.push(written.await.map_err(seal_failed)?);
     }
     let (from, to) = (Position::default(), Position::default());

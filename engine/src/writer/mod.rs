@@ -83,7 +83,9 @@ pub enum Error {
 impl Kinded for Error {
     fn kind(&self) -> Kind {
         match self {
-            Self::OpenLog { source, .. } | Self::Append { source, .. } | Self::ReadLog { source, .. } => source.kind(),
+            Self::OpenLog { source, .. } | Self::Append { source, .. } | Self::ReadLog { source, .. } => {
+                source.kind()
+            }
             Self::BadRecord { .. } => Kind::Corrupt,
             Self::Seal { source, .. } => source.kind(),
             Self::Mismatch { .. } => Kind::Internal,

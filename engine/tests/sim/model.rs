@@ -47,7 +47,8 @@ impl Model {
         for (&key, &value) in found {
             by_worker.entry(worker_of(key)).or_default().insert(key, value);
         }
-        let workers: Vec<usize> = self.rows.keys().chain(self.unknown.keys()).chain(by_worker.keys()).copied().collect();
+        let workers: Vec<usize> =
+            self.rows.keys().chain(self.unknown.keys()).chain(by_worker.keys()).copied().collect();
         for worker in workers {
             let found = by_worker.get(&worker).cloned().unwrap_or_default();
             let expected = self.rows.entry(worker).or_default();

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use contract::settings::Settings;
 use engine::assembly::{Node, NodeSeams};
-use engine::base::{ChannelName, Clock, CollectionId, FieldId, NodeId, PartitionId, Rng, SeededRng, TaskSet, TestClock, Timestamp};
+use engine::base::{
+    ChannelName, Clock, CollectionId, FieldId, NodeId, PartitionId, Rng, SeededRng, TaskSet, TestClock,
+    Timestamp,
+};
 use engine::blob::{Blobs, MemoryBlobs};
 use engine::log::disk::{Disk, SimDisk};
 use engine::log::{FileLogSettings, FileLogs};
@@ -127,7 +130,8 @@ impl World {
         let tasks = TaskSet::new();
         let metrics = Metrics::new(NodeId(1));
         let disk: Arc<dyn Disk> = Arc::clone(&self.disk) as _;
-        let small = FileLogSettings { segment_bytes: 4 << 10, recent_bytes: 2 << 10, ..FileLogSettings::default() };
+        let small =
+            FileLogSettings { segment_bytes: 4 << 10, recent_bytes: 2 << 10, ..FileLogSettings::default() };
         let logs = FileLogs::new(disk, tasks.clone(), Arc::clone(&clock), metrics.log.clone(), small);
         let mut settings = Settings::default();
         settings.index_coord.segment.min_segment_num_rows_to_enable_index = 8;
@@ -140,7 +144,8 @@ impl World {
         std::mem::forget(tasks);
         let info = prepare(&node).await;
         let rng = SeededRng::new(self.rng.next_u64());
-        let (model, totals, values) = (Mutex::new(model), Mutex::default(), Mutex::new(self.life as i64 * 1_000_000));
+        let (model, totals, values) =
+            (Mutex::new(model), Mutex::default(), Mutex::new(self.life as i64 * 1_000_000));
         Arc::new(Life { node, info, model, totals, rng, values })
     }
 
@@ -159,7 +164,8 @@ fn worker_of(key: i64) -> usize {
 }
 
 fn field(id: FieldId, name: &str, data_type: DataType) -> Field {
-    let type_params = if data_type.is_vector() { vec![("dim".to_owned(), DIM.to_string())] } else { Vec::new() };
+    let type_params =
+        if data_type.is_vector() { vec![("dim".to_owned(), DIM.to_string())] } else { Vec::new() };
     Field {
         id,
         name: name.to_owned(),
@@ -200,7 +206,12 @@ async fn prepare(node: &Node) -> Arc<CollectionInfo> {
         collection: collection.clone(),
         name: String::new(),
         field: "vector".to_owned(),
-        params: vec![param("index_type", "HNSW"), param("metric_type", "L2"), param("M", "4"), param("efConstruction", "8")],
+        params: vec![
+            param("index_type", "HNSW"),
+            param("metric_type", "L2"),
+            param("M", "4"),
+            param("efConstruction", "8"),
+        ],
     };
     node.coord.create_index(index).await.expect("the index is made");
     node.coord.load(collection.clone(), None, 1, Vec::new()).await.expect("the load is wanted");
@@ -225,12 +236,18 @@ async fn find(life: &Life) -> BTreeMap<i64, i64> {
     let rows = life.node.querier.query(plan(QueryKind::Rows)).await.expect("the rows are found");
     let count = life.node.querier.query(plan(QueryKind::Count)).await.expect("the rows are counted");
     assert_eq!(count.count, rows.keys.len() as u64, "no key is there twice");
-    let (ColumnData::Int64(keys), ColumnData::Int64(values)) = (data(&rows.rows, KEY), data(&rows.rows, VALUE)) else {
+    let (ColumnData::Int64(keys), ColumnData::Int64(values)) =
+        (data(&rows.rows, KEY), data(&rows.rows, VALUE))
+    else {
         panic!("the columns have their types")
     };
     let ColumnData::FloatVector { values: vectors, .. } = data(&rows.rows, VECTOR) else { panic!("vectors") };
     for (row, value) in values.iter().enumerate() {
-        assert_eq!(vectors[row * DIM..(row + 1) * DIM], vector(*value), "the vector of a row is the row's own");
+        assert_eq!(
+            vectors[row * DIM..(row + 1) * DIM],
+            vector(*value),
+            "the vector of a row is the row's own"
+        );
     }
     keys.iter().copied().zip(values.iter().copied()).collect()
 }
@@ -276,7 +293,9 @@ fn next_change(life: &Life, worker: usize) -> Change {
             rows.insert(fresh() * WORKERS as i64 + worker as i64, fresh());
             Change::Put(rows.into_iter().collect())
         }
-        _ => Change::Put((0..some(20)).map(|_| (fresh() * WORKERS as i64 + worker as i64, fresh())).collect()),
+        _ => {
+            Change::Put((0..some(20)).map(|_| (fresh() * WORKERS as i64 + worker as i64, fresh())).collect())
+        }
     }
 }
 
@@ -298,7 +317,9 @@ fn write_of(info: &CollectionInfo, worker: usize, change: &Change) -> Write {
             let batch = Arc::new(Batch { rows: rows.len(), columns });
             Operation::Upsert { partition, replaced: Arc::new(Keys::Int(keys)), rows: batch }
         }
-        Change::Remove(keys) => Operation::Delete { partition: None, keys: Arc::new(Keys::Int(keys.clone())) },
+        Change::Remove(keys) => {
+            Operation::Delete { partition: None, keys: Arc::new(Keys::Int(keys.clone())) }
+        }
     };
     let collection: CollectionId = info.id;
     Write { collection, channel, operation }

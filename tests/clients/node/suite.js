@@ -59,7 +59,7 @@ async function main() {
   ok(await client.loadCollectionSync({ collection_name: NAME }));
 
   const found = ok(
-    await client.search({ collection_name: NAME, data: [rows[42].vec], limit: 3, output_fields: ['title', 'info', 'colour'], params: { ef: 200 }, consistency_level: 'Strong' }),
+    await client.search({ collection_name: NAME, data: [rows[42].vec], limit: 3, output_fields: ['id', 'title', 'info', 'colour'], params: { ef: 200 }, consistency_level: 'Strong' }),
   );
   const first = Array.isArray(found.results[0]) ? found.results[0][0] : found.results[0];
   assert.equal(Number(first.id), 42);
