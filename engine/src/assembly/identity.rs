@@ -75,16 +75,16 @@ mod tests {
     async fn a_store_is_claimed_once_and_found_again() {
         let (blobs, metas, rng) = (MemoryBlobs::new(), MemoryMetas::new(), SeededRng::new(1));
 
-        claim(&blobs, &metas, rng.as_ref()).await.unwrap();
-        claim(&blobs, &metas, rng.as_ref()).await.unwrap();
+        claim(blobs.as_ref(), metas.as_ref(), rng.as_ref()).await.unwrap();
+        claim(blobs.as_ref(), metas.as_ref(), rng.as_ref()).await.unwrap();
     }
 
     #[tokio::test]
     async fn the_store_of_another_cluster_is_refused() {
         let (blobs, rng) = (MemoryBlobs::new(), SeededRng::new(1));
-        claim(&blobs, &MemoryMetas::new(), rng.as_ref()).await.unwrap();
+        claim(blobs.as_ref(), MemoryMetas::new().as_ref(), rng.as_ref()).await.unwrap();
 
-        let refused = claim(&blobs, &MemoryMetas::new(), rng.as_ref()).await;
+        let refused = claim(blobs.as_ref(), MemoryMetas::new().as_ref(), rng.as_ref()).await;
 
         assert!(matches!(refused, Err(Error::ForeignStore { .. })), "{refused:?}");
     }
@@ -95,7 +95,7 @@ mod tests {
         let later = r#"{"cluster":"x","layout":9,"oldest_reader":8}"#;
         blobs.create("redkite.json", later.into()).await.unwrap();
 
-        let refused = claim(&blobs, &MemoryMetas::new(), rng.as_ref()).await;
+        let refused = claim(blobs.as_ref(), MemoryMetas::new().as_ref(), rng.as_ref()).await;
 
         assert!(matches!(refused, Err(Error::NewerStore { layout: 9, oldest_reader: 8 })), "{refused:?}");
     }

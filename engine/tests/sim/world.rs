@@ -74,8 +74,8 @@ impl World {
             life: 0,
             rng: SeededRng::new(seed),
             disk: SimDisk::new(),
-            blobs: Arc::new(MemoryBlobs::new()),
-            metas: Arc::new(MemoryMetas::new()),
+            blobs: MemoryBlobs::new(),
+            metas: MemoryMetas::new(),
             unix_ms: 1_700_000_000_000,
         }
     }
@@ -88,7 +88,7 @@ impl World {
     pub fn live_and_lose_power(&mut self, model: &mut Model) -> Totals {
         self.life += 1;
         let runtime = runtime();
-        let work_for = Duration::from_micros(200 + self.rng.below(400_000));
+        let work_for = Duration::from_micros(2_000 + self.rng.below(60_000));
         let life = runtime.block_on(async {
             let life = self.start(std::mem::take(model)).await;
             self.find_and_compare(&life).await;
@@ -151,7 +151,7 @@ impl World {
 }
 
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime")
+    tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime")
 }
 
 fn worker_of(key: i64) -> usize {
@@ -254,7 +254,9 @@ async fn work(life: Arc<Life>, worker: usize) {
         totals.acknowledged += 1;
         totals.unsealed_at_crash = 1;
         drop(totals);
-        tokio::time::sleep(Duration::from_micros(life.rng.below(3_000))).await;
+        if life.rng.below(4) == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 }
 
@@ -304,7 +306,7 @@ fn write_of(info: &CollectionInfo, worker: usize, change: &Change) -> Write {
 
 async fn flush_now_and_then(life: Arc<Life>) {
     loop {
-        tokio::time::sleep(Duration::from_millis(20 + life.rng.below(100))).await;
+        tokio::time::sleep(Duration::from_millis(2 + life.rng.below(30))).await;
         life.node.writer.flush(life.info.id).await.expect("the flush is done");
         let mut totals = life.totals.lock();
         totals.flushes += 1;

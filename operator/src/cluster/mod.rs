@@ -305,4 +305,17 @@ impl Error {
             Self::Twin { status, .. } => Kind::of_status(*status),
         }
     }
+
+    /// What the API server answered, for the user.
+    #[must_use]
+    pub fn answer(&self) -> String {
+        match self {
+            Self::Call { source, .. } => match source.as_ref() {
+                kube::Error::Api(status) => status.message.clone(),
+                other => other.to_string(),
+            },
+            Self::Decode { source, .. } => source.to_string(),
+            Self::Twin { .. } => self.to_string(),
+        }
+    }
 }

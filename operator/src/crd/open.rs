@@ -88,11 +88,11 @@ impl<T: JsonSchema> JsonSchema for Typed<T> {
     }
 
     fn schema_name() -> Cow<'static, str> {
-        T::schema_name()
+        format!("Typed_{}", T::schema_name()).into()
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let mut schema = generator.subschema_for::<T>().to_value();
+        let mut schema = T::json_schema(generator).to_value();
         drop_descriptions(&mut schema);
         Schema::try_from(schema).unwrap_or_default()
     }

@@ -100,37 +100,23 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), RunE
     let serve_metrics = serve::metrics(settings.metrics, Arc::clone(&meters), ended.clone());
     let serve_health = serve::health(settings.health, ended.clone());
     let work = async {
-        let result = lead(&settings, client, meters, stop).await;
+        let result = lead(&settings, client, meters, stop.clone()).await;
         ended.cancel();
         result
     };
+    // A server that cannot serve stops the work too, in its orderly way.
+    let served = |what, address, result: std::io::Result<()>| {
+        result.map_err(|source| {
+            stop.cancel();
+            RunError::Serve { what, address, source }
+        })
+    };
     let (metrics, health, work) = tokio::join!(
-        async {
-            let served = serve_metrics.await;
-            ended.cancel();
-            served.map_err(|source| RunError::Serve { what: "metrics", address: settings.metrics, source })
-        },
-        async {
-            let served = serve_health.await;
-            ended.cancel();
-            served.map_err(|source| RunError::Serve { what: "probes", address: settings.health, source })
-        },
-        async {
-            tokio::select! {
-                result = work => result,
-                // A server that cannot serve ends the process; when the work ends it cancels the token itself.
-                () = unserved(&ended, &settings) => Ok(()),
-            }
-        }
+        async { served("metrics", settings.metrics, serve_metrics.await) },
+        async { served("probes", settings.health, serve_health.await) },
+        work
     );
-    work.and(metrics).and(health)
-}
-
-/// Waits until the token of the servers is cancelled, then long enough for an orderly end of the work.
-async fn unserved(ended: &CancellationToken, settings: &Settings) {
-    ended.cancelled().await;
-    info!(identity = %settings.identity, "ending");
-    tokio::time::sleep(Duration::from_secs(20)).await;
+    metrics.and(health).and(work)
 }
 
 /// Works while the lease is held.

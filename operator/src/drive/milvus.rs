@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use super::apply::apply;
 use super::remove::{Removal, remove};
 use super::{Error, Meters, Next, step};
-use crate::cluster::{Cluster, Note, Place, get_as};
+use crate::cluster::{self, Cluster, Kind, Note, Place, get_as};
 use crate::crd::{Condition, ConditionStatus, ConditionType, Milvus, MilvusStatus, Phase, read};
 use crate::render::{Catalog, Checked, DataStore, Fault, FaultReason, Platform, check, render};
 use crate::rollout::{Picture, refused, removing, report};
@@ -73,9 +73,14 @@ impl Driver {
         }
         let storage_fault = self.storage_fault(&checked).await?;
         let missing = storage_fault.is_some();
-        let live = apply(self.cluster.as_ref(), render(&checked), &checked.uid)
-            .await
-            .map_err(step("apply the objects of"))?;
+        let live = match apply(self.cluster.as_ref(), render(&checked), &checked.uid).await {
+            Ok(live) => live,
+            Err(error) if error.kind() == Kind::Invalid => {
+                self.refuse(milvus, &[refusal(&error)]).await?;
+                return Ok(Next::Settled);
+            }
+            Err(source) => return Err(step("apply the objects of")(source)),
+        };
         let picture = Picture { milvus, checked: &checked, storage_fault, now: (self.now)() };
         let status = report(&picture, &live);
         let settled = matches!(status.status, Phase::Healthy | Phase::Stopped)
@@ -195,6 +200,11 @@ impl Driver {
         }
         Ok(())
     }
+}
+
+/// An answer of the API server that only a change of the spec can change.
+fn refusal(error: &cluster::Error) -> Fault {
+    Fault { reason: FaultReason::Refused, path: "spec".to_owned(), message: error.answer() }
 }
 
 fn is_set(milvus: &Milvus, annotation: &str) -> bool {

@@ -44,6 +44,8 @@ pub enum FaultReason {
     InvalidField,
     /// The value is right and this version cannot do it.
     NotSupported,
+    /// The API server refused the object that the spec asks for.
+    Refused,
 }
 
 impl FaultReason {
@@ -53,6 +55,7 @@ impl FaultReason {
         match self {
             Self::InvalidField => "InvalidField",
             Self::NotSupported => "NotSupported",
+            Self::Refused => "RefusedByApiServer",
         }
     }
 }

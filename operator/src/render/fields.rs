@@ -45,13 +45,20 @@ impl Faults {
         value.filter(|value| !value.value().is_null()).and_then(|value| self.keep(path, value.read()))
     }
 
-    /// Reads a list of open values; a path has the position of the item.
+    /// Reads a list of open values that have names; a path has the position of the item.
     pub(super) fn open_list<T: DeserializeOwned>(
         &mut self,
         path: &str,
         values: Option<&Vec<Open<T>>>,
     ) -> Vec<T> {
-        let values = values.into_iter().flatten().enumerate();
-        values.filter_map(|(at, value)| self.keep(&format!("{path}[{at}]"), value.read())).collect()
+        let mut list = Vec::new();
+        for (at, value) in values.into_iter().flatten().enumerate() {
+            let path = format!("{path}[{at}]");
+            if value.value()["name"].as_str().is_none_or(str::is_empty) {
+                self.add(FaultReason::InvalidField, format!("{path}.name"), "a name is needed");
+            }
+            list.extend(self.keep(&path, value.read()));
+        }
+        list
     }
 }

@@ -11,6 +11,8 @@ mod object;
 mod quantity;
 mod settings;
 mod storage;
+#[cfg(test)]
+mod tests;
 mod workload;
 
 pub use check::{Checked, Fault, FaultReason, Platform, check, deletes_data};

@@ -42,6 +42,14 @@ pub(super) struct Workload {
     pub(super) init_containers: Vec<Container>,
 }
 
+/// Volume of the settings.
+pub(super) const CONFIG_VOLUME: &str = "milvus-config";
+/// Volume of the data.
+pub(super) const DATA_VOLUME: &str = "data";
+/// Volume of scratch files, since the image is read-only.
+pub(super) const SCRATCH_VOLUME: &str = "milvus-tmp";
+/// Volumes that every pod has.
+const OWN_VOLUMES: [&str; 3] = [CONFIG_VOLUME, DATA_VOLUME, SCRATCH_VOLUME];
 /// Mounts of this name remove the mount at their path.
 const REMOVE: &str = "_remove";
 /// Where the defaults stand.
@@ -70,7 +78,7 @@ pub(super) fn read(
         .map(|(path, value)| faults.typed(&format!("{path}.resources"), value.as_ref()));
     let [global_resources, own_resources] = resources;
     let policy = spec.image_pull_policy.clone().or_else(|| global.image_pull_policy.clone());
-    Workload {
+    let workload = Workload {
         replicas: replicas(own.replicas, faults),
         paused: spec.paused == Some(true) || global.paused == Some(true),
         pod_labels: union(global.pod_labels.as_ref(), spec.pod_labels.as_ref()),
@@ -123,6 +131,23 @@ pub(super) fn read(
         security: own_security.or(global_security),
         sidecars: faults.open_list(&format!("{OWN}.sidecars"), own.sidecars.as_ref()),
         init_containers: faults.open_list(&format!("{OWN}.initContainers"), own.init_containers.as_ref()),
+    };
+    check_mounts(&workload, faults);
+    workload
+}
+
+/// Every mount has a volume: of the spec, or one that every pod of ours has.
+fn check_mounts(workload: &Workload, faults: &mut Faults) {
+    for mount in &workload.mounts {
+        let known = OWN_VOLUMES.contains(&mount.name.as_str())
+            || workload.volumes.iter().any(|volume| volume.name == mount.name);
+        if !known {
+            let message = format!(
+                "the mount at {} names volume '{}', which is not there",
+                mount.mount_path, mount.name
+            );
+            faults.add(FaultReason::InvalidField, format!("{OWN}.volumeMounts"), message);
+        }
     }
 }
 

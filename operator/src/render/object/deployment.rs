@@ -14,6 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::{config_map, owned, service_name};
+use crate::render::workload::{CONFIG_VOLUME, DATA_VOLUME, SCRATCH_VOLUME};
 use crate::render::{Checked, DataClaim, DataStore, hash, storage};
 
 /// Name of the container's API port.
@@ -25,10 +26,6 @@ pub(super) const METRICS_PORT_NAME: &str = "metrics";
 const GRACE_SECONDS: i64 = 60;
 /// The component, and the name of its container.
 const ROLE: Role = Role::Standalone;
-/// Volume of the settings.
-const CONFIG_VOLUME: &str = "milvus-config";
-/// Volume of scratch files, since the image is read-only.
-const SCRATCH_VOLUME: &str = "milvus-tmp";
 
 /// Deployment of the standalone engine. Recreate, because one process at a time may hold the data.
 pub(super) fn render(checked: &Checked) -> Deployment {
@@ -174,8 +171,8 @@ fn environment(checked: &Checked) -> Vec<EnvVar> {
 
 /// Name of the data volume: `data`, as mounts of the peer's users call it, unless a volume of theirs has that name.
 fn data_volume(checked: &Checked) -> &'static str {
-    let taken = checked.workload.volumes.iter().any(|volume| volume.name == "data");
-    if taken { "milvus-data" } else { "data" }
+    let taken = checked.workload.volumes.iter().any(|volume| volume.name == DATA_VOLUME);
+    if taken { "milvus-data" } else { DATA_VOLUME }
 }
 
 fn volumes(checked: &Checked) -> Vec<Volume> {

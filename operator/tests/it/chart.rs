@@ -1,0 +1,69 @@
+//! The chart: what it renders, and that the one-file install is what it renders.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::{clone, documents};
+
+/// Helm, from the path or from the cache of the test cluster; none skips the test.
+fn helm() -> Option<PathBuf> {
+    let cache = std::env::var_os("REDKITE_CACHE")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache/redkite")));
+    let folders = std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
+    let mut candidates = folders.unwrap_or_default();
+    candidates.extend(cache.map(|cache| cache.join("cluster-bin")));
+    let found = candidates.into_iter().map(|folder| folder.join("helm")).find(|helm| helm.is_file());
+    if found.is_none() {
+        println!("skipped: helm is neither in the path nor in the cache");
+    }
+    found
+}
+
+fn template(helm: &PathBuf, arguments: &[&str]) -> Result<String, String> {
+    let output = Command::new(helm)
+        .args(["template", "redkite-operator"])
+        .arg(clone("charts/redkite-operator"))
+        .args(["--namespace", "redkite-operator"])
+        .args(arguments)
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+}
+
+#[test]
+fn the_committed_install_is_what_the_chart_renders() {
+    let Some(helm) = helm() else { return };
+
+    let rendered = template(&helm, &[]).unwrap();
+
+    let committed = std::fs::read_to_string(clone("config/install.yaml")).unwrap();
+    assert!(committed.ends_with(&rendered), "config/install.yaml is not current: run `make gen`");
+}
+
+#[test]
+fn watched_namespaces_get_roles_and_nothing_is_granted_beyond_them() {
+    let Some(helm) = helm() else { return };
+
+    let rendered = template(&helm, &["--set", "watchNamespaces={one,two}"]).unwrap();
+
+    let roles: Vec<String> = documents(&rendered)
+        .iter()
+        .filter(|document| document["kind"].as_str().is_some_and(|kind| kind.ends_with("Role")))
+        .map(|role| {
+            format!("{} {}", role["kind"].as_str().unwrap(), role["metadata"]["namespace"].as_str().unwrap())
+        })
+        .collect();
+    assert_eq!(roles, ["Role one", "Role two", "Role redkite-operator"]);
+    assert!(rendered.contains("--watch-namespaces=one,two"));
+}
+
+#[test]
+fn a_misspelt_value_is_refused() {
+    let Some(helm) = helm() else { return };
+
+    let error = template(&helm, &["--set", "engine.imagge.tag=x"]).unwrap_err();
+
+    assert!(error.contains("imagge"), "{error}");
+}

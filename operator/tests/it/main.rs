@@ -1,0 +1,23 @@
+//! What the operator ships, checked without a cluster: definitions, manifests, chart.
+
+mod chart;
+mod definitions;
+mod manifests;
+mod rights;
+mod schema;
+
+use std::path::PathBuf;
+
+/// A path in the clone.
+fn clone(path: &str) -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).join(path)
+}
+
+/// All documents of a YAML text.
+fn documents(text: &str) -> Vec<serde_json::Value> {
+    use serde::Deserialize;
+    serde_yaml::Deserializer::from_str(text)
+        .map(|document| serde_json::Value::deserialize(document).unwrap())
+        .filter(|document| !document.is_null())
+        .collect()
+}

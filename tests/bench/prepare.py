@@ -1,0 +1,33 @@
+"""Turns the data set into what the programs read: 32-bit vectors, integer columns, one text a line.
+
+    prepare.py DATA OUT
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as parquet
+
+
+def main() -> None:
+    data, out = Path(sys.argv[1]), Path(sys.argv[2])
+    if (out / "complete").exists():
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    # The set is defined as the half-precision values; they are widened, never rounded again.
+    np.save(out / "vectors.npy", np.load(data / "debian-f16.npy").astype("<f4"))
+    np.save(out / "queries.npy", np.load(data / "queries-f16.npy").astype("<f4"))
+    for name in ("ip", "ip-part1", "ip-part10", "ip-part50"):
+        np.save(out / f"truth-{name}.npy", np.ascontiguousarray(np.load(data / f"debian-gt-{name}.npy").astype("<i4")))
+    table = parquet.read_table(data / "debian-scalars.parquet", columns=["name", "section", "part", "installed_size"])
+    for name in ("part", "installed_size"):
+        np.save(out / f"{name}.npy", table[name].to_numpy().astype("<i8"))
+    for name in ("name", "section"):
+        lines = [str(value or "").replace("\n", " ") for value in table[name].to_pylist()]
+        (out / f"{name}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (out / "complete").touch()
+
+
+if __name__ == "__main__":
+    main()

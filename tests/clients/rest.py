@@ -1,0 +1,71 @@
+"""The first two REST calls, as `curl` would make them: list of collections, search of entities; and their refusals.
+
+    rest.py URI
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+import urllib.error
+import urllib.request
+from typing import Any
+
+from pymilvus import MilvusClient
+
+NAME = f"rest_{int(time.time() * 1000) % 10**9}"
+
+
+def post(uri: str, path: str, body: bytes, **headers: str) -> tuple[int, Any]:
+    request = urllib.request.Request(f"{uri}/v2/vectordb/{path}", data=body, headers={"Content-Type": "application/json", **headers})
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode(errors="replace")
+
+
+def equal(found: Any, wanted: Any, what: str) -> None:
+    if found != wanted:
+        raise SystemExit(f"  FAIL  {what}: found {found!r}, wanted {wanted!r}\nREST: 0 passed, 1 failed")
+
+
+def main() -> None:
+    uri = sys.argv[1]
+    logging.disable(logging.CRITICAL)
+    client = MilvusClient(uri, timeout=30)
+    client.create_collection(NAME, dimension=2, metric_type="L2")
+    client.insert(NAME, [{"id": i, "vector": [i, 0], "colour": "red" if i % 2 else "blue"} for i in range(10)])
+
+    status, answer = post(uri, "collections/list", b"{}")
+    equal((status, answer["code"], NAME in answer["data"]), (200, 0, True), "collections/list")
+    status, answer = post(uri, "collections/list", b'{"dbName": "nodb"}')
+    equal((status, answer["code"]), (200, 800), "a database that is not there")
+
+    query = {"collectionName": NAME, "data": [[3.0, 0.0]], "annsField": "vector", "limit": 3, "filter": 'colour == "red"', "outputFields": ["colour"]}
+    query["consistencyLevel"] = "Strong"
+    status, answer = post(uri, "entities/search", json.dumps(query).encode())
+    equal((status, answer["code"]), (200, 0), "entities/search")
+    equal([(str(hit["id"]), hit["colour"]) for hit in answer["data"]], [("3", "red"), ("1", "red"), ("5", "red")], "hits")
+    equal([hit["distance"] for hit in answer["data"]], [0, 4, 4], "distances")
+    # 64-bit integers travel as strings unless the caller says that it can read them.
+    equal(answer["data"][0]["id"], "3", "an id without Accept-Type-Allow-Int64")
+    _, answer = post(uri, "entities/search", json.dumps(query).encode(), **{"Accept-Type-Allow-Int64": "true"})
+    equal(answer["data"][0]["id"], 3, "an id with Accept-Type-Allow-Int64")
+
+    _, answer = post(uri, "entities/search", json.dumps({**query, "collectionName": "missing"}).encode())
+    equal(answer["code"], 100, "a missing collection")
+    _, answer = post(uri, "entities/search", b'{"data": [[1, 2]]}')
+    equal(answer["code"], 1802, "no collection name")
+    _, answer = post(uri, "entities/search", b"{broken")
+    equal(answer["code"], 1801, "a body that is no JSON")
+    status, _ = post(uri, "nothing/here", b"{}")
+    equal(status, 404, "an unknown path")
+    client.drop_collection(NAME)
+    print("REST: 1 passed, 0 failed")
+
+
+if __name__ == "__main__":
+    main()

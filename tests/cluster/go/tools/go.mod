@@ -1,0 +1,3 @@
+module redkite.dev/tests/cluster/tools
+
+go 1.26.0
