@@ -60,10 +60,6 @@ const TYPES: [(&str, Family); 33] = [
     ("HYBRID", Family::ScalarNotBuilt),
 ];
 
-/// Metrics of Milvus that are not of dense vectors.
-const OTHER_METRICS: [&str; 8] =
-    ["HAMMING", "JACCARD", "TANIMOTO", "SUBSTRUCTURE", "SUPERSTRUCTURE", "BM25", "MHJACCARD", "MAX_SIM"];
-
 /// Checks the parameters of an index on `field` and fills in `index_type` and `metric_type`. What is returned is what
 /// clients see again: the user's pairs as they came, in order.
 ///
@@ -155,14 +151,8 @@ fn check_vector(field: &Field, name: &str, family: Family, flat: &[(String, Stri
             return Err(invalid("only metric type can be passed when use AutoIndex"));
         }
     }
-    match metric {
-        Some(metric) if Metric::from_name(metric).is_none() && OTHER_METRICS.contains(&metric) => {
-            return Err(invalid(format!("float vector index does not support metric type: {metric}")));
-        }
-        Some(metric) if Metric::from_name(metric).is_none() => {
-            return Err(invalid(format!("float vector index does not support metric type: {metric}")));
-        }
-        _ => {}
+    if let Some(metric) = metric.filter(|name| Metric::from_name(name).is_none()) {
+        return Err(invalid(format!("float vector index does not support metric type: {metric}")));
     }
     match name {
         "HNSW" => {
@@ -178,7 +168,9 @@ fn check_vector(field: &Field, name: &str, family: Family, flat: &[(String, Stri
 fn check_number(flat: &[(String, String)], key: &str, low: i64, high: i64) -> Result<(), Error> {
     let Some((_, value)) = flat.iter().find(|(known, _)| known == key) else { return Ok(()) };
     let Ok(number) = value.trim().parse::<i64>() else {
-        return Err(invalid(format!("invalid integer value, key: '{key}', value: '{value}'")));
+        let is_number = value.trim().parse::<f64>().is_ok();
+        let complaint = if is_number { "wrong data type in json" } else { "invalid integer value" };
+        return Err(invalid(format!("{complaint}, key: '{key}', value: '{value}'")));
     };
     if (low..=high).contains(&number) {
         return Ok(());

@@ -35,8 +35,7 @@ pub async fn search(proxy: &Proxy, visit: Visit) -> Result<Map<String, Json>, Er
 fn hit(results: &SearchResultData, at: usize, takes_int64: bool) -> Json {
     let mut row = values::row(&results.fields_data, at, takes_int64);
     row.insert("distance".to_owned(), json!(results.scores[at]));
-    let primary = results.primary_field_name.clone();
-    row.insert(primary, values::id(results.ids.as_ref(), at, takes_int64));
+    row.insert("id".to_owned(), values::id(results.ids.as_ref(), at, takes_int64));
     Json::Object(row)
 }
 
