@@ -54,23 +54,21 @@ type Answers = Vec<Vec<Hit>>;
 pub fn search(plan: &SearchPlan, schema: &Schema, on: &Readable) -> Result<SearchHits, Error> {
     let parts = on.parts(plan.ignore_growing);
     let targets = targets(plan, schema, &parts)?;
-    let mut found: Vec<Vec<Candidate>> = plan.queries.iter().map(|_| Vec::new()).collect();
-    let mut is_cut = vec![false; plan.queries.len()];
+    let mut found: Vec<Found> = plan.queries.iter().map(|_| Found::default()).collect();
     let units = units(plan, &targets);
     for (unit, answers) in run(plan, &targets, &units)? {
         let part = targets[units[unit].target].part;
         for (query, hits) in units[unit].queries.clone().zip(answers) {
-            is_cut[query] |= hits.len() >= plan.count;
-            found[query].extend(hits.iter().map(|hit| candidate(part, hit)));
+            found[query].add(plan, part, &hits, plan.count);
         }
     }
     let mut counts = Vec::with_capacity(found.len());
     let mut all: Vec<Candidate> = Vec::new();
-    for (query, candidates) in found.into_iter().enumerate() {
-        let mut nearest = nearest(plan, &parts, candidates);
-        if nearest.len() < plan.count && is_cut[query] {
-            nearest = search_deeper(plan, &parts, &targets, query)?;
-        }
+    for (query, found) in found.into_iter().enumerate() {
+        let mut nearest = match found.nearest(plan, &parts) {
+            Nearest::Final(nearest) => nearest,
+            Nearest::Unsure => search_deeper(plan, &parts, &targets, query)?,
+        };
         counts.push(nearest.len());
         all.append(&mut nearest);
     }
@@ -83,8 +81,53 @@ pub fn search(plan: &SearchPlan, schema: &Schema, on: &Readable) -> Result<Searc
     })
 }
 
-const fn candidate(part: u32, hit: &Hit) -> Candidate {
-    Candidate { score: hit.score, chosen: Chosen { part, row: hit.row } }
+/// The hits of one query in all parts.
+#[derive(Default)]
+struct Found {
+    candidates: Vec<Candidate>,
+    /// Some part may have more hits, none of them nearer than this; the nearest such score.
+    more_from: Option<f32>,
+}
+
+/// The best hits of one query, as far as is known.
+enum Nearest {
+    /// No row that was not looked at can be among them.
+    Final(Vec<Candidate>),
+    /// Hits had keys in common, so that rows which were cut off may be among them.
+    Unsure,
+}
+
+impl Found {
+    /// Adds the hits of one part, which was asked for `asked`.
+    fn add(&mut self, plan: &SearchPlan, part: u32, hits: &[Hit], asked: usize) {
+        let of_part = |hit: &Hit| Candidate { score: hit.score, chosen: Chosen { part, row: hit.row } };
+        self.candidates.extend(hits.iter().map(of_part));
+        if let Some(last) = hits.last().filter(|_| hits.len() >= asked) {
+            let is_nearer = |bound: f32| plan.metric.nearest_first(last.score, bound).is_lt();
+            if self.more_from.is_none_or(is_nearer) {
+                self.more_from = Some(last.score);
+            }
+        }
+    }
+
+    /// The best candidates, nearest first, equal scores by key, each key once, at most `plan.count`.
+    fn nearest(mut self, plan: &SearchPlan, parts: &[Arc<Part>]) -> Nearest {
+        let key =
+            |candidate: &Candidate| parts[candidate.chosen.part as usize].key(candidate.chosen.row as usize);
+        self.candidates.sort_by(|left, right| {
+            plan.metric.nearest_first(left.score, right.score).then_with(|| key(left).cmp(&key(right)))
+        });
+        let mut seen = HashSet::with_capacity(plan.count.min(self.candidates.len()));
+        self.candidates.retain(|candidate| seen.len() < plan.count && seen.insert(key(candidate)));
+        let is_final = match (self.more_from, self.candidates.last()) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(bound), Some(last)) => {
+                self.candidates.len() >= plan.count && plan.metric.nearest_first(last.score, bound).is_le()
+            }
+        };
+        if is_final { Nearest::Final(self.candidates) } else { Nearest::Unsure }
+    }
 }
 
 /// The parts that may have hits, with the rows that may be hits.
@@ -202,19 +245,7 @@ fn ask(
     answers.map_err(|source| Error::Search { source })
 }
 
-/// The best candidates, nearest first, equal scores by key, each key once, at most `plan.count`.
-fn nearest(plan: &SearchPlan, parts: &[Arc<Part>], mut candidates: Vec<Candidate>) -> Vec<Candidate> {
-    let key =
-        |candidate: &Candidate| parts[candidate.chosen.part as usize].key(candidate.chosen.row as usize);
-    candidates.sort_by(|left, right| {
-        plan.metric.nearest_first(left.score, right.score).then_with(|| key(left).cmp(&key(right)))
-    });
-    let mut seen = HashSet::with_capacity(plan.count.min(candidates.len()));
-    candidates.retain(|candidate| seen.len() < plan.count && seen.insert(key(candidate)));
-    candidates
-}
-
-/// Searches on for a query whose hits had keys in common, until there are enough keys or no more rows.
+/// Searches on for a query whose hits had keys in common, until nothing better can come or no row is left.
 fn search_deeper(
     plan: &SearchPlan,
     parts: &[Arc<Part>],
@@ -222,19 +253,19 @@ fn search_deeper(
     query: usize,
 ) -> Result<Vec<Candidate>, Error> {
     let rows = targets.iter().map(|target| target.field.rows()).max().unwrap_or(0);
-    let mut count = plan.count;
+    let mut asked = plan.count;
     loop {
-        count = count.saturating_mul(2).min(rows);
-        let mut candidates = Vec::new();
+        // Asked for one more than there are rows, no part can be cut short.
+        asked = asked.saturating_mul(2).min(rows + 1);
+        let mut found = Found::default();
         for target in targets {
             let mut params = target.params.clone();
-            params.ef = params.ef.map(|ef| ef.max(count));
-            for hits in ask(plan, target, &[&plan.queries[query]], count, &params)? {
-                candidates.extend(hits.iter().map(|hit| candidate(target.part, hit)));
+            params.ef = params.ef.map(|ef| ef.max(asked));
+            for hits in ask(plan, target, &[&plan.queries[query]], asked, &params)? {
+                found.add(plan, target.part, &hits, asked);
             }
         }
-        let nearest = nearest(plan, parts, candidates);
-        if nearest.len() >= plan.count || count >= rows {
+        if let Nearest::Final(nearest) = found.nearest(plan, parts) {
             return Ok(nearest);
         }
     }
