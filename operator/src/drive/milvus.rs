@@ -193,7 +193,7 @@ impl Driver {
         object.metadata.namespace = milvus.namespace();
         self.cluster.apply_status(&kind, &object).await.map_err(step("write the status of"))?;
         for note in notes(milvus, &status) {
-            info!(reason = %note.reason, message = %note.message, "state changed");
+            info!(reason = %note.reason, text = %note.message, "state changed");
             if let Err(error) = self.cluster.publish(&note).await {
                 warn!(%error, "an event was not published");
             }
@@ -222,6 +222,9 @@ fn notes(milvus: &Milvus, status: &MilvusStatus) -> Vec<Note> {
     let before = milvus.status.clone().unwrap_or_default();
     let mut notes = Vec::new();
     let mut note = |warning: bool, reason: &str, message: String| {
+        if notes.iter().any(|told: &Note| told.message == message) {
+            return;
+        }
         notes.push(Note {
             regarding: milvus.object_ref(&()),
             warning,
@@ -231,7 +234,9 @@ fn notes(milvus: &Milvus, status: &MilvusStatus) -> Vec<Note> {
         });
     };
     if before.status != status.status {
-        let warning = status.status == Phase::Unhealthy;
+        // A rollout replaces the pod on purpose; not serving without one is a trouble.
+        let warning =
+            status.status == Phase::Unhealthy && holds(&status.conditions, ConditionType::MilvusUpdated);
         note(
             warning,
             status.status.name(),

@@ -47,9 +47,9 @@ impl Observed {
             failed.then(|| condition.message.clone().or_else(|| condition.reason.clone()).unwrap_or_default())
         });
         let progress = match (wanted, stuck) {
-            _ if !current => Progress::Updating,
-            (0, _) if total == 0 && terminating == 0 => Progress::Stopped,
+            (0, _) if current && total == 0 && terminating == 0 => Progress::Stopped,
             (0, _) => Progress::Stopping,
+            _ if !current => Progress::Updating,
             (_, Some(why)) if ready < wanted || updated < wanted => Progress::Stuck(why),
             _ if updated < wanted || total > updated => Progress::Updating,
             _ if ready < wanted => Progress::NotReady,
@@ -86,6 +86,7 @@ mod tests {
 
     #[test]
     fn no_wanted_pods_is_stopping_until_the_last_is_gone() {
+        assert_eq!(observed(0, 2, json!({"observedGeneration": 1, "replicas": 1})), Progress::Stopping);
         assert_eq!(observed(0, 1, json!({"observedGeneration": 1, "replicas": 1})), Progress::Stopping);
         assert_eq!(observed(0, 1, json!({"observedGeneration": 1})), Progress::Stopped);
     }
