@@ -18,10 +18,10 @@ refresh_package_lists() {
 cluster_up() {
   local line
   if [ -n "${CLUSTER:-}" ]; then
-    line=$("$CLUSTER_SCRIPTS/existing" up --name "$1" | tee /dev/stderr | tail -n 1)
+    line=$("$CLUSTER_SCRIPTS/existing" up --name "$1" | tee >(cat >&2) | tail -n 1)
   else
     "$CLUSTER_SCRIPTS/build"
-    line=$("$CLUSTER_SCRIPTS/up" --name "$1" | tee /dev/stderr | tail -n 1)
+    line=$("$CLUSTER_SCRIPTS/up" --name "$1" | tee >(cat >&2) | tail -n 1)
   fi
   case $line in
     KUBECONFIG=*) export KUBECONFIG=${line#KUBECONFIG=} ;;

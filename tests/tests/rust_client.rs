@@ -1,6 +1,15 @@
 //! The official Rust client against a running server: create, insert, index, load, search, query, upsert, delete, count, alias,
 //! drop. `REDKITE_URI` names the server; without it the test says so and passes, unless `REDKITE_REQUIRE_ALL=1`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test fails by panicking and tells its story on the terminal"
+)]
+
 use anyhow::Result;
 use milvus::v2 as sdk;
 use milvus::v2::prelude::*;

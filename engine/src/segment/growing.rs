@@ -94,7 +94,7 @@ impl Growing {
         for part in self.parts().iter() {
             match part.first_from(position) {
                 0 => kept.push(Arc::clone(part)),
-                first if first < part.rows() => kept.push(Arc::new(part.from_row(&self.schema, first))),
+                first if first < part.rows() => kept.push(Arc::new(part.tail_from(&self.schema, first))),
                 _ => {}
             }
         }

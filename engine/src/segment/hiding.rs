@@ -73,7 +73,7 @@ impl Hiding {
     }
 
     /// What hides the rows from `first` on.
-    pub(super) fn from_row(&self, first: usize) -> Self {
+    pub(super) fn tail_from(&self, first: usize) -> Self {
         let mut rest = Self::default();
         if let Some(hidden) = &self.hidden {
             let times = hidden.times.get(first..).unwrap_or_default();

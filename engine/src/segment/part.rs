@@ -159,7 +159,7 @@ impl Part {
     }
 
     /// The rows from `first` on, with what hides them.
-    pub(super) fn from_row(&self, schema: &Schema, first: usize) -> Self {
+    pub(super) fn tail_from(&self, schema: &Schema, first: usize) -> Self {
         let rows: Vec<usize> = (first..self.rows).collect();
         let columns = self.columns.iter().map(|column| column.take(&rows)).collect();
         let vectors = self.vectors.iter().filter_map(|vectors| {
@@ -174,7 +174,7 @@ impl Part {
             })
         });
         let vectors = vectors.collect();
-        Self::new(schema, columns, vectors, self.runs.from_row(first), self.hiding.read().from_row(first))
+        Self::new(schema, columns, vectors, self.runs.tail_from(first), self.hiding.read().tail_from(first))
     }
 
     /// How many rows there are, hidden ones included.

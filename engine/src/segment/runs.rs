@@ -79,7 +79,7 @@ impl Runs {
     }
 
     /// The rows from `row` on.
-    pub(super) fn from_row(&self, row: usize) -> Self {
+    pub(super) fn tail_from(&self, row: usize) -> Self {
         let mut rest = Self::default();
         for (rows, origin) in self.iter().filter(|(rows, _)| rows.end > row) {
             rest.push(rows.end - rows.start.max(row), origin);

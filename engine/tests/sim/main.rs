@@ -1,6 +1,15 @@
 //! A whole node in a simulated world: seeded work, loss of power at a random moment with torn tails, restart, and the
 //! rows found compared by value with a model. `REDKITE_SIM_SEEDS=200` runs more seeds, `REDKITE_SIM_SEED=7` one.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test fails by panicking and tells its story on the terminal"
+)]
+
 mod model;
 mod world;
 

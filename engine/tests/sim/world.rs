@@ -267,10 +267,11 @@ async fn work(life: Arc<Life>, worker: usize) {
         let write = write_of(&life.info, worker, &change);
         life.node.writer.write(write).await.expect("the write is acknowledged");
         life.model.lock().acknowledge(worker);
-        let mut totals = life.totals.lock();
-        totals.acknowledged += 1;
-        totals.unsealed_at_crash = 1;
-        drop(totals);
+        {
+            let mut totals = life.totals.lock();
+            totals.acknowledged += 1;
+            totals.unsealed_at_crash = 1;
+        }
         if life.rng.below(4) == 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }

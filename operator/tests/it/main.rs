@@ -1,5 +1,14 @@
 //! What the operator ships, checked without a cluster: definitions, manifests, chart.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test fails by panicking and tells its story on the terminal"
+)]
+
 mod chart;
 mod definitions;
 mod manifests;
