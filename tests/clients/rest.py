@@ -22,7 +22,8 @@ def post(uri: str, path: str, body: bytes, **headers: str) -> tuple[int, Any]:
     request = urllib.request.Request(f"{uri}/v2/vectordb/{path}", data=body, headers={"Content-Type": "application/json", **headers})
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:
-            return answer.status, json.loads(answer.read())
+            text = answer.read().decode(errors="replace")
+            return answer.status, json.loads(text) if text.startswith("{") else text
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode(errors="replace")
 

@@ -487,7 +487,8 @@ mod tests {
                 column.data.push(&value).unwrap();
             }
             if field.nullable {
-                column.valid = Some(Bitset::from_fn(rows, |row| (row + field.id.0 as usize) % 3 != 0));
+                column.valid =
+                    Some(Bitset::from_fn(rows, |row| !(row + field.id.0 as usize).is_multiple_of(3)));
             }
         }
         batch
