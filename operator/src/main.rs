@@ -21,7 +21,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Watches Milvus objects and does what they say.
-    Run(Run),
+    Run(Box<Run>),
     /// Prints the CustomResourceDefinitions as YAML.
     Crds,
 }
@@ -68,7 +68,7 @@ fn default_identity() -> String {
 async fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Crds => print_definitions(),
-        Command::Run(arguments) => start(arguments).await,
+        Command::Run(arguments) => start(*arguments).await,
     }
 }
 
