@@ -1,4 +1,5 @@
 //! The `Milvus` object.
+#![expect(clippy::duplicated_attributes, reason = "each printer column has its own `type_`")]
 
 use kube::CustomResource;
 use schemars::JsonSchema;

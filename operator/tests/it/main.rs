@@ -1,4 +1,9 @@
 //! What the operator ships, checked without a cluster: definitions, manifests, chart.
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, also in its helpers"
+)]
 
 #![allow(
     clippy::unwrap_used,
