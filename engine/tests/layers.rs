@@ -2,15 +2,7 @@
 //!
 //! Only production code counts: items under `#[cfg(test)]` may use what they like. Nothing here names a room, so that
 //! every crate with rooms can have this file.
-
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a test fails by panicking and tells its story on the terminal"
-)]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

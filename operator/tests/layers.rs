@@ -4,15 +4,6 @@
 //! every crate with rooms can have this file.
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a test fails by panicking and tells its story on the terminal"
-)]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 

@@ -9,10 +9,6 @@ use serde_json::{Value, json};
 use super::{Components, Dependencies, MilvusStatus, Open, Redkite};
 
 /// A vector database: how it is made up, where it keeps its data, and how it is configured.
-#[expect(
-    clippy::duplicated_attributes,
-    reason = "each printer column has a type of its own, which the lint takes for one"
-)]
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "milvus.io",

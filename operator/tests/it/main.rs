@@ -5,15 +5,6 @@
     reason = "a test fails by panicking, also in its helpers"
 )]
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a test fails by panicking and tells its story on the terminal"
-)]
-
 mod chart;
 mod definitions;
 mod manifests;

@@ -76,10 +76,13 @@ pub fn checked(field: &Field, mut pairs: Vec<(String, String)>) -> Result<Vec<(S
     check_mmap(&flat)?;
     if field.data_type.is_vector() {
         check_vector(field, name, family, &flat)?;
-        let metric = metric_name(&flat).unwrap_or(Metric::Cosine.name()).to_owned();
+        let given = metric_name(&flat);
         if name == AUTO {
-            return Ok(vec![entry("index_type", AUTO), entry("metric_type", &metric)]);
+            let metric = given.unwrap_or(Metric::Cosine.name());
+            return Ok(vec![entry("index_type", AUTO), entry("metric_type", metric)]);
         }
+        // Only an automatic index has a metric of its own choice.
+        let metric = given.ok_or_else(|| bare("metric type not set for vector index".to_owned()))?.to_owned();
         if !pairs.iter().any(|(key, _)| key == "metric_type") {
             pairs.push(entry("metric_type", &metric));
         }
