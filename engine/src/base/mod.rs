@@ -13,7 +13,7 @@ pub use clock::{Clock, RealClock, TestClock};
 pub use id::{
     ChannelName, CollectionId, DatabaseId, FieldId, IndexId, NodeId, PartitionId, Position, SegmentId,
 };
-pub use kind::{Kind, Kinded};
+pub use kind::{Kind, Kinded, chain};
 pub use rng::{Rng, SeededRng};
 pub use task::{TaskError, TaskSet};
 pub use time::Timestamp;

@@ -30,6 +30,12 @@ impl Timestamp {
         self.0 >> LOGICAL_BITS
     }
 
+    /// This timestamp as a fresh id: ids and time come from one ever-growing number. Half of the range is never reached.
+    #[must_use]
+    pub fn as_id(self) -> i64 {
+        i64::try_from(self.0).unwrap_or(i64::MAX)
+    }
+
     /// The next timestamp.
     #[must_use]
     pub const fn next(self) -> Self {

@@ -209,7 +209,7 @@ impl Coord for Coordinator {
 
     async fn allocate_ids(&self, count: u32) -> Result<i64, rpc::Error> {
         let first = self.fresh("allocate ids", count).await?;
-        Ok(i64::try_from(first.0).unwrap_or(i64::MAX))
+        Ok(first.as_id())
     }
 
     async fn create_database(&self, name: &str, properties: Vec<(String, String)>) -> Result<(), rpc::Error> {

@@ -11,7 +11,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::base::{ChannelName, Clock, CollectionId, Kind, Kinded, PartitionId, TaskSet};
+use crate::base::{ChannelName, Clock, CollectionId, Kind, Kinded, PartitionId, TaskSet, Timestamp};
 use crate::blob::Blobs;
 use crate::exec;
 use crate::log::{Logs, record};
@@ -122,6 +122,16 @@ fn exec_failed(call: &'static str, error: &exec::Error) -> rpc::Error {
     rpc::Error::failed(call, error)
 }
 
+/// What `read` gives for each shard, with the time up to which records have been applied to it as a whole.
+fn read_each<T>(
+    call: &'static str,
+    shards: &[Arc<Shard>],
+    mut read: impl FnMut(&exec::Readable, Timestamp) -> Result<T, exec::Error>,
+) -> Result<Vec<T>, rpc::Error> {
+    let one = |shard: &Arc<Shard>| shard.read(&mut read).map_err(|error| exec_failed(call, &error));
+    shards.iter().map(one).collect()
+}
+
 /// Runs `work` here if it is short, else on a thread that may be busy for long.
 async fn compute<T: Send + 'static>(
     rows: u64,
@@ -202,14 +212,10 @@ impl Querier for QueryNode {
         let rows = shards.iter().map(|shard| shard.rows()).sum::<u64>() * plan.queries.len() as u64;
         compute(rows, move || {
             let asked = plan.read_at;
-            let mut parts = Vec::with_capacity(shards.len());
-            for shard in &shards {
-                let part = shard.read(|on, visible| {
-                    plan.read_at = asked.min(visible);
-                    exec::search(&plan, &info.schema, on)
-                });
-                parts.push(part.map_err(|error| exec_failed("search", &error))?);
-            }
+            let mut parts = read_each("search", &shards, |on, visible| {
+                plan.read_at = asked.min(visible);
+                exec::search(&plan, &info.schema, on)
+            })?;
             if parts.len() == 1 {
                 return Ok(parts.swap_remove(0));
             }
@@ -226,14 +232,10 @@ impl Querier for QueryNode {
         let rows = shards.iter().map(|shard| shard.rows()).sum();
         compute(rows, move || {
             let asked = plan.read_at;
-            let mut parts = Vec::with_capacity(shards.len());
-            for shard in &shards {
-                let part = shard.read(|on, visible| {
-                    plan.read_at = asked.min(visible);
-                    exec::query(&plan, &info.schema, on)
-                });
-                parts.push(part.map_err(|error| exec_failed("query", &error))?);
-            }
+            let mut parts = read_each("query", &shards, |on, visible| {
+                plan.read_at = asked.min(visible);
+                exec::query(&plan, &info.schema, on)
+            })?;
             if parts.len() == 1 {
                 return Ok(parts.swap_remove(0));
             }

@@ -17,7 +17,7 @@ pub use querier::{LoadProgress, Querier};
 pub use refusal::Refusal;
 pub use writer::{Operation, Write, Writer, Written};
 
-use crate::base::{Kind, Kinded};
+use crate::base::{Kind, Kinded, chain};
 
 /// Why a call between duties failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,16 +57,4 @@ impl Kinded for Error {
             Self::Failed { kind, .. } => *kind,
         }
     }
-}
-
-/// An error and all its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

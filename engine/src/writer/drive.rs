@@ -117,7 +117,7 @@ impl ChannelWriter {
         self.logs
             .truncate(&channel.name, to)
             .await
-            .map_err(|source| failed(Error::Append { channel: channel.name.clone(), source }))?;
+            .map_err(|source| failed(Error::GiveUp { channel: channel.name.clone(), source }))?;
         let (segments, rows) =
             (flushed.segments.len(), flushed.segments.iter().map(|one| one.rows).sum::<u64>());
         let took_ms = self.clock.monotonic().saturating_sub(started).as_millis();
@@ -134,9 +134,8 @@ impl ChannelWriter {
         let failed = |error: Error| rpc::Error::failed("flush", &error);
         let info = self.coord.collection(CollectionRef::Id(channel.collection)).await?;
         let stretch = flush::read(self.logs.as_ref(), channel, &info, from, to).await.map_err(failed)?;
-        let sealed =
+        let flushed =
             flush::seal(&self.blobs, self.coord.as_ref(), channel, &info, stretch).await.map_err(failed)?;
-        let flushed = Flushed { from, to, ..sealed };
         if let Err(refused) = self.coord.commit_flush(flushed.clone()).await {
             // Nothing names the new objects and nothing will; after any other failure that is not known.
             if matches!(refused.kind(), Kind::NotFound | Kind::Conflict) {
@@ -246,7 +245,7 @@ impl Writer for ChannelWriter {
             }
             let removed = self.logs.remove(name).await;
             removed.map_err(|source| {
-                rpc::Error::failed("forget channel", &Error::Append { channel: name.clone(), source })
+                rpc::Error::failed("forget channel", &Error::GiveUp { channel: name.clone(), source })
             })?;
         }
         Ok(())

@@ -21,14 +21,17 @@ struct Rows {
 
 /// What a stretch of the log holds.
 pub struct Stretch {
+    from: Position,
+    to: Position,
     rows: BTreeMap<PartitionId, Rows>,
     deletes: Deletes,
 }
 
 impl Stretch {
-    fn empty(primary: DataType) -> Self {
+    /// Nothing yet of `from .. to`.
+    fn empty(from: Position, to: Position, primary: DataType) -> Self {
         let deletes = Deletes { keys: Keys::empty(primary), times: Vec::new(), partitions: Vec::new() };
-        Self { rows: BTreeMap::new(), deletes }
+        Self { from, to, rows: BTreeMap::new(), deletes }
     }
 
     /// Adds the next record.
@@ -85,7 +88,7 @@ pub async fn read(
 ) -> Result<Stretch, Error> {
     let read_failed = |source| Error::ReadLog { channel: channel.name.clone(), source };
     let mut reader: Box<dyn LogReader> = logs.read(&channel.name, from).await.map_err(read_failed)?;
-    let mut stretch = Stretch::empty(info.schema.primary().data_type);
+    let mut stretch = Stretch::empty(from, to, info.schema.primary().data_type);
     while reader.position() < to {
         let (_, payload) = reader.next().await.map_err(read_failed)?;
         let message = record::decode(&payload, &info.schema)
@@ -138,6 +141,6 @@ pub async fn seal(
         );
         deletes.push(written.await.map_err(seal_failed)?);
     }
-    let (from, to) = (Position::default(), Position::default());
+    let (from, to) = (stretch.from, stretch.to);
     Ok(Flushed { collection: channel.collection, channel: channel.name.clone(), from, to, segments, deletes })
 }

@@ -33,6 +33,15 @@ pub enum Error {
         #[source]
         source: log::Error,
     },
+    /// Records, or the whole log, could not be given up.
+    #[error("cannot give up records of {channel}")]
+    GiveUp {
+        /// Which channel.
+        channel: ChannelName,
+        /// Why.
+        #[source]
+        source: log::Error,
+    },
     /// The log could not be read back for a flush.
     #[error("cannot read the log of {channel} back")]
     ReadLog {
@@ -83,9 +92,10 @@ pub enum Error {
 impl Kinded for Error {
     fn kind(&self) -> Kind {
         match self {
-            Self::OpenLog { source, .. } | Self::Append { source, .. } | Self::ReadLog { source, .. } => {
-                source.kind()
-            }
+            Self::OpenLog { source, .. }
+            | Self::GiveUp { source, .. }
+            | Self::Append { source, .. }
+            | Self::ReadLog { source, .. } => source.kind(),
             Self::BadRecord { .. } => Kind::Corrupt,
             Self::Seal { source, .. } => source.kind(),
             Self::Mismatch { .. } => Kind::Internal,

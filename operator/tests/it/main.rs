@@ -15,7 +15,8 @@ use std::path::PathBuf;
 
 /// A path in the clone.
 fn clone(path: &str) -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).join(path)
+    // Asked while running: clones that share a target folder also share this binary.
+    PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap()).join("..").join(path)
 }
 
 /// All documents of a YAML text.

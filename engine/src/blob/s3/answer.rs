@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
-use crate::base::Kind;
+use crate::base::{Kind, chain};
 use crate::blob::{Doing, Error};
 
 /// What a request failed with, in short: without headers, and so without anything secret.
@@ -93,12 +93,6 @@ impl Answer {
         let kind = if self.is_no_bucket() { Kind::Unavailable } else { self.kind() };
         Error::Remote { doing, key: key.to_owned(), kind, source: Box::new(self) }
     }
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &(dyn StdError + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |&error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]

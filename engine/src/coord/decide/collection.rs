@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Decision, merged};
+use super::{Decision, garbage, merged};
 use crate::base::{ChannelName, CollectionId, PartitionId, Timestamp};
 use crate::coord::catalog::{Catalog, Garbage};
 use crate::coord::change::Change;
@@ -32,7 +32,7 @@ pub fn create_collection(
     if catalog.collections.len() >= limits.collections {
         return Err(Refusal::TooManyCollections { limit: limits.collections });
     }
-    let number = |offset: u64| i64::try_from(fresh.0 + offset).unwrap_or(i64::MAX);
+    let number = |offset: u64| Timestamp(fresh.0 + offset).as_id();
     let id = CollectionId(number(0));
     let partition = |offset: u32, name: String| Partition {
         id: PartitionId(number(1 + u64::from(offset))),
@@ -75,7 +75,7 @@ pub fn drop_collection(catalog: &Catalog, database: &str, name: &str, fresh: Tim
     }
     let manifests = catalog.manifests.get(&collection.id).into_iter().flatten();
     let garbage = Garbage {
-        id: i64::try_from(fresh.0).unwrap_or(i64::MAX),
+        id: fresh.as_id(),
         channels: collection.channels.clone(),
         objects: manifests.flat_map(|manifest| objects_of(manifest)).collect(),
     };
@@ -164,7 +164,7 @@ pub fn create_partition(
     }
     let mut new = CollectionInfo::clone(old);
     new.partitions.push(Partition {
-        id: PartitionId(i64::try_from(fresh.0).unwrap_or(i64::MAX)),
+        id: PartitionId(fresh.as_id()),
         name: name.to_owned(),
         created_unix_ms: fresh.unix_ms(),
     });
@@ -202,10 +202,7 @@ pub fn drop_partition(
             changes.push(Change::PutManifest { collection: old.id, shard, channel, manifest: kept });
         }
     }
-    if !objects.is_empty() {
-        let id = i64::try_from(fresh.0).unwrap_or(i64::MAX);
-        changes.push(Change::PutGarbage(Garbage { id, channels: Vec::new(), objects }));
-    }
+    changes.extend(garbage(objects, fresh));
     Ok(changes)
 }
 

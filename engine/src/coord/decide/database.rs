@@ -20,7 +20,7 @@ pub fn create_database(
     if catalog.databases.len() >= limits.databases {
         return Err(Refusal::TooManyDatabases { limit: limits.databases });
     }
-    let id = DatabaseId(i64::try_from(fresh.0).unwrap_or(i64::MAX));
+    let id = DatabaseId(fresh.as_id());
     Ok(vec![Change::PutDatabase(DatabaseInfo { id, name: name.to_owned(), created: fresh, properties })])
 }
 

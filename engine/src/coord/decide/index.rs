@@ -1,8 +1,8 @@
 //! Indexes: what the user asked for, and which segment to build one for next.
 
-use super::{Decision, merged};
+use super::{Decision, garbage, merged};
 use crate::base::{IndexId, Timestamp};
-use crate::coord::catalog::{Catalog, Garbage};
+use crate::coord::catalog::Catalog;
 use crate::coord::change::Change;
 use crate::model::{ChannelManifest, IndexDefinition, Metric, SegmentManifest};
 use crate::rpc::{CollectionInfo, CollectionRef, IndexProgress, NewIndex, Refusal};
@@ -17,7 +17,7 @@ pub fn create_index(catalog: &Catalog, wanted: &NewIndex, fresh: Timestamp) -> D
     let param =
         |key: &str| wanted.params.iter().find(|(known, _)| known == key).map(|(_, value)| value.clone());
     let index = IndexDefinition {
-        id: IndexId(i64::try_from(fresh.0).unwrap_or(i64::MAX)),
+        id: IndexId(fresh.as_id()),
         name: if wanted.name.is_empty() { wanted.field.clone() } else { wanted.name.clone() },
         field: field.id,
         index_type: param("index_type").unwrap_or_else(|| "AUTOINDEX".to_owned()),
@@ -63,10 +63,7 @@ pub fn drop_index(catalog: &Catalog, collection: &CollectionRef, name: &str, fre
             changes.push(Change::PutManifest { collection: old.id, shard, channel, manifest: kept });
         }
     }
-    if !objects.is_empty() {
-        let id = i64::try_from(fresh.0).unwrap_or(i64::MAX);
-        changes.push(Change::PutGarbage(Garbage { id, channels: Vec::new(), objects }));
-    }
+    changes.extend(garbage(objects, fresh));
     Ok(changes)
 }
 

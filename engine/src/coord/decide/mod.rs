@@ -14,11 +14,19 @@ pub use index::{alter_index, create_index, drop_index, next_index_job, progress}
 pub use load::{load, release};
 pub use seal::{Stale, commit_flush, commit_index};
 
+use crate::base::Timestamp;
+use crate::coord::catalog::Garbage;
 use crate::coord::change::Change;
 use crate::rpc::Refusal;
 
 /// The changes to commit; none when the world is already as wanted.
 pub type Decision = Result<Vec<Change>, Refusal>;
+
+/// What leaves `objects` to be removed; nothing for none.
+fn garbage(objects: Vec<String>, fresh: Timestamp) -> Option<Change> {
+    let id = fresh.as_id();
+    (!objects.is_empty()).then(|| Change::PutGarbage(Garbage { id, channels: Vec::new(), objects }))
+}
 
 /// Sets `set` and removes `removed` among key-value pairs, keeping the order of what was there.
 fn merged(old: &[(String, String)], set: &[(String, String)], removed: &[String]) -> Vec<(String, String)> {

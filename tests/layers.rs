@@ -176,7 +176,7 @@ fn rooms_use_only_the_rooms_that_layers_toml_allows_and_no_file_is_in_no_mod() {
 
 #[test]
 fn the_table_has_no_cycle() {
-    let layers = parse_layers(include_str!("../layers.toml"));
+    let layers = parse_layers(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/layers.toml")));
     let mut left = layers.clone();
     while let Some(bottom) = left.iter().find(|(_, uses)| uses.iter().all(|used| !left.contains_key(used))) {
         let bottom = bottom.0.clone();
