@@ -1,10 +1,13 @@
-//! Compiles the public protocol files that the official Rust client ships, so that the repository keeps no copy of them.
+//! Compiles the public protocol files that the official Rust client ships, so that the repository keeps no copy of them,
+//! and our own files of the calls between nodes.
 
 use std::error::Error;
 use std::path::PathBuf;
 
 /// The crate whose package carries the protocol files.
 const CARRIER: &str = "milvus-sdk-rust";
+/// Our own protocol files.
+const INTERNAL: &str = "proto/internal";
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=build.rs");
@@ -21,6 +24,21 @@ fn main() -> Result<(), Box<dyn Error>> {
         .bytes(".milvus.proto.schema.JSONArray")
         .bytes(".milvus.proto.schema.VectorField")
         .bytes(".milvus.proto.milvus.SearchRequest.placeholder_group")
+        .compile_fds(files)?;
+    compile_internal()
+}
+
+fn compile_internal() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed={INTERNAL}");
+    let names = ["common", "coord", "writer", "querier", "builder"];
+    let files = protox::compile(names.map(|name| format!("redkite/internal/v1/{name}.proto")), [INTERNAL])?;
+    tonic_prost_build::configure()
+        .build_client(true)
+        .build_server(true)
+        // Connections are made by the engine, which has its own idea of their security.
+        .build_transport(false)
+        // All byte fields are shared with the received frame and never copied.
+        .bytes(".redkite.internal.v1")
         .compile_fds(files)?;
     Ok(())
 }

@@ -41,4 +41,17 @@ pub mod pb {
     }
 }
 
+/// The generated types of the calls between nodes (`redkite.internal.v1`).
+#[allow(
+    missing_docs,
+    clippy::all,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    rustdoc::all,
+    reason = "generated from the protocol files in `proto/internal`"
+)]
+pub mod internal {
+    tonic::include_proto!("redkite.internal.v1");
+}
+
 pub mod settings;

@@ -1,5 +1,6 @@
 //! Redkite engine: the vector database as a library of rooms; `ARCHITECTURE.md` has the map.
 
+pub mod agent;
 pub mod assembly;
 pub mod base;
 pub mod blob;
@@ -15,6 +16,8 @@ pub mod obs;
 pub mod plan;
 pub mod proxy;
 pub mod querier;
+pub mod router;
 pub mod rpc;
+pub mod secure;
 pub mod segment;
 pub mod writer;

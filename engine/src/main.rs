@@ -1,11 +1,12 @@
 //! The engine's process: arguments to assembly.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use contract::role::Role;
-use engine::assembly::{self, Flags};
+use engine::assembly::{self, Flags, Surroundings};
 use engine::base::{NodeId, RealClock, SeededRng, TaskSet};
 use engine::obs::{self, Health, Metrics};
 use tracing::{info, warn};
@@ -28,7 +29,7 @@ enum Command {
 
 #[derive(clap::Args)]
 struct Run {
-    /// What to run; this version has `standalone`, with all duties in one process.
+    /// What to run: `standalone`, or a role of a cluster (`proxy`, `mixcoord`, `streamingnode`, `querynode`, `datanode`).
     role: String,
     /// File of settings; later ones win over earlier ones.
     #[arg(long = "config", value_name = "FILE")]
@@ -42,6 +43,9 @@ struct Run {
     /// Address of `/healthz` and `/metrics`.
     #[arg(long, value_name = "ADDR")]
     metrics_listen: Option<String>,
+    /// Address of calls between nodes and of the admin API.
+    #[arg(long, value_name = "ADDR")]
+    internal_listen: Option<String>,
     /// Accepted because Milvus's own manifests carry it; every role is one process here.
     #[arg(long, hide = true)]
     run_with_subprocess: bool,
@@ -63,13 +67,12 @@ fn print_settings() -> anyhow::Result<()> {
 
 async fn start(run: Run) -> anyhow::Result<()> {
     let role = Role::from_name(&run.role).with_context(|| format!("there is no role {}", run.role))?;
-    let name = role.name();
-    anyhow::ensure!(role == Role::Standalone, "this version runs the role standalone only, not {name}");
     let flags = Flags {
         files: run.files,
         data_dir: run.data_dir,
         listen: run.listen,
         metrics_listen: run.metrics_listen,
+        internal_listen: run.internal_listen,
     };
     let assembly::Loaded { settings, unknown } = assembly::load(&flags, std::env::vars())?;
     obs::start_tracing(&assembly::trace_settings(&settings))?;
@@ -81,9 +84,21 @@ async fn start(run: Run) -> anyhow::Result<()> {
         );
     }
     let (tasks, health, metrics) = (TaskSet::new(), Health::new(), Metrics::new(NodeId(1)));
-    assembly::standalone(&settings, RealClock::new(), SeededRng::from_system(), &tasks, &health, &metrics)
-        .await
-        .context("the node did not start")?;
+    let around = Surroundings {
+        clock: RealClock::new(),
+        rng: SeededRng::from_system(),
+        tasks: tasks.clone(),
+        health: health.clone(),
+        metrics: Arc::clone(&metrics),
+    };
+    let started = tokio::select! {
+        started = assembly::run(role, &settings, around) => started.context("the node did not start")?,
+        signal = told_to_stop() => {
+            signal?;
+            info!("told to stop before the start was complete");
+            return Ok(());
+        }
+    };
     let stopping = tasks.clone();
     tasks.start("wait for a signal", |stop| async move {
         tokio::select! {
@@ -91,6 +106,11 @@ async fn start(run: Run) -> anyhow::Result<()> {
             signal = told_to_stop() => {
                 signal?;
                 info!("told to stop");
+                tokio::select! {
+                    () = started.hand_over() => {}
+                    // A second signal means now.
+                    again = told_to_stop() => again?,
+                }
                 stopping.stop();
             }
         }

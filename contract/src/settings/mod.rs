@@ -78,6 +78,18 @@ section! {
         local_storage: LocalStorage = LocalStorage::default(),
         /// The object store, whichever it is.
         minio: Minio = Minio::default(),
+        /// Metadata of a cluster.
+        etcd: Etcd = Etcd::default(),
+        /// Which log holds what is not sealed.
+        mq: Mq = Mq::default(),
+        /// Kafka as the log.
+        kafka: Kafka = Kafka::default(),
+        /// Query nodes.
+        query_node: QueryNode = QueryNode::default(),
+        /// Encryption of clients' connections.
+        tls: TlsFiles = TlsFiles::default(),
+        /// Encryption of calls between nodes.
+        internaltls: TlsFiles = TlsFiles::default(),
         /// Log lines.
         log: Log = Log::default(),
         /// What Milvus does not have.
@@ -90,6 +102,135 @@ section! {
     Common {
         /// Where sealed data goes: `local`, or `remote` (also `minio`) for the object store. Empty: remote if `minio.address` is set.
         storage_type: String = String::new(),
+        /// How old a read of consistency level Bounded may be. Unit: milliseconds.
+        graceful_time: u64 = 5_000,
+        /// `common.security`
+        security: Security = Security::default(),
+    }
+}
+
+section! {
+    /// `common.security`
+    Security {
+        /// The client port: 0 in clear text, 1 TLS, 2 TLS with certificates of clients.
+        tls_mode: u8 = 0,
+        /// Whether calls between nodes are encrypted and authenticated by certificates of both sides.
+        #[serde(rename = "internaltlsEnabled")]
+        internal_tls_enabled: bool = false,
+    }
+}
+
+section! {
+    /// `tls` and `internaltls`
+    TlsFiles {
+        /// File of the certificate, with its chain.
+        server_pem_path: String = String::new(),
+        /// File of the certificate's key.
+        server_key_path: String = String::new(),
+        /// File of the authority that signs the other side's certificates.
+        ca_pem_path: String = String::new(),
+        /// Name that the other side's certificate must be for; empty: the one in its address.
+        sni: String = String::new(),
+    }
+}
+
+section! {
+    /// `etcd`
+    Etcd {
+        /// Addresses of the members, separated by commas.
+        endpoints: String = String::new(),
+        /// Everything of ours is below this prefix.
+        root_path: String = "by-dev".to_owned(),
+        /// A request that takes longer has failed. Unit: milliseconds. At least 100.
+        request_timeout: u64 = 5_000,
+        /// `etcd.auth`
+        auth: EtcdAuth = EtcdAuth::default(),
+        /// `etcd.ssl`
+        ssl: EtcdSsl = EtcdSsl::default(),
+    }
+}
+
+section! {
+    /// `etcd.auth`
+    EtcdAuth {
+        /// Whether to log in.
+        enabled: bool = false,
+        /// As whom.
+        user_name: String = String::new(),
+        /// The password.
+        password: Secret = Secret::default(),
+        /// File with the password, read again when it changes; counts instead of `password`. Milvus does not have it.
+        password_file: String = String::new(),
+    }
+}
+
+section! {
+    /// `etcd.ssl`
+    EtcdSsl {
+        /// Whether to speak TLS.
+        enabled: bool = false,
+        /// File of our certificate.
+        tls_cert: String = String::new(),
+        /// File of our certificate's key.
+        tls_key: String = String::new(),
+        /// File of the certificate authority to trust.
+        #[serde(rename = "tlsCACert")]
+        tls_ca_cert: String = String::new(),
+        /// The lowest version to speak, `1.2` or `1.3`. Empty: 1.2.
+        tls_min_version: String = String::new(),
+    }
+}
+
+section! {
+    /// `mq`
+    Mq {
+        /// `default`, `kafka`, or another of Milvus's names, which mean the object log.
+        r#type: String = "default".to_owned(),
+    }
+}
+
+section! {
+    /// `kafka`
+    Kafka {
+        /// Addresses of the brokers, separated by commas.
+        broker_list: String = String::new(),
+        /// As whom to log in.
+        sasl_username: String = String::new(),
+        /// The password.
+        sasl_password: Secret = Secret::default(),
+        /// How to log in: `PLAIN`, `SCRAM-SHA-256`, …
+        sasl_mechanisms: String = String::new(),
+        /// `PLAINTEXT`, `SSL`, `SASL_PLAINTEXT` or `SASL_SSL`.
+        security_protocol: String = String::new(),
+        /// How long to wait for the brokers. Unit: seconds. At least 1.
+        read_timeout: u64 = 10,
+        /// `kafka.ssl`
+        ssl: KafkaSsl = KafkaSsl::default(),
+    }
+}
+
+section! {
+    /// `kafka.ssl`
+    KafkaSsl {
+        /// Whether to speak TLS.
+        enabled: bool = false,
+        /// File of our certificate.
+        tls_cert: String = String::new(),
+        /// File of our certificate's key.
+        tls_key: String = String::new(),
+        /// File of the certificate authority to trust.
+        #[serde(rename = "tlsCaCert")]
+        tls_ca_cert: String = String::new(),
+        /// Password of the key's file.
+        tls_key_password: Secret = Secret::default(),
+    }
+}
+
+section! {
+    /// `queryNode`
+    QueryNode {
+        /// How long a node that is to stop waits while nothing is taken over from it. Unit: seconds.
+        graceful_stop_timeout: u64 = 30,
     }
 }
 
@@ -110,6 +251,18 @@ section! {
     DataCoord {
         /// `dataCoord.segment`
         segment: Segment = Segment::default(),
+        /// Whether sealed segments are compacted, by themselves or on demand.
+        enable_compaction: bool = true,
+        /// `dataCoord.compaction`
+        compaction: Compaction = Compaction::default(),
+    }
+}
+
+section! {
+    /// `dataCoord.compaction`
+    Compaction {
+        /// Whether sealed segments are compacted without being asked.
+        enable_auto_compaction: bool = true,
     }
 }
 
@@ -144,6 +297,8 @@ section! {
     Proxy {
         /// Address for clients, gRPC and REST alike; the flag `--listen` sets it.
         listen: String = "0.0.0.0:19530".to_owned(),
+        /// Which copy of a collection a read goes to: `look_aside` (the less busy of two) or `round_robin`.
+        replica_selection_policy: String = "look_aside".to_owned(),
     }
 }
 
@@ -179,8 +334,11 @@ section! {
         /// Whether credentials come from the machine's role.
         #[serde(rename = "useIAM")]
         use_iam: bool = false,
-        /// `aws` or another name of an S3 service.
+        /// `aws` or another name of an S3 service; `gcp`; `azure`.
         cloud_provider: String = "aws".to_owned(),
+        /// The key of a Google service account, as JSON.
+        #[serde(rename = "gcpCredentialJSON")]
+        gcp_credential_json: Secret = Secret::default(),
         /// The service's region.
         region: String = String::new(),
         /// Whether the bucket stands in the host name instead of the path.
@@ -220,6 +378,67 @@ section! {
         build_threads: usize = 0,
         /// Whether to make the bucket if it is not there.
         create_bucket: bool = true,
+        /// Address of calls between nodes and of the admin API; the flag `--internal-listen` sets it. Empty: 0.0.0.0:19529
+        /// for a role of a cluster, none for a standalone.
+        internal_listen: String = String::new(),
+        /// Address that other nodes call this one by. Empty: the listening address, or this machine's.
+        advertise: String = String::new(),
+        /// `redkite.admin`
+        admin: Admin = Admin::default(),
+        /// `redkite.datanode`
+        datanode: DataNode = DataNode::default(),
+        /// `redkite.cluster`
+        cluster: Cluster = Cluster::default(),
+        /// `redkite.memory`
+        memory: Memory = Memory::default(),
+        /// `redkite.cache`
+        cache: Cache = Cache::default(),
+    }
+}
+
+section! {
+    /// `redkite.admin`
+    Admin {
+        /// File of the token that calls between nodes and the admin API carry.
+        token_file: String = String::new(),
+    }
+}
+
+section! {
+    /// `redkite.datanode`
+    DataNode {
+        /// Whether data nodes own channels too, where there are no streaming nodes.
+        writes: bool = false,
+    }
+}
+
+section! {
+    /// `redkite.cluster`
+    Cluster {
+        /// A node that has been silent for so long is lost. Unit: milliseconds. At least 500.
+        lost_after_ms: u64 = 5_000,
+        /// A leader that has not renewed its lead for so long is replaced. Unit: milliseconds. At least 1000.
+        leader_ttl_ms: u64 = 6_000,
+        /// A call between nodes, or a client's, that takes longer has failed. Unit: milliseconds. At least 1000.
+        call_timeout_ms: u64 = 10_000,
+    }
+}
+
+section! {
+    /// `redkite.memory`
+    Memory {
+        /// What a node may hold of loaded data. Unit: MiB. 0: the machine's or the container's memory.
+        limit_mb: u64 = 0,
+        /// The share of it that loading may fill. 0.1 to 1.
+        load_share: f64 = 0.85,
+    }
+}
+
+section! {
+    /// `redkite.cache`
+    Cache {
+        /// What a query node keeps of the object store on its disk. Unit: MiB. 0: nothing.
+        budget_mb: u64 = 0,
     }
 }
 
@@ -266,6 +485,27 @@ impl Settings {
         check(collections >= 1, "rootCoord.maxGeneralCapacity", collections.to_string(), "at least 1")?;
         let timeout = self.minio.request_timeout_ms;
         check(timeout >= 100, "minio.requestTimeoutMs", timeout.to_string(), "at least 100 milliseconds")?;
+        let policy = self.proxy.replica_selection_policy.clone();
+        let policies = ["look_aside", "round_robin"];
+        let known = policies.contains(&policy.as_str());
+        check(known, "proxy.replicaSelectionPolicy", policy, "look_aside or round_robin")?;
+        let mode = self.common.security.tls_mode;
+        check(mode <= 2, "common.security.tlsMode", mode.to_string(), "0, 1 or 2")?;
+        let timeout = self.etcd.request_timeout;
+        check(timeout >= 100, "etcd.requestTimeout", timeout.to_string(), "at least 100 milliseconds")?;
+        let timeout = self.kafka.read_timeout;
+        check(timeout >= 1, "kafka.readTimeout", timeout.to_string(), "at least 1 second")?;
+        let Cluster { lost_after_ms: lost, leader_ttl_ms: ttl, call_timeout_ms: call } = self.redkite.cluster;
+        check(lost >= 500, "redkite.cluster.lostAfterMs", lost.to_string(), "at least 500 milliseconds")?;
+        check(ttl >= 1_000, "redkite.cluster.leaderTtlMs", ttl.to_string(), "at least 1000 milliseconds")?;
+        check(
+            call >= 1_000,
+            "redkite.cluster.callTimeoutMs",
+            call.to_string(),
+            "at least 1000 milliseconds",
+        )?;
+        let share = self.redkite.memory.load_share;
+        check((0.1..=1.0).contains(&share), "redkite.memory.loadShare", share.to_string(), "0.1 to 1")?;
         let level = self.log.level.to_ascii_lowercase();
         let levels = ["trace", "debug", "info", "warn", "error", "fatal", "panic"];
         check(

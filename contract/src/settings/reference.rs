@@ -28,18 +28,68 @@ const fn key(name: &'static str, meaning: &'static str) -> Key {
 
 /// Every setting, ascending by name. A test keeps it equal to [`super::Settings`].
 pub const KEYS: &[Key] = &[
+    key("common.gracefulTime", "How old a read of consistency level Bounded may be. Milliseconds."),
+    key(
+        "common.security.internaltlsEnabled",
+        "Whether calls between nodes are encrypted and authenticated by certificates of both sides.",
+    ),
+    key(
+        "common.security.tlsMode",
+        "The client port: 0 in clear text, 1 TLS, 2 TLS with certificates of clients.",
+    ),
     key(
         "common.storageType",
         "Where sealed data goes: `local` or `remote` (also `minio`). Empty: remote if `minio.address` is set.",
     ),
     key(
+        "dataCoord.compaction.enableAutoCompaction",
+        "Whether sealed segments are compacted without being asked. A collection's property `collection.autocompaction.enabled` can say no.",
+    ),
+    key("dataCoord.enableCompaction", "Whether sealed segments are compacted, by themselves or on demand."),
+    key(
         "dataCoord.segment.maxIdleTime",
         "A channel is sealed once its oldest unsealed row is so old. Seconds, at least 1.",
     ),
     key("dataCoord.segment.maxSize", "A channel is sealed once it holds so much. MiB, 1 to 8192."),
+    key("etcd.auth.enabled", "Whether to log in to etcd."),
+    key("etcd.auth.password", "The password; give it by environment, never in a file in Git."),
+    key(
+        "etcd.auth.passwordFile",
+        "File with the password, read again when it changes; counts instead of the password. Milvus does not have it.",
+    ),
+    key("etcd.auth.userName", "As whom to log in to etcd."),
+    key(
+        "etcd.endpoints",
+        "Addresses of etcd's members, separated by commas. Empty: metadata is kept in the data directory.",
+    ),
+    key("etcd.requestTimeout", "A request to etcd that takes longer has failed. Milliseconds, at least 100."),
+    key("etcd.rootPath", "Everything of Redkite's in etcd is below this prefix."),
+    key("etcd.ssl.enabled", "Whether to speak TLS to etcd."),
+    key("etcd.ssl.tlsCACert", "File of the certificate authority to trust."),
+    key("etcd.ssl.tlsCert", "File of our certificate."),
+    key("etcd.ssl.tlsKey", "File of our certificate's key."),
+    key("etcd.ssl.tlsMinVersion", "The lowest version to speak, `1.2` or `1.3`. Empty: 1.2."),
     key(
         "indexCoord.segment.minSegmentNumRowsToEnableIndex",
         "Sealed segments with fewer rows are scanned instead of indexed.",
+    ),
+    key("internaltls.caPemPath", "File of the authority that signs the nodes' certificates."),
+    key("internaltls.serverKeyPath", "File of the node's key."),
+    key("internaltls.serverPemPath", "File of the node's certificate, with its chain."),
+    key("internaltls.sni", "Name that nodes' certificates are for. Empty: the one in their address."),
+    key("kafka.brokerList", "Addresses of the brokers, separated by commas."),
+    key("kafka.readTimeout", "How long to wait for the brokers. Seconds, at least 1."),
+    key("kafka.saslMechanisms", "How to log in to Kafka: `PLAIN`, `SCRAM-SHA-256`, …"),
+    key("kafka.saslPassword", "The password; give it by environment, never in a file in Git."),
+    key("kafka.saslUsername", "As whom to log in to Kafka."),
+    key("kafka.securityProtocol", "`PLAINTEXT`, `SSL`, `SASL_PLAINTEXT` or `SASL_SSL`."),
+    key("kafka.ssl.enabled", "Whether to speak TLS to Kafka."),
+    key("kafka.ssl.tlsCaCert", "File of the certificate authority to trust."),
+    key("kafka.ssl.tlsCert", "File of our certificate."),
+    key("kafka.ssl.tlsKey", "File of our certificate's key."),
+    key(
+        "kafka.ssl.tlsKeyPassword",
+        "Password of the key's file; give it by environment, never in a file in Git.",
     ),
     key("localStorage.path", "Directory of everything kept locally; `--data-dir` sets it."),
     key("log.format", "`text` or `json`."),
@@ -47,7 +97,14 @@ pub const KEYS: &[Key] = &[
     key("minio.accessKeyID", "Access key of the object store. Empty: the machine's own credentials."),
     key("minio.address", "`host`, `host:port` or URL of the object store. Empty: none."),
     key("minio.bucketName", "The bucket."),
-    key("minio.cloudProvider", "`aws` or another name of an S3 service."),
+    key(
+        "minio.cloudProvider",
+        "`aws` or another name of an S3 service; `gcp` for Google's own API, `azure` for Azure's.",
+    ),
+    key(
+        "minio.gcpCredentialJSON",
+        "The key of a Google service account, as JSON; give it by environment, never in a file in Git.",
+    ),
     key("minio.port", "Port, where the address has none. 0: the scheme's."),
     key("minio.region", "The service's region."),
     key("minio.requestTimeoutMs", "A request that takes longer is tried again. Milliseconds, at least 100."),
@@ -60,14 +117,67 @@ pub const KEYS: &[Key] = &[
     key("minio.useIAM", "Whether credentials come from the machine's role."),
     key("minio.useSSL", "Whether to speak TLS to the object store."),
     key("minio.useVirtualHost", "Whether the bucket stands in the host name instead of the path."),
+    key(
+        "mq.type",
+        "Which log holds what is not sealed: `kafka` with `kafka.brokerList` is Kafka; every other name is the object log in a cluster and the file log in a standalone.",
+    ),
     key("proxy.listen", "Address for clients, gRPC and REST alike; `--listen` sets it."),
+    key(
+        "proxy.replicaSelectionPolicy",
+        "Which copy of a collection a read goes to: `look_aside` (the less busy of two) or `round_robin`.",
+    ),
+    key(
+        "queryNode.gracefulStopTimeout",
+        "How long a node that is to stop waits while nothing is taken over from it. Seconds.",
+    ),
+    key("redkite.admin.tokenFile", "File of the token that calls between nodes and the admin API carry."),
+    key(
+        "redkite.advertise",
+        "Address that other nodes call this one by. Empty: the listening address, or this machine's.",
+    ),
     key("redkite.buildThreads", "Threads that build an index. 0: as many as there are processors."),
+    key(
+        "redkite.cache.budgetMb",
+        "What a query node keeps of the object store on its disk. MiB. 0: nothing.",
+    ),
+    key(
+        "redkite.cluster.callTimeoutMs",
+        "A call between nodes, or a client's, that takes longer has failed. Milliseconds, at least 1000.",
+    ),
+    key(
+        "redkite.cluster.leaderTtlMs",
+        "A leader that has not renewed its lead for so long is replaced. Milliseconds, at least 1000.",
+    ),
+    key(
+        "redkite.cluster.lostAfterMs",
+        "A node that has been silent for so long is lost. Milliseconds, at least 500.",
+    ),
     key("redkite.createBucket", "Whether to make the bucket if it is not there."),
+    key(
+        "redkite.datanode.writes",
+        "Whether data nodes own channels too, where there are no streaming nodes.",
+    ),
+    key(
+        "redkite.internalListen",
+        "Address of calls between nodes and of the admin API; `--internal-listen` sets it. Empty: 0.0.0.0:19529 for a role of a cluster, none for a standalone.",
+    ),
+    key(
+        "redkite.memory.limitMb",
+        "What a node may hold of loaded data. MiB. 0: the machine's or the container's memory.",
+    ),
+    key("redkite.memory.loadShare", "The share of that memory that loading may fill. 0.1 to 1."),
     key("redkite.metricsListen", "Address of `/healthz` and `/metrics`; `--metrics-listen` sets it."),
     key("redkite.reportedVersion", "The version of Milvus that clients are told."),
     key("rootCoord.maxDatabaseNum", "Most databases, at least 1."),
     key("rootCoord.maxGeneralCapacity", "Most collections in all databases together, at least 1."),
     key("rootCoord.maxPartitionNum", "Most partitions of one collection, at least 1."),
+    key(
+        "tls.caPemPath",
+        "File of the authority that signs clients' certificates, for `common.security.tlsMode` 2.",
+    ),
+    key("tls.serverKeyPath", "File of the key of the client port's certificate."),
+    key("tls.serverPemPath", "File of the client port's certificate, with its chain."),
+    key("tls.sni", "Unused on the client port; accepted as Milvus accepts it."),
 ];
 
 /// The reference as a Markdown table; `defaults` gives the default of a key as text.

@@ -4,83 +4,288 @@ use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
+use contract::role::{Duty, Role};
 use contract::settings::Settings;
+use tracing::{info, warn};
 
-use crate::assembly::Error;
-use crate::base::{Clock, TaskSet};
+use crate::agent::{Agent, AgentParts};
+use crate::assembly::{Error, machine};
+use crate::base::{Clock, NodeId, NodeTime, Rng, TaskSet};
 use crate::blob::Blobs;
 use crate::builder::Workshop;
-use crate::coord::{Coordinator, Limits, Peers};
+use crate::coord::{Candidacy, CandidacyParts, CompactionLimits, LeadSettings, Limits};
 use crate::log::Logs;
 use crate::meta::Metas;
-use crate::querier::{QuerierParts, QueryNode};
-use crate::rpc::{Builder, Coord, Querier, Writer};
-use crate::writer::{ChannelWriter, FlushLimits};
+use crate::querier::{QuerierParts, QuerierSettings, QueryNode};
+use crate::router::{CatalogCache, ReplicaPolicy, Router, RouterParts, RouterSettings};
+use crate::rpc::{Builder, Coord, Dial, Duties, Follower, NodeInfo, Querier, Reader, Served, Writer};
+use crate::writer::{ChannelWriter, FlushLimits, WriterParts};
+
+/// Label by which a resource group claims a node, and how labels are given to a process.
+const LABEL_PREFIX: &str = "MILVUS_SERVER_LABEL_";
+/// How long after a failed call to the coordinator a starting node tries again.
+const RETRY: Duration = Duration::from_millis(50);
 
 /// What a node stands on.
 pub struct NodeSeams {
     /// Sealed data.
     pub blobs: Arc<dyn Blobs>,
-    /// The catalog.
-    pub metas: Arc<dyn Metas>,
+    /// The catalog; only for a role that may lead.
+    pub metas: Option<Arc<dyn Metas>>,
     /// What is not sealed yet.
     pub logs: Arc<dyn Logs>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub rng: Arc<dyn Rng>,
+    /// Whether no other process can have the same metadata.
+    pub alone: bool,
     /// Keeps other processes out of the data directory as long as it lives.
     pub lock: Option<File>,
 }
 
-/// A running node with all duties. Dropping it does not stop its tasks; their [`TaskSet`] does.
+/// How a node reaches others and is reached.
+pub struct NodeCalls {
+    /// Where calls to it go.
+    pub address: String,
+    /// Reaches every node, this one too.
+    pub dial: Arc<dyn Dial>,
+    /// Reaches whoever leads; `None` for a node that can only be led by itself.
+    pub coord: Option<Arc<dyn Coord>>,
+    /// Makes its duties reachable for others. Called once they are all there.
+    pub publish: Box<dyn FnOnce(Served) + Send>,
+}
+
+/// A running node. Dropping it does not stop its tasks; their [`TaskSet`] does.
 pub struct Node {
-    /// Catalog, ids, time.
+    /// Catalog, ids, time, wherever they are.
     pub coord: Arc<dyn Coord>,
-    /// Channels.
-    pub writer: Arc<dyn Writer>,
-    /// Reads.
-    pub querier: Arc<QueryNode>,
+    /// What a proxy needs besides; `None` without that duty.
+    pub door: Option<Door>,
+    /// Reads, if that is its duty.
+    pub querier: Option<Arc<QueryNode>>,
+    /// The candidate for the lead, if it is one.
+    pub candidacy: Option<Arc<Candidacy>>,
+    /// Keeps it in step; `None` for a node that only coordinates.
+    pub agent: Option<Arc<Agent>>,
+    /// Its number; 0 for a node that only coordinates.
+    pub id: NodeId,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     _lock: Option<File>,
 }
 
+/// What a proxy does its work with.
+#[derive(Clone)]
+pub struct Door {
+    /// The catalog, cached.
+    pub coord: Arc<dyn Coord>,
+    /// Writes, wherever a channel's owner is.
+    pub writer: Arc<dyn Writer>,
+    /// Reads, wherever a collection's copies are.
+    pub reader: Arc<dyn Reader>,
+}
+
 impl Node {
-    /// Makes all duties, introduces them to each other and starts what they do by themselves in `tasks`.
+    /// Makes the duties of `role`, introduces them to each other and starts what they do by themselves in `tasks`.
+    /// Waits until a coordinator has numbered the node.
     ///
     /// # Errors
-    /// If the catalog cannot be read or taken over.
-    pub async fn start(seams: NodeSeams, settings: &Settings, tasks: &TaskSet) -> Result<Self, Error> {
-        let NodeSeams { blobs, metas, logs, clock, lock } = seams;
-        let coordinator = Coordinator::start(metas, Arc::clone(&clock), limits(settings))
-            .await
-            .map_err(|source| Error::StartCoordinator { source })?;
-        let coord: Arc<dyn Coord> = Arc::clone(&coordinator) as _;
-        let channels = ChannelWriter::new(
-            Arc::clone(&coord),
-            Arc::clone(&logs),
-            Arc::clone(&blobs),
-            Arc::clone(&clock),
-            flush_limits(settings),
-        );
-        let writer: Arc<dyn Writer> = Arc::clone(&channels) as _;
-        let querier = QueryNode::new(QuerierParts {
-            blobs: Arc::clone(&blobs),
-            logs,
-            writer: Arc::clone(&writer),
-            clock: Arc::clone(&clock),
-            tasks: tasks.clone(),
+    /// [`Error::NoCatalog`] if the role leads and there is no metadata, or nobody can lead it.
+    pub async fn start(
+        role: Role,
+        seams: NodeSeams,
+        calls: NodeCalls,
+        settings: &Settings,
+        tasks: &TaskSet,
+    ) -> Result<Self, Error> {
+        let duties = duties_of(role, settings);
+        let candidacy = if role.duties().contains(&Duty::Coord) {
+            Some(candidacy(&seams, &calls, role, settings)?)
+        } else {
+            None
+        };
+        if let Some(candidacy) = &candidacy {
+            let candidacy = Arc::clone(candidacy);
+            tasks.start("lead or stand by", |stop| candidacy.run(stop));
+        }
+        let leads = candidacy.clone().map(|candidacy| candidacy as Arc<dyn Coord>);
+        let mut served = Served { coord: leads.clone(), ..Served::default() };
+        let coord = calls.coord.clone().or(leads).ok_or(Error::NoCatalog { role: role.name() })?;
+        let clock = &seams.clock;
+        if duties == Duties::default() {
+            (calls.publish)(served);
+            let (door, querier, agent, clock) = (None, None, None, Arc::clone(clock));
+            return Ok(Self {
+                coord,
+                door,
+                querier,
+                candidacy,
+                agent,
+                id: NodeId(0),
+                clock,
+                _lock: seams.lock,
+            });
+        }
+        let info = introduce(coord.as_ref(), role, duties, &calls.address, settings, clock.as_ref()).await;
+        let id = info.id;
+        let (followers, door, querier) =
+            assemble(&seams, &calls, &coord, &info, settings, tasks, &mut served);
+        (calls.publish)(served);
+        let agent = Agent::new(AgentParts {
+            coord: Arc::clone(&coord),
+            clock: Arc::clone(&seams.clock),
+            time: followers.time,
+            node: info,
+            followers: followers.all,
         });
-        let builder: Arc<dyn Builder> = Workshop::new(blobs, build_threads(settings));
-        coordinator.connect(Peers {
-            writer: Arc::clone(&writer),
-            querier: Arc::clone(&querier) as Arc<dyn Querier>,
-            builder,
-        });
-        tasks.start("keep channels", |stop| channels.keep(stop));
-        tasks.start("place collections", |stop| Arc::clone(&coordinator).place(Arc::clone(&clock), stop));
-        tasks.start("do jobs", |stop| coordinator.work(Arc::clone(&clock), stop));
-        Ok(Self { coord, writer, querier, clock, _lock: lock })
+        let beating = Arc::clone(&agent);
+        tasks.start("keep in step", |stop| beating.run(stop));
+        let clock = Arc::clone(&seams.clock);
+        Ok(Self { coord, door, querier, candidacy, agent: Some(agent), id, clock, _lock: seams.lock })
     }
+}
+
+/// What the agent looks after.
+struct Followers {
+    time: Arc<NodeTime>,
+    all: Vec<Arc<dyn Follower>>,
+}
+
+fn assemble(
+    seams: &NodeSeams,
+    calls: &NodeCalls,
+    coord: &Arc<dyn Coord>,
+    info: &NodeInfo,
+    settings: &Settings,
+    tasks: &TaskSet,
+    served: &mut Served,
+) -> (Followers, Option<Door>, Option<Arc<QueryNode>>) {
+    let clock = &seams.clock;
+    let time = NodeTime::new(Arc::clone(clock));
+    let mut all: Vec<Arc<dyn Follower>> = Vec::new();
+    if info.duties.writes {
+        let channels = ChannelWriter::new(WriterParts {
+            coord: Arc::clone(coord),
+            logs: Arc::clone(&seams.logs),
+            blobs: Arc::clone(&seams.blobs),
+            clock: Arc::clone(clock),
+            time: Arc::clone(&time),
+            limits: flush_limits(settings),
+            node: info.id,
+        });
+        served.writer = Some(Arc::clone(&channels) as _);
+        all.push(Arc::clone(&channels) as _);
+        tasks.start("keep channels", |stop| channels.keep(stop));
+    }
+    let cache = CatalogCache::new(Arc::clone(coord));
+    let router = Router::new(RouterParts {
+        coord: Arc::clone(&cache) as _,
+        cache: Some(Arc::clone(&cache)),
+        dial: Arc::clone(&calls.dial),
+        clock: Arc::clone(clock),
+        rng: Arc::clone(&seams.rng),
+        settings: router_settings(settings),
+    });
+    let mut querier = None;
+    if info.duties.queries {
+        let node = QueryNode::new(QuerierParts {
+            blobs: Arc::clone(&seams.blobs),
+            writer: Arc::clone(&router) as _,
+            clock: Arc::clone(clock),
+            tasks: tasks.clone(),
+            settings: querier_settings(info.memory_bytes, settings),
+        });
+        served.querier = Some(Arc::clone(&node) as Arc<dyn Querier>);
+        all.push(Arc::clone(&node) as _);
+        querier = Some(node);
+    }
+    if info.duties.builds {
+        let builder: Arc<dyn Builder> = Workshop::new(Arc::clone(&seams.blobs), build_threads(settings));
+        served.builder = Some(builder);
+    }
+    let door = info.duties.proxies.then(|| {
+        all.push(Arc::clone(&cache) as _);
+        Door { coord: cache as _, writer: Arc::clone(&router) as _, reader: router as _ }
+    });
+    (Followers { time, all }, door, querier)
+}
+
+/// Asks for a number until there is one.
+async fn introduce(
+    coord: &dyn Coord,
+    role: Role,
+    duties: Duties,
+    address: &str,
+    settings: &Settings,
+    clock: &dyn Clock,
+) -> NodeInfo {
+    let mut told = false;
+    let id = loop {
+        match coord.allocate_node().await {
+            Ok(id) => break id,
+            Err(error) => {
+                // The first tries come before a coordinator in the same process has taken the lead.
+                if !told && !error.is_stale() {
+                    warn!(%error, "waiting for the coordinator");
+                    told = true;
+                }
+                clock.sleep(RETRY).await;
+            }
+        }
+    };
+    info!(node = %id, role = role.name(), address, "node is numbered");
+    let limit = settings.redkite.memory.limit_mb << 20;
+    NodeInfo {
+        id,
+        address: address.to_owned(),
+        host: machine::host(),
+        role: role.name().to_owned(),
+        duties,
+        labels: labels(std::env::vars()),
+        memory_bytes: if limit == 0 { machine::memory_bytes() } else { limit },
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+/// Labels by Milvus's convention: each `MILVUS_SERVER_LABEL_<KEY>` of the environment is one.
+fn labels(environment: impl Iterator<Item = (String, String)>) -> std::collections::BTreeMap<String, String> {
+    let label = |(name, value): (String, String)| Some((name.strip_prefix(LABEL_PREFIX)?.to_owned(), value));
+    environment.filter_map(label).collect()
+}
+
+fn duties_of(role: Role, settings: &Settings) -> Duties {
+    let has = |duty| role.duties().contains(&duty);
+    Duties {
+        proxies: has(Duty::Proxy),
+        writes: has(Duty::Writer) && (role != Role::DataNode || settings.redkite.datanode.writes),
+        queries: has(Duty::Querier),
+        builds: has(Duty::Builder),
+    }
+}
+
+fn candidacy(
+    seams: &NodeSeams,
+    calls: &NodeCalls,
+    role: Role,
+    settings: &Settings,
+) -> Result<Arc<Candidacy>, Error> {
+    let metas = seams.metas.clone().ok_or(Error::NoCatalog { role: role.name() })?;
+    let cluster = &settings.redkite.cluster;
+    let ttl = Duration::from_millis(cluster.leader_ttl_ms);
+    Ok(Candidacy::new(CandidacyParts {
+        metas,
+        clock: Arc::clone(&seams.clock),
+        dial: Arc::clone(&calls.dial),
+        limits: limits(settings),
+        lost_after: Duration::from_millis(cluster.lost_after_ms),
+        lead: LeadSettings {
+            ttl,
+            every: ttl / 6,
+            alone: seams.lock.is_some(),
+            address: calls.address.clone(),
+        },
+    }))
 }
 
 fn limits(settings: &Settings) -> Limits {
@@ -89,7 +294,32 @@ fn limits(settings: &Settings) -> Limits {
         collections: settings.root_coord.max_general_capacity,
         partitions: settings.root_coord.max_partition_num,
         min_rows_to_index: settings.index_coord.segment.min_segment_num_rows_to_enable_index,
-        query_nodes: 1,
+        groups: 1_024,
+        compaction: CompactionLimits {
+            enabled: settings.data_coord.enable_compaction,
+            automatic: settings.data_coord.compaction.enable_auto_compaction,
+            max_bytes: settings.data_coord.segment.max_size << 20,
+            ..CompactionLimits::default()
+        },
+    }
+}
+
+fn router_settings(settings: &Settings) -> RouterSettings {
+    let call = settings.redkite.cluster.call_timeout_ms;
+    RouterSettings {
+        write_deadline_ms: call,
+        read_deadline_ms: call,
+        graceful_ms: settings.common.graceful_time,
+        policy: ReplicaPolicy::from_name(&settings.proxy.replica_selection_policy).unwrap_or_default(),
+        ..RouterSettings::default()
+    }
+}
+
+fn querier_settings(memory_bytes: u64, settings: &Settings) -> QuerierSettings {
+    QuerierSettings {
+        memory_bytes,
+        memory_share: settings.redkite.memory.load_share,
+        ..QuerierSettings::default()
     }
 }
 
@@ -102,5 +332,25 @@ fn build_threads(settings: &Settings) -> usize {
     match settings.redkite.build_threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::labels;
+
+    #[test]
+    fn labels_come_from_the_environment() {
+        let of = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let environment = [
+            of("MILVUS_SERVER_LABEL_RESOURCE_GROUP", "gold"),
+            of("PATH", "/bin"),
+            of("MILVUS_SERVER_LABEL_ZONE", "a"),
+        ];
+
+        let expected = BTreeMap::from([of("RESOURCE_GROUP", "gold"), of("ZONE", "a")]);
+        assert_eq!(labels(environment.into_iter()), expected);
     }
 }

@@ -35,13 +35,17 @@ pub async fn claim(blobs: &dyn Blobs, metas: &dyn Metas, rng: &dyn Rng) -> Resul
     let found = match blobs.read(OBJECT).await {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == Kind::NotFound => {
-            let identity = Identity { cluster: ours, layout: LAYOUT, oldest_reader: LAYOUT };
+            let identity = Identity { cluster: ours.clone(), layout: LAYOUT, oldest_reader: LAYOUT };
             let bytes =
                 serde_json::to_vec_pretty(&identity).map_err(|source| Error::BadIdentity { source })?;
-            return blobs
-                .create(OBJECT, Bytes::from(bytes))
-                .await
-                .map_err(|source| Error::OpenBlobs { source });
+            match blobs.create(OBJECT, Bytes::from(bytes)).await {
+                Ok(()) => return Ok(()),
+                // Another node was faster: what it wrote is what counts.
+                Err(error) if error.kind() == Kind::Exists => {
+                    blobs.read(OBJECT).await.map_err(|source| Error::OpenBlobs { source })?
+                }
+                Err(source) => return Err(Error::OpenBlobs { source }),
+            }
         }
         Err(source) => return Err(Error::OpenBlobs { source }),
     };
@@ -64,8 +68,15 @@ async fn own_id(metas: &dyn Metas, rng: &dyn Rng) -> Result<String, Error> {
     }
     let id = format!("{:016x}{:016x}", rng.next_u64(), rng.next_u64());
     let txn = Txn::new().expect_absent(RECORD).put(RECORD, Bytes::from(id.clone()));
-    metas.commit(txn).await.map_err(failed)?;
-    Ok(id)
+    match metas.commit(txn).await {
+        Ok(_) => Ok(id),
+        // Another node of a cluster that starts for the first time was faster.
+        Err(error) if error.kind() == Kind::Conflict => {
+            let known = metas.get(RECORD).await.map_err(failed)?;
+            Ok(known.map_or(id, |known| String::from_utf8_lossy(&known.value).into_owned()))
+        }
+        Err(source) => Err(failed(source)),
+    }
 }
 
 #[cfg(test)]

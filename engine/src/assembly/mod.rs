@@ -3,21 +3,24 @@
 
 mod duties;
 mod identity;
+mod machine;
 mod meter;
 mod operations;
+mod process;
 mod seams;
 mod settings;
-mod standalone;
+mod stores;
+mod wire;
 
-pub use duties::{Node, NodeSeams};
+pub use duties::{Door, Node, NodeCalls, NodeSeams};
+pub use process::{Running, Surroundings, run, trace_settings};
 pub use seams::open_seams;
 pub use settings::{Flags, Loaded, default_of, load};
-pub use standalone::{standalone, trace_settings};
 
 use std::path::PathBuf;
 
 use crate::base::Kinded;
-use crate::{blob, coord, log, meta};
+use crate::{blob, log, meta, secure};
 
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -119,12 +122,32 @@ pub enum Error {
         #[source]
         source: log::Error,
     },
-    /// The coordinator did not start.
-    #[error("the coordinator did not start")]
-    StartCoordinator {
+    /// A role needs metadata that every process of its cluster sees, and none is set.
+    #[error("the role {role} needs etcd.endpoints, or a coordinator that has it")]
+    NoCatalog {
+        /// Which role.
+        role: &'static str,
+    },
+    /// The object store cannot hold the log.
+    #[error("the object store cannot hold the log: {why}; set mq.type to kafka, or use another store")]
+    UnfitForLog {
+        /// What was seen.
+        why: String,
+    },
+    /// A certificate, key or token cannot be used.
+    #[error("cannot secure {what}")]
+    Secure {
+        /// Which connections.
+        what: &'static str,
         /// Why.
         #[source]
-        source: coord::Error,
+        source: secure::Error,
+    },
+    /// A role of a cluster needs an object store.
+    #[error("the role {role} needs minio.address: sealed data of a cluster is in an object store")]
+    NoBucket {
+        /// Which role.
+        role: &'static str,
     },
     /// An address cannot be listened on.
     #[error("cannot listen on {address}")]
@@ -147,12 +170,15 @@ impl Kinded for Error {
                 crate::base::Kind::Invalid
             }
             Self::DataDirectoryInUse { .. } | Self::ForeignStore { .. } => crate::base::Kind::Conflict,
-            Self::NewerStore { .. } => crate::base::Kind::Invalid,
+            Self::NewerStore { .. }
+            | Self::UnfitForLog { .. }
+            | Self::NoCatalog { .. }
+            | Self::NoBucket { .. } => crate::base::Kind::Invalid,
             Self::BadIdentity { .. } => crate::base::Kind::Corrupt,
             Self::OpenBlobs { source } => source.kind(),
             Self::OpenMetas { source } => source.kind(),
             Self::OpenLogs { source } => source.kind(),
-            Self::StartCoordinator { source } => source.kind(),
+            Self::Secure { source, .. } => source.kind(),
         }
     }
 }

@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::base::Clock;
+use crate::coord::Candidacy;
 use crate::obs::{Health, Metrics};
 use crate::querier::QueryNode;
 use crate::rpc::Coord;
@@ -56,29 +57,39 @@ async fn show_metrics(State(shown): State<Shown>) -> impl IntoResponse {
     ([("content-type", "text/plain; version=0.0.4")], shown.metrics.encode())
 }
 
+/// What is measured.
+pub struct Gauges {
+    /// Where the figures go.
+    pub metrics: Arc<Metrics>,
+    /// The catalog, where this process may lead it.
+    pub coord: Option<Arc<Candidacy>>,
+    /// What is held, where this process holds something.
+    pub querier: Option<Arc<QueryNode>>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+}
+
 /// Keeps the gauges of the catalog and of what is held equal to what they measure, until `stop`.
 ///
 /// # Errors
 /// None.
-pub async fn measure(
-    metrics: Arc<Metrics>,
-    coord: Arc<dyn Coord>,
-    querier: Arc<QueryNode>,
-    clock: Arc<dyn Clock>,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
+pub async fn measure(gauges: Gauges, stop: CancellationToken) -> anyhow::Result<()> {
     loop {
-        measure_once(&metrics, coord.as_ref(), &querier).await;
+        if let Some(querier) = &gauges.querier {
+            let (collections, _) = querier.held();
+            gauges.metrics.querynode_collection_num.with([]).set(to_gauge(collections));
+        }
+        if let Some(coord) = gauges.coord.as_ref().filter(|coord| coord.leads()) {
+            measure_catalog(&gauges.metrics, coord.as_ref()).await;
+        }
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            () = clock.sleep(MEASURE) => {}
+            () = gauges.clock.sleep(MEASURE) => {}
         }
     }
 }
 
-async fn measure_once(metrics: &Metrics, coord: &dyn Coord, querier: &QueryNode) {
-    let (collections, _) = querier.held();
-    metrics.querynode_collection_num.with([]).set(to_gauge(collections));
+async fn measure_catalog(metrics: &Metrics, coord: &dyn Coord) {
     let Ok(databases) = coord.databases().await else { return };
     let (mut partitions, mut segments, mut all) = (0, 0, 0);
     for database in databases {

@@ -1,42 +1,220 @@
-//! Opens the seams of a standalone process: a data directory, and an object store if one is set.
+//! Opens the seams of a process: where its role keeps the catalog, the log and sealed data.
 
 use std::fs::File;
+use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use contract::settings::{Minio, Settings};
+use contract::role::Role;
+use contract::settings::{Etcd, Settings};
+use tracing::warn;
 
 use crate::assembly::identity::claim;
-use crate::assembly::{Error, NodeSeams};
-use crate::base::{Clock, Rng, TaskSet};
-use crate::blob::{Addressing, Blobs, LocalBlobs, S3Blobs, S3Credentials, S3Settings, Secret};
+use crate::assembly::{Error, NodeSeams, stores};
+use crate::base::{Clock, Kind, Kinded as _, Rng, Secret, TaskSet, chain};
+use crate::blob::{Blobs, CachedBlobs, DiskCacheSettings, ProbeSettings, keeps_creates_apart};
 use crate::log::disk::OsDisk;
-use crate::log::{FileLogSettings, FileLogs};
-use crate::meta::{Metas, RedbMetas};
-use crate::obs::Metrics;
+use crate::log::{FileLogSettings, FileLogs, KafkaLogs, KafkaSettings, Logs, ObjectLogSettings, ObjectLogs};
+use crate::meta::{EtcdMetas, EtcdSettings, EtcdTls, EtcdUser, Metas, RedbMetas};
+use crate::obs::{Health, Metrics};
 
-/// Opens everything that outlives the process. The directory is locked until the result is dropped.
+/// Keys of sealed data begin with one of these.
+const SEALED: [&str; 2] = ["segments/", "deletes/"];
+/// How often a start that waits for an address tries again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Opens everything that outlives the process. A standalone keeps in its data directory, which is locked until the result
+/// is dropped, whatever no setting puts elsewhere; a role of a cluster keeps nothing there that it could not lose.
+///
+/// An address that does not answer is tried again for as long as it takes, and named in `/healthz`.
 ///
 /// # Errors
 /// Whatever cannot be opened, with its name.
 pub async fn open_seams(
+    role: Role,
     settings: &Settings,
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
     metrics: &Metrics,
     tasks: &TaskSet,
+    health: &Health,
 ) -> Result<NodeSeams, Error> {
     let root = Path::new(&settings.local_storage.path);
-    let lock = lock_directory(root)?;
-    let blobs = open_blobs(settings, root, &rng).await?;
-    let metas: Arc<dyn Metas> =
-        RedbMetas::open(root.join("meta.redb")).await.map_err(|source| Error::OpenMetas { source })?;
-    claim(blobs.as_ref(), metas.as_ref(), rng.as_ref()).await?;
-    let logs = root.join("log");
-    let disk = OsDisk::open(&logs).await.map_err(|source| Error::DataDirectory { path: logs, source })?;
-    let sizes = FileLogSettings::default();
-    let logs = FileLogs::new(disk, tasks.clone(), Arc::clone(&clock), metrics.log.clone(), sizes);
-    Ok(NodeSeams { blobs, metas, logs, clock, lock: Some(lock) })
+    let alone = role == Role::Standalone;
+    if !alone && !settings.stores_remotely() {
+        return Err(Error::NoBucket { role: role.name() });
+    }
+    let lock = if alone { Some(lock_directory(root)?) } else { None };
+    let blobs =
+        patiently(role, "the object store", health, &clock, || stores::open(settings, root, &clock, &rng))
+            .await?;
+    let metas = open_metas(role, settings, root, &clock).await?;
+    if let Some(metas) = &metas {
+        patiently(role, "the metadata and the object store", health, &clock, || {
+            claim(blobs.as_ref(), metas.as_ref(), rng.as_ref())
+        })
+        .await?;
+    }
+    if !alone && !logs_to_kafka(settings) {
+        patiently(role, "the object store", health, &clock, || probe(blobs.as_ref(), rng.as_ref())).await?;
+    }
+    let logs = open_logs(role, settings, root, &blobs, &clock, &rng, metrics, tasks).await?;
+    let blobs = cached(role, settings, root, blobs, &clock).await?;
+    let alone = alone && settings.etcd.endpoints.is_empty();
+    Ok(NodeSeams { blobs, metas, logs, clock, rng, alone, lock })
+}
+
+/// Tries until it works or fails for good; says in `/healthz` what is being waited for.
+async fn patiently<T, F>(
+    role: Role,
+    what: &str,
+    health: &Health,
+    clock: &Arc<dyn Clock>,
+    mut open: impl FnMut() -> F,
+) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    loop {
+        match open().await {
+            // A standalone that cannot start says so at once: nothing else will bring its parts up.
+            Err(error) if error.kind() == Kind::Unavailable && role != Role::Standalone => {
+                let reason = chain(&error);
+                warn!(what, reason, "waiting");
+                health.failing(role.name(), format!("waiting for {what}: {reason}"));
+                clock.sleep(RETRY).await;
+            }
+            other => return other,
+        }
+    }
+}
+
+async fn open_metas(
+    role: Role,
+    settings: &Settings,
+    root: &Path,
+    clock: &Arc<dyn Clock>,
+) -> Result<Option<Arc<dyn Metas>>, Error> {
+    let failed = |source| Error::OpenMetas { source };
+    let etcd = &settings.etcd;
+    if !etcd.endpoints.is_empty() {
+        let metas = EtcdMetas::connect(etcd_settings(etcd), Arc::clone(clock)).await.map_err(failed)?;
+        return Ok(Some(metas));
+    }
+    if role == Role::Standalone {
+        let metas = RedbMetas::open(root.join("meta.redb")).await.map_err(failed)?;
+        return Ok(Some(metas));
+    }
+    Err(Error::NoCatalog { role: role.name() })
+}
+
+fn etcd_settings(etcd: &Etcd) -> EtcdSettings {
+    let list = |text: &str| {
+        text.split(',').map(str::trim).filter(|one| !one.is_empty()).map(str::to_owned).collect()
+    };
+    let path = |text: &str| if text.is_empty() { None } else { Some(text.into()) };
+    EtcdSettings {
+        endpoints: list(&etcd.endpoints),
+        root: etcd.root_path.clone(),
+        user: etcd.auth.enabled.then(|| EtcdUser {
+            name: etcd.auth.user_name.clone(),
+            password: Secret::new(etcd.auth.password.reveal()),
+            password_file: path(&etcd.auth.password_file),
+        }),
+        tls: etcd.ssl.enabled.then(|| EtcdTls {
+            ca_file: etcd.ssl.tls_ca_cert.clone().into(),
+            cert_file: path(&etcd.ssl.tls_cert),
+            key_file: path(&etcd.ssl.tls_key),
+            min_version: etcd.ssl.tls_min_version.clone(),
+        }),
+        request_timeout_ms: etcd.request_timeout,
+        ..EtcdSettings::default()
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "each is one seam that a log stands on")]
+async fn open_logs(
+    role: Role,
+    settings: &Settings,
+    root: &Path,
+    blobs: &Arc<dyn Blobs>,
+    clock: &Arc<dyn Clock>,
+    rng: &Arc<dyn Rng>,
+    metrics: &Metrics,
+    tasks: &TaskSet,
+) -> Result<Arc<dyn Logs>, Error> {
+    if logs_to_kafka(settings) {
+        let (clock, metrics) = (Arc::clone(clock), metrics.log.clone());
+        let logs = KafkaLogs::connect(kafka_settings(settings), tasks.clone(), clock, metrics).await;
+        return Ok(logs.map_err(|source| Error::OpenLogs { source })?);
+    }
+    if role == Role::Standalone {
+        let folder = root.join("log");
+        let disk =
+            OsDisk::open(&folder).await.map_err(|source| Error::DataDirectory { path: folder, source })?;
+        let sizes = FileLogSettings::default();
+        return Ok(FileLogs::new(disk, tasks.clone(), Arc::clone(clock), metrics.log.clone(), sizes));
+    }
+    if !matches!(settings.mq.r#type.as_str(), "" | "default" | "woodpecker") {
+        warn!(
+            asked = settings.mq.r#type,
+            "this kind of log is not built: the log is kept in the object store"
+        );
+    }
+    let (clock, rng) = (Arc::clone(clock), Arc::clone(rng));
+    let settings = ObjectLogSettings::default();
+    Ok(ObjectLogs::new(Arc::clone(blobs), tasks.clone(), clock, rng, metrics.log.clone(), settings))
+}
+
+fn logs_to_kafka(settings: &Settings) -> bool {
+    settings.mq.r#type == "kafka" && !settings.kafka.broker_list.is_empty()
+}
+
+/// Refuses a store that cannot hold the object log: one that lets two writers of one name both believe they won.
+async fn probe(blobs: &dyn Blobs, rng: &dyn Rng) -> Result<(), Error> {
+    let found = keeps_creates_apart(blobs, rng, ProbeSettings::default()).await;
+    let verdict = found.map_err(|source| Error::OpenBlobs { source })?;
+    if verdict.is_apart() { Ok(()) } else { Err(Error::UnfitForLog { why: verdict.to_string() }) }
+}
+
+fn kafka_settings(settings: &Settings) -> KafkaSettings {
+    let kafka = &settings.kafka;
+    let path = |text: &str| if text.is_empty() { None } else { Some(text.into()) };
+    KafkaSettings {
+        broker_list: kafka.broker_list.clone(),
+        sasl_username: kafka.sasl_username.clone(),
+        sasl_password: Secret::new(kafka.sasl_password.reveal()),
+        sasl_mechanisms: kafka.sasl_mechanisms.clone(),
+        security_protocol: kafka.security_protocol.clone(),
+        ssl_enabled: kafka.ssl.enabled,
+        tls_cert: path(&kafka.ssl.tls_cert),
+        tls_key: path(&kafka.ssl.tls_key),
+        tls_ca_cert: path(&kafka.ssl.tls_ca_cert),
+        tls_key_password: Secret::new(kafka.ssl.tls_key_password.reveal()),
+        read_timeout: Duration::from_secs(kafka.read_timeout),
+        ..KafkaSettings::default()
+    }
+}
+
+/// A query node keeps what it loads on its disk, within a budget.
+async fn cached(
+    role: Role,
+    settings: &Settings,
+    root: &Path,
+    blobs: Arc<dyn Blobs>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<dyn Blobs>, Error> {
+    let budget_bytes = settings.redkite.cache.budget_mb << 20;
+    if budget_bytes == 0 || role != Role::QueryNode {
+        return Ok(blobs);
+    }
+    let folder = root.join("cache");
+    // Sealed data only: log records are read once.
+    let prefixes = SEALED.map(str::to_owned).into();
+    let sizes = DiskCacheSettings { folder, budget_bytes, prefixes, ..DiskCacheSettings::default() };
+    let opened = CachedBlobs::open(blobs, sizes, Arc::clone(clock)).await;
+    Ok(opened.map_err(|source| Error::OpenBlobs { source })?)
 }
 
 /// Makes the directory if need be, and keeps every other process out of it.
@@ -48,78 +226,5 @@ fn lock_directory(root: &Path) -> Result<File, Error> {
         Ok(()) => Ok(lock),
         Err(std::fs::TryLockError::WouldBlock) => Err(Error::DataDirectoryInUse { path: root.to_owned() }),
         Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
-    }
-}
-
-async fn open_blobs(settings: &Settings, root: &Path, rng: &Arc<dyn Rng>) -> Result<Arc<dyn Blobs>, Error> {
-    let failed = |source| Error::OpenBlobs { source };
-    if settings.stores_remotely() {
-        let bucket = s3_settings(&settings.minio, settings.redkite.create_bucket)?;
-        return Ok(S3Blobs::open(&bucket, Arc::clone(rng)).await.map_err(failed)?);
-    }
-    Ok(LocalBlobs::open(root.join("blobs"), Arc::clone(rng)).await.map_err(failed)?)
-}
-
-fn s3_settings(minio: &Minio, create_bucket: bool) -> Result<S3Settings, Error> {
-    let ca_pem = match minio.ssl.tls_ca_cert.as_str() {
-        "" => None,
-        path => {
-            let read = std::fs::read_to_string(path);
-            Some(read.map_err(|source| Error::ReadFile { path: path.into(), source })?)
-        }
-    };
-    let credentials = if minio.use_iam || minio.access_key_id.is_empty() {
-        S3Credentials::Chain
-    } else {
-        S3Credentials::Static {
-            access_key: minio.access_key_id.clone(),
-            secret_key: Secret::new(minio.secret_access_key.reveal()),
-            session_token: None,
-        }
-    };
-    let defaults = S3Settings::default();
-    Ok(S3Settings {
-        endpoint: Some(endpoint(minio)),
-        region: if minio.region.is_empty() { defaults.region.clone() } else { minio.region.clone() },
-        bucket: minio.bucket_name.clone(),
-        root: minio.root_path.clone(),
-        addressing: if minio.use_virtual_host { Addressing::VirtualHost } else { Addressing::Path },
-        credentials,
-        ca_pem,
-        create_bucket,
-        attempt_timeout_ms: minio.request_timeout_ms,
-        ..defaults
-    })
-}
-
-/// The store's URL from an address that may be a host, a host with port, or a URL already.
-fn endpoint(minio: &Minio) -> String {
-    if minio.address.contains("://") {
-        return minio.address.clone();
-    }
-    let scheme = if minio.use_ssl { "https" } else { "http" };
-    let has_port = minio.address.rsplit(':').next().is_some_and(|port| port.parse::<u16>().is_ok());
-    match minio.port {
-        port if port != 0 && !has_port => format!("{scheme}://{}:{port}", minio.address),
-        _ => format!("{scheme}://{}", minio.address),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use contract::settings::Minio;
-
-    use super::endpoint;
-
-    #[test]
-    fn an_address_becomes_a_url_however_it_is_written() {
-        let of = |address: &str, port, use_ssl| {
-            endpoint(&Minio { address: address.to_owned(), port, use_ssl, ..Minio::default() })
-        };
-
-        assert_eq!(of("store", 9000, false), "http://store:9000");
-        assert_eq!(of("store:9001", 9000, false), "http://store:9001");
-        assert_eq!(of("store", 0, true), "https://store");
-        assert_eq!(of("https://store", 9000, false), "https://store");
     }
 }

@@ -20,6 +20,8 @@ pub struct Flags {
     pub listen: Option<String>,
     /// `--metrics-listen`.
     pub metrics_listen: Option<String>,
+    /// `--internal-listen`.
+    pub internal_listen: Option<String>,
 }
 
 /// Settings, and what was in the files without being one.
@@ -151,6 +153,11 @@ fn coerce(values: &mut Value, defaults: &Value) {
         }
         (Value::String(text), Value::Number(_) | Value::Bool(_)) => *values = typed(text, defaults),
         (Value::Number(number), Value::String(_)) => *values = Value::String(number.to_string()),
+        // A list where a text with commas is meant, as Milvus's own files have it.
+        (Value::Array(items), Value::String(_)) => {
+            let text = |item: &Value| item.as_str().map_or_else(|| item.to_string(), str::to_owned);
+            *values = Value::String(items.iter().map(text).collect::<Vec<_>>().join(","));
+        }
         (Value::Null, Value::String(_)) => *values = Value::String(String::new()),
         _ => {}
     }
@@ -196,6 +203,9 @@ fn from_flags(flags: &Flags) -> Value {
     }
     if let Some(address) = &flags.metrics_listen {
         put(&mut values, "redkite.metricsListen", address.clone().into());
+    }
+    if let Some(address) = &flags.internal_listen {
+        put(&mut values, "redkite.internalListen", address.clone().into());
     }
     values
 }

@@ -3,7 +3,7 @@
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
         #[serde(transparent)]
         pub struct $name(pub i64);
 
@@ -46,10 +46,24 @@ impl ChannelName {
         Self(format!("by-dev-rootcoord-dml_{shard}_{collection}v{shard}").into())
     }
 
+    /// The collection whose shard this is, if the name is one that [`Self::of`] makes.
+    #[must_use]
+    pub fn collection(&self) -> Option<CollectionId> {
+        let (_, ids) = self.0.rsplit_once('_')?;
+        let (collection, _) = ids.split_once('v')?;
+        collection.parse().ok().map(CollectionId)
+    }
+
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl From<&Self> for ChannelName {
+    fn from(name: &Self) -> Self {
+        name.clone()
     }
 }
 

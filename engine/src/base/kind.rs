@@ -26,6 +26,26 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 10] = [
+        Self::Invalid,
+        Self::Denied,
+        Self::NotFound,
+        Self::Exists,
+        Self::Conflict,
+        Self::Fenced,
+        Self::Exhausted,
+        Self::Unavailable,
+        Self::Corrupt,
+        Self::Internal,
+    ];
+
+    /// The kind of a label; `None` for a label of a later version.
+    #[must_use]
+    pub fn from_label(label: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.label() == label)
+    }
+
     /// The label under which errors of this kind are counted.
     #[must_use]
     pub const fn label(self) -> &'static str {

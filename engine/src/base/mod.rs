@@ -1,11 +1,14 @@
-//! What every room stands on: ids, hybrid time, error kinds, the seams for clock and randomness, supervised tasks.
+//! What every room stands on: ids, hybrid time, error kinds, the seams for clock and randomness, supervised tasks,
+//! secrets.
 //!
 //! No I/O, no other room, no serialization of wire or disk.
 
 mod clock;
 mod id;
 mod kind;
+mod node_time;
 mod rng;
+mod secret;
 mod task;
 mod time;
 
@@ -14,6 +17,8 @@ pub use id::{
     ChannelName, CollectionId, DatabaseId, FieldId, IndexId, NodeId, PartitionId, Position, SegmentId,
 };
 pub use kind::{Kind, Kinded, chain};
+pub use node_time::NodeTime;
 pub use rng::{Rng, SeededRng};
+pub use secret::Secret;
 pub use task::{TaskError, TaskSet};
 pub use time::Timestamp;

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::base::{Kind, Kinded};
 
 /// What the store was asked to do when it failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Doing {
     /// Opening the store.
     Open,

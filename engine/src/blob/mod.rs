@@ -4,23 +4,34 @@
 //! once and never changed: who wants another content writes another key. There is no rename, no append and no lock;
 //! ordering between objects is the business of `meta`.
 
+mod cached;
+mod cloud;
 #[cfg(test)]
 mod conformance;
 mod error;
+#[cfg(any(test, feature = "sim"))]
+mod faulty;
 mod key;
 mod local;
 mod memory;
+mod probe;
 mod s3;
+mod trust;
 
 use std::ops::Range;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub use cached::{CacheCounters, CachedBlobs, DiskCacheSettings};
+pub use cloud::{AzureCredentials, CloudBlobs, CloudSettings, GoogleCredentials, Provider};
 pub use error::{Doing, Error};
+#[cfg(any(test, feature = "sim"))]
+pub use faulty::{Fault, FaultPlan, FaultyBlobs};
 pub use local::LocalBlobs;
 pub use memory::MemoryBlobs;
-pub use s3::{Addressing, S3Blobs, S3Credentials, S3Settings, Secret};
+pub use probe::{ProbeSettings, Verdict, keeps_creates_apart};
+pub use s3::{Addressing, S3Blobs, S3Credentials, S3Settings};
 
 /// One object as a listing shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,4 +86,10 @@ pub trait Blobs: Send + Sync + 'static {
     /// # Errors
     /// Kinds of the store.
     async fn delete(&self, key: &str) -> Result<(), Error>;
+
+    /// Whether `create` is guarded against races as far as this client knows; `false` once the server has said that it
+    /// knows no conditional writes. [`keeps_creates_apart`] finds out what a server does in truth.
+    fn guards_creates(&self) -> bool {
+        true
+    }
 }

@@ -1,4 +1,4 @@
-//! The duty that does heavy work on sealed data: index building and the removal of objects.
+//! The duty that does heavy work on sealed data: index building, compaction, and the removal of objects.
 //!
 //! No metadata, no log, no serving: jobs come in over `rpc` and results go back as values.
 
@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::blob::Blobs;
-use crate::model::IndexRef;
-use crate::rpc::{self, Builder, IndexJob};
+use crate::blob::{BlobEntry, Blobs};
+use crate::model::{IndexRef, SegmentManifest};
+use crate::rpc::{self, Builder, CompactJob, IndexJob, StoredObject};
 use crate::segment;
 
 /// The builder duty.
@@ -32,6 +32,21 @@ impl Builder for Workshop {
         segment::build_index(self.blobs.as_ref(), *collection, schema, segment, index, *serial, self.threads)
             .await
             .map_err(|error| rpc::Error::failed("build an index", &error))
+    }
+
+    async fn compact(&self, job: CompactJob) -> Result<Vec<SegmentManifest>, rpc::Error> {
+        let CompactJob { collection, schema, sources, deletes, output } = &job;
+        segment::compact(self.blobs.as_ref(), *collection, *output, schema, sources, deletes)
+            .await
+            .map(|made| made.into_iter().collect())
+            .map_err(|error| rpc::Error::failed("compact segments", &error))
+    }
+
+    async fn list_objects(&self, prefix: &str) -> Result<Vec<StoredObject>, rpc::Error> {
+        let listed = self.blobs.list(prefix).await;
+        let listed = listed.map_err(|error| rpc::Error::failed("list objects", &error))?;
+        let stored = |entry: BlobEntry| StoredObject { key: entry.key, size_bytes: entry.size_bytes };
+        Ok(listed.into_iter().map(stored).collect())
     }
 
     async fn remove_objects(&self, keys: Vec<String>) -> Result<(), rpc::Error> {

@@ -3,16 +3,19 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::base::{ChannelName, CollectionId, DatabaseId};
+use crate::base::{ChannelName, CollectionId, DatabaseId, SegmentId};
 use crate::coord::change::Change;
-use crate::model::ChannelManifest;
-use crate::rpc::{CollectionInfo, CollectionRef, DatabaseInfo, Refusal};
+use crate::model::{ChannelManifest, SegmentManifest};
+use crate::rpc::{CollectionInfo, CollectionRef, DEFAULT_GROUP, DatabaseInfo, GroupConfig, Refusal};
 
 /// Name of the database that always exists.
 pub const DEFAULT_DATABASE: &str = "default";
 
+/// Nodes that the default resource group takes. Source: Milvus shows this number.
+const DEFAULT_LIMIT: u32 = 1_000_000;
+
 /// What is left of something dropped: logs and objects that wait to be removed.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Garbage {
     /// Names this piece of garbage; never reused.
     pub id: i64,
@@ -20,6 +23,15 @@ pub struct Garbage {
     pub channels: Vec<ChannelName>,
     /// Keys of objects that can go.
     pub objects: Vec<String>,
+    /// Whose segments the objects were, if somebody may still need them.
+    #[serde(default)]
+    pub collection: Option<CollectionId>,
+    /// The objects can go only when no node holds any of these.
+    #[serde(default)]
+    pub segments: Vec<SegmentId>,
+    /// Nothing can go before this time.
+    #[serde(default)]
+    pub not_before_unix_ms: u64,
 }
 
 /// The catalog as of one instant.
@@ -33,6 +45,8 @@ pub struct Catalog {
     pub manifests: BTreeMap<CollectionId, Vec<Arc<ChannelManifest>>>,
     /// What waits to be removed.
     pub garbage: BTreeMap<i64, Garbage>,
+    /// Resource groups, also what the default one asks for if that was changed.
+    pub groups: BTreeMap<String, GroupConfig>,
     /// Names and aliases of collections.
     names: HashMap<(DatabaseId, String), CollectionId>,
 }
@@ -67,6 +81,17 @@ impl Catalog {
                     collection: name.clone(),
                 })
             }
+        }
+    }
+
+    /// What the resource group called `name` asks for; the default group always exists.
+    pub fn group(&self, name: &str) -> Result<GroupConfig, Refusal> {
+        match self.groups.get(name) {
+            Some(config) => Ok(config.clone()),
+            None if name == DEFAULT_GROUP => {
+                Ok(GroupConfig { limits: DEFAULT_LIMIT, ..GroupConfig::default() })
+            }
+            None => Err(Refusal::ResourceGroupNotFound { group: name.to_owned() }),
         }
     }
 
@@ -110,7 +135,27 @@ impl Catalog {
             Change::RemoveGarbage(id) => {
                 self.garbage.remove(&id);
             }
+            Change::PutGroup { name, config } => {
+                self.groups.insert(name, config);
+            }
+            Change::RemoveGroup(name) => {
+                self.groups.remove(&name);
+            }
         }
+    }
+
+    /// The keys of all objects that manifests name.
+    pub fn named_objects(&self) -> impl Iterator<Item = String> {
+        self.manifests.keys().flat_map(|id| self.named_objects_of(*id))
+    }
+
+    /// The keys of all objects that manifests of a collection name.
+    pub fn named_objects_of(&self, collection: CollectionId) -> impl Iterator<Item = String> {
+        let manifests = self.manifests.get(&collection).into_iter().flatten();
+        manifests.flat_map(|manifest| {
+            let segments = manifest.segments.iter().flat_map(SegmentManifest::objects);
+            segments.chain(manifest.deletes.iter().map(|file| file.object.key.clone()))
+        })
     }
 
     fn forget_names(&mut self, id: CollectionId) {

@@ -3,7 +3,7 @@
 use crate::base::{ChannelName, CollectionId, DatabaseId};
 use crate::coord::catalog::Garbage;
 use crate::model::ChannelManifest;
-use crate::rpc::{CollectionInfo, DatabaseInfo};
+use crate::rpc::{CollectionInfo, DatabaseInfo, GroupConfig};
 
 /// One change; several are committed together.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,4 +31,13 @@ pub enum Change {
     PutGarbage(Garbage),
     /// Forgets what has been removed.
     RemoveGarbage(i64),
+    /// Makes a resource group or replaces what it asks for.
+    PutGroup {
+        /// Its name.
+        name: String,
+        /// What it asks for.
+        config: GroupConfig,
+    },
+    /// Forgets a resource group.
+    RemoveGroup(String),
 }

@@ -1,32 +1,43 @@
 //! Commits decisions and answers the calls of other duties.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::base::{
-    ChannelName, Clock, CollectionId, DatabaseId, IndexId, Kind, Kinded, SegmentId, Timestamp,
+    ChannelName, Clock, CollectionId, DatabaseId, IndexId, Kind, NodeId, SegmentId, Timestamp,
 };
 use crate::coord::catalog::{Catalog, DEFAULT_DATABASE};
 use crate::coord::change::Change;
-use crate::coord::decide::{self, Decision};
+use crate::coord::compaction::Compactions;
+use crate::coord::decide::{self, Decision, LoadRequest};
+use crate::coord::jobs::Running;
+use crate::coord::lead::EPOCH;
+use crate::coord::place::{PlaceSettings, Placer};
 use crate::coord::time::{Allocation, Allocator};
 use crate::coord::{Error, record};
 use crate::meta::{Metas, Txn};
 use crate::model::ChannelManifest;
 use crate::rpc::{
-    self, AliasChange, Builder, CollectionChange, CollectionInfo, CollectionRef, Coord, DatabaseInfo,
-    Flushed, IndexProgress, NewCollection, NewIndex, Querier, Refusal, Target, Writer,
+    self, AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionState, Coord, DatabaseInfo,
+    Dial, Flushed, GroupConfig, GroupInfo, IndexProgress, NewCollection, NewIndex, NodeState, NodeStatus,
+    OrderNumber, Orders, Refusal, ReplicaInfo, Report, Routes,
 };
 
-/// Record whose version is this coordinator's right to commit.
-const EPOCH: &str = "coord/epoch";
+/// Record of the highest number that a node was given.
+const NODES: &str = "coord/nodes";
+/// How long a beat waits for news.
+const BEAT: Duration = Duration::from_secs(1);
+/// How long a change waits for proxies that do not answer; they are lost a little later.
+const HEARD_WITHIN: Duration = Duration::from_secs(3);
 /// Record of the bound below which time and ids may be handed out.
 const TIME: &str = "coord/time";
 
@@ -41,86 +52,175 @@ pub struct Limits {
     pub partitions: usize,
     /// Sealed segments with fewer rows are scanned instead of indexed.
     pub min_rows_to_index: u64,
-    /// Query nodes, and so replicas, that there can be.
-    pub query_nodes: usize,
+    /// Resource groups.
+    pub groups: usize,
+    /// When segments are compacted.
+    pub compaction: CompactionLimits,
 }
 
-/// The duties that the coordinator drives.
+/// When segments are compacted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompactionLimits {
+    /// Whether at all, also on demand.
+    pub enabled: bool,
+    /// Whether without being asked.
+    pub automatic: bool,
+    /// The size to which segments are merged. Unit: bytes.
+    pub max_bytes: u64,
+    /// How long replaced objects stay, at least.
+    pub grace: Duration,
+}
+
+impl Default for CompactionLimits {
+    fn default() -> Self {
+        Self { enabled: true, automatic: true, max_bytes: 512 << 20, grace: Duration::from_secs(60) }
+    }
+}
+
+/// What a coordinator stands on.
 #[derive(Clone)]
-pub struct Peers {
-    /// Removes logs of dropped channels.
-    pub writer: Arc<dyn Writer>,
-    /// Is told what to serve.
-    pub querier: Arc<dyn Querier>,
-    /// Builds indexes and removes objects.
-    pub builder: Arc<dyn Builder>,
+pub struct CoordinatorParts {
+    /// The catalog's store.
+    pub metas: Arc<dyn Metas>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Reaches the nodes that do the work.
+    pub dial: Arc<dyn Dial>,
+    /// How much of everything there may be.
+    pub limits: Limits,
+    /// How nodes are given work.
+    pub placing: PlaceSettings,
 }
 
-/// The catalog's one writer.
+/// The catalog's one writer, for as long as it leads.
 pub struct Coordinator {
-    metas: Arc<dyn Metas>,
-    clock: Arc<dyn Clock>,
-    pub(super) limits: Limits,
+    pub(super) parts: CoordinatorParts,
+    pub(super) epoch: u64,
     pub(super) catalog: RwLock<Catalog>,
     times: Mutex<Allocator>,
-    /// Held over a decision, its commit and its application; has the version of [`EPOCH`].
-    writing: tokio::sync::Mutex<u64>,
-    pub(super) peers: OnceLock<Peers>,
-    /// Something changed that queriers should hear of.
-    pub(super) changed: Notify,
+    /// Held over a decision, its commit and its application.
+    writing: tokio::sync::Mutex<()>,
+    pub(super) placer: Mutex<Placer>,
+    /// The newest orders, so that waiting beats look again.
+    placed: watch::Sender<OrderNumber>,
+    /// Counts reports, so that who waits for proxies looks again.
+    reported: watch::Sender<u64>,
     /// Something changed that may make work.
     pub(super) wake: Notify,
-    versions: AtomicU64,
+    /// Until when, on the monotonic clock, nobody else can lead.
+    leads_until: Mutex<Duration>,
+    /// Another coordinator has committed.
+    deposed: CancellationToken,
+    assignments: AtomicU64,
     /// Why an index of a segment cannot be built.
     pub(super) failures: Mutex<HashMap<(SegmentId, IndexId), String>>,
+    /// Jobs under way.
+    pub(super) running: Mutex<Running>,
+    /// Compactions that were asked for, and segments that cannot be compacted.
+    pub(super) compactions: Mutex<Compactions>,
 }
 
 impl Coordinator {
-    /// Reads the catalog and takes over its leadership: from now on every older coordinator fails to commit.
+    /// Reads the catalog, as the leader of `epoch`.
     ///
     /// # Errors
-    /// If the catalog cannot be read or the leadership cannot be made durable.
-    pub async fn start(
-        metas: Arc<dyn Metas>,
-        clock: Arc<dyn Clock>,
-        limits: Limits,
-    ) -> Result<Arc<Self>, Error> {
-        let commit_failed = |source| Error::Commit { source };
-        let epoch = metas
-            .commit(Txn::new().put(EPOCH, Bytes::from(clock.unix_ms().to_string())))
-            .await
-            .map_err(commit_failed)?;
+    /// If the catalog cannot be read; [`Error::Deposed`] if another one leads by now.
+    pub async fn start(parts: CoordinatorParts, epoch: u64) -> Result<Arc<Self>, Error> {
         let read_failed = |source| Error::ReadCatalog { prefix: TIME, source };
-        let bound = match metas.get(TIME).await.map_err(read_failed)? {
+        let bound = match parts.metas.get(TIME).await.map_err(read_failed)? {
             Some(stored) => record::decode(TIME, &stored.value)?,
             None => Timestamp::ZERO,
         };
-        let catalog = record::read(metas.as_ref()).await?;
+        let catalog = record::read(parts.metas.as_ref()).await?;
         let collections = catalog.collections.len();
+        let now = parts.clock.monotonic();
+        let mut placer =
+            Placer::new(epoch, parts.placing.clone(), now, Timestamp::from_unix_ms(parts.clock.unix_ms()));
+        placer.put_groups(catalog.groups.clone(), now);
+        for (id, info) in &catalog.collections {
+            let manifests = catalog.manifests.get(id).cloned().unwrap_or_default();
+            placer.put_collection(Arc::clone(info), manifests, now);
+        }
         let coordinator = Arc::new(Self {
-            metas,
-            clock,
-            limits,
+            parts,
+            epoch,
             catalog: RwLock::new(catalog),
             times: Mutex::new(Allocator::starting_at(bound)),
-            writing: tokio::sync::Mutex::new(epoch),
-            peers: OnceLock::new(),
-            changed: Notify::new(),
+            writing: tokio::sync::Mutex::new(()),
+            placer: Mutex::new(placer),
+            placed: watch::Sender::new(OrderNumber::default()),
+            reported: watch::Sender::new(0),
             wake: Notify::new(),
-            versions: AtomicU64::new(0),
+            leads_until: Mutex::new(Duration::ZERO),
+            deposed: CancellationToken::new(),
+            assignments: AtomicU64::new(epoch << 24),
             failures: Mutex::new(HashMap::new()),
+            running: Mutex::default(),
+            compactions: Mutex::default(),
         });
         coordinator.make_default_database().await?;
         info!(epoch, collections, "coordinator leads");
         Ok(coordinator)
     }
 
-    /// Introduces the duties that the coordinator drives. Later calls change nothing.
-    pub fn connect(&self, peers: Peers) {
-        // A second introduction would be a defect of assembly; the first one stands.
-        let _ = self.peers.set(peers);
-        self.changed.notify_one();
-        self.wake.notify_one();
+    /// Cancelled once another coordinator is known to lead.
+    pub fn deposed(&self) -> CancellationToken {
+        self.deposed.clone()
+    }
+
+    /// Nobody else can lead before `until`, on the monotonic clock.
+    pub fn leads_until(&self, until: Duration) {
+        let mut known = self.leads_until.lock();
+        *known = until.max(*known);
+    }
+
+    /// Changes where things are placed, and lets waiting beats look again.
+    pub(super) fn place<T>(&self, change: impl FnOnce(&mut Placer, Duration) -> T) -> T {
+        let now = self.parts.clock.monotonic();
+        let (answer, newest) = {
+            let mut placer = self.placer.lock();
+            let answer = change(&mut placer, now);
+            for (channel, node) in placer.wanted_terms() {
+                // This number only tells assignments apart; the term that the log knows is given when a channel is opened.
+                let number = self.assignments.fetch_add(1, Ordering::Relaxed) + 1;
+                placer.grant(&channel, node, number, now);
+            }
+            (answer, placer.number())
+        };
+        self.placed.send_if_modified(|known| newest > *known && std::mem::replace(known, newest) != newest);
+        answer
+    }
+
+    /// Waits until a new leader knows which nodes there are: before that, counting them would only mislead.
+    async fn listened(&self) {
+        let mut placed = self.placed.subscribe();
+        let settled = async {
+            while !self.placer.lock().is_settled() {
+                if placed.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            () = settled => {}
+            () = self.parts.clock.sleep(2 * self.parts.placing.settle) => {}
+        }
+    }
+
+    /// Waits until every proxy has heard of `number`, or until it must be gone or lost.
+    async fn heard(&self, number: OrderNumber) {
+        let mut reported = self.reported.subscribe();
+        let all_heard = async {
+            while !self.placer.lock().proxies_saw(number) {
+                if reported.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            () = all_heard => {}
+            () = self.parts.clock.sleep(HEARD_WITHIN) => {}
+        }
     }
 
     async fn make_default_database(&self) -> Result<(), Error> {
@@ -131,74 +231,106 @@ impl Coordinator {
         let id = DatabaseId(1);
         let name = DEFAULT_DATABASE.to_owned();
         let database = DatabaseInfo { id, name, created, properties: Vec::new() };
-        let epoch = self.writing.lock().await;
-        self.commit(*epoch, vec![Change::PutDatabase(database)]).await
+        let _one_at_a_time = self.writing.lock().await;
+        self.commit(vec![Change::PutDatabase(database)]).await.map(drop)
     }
 
     async fn timestamps(&self, count: u32) -> Result<Timestamp, Error> {
         loop {
-            let allocation = self.times.lock().allocate(count, self.clock.unix_ms());
+            let allocation = self.times.lock().allocate(count, self.parts.clock.unix_ms());
             let bound = match allocation {
                 Allocation::Given(first) => return Ok(first),
                 Allocation::Extend(bound) => bound,
             };
-            let epoch = self.writing.lock().await;
+            let _one_at_a_time = self.writing.lock().await;
             let bytes = serde_json::to_vec(&serde_json::json!({ "version": 1, "value": bound }))
                 .map_err(|source| Error::BadRecord { key: TIME.to_owned(), source })?;
-            let txn = Txn::new().expect_version(EPOCH, *epoch).put(TIME, Bytes::from(bytes));
-            self.metas.commit(txn).await.map_err(commit_error)?;
+            self.commit_txn(Txn::new().put(TIME, Bytes::from(bytes))).await?;
             self.times.lock().extend(bound);
         }
     }
 
-    /// Makes changes durable and then takes them over. `epoch` proves that the caller holds the writing lock.
-    async fn commit(&self, epoch: u64, changes: Vec<Change>) -> Result<(), Error> {
+    /// Does a transaction if this coordinator still leads.
+    async fn commit_txn(&self, txn: Txn) -> Result<u64, Error> {
+        let committed = self.parts.metas.commit(txn.expect_version(EPOCH, self.epoch)).await;
+        committed.map_err(|source| {
+            let error = Error::of_commit(source);
+            if matches!(error, Error::Deposed) {
+                self.deposed.cancel();
+            }
+            error
+        })
+    }
+
+    /// Makes changes durable and then takes them over; the caller holds the writing lock. Returns the number of the
+    /// orders that tell the nodes.
+    async fn commit(&self, changes: Vec<Change>) -> Result<OrderNumber, Error> {
         if changes.is_empty() {
-            return Ok(());
+            return Ok(OrderNumber::default());
         }
-        let mut txn = Txn::new().expect_version(EPOCH, epoch);
+        let mut txn = Txn::new();
         for change in &changes {
             txn = record::write(txn, change)?;
         }
-        self.metas.commit(txn).await.map_err(commit_error)?;
-        let mut catalog = self.catalog.write();
-        for change in changes {
-            catalog.apply(change);
-        }
-        self.changed.notify_one();
+        self.commit_txn(txn).await?;
+        let touched: BTreeSet<CollectionId> = changes.iter().filter_map(collection_of).collect();
+        let groups =
+            changes.iter().any(|one| matches!(one, Change::PutGroup { .. } | Change::RemoveGroup(_)));
+        let number = {
+            let mut catalog = self.catalog.write();
+            for change in changes {
+                catalog.apply(change);
+            }
+            // Under the catalog's lock, so that the placer hears of changes in their order.
+            self.place(|placer, now| {
+                if groups {
+                    placer.put_groups(catalog.groups.clone(), now);
+                }
+                for id in touched {
+                    match catalog.collections.get(&id) {
+                        Some(info) => {
+                            let manifests = catalog.manifests.get(&id).cloned().unwrap_or_default();
+                            placer.put_collection(Arc::clone(info), manifests, now);
+                        }
+                        None => placer.remove_collection(id, now),
+                    }
+                    placer.changed(id);
+                }
+                placer.number()
+            })
+        };
         self.wake.notify_one();
-        Ok(())
+        Ok(number)
     }
 
-    /// Decides on the catalog as it is, commits, and says what was decided on in an error.
+    /// Decides on the catalog as it is, commits, and says what was decided on in an error. Returns once all proxies
+    /// have heard of it.
     pub(super) async fn change(
         &self,
         call: &'static str,
         decide: impl FnOnce(&Catalog) -> Decision + Send,
     ) -> Result<(), rpc::Error> {
-        let epoch = self.writing.lock().await;
-        let changes = decide(&self.catalog.read())?;
-        self.commit(*epoch, changes).await.map_err(|error| rpc::Error::failed(call, &error))
+        let number = {
+            let _one_at_a_time = self.writing.lock().await;
+            let changes = decide(&self.catalog.read())?;
+            self.commit(changes).await.map_err(|error| error.answer(call))?
+        };
+        self.heard(number).await;
+        Ok(())
     }
 
-    async fn fresh(&self, call: &'static str, count: u32) -> Result<Timestamp, rpc::Error> {
-        self.timestamps(count).await.map_err(|error| rpc::Error::failed(call, &error))
-    }
-
-    /// What a querier should serve of a collection; `None` if it should serve nothing of it.
-    pub(super) fn target(&self, id: CollectionId) -> Option<Target> {
-        let catalog = self.catalog.read();
-        let info = catalog.collections.get(&id).filter(|info| info.load.is_some())?;
-        let manifests = catalog.manifests.get(&id)?.clone();
-        // Taken under the lock: a later version never shows an older catalog.
-        let version = self.versions.fetch_add(1, Ordering::Relaxed) + 1;
-        Some(Target { info: Arc::clone(info), manifests, version })
+    pub(super) async fn fresh(&self, call: &'static str, count: u32) -> Result<Timestamp, rpc::Error> {
+        self.timestamps(count).await.map_err(|error| error.answer(call))
     }
 }
 
-fn commit_error(source: crate::meta::Error) -> Error {
-    // The only expectation of every commit is the epoch.
-    if source.kind() == Kind::Conflict { Error::Deposed } else { Error::Commit { source } }
+/// The collection that a change is about.
+fn collection_of(change: &Change) -> Option<CollectionId> {
+    match change {
+        Change::PutCollection(info) | Change::RemoveCollection(info) => Some(info.id),
+        Change::PutManifest { collection, .. } => Some(*collection),
+        _ => None,
+    }
 }
 
 #[async_trait]
@@ -215,7 +347,7 @@ impl Coord for Coordinator {
     async fn create_database(&self, name: &str, properties: Vec<(String, String)>) -> Result<(), rpc::Error> {
         let fresh = self.fresh("create database", 1).await?;
         self.change("create database", |catalog| {
-            decide::create_database(catalog, &self.limits, name, properties, fresh)
+            decide::create_database(catalog, &self.parts.limits, name, properties, fresh)
         })
         .await
     }
@@ -240,7 +372,7 @@ impl Coord for Coordinator {
     async fn create_collection(&self, collection: NewCollection) -> Result<Arc<CollectionInfo>, rpc::Error> {
         let fresh = self.fresh("create collection", 1 + collection.partitions_by_key.max(1)).await?;
         self.change("create collection", |catalog| {
-            decide::create_collection(catalog, &self.limits, &collection, fresh)
+            decide::create_collection(catalog, &self.parts.limits, &collection, fresh)
         })
         .await?;
         let NewCollection { database, name, .. } = collection;
@@ -248,7 +380,7 @@ impl Coord for Coordinator {
     }
 
     async fn drop_collection(&self, database: &str, name: &str) -> Result<(), rpc::Error> {
-        let fresh = self.fresh("drop collection", 1).await?;
+        let fresh = self.fresh("drop collection", decide::RECORDS).await?;
         self.change("drop collection", |catalog| decide::drop_collection(catalog, database, name, fresh))
             .await
     }
@@ -278,13 +410,13 @@ impl Coord for Coordinator {
     async fn create_partition(&self, collection: CollectionRef, name: &str) -> Result<(), rpc::Error> {
         let fresh = self.fresh("create partition", 1).await?;
         self.change("create partition", |catalog| {
-            decide::create_partition(catalog, &self.limits, &collection, name, fresh)
+            decide::create_partition(catalog, &self.parts.limits, &collection, name, fresh)
         })
         .await
     }
 
     async fn drop_partition(&self, collection: CollectionRef, name: &str) -> Result<(), rpc::Error> {
-        let fresh = self.fresh("drop partition", 1).await?;
+        let fresh = self.fresh("drop partition", decide::RECORDS).await?;
         self.change("drop partition", |catalog| decide::drop_partition(catalog, &collection, name, fresh))
             .await
     }
@@ -299,7 +431,7 @@ impl Coord for Coordinator {
     }
 
     async fn drop_index(&self, collection: CollectionRef, name: &str) -> Result<(), rpc::Error> {
-        let fresh = self.fresh("drop index", 1).await?;
+        let fresh = self.fresh("drop index", decide::RECORDS).await?;
         self.change("drop index", |catalog| decide::drop_index(catalog, &collection, name, fresh)).await
     }
 
@@ -320,7 +452,7 @@ impl Coord for Coordinator {
         let manifests = catalog.manifests.get(&info.id).map_or(&[][..], Vec::as_slice);
         let failures = self.failures.lock();
         let failure = |id| failures.iter().find(|((_, index), _)| *index == id).map(|(_, why)| why.clone());
-        let min_rows = self.limits.min_rows_to_index;
+        let min_rows = self.parts.limits.min_rows_to_index;
         let progress = |index| decide::progress(index, manifests, min_rows, failure(index.id));
         Ok(info.indexes.iter().map(progress).collect())
     }
@@ -332,11 +464,11 @@ impl Coord for Coordinator {
         replicas: u32,
         resource_groups: Vec<String>,
     ) -> Result<(), rpc::Error> {
-        let nodes = self.limits.query_nodes;
-        self.change("load", |catalog| {
-            decide::load(catalog, &collection, partitions.as_deref(), replicas, &resource_groups, nodes)
-        })
-        .await
+        self.listened().await;
+        let fresh = self.fresh("load", replicas.max(1)).await?;
+        let asked = LoadRequest { partitions: partitions.as_deref(), replicas, groups: &resource_groups };
+        let nodes = |group: &str| self.placer.lock().query_nodes(group);
+        self.change("load", |catalog| decide::load(catalog, &collection, &asked, nodes, fresh)).await
     }
 
     async fn release(
@@ -352,9 +484,8 @@ impl Coord for Coordinator {
         if info.load.is_none() {
             return Ok(None);
         }
-        let Some(peers) = self.peers.get() else { return Ok(Some(0)) };
-        // The querier hears of a load a moment after the catalog does.
-        Ok(Some(peers.querier.progress(info.id).await?.map_or(0, |progress| progress.percent)))
+        let failed = |reason| rpc::Error::Failed { call: "load", kind: Kind::Unavailable, reason };
+        self.placer.lock().loaded(info.id).map(Some).map_err(failed)
     }
 
     async fn manifests(&self, collection: CollectionId) -> Result<Vec<Arc<ChannelManifest>>, rpc::Error> {
@@ -368,8 +499,9 @@ impl Coord for Coordinator {
     }
 
     async fn commit_flush(&self, flushed: Flushed) -> Result<(), rpc::Error> {
-        let epoch = self.writing.lock().await;
-        let decision = decide::commit_flush(&self.catalog.read(), &flushed);
+        let now = self.timestamps_now();
+        let _one_at_a_time = self.writing.lock().await;
+        let decision = decide::commit_flush(&self.catalog.read(), &flushed, now);
         let change = decision.map_err(|stale| match stale {
             decide::Stale::Dropped => rpc::Error::Refused(Refusal::CollectionNotFound {
                 database: DEFAULT_DATABASE.to_owned(),
@@ -380,17 +512,156 @@ impl Coord for Coordinator {
                 kind: Kind::Conflict,
                 reason: format!("the checkpoint of {} has moved", flushed.channel),
             },
+            decide::Stale::Late => rpc::Error::Failed {
+                call: "commit flush",
+                kind: Kind::Conflict,
+                reason: format!("the flush of {} was begun too long ago", flushed.channel),
+            },
         })?;
-        let committed = self.commit(*epoch, vec![change]).await;
-        committed.map_err(|error| rpc::Error::failed("commit flush", &error))
+        let committed = self.commit(vec![change]).await;
+        committed.map(drop).map_err(|error| error.answer("commit flush"))
     }
 
-    async fn channel_term(&self, channel: &ChannelName) -> Result<u64, rpc::Error> {
-        let failed = |error: Error| rpc::Error::failed("give a term", &error);
+    async fn channel_term(&self, channel: &ChannelName, node: NodeId) -> Result<u64, rpc::Error> {
+        let _one_at_a_time = self.writing.lock().await;
+        if self.placer.lock().owner(channel) != Some(node) {
+            return Err(rpc::Error::Stale { what: format!("the right to write to {channel}") });
+        }
         let key = record::term_key(channel.as_str());
-        let epoch = self.writing.lock().await;
-        let txn = Txn::new().expect_version(EPOCH, *epoch).put(key, Bytes::new());
         // Versions only grow, so the version that the put got is a term that was never given before.
-        self.metas.commit(txn).await.map_err(|source| failed(commit_error(source)))
+        let term = self.commit_txn(Txn::new().put(key, Bytes::new())).await;
+        term.map_err(|error| error.answer("give a term"))
+    }
+
+    async fn allocate_node(&self) -> Result<NodeId, rpc::Error> {
+        let _one_at_a_time = self.writing.lock().await;
+        let failed = |source| Error::ReadCatalog { prefix: NODES, source }.answer("number a node");
+        let last: i64 = match self.parts.metas.get(NODES).await.map_err(failed)? {
+            Some(stored) => {
+                record::decode(NODES, &stored.value).map_err(|error| error.answer("number a node"))?
+            }
+            None => 0,
+        };
+        let bytes = record::encode(NODES, &(last + 1)).map_err(|error| error.answer("number a node"))?;
+        let committed = self.commit_txn(Txn::new().put(NODES, bytes)).await;
+        committed.map(|_| NodeId(last + 1)).map_err(|error| error.answer("number a node"))
+    }
+
+    async fn beat(&self, report: Report) -> Result<Orders, rpc::Error> {
+        let (node, seen, leaving) = (report.node.id, report.seen, report.state == NodeState::Leaving);
+        let mut placed = self.placed.subscribe();
+        self.place(|placer, now| placer.report(report, now));
+        self.reported.send_modify(|count| *count += 1);
+        let wait = self.parts.clock.sleep(BEAT);
+        tokio::pin!(wait);
+        let mut patient = !leaving;
+        loop {
+            let now = self.timestamps_now();
+            let lease = self.lease();
+            if let Some(orders) = self.placer.lock().orders(node, seen, now, lease) {
+                return Ok(orders);
+            }
+            if !patient {
+                let group = self.placer.lock().group_of(node);
+                return Ok(Orders { number: seen, now, lease, group, ..Orders::default() });
+            }
+            tokio::select! {
+                () = &mut wait => patient = false,
+                changed = placed.changed() => patient = changed.is_ok(),
+            }
+        }
+    }
+
+    async fn routes(&self, collection: CollectionId) -> Result<Arc<Routes>, rpc::Error> {
+        let not_found = || Refusal::CollectionNotFound {
+            database: DEFAULT_DATABASE.to_owned(),
+            collection: collection.to_string(),
+        };
+        Ok(self.placer.lock().routes(collection).ok_or_else(not_found)?)
+    }
+
+    async fn create_group(&self, name: &str, config: GroupConfig) -> Result<(), rpc::Error> {
+        let limit = self.parts.limits.groups;
+        self.change("create resource group", |catalog| decide::create_group(catalog, limit, name, config))
+            .await
+    }
+
+    async fn drop_group(&self, name: &str) -> Result<(), rpc::Error> {
+        self.change("drop resource group", |catalog| decide::drop_group(catalog, name)).await
+    }
+
+    async fn update_groups(&self, configs: Vec<(String, GroupConfig)>) -> Result<(), rpc::Error> {
+        self.change("update resource groups", |catalog| decide::update_groups(catalog, &configs)).await
+    }
+
+    async fn groups(&self) -> Result<Vec<GroupInfo>, rpc::Error> {
+        Ok(self.placer.lock().groups())
+    }
+
+    async fn transfer_nodes(&self, from: &str, to: &str, count: u32) -> Result<(), rpc::Error> {
+        self.listened().await;
+        let nodes = self.placer.lock().query_nodes(from);
+        self.change("transfer nodes", |catalog| decide::transfer_nodes(catalog, from, to, count, nodes)).await
+    }
+
+    async fn transfer_replicas(
+        &self,
+        from: &str,
+        to: &str,
+        collection: CollectionRef,
+        count: u32,
+    ) -> Result<(), rpc::Error> {
+        self.change("transfer replicas", |catalog| {
+            decide::transfer_replicas(catalog, from, to, &collection, count)
+        })
+        .await
+    }
+
+    async fn replicas(&self, collection: CollectionId) -> Result<Vec<ReplicaInfo>, rpc::Error> {
+        Ok(self.placer.lock().replicas(collection))
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeStatus>, rpc::Error> {
+        Ok(self.placer.lock().nodes())
+    }
+
+    async fn balance(
+        &self,
+        collection: CollectionId,
+        from: NodeId,
+        to: Vec<NodeId>,
+        segments: Vec<SegmentId>,
+    ) -> Result<(), rpc::Error> {
+        let moved = self.place(|placer, now| placer.balance(collection, from, &to, &segments, now));
+        Ok(moved.map_err(|text| Refusal::BadParameter { text })?)
+    }
+
+    async fn drain(&self, node: NodeId, on: bool) -> Result<(), rpc::Error> {
+        let unknown = || Refusal::BadParameter { text: format!("node {node} is not there") };
+        let known = self.place(|placer, _| placer.drain(node, on));
+        Ok(known.then_some(()).ok_or_else(unknown)?)
+    }
+
+    async fn compact(&self, collection: CollectionId) -> Result<i64, rpc::Error> {
+        let id = self.allocate_ids(1).await?;
+        self.ask_compaction(id, collection)?;
+        Ok(id)
+    }
+
+    async fn compaction(&self, id: i64) -> Result<CompactionState, rpc::Error> {
+        Ok(self.compactions.lock().state(id))
+    }
+}
+
+impl Coordinator {
+    /// The time now, for nodes to follow. Not handed out to anybody else, so nothing has to be made durable for it.
+    pub(super) fn timestamps_now(&self) -> Timestamp {
+        self.times.lock().now(self.parts.clock.unix_ms())
+    }
+
+    /// For how long from now a node may be sure of its channels.
+    pub(super) fn lease(&self) -> Duration {
+        let led = self.leads_until.lock().saturating_sub(self.parts.clock.monotonic());
+        led.min(self.parts.placing.lost_after)
     }
 }

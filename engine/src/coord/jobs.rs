@@ -1,152 +1,219 @@
-//! What the coordinator does by itself: tell queriers what to serve, have indexes built, have garbage removed.
+//! What the coordinator does by itself: looks after nodes, has indexes built and segments compacted, has garbage removed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::base::{Clock, CollectionId, Kind, Kinded};
+use crate::base::{Kind, Kinded, NodeId, SegmentId};
 use crate::coord::catalog::Garbage;
 use crate::coord::change::Change;
-use crate::coord::decide;
-use crate::coord::drive::{Coordinator, Peers};
-use crate::model::{ChannelManifest, IndexRef};
-use crate::rpc::{CollectionInfo, IndexJob};
+use crate::coord::compaction::Asked;
+use crate::coord::decide::{self, CompactPlan};
+use crate::coord::drive::Coordinator;
+use crate::model::IndexRef;
+use crate::rpc::{CollectionInfo, IndexJob, Place};
 
 /// How long after a failure the work is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+/// How often the placer is told the time.
+const TICK: Duration = Duration::from_millis(500);
 
-/// What a querier was last told of a collection: serving follows only when it differs.
-type Told = HashMap<CollectionId, (Arc<CollectionInfo>, Vec<Arc<ChannelManifest>>)>;
+/// Work on segments that is under way. No two jobs have a segment in common.
+#[derive(Debug, Default)]
+pub(super) struct Running {
+    last: u64,
+    jobs: BTreeMap<u64, (NodeId, BTreeSet<SegmentId>)>,
+}
+
+impl Running {
+    /// Notes a job at `node` on `segments`; returns its number.
+    pub(super) fn begin(&mut self, node: NodeId, segments: BTreeSet<SegmentId>) -> u64 {
+        self.last += 1;
+        self.jobs.insert(self.last, (node, segments));
+        self.last
+    }
+
+    /// Notes that a job makes a segment.
+    pub(super) fn makes(&mut self, job: u64, segment: SegmentId) {
+        if let Some((_, segments)) = self.jobs.get_mut(&job) {
+            segments.insert(segment);
+        }
+    }
+
+    fn end(&mut self, job: u64) {
+        self.jobs.remove(&job);
+    }
+
+    /// Whether some job works on a segment.
+    pub(super) fn has(&self, segment: SegmentId) -> bool {
+        self.jobs.values().any(|(_, segments)| segments.contains(&segment))
+    }
+
+    /// All segments that are worked on.
+    pub(super) fn segments(&self) -> BTreeSet<SegmentId> {
+        self.jobs.values().flat_map(|(_, segments)| segments).copied().collect()
+    }
+
+    /// How many jobs each node has.
+    fn busy(&self) -> BTreeMap<NodeId, usize> {
+        let mut busy = BTreeMap::new();
+        self.jobs.values().for_each(|(node, _)| *busy.entry(*node).or_default() += 1);
+        busy
+    }
+}
+
+/// Work for a builder.
+enum Job {
+    Index(IndexJob),
+    Compact(CompactPlan, Option<Asked>),
+}
+
+/// A job that has ended, and how. `None` is the removal of garbage.
+struct Ended {
+    job: Option<u64>,
+    step: Step,
+}
+
+/// How a piece of work ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// There may be more to do.
+    More,
+    /// Try again in a while.
+    Failed,
+}
 
 impl Coordinator {
-    /// Keeps queriers told until `stop`; returns then.
+    /// Finds out which nodes are lost and what is to be moved, until `stop`; returns then.
     ///
     /// # Errors
-    /// None: failures are logged and tried again.
-    pub async fn place(
-        self: Arc<Self>,
-        clock: Arc<dyn Clock>,
-        stop: CancellationToken,
-    ) -> anyhow::Result<()> {
-        let mut told = Told::new();
+    /// None.
+    pub async fn watch(self: Arc<Self>, stop: CancellationToken) -> anyhow::Result<()> {
         loop {
-            let woken = self.changed.notified();
-            let complete = match self.peers.get() {
-                Some(peers) => self.tell(peers, &mut told).await,
-                None => false,
-            };
+            self.place(|placer, now| placer.tick(now));
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                () = woken => {}
-                () = clock.sleep(RETRY), if !complete => {}
+                () = self.parts.clock.sleep(TICK) => {}
             }
         }
     }
 
-    /// Tells the querier everything that changed; false if something has to be tried again.
-    async fn tell(&self, peers: &Peers, told: &mut Told) -> bool {
-        let mut complete = true;
-        let wanted: Vec<CollectionId> = self.catalog.read().collections.keys().copied().collect();
-        let gone: Vec<CollectionId> = told.keys().filter(|id| !wanted.contains(id)).copied().collect();
-        for id in wanted.into_iter().chain(gone) {
-            let Some(target) = self.target(id) else {
-                if told.contains_key(&id) {
-                    match peers.querier.release(id).await {
-                        Ok(()) => drop(told.remove(&id)),
-                        Err(error) => {
-                            warn!(collection = %id, %error, "querier did not release");
-                            complete = false;
-                        }
-                    }
-                }
-                continue;
-            };
-            let state = (Arc::clone(&target.info), target.manifests.clone());
-            let known = told.get(&id).is_some_and(|(info, manifests)| {
-                Arc::ptr_eq(info, &state.0)
-                    && manifests.iter().zip(&state.1).all(|(old, new)| Arc::ptr_eq(old, new))
-            });
-            if known {
-                continue;
-            }
-            match peers.querier.serve(target).await {
-                Ok(()) => drop(told.insert(id, state)),
-                Err(error) => {
-                    warn!(collection = %id, %error, "querier did not take its target");
-                    complete = false;
-                }
-            }
-        }
-        complete
-    }
-
-    /// Has indexes built and garbage removed until `stop`; returns then.
+    /// Has indexes built, segments compacted and garbage removed until `stop`; returns then. A node has one job at a time.
     ///
     /// # Errors
     /// None: failures are logged and tried again.
-    pub async fn work(self: Arc<Self>, clock: Arc<dyn Clock>, stop: CancellationToken) -> anyhow::Result<()> {
+    pub async fn work(self: Arc<Self>, stop: CancellationToken) -> anyhow::Result<()> {
+        let mut jobs: FuturesUnordered<BoxFuture<'_, Ended>> = FuturesUnordered::new();
+        let mut removing = false;
+        let mut compact_first = true;
         loop {
             let woken = self.wake.notified();
-            let step = match self.peers.get() {
-                Some(peers) => tokio::select! {
-                    () = stop.cancelled() => return Ok(()),
-                    step = self.next_step(peers) => step,
-                },
-                None => Step::Idle,
-            };
-            tokio::select! {
+            if !removing && let Some(garbage) = self.next_garbage() {
+                removing = true;
+                let work = self.remove(garbage);
+                jobs.push(Box::pin(async move { Ended { job: None, step: work.await } }));
+            }
+            while let Some((place, job)) = self.next_job(compact_first) {
+                // In turn, so that neither kind waits for ever.
+                compact_first = !compact_first;
+                jobs.push(self.begin(place, job));
+            }
+            let ended = tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                () = std::future::ready(()), if step == Step::More => {}
-                () = clock.sleep(RETRY), if step == Step::Failed => {}
-                () = woken, if step == Step::Idle => {}
+                Some(ended) = jobs.next() => ended,
+                () = woken => continue,
+                // A builder may have come, or a time been reached, without any change of the catalog.
+                () = self.parts.clock.sleep(RETRY) => continue,
+            };
+            match ended.job {
+                Some(job) => self.running.lock().end(job),
+                None => removing = false,
+            }
+            if ended.step == Step::Failed {
+                tokio::select! {
+                    () = stop.cancelled() => return Ok(()),
+                    () = self.parts.clock.sleep(RETRY) => {}
+                }
             }
         }
     }
 
-    /// Does one piece of work.
-    async fn next_step(&self, peers: &Peers) -> Step {
-        let garbage = self.catalog.read().garbage.values().next().cloned();
-        if let Some(garbage) = garbage {
-            return self.remove(peers, garbage).await;
-        }
-        match self.next_job().await {
-            Ok(Some(job)) => self.build(peers, job).await,
-            Ok(None) => Step::Idle,
-            Err(error) => {
-                warn!(%error, "no number for an index object");
-                Step::Failed
+    /// A job that nobody does yet, and a node that has none.
+    fn next_job(&self, compact_first: bool) -> Option<(Place, Job)> {
+        let busy = self.running.lock().busy();
+        let place = self.placer.lock().builder(&busy).filter(|place| !busy.contains_key(&place.node))?;
+        let index = || self.next_index().map(Job::Index);
+        let compaction = || self.next_compaction().map(|(plan, asked)| Job::Compact(plan, asked));
+        let job = if compact_first { compaction().or_else(index) } else { index().or_else(compaction) };
+        job.map(|job| (place, job))
+    }
+
+    fn begin(&self, place: Place, job: Job) -> BoxFuture<'_, Ended> {
+        let note = |segments| self.running.lock().begin(place.node, segments);
+        match job {
+            Job::Index(job) => {
+                let number = note(BTreeSet::from([job.segment.id]));
+                let work = self.build(place, job);
+                Box::pin(async move { Ended { job: Some(number), step: work.await } })
+            }
+            Job::Compact(plan, asked) => {
+                let number = note(plan.sources.iter().map(|source| source.id).collect());
+                Box::pin(async move {
+                    Ended { job: Some(number), step: self.compact_at(place, number, plan, asked).await }
+                })
             }
         }
     }
 
-    async fn next_job(&self) -> Result<Option<IndexJob>, crate::rpc::Error> {
-        let Some(job) = self.job_without_serial() else { return Ok(None) };
-        let serial = crate::rpc::Coord::allocate_ids(self, 1).await?;
-        Ok(Some(IndexJob { serial, ..job }))
-    }
-
-    fn job_without_serial(&self) -> Option<IndexJob> {
+    /// An index to build that nobody builds yet.
+    fn next_index(&self) -> Option<IndexJob> {
         let catalog = self.catalog.read();
         let failures = self.failures.lock();
+        let running = self.running.lock();
         catalog.collections.values().find_map(|info| {
             let mut wanted = CollectionInfo::clone(info);
             // What cannot be built is shown to the user and not tried again before a restart.
             wanted.indexes.retain(|index| !failures.keys().any(|(_, failed)| *failed == index.id));
             let manifests = catalog.manifests.get(&info.id)?;
-            let (segment, index) = decide::next_index_job(&wanted, manifests, self.limits.min_rows_to_index)?;
+            let min_rows = self.parts.limits.min_rows_to_index;
+            let (segment, index) =
+                decide::next_index_job(&wanted, manifests, min_rows, |segment| running.has(segment))?;
             let schema = Arc::clone(&info.schema);
             let (segment, index) = (segment.clone(), index.clone());
             Some(IndexJob { collection: info.id, schema, segment, index, serial: 0 })
         })
     }
 
-    async fn build(&self, peers: &Peers, job: IndexJob) -> Step {
+    /// Garbage whose time has come and that nobody holds.
+    fn next_garbage(&self) -> Option<Garbage> {
+        let catalog = self.catalog.read();
+        let now = self.parts.clock.unix_ms();
+        let placer = self.placer.lock();
+        let is_held = |garbage: &Garbage| {
+            garbage.collection.is_some_and(|collection| placer.holds_any(collection, &garbage.segments))
+        };
+        let mut due = catalog.garbage.values().filter(|garbage| garbage.not_before_unix_ms <= now);
+        due.find(|garbage| !is_held(garbage)).cloned()
+    }
+
+    async fn build(&self, place: Place, job: IndexJob) -> Step {
         let (collection, segment, index) = (job.collection, job.segment.id, job.index.id);
         let rows = job.segment.rows;
-        let built: IndexRef = match peers.builder.build_index(job).await {
+        let builder = self.parts.dial.builder(&place.address);
+        let serial = match crate::rpc::Coord::allocate_ids(self, 1).await {
+            Ok(serial) => serial,
+            Err(error) => {
+                warn!(%error, "no number for an index object");
+                return Step::Failed;
+            }
+        };
+        let built: IndexRef = match builder.build_index(IndexJob { serial, ..job }).await {
             Ok(built) => built,
             Err(error) if matches!(error.kind(), Kind::Invalid | Kind::Corrupt | Kind::Internal) => {
                 warn!(%collection, %segment, %index, %error, "index cannot be built");
@@ -154,7 +221,7 @@ impl Coordinator {
                 return Step::More;
             }
             Err(error) => {
-                warn!(%collection, %segment, %index, %error, "index was not built");
+                warn!(%collection, %segment, %index, node = %place.node, %error, "index was not built");
                 return Step::Failed;
             }
         };
@@ -173,16 +240,37 @@ impl Coordinator {
         }
         if taken {
             info!(%collection, %segment, %index, rows, "index built");
-        } else if let Err(error) = peers.builder.remove_objects(vec![key]).await {
+        } else if let Err(error) = builder.remove_objects(vec![key]).await {
             warn!(%collection, %segment, %index, %error, "an index nobody wants any more was not removed");
         }
         Step::More
     }
 
-    async fn remove(&self, peers: &Peers, garbage: Garbage) -> Step {
+    async fn remove(&self, mut garbage: Garbage) -> Step {
+        let spared = decide::spared(&self.catalog.read(), &garbage);
+        if !spared.is_empty() {
+            // A record can say too much if a commit was believed to have failed and had not.
+            warn!(id = garbage.id, objects = spared.len(), "garbage names objects in use, which stay");
+            garbage.objects.retain(|key| !spared.contains(key));
+        }
         let removed = async {
-            peers.writer.forget(&garbage.channels).await?;
-            peers.builder.remove_objects(garbage.objects.clone()).await?;
+            let (writer, builder) = {
+                let placer = self.placer.lock();
+                (placer.any_writer(), placer.builder(&BTreeMap::new()))
+            };
+            let missing = |what| crate::rpc::Error::Failed {
+                call: "remove garbage",
+                kind: Kind::Unavailable,
+                reason: format!("there is no {what}"),
+            };
+            if !garbage.channels.is_empty() {
+                let writer = writer.ok_or_else(|| missing("node that writes"))?;
+                self.parts.dial.writer(&writer.address).forget(&garbage.channels).await?;
+            }
+            if !garbage.objects.is_empty() {
+                let builder = builder.ok_or_else(|| missing("node that builds"))?;
+                self.parts.dial.builder(&builder.address).remove_objects(garbage.objects.clone()).await?;
+            }
             self.change("forget garbage", |_| Ok(vec![Change::RemoveGarbage(garbage.id)])).await
         };
         match removed.await {
@@ -193,15 +281,4 @@ impl Coordinator {
             }
         }
     }
-}
-
-/// How a round of work ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    /// There may be more to do.
-    More,
-    /// Nothing to do until the catalog changes.
-    Idle,
-    /// Try again in a while.
-    Failed,
 }

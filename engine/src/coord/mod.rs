@@ -1,20 +1,31 @@
 //! The coordinator: catalog, ids and time, what is loaded, index jobs, garbage. The catalog's only writer.
 //!
-//! Decisions are pure functions in `decide`, from a [`catalog::Catalog`] to [`change::Change`]s; [`Coordinator`] commits
-//! them in one transaction and only then applies them. No blobs, no segment bytes, no wire types.
+//! Decisions are pure functions in `decide`, from a [`catalog::Catalog`] to [`change::Change`]s, and the state machine in
+//! `place`; [`drive::Coordinator`] commits changes in one transaction and only then applies them. [`Candidacy`] makes a
+//! process lead, or stand by. No blobs, no segment bytes, no wire types.
 
+mod candidacy;
 mod catalog;
 mod change;
+mod compaction;
 mod decide;
 mod drive;
 mod jobs;
+mod lead;
+mod place;
 mod record;
+mod sweep;
+#[cfg(test)]
+mod tests;
 mod time;
 
-pub use drive::{Coordinator, Limits, Peers};
+pub use candidacy::{Candidacy, CandidacyParts, find_leader};
+pub use decide::Fsck;
+pub use drive::{CompactionLimits, Limits};
+pub use lead::LeadSettings;
 
 use crate::base::{Kind, Kinded};
-use crate::meta;
+use crate::{meta, rpc};
 
 /// Why the coordinator could not do something.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +58,21 @@ pub enum Error {
     /// Another coordinator has taken over.
     #[error("another coordinator has taken over the catalog")]
     Deposed,
+}
+
+impl Error {
+    /// Why a commit failed: the only expectation of every commit is the epoch.
+    fn of_commit(source: meta::Error) -> Self {
+        if source.kind() == Kind::Conflict { Self::Deposed } else { Self::Commit { source } }
+    }
+
+    /// What a caller of `call` is told. A deposed coordinator did nothing: its successor is the one to ask.
+    fn answer(self, call: &'static str) -> rpc::Error {
+        match self {
+            Self::Deposed => rpc::Error::Stale { what: "the lead of the cluster".to_owned() },
+            other => rpc::Error::failed(call, &other),
+        }
+    }
 }
 
 impl Kinded for Error {

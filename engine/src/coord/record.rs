@@ -9,7 +9,7 @@ use crate::coord::catalog::{Catalog, Garbage};
 use crate::coord::change::Change;
 use crate::meta::{Metas, Txn};
 use crate::model::ChannelManifest;
-use crate::rpc::{CollectionInfo, DatabaseInfo};
+use crate::rpc::{CollectionInfo, DatabaseInfo, GroupConfig};
 
 /// Version of every record below; a reader refuses later ones.
 const VERSION: u32 = 1;
@@ -18,6 +18,7 @@ const DATABASES: &str = "databases/";
 const COLLECTIONS: &str = "collections/";
 const CHANNELS: &str = "channels/";
 const GARBAGE: &str = "garbage/";
+const GROUPS: &str = "groups/";
 
 #[derive(Serialize, Deserialize)]
 struct Record<T> {
@@ -26,7 +27,10 @@ struct Record<T> {
 }
 
 /// The bytes of a record.
-fn encode<T: Serialize>(key: &str, value: &T) -> Result<Bytes, Error> {
+///
+/// # Errors
+/// [`Error::BadRecord`] if a value cannot be written down, which would be a defect.
+pub fn encode<T: Serialize>(key: &str, value: &T) -> Result<Bytes, Error> {
     let record = Record { version: VERSION, value };
     let bytes =
         serde_json::to_vec(&record).map_err(|source| Error::BadRecord { key: key.to_owned(), source })?;
@@ -65,6 +69,8 @@ pub fn write(txn: Txn, change: &Change) -> Result<Txn, Error> {
         Change::PutManifest { channel, manifest, .. } => put(txn, format!("{CHANNELS}{channel}"), manifest)?,
         Change::PutGarbage(garbage) => put(txn, format!("{GARBAGE}{}", garbage.id), garbage)?,
         Change::RemoveGarbage(id) => txn.delete(format!("{GARBAGE}{id}")),
+        Change::PutGroup { name, config } => put(txn, format!("{GROUPS}{name}"), config)?,
+        Change::RemoveGroup(name) => txn.delete(format!("{GROUPS}{name}")),
     })
 }
 
@@ -108,6 +114,10 @@ pub async fn read(metas: &dyn Metas) -> Result<Catalog, Error> {
             let manifest = manifest.clone();
             catalog.apply(Change::PutManifest { collection, shard, channel, manifest });
         }
+    }
+    for (key, config) in all::<GroupConfig>(metas, GROUPS).await? {
+        let name = key.strip_prefix(GROUPS).unwrap_or(&key).to_owned();
+        catalog.apply(Change::PutGroup { name, config });
     }
     for (_, garbage) in all::<Garbage>(metas, GARBAGE).await? {
         catalog.apply(Change::PutGarbage(garbage));

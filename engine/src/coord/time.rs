@@ -40,6 +40,11 @@ impl Allocator {
         Allocation::Given(first)
     }
 
+    /// What time it is, without taking any: at least the latest given, at least the clock's.
+    pub fn now(&self, now_ms: u64) -> Timestamp {
+        self.next.max(Timestamp::from_unix_ms(now_ms))
+    }
+
     /// A later bound is durable now.
     pub fn extend(&mut self, bound: Timestamp) {
         self.bound = self.bound.max(bound);

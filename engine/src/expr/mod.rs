@@ -15,6 +15,7 @@ mod set;
 mod syntax;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 use std::collections::BTreeMap;
 
@@ -23,6 +24,7 @@ pub use literal::Literal;
 
 use crate::base::FieldId;
 use crate::expr::predicate::Predicate;
+use crate::model::wire::{Damaged, Reader};
 use crate::model::{Batch, Bitset, Column, Keys, Schema};
 
 /// Values of the template variables of an expression, by name.
@@ -89,6 +91,28 @@ impl Filter {
     #[must_use]
     pub const fn is_always_true(&self) -> bool {
         matches!(self.predicate, Predicate::Always(true))
+    }
+
+    /// The filter as bytes, for another node.
+    #[must_use]
+    pub fn to_bytes(&self) -> bytes::Bytes {
+        let mut out = bytes::BytesMut::new();
+        wire::put_predicate(&mut out, &self.predicate);
+        out.freeze()
+    }
+
+    /// The filter that [`Self::to_bytes`] was taken from.
+    ///
+    /// # Errors
+    /// If the bytes are not that, or were made by a later version that knows more. Never panics, whatever the bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Damaged> {
+        let mut reader = Reader::new(bytes);
+        let predicate = wire::read_predicate(&mut reader, 0)?;
+        if reader.remaining() == 0 {
+            Ok(Self { predicate })
+        } else {
+            Err(Damaged("it has bytes after its end"))
+        }
     }
 
     /// The columns that the expression reads, ascending, without repeats.

@@ -15,7 +15,7 @@ mod compare;
 use compare::{Side, compare_operand, compare_typed};
 
 /// Deepest typed tree: its canonical text takes at most two levels of brackets and operators for each.
-const TREE_LIMIT: usize = DEPTH_LIMIT / 4;
+pub(super) const TREE_LIMIT: usize = DEPTH_LIMIT / 4;
 
 /// Checks a whole expression against `schema`.
 pub(super) fn resolve(

@@ -3,11 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
 use crate::base::{ChannelName, Kind, Kinded};
+use crate::blob;
 
 use super::Position;
 
-/// What was done to a file when it failed.
+/// What was done to a file or a topic when it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doing {
     /// Making a file or directory.
@@ -22,8 +25,12 @@ pub enum Doing {
     List,
     /// Removing a file or directory.
     Remove,
-    /// Cutting a file.
+    /// Cutting a file, or a topic's beginning.
     Truncate,
+    /// Making a client of the log's server.
+    Connect,
+    /// Shutting older writers out.
+    Fence,
 }
 
 impl fmt::Display for Doing {
@@ -36,6 +43,8 @@ impl fmt::Display for Doing {
             Self::List => "list",
             Self::Remove => "remove",
             Self::Truncate => "truncate",
+            Self::Connect => "connect for",
+            Self::Fence => "fence",
         })
     }
 }
@@ -137,18 +146,109 @@ pub enum Error {
         /// What is wrong there.
         why: &'static str,
     },
+    /// The object store failed.
+    #[error("cannot reach the log objects of channel {channel}")]
+    Object {
+        /// The channel.
+        channel: ChannelName,
+        /// What the store said.
+        #[source]
+        source: Arc<blob::Error>,
+    },
+    /// The object store gave no definite answer within the time allowed.
+    #[error("the object store gave no answer about {key} in time")]
+    Late {
+        /// The object.
+        key: String,
+    },
+    /// A stored object is not what was written.
+    #[error("the log object {key} is damaged: {why}")]
+    DamagedObject {
+        /// The object.
+        key: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// An object was written so late that its name had been given up meanwhile.
+    #[error("the log object {key} was written after its name had been given up")]
+    Outlived {
+        /// The object.
+        key: String,
+    },
+    /// A call on Kafka failed.
+    #[error("cannot {doing} the Kafka topic {topic}")]
+    Kafka {
+        /// What was attempted.
+        doing: Doing,
+        /// The topic; a pattern if it was about many.
+        topic: String,
+        /// What the client said.
+        #[source]
+        source: Arc<KafkaError>,
+    },
+    /// Kafka did not answer within the deadline.
+    #[error("cannot {doing} the Kafka topic {topic} within {limit_ms} ms")]
+    KafkaTimeout {
+        /// What was attempted.
+        doing: Doing,
+        /// The topic.
+        topic: String,
+        /// The deadline of such calls. Unit: ms.
+        limit_ms: u64,
+    },
+    /// Messages of a topic are not what was written.
+    #[error("the Kafka topic {topic} is damaged at offset {offset}: {why}")]
+    DamagedTopic {
+        /// The topic.
+        topic: String,
+        /// The offset of the message.
+        offset: i64,
+        /// What is wrong there.
+        why: &'static str,
+    },
 }
 
 impl Kinded for Error {
     fn kind(&self) -> Kind {
         match self {
-            Self::Fenced { .. } => Kind::Fenced,
+            Self::Fenced { .. } | Self::Outlived { .. } => Kind::Fenced,
             Self::Removed { .. } | Self::Truncated { .. } => Kind::NotFound,
             Self::Ahead { .. } | Self::TooLarge { .. } | Self::BadName { .. } => Kind::Invalid,
             Self::QueueFull { .. } => Kind::Exhausted,
-            Self::Poisoned { .. } | Self::Stopped { .. } => Kind::Unavailable,
+            Self::Poisoned { .. } | Self::Stopped { .. } | Self::Late { .. } | Self::KafkaTimeout { .. } => {
+                Kind::Unavailable
+            }
+            Self::Object { source, .. } => source.kind(),
             Self::File { source, .. } => Kinded::kind(source.as_ref()),
-            Self::Damaged { .. } => Kind::Corrupt,
+            Self::Damaged { .. } | Self::DamagedObject { .. } | Self::DamagedTopic { .. } => Kind::Corrupt,
+            Self::Kafka { source, .. } => kind_of_kafka(source),
         }
+    }
+}
+
+/// What the caller should do about an error of Kafka: most pass by themselves.
+fn kind_of_kafka(error: &KafkaError) -> Kind {
+    match error {
+        KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_) | KafkaError::Nul(_) => Kind::Invalid,
+        KafkaError::AdminOp(code) => kind_of_code(*code),
+        _ => error.rdkafka_error_code().map_or(Kind::Unavailable, kind_of_code),
+    }
+}
+
+fn kind_of_code(code: RDKafkaErrorCode) -> Kind {
+    match code {
+        RDKafkaErrorCode::Authentication
+        | RDKafkaErrorCode::SaslAuthenticationFailed
+        | RDKafkaErrorCode::TopicAuthorizationFailed
+        | RDKafkaErrorCode::GroupAuthorizationFailed
+        | RDKafkaErrorCode::ClusterAuthorizationFailed
+        | RDKafkaErrorCode::TransactionalIdAuthorizationFailed => Kind::Denied,
+        RDKafkaErrorCode::InvalidTopic
+        | RDKafkaErrorCode::InvalidReplicationFactor
+        | RDKafkaErrorCode::InvalidConfig
+        | RDKafkaErrorCode::PolicyViolation
+        | RDKafkaErrorCode::MessageSizeTooLarge => Kind::Invalid,
+        RDKafkaErrorCode::BadMessage | RDKafkaErrorCode::InvalidMessage => Kind::Corrupt,
+        _ => Kind::Unavailable,
     }
 }

@@ -15,7 +15,10 @@ mod conformance;
 pub mod disk;
 mod error;
 mod file;
+mod kafka;
 mod memory;
+mod object;
+mod queue;
 pub mod record;
 mod writing;
 
@@ -29,7 +32,9 @@ use crate::base::ChannelName;
 pub use crate::base::Position;
 pub use error::{Doing, Error};
 pub use file::{FileLogSettings, FileLogs};
+pub use kafka::{KafkaLogs, KafkaSettings};
 pub use memory::MemoryLogs;
+pub use object::{ObjectLogSettings, ObjectLogs};
 pub use writing::{Acknowledge, Appending};
 
 /// The largest payload of one record. Unit: bytes.

@@ -11,15 +11,13 @@
 //! | 8..16 | timestamp, put there by [`stamp`] |
 //! | 16.. | insert: partition `i64`, rows; delete: flag `u8`, partition `i64`, keys; upsert: partition `i64`, keys, rows |
 //!
-//! Keys: type `u8` (5 integers, 8 texts), count `u64`, values. Rows: columns `u32`, rows `u64`, then each column: field
-//! `i64`, type `u8`, flag `u8`, for flag 1 the valid rows as `u64` words, then the values. Values of fixed width stand
-//! one after the other; texts are the ends as `u32` and then the bytes; vectors are the dimension as `u32` and then the
-//! components. The log itself carries a checksum, so there is none here.
+//! Keys and rows are those of [`crate::model::wire`]. The log itself carries a checksum, so there is none here.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::base::{FieldId, Kind, Kinded, PartitionId, Timestamp};
-use crate::model::{Batch, Bitset, Column, ColumnData, DataType, Keys, Schema, Texts};
+use crate::model::wire::{Damaged, Reader, keys_bytes, put_keys, put_rows, rows_bytes};
+use crate::model::{Batch, Column, ColumnData, DataType, Keys, Schema};
 
 const MAGIC: u8 = 0xB5;
 const VERSION: u8 = 1;
@@ -147,112 +145,24 @@ pub fn stamp(record: &mut [u8], at: Timestamp) {
     }
 }
 
+/// The time in the bytes of a message; `None` for bytes that are too short to be one.
+#[must_use]
+pub fn stamp_of(record: &[u8]) -> Option<Timestamp> {
+    let bytes: [u8; 8] = record.get(STAMP)?.try_into().ok()?;
+    Some(Timestamp(u64::from_le_bytes(bytes)))
+}
+
 /// The message in `record`, with rows in the order of `schema`: columns that the record lacks hold the field's default
 /// or no value, columns that the schema lacks are left out.
 ///
 /// # Errors
 /// [`Error`] if the bytes are not a message of this schema. Never panics, whatever the bytes.
 pub fn decode(record: &Bytes, schema: &Schema) -> Result<Message, Error> {
-    read_message(&mut Reader { rest: record }, schema).map_err(|failure| match failure {
+    read_message(&mut Reader::new(record), schema).map_err(|failure| match failure {
         Failure::Damaged(what) => Error::Damaged { size_bytes: record.len(), what },
         Failure::TooNew(version) => Error::TooNew { version },
         Failure::WrongType { field, expected, found } => Error::WrongType { field, expected, found },
     })
-}
-
-const fn type_code(data_type: DataType) -> u8 {
-    match data_type {
-        DataType::Bool => 1,
-        DataType::Int8 => 2,
-        DataType::Int16 => 3,
-        DataType::Int32 => 4,
-        DataType::Int64 => 5,
-        DataType::Float => 6,
-        DataType::Double => 7,
-        DataType::VarChar => 8,
-        DataType::Json => 9,
-        DataType::FloatVector => 10,
-    }
-}
-
-fn type_of(code: u8) -> Option<DataType> {
-    DataType::ALL.into_iter().find(|data_type| type_code(*data_type) == code)
-}
-
-fn texts_bytes(texts: &Texts) -> usize {
-    texts.len() * 4 + texts.parts().0.len()
-}
-
-fn keys_bytes(keys: &Keys) -> usize {
-    9 + match keys {
-        Keys::Int(keys) => keys.len() * 8,
-        Keys::Text(keys) => texts_bytes(keys),
-    }
-}
-
-fn rows_bytes(rows: &Batch) -> usize {
-    let column_bytes = |column: &Column| {
-        14 + column.valid.as_ref().map_or(0, |valid| valid.words().len() * 8)
-            + match &column.data {
-                ColumnData::VarChar(texts) | ColumnData::Json(texts) => texts_bytes(texts),
-                data => data.memory_bytes(),
-            }
-    };
-    12 + rows.columns.iter().map(column_bytes).sum::<usize>()
-}
-
-/// Appends fixed-width values through a small block, which compilers turn into plain copies.
-fn put_values<T: Copy, const W: usize>(out: &mut BytesMut, values: &[T], bytes_of: impl Fn(T) -> [u8; W]) {
-    let mut block = [[0_u8; W]; 512];
-    for values in values.chunks(block.len()) {
-        for (place, &value) in block.iter_mut().zip(values) {
-            *place = bytes_of(value);
-        }
-        out.extend_from_slice(block[..values.len()].as_flattened());
-    }
-}
-
-fn put_texts(out: &mut BytesMut, texts: &Texts) {
-    let (bytes, ends) = texts.parts();
-    // A record is far smaller than 4 GiB, so ends fit.
-    put_values(out, ends, |end| (end as u32).to_le_bytes());
-    out.extend_from_slice(bytes);
-}
-
-fn put_keys(out: &mut BytesMut, keys: &Keys) {
-    out.put_u8(type_code(if matches!(keys, Keys::Int(_)) { DataType::Int64 } else { DataType::VarChar }));
-    out.put_u64_le(keys.len() as u64);
-    match keys {
-        Keys::Int(keys) => put_values(out, keys, i64::to_le_bytes),
-        Keys::Text(keys) => put_texts(out, keys),
-    }
-}
-
-fn put_rows(out: &mut BytesMut, rows: &Batch) {
-    out.put_u32_le(rows.columns.len() as u32);
-    out.put_u64_le(rows.rows as u64);
-    for column in &rows.columns {
-        out.put_i64_le(column.field.0);
-        out.put_u8(type_code(column.data.data_type()));
-        out.put_u8(u8::from(column.valid.is_some()));
-        if let Some(valid) = &column.valid {
-            put_values(out, valid.words(), u64::to_le_bytes);
-        }
-        match &column.data {
-            ColumnData::Bool(values) => put_values(out, values, |value| [u8::from(value)]),
-            ColumnData::Int8(values) => put_values(out, values, i8::to_le_bytes),
-            ColumnData::Int16(values) => put_values(out, values, i16::to_le_bytes),
-            ColumnData::Int32(values) => put_values(out, values, i32::to_le_bytes),
-            ColumnData::Int64(values) => put_values(out, values, i64::to_le_bytes),
-            ColumnData::Float(values) => put_values(out, values, f32::to_le_bytes),
-            ColumnData::Double(values) => put_values(out, values, f64::to_le_bytes),
-            ColumnData::VarChar(texts) | ColumnData::Json(texts) => put_texts(out, texts),
-            ColumnData::FloatVector { dim, values } => {
-                out.put_u32_le(*dim as u32);
-                put_values(out, values, f32::to_le_bytes);
-            }
-        }
-    }
 }
 
 /// Why reading stopped; the caller adds what it knows of the record.
@@ -262,127 +172,18 @@ enum Failure {
     WrongType { field: FieldId, expected: DataType, found: DataType },
 }
 
-/// The bytes not read yet.
-struct Reader<'a> {
-    rest: &'a [u8],
+impl Failure {
+    const fn damaged(Damaged(what): Damaged) -> Self {
+        Self::Damaged(what)
+    }
 }
 
-impl<'a> Reader<'a> {
-    fn bytes(&mut self, count: usize) -> Result<&'a [u8], Failure> {
-        let (taken, rest) = self.rest.split_at_checked(count).ok_or(Failure::Damaged("it ends too early"))?;
-        self.rest = rest;
-        Ok(taken)
+fn rows(reader: &mut Reader<'_>, schema: &Schema) -> Result<Batch, Failure> {
+    let stored = reader.batch().map_err(Failure::damaged)?;
+    if stored.columns.is_empty() && stored.rows > 0 {
+        return Err(Failure::Damaged("it has a wrong number of columns"));
     }
-
-    fn array<const W: usize>(&mut self) -> Result<[u8; W], Failure> {
-        let (taken, rest) =
-            self.rest.split_first_chunk::<W>().ok_or(Failure::Damaged("it ends too early"))?;
-        self.rest = rest;
-        Ok(*taken)
-    }
-
-    fn u8(&mut self) -> Result<u8, Failure> {
-        self.array::<1>().map(|[byte]| byte)
-    }
-
-    fn u32(&mut self) -> Result<u32, Failure> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    fn i64(&mut self) -> Result<i64, Failure> {
-        self.array().map(i64::from_le_bytes)
-    }
-
-    fn flag(&mut self) -> Result<bool, Failure> {
-        match self.u8()? {
-            0 => Ok(false),
-            1 => Ok(true),
-            _ => Err(Failure::Damaged("a flag is neither 0 nor 1")),
-        }
-    }
-
-    /// A number of things of which each takes at least one bit of what is left.
-    fn count(&mut self) -> Result<usize, Failure> {
-        let count = u64::from_le_bytes(self.array()?);
-        usize::try_from(count)
-            .ok()
-            .filter(|&count| count <= self.rest.len().saturating_mul(8))
-            .ok_or(Failure::Damaged("a count is larger than the record"))
-    }
-
-    fn values<T, const W: usize>(
-        &mut self,
-        count: usize,
-        value_of: impl Fn([u8; W]) -> T,
-    ) -> Result<Vec<T>, Failure> {
-        let bytes = self.bytes(count.checked_mul(W).ok_or(Failure::Damaged("a count is too large"))?)?;
-        Ok(bytes.as_chunks::<W>().0.iter().map(|chunk| value_of(*chunk)).collect())
-    }
-
-    fn texts(&mut self, count: usize) -> Result<Texts, Failure> {
-        let ends = self.values(count, |end| u64::from(u32::from_le_bytes(end)))?;
-        let size_bytes = usize::try_from(ends.last().copied().unwrap_or(0)).unwrap_or(usize::MAX);
-        let bytes = self.bytes(size_bytes)?.to_vec();
-        Texts::from_parts(bytes, ends).ok_or(Failure::Damaged("its texts are not texts"))
-    }
-
-    fn data_type(&mut self) -> Result<DataType, Failure> {
-        let code = self.u8()?;
-        type_of(code).ok_or(Failure::Damaged("it has an unknown type"))
-    }
-
-    fn keys(&mut self) -> Result<Keys, Failure> {
-        let data_type = self.data_type()?;
-        let count = self.count()?;
-        match data_type {
-            DataType::Int64 => self.values(count, i64::from_le_bytes).map(Keys::Int),
-            DataType::VarChar => self.texts(count).map(Keys::Text),
-            _ => Err(Failure::Damaged("its keys have a type that keys cannot have")),
-        }
-    }
-
-    fn data(&mut self, data_type: DataType, rows: usize) -> Result<ColumnData, Failure> {
-        Ok(match data_type {
-            DataType::Bool => ColumnData::Bool(self.values(rows, |[byte]| byte != 0)?),
-            DataType::Int8 => ColumnData::Int8(self.values(rows, i8::from_le_bytes)?),
-            DataType::Int16 => ColumnData::Int16(self.values(rows, i16::from_le_bytes)?),
-            DataType::Int32 => ColumnData::Int32(self.values(rows, i32::from_le_bytes)?),
-            DataType::Int64 => ColumnData::Int64(self.values(rows, i64::from_le_bytes)?),
-            DataType::Float => ColumnData::Float(self.values(rows, f32::from_le_bytes)?),
-            DataType::Double => ColumnData::Double(self.values(rows, f64::from_le_bytes)?),
-            DataType::VarChar => ColumnData::VarChar(self.texts(rows)?),
-            DataType::Json => ColumnData::Json(self.texts(rows)?),
-            DataType::FloatVector => {
-                let dim = self.u32()? as usize;
-                let count = rows
-                    .checked_mul(dim)
-                    .filter(|_| dim > 0)
-                    .ok_or(Failure::Damaged("it has a wrong dimension"))?;
-                ColumnData::FloatVector { dim, values: self.values(count, f32::from_le_bytes)? }
-            }
-        })
-    }
-
-    fn column(&mut self, rows: usize) -> Result<Column, Failure> {
-        let field = FieldId(self.i64()?);
-        let data_type = self.data_type()?;
-        let valid = if self.flag()? {
-            Some(Bitset::from_words(self.values(rows.div_ceil(64), u64::from_le_bytes)?, rows))
-        } else {
-            None
-        };
-        Ok(Column { field, data: self.data(data_type, rows)?, valid })
-    }
-
-    fn rows(&mut self, schema: &Schema) -> Result<Batch, Failure> {
-        let columns = self.u32()? as usize;
-        let rows = self.count()?;
-        if columns == 0 && rows > 0 || columns > self.rest.len() {
-            return Err(Failure::Damaged("it has a wrong number of columns"));
-        }
-        let stored = (0..columns).map(|_| self.column(rows)).collect::<Result<Vec<_>, _>>()?;
-        arrange(stored, schema, rows)
-    }
+    arrange(stored.columns, schema, stored.rows)
 }
 
 /// Puts the columns into the schema's order.
@@ -407,7 +208,8 @@ fn arrange(mut stored: Vec<Column>, schema: &Schema, rows: usize) -> Result<Batc
 }
 
 fn read_message(reader: &mut Reader<'_>, schema: &Schema) -> Result<Message, Failure> {
-    let [magic, version, kind, zeros @ ..] = reader.array::<8>()?;
+    let damaged = Failure::damaged;
+    let [magic, version, kind, zeros @ ..] = reader.array::<8>().map_err(damaged)?;
     if magic != MAGIC {
         return Err(Failure::Damaged("it does not begin as a record does"));
     }
@@ -417,23 +219,31 @@ fn read_message(reader: &mut Reader<'_>, schema: &Schema) -> Result<Message, Fai
     if version == 0 || zeros != [0; 5] {
         return Err(Failure::Damaged("its head is wrong"));
     }
-    let at = Timestamp(u64::from_le_bytes(reader.array()?));
+    let at = Timestamp(u64::from_le_bytes(reader.array().map_err(damaged)?));
     let message = match kind {
-        INSERT => Message::Insert { at, partition: PartitionId(reader.i64()?), rows: reader.rows(schema)? },
+        INSERT => Message::Insert {
+            at,
+            partition: PartitionId(reader.i64().map_err(damaged)?),
+            rows: rows(reader, schema)?,
+        },
         DELETE => {
-            let is_one = reader.flag()?;
-            let partition = PartitionId(reader.i64()?);
-            Message::Delete { at, partition: is_one.then_some(partition), keys: reader.keys()? }
+            let is_one = reader.flag().map_err(damaged)?;
+            let partition = PartitionId(reader.i64().map_err(damaged)?);
+            Message::Delete {
+                at,
+                partition: is_one.then_some(partition),
+                keys: reader.keys().map_err(damaged)?,
+            }
         }
         UPSERT => Message::Upsert {
             at,
-            partition: PartitionId(reader.i64()?),
-            replaced: reader.keys()?,
-            rows: reader.rows(schema)?,
+            partition: PartitionId(reader.i64().map_err(damaged)?),
+            replaced: reader.keys().map_err(damaged)?,
+            rows: rows(reader, schema)?,
         },
         _ => return Err(Failure::Damaged("it is of an unknown kind")),
     };
-    if reader.rest.is_empty() { Ok(message) } else { Err(Failure::Damaged("it has bytes after its end")) }
+    if reader.remaining() == 0 { Ok(message) } else { Err(Failure::Damaged("it has bytes after its end")) }
 }
 
 #[cfg(test)]
@@ -441,7 +251,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{Field, Value};
+    use crate::model::{Bitset, Field, Value};
 
     fn field(id: i64, data_type: DataType) -> Field {
         Field {

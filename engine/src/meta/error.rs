@@ -50,6 +50,14 @@ pub enum Error {
         /// What is wrong.
         why: &'static str,
     },
+    /// A setting cannot work.
+    #[error("the setting {setting} of the metadata store does not work: {why}")]
+    BadSetting {
+        /// The setting, by the name that users know.
+        setting: &'static str,
+        /// What is wrong with it; never a secret.
+        why: String,
+    },
     /// The store failed.
     #[error("cannot {doing}: {place}")]
     Store {
@@ -69,7 +77,7 @@ impl Kinded for Error {
     fn kind(&self) -> Kind {
         match self {
             Self::Conflict { .. } => Kind::Conflict,
-            Self::Malformed { .. } => Kind::Invalid,
+            Self::Malformed { .. } | Self::BadSetting { .. } => Kind::Invalid,
             Self::Damaged { .. } => Kind::Corrupt,
             Self::Store { kind, .. } => *kind,
         }

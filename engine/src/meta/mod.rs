@@ -5,6 +5,7 @@
 #[cfg(test)]
 mod conformance;
 mod error;
+mod etcd;
 mod memory;
 mod redb;
 mod txn;
@@ -13,6 +14,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use error::{Doing, Error};
+pub use etcd::{EtcdMetas, EtcdSettings, EtcdTls, EtcdUser};
 pub use memory::MemoryMetas;
 pub use redb::RedbMetas;
 pub use txn::{Expect, Txn, Write};

@@ -46,11 +46,52 @@ pub struct SegmentManifest {
     pub oldest: Timestamp,
     /// Timestamp of the newest row.
     pub newest: Timestamp,
+    /// No delete up to this time hides any of the rows: they were dropped when the segment was made out of others.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub clean_through: Timestamp,
     /// The columns.
     pub columns: Vec<ColumnRef>,
     /// The indexes built so far.
     pub indexes: Vec<IndexRef>,
 }
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+const fn is_zero(time: &Timestamp) -> bool {
+    time.0 == 0
+}
+
+impl SegmentManifest {
+    /// Deletes up to this time hide none of the rows.
+    #[must_use]
+    pub fn unhidden_through(&self) -> Timestamp {
+        self.oldest.max(self.clean_through)
+    }
+
+    /// Whether a file of deletes may hide some of the rows.
+    #[must_use]
+    pub fn needs(&self, deletes: &DeleteManifest) -> bool {
+        deletes.newest > self.unhidden_through()
+    }
+
+    /// Stored bytes of the rows, without indexes.
+    #[must_use]
+    pub fn stored_bytes(&self) -> u64 {
+        self.columns.iter().map(|column| column.object.size_bytes).sum()
+    }
+
+    /// The keys of all objects of the segment, also that of its own description, which nothing else names.
+    #[must_use]
+    pub fn objects(&self) -> Vec<String> {
+        let columns = self.columns.iter().map(|column| column.object.key.clone());
+        let indexes = self.indexes.iter().map(|index| index.object.key.clone());
+        let folder = self.columns.first().and_then(|column| column.object.key.rsplit_once('/'));
+        let description = folder.map(|(folder, _)| format!("{folder}/{DESCRIPTION}"));
+        columns.chain(indexes).chain(description).collect()
+    }
+}
+
+/// Name of the object, beside the columns, that describes a segment.
+pub const DESCRIPTION: &str = "manifest.json";
 
 /// One file of deletes: keys with the time of their deletion. They hide older rows of the same channel.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -72,4 +113,29 @@ pub struct ChannelManifest {
     pub segments: Vec<SegmentManifest>,
     /// The delete files, oldest first.
     pub deletes: Vec<DeleteManifest>,
+}
+
+impl ChannelManifest {
+    /// The newest time of anything that is sealed, or was before it was compacted. Every record up to it lies before the
+    /// checkpoint.
+    #[must_use]
+    pub fn newest(&self) -> Timestamp {
+        let rows = self.segments.iter().map(|segment| segment.newest.max(segment.clean_through));
+        rows.chain(self.deletes.iter().map(|file| file.newest)).max().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_of_an_earlier_version_is_read() {
+        let old = r#"{"id":1,"partition":2,"rows":2,"oldest":3,"newest":4,"columns":[],"indexes":[]}"#;
+
+        let read: SegmentManifest = serde_json::from_str(old).unwrap();
+
+        assert_eq!((read.clean_through, read.unhidden_through()), (Timestamp::ZERO, Timestamp(3)));
+        assert_eq!(serde_json::to_string(&read).unwrap(), old);
+    }
 }

@@ -1,6 +1,6 @@
 //! What users store: schemas, values, columns, keys, and the check of rows against a schema.
 //!
-//! No wire types, no async, no storage.
+//! No types of protocols, no async, no storage.
 
 mod bitset;
 pub mod check;
@@ -11,10 +11,13 @@ mod metric;
 pub mod name;
 mod schema;
 mod value;
+pub mod wire;
 
 pub use bitset::Bitset;
 pub use column::{Batch, Column, ColumnData, Keys, Texts, TypeMismatch};
-pub use manifest::{ChannelManifest, ColumnRef, DeleteManifest, IndexRef, ObjectRef, SegmentManifest};
+pub use manifest::{
+    ChannelManifest, ColumnRef, DESCRIPTION, DeleteManifest, IndexRef, ObjectRef, SegmentManifest,
+};
 pub use metric::Metric;
 pub use schema::{DYNAMIC_FIELD, DataType, Field, IndexDefinition, Partition, Schema};
 pub use value::{Key, Value};

@@ -253,6 +253,20 @@ pub enum Error {
     #[error("the answer of a peer is not what was asked for: {reason}")]
     Answer { reason: String },
 
+    // Placement.
+    #[error("{text}")]
+    GroupConfig { text: String },
+    #[error(
+        "source resource group and target resource group should not be the same, resource group: {group}: invalid parameter"
+    )]
+    SameGroup { group: String },
+    #[error(
+        "transfer {what} num can't be [{count}]: invalid parameter[expected=positive number][actual={count}]"
+    )]
+    TransferCount { what: &'static str, count: i64 },
+    #[error("replica not found[collection={collection}]")]
+    NoReplicas { collection: String },
+
     // REST.
     #[error("can only accept json format request, error: {reason}")]
     NotJson { reason: String },
@@ -271,7 +285,9 @@ impl Error {
     pub fn code(&self) -> i32 {
         match self {
             Self::Peer(rpc::Error::Refused(refusal)) => refusal.code(),
-            Self::Peer(rpc::Error::Failed { kind, .. }) => code_of_kind(*kind),
+            Self::Peer(error @ (rpc::Error::Stale { .. } | rpc::Error::Failed { .. })) => {
+                code_of_kind(error.kind())
+            }
             Self::Step { cause, .. } => cause.code(),
             Self::Checked { code, .. } | Self::Index { code, .. } => *code,
             Self::DescribeNotFound { .. } => 100,
@@ -279,6 +295,8 @@ impl Error {
                 104
             }
             Self::SchemaMismatch { .. } => 109,
+            Self::GroupConfig { .. } => 303,
+            Self::NoReplicas { .. } => 400,
             Self::IndexNotBuilt { .. } => 701,
             Self::NotJson { .. } => 1801,
             Self::MissingParameter { .. } => 1802,
@@ -312,7 +330,9 @@ impl Kinded for Error {
             Self::Step { cause, .. } => cause.kind(),
             Self::Accept(source) => Kinded::kind(source),
             Self::Answer { .. } | Self::Serve(_) => Kind::Internal,
-            Self::DescribeNotFound { .. } | Self::PartitionNameNotFound { .. } => Kind::NotFound,
+            Self::DescribeNotFound { .. } | Self::PartitionNameNotFound { .. } | Self::NoReplicas { .. } => {
+                Kind::NotFound
+            }
             _ => Kind::Invalid,
         }
     }

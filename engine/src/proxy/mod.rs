@@ -20,7 +20,7 @@ pub use error::Error;
 pub use serve::serve;
 
 use crate::base::{Clock, Kind};
-use crate::rpc::{Coord, Querier, Writer};
+use crate::rpc::{Coord, Reader, Writer};
 
 /// What the proxy tells clients about itself, and its limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +67,7 @@ pub struct ProxyParts {
     /// Where rows go.
     pub writer: Arc<dyn Writer>,
     /// Who answers reads.
-    pub querier: Arc<dyn Querier>,
+    pub reader: Arc<dyn Reader>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Limits and versions.
@@ -97,8 +97,8 @@ impl Proxy {
         self.parts.writer.as_ref()
     }
 
-    pub(in crate::proxy) fn querier(&self) -> &dyn Querier {
-        self.parts.querier.as_ref()
+    pub(in crate::proxy) fn reader(&self) -> &dyn Reader {
+        self.parts.reader.as_ref()
     }
 
     pub(in crate::proxy) fn clock(&self) -> &dyn Clock {

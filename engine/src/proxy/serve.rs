@@ -1,4 +1,7 @@
-//! One port for gRPC and REST: HTTP/1.1 and h2 in clear text, told apart by the first bytes of a connection.
+//! One port for gRPC and REST: HTTP/1.1 and h2, told apart by the first bytes of a connection; in clear text or all of it
+//! over TLS.
+
+use std::sync::Arc;
 
 use axum::Router;
 use axum::response::{IntoResponse as _, Response};
@@ -8,13 +11,15 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tonic::codec::CompressionEncoding;
 use tower::ServiceExt as _;
 
 use super::{Error, Proxy, ProxyParts, api};
-use crate::base::TaskSet;
+use crate::base::{TaskSet, chain};
+use crate::secure::Acceptor;
 
 /// What a stream may send before it is read. Unit: bytes. Rows come in megabytes.
 const STREAM_WINDOW: u32 = 4 << 20;
@@ -28,11 +33,16 @@ const MAX_STREAMS: u32 = 1024;
 const MAX_HEADERS: u32 = 1 << 20;
 
 /// Serves both APIs on `listener` until `stop` is cancelled; then no call is taken any more and those under way are
-/// finished. Clients may ping as often as they like.
+/// finished. Clients may ping as often as they like. With an `acceptor`, clients come over TLS only.
 ///
 /// # Errors
 /// [`Error::Accept`] if the listener breaks, [`Error::Serve`] if a connection ends by a defect.
-pub async fn serve(listener: TcpListener, parts: ProxyParts, stop: CancellationToken) -> Result<(), Error> {
+pub async fn serve(
+    listener: TcpListener,
+    parts: ProxyParts,
+    acceptor: Option<Arc<Acceptor>>,
+    stop: CancellationToken,
+) -> Result<(), Error> {
     let router = router(Proxy::new(parts));
     let connections = TaskSet::new();
     let mut is_idle = true;
@@ -42,8 +52,8 @@ pub async fn serve(listener: TcpListener, parts: ProxyParts, stop: CancellationT
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
                     is_idle = false;
-                    let router = router.clone();
-                    connections.start("connection", |stop| converse(stream, router, stop));
+                    let (router, acceptor) = (router.clone(), acceptor.clone());
+                    connections.start("connection", |stop| converse(stream, acceptor, router, stop));
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => break Err(Error::Accept(error)),
@@ -91,12 +101,36 @@ async fn unknown(headers: HeaderMap) -> Response {
     (StatusCode::NOT_FOUND, "404 page not found").into_response()
 }
 
-/// Serves one connection until it ends, or until `stop` and the calls under way are done.
-async fn converse(stream: TcpStream, router: Router, stop: CancellationToken) -> anyhow::Result<()> {
+/// One connection, from its handshake, if there is to be one, to its end.
+async fn converse(
+    stream: TcpStream,
+    acceptor: Option<Arc<Acceptor>>,
+    router: Router,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "connection was gone at once");
         return Ok(());
     }
+    let Some(acceptor) = acceptor else {
+        speak(stream, router, stop).await;
+        return Ok(());
+    };
+    tokio::select! {
+        accepted = acceptor.accept(stream) => match accepted {
+            Ok(stream) => speak(stream, router, stop).await,
+            Err(error) => tracing::debug!(error = chain(&error), "turned a client away"),
+        },
+        () = stop.cancelled() => {}
+    }
+    Ok(())
+}
+
+/// Serves one connection until it ends, or until `stop` and the calls under way are done.
+async fn speak<S>(stream: S, router: Router, stop: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let service = TowerToHyperService::new(
         router
             .map_request(|request: http::Request<hyper::body::Incoming>| request.map(axum::body::Body::new)),
@@ -123,7 +157,6 @@ async fn converse(stream: TcpStream, router: Router, stop: CancellationToken) ->
         // Clients hang up as they like: nothing to act on.
         tracing::debug!(error, "connection broke off");
     }
-    Ok(())
 }
 
 /// Answers that tonic makes before a call is reached get the codes that Milvus uses, none of which makes a client repeat
@@ -160,17 +193,67 @@ fn size_in(message: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::serve;
-    use crate::proxy::twin::Twin;
+    use std::sync::Arc;
+
+    use contract::pb::milvus::GetVersionRequest;
+    use contract::pb::milvus::milvus_service_client::MilvusServiceClient;
+    use hyper_util::rt::TokioIo;
+    use tempfile::TempDir;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
     use tokio_util::sync::CancellationToken;
+
+    use super::serve;
+    use crate::base::{RealClock, TaskSet};
+    use crate::proxy::twin::Twin;
+    use crate::secure::fixture::Authority;
+    use crate::secure::{Acceptor, AcceptorSettings, Connector, ConnectorSettings};
 
     /// Serves the twin on the address in `REDKITE_TWIN`, for real clients, until the process is ended.
     #[tokio::test]
     #[ignore = "runs until it is stopped"]
     async fn real_clients_can_talk_to_the_twin() {
         let address = std::env::var("REDKITE_TWIN").unwrap_or_else(|_| "127.0.0.1:19530".to_owned());
-        let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+        let listener = TcpListener::bind(address).await.unwrap();
 
-        serve(listener, Twin::new().parts(), CancellationToken::new()).await.unwrap();
+        serve(listener, Twin::new().parts(), None, CancellationToken::new()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn grpc_and_rest_are_served_over_tls() {
+        let folder = TempDir::new().unwrap();
+        let (certificate, key) = Authority::new(folder.path(), "authority").certify("server");
+        let settings = AcceptorSettings::new(certificate, key, None);
+        let acceptor = Arc::new(Acceptor::open(settings, RealClock::new()).await.unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let tasks = TaskSet::new();
+        let parts = Twin::new().parts();
+        tasks.start("serve", |stop| async move { Ok(serve(listener, parts, Some(acceptor), stop).await?) });
+        let connect = async |protocol: &str| {
+            let settings = ConnectorSettings {
+                protocols: vec![protocol.to_owned()],
+                ..ConnectorSettings::new(folder.path().join("authority.pem"), None)
+            };
+            let connector = Connector::open(settings, RealClock::new()).await.unwrap();
+            connector.connect(TcpStream::connect(address).await.unwrap(), "localhost").await.unwrap()
+        };
+
+        let mut stream = Some(TokioIo::new(connect("h2").await));
+        let once = tower::service_fn(move |_: http::Uri| {
+            std::future::ready(stream.take().ok_or_else(|| std::io::Error::other("used up")))
+        });
+        let channel = tonic::transport::Endpoint::from_static("http://localhost")
+            .connect_with_connector(once)
+            .await
+            .unwrap();
+        let version = MilvusServiceClient::new(channel).get_version(GetVersionRequest {}).await;
+        let mut rest = connect("http/1.1").await;
+        rest.write_all(b"GET /nothing HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        rest.read_to_end(&mut answer).await.unwrap();
+
+        assert_eq!(version.unwrap().into_inner().version, "3.0.1");
+        assert!(answer.starts_with(b"HTTP/1.1 404"), "{}", String::from_utf8_lossy(&answer));
     }
 }

@@ -1,5 +1,10 @@
 //! Claims about the API as clients see it, over the naive duties of [`super::twin`].
 
+mod compaction;
+mod placement;
+
+use std::sync::Arc;
+
 use contract::pb::common::{
     ErrorCode, KeyValuePair, PlaceholderGroup, PlaceholderType, PlaceholderValue, Status,
 };
@@ -51,7 +56,13 @@ fn schema(auto_id: bool) -> CollectionSchema {
 
 /// A proxy with the loaded collection `c`.
 async fn with_collection(auto_id: bool, shards_num: i32) -> Proxy {
-    let proxy = Proxy::new(Twin::new().parts());
+    with_twin(auto_id, shards_num).await.0
+}
+
+/// The same with what is behind it.
+async fn with_twin(auto_id: bool, shards_num: i32) -> (Proxy, Arc<Twin>) {
+    let twin = Twin::new();
+    let proxy = Proxy::new(twin.parts());
     let create = CreateCollectionRequest {
         collection_name: "c".to_owned(),
         schema: schema(auto_id).encode_to_vec(),
@@ -68,7 +79,7 @@ async fn with_collection(auto_id: bool, shards_num: i32) -> Proxy {
     assert_good(&proxy.create_index(Request::new(index)).await.unwrap().into_inner());
     let load = LoadCollectionRequest { collection_name: "c".to_owned(), ..Default::default() };
     assert_good(&proxy.load_collection(Request::new(load)).await.unwrap().into_inner());
-    proxy
+    (proxy, twin)
 }
 
 fn assert_good(status: &Status) {
@@ -605,6 +616,10 @@ fn the_table_of_failures_is_as_agreed() {
     let refused = |refusal: Refusal| Error::Peer(rpc::Error::Refused(refusal));
     let text = || "t".to_owned();
     let cases = [
+        (Error::Peer(rpc::Error::Stale { what: text() }), (2, 1, true, false)),
+        (refused(Refusal::ResourceGroupNotFound { group: text() }), (300, 1, false, true)),
+        (Error::GroupConfig { text: text() }, (303, 1, false, true)),
+        (Error::NoReplicas { collection: text() }, (400, 15, false, true)),
         (failed(Kind::Unavailable), (2, 1, true, false)),
         (failed(Kind::Fenced), (2, 1, true, false)),
         (failed(Kind::Conflict), (2, 1, true, false)),

@@ -8,17 +8,22 @@ use parking_lot::Mutex;
 
 use super::{ProxyParts, ProxySettings};
 use crate::base::{
-    ChannelName, CollectionId, DatabaseId, IndexId, PartitionId, Position, RealClock, SegmentId, Timestamp,
+    ChannelName, CollectionId, DatabaseId, IndexId, NodeId, PartitionId, Position, RealClock, SegmentId,
+    Timestamp,
 };
 use crate::model::{
     Batch, ChannelManifest, ColumnData, IndexDefinition, Key, Keys, Metric, Partition, SegmentManifest,
 };
 use crate::plan::{QueryKind, QueryPlan, QueryRows, SearchHits, SearchPlan, merge_query, merge_search};
 use crate::rpc::{
-    AliasChange, CollectionChange, CollectionInfo, CollectionRef, Coord, DatabaseInfo, Error, Flushed,
-    IndexProgress, LoadProgress, LoadSpec, NewCollection, NewIndex, Operation, Querier, Refusal, Target,
-    Write, Writer, Written,
+    AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionPlan, CompactionState,
+    CompactionStep, Consistency, Coord, DEFAULT_GROUP, DatabaseInfo, Error, Flushed, GroupConfig, GroupInfo,
+    GroupNode, IndexProgress, LoadSpec, Mark, NewCollection, NewIndex, NodeStatus, Operation, Orders, Reader,
+    Refusal, ReplicaInfo, ReplicaShard, ReplicaSpec, Report, Routes, Tail, Write, Writer, Written,
 };
+
+/// The only compaction that was asked for.
+pub(super) const COMPACTION: i64 = 4_711;
 
 /// One stored row.
 struct Row {
@@ -36,6 +41,11 @@ pub struct Twin {
     databases: Mutex<Vec<DatabaseInfo>>,
     collections: Mutex<Vec<Arc<CollectionInfo>>>,
     rows: Mutex<Vec<Row>>,
+    groups: Mutex<Vec<GroupInfo>>,
+    /// How fresh each read was asked to be.
+    pub asked: Mutex<Vec<Consistency>>,
+    /// Channels that were flushed.
+    pub flushed: Mutex<Vec<ChannelName>>,
 }
 
 impl Twin {
@@ -52,6 +62,9 @@ impl Twin {
             databases: Mutex::new(vec![default]),
             collections: Mutex::new(Vec::new()),
             rows: Mutex::new(Vec::new()),
+            groups: Mutex::new(vec![default_group()]),
+            asked: Mutex::default(),
+            flushed: Mutex::default(),
         })
     }
 
@@ -60,7 +73,7 @@ impl Twin {
         ProxyParts {
             coord: self.clone(),
             writer: self.clone(),
-            querier: self.clone(),
+            reader: self.clone(),
             clock: RealClock::new(),
             settings: ProxySettings::default(),
             meter: None,
@@ -183,21 +196,28 @@ fn in_band(plan: &SearchPlan, score: f32) -> bool {
     })
 }
 
+/// The default group, with the one node there is.
+fn default_group() -> GroupInfo {
+    let node = GroupNode { id: NodeId(7), address: "n7".to_owned(), host: "h7".to_owned() };
+    let config = GroupConfig { limits: 1_000_000, ..GroupConfig::default() };
+    GroupInfo { nodes: vec![node], ..group(DEFAULT_GROUP, config) }
+}
+
+fn group(name: &str, config: GroupConfig) -> GroupInfo {
+    GroupInfo {
+        name: name.to_owned(),
+        config,
+        nodes: Vec::new(),
+        replicas: Default::default(),
+        outgoing: Default::default(),
+        incoming: Default::default(),
+    }
+}
+
 #[async_trait]
-impl Querier for Twin {
-    async fn serve(&self, _: Target) -> Result<(), Error> {
-        Ok(())
-    }
-
-    async fn release(&self, _: CollectionId) -> Result<(), Error> {
-        Ok(())
-    }
-
-    async fn progress(&self, _: CollectionId) -> Result<Option<LoadProgress>, Error> {
-        Ok(Some(LoadProgress { percent: 100 }))
-    }
-
-    async fn search(&self, plan: SearchPlan) -> Result<SearchHits, Error> {
+impl Reader for Twin {
+    async fn search(&self, plan: SearchPlan, consistency: Consistency) -> Result<SearchHits, Error> {
+        self.asked.lock().push(consistency);
         let seen = self.seen(plan.collection, plan.partitions.as_deref(), plan.filter.as_ref(), plan.read_at);
         let Some(ColumnData::FloatVector { dim, values }) =
             seen.rows.column(plan.field).map(|column| &column.data)
@@ -217,7 +237,8 @@ impl Querier for Twin {
         Ok(merge_search(&plan, vec![all]).unwrap())
     }
 
-    async fn query(&self, plan: QueryPlan) -> Result<QueryRows, Error> {
+    async fn query(&self, plan: QueryPlan, consistency: Consistency) -> Result<QueryRows, Error> {
+        self.asked.lock().push(consistency);
         let mut seen =
             self.seen(plan.collection, plan.partitions.as_deref(), plan.filter.as_ref(), plan.read_at);
         if plan.kind == QueryKind::Count {
@@ -225,6 +246,10 @@ impl Querier for Twin {
         }
         seen.rows = only(seen.rows, &plan.output);
         Ok(merge_query(&plan, vec![seen]).unwrap())
+    }
+
+    async fn pin(&self, _: CollectionId) -> Result<Timestamp, Error> {
+        Ok(self.tick())
     }
 }
 
@@ -243,12 +268,17 @@ impl Writer for Twin {
         Ok(Written { at })
     }
 
-    async fn flush(&self, _: CollectionId) -> Result<(), Error> {
+    async fn flush(&self, channel: &ChannelName) -> Result<(), Error> {
+        self.flushed.lock().push(channel.clone());
         Ok(())
     }
 
-    async fn durable_end(&self, _: &ChannelName) -> Result<Position, Error> {
-        Ok(Position(0))
+    async fn mark(&self, _: &ChannelName) -> Result<Mark, Error> {
+        Ok(Mark { end: Position(0), at: self.tick() })
+    }
+
+    async fn tail(&self, _: &ChannelName, _: Position) -> Result<Tail, Error> {
+        Ok(Box::pin(futures::stream::empty()))
     }
 
     async fn forget(&self, _: &[ChannelName]) -> Result<(), Error> {
@@ -443,7 +473,13 @@ impl Coord for Twin {
         let info = self.find(&collection)?;
         let partitions =
             partitions.map(|names| names.iter().map(|name| info.partition(name).unwrap().id).collect());
-        self.change(info.id, |info| info.load = Some(LoadSpec { partitions, replicas, resource_groups }));
+        let group = |number: u32| resource_groups.get(number as usize).or(resource_groups.first()).cloned();
+        let spec = |number| ReplicaSpec {
+            id: i64::from(number) + 1,
+            group: group(number).unwrap_or_else(|| DEFAULT_GROUP.to_owned()),
+        };
+        let replicas = (0..replicas).map(spec).collect();
+        self.change(info.id, |info| info.load = Some(LoadSpec { partitions, replicas }));
         Ok(())
     }
 
@@ -467,6 +503,7 @@ impl Coord for Twin {
                 rows: rows.iter().filter(|row| row.partition == partition.id).count() as u64,
                 oldest: Timestamp::ZERO,
                 newest: Timestamp::ZERO,
+                clean_through: Timestamp::ZERO,
                 columns: Vec::new(),
                 indexes: Vec::new(),
             }
@@ -479,7 +516,145 @@ impl Coord for Twin {
         Ok(())
     }
 
-    async fn channel_term(&self, _: &ChannelName) -> Result<u64, Error> {
+    async fn channel_term(&self, _: &ChannelName, _: NodeId) -> Result<u64, Error> {
         Ok(1)
+    }
+
+    async fn allocate_node(&self) -> Result<NodeId, Error> {
+        Ok(NodeId(self.id()))
+    }
+
+    async fn beat(&self, _: Report) -> Result<Orders, Error> {
+        Ok(Orders::default())
+    }
+
+    async fn routes(&self, collection: CollectionId) -> Result<Arc<Routes>, Error> {
+        Err(Refusal::CollectionNotLoaded { collection: collection.to_string() }.into())
+    }
+
+    async fn create_group(&self, name: &str, config: GroupConfig) -> Result<(), Error> {
+        let mut groups = self.groups.lock();
+        match groups.iter().find(|group| group.name == name) {
+            Some(known) if known.config == config => {}
+            Some(_) => return Err(Refusal::GroupExists { group: name.to_owned() }.into()),
+            None => groups.push(group(name, config)),
+        }
+        Ok(())
+    }
+
+    async fn drop_group(&self, name: &str) -> Result<(), Error> {
+        if name == DEFAULT_GROUP {
+            return Err(
+                Refusal::BadGroup { text: "default resource group is not deletable".to_owned() }.into()
+            );
+        }
+        self.groups.lock().retain(|group| group.name != name);
+        Ok(())
+    }
+
+    async fn update_groups(&self, configs: Vec<(String, GroupConfig)>) -> Result<(), Error> {
+        let mut groups = self.groups.lock();
+        for (name, config) in configs {
+            match groups.iter_mut().find(|group| group.name == name) {
+                Some(group) => group.config = config,
+                None => return Err(Refusal::ResourceGroupNotFound { group: name }.into()),
+            }
+        }
+        Ok(())
+    }
+
+    async fn groups(&self) -> Result<Vec<GroupInfo>, Error> {
+        let mut groups = self.groups.lock().clone();
+        for info in self.collections.lock().iter() {
+            for replica in info.load.iter().flat_map(|load| &load.replicas) {
+                if let Some(group) = groups.iter_mut().find(|group| group.name == replica.group) {
+                    *group.replicas.entry(info.id).or_default() += 1;
+                }
+            }
+        }
+        Ok(groups)
+    }
+
+    async fn transfer_nodes(&self, from: &str, _: &str, count: u32) -> Result<(), Error> {
+        let groups = self.groups.lock();
+        let missing = || Refusal::ResourceGroupNotFound { group: from.to_owned() };
+        let current = groups.iter().find(|group| group.name == from).ok_or_else(missing)?.nodes.len();
+        let expected = count as usize;
+        if current < expected {
+            return Err(Refusal::GroupTooSmall { group: from.to_owned(), current, expected }.into());
+        }
+        Ok(())
+    }
+
+    async fn transfer_replicas(&self, _: &str, to: &str, _: CollectionRef, _: u32) -> Result<(), Error> {
+        let missing = || Refusal::ResourceGroupNotFound { group: to.to_owned() };
+        let groups = self.groups.lock();
+        if groups.iter().any(|group| group.name == to) { Ok(()) } else { Err(missing().into()) }
+    }
+
+    async fn replicas(&self, collection: CollectionId) -> Result<Vec<ReplicaInfo>, Error> {
+        let info = self.find(&CollectionRef::Id(collection))?;
+        let segments: Vec<(NodeId, SegmentId)> = self.manifests(collection).await?[0]
+            .segments
+            .iter()
+            .map(|segment| (NodeId(7), segment.id))
+            .collect();
+        let shard = |channel: &ChannelName| ReplicaShard {
+            channel: channel.clone(),
+            leader: NodeId(7),
+            address: "n7".to_owned(),
+            nodes: vec![NodeId(7)],
+        };
+        let replica = |spec: &ReplicaSpec| ReplicaInfo {
+            id: spec.id,
+            collection,
+            partitions: Vec::new(),
+            group: spec.group.clone(),
+            nodes: vec![NodeId(7)],
+            shards: info.channels.iter().map(shard).collect(),
+            segments: segments.clone(),
+            complete: true,
+        };
+        Ok(info.load.iter().flat_map(|load| &load.replicas).map(replica).collect())
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeStatus>, Error> {
+        Ok(Vec::new())
+    }
+
+    async fn balance(
+        &self,
+        _: CollectionId,
+        from: NodeId,
+        _: Vec<NodeId>,
+        _: Vec<SegmentId>,
+    ) -> Result<(), Error> {
+        if from == NodeId(7) {
+            return Ok(());
+        }
+        Err(Refusal::BadParameter { text: format!("node {from} holds nothing") }.into())
+    }
+
+    async fn drain(&self, _: NodeId, _: bool) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn compact(&self, collection: CollectionId) -> Result<i64, Error> {
+        self.find(&CollectionRef::Id(collection))?;
+        Ok(COMPACTION)
+    }
+
+    async fn compaction(&self, id: i64) -> Result<CompactionState, Error> {
+        let plan = |sources: [i64; 2], target: Option<i64>, step| CompactionPlan {
+            sources: sources.map(SegmentId).to_vec(),
+            target: target.map(SegmentId),
+            step,
+        };
+        let plans = vec![
+            plan([1, 2], Some(5), CompactionStep::Completed),
+            plan([3, 4], None, CompactionStep::Executing),
+        ];
+        let known = CompactionState { executing: 1, completed: 1, failed: 0, plans };
+        Ok(if id == COMPACTION { known } else { CompactionState::default() })
     }
 }

@@ -1,14 +1,86 @@
 //! The duty that holds data in memory and answers searches: loads sealed segments, follows the log, serves reads.
 //!
-//! Is told over `rpc` what to serve; knows no metadata store and no wire API.
+//! What to hold it learns from orders, one per collection, and a task per collection works towards the newest of them
+//! ([`QueryNode`] starts it). Reads name what they want exactly; what is not held is refused at once. Nothing is let go
+//! of before an order says so.
+//!
+//! Knows no metadata store, no placement and no wire API.
 
-mod serve;
+mod budget;
+mod fresh;
+mod held;
+mod jobs;
+mod keeper;
+mod load;
+mod node;
+mod plan;
+mod read;
 mod shard;
+mod table;
+mod tail;
 
-pub use serve::{QuerierParts, QueryNode};
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod model_test;
+#[cfg(test)]
+mod race_test;
+#[cfg(test)]
+mod tests;
 
-use crate::base::{ChannelName, Kind, Kinded, SegmentId};
-use crate::{log, segment};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use node::QueryNode;
+
+use crate::base::{ChannelName, Clock, Kind, Kinded, Position, SegmentId, TaskSet};
+use crate::blob::Blobs;
+use crate::rpc::Writer;
+use crate::{log, rpc, segment};
+
+/// What a querier needs.
+pub struct QuerierParts {
+    /// Sealed data.
+    pub blobs: Arc<dyn Blobs>,
+    /// The owners of all channels, wherever they are: says how far a channel has come, and sends its records.
+    pub writer: Arc<dyn Writer>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Where keepers and followers run.
+    pub tasks: TaskSet,
+    /// How it is to behave.
+    pub settings: QuerierSettings,
+}
+
+/// How a querier is to behave.
+#[derive(Clone, Debug)]
+pub struct QuerierSettings {
+    /// Memory of the node. Unit: bytes; 0 for no limit.
+    pub memory_bytes: u64,
+    /// The share of it that loaded data may take, 0 to 1.
+    pub memory_share: f64,
+    /// Segments that are loaded at the same time, at least 1.
+    pub load_parallel: usize,
+    /// How fast segments are fetched at most. Unit: bytes a second; `None` for as fast as they come.
+    pub load_bytes_per_s: Option<u64>,
+    /// How long a read waits for the log to be applied far enough.
+    pub follow_deadline: Duration,
+    /// How long after a failure loading is tried again.
+    pub retry: Duration,
+}
+
+impl Default for QuerierSettings {
+    fn default() -> Self {
+        Self {
+            memory_bytes: 0,
+            memory_share: 0.85,
+            load_parallel: 2,
+            load_bytes_per_s: None,
+            follow_deadline: Duration::from_secs(10),
+            retry: Duration::from_secs(1),
+        }
+    }
+}
 
 /// Why the querier could not do something.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +93,18 @@ pub enum Error {
         /// Why.
         #[source]
         source: segment::Error,
+    },
+    /// There is no memory for a segment or for an index over it.
+    #[error("cannot load segment {segment}: {wanted} bytes are needed and {free} of {limit} are free")]
+    NoMemory {
+        /// Which one.
+        segment: SegmentId,
+        /// What it is taken to need. Unit: bytes.
+        wanted: u64,
+        /// What is left. Unit: bytes.
+        free: u64,
+        /// What there is in all. Unit: bytes.
+        limit: u64,
     },
     /// A file of deletes could not be loaded.
     #[error("cannot load deletes of {channel}")]
@@ -38,7 +122,21 @@ pub enum Error {
         channel: ChannelName,
         /// Why.
         #[source]
-        source: log::Error,
+        source: rpc::Error,
+    },
+    /// The stream of records ended without saying why.
+    #[error("the log of {channel} ended")]
+    Ended {
+        /// Which channel.
+        channel: ChannelName,
+    },
+    /// Records were sealed and given up before they were applied here.
+    #[error("the log of {channel} no longer has the record at {position}")]
+    Truncated {
+        /// Which channel.
+        channel: ChannelName,
+        /// The record that was wanted.
+        position: Position,
     },
     /// A record of the log makes no sense.
     #[error("a record in the log of {channel} cannot be understood")]
@@ -49,14 +147,26 @@ pub enum Error {
         #[source]
         source: log::record::Error,
     },
+    /// A thread ended by a defect.
+    #[error("work on {channel} broke off: {cause}")]
+    Broke {
+        /// For which channel.
+        channel: ChannelName,
+        /// What the runtime said.
+        cause: String,
+    },
 }
 
 impl Kinded for Error {
     fn kind(&self) -> Kind {
         match self {
             Self::LoadSegment { source, .. } | Self::LoadDeletes { source, .. } => source.kind(),
+            Self::NoMemory { .. } => Kind::Exhausted,
             Self::Follow { source, .. } => source.kind(),
+            Self::Ended { .. } => Kind::Unavailable,
+            Self::Truncated { .. } => Kind::NotFound,
             Self::BadRecord { .. } => Kind::Corrupt,
+            Self::Broke { .. } => Kind::Internal,
         }
     }
 }

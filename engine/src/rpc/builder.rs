@@ -5,11 +5,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::Error;
-use crate::base::CollectionId;
-use crate::model::{IndexDefinition, IndexRef, Schema, SegmentManifest};
+use crate::base::{CollectionId, SegmentId};
+use crate::model::{DeleteManifest, IndexDefinition, IndexRef, Schema, SegmentManifest};
 
 /// An index to build over one sealed segment.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct IndexJob {
     /// Whose segment it is.
     pub collection: CollectionId,
@@ -23,7 +23,31 @@ pub struct IndexJob {
     pub serial: i64,
 }
 
-/// The duty that builds indexes and removes what nobody needs.
+/// Segments of one partition of one channel to be made one, without the rows that deletes hide.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct CompactJob {
+    /// Whose segments they are.
+    pub collection: CollectionId,
+    /// The collection's shape.
+    pub schema: Arc<Schema>,
+    /// The segments, oldest first.
+    pub sources: Vec<SegmentManifest>,
+    /// All delete files of the channel, from the manifest that the sources are from.
+    pub deletes: Vec<DeleteManifest>,
+    /// Fresh id of the segment to make.
+    pub output: SegmentId,
+}
+
+/// An object that is stored.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct StoredObject {
+    /// Its key.
+    pub key: String,
+    /// Its length. Unit: bytes.
+    pub size_bytes: u64,
+}
+
+/// The duty that builds indexes, compacts, and removes what nobody needs.
 #[async_trait]
 pub trait Builder: Send + Sync + 'static {
     /// Builds an index and stores it. Takes as long as it takes; dropping the call wastes the work and nothing else.
@@ -31,6 +55,19 @@ pub trait Builder: Send + Sync + 'static {
     /// # Errors
     /// Kind `Invalid` if the index can never be built like this.
     async fn build_index(&self, job: IndexJob) -> Result<IndexRef, Error>;
+
+    /// Makes new segments out of old ones and stores them; none if no row is left. The old ones are not touched. Takes as
+    /// long as it takes; dropping the call wastes the work and may leave objects that no manifest names.
+    ///
+    /// # Errors
+    /// If an object cannot be read, is damaged, or cannot be written.
+    async fn compact(&self, job: CompactJob) -> Result<Vec<SegmentManifest>, Error>;
+
+    /// All objects whose keys begin with `prefix`, ascending. Objects made or removed meanwhile may be in it or not.
+    ///
+    /// # Errors
+    /// If the store fails.
+    async fn list_objects(&self, prefix: &str) -> Result<Vec<StoredObject>, Error>;
 
     /// Removes objects from the blob store; those that are gone already are fine.
     ///

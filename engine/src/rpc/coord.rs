@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::Error;
+use super::{Error, GroupConfig, GroupInfo, NodeStatus, Orders, ReplicaInfo, Report, Routes};
 use crate::base::{
-    ChannelName, CollectionId, DatabaseId, FieldId, IndexId, PartitionId, Position, SegmentId, Timestamp,
+    ChannelName, CollectionId, DatabaseId, FieldId, IndexId, NodeId, PartitionId, Position, SegmentId,
+    Timestamp,
 };
 use crate::model::{ChannelManifest, DeleteManifest, IndexDefinition, Partition, Schema, SegmentManifest};
 
@@ -28,10 +29,17 @@ pub struct DatabaseInfo {
 pub struct LoadSpec {
     /// Only these partitions; `None` for all, also those to come.
     pub partitions: Option<Vec<PartitionId>>,
-    /// How many copies; at least 1.
-    pub replicas: u32,
-    /// In which resource groups; empty for the default one.
-    pub resource_groups: Vec<String>,
+    /// The copies, each with the resource group it is in; at least one.
+    pub replicas: Vec<ReplicaSpec>,
+}
+
+/// One copy of a collection that is wanted in memory.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ReplicaSpec {
+    /// Its id, never reused.
+    pub id: i64,
+    /// Its resource group.
+    pub group: String,
 }
 
 /// Everything the catalog knows of a collection, as of one instant. A later change makes a new value.
@@ -84,7 +92,7 @@ impl CollectionInfo {
 }
 
 /// Which collection is meant.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum CollectionRef {
     /// By name or alias, in a database.
     Name {
@@ -98,7 +106,7 @@ pub enum CollectionRef {
 }
 
 /// A collection to make; the schema has been checked and its ids given.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct NewCollection {
     /// The database's name.
     pub database: String,
@@ -117,7 +125,7 @@ pub struct NewCollection {
 }
 
 /// A change of a collection.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum CollectionChange {
     /// Sets properties, keeping the others.
     SetProperties(Vec<(String, String)>),
@@ -142,7 +150,7 @@ pub enum CollectionChange {
 }
 
 /// A change of an alias.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum AliasChange {
     /// Makes it, for a collection.
     Create {
@@ -159,7 +167,7 @@ pub enum AliasChange {
 }
 
 /// An index to make.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct NewIndex {
     /// The collection.
     pub collection: CollectionRef,
@@ -173,7 +181,7 @@ pub struct NewIndex {
 }
 
 /// An index and how far it is built.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct IndexProgress {
     /// The index.
     pub index: IndexDefinition,
@@ -185,8 +193,43 @@ pub struct IndexProgress {
     pub failure: Option<String>,
 }
 
+/// How far a part of a compaction is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum CompactionStep {
+    /// It waits for a node, or is under way.
+    Executing,
+    /// Its result is committed, or its segments are gone.
+    Completed,
+    /// It cannot be done.
+    Failed,
+}
+
+/// Segments that a compaction makes one.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct CompactionPlan {
+    /// What is replaced.
+    pub sources: Vec<SegmentId>,
+    /// What replaces it, once that is committed; `None` also if no row was left.
+    pub target: Option<SegmentId>,
+    /// How far it is.
+    pub step: CompactionStep,
+}
+
+/// How far a compaction that was asked for is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct CompactionState {
+    /// Plans that are not done.
+    pub executing: u32,
+    /// Plans that are done.
+    pub completed: u32,
+    /// Plans that cannot be done.
+    pub failed: u32,
+    /// All of them.
+    pub plans: Vec<CompactionPlan>,
+}
+
 /// What a flush of a channel made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Flushed {
     /// The collection.
     pub collection: CollectionId,
@@ -200,17 +243,6 @@ pub struct Flushed {
     pub segments: Vec<SegmentManifest>,
     /// New files of deletes.
     pub deletes: Vec<DeleteManifest>,
-}
-
-/// What a querier should serve of a collection.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Target {
-    /// The collection as of now.
-    pub info: Arc<CollectionInfo>,
-    /// What is sealed, by channel in the order of `info.channels`.
-    pub manifests: Vec<Arc<ChannelManifest>>,
-    /// Targets of one collection are ordered by this.
-    pub version: u64,
 }
 
 /// The catalog's only writer; also ids, time, placement and jobs.
@@ -300,8 +332,58 @@ pub trait Coord: Send + Sync + 'static {
     /// # Errors: kind `Conflict` if the checkpoint has moved; `CollectionNotFound` if it was dropped meanwhile.
     async fn commit_flush(&self, flushed: Flushed) -> Result<(), Error>;
     /// A term for a channel, greater than every one before: its holder may write, older holders may not.
-    /// # Errors: if it cannot be made durable.
-    async fn channel_term(&self, channel: &ChannelName) -> Result<u64, Error>;
+    /// # Errors: [`Error::is_stale`] if `node` is not the channel's owner; if the term cannot be made durable.
+    async fn channel_term(&self, channel: &ChannelName, node: NodeId) -> Result<u64, Error>;
+    /// A number for a node that starts. # Errors: if it cannot be made durable.
+    async fn allocate_node(&self) -> Result<NodeId, Error>;
+    /// Takes a node's report and answers with what changed of its orders since `report.seen`: at once if something
+    /// did, else as soon as something does, else after about a second. A node beats again as soon as it has its answer
+    /// or its own state changes. Cancel safe. # Errors: [`Error::is_stale`] from a coordinator that does not lead.
+    async fn beat(&self, report: Report) -> Result<Orders, Error>;
+    /// How a collection is written and read now. # Errors: `CollectionNotFound`.
+    async fn routes(&self, collection: CollectionId) -> Result<Arc<Routes>, Error>;
+
+    /// Makes a resource group; an identical one is fine. # Errors: `GroupExists`, `TooManyGroups`, `BadGroup`.
+    async fn create_group(&self, name: &str, config: GroupConfig) -> Result<(), Error>;
+    /// Drops an empty resource group; one that does not exist is fine. # Errors: `BadGroup`.
+    async fn drop_group(&self, name: &str) -> Result<(), Error>;
+    /// Replaces the configurations of groups, all or none. # Errors: `ResourceGroupNotFound`, `BadGroup`.
+    async fn update_groups(&self, configs: Vec<(String, GroupConfig)>) -> Result<(), Error>;
+    /// All resource groups, the default one first, then by name. # Errors: none today.
+    async fn groups(&self) -> Result<Vec<GroupInfo>, Error>;
+    /// Moves the claim on `count` nodes between groups. # Errors: `ResourceGroupNotFound`, `GroupTooSmall`.
+    async fn transfer_nodes(&self, from: &str, to: &str, count: u32) -> Result<(), Error>;
+    /// Moves `count` replicas of a collection between groups. # Errors: `ResourceGroupNotFound`, `BadParameter`.
+    async fn transfer_replicas(
+        &self,
+        from: &str,
+        to: &str,
+        collection: CollectionRef,
+        count: u32,
+    ) -> Result<(), Error>;
+    /// How a collection is placed. # Errors: `CollectionNotFound`.
+    async fn replicas(&self, collection: CollectionId) -> Result<Vec<ReplicaInfo>, Error>;
+    /// Every node that takes part. # Errors: none today.
+    async fn nodes(&self) -> Result<Vec<NodeStatus>, Error>;
+    /// Moves segments (none named: all of the collection's) from one query node to some others of the same replica
+    /// (none named: any). # Errors: `BadParameter`.
+    async fn balance(
+        &self,
+        collection: CollectionId,
+        from: NodeId,
+        to: Vec<NodeId>,
+        segments: Vec<SegmentId>,
+    ) -> Result<(), Error>;
+    /// Asks a node to hand over everything, as its own `Draining` does; `false` takes that back.
+    /// # Errors: `BadParameter` for a node that is not there.
+    async fn drain(&self, node: NodeId, on: bool) -> Result<(), Error>;
+    /// Compacts what can be compacted of a collection as it is now: small segments together, and those that deletes apply
+    /// to. Returns at once with a number to ask [`Self::compaction`] about.
+    /// # Errors: `CollectionNotFound`, `BadParameter` if compaction is turned off.
+    async fn compact(&self, collection: CollectionId) -> Result<i64, Error>;
+    /// How far that is. One that is not known, or was asked of an earlier leader, has no plans: there is nothing to wait
+    /// for. # Errors: none today.
+    async fn compaction(&self, id: i64) -> Result<CompactionState, Error>;
     /// Fresh segment ids, as [`Self::allocate_ids`]. # Errors: the same.
     async fn allocate_segment(&self) -> Result<SegmentId, Error> {
         Ok(SegmentId(self.allocate_ids(1).await?))

@@ -1,21 +1,37 @@
 //! Calls between duties: one trait per duty. Duties never import each other; they meet here.
 //!
-//! In one process a duty's own object serves as the client of its peers. Knows no decisions and no duty's room.
+//! In one process a duty's own object serves as the client of its peers; [`net`] carries calls between processes. Knows
+//! no decisions and no duty's room.
 
 mod builder;
 mod coord;
+mod dial;
+mod group;
+mod local;
+pub mod net;
+mod node;
 mod querier;
 mod refusal;
+mod route;
 mod writer;
 
-pub use builder::{Builder, IndexJob};
+pub use builder::{Builder, CompactJob, IndexJob, StoredObject};
 pub use coord::{
-    AliasChange, CollectionChange, CollectionInfo, CollectionRef, Coord, DatabaseInfo, Flushed,
-    IndexProgress, LoadSpec, NewCollection, NewIndex, Target,
+    AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionPlan, CompactionState,
+    CompactionStep, Coord, DatabaseInfo, Flushed, IndexProgress, LoadSpec, NewCollection, NewIndex,
+    ReplicaSpec,
 };
-pub use querier::{LoadProgress, Querier};
+pub use dial::{Dial, Reader};
+pub use group::{DEFAULT_GROUP, GroupConfig, GroupInfo, GroupNode, NodeStatus, ReplicaInfo, ReplicaShard};
+pub use local::{LocalNodes, Served};
+pub use node::{
+    Duties, Follower, HeldChannel, HeldCollection, HoldChannel, HoldOrder, LoadReport, NodeInfo, NodeState,
+    OpenChannel, OrderNumber, Orders, OwnOrder, Report,
+};
+pub use querier::Querier;
 pub use refusal::Refusal;
-pub use writer::{Operation, Write, Writer, Written};
+pub use route::{ChannelShare, Consistency, NodeShare, Owner, Place, ReadAfter, ReplicaRoute, Routes, Share};
+pub use writer::{Mark, Operation, Tail, Write, Writer, Written};
 
 use crate::base::{Kind, Kinded, chain};
 
@@ -25,6 +41,12 @@ pub enum Error {
     /// The peer understood and said no: the user's doing.
     #[error("{0}")]
     Refused(Refusal),
+    /// The peer is not, or no longer, the one to ask; it did nothing. Ask for the routes again, then the right one.
+    #[error("{what} is not here")]
+    Stale {
+        /// What was asked for.
+        what: String,
+    },
     /// The peer could not do it now.
     #[error("{call} failed: {reason}")]
     Failed {
@@ -42,6 +64,12 @@ impl Error {
     pub fn failed(call: &'static str, cause: &(impl std::error::Error + Kinded)) -> Self {
         Self::Failed { call, kind: cause.kind(), reason: chain(cause) }
     }
+
+    /// Whether the caller asked the wrong node, which did nothing.
+    #[must_use]
+    pub const fn is_stale(&self) -> bool {
+        matches!(self, Self::Stale { .. })
+    }
 }
 
 impl From<Refusal> for Error {
@@ -54,6 +82,7 @@ impl Kinded for Error {
     fn kind(&self) -> Kind {
         match self {
             Self::Refused(refusal) => refusal.kind(),
+            Self::Stale { .. } => Kind::Unavailable,
             Self::Failed { kind, .. } => *kind,
         }
     }

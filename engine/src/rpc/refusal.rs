@@ -5,7 +5,7 @@ use crate::base::{Kind, Kinded};
 /// A refusal that goes to the client as it is. `Display` is the text on the wire, [`Refusal::code`] the number.
 ///
 /// Source: wire specification, codes (1.2) and texts of each call (1.3, 2.13, 2.14, 2.17, 2.20).
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say what each refusal is; the fields are what they name")]
 pub enum Refusal {
     #[error("database not found[database={database}]")]
@@ -74,6 +74,17 @@ pub enum Refusal {
     TooManyReplicas { wanted: usize, nodes: usize },
     #[error("resource group not found[rg={group}]")]
     ResourceGroupNotFound { group: String },
+    #[error("resource group already exist, but create with different config[rg={group}]")]
+    GroupExists { group: String },
+    #[error("resource group num reach limit[limit={limit}]")]
+    TooManyGroups { limit: usize },
+    #[error(
+        "resource group node not enough[rg={group}][currentNodeNum={current}][expectedNodeNum={expected}]"
+    )]
+    GroupTooSmall { group: String, current: usize, expected: usize },
+    /// A configuration that contradicts itself; the text is the one that says how.
+    #[error("{text}")]
+    BadGroup { text: String },
     #[error("index type not supported[indexType={index_type}]")]
     IndexTypeNotSupported { index_type: String },
     /// A parameter that is wrong by itself; the text is the one that names it.
@@ -99,6 +110,10 @@ impl Refusal {
             Self::PartitionNotLoaded { .. } => 201,
             Self::TooManyReplicas { .. } => 12,
             Self::ResourceGroupNotFound { .. } => 300,
+            Self::GroupExists { .. } => 301,
+            Self::TooManyGroups { .. } => 302,
+            Self::BadGroup { .. } => 303,
+            Self::GroupTooSmall { .. } => 304,
             Self::IndexNotFound { .. } => 700,
             Self::IndexTypeNotSupported { .. } => 701,
             Self::DatabaseNotFound { .. } => 800,
@@ -135,7 +150,8 @@ impl Kinded for Refusal {
         match self.code() {
             100 | 200 | 300 | 700 | 800 | 1600 => Kind::NotFound,
             1601 | 1602 => Kind::Exists,
-            12 | 102 | 801 => Kind::Exhausted,
+            301 => Kind::Exists,
+            12 | 102 | 302 | 304 | 801 => Kind::Exhausted,
             _ => Kind::Invalid,
         }
     }

@@ -1,8 +1,11 @@
 //! The duty that owns channels.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use futures::Stream;
 
 use super::Error;
 use crate::base::{ChannelName, CollectionId, PartitionId, Position, Timestamp};
@@ -54,29 +57,49 @@ pub struct Written {
     pub at: Timestamp,
 }
 
-/// The duty that owns channels: order, durability, flush.
+/// How far a channel has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Mark {
+    /// Every write acknowledged before the call lies before this position.
+    pub end: Position,
+    /// Every write at or before this time lies before `end`, and every later write gets a later time.
+    pub at: Timestamp,
+}
+
+/// A walk along a channel's durable records, as the owner sends them.
+pub type Tail = Pin<Box<dyn Stream<Item = Result<(Position, Bytes), Error>> + Send>>;
+
+/// The duty that owns channels: order, durability, flush. Every call about a channel that the node does not own fails
+/// with [`Error::is_stale`], and nothing was done.
 #[async_trait]
 pub trait Writer: Send + Sync + 'static {
     /// Writes durably. Not cancel safe: a dropped call may or may not have taken effect.
     ///
     /// # Errors
-    /// Nothing was acknowledged; whether it took effect is unknown unless the kind is `Invalid` or `NotFound`.
+    /// Nothing was acknowledged; whether it took effect is unknown unless the kind is `Invalid`, `NotFound` or
+    /// [`Error::is_stale`].
     async fn write(&self, write: Write) -> Result<Written, Error>;
 
-    /// Seals everything written to the collection before the call and returns once that is committed.
+    /// Seals everything written to the channel before the call and returns once that is committed.
     ///
     /// # Errors
-    /// Whatever kept a channel from being sealed; channels sealed before it stay sealed.
-    async fn flush(&self, collection: CollectionId) -> Result<(), Error>;
+    /// Whatever kept the channel from being sealed.
+    async fn flush(&self, channel: &ChannelName) -> Result<(), Error>;
 
-    /// The position after the last durable write to a channel: who has applied everything before it sees every write
-    /// acknowledged before the call.
+    /// How far the channel has come. The answer holds for the whole cluster: an owner that may have been replaced does
+    /// not give one.
     ///
     /// # Errors
-    /// If the channel cannot be opened.
-    async fn durable_end(&self, channel: &ChannelName) -> Result<Position, Error>;
+    /// If the channel cannot be opened, or the owner cannot prove that it still is one.
+    async fn mark(&self, channel: &ChannelName) -> Result<Mark, Error>;
 
-    /// Gives up the channels of a collection that was dropped and removes their logs.
+    /// The channel's durable records from `from` on, for as long as the stream is read. Ends with an error.
+    ///
+    /// # Errors
+    /// Kind `NotFound` if `from` was truncated away.
+    async fn tail(&self, channel: &ChannelName, from: Position) -> Result<Tail, Error>;
+
+    /// Removes the logs of channels of a collection that was dropped; a node that owns none of them can do it too.
     ///
     /// # Errors
     /// If a log cannot be removed; calling again is safe.

@@ -21,8 +21,9 @@ const JOIN_ROWS: usize = 16_384;
 /// that are joined as a binary counter carries, so that `n` small appends leave about `log n` parts to search.
 pub struct Growing {
     schema: Arc<Schema>,
-    /// Held while parts are replaced, so that a delete never misses a row that is just moved.
-    writing: Mutex<()>,
+    /// Held while parts are replaced, so that a delete never misses a row that is just moved. Has the positions that no
+    /// part may reach over.
+    writing: Mutex<Vec<Position>>,
     parts: RwLock<Arc<Vec<Arc<Part>>>>,
 }
 
@@ -64,9 +65,10 @@ impl Growing {
             return Ok(());
         }
         let new = Part::of_batch(&self.schema, rows, Origin { at, partition, position })?;
-        let _writing = self.writing.lock();
+        let borders = self.writing.lock();
+        let border = borders.iter().copied().filter(|border| *border <= position).max().unwrap_or_default();
         let mut parts = self.parts().to_vec();
-        let first = first_to_join(&parts, new.rows());
+        let first = first_to_join(&parts, new.rows(), border);
         parts.push(Arc::new(new));
         let joined = parts.split_off(first);
         match joined.as_slice() {
@@ -89,16 +91,37 @@ impl Growing {
     ///
     /// A reader that took its parts before goes on seeing them; see [`Self::snapshot`].
     pub fn release_before(&self, position: Position) {
-        let _writing = self.writing.lock();
+        let mut borders = self.writing.lock();
+        borders.retain(|border| *border > position);
         let mut kept = Vec::new();
         for part in self.parts().iter() {
             match part.first_from(position) {
                 0 => kept.push(Arc::clone(part)),
-                first if first < part.rows() => kept.push(Arc::new(part.tail_from(&self.schema, first))),
+                first if first < part.rows() => {
+                    kept.push(Arc::new(part.slice(&self.schema, first..part.rows())));
+                }
                 _ => {}
             }
         }
         *self.parts.write() = Arc::new(kept);
+    }
+
+    /// Sees to it that no part has rows of records both before `position` and from it on, now and until a release passes
+    /// it: then [`Self::snapshot_from`] has nothing to copy. Copies the rows of at most one part.
+    pub fn split_at(&self, position: Position) {
+        let mut borders = self.writing.lock();
+        if !borders.contains(&position) {
+            borders.push(position);
+        }
+        let parts = self.parts();
+        let reaches_over = |part: &Arc<Part>| (1..part.rows()).contains(&part.first_from(position));
+        let Some(at) = parts.iter().position(reaches_over) else { return };
+        let mut split = parts.to_vec();
+        let part = split.remove(at);
+        let first = part.first_from(position);
+        split.insert(at, Arc::new(part.slice(&self.schema, 0..first)));
+        split.insert(at + 1, Arc::new(part.slice(&self.schema, first..part.rows())));
+        *self.parts.write() = Arc::new(split);
     }
 
     /// The rows as they are now, shared and not copied: what is appended or released later does not show in it. Whoever
@@ -106,7 +129,25 @@ impl Growing {
     /// sees each row exactly once.
     #[must_use]
     pub fn snapshot(&self) -> Self {
-        Self { schema: Arc::clone(&self.schema), writing: Mutex::default(), parts: RwLock::new(self.parts()) }
+        self.of_parts(self.parts())
+    }
+
+    /// As [`Self::snapshot`], but only the rows of records from `position` on. Cheap unless a part reaches over
+    /// `position`: the first call has that split, see [`Self::split_at`].
+    #[must_use]
+    pub fn snapshot_from(&self, position: Position) -> Self {
+        let mut parts = self.parts();
+        let mut first = parts.partition_point(|part| part.first_from(position) == part.rows());
+        if parts.get(first).is_some_and(|part| part.first_from(position) > 0) {
+            self.split_at(position);
+            parts = self.parts();
+            first = parts.partition_point(|part| part.first_from(position) == part.rows());
+        }
+        self.of_parts(if first == 0 { parts } else { Arc::new(parts[first..].to_vec()) })
+    }
+
+    fn of_parts(&self, parts: Arc<Vec<Arc<Part>>>) -> Self {
+        Self { schema: Arc::clone(&self.schema), writing: Mutex::default(), parts: RwLock::new(parts) }
     }
 
     /// The parts, in log order.
@@ -128,11 +169,11 @@ impl Growing {
     }
 }
 
-/// From which part on the last parts are joined with `rows` new rows.
-fn first_to_join(parts: &[Arc<Part>], mut rows: usize) -> usize {
+/// From which part on the last parts are joined with `rows` new rows; none with rows before `border`.
+fn first_to_join(parts: &[Arc<Part>], mut rows: usize, border: Position) -> usize {
     let mut first = parts.len();
     while let Some(part) = first.checked_sub(1).and_then(|before| parts.get(before)) {
-        if part.rows() > rows || part.rows() + rows > JOIN_ROWS {
+        if part.rows() > rows || part.rows() + rows > JOIN_ROWS || part.first_from(border) > 0 {
             break;
         }
         rows += part.rows();

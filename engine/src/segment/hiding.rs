@@ -1,5 +1,6 @@
 //! Which rows deletes have hidden, and when.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::base::Timestamp;
@@ -72,11 +73,11 @@ impl Hiding {
         }
     }
 
-    /// What hides the rows from `first` on.
-    pub(super) fn tail_from(&self, first: usize) -> Self {
+    /// What hides some of the rows.
+    pub(super) fn slice(&self, rows: Range<usize>) -> Self {
         let mut rest = Self::default();
         if let Some(hidden) = &self.hidden {
-            let times = hidden.times.get(first..).unwrap_or_default();
+            let times = hidden.times.get(rows).unwrap_or_default();
             for (row, &time) in times.iter().enumerate().filter(|(_, time)| **time != Timestamp::MAX) {
                 rest.hide(times.len(), row, time);
             }

@@ -5,11 +5,13 @@
 //!
 //! A row has a time. A delete of a key at a time hides the rows of that key that are older than it. A reader at `read_at`
 //! sees the rows not newer than that and not hidden by a delete not newer than that; it is exact for every `read_at` up
-//! to which all writes were applied.
+//! to which all writes were applied. [`compact`] drops hidden rows for good: a reader at a time before the delete misses
+//! them then, if that time is not later than the newest delete that was sealed when the segments were compacted.
 //!
 //! No catalog, no channels' logs, no plans.
 
 mod build;
+mod compact;
 mod deletes;
 mod error;
 mod field;
@@ -25,6 +27,7 @@ mod store;
 mod vectors;
 
 pub use build::build_index;
+pub use compact::compact;
 pub use deletes::{Deletes, read_deletes, remove_deletes, write_deletes};
 pub use error::Error;
 pub use field::FieldSearch;

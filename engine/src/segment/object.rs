@@ -5,7 +5,7 @@ use bytes::{Bytes, BytesMut};
 use super::Error;
 use crate::base::{ChannelName, CollectionId, FieldId, IndexId, SegmentId};
 use crate::blob::Blobs;
-use crate::model::ObjectRef;
+use crate::model::{DESCRIPTION, ObjectRef};
 
 pub(super) fn scalars_key(collection: CollectionId, segment: SegmentId) -> String {
     format!("segments/{collection}/{segment}/scalars.parquet")
@@ -20,7 +20,7 @@ pub(super) fn index_key(collection: CollectionId, segment: SegmentId, index: Ind
 }
 
 pub(super) fn manifest_key(collection: CollectionId, segment: SegmentId) -> String {
-    format!("segments/{collection}/{segment}/manifest.json")
+    format!("segments/{collection}/{segment}/{DESCRIPTION}")
 }
 
 pub(super) fn deletes_key(collection: CollectionId, channel: &ChannelName, serial: i64) -> String {

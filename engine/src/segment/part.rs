@@ -1,5 +1,6 @@
 //! Rows that never change, with the deletes that hide some of them.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
@@ -158,23 +159,24 @@ impl Part {
         Ok(Self::new(schema, columns, vectors, runs, hiding))
     }
 
-    /// The rows from `first` on, with what hides them.
-    pub(super) fn tail_from(&self, schema: &Schema, first: usize) -> Self {
-        let rows: Vec<usize> = (first..self.rows).collect();
+    /// A copy of some rows, which exist, with what hides them.
+    pub(super) fn slice(&self, schema: &Schema, range: Range<usize>) -> Self {
+        let first = range.start;
+        let rows: Vec<usize> = range.clone().collect();
         let columns = self.columns.iter().map(|column| column.take(&rows)).collect();
         let vectors = self.vectors.iter().filter_map(|vectors| {
             let dim = vectors.block.dim();
-            let values = vectors.block.values().get(first * dim..).unwrap_or_default();
+            let values = vectors.block.values().get(first * dim..range.end * dim).unwrap_or_default();
             let valid = vectors.valid.as_ref();
             Some(Vectors {
                 field: vectors.field,
-                // Rows of a block are whole, and so are the last of them.
+                // Rows of a block are whole, and so are some of them.
                 block: VectorBlock::new(dim, values).ok()?,
                 valid: valid.map(|valid| Bitset::from_fn(rows.len(), |row| valid.contains(first + row))),
             })
         });
         let vectors = vectors.collect();
-        Self::new(schema, columns, vectors, self.runs.tail_from(first), self.hiding.read().tail_from(first))
+        Self::new(schema, columns, vectors, self.runs.slice(range.clone()), self.hiding.read().slice(range))
     }
 
     /// How many rows there are, hidden ones included.

@@ -1,5 +1,7 @@
 //! Which rows were written when, where and by which record: kept once per run of rows that came together.
 
+use std::ops::Range;
+
 use crate::base::{PartitionId, Position, Timestamp};
 
 /// What the rows of one run have in common.
@@ -58,7 +60,7 @@ impl Runs {
     }
 
     /// The runs in row order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (std::ops::Range<usize>, Origin)> + '_ {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Range<usize>, Origin)> + '_ {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         starts
             .zip(&self.ends)
@@ -71,20 +73,19 @@ impl Runs {
         self.origins[self.ends.partition_point(|&end| end as usize <= row)]
     }
 
-    /// The first row whose record is not before `position`; the number of rows if there is none.
+    /// The first row whose record is not before `position`; the number of rows if there is none. Positions ascend.
     pub(super) fn first_from(&self, position: Position) -> usize {
-        self.iter()
-            .find(|(_, origin)| origin.position >= position)
-            .map_or(self.rows(), |(rows, _)| rows.start)
+        let run = self.origins.partition_point(|origin| origin.position < position);
+        run.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |&end| end as usize)
     }
 
-    /// The rows from `row` on.
-    pub(super) fn tail_from(&self, row: usize) -> Self {
-        let mut rest = Self::default();
-        for (rows, origin) in self.iter().filter(|(rows, _)| rows.end > row) {
-            rest.push(rows.end - rows.start.max(row), origin);
+    /// Some of the rows.
+    pub(super) fn slice(&self, wanted: Range<usize>) -> Self {
+        let mut some = Self::default();
+        for (rows, origin) in self.iter() {
+            some.push(rows.end.min(wanted.end).saturating_sub(rows.start.max(wanted.start)), origin);
         }
-        rest
+        some
     }
 
     pub(super) fn memory_bytes(&self) -> usize {

@@ -139,6 +139,12 @@ impl Sealed {
         self.part.index(field).is_some()
     }
 
+    /// Whether this very index is in use.
+    #[must_use]
+    pub fn uses_index(&self, built: &IndexRef) -> bool {
+        self.attached.lock().contains(&built.object.key)
+    }
+
     /// Applies deletes. Applying one again, and in any order, changes nothing.
     pub fn delete(&self, deletes: &Deletes) {
         self.part.hide(deletes.iter());
@@ -161,7 +167,8 @@ pub(super) async fn work<T: Send + 'static>(
         .map_err(|source| Error::Broke { segment, cause: source.to_string() })
 }
 
-async fn read_scalars(
+/// The scalar columns and times of a segment.
+pub(super) async fn read_scalars(
     blobs: &dyn Blobs,
     schema: &Arc<Schema>,
     manifest: &SegmentManifest,

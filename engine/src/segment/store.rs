@@ -48,6 +48,32 @@ pub async fn write_segment(
     if times.len() != rows.rows || rows.columns.iter().any(|column| column.data.len() != rows.rows) {
         return Err(Error::Ragged { what: "columns and times differ in length" });
     }
+    let mut columns = vec![write_scalars(blobs, collection, id, schema, rows, times).await?];
+    for column in &rows.columns {
+        if let ColumnData::FloatVector { dim, values } = &column.data {
+            columns.push(write_vectors(blobs, collection, id, column.field, *dim, values).await?);
+        }
+    }
+    let columns = Columns { partition, columns, clean_through: Timestamp::ZERO };
+    finish(blobs, collection, id, columns, rows, times).await
+}
+
+/// The stored columns of a segment, before its manifest is.
+pub(super) struct Columns {
+    pub(super) partition: PartitionId,
+    pub(super) columns: Vec<ColumnRef>,
+    pub(super) clean_through: Timestamp,
+}
+
+/// Stores the scalar columns of `rows` with the times, and which vectors have a value.
+pub(super) async fn write_scalars(
+    blobs: &dyn Blobs,
+    collection: CollectionId,
+    id: SegmentId,
+    schema: &Schema,
+    rows: &Batch,
+    times: &[Timestamp],
+) -> Result<ColumnRef, Error> {
     let key = scalars_key(collection, id);
     let body = scalars::encode(rows, times).map_err(|source| Error::Parquet {
         key: key.clone(),
@@ -56,21 +82,40 @@ pub async fn write_segment(
     })?;
     let is_scalar = |field: &&crate::model::Field| !field.data_type.is_vector();
     let fields = schema.fields.iter().filter(is_scalar).map(|field| field.id).collect();
-    let mut columns = vec![ColumnRef { fields, object: create(blobs, key, body).await? }];
-    for column in &rows.columns {
-        if let ColumnData::FloatVector { dim, values } = &column.data {
-            let body = vectors::encode(column.field, *dim, values);
-            let object = create(blobs, vector_key(collection, id, column.field), body).await?;
-            columns.push(ColumnRef { fields: vec![column.field], object });
-        }
-    }
+    Ok(ColumnRef { fields, object: create(blobs, key, body).await? })
+}
+
+/// Stores the vectors of a field.
+pub(super) async fn write_vectors(
+    blobs: &dyn Blobs,
+    collection: CollectionId,
+    id: SegmentId,
+    field: FieldId,
+    dim: usize,
+    values: &[f32],
+) -> Result<ColumnRef, Error> {
+    let body = vectors::encode(field, dim, values);
+    let object = create(blobs, vector_key(collection, id, field), body).await?;
+    Ok(ColumnRef { fields: vec![field], object })
+}
+
+/// Stores the manifest object of a segment whose columns are stored; of `rows` only the scalar columns matter.
+pub(super) async fn finish(
+    blobs: &dyn Blobs,
+    collection: CollectionId,
+    id: SegmentId,
+    columns: Columns,
+    rows: &Batch,
+    times: &[Timestamp],
+) -> Result<SegmentManifest, Error> {
     let manifest = SegmentManifest {
         id,
-        partition,
+        partition: columns.partition,
         rows: rows.rows as u64,
         oldest: times.iter().copied().min().unwrap_or_default(),
         newest: times.iter().copied().max().unwrap_or_default(),
-        columns,
+        clean_through: columns.clean_through,
+        columns: columns.columns,
         indexes: Vec::new(),
     };
     create(blobs, manifest_key(collection, id), encode_manifest(&manifest, rows)).await?;
@@ -161,6 +206,7 @@ mod tests {
             rows: 2,
             oldest: Timestamp(3),
             newest: Timestamp(4),
+            clean_through: Timestamp::ZERO,
             columns: vec![ColumnRef { fields: vec![FieldId(100)], object }],
             indexes: Vec::new(),
         };

@@ -306,3 +306,27 @@ fn rows_that_are_not_whole_are_refused() {
     assert!(matches!(refused, Err(Error::Ragged { .. })));
     assert_eq!(growing.rows(), 0);
 }
+
+#[test]
+fn a_snapshot_from_a_position_has_exactly_the_rows_from_there_on() {
+    let schema = Arc::new(schema(DataType::Int64));
+    for from in 0..12 {
+        let growing = Growing::new(Arc::clone(&schema));
+        let append = |position: u64| {
+            let rows: Vec<Row> = (0..3).map(|row| Row::of((position * 10 + row) as i64, 1)).collect();
+            growing.append(Position(position), PARTITION, Timestamp(position), &batch(&schema, &rows));
+        };
+        (0..9).for_each(append);
+        growing.delete(&keys(&schema, &[20, 51, 80]), Timestamp(50), None);
+        let whole = visible_keys(&growing.parts(), 100);
+
+        let some = growing.snapshot_from(Position(from));
+
+        let expected: Vec<i64> = whole.iter().copied().filter(|key| *key >= from as i64 * 10).collect();
+        assert_eq!(visible_keys(&some.parts(), 100), expected, "from {from}");
+        assert_eq!(visible_keys(&growing.parts(), 100), whole, "nothing is lost by looking");
+        (9..12).for_each(append);
+        let crosses = |part: &Arc<Part>| (1..part.rows()).contains(&part.first_from(Position(from)));
+        assert!(from >= 9 || !growing.parts().iter().any(crosses), "a split lasts");
+    }
+}

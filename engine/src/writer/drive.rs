@@ -1,23 +1,36 @@
-//! Opens channels, writes to them, and seals them by demand, size and age.
+//! Opens the channels that this node owns, writes to them, and seals them by demand, size and age.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::StreamExt as _;
 use parking_lot::RwLock;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::base::{ChannelName, Clock, CollectionId, Kind, Kinded, Position};
+use crate::base::{
+    ChannelName, Clock, CollectionId, Kind, Kinded, NodeId, NodeTime, Position, Timestamp, chain,
+};
 use crate::blob::Blobs;
 use crate::log::{Logs, record};
-use crate::rpc::{self, CollectionRef, Coord, Flushed, Operation, Write, Writer, Written};
-use crate::writer::channel::{Channel, Unsealed};
+use crate::model::{ChannelManifest, Keys};
+use crate::rpc::{
+    self, CollectionRef, Coord, Flushed, Follower, Mark, OpenChannel, Operation, OrderNumber, Orders,
+    OwnOrder, Report, Tail, Write, Writer, Written,
+};
+use crate::writer::channel::{Channel, Opened, Unsealed};
+use crate::writer::lease::Lease;
 use crate::writer::{Error, flush};
 
 /// How often the writer looks for channels that are due.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How long records stay in the log once they are sealed: who follows it a little behind still finds them, and routes that
+/// name the state before the flush can still be served.
+const KEEP: Duration = Duration::from_secs(15);
 
 /// When a channel is sealed without being asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,33 +41,67 @@ pub struct FlushLimits {
     pub age: Duration,
 }
 
+/// What a writer needs.
+pub struct WriterParts {
+    /// Says what collections look like; gives ids and terms; takes flushes.
+    pub coord: Arc<dyn Coord>,
+    /// Where records go.
+    pub logs: Arc<dyn Logs>,
+    /// Where sealed data goes.
+    pub blobs: Arc<dyn Blobs>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// The cluster's time.
+    pub time: Arc<NodeTime>,
+    /// When to seal.
+    pub limits: FlushLimits,
+    /// This node.
+    pub node: NodeId,
+}
+
 /// The writer duty.
 pub struct ChannelWriter {
-    coord: Arc<dyn Coord>,
-    logs: Arc<dyn Logs>,
-    blobs: Arc<dyn Blobs>,
-    clock: Arc<dyn Clock>,
-    limits: FlushLimits,
+    parts: WriterParts,
+    /// What the coordinator says is ours; a channel is opened when it is first needed.
+    owned: RwLock<Owned>,
     channels: RwLock<HashMap<ChannelName, Arc<Channel>>>,
-    /// Held while a channel is opened, so that each is opened once.
+    /// Held while a channel is opened or closed, so that each is opened once.
     opening: tokio::sync::Mutex<()>,
+    lease: Lease,
+    /// The channels that are ours have changed.
+    reordered: Notify,
+    /// The open channels have changed.
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct Owned {
+    number: OrderNumber,
+    channels: BTreeMap<ChannelName, OwnOrder>,
 }
 
 impl ChannelWriter {
-    /// A writer that has opened nothing yet.
+    /// A writer that owns nothing yet.
     #[must_use]
-    pub fn new(
-        coord: Arc<dyn Coord>,
-        logs: Arc<dyn Logs>,
-        blobs: Arc<dyn Blobs>,
-        clock: Arc<dyn Clock>,
-        limits: FlushLimits,
-    ) -> Arc<Self> {
-        let (channels, opening) = (RwLock::default(), tokio::sync::Mutex::new(()));
-        Arc::new(Self { coord, logs, blobs, clock, limits, channels, opening })
+    pub fn new(parts: WriterParts) -> Arc<Self> {
+        Arc::new(Self {
+            parts,
+            owned: RwLock::default(),
+            channels: RwLock::default(),
+            opening: tokio::sync::Mutex::new(()),
+            lease: Lease::default(),
+            reordered: Notify::new(),
+            changed: Notify::new(),
+        })
+    }
+
+    fn order(&self, name: &ChannelName) -> Result<OwnOrder, rpc::Error> {
+        let stale = || rpc::Error::Stale { what: format!("the right to write to {name}") };
+        self.owned.read().channels.get(name).cloned().ok_or_else(stale)
     }
 
     async fn channel(&self, name: &ChannelName) -> Result<Arc<Channel>, rpc::Error> {
+        let order = self.order(name)?;
         if let Some(open) = self.channels.read().get(name) {
             return Ok(Arc::clone(open));
         }
@@ -62,45 +109,99 @@ impl ChannelWriter {
         if let Some(open) = self.channels.read().get(name) {
             return Ok(Arc::clone(open));
         }
-        let (collection, shard) = self.owner(name).await?;
-        let manifests = self.coord.manifests(collection).await?;
-        let checkpoint = manifests.get(shard).map_or(Position::default(), |manifest| manifest.checkpoint);
-        let term = self.coord.channel_term(name).await?;
-        let failed =
-            |source| rpc::Error::failed("open channel", &Error::OpenLog { channel: name.clone(), source });
-        let log = self.logs.open(name, term).await.map_err(failed)?;
-        let end = log.next_position();
-        let channel = Arc::new(Channel::new(name.clone(), collection, log, checkpoint));
-        if end > checkpoint {
-            // How large the rest is shows when it is sealed; that it is there is enough for its age to count.
-            *channel.unsealed.lock() = Unsealed { bytes: 1, since: Some(self.clock.monotonic()) };
-        }
-        info!(channel = %name, %term, %checkpoint, %end, "channel opened");
+        let channel = Arc::new(self.open(name, order.collection).await?);
+        // The right may have been taken away meanwhile; then nobody is to find the channel open.
+        self.order(name)?;
         self.channels.write().insert(name.clone(), Arc::clone(&channel));
+        self.changed.notify_one();
         Ok(channel)
     }
 
-    /// The collection of a channel and the channel's place in it.
-    async fn owner(&self, name: &ChannelName) -> Result<(CollectionId, usize), rpc::Error> {
-        for database in self.coord.databases().await? {
-            for info in self.coord.collections(&database.name).await? {
-                if let Some(shard) = info.channels.iter().position(|channel| channel == name) {
-                    return Ok((info.id, shard));
-                }
-            }
+    async fn open(&self, name: &ChannelName, collection: CollectionId) -> Result<Channel, rpc::Error> {
+        let WriterParts { coord, logs, clock, time, node, .. } = &self.parts;
+        let info = coord.collection(CollectionRef::Id(collection)).await?;
+        let shard = info.channels.iter().position(|channel| channel == name);
+        let term = coord.channel_term(name, *node).await?;
+        let failed =
+            |source| rpc::Error::failed("open channel", &Error::OpenLog { channel: name.clone(), source });
+        let log = logs.open(name, term).await.map_err(failed)?;
+        // Only now is the manifest final: an owner before us commits no flush after its log was fenced, or it commits
+        // one that starts from the checkpoint we see, and ours is refused.
+        let manifests = coord.manifests(collection).await?;
+        let manifest = shard.and_then(|shard| manifests.get(shard)).cloned().unwrap_or_default();
+        let (checkpoint, end) = (manifest.checkpoint, log.next_position());
+        let newest = self.newest(name, &manifest, end).await?;
+        let primary = info.schema.primary().data_type;
+        let of = Opened { name: name.clone(), collection, primary, checkpoint, newest };
+        let channel = Channel::new(of, log, Arc::clone(time));
+        if end > checkpoint {
+            // How large the rest is shows when it is sealed; that it is there is enough for its age to count.
+            *channel.unsealed.lock() = Unsealed { bytes: 1, since: Some(clock.monotonic()) };
         }
-        Err(rpc::Refusal::CollectionNotFound { database: String::new(), collection: name.to_string() }.into())
+        info!(channel = %name, %term, %checkpoint, %end, "channel opened");
+        Ok(channel)
+    }
+
+    /// The latest time in a channel: of what is sealed, or of the last record.
+    async fn newest(
+        &self,
+        name: &ChannelName,
+        manifest: &ChannelManifest,
+        end: Position,
+    ) -> Result<Timestamp, rpc::Error> {
+        let sealed = manifest.newest();
+        if end <= manifest.checkpoint {
+            return Ok(sealed);
+        }
+        let failed =
+            |source| rpc::Error::failed("open channel", &Error::ReadLog { channel: name.clone(), source });
+        let mut reader = self.parts.logs.read(name, Position(end.0 - 1)).await.map_err(failed)?;
+        let (_, last) = reader.next().await.map_err(failed)?;
+        Ok(sealed.max(record::stamp_of(&last).unwrap_or_default()))
+    }
+
+    /// Lets go of a channel that can no longer be written to; the next use opens it again with a greater term.
+    fn give_up(&self, channel: &Arc<Channel>) {
+        let mut open = self.channels.write();
+        if open.get(&channel.of.name).is_some_and(|known| Arc::ptr_eq(known, channel)) {
+            open.remove(&channel.of.name);
+            self.changed.notify_one();
+        }
+    }
+
+    /// An owner before us may have committed a last flush after we had looked: then what we believe of the channel is old,
+    /// its checkpoint has moved or the log before it is gone.
+    fn give_up_if_sealed_by_another(&self, channel: &Arc<Channel>, error: &rpc::Error) {
+        if matches!(error.kind(), Kind::Conflict | Kind::NotFound) {
+            self.give_up(channel);
+        }
+    }
+
+    async fn append(
+        &self,
+        name: &ChannelName,
+        encoded: bytes::BytesMut,
+    ) -> Result<(Arc<Channel>, Timestamp), rpc::Error> {
+        let channel = self.channel(name).await?;
+        let written = channel.write(encoded, self.parts.clock.monotonic()).await;
+        let at = written.map_err(|error| {
+            if matches!(error.kind(), Kind::Fenced | Kind::Unavailable) {
+                self.give_up(&channel);
+            }
+            rpc::Error::failed("write", &error)
+        })?;
+        Ok((channel, at))
     }
 
     /// Seals what the channel holds now; true if there was something.
     async fn seal(&self, channel: &Channel) -> Result<bool, rpc::Error> {
-        let failed = |error: Error| rpc::Error::failed("flush", &error);
+        let clock = &self.parts.clock;
         let mut checkpoint = channel.flushing.lock().await;
         let (from, to) = (*checkpoint, channel.durable_end());
         if to <= from {
             return Ok(false);
         }
-        let started = self.clock.monotonic();
+        let started = clock.monotonic();
         let before = std::mem::take(&mut *channel.unsealed.lock());
         let sealed = self.seal_stretch(channel, from, to).await;
         let flushed = match sealed {
@@ -114,14 +215,11 @@ impl ChannelWriter {
         };
         *checkpoint = to;
         drop(checkpoint);
-        self.logs
-            .truncate(&channel.name, to)
-            .await
-            .map_err(|source| failed(Error::GiveUp { channel: channel.name.clone(), source }))?;
+        channel.sealed.lock().push_back((to, clock.monotonic()));
         let (segments, rows) =
             (flushed.segments.len(), flushed.segments.iter().map(|one| one.rows).sum::<u64>());
-        let took_ms = self.clock.monotonic().saturating_sub(started).as_millis();
-        info!(channel = %channel.name, segments, rows, took_ms, "channel flushed");
+        let took_ms = clock.monotonic().saturating_sub(started).as_millis();
+        info!(channel = %channel.of.name, segments, rows, took_ms, "channel flushed");
         Ok(true)
     }
 
@@ -131,12 +229,12 @@ impl ChannelWriter {
         from: Position,
         to: Position,
     ) -> Result<Flushed, rpc::Error> {
+        let WriterParts { coord, logs, blobs, .. } = &self.parts;
         let failed = |error: Error| rpc::Error::failed("flush", &error);
-        let info = self.coord.collection(CollectionRef::Id(channel.collection)).await?;
-        let stretch = flush::read(self.logs.as_ref(), channel, &info, from, to).await.map_err(failed)?;
-        let flushed =
-            flush::seal(&self.blobs, self.coord.as_ref(), channel, &info, stretch).await.map_err(failed)?;
-        if let Err(refused) = self.coord.commit_flush(flushed.clone()).await {
+        let info = coord.collection(CollectionRef::Id(channel.of.collection)).await?;
+        let stretch = flush::read(logs.as_ref(), channel, &info, from, to).await.map_err(failed)?;
+        let flushed = flush::seal(blobs, coord.as_ref(), channel, &info, stretch).await.map_err(failed)?;
+        if let Err(refused) = coord.commit_flush(flushed.clone()).await {
             // Nothing names the new objects and nothing will; after any other failure that is not known.
             if matches!(refused.kind(), Kind::NotFound | Kind::Conflict) {
                 self.discard(&flushed).await;
@@ -152,44 +250,77 @@ impl ChannelWriter {
         let objects =
             columns.map(|column| &column.object).chain(flushed.deletes.iter().map(|deletes| &deletes.object));
         for object in objects {
-            if let Err(error) = self.blobs.delete(&object.key).await {
+            if let Err(error) = self.parts.blobs.delete(&object.key).await {
                 warn!(key = object.key, %error, "an object of a refused flush was not removed");
             }
         }
     }
 
-    /// Opens the channels of all collections and seals those that are due, until `stop`.
+    /// Opens the channels that are ours, closes those that are not any more, and seals those that are due, until `stop`.
     ///
     /// # Errors
     /// None: failures are logged and tried again.
     pub async fn keep(self: Arc<Self>, stop: CancellationToken) -> anyhow::Result<()> {
-        self.open_all().await;
         loop {
+            self.close_foreign().await;
+            self.open_owned().await;
+            self.seal_due().await;
+            self.truncate_sealed().await;
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                () = self.clock.sleep(LOOK) => {}
-            }
-            let open: Vec<Arc<Channel>> = self.channels.read().values().cloned().collect();
-            for channel in open {
-                let unsealed = *channel.unsealed.lock();
-                if !is_due(unsealed, self.limits, self.clock.monotonic()) {
-                    continue;
-                }
-                if let Err(error) = self.seal(&channel).await {
-                    warn!(channel = %channel.name, %error, "channel was not flushed");
-                }
+                () = self.reordered.notified() => {}
+                () = self.parts.clock.sleep(LOOK) => {}
             }
         }
     }
 
-    async fn open_all(&self) {
-        let Ok(databases) = self.coord.databases().await else { return };
-        for database in databases {
-            let Ok(collections) = self.coord.collections(&database.name).await else { continue };
-            for channel in collections.iter().flat_map(|info| &info.channels) {
-                if let Err(error) = self.channel(channel).await {
-                    warn!(%channel, %error, "channel was not opened");
-                }
+    /// Whoever still writes to such a channel finishes; the log writes what was appended.
+    async fn close_foreign(&self) {
+        let _nobody_opens = self.opening.lock().await;
+        let owned = self.owned.read();
+        let mut open = self.channels.write();
+        let before = open.len();
+        open.retain(|name, _| owned.channels.contains_key(name));
+        if open.len() < before {
+            self.changed.notify_one();
+        }
+    }
+
+    async fn open_owned(&self) {
+        let missing: Vec<ChannelName> = {
+            let (owned, open) = (self.owned.read(), self.channels.read());
+            owned.channels.keys().filter(|name| !open.contains_key(*name)).cloned().collect()
+        };
+        for name in missing {
+            if let Err(error) = self.channel(&name).await
+                && !error.is_stale()
+            {
+                warn!(channel = %name, %error, "channel was not opened");
+            }
+        }
+    }
+
+    async fn truncate_sealed(&self) {
+        let open: Vec<Arc<Channel>> = self.channels.read().values().cloned().collect();
+        for channel in open {
+            let Some(before) = channel.outlived(KEEP, self.parts.clock.monotonic()) else { continue };
+            if let Err(error) = self.parts.logs.truncate(&channel.of.name, before).await {
+                // The next flush gives up this stretch too.
+                warn!(channel = %channel.of.name, error = chain(&error), "sealed records were not given up");
+            }
+        }
+    }
+
+    async fn seal_due(&self) {
+        let open: Vec<Arc<Channel>> = self.channels.read().values().cloned().collect();
+        for channel in open {
+            let unsealed = *channel.unsealed.lock();
+            if !is_due(unsealed, self.parts.limits, self.parts.clock.monotonic()) {
+                continue;
+            }
+            if let Err(error) = self.seal(&channel).await {
+                warn!(channel = %channel.of.name, %error, "channel was not flushed");
+                self.give_up_if_sealed_by_another(&channel, &error);
             }
         }
     }
@@ -204,7 +335,6 @@ fn is_due(unsealed: Unsealed, limits: FlushLimits, now: Duration) -> bool {
 #[async_trait]
 impl Writer for ChannelWriter {
     async fn write(&self, write: Write) -> Result<Written, rpc::Error> {
-        let channel = self.channel(&write.channel).await?;
         let encoded = match &write.operation {
             Operation::Insert { partition, rows } => record::encode_insert(*partition, rows),
             Operation::Delete { partition, keys } => record::encode_delete(*partition, keys),
@@ -212,28 +342,53 @@ impl Writer for ChannelWriter {
                 record::encode_upsert(*partition, replaced, rows)
             }
         };
-        let written = channel.write(encoded, self.coord.as_ref(), self.clock.monotonic()).await;
-        let at = written.map_err(|error| {
-            if matches!(error.kind(), Kind::Fenced | Kind::Unavailable) {
-                // The next write opens the channel again, with a greater term.
-                self.channels.write().remove(&write.channel);
-            }
-            rpc::Error::failed("write", &error)
-        })?;
+        let (_, at) = self.append(&write.channel, encoded).await?;
         Ok(Written { at })
     }
 
-    async fn flush(&self, collection: CollectionId) -> Result<(), rpc::Error> {
-        let info = self.coord.collection(CollectionRef::Id(collection)).await?;
-        for name in &info.channels {
-            let channel = self.channel(name).await?;
-            self.seal(&channel).await?;
+    async fn flush(&self, channel: &ChannelName) -> Result<(), rpc::Error> {
+        let channel = self.channel(channel).await?;
+        let sealed = self.seal(&channel).await;
+        if let Err(error) = &sealed {
+            self.give_up_if_sealed_by_another(&channel, error);
         }
-        Ok(())
+        sealed.map(drop)
     }
 
-    async fn durable_end(&self, channel: &ChannelName) -> Result<Position, rpc::Error> {
-        Ok(self.channel(channel).await?.durable_end())
+    async fn mark(&self, name: &ChannelName) -> Result<Mark, rpc::Error> {
+        let channel = self.channel(name).await?;
+        let mark = channel.mark();
+        // Looked at after the mark was taken: a process that was stopped in between finds its lease over.
+        if self.lease.holds(self.parts.clock.monotonic()) && self.order(name).is_ok() {
+            return Ok(mark);
+        }
+        // The log answers for us: it takes nothing from an owner that was replaced.
+        let proof = record::encode_delete(None, &Keys::empty(channel.of.primary));
+        let (channel, _) = self.append(name, proof).await?;
+        Ok(channel.mark())
+    }
+
+    async fn tail(&self, name: &ChannelName, from: Position) -> Result<Tail, rpc::Error> {
+        let channel = self.channel(name).await?;
+        let failed = |source| {
+            rpc::Error::failed("follow a log", &Error::ReadLog { channel: channel.of.name.clone(), source })
+        };
+        let reader = self.parts.logs.read(name, from).await.map_err(failed)?;
+        let channel = Arc::clone(&channel);
+        let records = futures::stream::unfold(Some(reader), move |reader| {
+            let channel = Arc::clone(&channel);
+            async move {
+                let mut reader = reader?;
+                match reader.next().await {
+                    Ok(record) => Some((Ok(record), Some(reader))),
+                    Err(source) => {
+                        let error = Error::ReadLog { channel: channel.of.name.clone(), source };
+                        Some((Err(rpc::Error::failed("follow a log", &error)), None))
+                    }
+                }
+            }
+        });
+        Ok(records.boxed())
     }
 
     async fn forget(&self, channels: &[ChannelName]) -> Result<(), rpc::Error> {
@@ -243,12 +398,42 @@ impl Writer for ChannelWriter {
                 // A flush that still runs must not read a log that is being removed.
                 let _idle = channel.flushing.lock().await;
             }
-            let removed = self.logs.remove(name).await;
+            let removed = self.parts.logs.remove(name).await;
             removed.map_err(|source| {
                 rpc::Error::failed("forget channel", &Error::GiveUp { channel: name.clone(), source })
             })?;
         }
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Follower for ChannelWriter {
+    fn report(&self, report: &mut Report) {
+        let owned = self.owned.read();
+        let open = self.channels.read();
+        report.channels.extend(open.values().map(|channel| OpenChannel {
+            channel: channel.of.name.clone(),
+            term: owned.channels.get(&channel.of.name).map_or(0, |order| order.term),
+            unsealed_bytes: channel.unsealed.lock().bytes,
+        }));
+    }
+
+    fn obey(&self, orders: &Orders, sent: Duration) {
+        self.lease.renew(sent, orders.lease);
+        let Some(own) = &orders.own else { return };
+        let mut owned = self.owned.write();
+        if orders.number < owned.number {
+            return;
+        }
+        owned.number = orders.number;
+        owned.channels = own.iter().map(|order| (order.channel.clone(), order.clone())).collect();
+        drop(owned);
+        self.reordered.notify_one();
+    }
+
+    async fn changed(&self) {
+        self.changed.notified().await;
     }
 }
 

@@ -86,14 +86,16 @@ pub async fn read(
     from: Position,
     to: Position,
 ) -> Result<Stretch, Error> {
-    let read_failed = |source| Error::ReadLog { channel: channel.name.clone(), source };
-    let mut reader: Box<dyn LogReader> = logs.read(&channel.name, from).await.map_err(read_failed)?;
+    let read_failed = |source| Error::ReadLog { channel: channel.of.name.clone(), source };
+    let mut reader: Box<dyn LogReader> = logs.read(&channel.of.name, from).await.map_err(read_failed)?;
     let mut stretch = Stretch::empty(from, to, info.schema.primary().data_type);
     while reader.position() < to {
         let (_, payload) = reader.next().await.map_err(read_failed)?;
         let message = record::decode(&payload, &info.schema)
-            .map_err(|source| Error::BadRecord { channel: channel.name.clone(), source })?;
-        stretch.take(message).map_err(|source| Error::Mismatch { channel: channel.name.clone(), source })?;
+            .map_err(|source| Error::BadRecord { channel: channel.of.name.clone(), source })?;
+        stretch
+            .take(message)
+            .map_err(|source| Error::Mismatch { channel: channel.of.name.clone(), source })?;
     }
     Ok(stretch)
 }
@@ -110,7 +112,7 @@ pub async fn seal(
     info: &CollectionInfo,
     stretch: Stretch,
 ) -> Result<Flushed, Error> {
-    let seal_failed = |source: segment::Error| Error::Seal { channel: channel.name.clone(), source };
+    let seal_failed = |source: segment::Error| Error::Seal { channel: channel.of.name.clone(), source };
     let mut segments = Vec::new();
     for (partition, rows) in stretch.rows {
         let exists = info.partitions.iter().any(|known| known.id == partition);
@@ -120,7 +122,7 @@ pub async fn seal(
         let id: SegmentId = coord.allocate_segment().await.map_err(|source| channel.no_help(source))?;
         let written = segment::write_segment(
             blobs.as_ref(),
-            channel.collection,
+            channel.of.collection,
             id,
             partition,
             &info.schema,
@@ -134,13 +136,20 @@ pub async fn seal(
         let serial = coord.allocate_ids(1).await.map_err(|source| channel.no_help(source))?;
         let written = segment::write_deletes(
             blobs.as_ref(),
-            channel.collection,
-            &channel.name,
+            channel.of.collection,
+            &channel.of.name,
             serial,
             &stretch.deletes,
         );
         deletes.push(written.await.map_err(seal_failed)?);
     }
     let (from, to) = (stretch.from, stretch.to);
-    Ok(Flushed { collection: channel.collection, channel: channel.name.clone(), from, to, segments, deletes })
+    Ok(Flushed {
+        collection: channel.of.collection,
+        channel: channel.of.name.clone(),
+        from,
+        to,
+        segments,
+        deletes,
+    })
 }

@@ -6,8 +6,9 @@
 mod channel;
 mod drive;
 mod flush;
+mod lease;
 
-pub use drive::{ChannelWriter, FlushLimits};
+pub use drive::{ChannelWriter, FlushLimits, WriterParts};
 
 use crate::base::{ChannelName, Kind, Kinded};
 use crate::{log, segment};

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use contract::role::Role;
 use contract::settings::Settings;
-use engine::assembly::{Node, NodeSeams};
+use engine::assembly::{Door, Node, NodeCalls, NodeSeams};
 use engine::base::{
     ChannelName, Clock, CollectionId, FieldId, NodeId, PartitionId, Rng, SeededRng, TaskSet, TestClock,
     Timestamp,
@@ -17,7 +18,9 @@ use engine::meta::{MemoryMetas, Metas};
 use engine::model::{Batch, Column, ColumnData, DataType, Field, Keys, Schema};
 use engine::obs::Metrics;
 use engine::plan::{QueryKind, QueryPlan};
-use engine::rpc::{CollectionInfo, CollectionRef, NewCollection, NewIndex, Operation, Querier, Write};
+use engine::rpc::{
+    CollectionInfo, CollectionRef, Consistency, LocalNodes, NewCollection, NewIndex, Operation, Write,
+};
 use parking_lot::Mutex;
 
 use crate::model::{Change, Model};
@@ -62,7 +65,7 @@ pub struct World {
 
 /// One node and what its workers share.
 struct Life {
-    node: Node,
+    door: Door,
     info: Arc<CollectionInfo>,
     model: Mutex<Model>,
     totals: Mutex<Totals>,
@@ -138,15 +141,24 @@ impl World {
         settings.redkite.build_threads = 1;
         settings.data_coord.segment.max_idle_time = 1;
         let (blobs, metas) = (Arc::clone(&self.blobs), Arc::clone(&self.metas));
-        let seams = NodeSeams { blobs, metas, logs, clock, lock: None };
-        let node = Node::start(seams, &settings, &tasks).await.expect("the node starts");
+        let rng = SeededRng::new(self.rng.next_u64());
+        let seams = NodeSeams { blobs, metas: Some(metas), logs, clock, rng, alone: true, lock: None };
+        let local = LocalNodes::new();
+        let calls = NodeCalls {
+            address: "local".to_owned(),
+            dial: Arc::clone(&local) as _,
+            coord: None,
+            publish: Box::new(move |served| local.open("local", served)),
+        };
+        let node = Node::start(Role::Standalone, seams, calls, &settings, &tasks).await;
+        let door = node.expect("the node starts").door.expect("a standalone has a door");
         // The set aborts its tasks when it is dropped; the runtime ends them all at once instead.
         std::mem::forget(tasks);
-        let info = prepare(&node).await;
+        let info = prepare(&door).await;
         let rng = SeededRng::new(self.rng.next_u64());
         let (model, totals, values) =
             (Mutex::new(model), Mutex::default(), Mutex::new(self.life as i64 * 1_000_000));
-        Arc::new(Life { node, info, model, totals, rng, values })
+        Arc::new(Life { door, info, model, totals, rng, values })
     }
 
     async fn find_and_compare(&self, life: &Life) {
@@ -156,7 +168,7 @@ impl World {
 }
 
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime")
+    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime")
 }
 
 fn worker_of(key: i64) -> usize {
@@ -183,7 +195,7 @@ fn field(id: FieldId, name: &str, data_type: DataType) -> Field {
 }
 
 /// The collection, made, indexed and loaded, however far an earlier life got with that.
-async fn prepare(node: &Node) -> Arc<CollectionInfo> {
+async fn prepare(node: &Door) -> Arc<CollectionInfo> {
     let fields = vec![
         field(KEY, "id", DataType::Int64),
         field(VALUE, "value", DataType::Int64),
@@ -233,8 +245,14 @@ async fn find(life: &Life) -> BTreeMap<i64, i64> {
         ignore_growing: false,
         kind,
     };
-    let rows = life.node.querier.query(plan(QueryKind::Rows)).await.expect("the rows are found");
-    let count = life.node.querier.query(plan(QueryKind::Count)).await.expect("the rows are counted");
+    let rows =
+        life.door.reader.query(plan(QueryKind::Rows), Consistency::Strong).await.expect("the rows are found");
+    let count = life
+        .door
+        .reader
+        .query(plan(QueryKind::Count), Consistency::Strong)
+        .await
+        .expect("the rows are counted");
     assert_eq!(count.count, rows.keys.len() as u64, "no key is there twice");
     let (ColumnData::Int64(keys), ColumnData::Int64(values)) =
         (data(&rows.rows, KEY), data(&rows.rows, VALUE))
@@ -265,7 +283,7 @@ async fn work(life: Arc<Life>, worker: usize) {
         let change = next_change(&life, worker);
         life.model.lock().begin(worker, change.clone());
         let write = write_of(&life.info, worker, &change);
-        life.node.writer.write(write).await.expect("the write is acknowledged");
+        life.door.writer.write(write).await.expect("the write is acknowledged");
         life.model.lock().acknowledge(worker);
         {
             let mut totals = life.totals.lock();
@@ -329,7 +347,9 @@ fn write_of(info: &CollectionInfo, worker: usize, change: &Change) -> Write {
 async fn flush_now_and_then(life: Arc<Life>) {
     loop {
         tokio::time::sleep(Duration::from_millis(2 + life.rng.below(30))).await;
-        life.node.writer.flush(life.info.id).await.expect("the flush is done");
+        for channel in &life.info.channels {
+            life.door.writer.flush(channel).await.expect("the flush is done");
+        }
         let mut totals = life.totals.lock();
         totals.flushes += 1;
         totals.unsealed_at_crash = 0;

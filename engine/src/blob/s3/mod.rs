@@ -4,7 +4,7 @@
 //! create may meet the object that it made itself: each call marks its object with a number of its own and looks at
 //! it before it says that the key is taken. A server that answers 501 to conditional requests gets a look and a plain
 //! put instead; then two racing creates of one key could both win, which the engine's keys, each made once by one
-//! owner, do not do. [`S3Blobs::keeps_creates_apart`] tells whether a server takes the condition seriously.
+//! owner, do not do. [`super::keeps_creates_apart`] tells whether a server takes the condition seriously.
 
 mod answer;
 mod settings;
@@ -13,6 +13,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
@@ -21,6 +22,7 @@ use aws_sdk_s3::types::{
 };
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
+use parking_lot::Mutex;
 use tracing::{info, warn};
 
 use crate::base::Rng;
@@ -28,7 +30,7 @@ use crate::base::Rng;
 use super::key::{bad_range, check_key, check_prefix};
 use super::{BlobEntry, Blobs, Doing, Error};
 use answer::Answer;
-pub use settings::{Addressing, S3Credentials, S3Settings, Secret};
+pub use settings::{Addressing, S3Credentials, S3Settings};
 
 /// Key under which an object's metadata has the number of the call that made it.
 const MARK: &str = "redkite-create";
@@ -46,7 +48,9 @@ pub struct S3Blobs {
 }
 
 struct Shared {
-    client: Client,
+    client: ArcSwap<Client>,
+    /// What `client` was made of.
+    settings: Mutex<S3Settings>,
     rng: Arc<dyn Rng>,
     bucket: String,
     /// Before every key; empty or ending with a slash.
@@ -71,12 +75,12 @@ impl S3Blobs {
     /// for refused credentials, `Unavailable` while the server cannot be reached.
     pub async fn open(settings: &S3Settings, rng: Arc<dyn Rng>) -> Result<Arc<Self>, Error> {
         settings.check()?;
-        let root = settings.root.trim_matches('/');
         let shared = Shared {
-            client: settings.client().await?,
+            client: ArcSwap::from_pointee(settings.client().await?),
+            settings: Mutex::new(settings.clone()),
             rng,
             bucket: settings.bucket.clone(),
-            root: if root.is_empty() { String::new() } else { format!("{root}/") },
+            root: settings.prefix(),
             multipart_over_bytes: settings.multipart_over_bytes,
             part_bytes: settings.part_bytes,
             unconditional: AtomicBool::new(false),
@@ -84,40 +88,59 @@ impl S3Blobs {
         if settings.create_bucket {
             shared.make_bucket(&settings.region).await?;
         }
-        shared.look_into_bucket().await?;
+        shared.look_into_bucket(&shared.client()).await?;
         Ok(Arc::new(Self { shared: Arc::new(shared) }))
     }
 
-    /// Whether of two creates of one key the server lets only the first win. Makes and removes one object.
+    /// Goes on with other credentials, certificates, time limits or addresses; calls under way end with the old ones.
+    /// Returns whether anything was different. What is refused changes nothing: the new settings are tried first.
     ///
     /// # Errors
-    /// Kinds of the store.
-    pub async fn keeps_creates_apart(&self) -> Result<bool, Error> {
-        let key = format!("probe/{:016x}", self.shared.rng.next_u64());
-        self.create(&key, Bytes::from_static(b"first")).await?;
-        let second = self.create(&key, Bytes::from_static(b"second")).await;
-        self.delete(&key).await?;
-        match second {
-            Err(Error::Exists { .. }) => Ok(!self.shared.unconditional.load(Ordering::Relaxed)),
-            Ok(()) => Ok(false),
-            Err(error) => Err(error),
+    /// [`Error::BadSetting`] for another bucket, root or length of parts, which need a restart; otherwise as
+    /// [`Self::open`].
+    pub async fn reload(&self, settings: &S3Settings) -> Result<bool, Error> {
+        let shared = &self.shared;
+        let now = shared.settings.lock().clone();
+        if now == *settings {
+            return Ok(false);
         }
+        settings.check()?;
+        let fixed = [
+            ("bucket", now.bucket == settings.bucket),
+            ("root", now.prefix() == settings.prefix()),
+            ("part_bytes", now.part_bytes == settings.part_bytes),
+            ("multipart_over_bytes", now.multipart_over_bytes == settings.multipart_over_bytes),
+        ];
+        if let Some((setting, _)) = fixed.into_iter().find(|(_, same)| !same) {
+            let why = "it cannot change while the process runs".to_owned();
+            return Err(Error::BadSetting { setting, why });
+        }
+        let client = settings.client().await?;
+        shared.look_into_bucket(&client).await?;
+        shared.client.store(Arc::new(client));
+        *shared.settings.lock() = settings.clone();
+        Ok(true)
     }
 }
 
 impl Shared {
+    /// The client of now.
+    fn client(&self) -> Arc<Client> {
+        self.client.load_full()
+    }
+
     fn full(&self, key: &str) -> String {
         format!("{}{key}", self.root)
     }
 
     async fn make_bucket(&self, region: &str) -> Result<(), Error> {
-        let head = self.client.head_bucket().bucket(&self.bucket).send().await;
+        let head = self.client().head_bucket().bucket(&self.bucket).send().await;
         match head.map_err(|error| Answer::of(&error)) {
             Ok(_) => return Ok(()),
             Err(answer) if answer.is_not_found() => {}
             Err(answer) => return Err(answer.into_error(Doing::Open, &self.bucket)),
         }
-        let mut request = self.client.create_bucket().bucket(&self.bucket);
+        let mut request = self.client().create_bucket().bucket(&self.bucket);
         // The oldest region has no name in this place.
         if region != "us-east-1" {
             let place = BucketLocationConstraint::from(region);
@@ -133,8 +156,8 @@ impl Shared {
         Ok(())
     }
 
-    async fn look_into_bucket(&self) -> Result<(), Error> {
-        let look = self.client.list_objects_v2().bucket(&self.bucket).prefix(&self.root).max_keys(1);
+    async fn look_into_bucket(&self, client: &Client) -> Result<(), Error> {
+        let look = client.list_objects_v2().bucket(&self.bucket).prefix(&self.root).max_keys(1);
         match look.send().await.map_err(|error| Answer::of(&error)) {
             Ok(_) => Ok(()),
             Err(answer) if answer.is_no_bucket() => {
@@ -148,7 +171,7 @@ impl Shared {
     /// One put on condition that the key is free.
     async fn put(&self, key: &str, body: &Bytes, mark: &str) -> Result<(), Answer> {
         let mut request =
-            self.client.put_object().bucket(&self.bucket).key(self.full(key)).metadata(MARK, mark);
+            self.client().put_object().bucket(&self.bucket).key(self.full(key)).metadata(MARK, mark);
         if !self.unconditional.load(Ordering::Relaxed) {
             request = request.if_none_match("*");
         }
@@ -160,13 +183,13 @@ impl Shared {
     async fn put_in_parts(&self, key: &str, body: &Bytes, mark: &str) -> Result<(), Answer> {
         let full = self.full(key);
         let begin =
-            self.client.create_multipart_upload().bucket(&self.bucket).key(&full).metadata(MARK, mark);
+            self.client().create_multipart_upload().bucket(&self.bucket).key(&full).metadata(MARK, mark);
         let begun = begin.send().await.map_err(|error| Answer::of(&error))?;
         let upload = begun.upload_id().unwrap_or_default();
         let ended = self.send_parts(&full, body, upload).await;
         if ended.is_err() {
             let abort =
-                self.client.abort_multipart_upload().bucket(&self.bucket).key(&full).upload_id(upload);
+                self.client().abort_multipart_upload().bucket(&self.bucket).key(&full).upload_id(upload);
             if let Err(error) = abort.send().await {
                 warn!(key, error = %Answer::of(&error), "parts of an upload that failed stay in the bucket");
             }
@@ -178,7 +201,7 @@ impl Shared {
         let starts = (0..body.len()).step_by(self.part_bytes);
         let sending = (1..).zip(starts).map(|(number, start)| async move {
             let part = body.slice(start..body.len().min(start + self.part_bytes));
-            let request = self.client.upload_part().bucket(&self.bucket).key(full).upload_id(upload);
+            let request = self.client().upload_part().bucket(&self.bucket).key(full).upload_id(upload);
             let request = request.part_number(number).body(ByteStream::from(part));
             let sent = request.send().await.map_err(|error| Answer::of(&error))?;
             let tag = sent.e_tag().unwrap_or_default();
@@ -187,7 +210,7 @@ impl Shared {
         let parts = futures::stream::iter(sending).buffered(PARTS_AT_ONCE).try_collect().await?;
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
         let mut complete = self
-            .client
+            .client()
             .complete_multipart_upload()
             .bucket(&self.bucket)
             .key(full)
@@ -201,7 +224,7 @@ impl Shared {
 
     /// The mark of the object under `key`, `None` if there is no object.
     async fn mark_of(&self, key: &str) -> Result<Option<String>, Error> {
-        let head = self.client.head_object().bucket(&self.bucket).key(self.full(key)).send().await;
+        let head = self.client().head_object().bucket(&self.bucket).key(self.full(key)).send().await;
         match head.map_err(|error| Answer::of(&error)) {
             Ok(found) => {
                 let mark = found.metadata().and_then(|metadata| metadata.get(MARK));
@@ -250,7 +273,7 @@ impl Shared {
     /// An object or the part of it that an HTTP range names. A body that breaks off is asked for again.
     async fn fetch(&self, key: &str, range: Option<&str>) -> Result<Option<Bytes>, Error> {
         for attempt in 1.. {
-            let request = self.client.get_object().bucket(&self.bucket).key(self.full(key));
+            let request = self.client().get_object().bucket(&self.bucket).key(self.full(key));
             let found = request.set_range(range.map(str::to_owned)).send().await;
             let found = match found.map_err(|error| Answer::of(&error)) {
                 Ok(found) => found,
@@ -309,7 +332,8 @@ impl Blobs for S3Blobs {
         let mut entries = Vec::new();
         let mut page = None;
         loop {
-            let request = shared.client.list_objects_v2().bucket(&shared.bucket).prefix(shared.full(prefix));
+            let request =
+                shared.client().list_objects_v2().bucket(&shared.bucket).prefix(shared.full(prefix));
             let listed = request.set_continuation_token(page.take()).send().await;
             let listed = listed.map_err(|error| Answer::of(&error).into_error(Doing::List, prefix))?;
             for object in listed.contents() {
@@ -332,12 +356,17 @@ impl Blobs for S3Blobs {
     async fn delete(&self, key: &str) -> Result<(), Error> {
         check_key(key)?;
         let shared = &self.shared;
-        let deleted = shared.client.delete_object().bucket(&shared.bucket).key(shared.full(key)).send().await;
+        let deleted =
+            shared.client().delete_object().bucket(&shared.bucket).key(shared.full(key)).send().await;
         match deleted.map_err(|error| Answer::of(&error)) {
             Ok(_) => Ok(()),
             Err(answer) if answer.is_not_found() && !answer.is_no_bucket() => Ok(()),
             Err(answer) => Err(answer.into_error(Doing::Delete, key)),
         }
+    }
+
+    fn guards_creates(&self) -> bool {
+        !self.shared.unconditional.load(Ordering::Relaxed)
     }
 }
 

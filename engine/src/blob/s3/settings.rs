@@ -1,6 +1,5 @@
 //! Settings of an S3 store, and the client that they make.
 
-use std::fmt;
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
@@ -12,30 +11,8 @@ use aws_sdk_s3::config::{
 };
 use aws_smithy_http_client::tls::{self, TlsContext, TrustStore, rustls_provider::CryptoMode};
 
+use crate::base::Secret;
 use crate::blob::Error;
-
-/// Text that no log shows.
-#[derive(Clone, PartialEq, Eq, serde::Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Hides `text`.
-    #[must_use]
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    fn expose(&self) -> String {
-        self.0.clone()
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("<secret>")
-    }
-}
 
 /// How a bucket is named in a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
@@ -141,6 +118,14 @@ impl S3Settings {
         Ok(())
     }
 
+    /// What stands before every key: empty or ending with a slash.
+    pub(super) fn prefix(&self) -> String {
+        match self.root.trim_matches('/') {
+            "" => String::new(),
+            root => format!("{root}/"),
+        }
+    }
+
     /// The client. Does not connect yet.
     pub(super) async fn client(&self) -> Result<Client, Error> {
         let mut trust = TrustStore::default();
@@ -161,8 +146,8 @@ impl S3Settings {
         let region = Region::new(self.region.clone());
         let credentials = match &self.credentials {
             S3Credentials::Static { access_key, secret_key, session_token } => {
-                let token = session_token.as_ref().map(Secret::expose);
-                let keys = Credentials::new(access_key, secret_key.expose(), token, None, "settings");
+                let token = session_token.as_ref().map(|token| token.reveal().to_owned());
+                let keys = Credentials::new(access_key, secret_key.reveal(), token, None, "settings");
                 SharedCredentialsProvider::new(keys)
             }
             S3Credentials::Chain => {

@@ -7,21 +7,44 @@ use std::time::Duration;
 
 use tokio::process::{Child, Command};
 
-use crate::base::{Kind, Kinded as _, SeededRng};
-use crate::blob::conformance;
+use crate::base::{Kind, Kinded as _, Secret, SeededRng};
+use crate::blob::{ProbeSettings, Verdict, conformance, keeps_creates_apart};
 
 use super::*;
 
 /// A server of this test's own; killed when dropped.
 struct Server {
-    _process: Child,
-    _dir: tempfile::TempDir,
+    process: Child,
+    _dir: Arc<tempfile::TempDir>,
     endpoint: String,
 }
 
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn keys(secret: &str) -> S3Credentials {
+    S3Credentials::Static {
+        access_key: "test-user".to_owned(),
+        secret_key: Secret::new(secret),
+        session_token: None,
+    }
+}
+
 impl Server {
-    /// Starts the server, or says why the test is skipped.
+    /// Starts a server of an empty store, or says why the test is skipped.
     async fn start() -> Option<Self> {
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        Self::start_with(dir, free_port(), "test-secret", None).await
+    }
+
+    /// Starts the server, with a certificate and its key over TLS, or says why the test is skipped.
+    async fn start_with(
+        dir: Arc<tempfile::TempDir>,
+        port: u16,
+        secret: &str,
+        tls: Option<(&str, &str)>,
+    ) -> Option<Self> {
         let home = std::env::var("HOME").unwrap_or_default();
         let cache = std::env::var("REDKITE_CACHE").unwrap_or(format!("{home}/.cache/redkite"));
         let binary = PathBuf::from(cache).join("cluster-bin/versitygw");
@@ -30,20 +53,29 @@ impl Server {
             println!("skipped: {} is missing", binary.display());
             return None;
         }
-        let dir = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let process = Command::new(binary)
-            .args(["--port", &format!("127.0.0.1:{port}"), "posix"])
-            .arg(dir.path())
+        let store = dir.path().join("store");
+        std::fs::create_dir_all(&store).unwrap();
+        let mut command = Command::new(binary);
+        command.args(["--port", &format!("127.0.0.1:{port}")]);
+        if let Some((certificate, key)) = tls {
+            for (flag, name, pem) in [("--cert", "cert.pem", certificate), ("--key", "key.pem", key)] {
+                let path = dir.path().join(name);
+                std::fs::write(&path, pem).unwrap();
+                command.arg(flag).arg(path);
+            }
+        }
+        let process = command
+            .arg("posix")
+            .arg(store)
             .env("ROOT_ACCESS_KEY", "test-user")
-            .env("ROOT_SECRET_KEY", "test-secret")
+            .env("ROOT_SECRET_KEY", secret)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()
             .unwrap();
-        let server = Self { _process: process, _dir: dir, endpoint: format!("http://127.0.0.1:{port}") };
+        let server = Self { process, _dir: dir, endpoint: format!("http://127.0.0.1:{port}") };
         let up = async {
             while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -53,16 +85,21 @@ impl Server {
         Some(server)
     }
 
+    /// Ends the server and waits for it.
+    async fn stop(mut self) {
+        self.process.kill().await.unwrap();
+    }
+
     fn settings(&self, root: &str) -> S3Settings {
+        Self::settings_of(self.endpoint.clone(), root)
+    }
+
+    fn settings_of(endpoint: String, root: &str) -> S3Settings {
         S3Settings {
-            endpoint: Some(self.endpoint.clone()),
+            endpoint: Some(endpoint),
             bucket: "redkite-test".to_owned(),
             root: root.to_owned(),
-            credentials: S3Credentials::Static {
-                access_key: "test-user".to_owned(),
-                secret_key: Secret::new("test-secret"),
-                session_token: None,
-            },
+            credentials: keys("test-secret"),
             create_bucket: true,
             ..S3Settings::default()
         }
@@ -79,9 +116,76 @@ async fn a_bucket_keeps_the_contract() {
     for root in ["", "files/one/"] {
         let settings = S3Settings { bucket: format!("bucket-{}", root.len()), ..server.settings(root) };
         let blobs = open(&settings).await.unwrap();
-        assert!(blobs.keeps_creates_apart().await.unwrap());
+        let rng = SeededRng::new(2);
+        let verdict = keeps_creates_apart(&*blobs, &*rng, ProbeSettings::default()).await.unwrap();
+        assert_eq!(verdict, Verdict::Apart);
         conformance::run(blobs).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bucket_given_from_outside_keeps_the_contract() {
+    let Ok(url) = std::env::var("REDKITE_TEST_S3") else {
+        println!("skipped: REDKITE_TEST_S3 is not set; tests/blobs/run starts a server");
+        return;
+    };
+    let (endpoint, bucket) = url.rsplit_once('/').expect("a URL that ends with a bucket");
+    let read = |name| std::env::var(name).expect("both keys");
+    let settings = S3Settings {
+        endpoint: Some(endpoint.to_owned()),
+        bucket: bucket.to_owned(),
+        root: format!("run-{:016x}", SeededRng::from_system().next_u64()),
+        credentials: S3Credentials::Static {
+            access_key: read("REDKITE_TEST_S3_ACCESS_KEY"),
+            secret_key: Secret::new(read("REDKITE_TEST_S3_SECRET_KEY")),
+            session_token: None,
+        },
+        ..S3Settings::default()
+    };
+    let blobs = open(&settings).await.unwrap();
+    conformance::run(blobs.clone()).await;
+    let verdict = keeps_creates_apart(&*blobs, &*SeededRng::new(2), ProbeSettings::default()).await;
+    assert_eq!(verdict.unwrap(), Verdict::Apart);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn credentials_and_authority_change_without_a_restart() {
+    let made = ["old", "new"].map(|_| {
+        let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+        (made.cert.pem(), made.signing_key.serialize_pem())
+    });
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let port = free_port();
+    let settings = |secret: &str, certificate: &str| S3Settings {
+        endpoint: Some(format!("https://127.0.0.1:{port}")),
+        credentials: keys(secret),
+        ca_pem: Some(certificate.to_owned()),
+        attempts: 1,
+        ..Server::settings_of(String::new(), "")
+    };
+    let start = async |secret, (certificate, key): &(String, String)| {
+        Server::start_with(dir.clone(), port, secret, Some((certificate, key))).await
+    };
+    let Some(server) = start("old-secret", &made[0]).await else { return };
+    let blobs = open(&settings("old-secret", &made[0].0)).await.unwrap();
+    blobs.create("a", Bytes::from_static(b"x")).await.unwrap();
+    assert!(!blobs.reload(&settings("old-secret", &made[0].0)).await.unwrap());
+
+    server.stop().await;
+    let server = start("new-secret", &made[1]).await.unwrap();
+
+    assert_eq!(blobs.read("a").await.unwrap_err().kind(), Kind::Unavailable);
+    let old_secret = blobs.reload(&settings("old-secret", &made[1].0)).await.unwrap_err();
+    assert_eq!(old_secret.kind(), Kind::Denied, "{old_secret:?}");
+    assert!(blobs.reload(&settings("new-secret", &made[1].0)).await.unwrap());
+    assert_eq!(blobs.read("a").await.unwrap(), Bytes::from_static(b"x"));
+    let wrong = blobs.reload(&settings("wrong-secret", &made[1].0)).await.unwrap_err();
+    assert_eq!(wrong.kind(), Kind::Denied, "{wrong:?}");
+    let elsewhere = S3Settings { root: "x".to_owned(), ..settings("new-secret", &made[1].0) };
+    let elsewhere = blobs.reload(&elsewhere).await.unwrap_err();
+    assert!(matches!(elsewhere, Error::BadSetting { setting: "root", .. }), "{elsewhere:?}");
+    assert_eq!(blobs.read("a").await.unwrap(), Bytes::from_static(b"x"));
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

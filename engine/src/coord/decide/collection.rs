@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Decision, garbage, merged};
+use super::garbage::leave;
+use super::{Decision, merged};
 use crate::base::{ChannelName, CollectionId, PartitionId, Timestamp};
-use crate::coord::catalog::{Catalog, Garbage};
+use crate::coord::catalog::Catalog;
 use crate::coord::change::Change;
 use crate::coord::drive::Limits;
-use crate::model::{ChannelManifest, Partition};
+use crate::model::{ChannelManifest, Partition, SegmentManifest};
 use crate::rpc::{AliasChange, CollectionChange, CollectionInfo, CollectionRef, NewCollection, Refusal};
 
 /// Name of the partition that every collection has.
@@ -74,24 +75,16 @@ pub fn drop_collection(catalog: &Catalog, database: &str, name: &str, fresh: Tim
         return Err(Refusal::CollectionHasAliases { collection: name.to_owned(), aliases });
     }
     let manifests = catalog.manifests.get(&collection.id).into_iter().flatten();
-    let garbage = Garbage {
-        id: fresh.as_id(),
-        channels: collection.channels.clone(),
-        objects: manifests.flat_map(|manifest| objects_of(manifest)).collect(),
-    };
-    Ok(vec![Change::RemoveCollection(CollectionInfo::clone(collection)), Change::PutGarbage(garbage)])
+    let objects = manifests.flat_map(|manifest| objects_of(manifest)).collect();
+    let mut changes = vec![Change::RemoveCollection(CollectionInfo::clone(collection))];
+    changes.extend(leave(collection.channels.clone(), objects, fresh));
+    Ok(changes)
 }
 
 fn objects_of(manifest: &ChannelManifest) -> Vec<String> {
-    let segments = manifest.segments.iter().flat_map(segment_objects);
+    let segments = manifest.segments.iter().flat_map(SegmentManifest::objects);
     let deletes = manifest.deletes.iter().map(|deletes| deletes.object.key.clone());
     segments.chain(deletes).collect()
-}
-
-fn segment_objects(segment: &crate::model::SegmentManifest) -> Vec<String> {
-    let columns = segment.columns.iter().map(|column| column.object.key.clone());
-    let indexes = segment.indexes.iter().map(|index| index.object.key.clone());
-    columns.chain(indexes).collect()
 }
 
 pub fn alter_collection(
@@ -197,12 +190,12 @@ pub fn drop_partition(
         kept.segments.retain(|segment| segment.partition != id);
         if kept.segments.len() < manifest.segments.len() {
             let gone = manifest.segments.iter().filter(|segment| segment.partition == id);
-            objects.extend(gone.flat_map(segment_objects));
+            objects.extend(gone.flat_map(SegmentManifest::objects));
             let channel = old.channels[shard].clone();
             changes.push(Change::PutManifest { collection: old.id, shard, channel, manifest: kept });
         }
     }
-    changes.extend(garbage(objects, fresh));
+    changes.extend(leave(Vec::new(), objects, fresh));
     Ok(changes)
 }
 

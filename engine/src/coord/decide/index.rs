@@ -1,7 +1,8 @@
 //! Indexes: what the user asked for, and which segment to build one for next.
 
-use super::{Decision, garbage, merged};
-use crate::base::{IndexId, Timestamp};
+use super::garbage::leave;
+use super::{Decision, merged};
+use crate::base::{IndexId, SegmentId, Timestamp};
 use crate::coord::catalog::Catalog;
 use crate::coord::change::Change;
 use crate::model::{ChannelManifest, IndexDefinition, Metric, SegmentManifest};
@@ -63,7 +64,7 @@ pub fn drop_index(catalog: &Catalog, collection: &CollectionRef, name: &str, fre
             changes.push(Change::PutManifest { collection: old.id, shard, channel, manifest: kept });
         }
     }
-    changes.extend(garbage(objects, fresh));
+    changes.extend(leave(Vec::new(), objects, fresh));
     Ok(changes)
 }
 
@@ -82,21 +83,24 @@ pub fn alter_index(
 }
 
 /// Whether a segment answers searches by this index without a built form: it is scanned exactly instead.
-fn is_scanned(segment: &SegmentManifest, index: &IndexDefinition, min_rows: u64) -> bool {
+pub fn is_scanned(segment: &SegmentManifest, index: &IndexDefinition, min_rows: u64) -> bool {
     index.metric.is_none() || index.index_type == "FLAT" || segment.rows < min_rows
 }
 
-/// The largest segment that lacks an index it should have, and which one.
+/// The largest segment that lacks an index it should have, and which one; none of those that `taken` says are being
+/// worked on.
 pub fn next_index_job<'a>(
     collection: &'a CollectionInfo,
     manifests: &'a [std::sync::Arc<ChannelManifest>],
     min_rows: u64,
+    taken: impl Fn(SegmentId) -> bool,
 ) -> Option<(&'a SegmentManifest, &'a IndexDefinition)> {
     let segments = manifests.iter().flat_map(|manifest| &manifest.segments);
     segments
         .flat_map(|segment| collection.indexes.iter().map(move |index| (segment, index)))
         .filter(|(segment, index)| !is_scanned(segment, index, min_rows))
         .filter(|(segment, index)| !segment.indexes.iter().any(|built| built.index == index.id))
+        .filter(|(segment, _)| !taken(segment.id))
         .max_by_key(|(segment, _)| segment.rows)
 }
 

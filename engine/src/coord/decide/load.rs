@@ -1,22 +1,30 @@
 //! What is to be held in memory.
 
+use std::collections::BTreeMap;
+
 use super::Decision;
-use crate::base::PartitionId;
+use crate::base::{PartitionId, Timestamp};
 use crate::coord::catalog::Catalog;
 use crate::coord::change::Change;
-use crate::rpc::{CollectionInfo, CollectionRef, LoadSpec, Refusal};
+use crate::rpc::{CollectionInfo, CollectionRef, DEFAULT_GROUP, LoadSpec, Refusal, ReplicaSpec};
 
-/// The one resource group of a process that has all duties.
-const DEFAULT_GROUP: &str = "__default_resource_group";
+/// What a load asks for.
+pub struct LoadRequest<'a> {
+    /// Only these partitions, by name.
+    pub partitions: Option<&'a [String]>,
+    /// How many copies; at least 1 is meant.
+    pub replicas: u32,
+    /// None: all in the default group; one: all there; else one for each copy.
+    pub groups: &'a [String],
+}
 
-/// `nodes` is how many query nodes there are.
+/// `nodes` says how many query nodes a group has; `fresh` is the first of as many unused numbers as there are replicas.
 pub fn load(
     catalog: &Catalog,
     collection: &CollectionRef,
-    partitions: Option<&[String]>,
-    replicas: u32,
-    resource_groups: &[String],
-    nodes: usize,
+    asked: &LoadRequest<'_>,
+    nodes: impl Fn(&str) -> usize,
+    fresh: Timestamp,
 ) -> Decision {
     let old = catalog.collection(collection)?;
     let bare: Vec<&str> = old
@@ -28,13 +36,19 @@ pub fn load(
     if !bare.is_empty() {
         return Err(Refusal::NoVectorIndex { fields: bare.join(" ") });
     }
-    let replicas = replicas.max(1);
-    if replicas as usize > nodes {
-        return Err(Refusal::TooManyReplicas { wanted: replicas as usize, nodes });
+    let groups = groups_of(catalog, asked)?;
+    let mut wanted_nodes = BTreeMap::<&str, usize>::new();
+    for group in &groups {
+        *wanted_nodes.entry(group).or_default() += 1;
     }
-    if let Some(group) = resource_groups.iter().find(|group| *group != DEFAULT_GROUP) {
-        return Err(Refusal::ResourceGroupNotFound { group: group.clone() });
+    if let Some((&group, &wanted)) =
+        wanted_nodes.iter().find(|&(group, &wanted)| wanted > nodes(group).max(1))
+    {
+        return Err(Refusal::TooManyReplicas { wanted, nodes: nodes(group) });
     }
+    let known = old.load.as_ref().map_or(&[][..], |load| &load.replicas);
+    let replicas = replicas_of(known, groups, fresh);
+    let partitions = asked.partitions;
     let wanted = partitions.map(|names| ids_of(old, names)).transpose()?;
     let partitions = match (wanted, &old.load) {
         // Everything stays wanted once everything is.
@@ -46,11 +60,36 @@ pub fn load(
         }
         (Some(wanted), None) => Some(wanted),
     };
-    let load = Some(LoadSpec { partitions, replicas, resource_groups: resource_groups.to_vec() });
+    let load = Some(LoadSpec { partitions, replicas });
     if old.load == load {
         return Ok(Vec::new());
     }
     Ok(vec![Change::PutCollection(CollectionInfo { load, ..CollectionInfo::clone(old) })])
+}
+
+/// The group of each copy.
+fn groups_of(catalog: &Catalog, asked: &LoadRequest<'_>) -> Result<Vec<String>, Refusal> {
+    let count = asked.replicas.max(1) as usize;
+    let groups = match asked.groups {
+        [] => vec![DEFAULT_GROUP.to_owned(); count],
+        [one] => vec![one.clone(); count],
+        each => each.to_vec(),
+    };
+    for group in &groups {
+        catalog.group(group)?;
+    }
+    Ok(groups)
+}
+
+/// Copies that are wanted already stay what they are; the rest of them go, and what is missing is new.
+fn replicas_of(known: &[ReplicaSpec], groups: Vec<String>, fresh: Timestamp) -> Vec<ReplicaSpec> {
+    let mut left = known.to_vec();
+    let new = |(number, group): (u64, String)| {
+        let place = left.iter().position(|replica| replica.group == group);
+        let id = Timestamp(fresh.0 + number).as_id();
+        place.map_or(ReplicaSpec { id, group }, |place| left.remove(place))
+    };
+    (0..).zip(groups).map(new).collect()
 }
 
 pub fn release(catalog: &Catalog, collection: &CollectionRef, partitions: Option<&[String]>) -> Decision {

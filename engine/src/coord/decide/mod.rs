@@ -1,7 +1,11 @@
 //! What a request means for the catalog: pure, tested as values. A decision is the changes to commit, or a refusal.
 
 mod collection;
+mod compact;
 mod database;
+mod fsck;
+mod garbage;
+mod group;
 mod index;
 mod load;
 mod seal;
@@ -9,24 +13,20 @@ mod seal;
 pub use collection::{
     alter_alias, alter_collection, create_collection, create_partition, drop_collection, drop_partition,
 };
+pub use compact::{CompactPlan, Pace, commit_compaction, next_compaction, plan_of, still_there};
 pub use database::{alter_database, create_database, drop_database};
-pub use index::{alter_index, create_index, drop_index, next_index_job, progress};
-pub use load::{load, release};
+pub use fsck::{Fsck, LISTED, compare};
+pub use garbage::{RECORDS, spared};
+pub use group::{create_group, drop_group, transfer_nodes, transfer_replicas, update_groups};
+pub use index::{alter_index, create_index, drop_index, is_scanned, next_index_job, progress};
+pub use load::{LoadRequest, load, release};
 pub use seal::{Stale, commit_flush, commit_index};
 
-use crate::base::Timestamp;
-use crate::coord::catalog::Garbage;
 use crate::coord::change::Change;
 use crate::rpc::Refusal;
 
 /// The changes to commit; none when the world is already as wanted.
 pub type Decision = Result<Vec<Change>, Refusal>;
-
-/// What leaves `objects` to be removed; nothing for none.
-fn garbage(objects: Vec<String>, fresh: Timestamp) -> Option<Change> {
-    let id = fresh.as_id();
-    (!objects.is_empty()).then(|| Change::PutGarbage(Garbage { id, channels: Vec::new(), objects }))
-}
 
 /// Sets `set` and removes `removed` among key-value pairs, keeping the order of what was there.
 fn merged(old: &[(String, String)], set: &[(String, String)], removed: &[String]) -> Vec<(String, String)> {

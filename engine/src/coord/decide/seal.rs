@@ -1,6 +1,6 @@
 //! What becomes of new immutable objects.
 
-use crate::base::{CollectionId, SegmentId};
+use crate::base::{CollectionId, SegmentId, Timestamp};
 use crate::coord::catalog::Catalog;
 use crate::coord::change::Change;
 use crate::model::{ChannelManifest, IndexRef};
@@ -13,10 +13,22 @@ pub enum Stale {
     Dropped,
     /// The channel's checkpoint is not where the flush started.
     Moved,
+    /// The new objects were begun so long ago that a sweep may take them for orphans.
+    Late,
 }
 
+/// New objects are taken only so long after their number was given out; a sweep spares them for twice as long.
+const TAKEN_FOR_MS: u64 = 30 * 60 * 1_000;
+
 /// Adds what a flush made and moves the checkpoint. Segments of partitions that were dropped meanwhile are left out.
-pub fn commit_flush(catalog: &Catalog, flushed: &Flushed) -> Result<Change, Stale> {
+///
+/// `now` is not earlier than the numbers that were given out for the objects.
+pub fn commit_flush(catalog: &Catalog, flushed: &Flushed, now: Timestamp) -> Result<Change, Stale> {
+    let begun = flushed.segments.iter().map(|segment| segment.id.0);
+    let files = flushed.deletes.iter().filter_map(|file| super::fsck::born(&file.object.key));
+    if begun.chain(files).any(|number| number < now.minus_ms(TAKEN_FOR_MS).as_id()) {
+        return Err(Stale::Late);
+    }
     let collection = catalog.collections.get(&flushed.collection).ok_or(Stale::Dropped)?;
     let place = collection.channels.iter().position(|channel| *channel == flushed.channel);
     let shard = place.ok_or(Stale::Dropped)?;

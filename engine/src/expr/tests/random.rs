@@ -8,7 +8,7 @@ use proptest::sample::select;
 use serde_json::Value as Json;
 
 use super::{batch, naive, schema};
-use crate::expr::{Templates, parse};
+use crate::expr::{Filter, Templates, parse};
 use crate::model::{DataType, Value};
 
 type Truth = Rc<dyn Fn(&[Value]) -> Option<bool>>;
@@ -454,6 +454,26 @@ proptest! {
     }
 
     #[test]
+    fn the_bytes_of_a_filter_are_read_as_an_equal_filter(case in expression()) {
+        let filter = parse(&case.text, &schema(), &Templates::new()).map_err(|error| TestCaseError::fail(error.to_string()))?;
+        prop_assert_eq!(Filter::from_bytes(&filter.to_bytes()), Ok(filter));
+    }
+
+    #[test]
+    fn damaged_bytes_of_a_filter_never_panic(
+        case in expression(),
+        changes in vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+    ) {
+        let filter = parse(&case.text, &schema(), &Templates::new()).map_err(|error| TestCaseError::fail(error.to_string()))?;
+        let mut bytes = filter.to_bytes().to_vec();
+        for (at, byte) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        let _ = Filter::from_bytes(&bytes);
+    }
+
+    #[test]
     fn any_text_parses_or_fails_but_never_panics(text in "\\PC{0,40}") {
         let _ = parse(&text, &schema(), &Templates::new());
     }
@@ -543,3 +563,12 @@ const TOKENS: [&str; 72] = [
     "=",
     "ISO 'x'",
 ];
+
+#[test]
+fn the_deepest_filter_has_bytes_too() {
+    let deep = (0..31).fold("i64 > 0".to_owned(), |inner, level| format!("not (i8 == {level} and {inner})"));
+
+    let filter = parse(&deep, &schema(), &Templates::new()).unwrap();
+
+    assert_eq!(Filter::from_bytes(&filter.to_bytes()), Ok(filter));
+}

@@ -9,12 +9,12 @@ use tokio::sync::watch;
 
 use crate::base::ChannelName;
 use crate::log::error::{Doing, Error};
+use crate::log::queue::Queue;
 use crate::log::{Position, disk::Disk};
 
 use super::codec::{FILE_HEADER_BYTES, RECORD_HEADER_BYTES, RecordHeader};
 use super::cursor::failed;
 use super::names::{Name, encode_channel};
-use super::queue::Queue;
 use super::recover::{Dir, FileInfo, recover};
 
 /// One channel.

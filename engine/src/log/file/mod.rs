@@ -10,8 +10,7 @@
 mod channel;
 mod codec;
 mod cursor;
-mod names;
-mod queue;
+pub(super) mod names;
 mod reader;
 mod recover;
 mod writer;
@@ -32,11 +31,11 @@ use crate::obs::LogMetrics;
 
 use super::disk::Disk;
 use super::error::{Doing, Error};
+use super::queue::Queue;
 use super::{LogReader, LogWriter, Logs, Position, check_name};
 use channel::{Channel, Files, Limits};
 use cursor::failed;
 use names::{Name, decode_channel};
-use queue::Queue;
 use reader::Reader;
 use writer::{Writer, Writing};
 

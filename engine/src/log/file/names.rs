@@ -45,7 +45,7 @@ impl Name {
 }
 
 /// The directory of a channel: its name, with every byte but letters, digits, `-` and `_` as `%` and two hex digits.
-pub(super) fn encode_channel(channel: &ChannelName) -> String {
+pub(in crate::log) fn encode_channel(channel: &ChannelName) -> String {
     let mut dir = String::new();
     for byte in channel.as_str().bytes() {
         if byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_' {
@@ -59,7 +59,7 @@ pub(super) fn encode_channel(channel: &ChannelName) -> String {
 }
 
 /// The channel of a directory; `None` for a directory that this code does not make.
-pub(super) fn decode_channel(dir: &str) -> Option<ChannelName> {
+pub(in crate::log) fn decode_channel(dir: &str) -> Option<ChannelName> {
     let mut bytes = Vec::new();
     let mut rest = dir.bytes();
     while let Some(byte) = rest.next() {

@@ -7,11 +7,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use crate::base::Clock;
+use crate::log::queue::{Queue, Waiting};
 use crate::log::{Appending, Error, LogWriter, Position};
 use crate::obs::LogMetrics;
 
 use super::channel::{Channel, Limits};
-use super::queue::{Queue, Waiting};
 
 /// The handle of a channel's writer.
 pub(super) struct Writer {

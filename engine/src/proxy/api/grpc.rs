@@ -8,7 +8,10 @@ use contract::pb::milvus::*;
 use tonic::{Request, Response, Status};
 use tracing::Instrument as _;
 
-use super::{Caller, aliases, collections, databases, index, load, partitions, reads, rows, system};
+use super::{
+    Caller, aliases, collections, compaction, databases, groups, index, load, partitions, placement, reads,
+    rows, system,
+};
 use crate::base::Kinded as _;
 use crate::proxy::convert::status;
 use crate::proxy::{Error, Proxy};
@@ -46,9 +49,12 @@ answers_with_status!(
     DescribeCollectionResponse,
     DescribeDatabaseResponse,
     DescribeIndexResponse,
+    DescribeResourceGroupResponse,
     FlushAllResponse,
     FlushResponse,
     GetCollectionStatisticsResponse,
+    GetCompactionPlansResponse,
+    GetCompactionStateResponse,
     GetFlushAllStateResponse,
     GetFlushStateResponse,
     GetIndexBuildProgressResponse,
@@ -57,9 +63,14 @@ answers_with_status!(
     GetLoadStateResponse,
     GetLoadingProgressResponse,
     GetPartitionStatisticsResponse,
+    GetPersistentSegmentInfoResponse,
+    GetQuerySegmentInfoResponse,
+    GetReplicasResponse,
     GetVersionResponse,
     ListAliasesResponse,
     ListDatabasesResponse,
+    ListResourceGroupsResponse,
+    ManualCompactionResponse,
     MutationResult,
     QueryResults,
     SearchResults,
@@ -163,6 +174,23 @@ calls! {
     get_load_state(GetLoadStateRequest) -> GetLoadStateResponse = load::state, "GetLoadState";
     get_loading_progress(GetLoadingProgressRequest) -> GetLoadingProgressResponse = load::progress, "GetLoadingProgress";
 
+    get_replicas(GetReplicasRequest) -> GetReplicasResponse = placement::replicas, "GetReplicas";
+    load_balance(LoadBalanceRequest) -> Answer = placement::balance, "LoadBalance";
+    get_query_segment_info(GetQuerySegmentInfoRequest) -> GetQuerySegmentInfoResponse
+        = placement::loaded_segments, "GetQuerySegmentInfo";
+    get_persistent_segment_info(GetPersistentSegmentInfoRequest) -> GetPersistentSegmentInfoResponse
+        = placement::stored_segments, "GetPersistentSegmentInfo";
+
+    create_resource_group(CreateResourceGroupRequest) -> Answer = groups::create, "CreateResourceGroup";
+    drop_resource_group(DropResourceGroupRequest) -> Answer = groups::drop, "DropResourceGroup";
+    update_resource_groups(UpdateResourceGroupsRequest) -> Answer = groups::update, "UpdateResourceGroups";
+    describe_resource_group(DescribeResourceGroupRequest) -> DescribeResourceGroupResponse
+        = groups::describe, "DescribeResourceGroup";
+    list_resource_groups(ListResourceGroupsRequest) -> ListResourceGroupsResponse
+        = groups::list, "ListResourceGroups";
+    transfer_node(TransferNodeRequest) -> Answer = groups::transfer_nodes, "TransferNode";
+    transfer_replica(TransferReplicaRequest) -> Answer = groups::transfer_replicas, "TransferReplica";
+
     insert(InsertRequest) -> MutationResult = rows::insert, "Insert";
     upsert(UpsertRequest) -> MutationResult = rows::upsert, "Upsert";
     delete(DeleteRequest) -> MutationResult = rows::delete, "Delete";
@@ -170,6 +198,12 @@ calls! {
     get_flush_state(GetFlushStateRequest) -> GetFlushStateResponse = rows::flush_state, "GetFlushState";
     flush_all(FlushAllRequest) -> FlushAllResponse = rows::flush_all, "FlushAll";
     get_flush_all_state(GetFlushAllStateRequest) -> GetFlushAllStateResponse = rows::flush_all_state, "GetFlushAllState";
+
+    manual_compaction(ManualCompactionRequest) -> ManualCompactionResponse = compaction::compact, "ManualCompaction";
+    get_compaction_state(GetCompactionStateRequest) -> GetCompactionStateResponse
+        = compaction::state, "GetCompactionState";
+    get_compaction_state_with_plans(GetCompactionPlansRequest) -> GetCompactionPlansResponse
+        = compaction::plans, "GetCompactionStateWithPlans";
 
     search(SearchRequest) -> SearchResults = reads::search, "Search";
     query(QueryRequest) -> QueryResults = reads::query, "Query";

@@ -2,12 +2,15 @@
 
 mod aliases;
 mod collections;
+mod compaction;
 mod databases;
+mod groups;
 mod grpc;
 mod index;
 mod load;
 mod partial;
 mod partitions;
+mod placement;
 mod reads;
 pub mod rest;
 mod rows;

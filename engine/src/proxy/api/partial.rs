@@ -6,8 +6,7 @@ use contract::pb::schema::field_partial_update_op::OpType;
 use contract::pb::schema::{FieldData, FieldPartialUpdateOp};
 use serde_json::{Map, Value as Json};
 
-use super::reads::rows_of_keys;
-use crate::base::Timestamp;
+use super::reads::current_rows;
 use crate::model::{Batch, Column, ColumnData, Field, Key, Keys, Texts, Value};
 use crate::proxy::convert::rows::Sent;
 use crate::proxy::{Error, Proxy};
@@ -40,8 +39,7 @@ pub async fn merge(
     let keys = schema.position(primary.id).and_then(|place| sent.columns[place].as_ref());
     let keys = keys.and_then(|column| Keys::from_column(&column.data));
     let keys = keys.ok_or_else(|| Error::UpsertWithoutKey { field: primary.name.clone() })?;
-    let output = schema.fields.iter().map(|field| field.id).collect();
-    let found = rows_of_keys(proxy, info, &keys, partition, output, Timestamp::MAX).await?;
+    let found = current_rows(proxy, info, &keys, partition).await?;
     let places: HashMap<Key, usize> = found.keys.iter().enumerate().map(|(row, key)| (key, row)).collect();
     let now: Vec<Option<usize>> = keys.iter().map(|key| places.get(&key).copied()).collect();
     let columns = sent.columns.into_iter().zip(&schema.fields).map(|(column, field)| match column {

@@ -11,14 +11,14 @@ use crate::model::{Batch, Column, ColumnData, Field, Key, Keys};
 use crate::plan::{QueryKind, QueryPlan, QueryRows, SearchPlan};
 use crate::proxy::convert::output::{self, Output};
 use crate::proxy::convert::status::success;
-use crate::proxy::convert::{filter, query as convert_query, search as convert_search};
+use crate::proxy::convert::{consistency, filter, query as convert_query, search as convert_search};
 use crate::proxy::{Error, Proxy};
-use crate::rpc::{CollectionInfo, Refusal};
+use crate::rpc::{CollectionInfo, CollectionRef, Consistency, Refusal};
 
 /// How far ahead of the clock a client may ask to read. Source: wire specification 2.3.
 const MAX_LAG_MS: u64 = 86_400_000;
-/// Guarantees up to this one are words (`now`, `eventually`, `bounded`) and not times.
-const LAST_WORD: u64 = 2;
+/// Everything that was acknowledged before the read: what a change must look at.
+const NOW: View = View { read_at: Timestamp::MAX, consistency: Consistency::Strong, session: Timestamp::MAX };
 
 /// Nearest neighbours of some vectors.
 pub async fn search(proxy: &Proxy, caller: Caller, request: SearchRequest) -> Result<SearchResults, Error> {
@@ -49,23 +49,28 @@ async fn search_rows(
 ) -> Result<SearchResults, Error> {
     let info = proxy.info(&caller, &request.db_name, &request.collection_name).await?;
     check_built(&request)?;
-    check_loaded(&info)?;
+    check_loaded(proxy, &info).await?;
     let schema = &info.schema;
     let mut params = convert_search::params(&request.search_params)?;
     check_same_collection(params.collection_id.as_deref(), &info, "may have")?;
     let field = params.field(schema)?;
     let metric = params.metric(&info, field)?;
-    let (read_at, session) = proxy.read_at(params.iterator, request.guarantee_timestamp).await?;
+    let asked = consistency::Asked {
+        use_default: request.use_default_consistency,
+        level: request.consistency_level,
+        guarantee: request.guarantee_timestamp,
+    };
+    let view = proxy.view(&info, params.iterator, asked).await?;
     let partitions = partitions_of_read(&info, &request.partition_names)?;
     let queries = match request.search_input.take() {
         Some(SearchInput::PlaceholderGroup(group)) => convert_search::queries(&group, field, request.nq)?,
-        Some(SearchInput::Ids(ids)) => vectors_of(proxy, &info, field, ids, read_at).await?,
+        Some(SearchInput::Ids(ids)) => vectors_of(proxy, &info, field, ids, view).await?,
         None => return Err(Error::NoSearchInput),
     };
     let filter = filter::of_read(&request.dsl, schema, std::mem::take(&mut request.expr_template_values))?;
     let output = output::resolve(schema, &request.output_fields)?;
     if let Some(batch) = params.batch.as_mut().filter(|batch| batch.token.is_empty()) {
-        batch.token = token(&info, session);
+        batch.token = token(&info, view.session);
     }
     let plan = SearchPlan {
         collection: info.id,
@@ -78,16 +83,16 @@ async fn search_rows(
         range: params.range(metric)?,
         filter,
         output: output.fields.clone(),
-        read_at,
+        read_at: view.read_at,
         ignore_growing: params.ignore_growing,
     };
-    let hits = proxy.querier().search(plan).await?;
+    let hits = proxy.reader().search(plan, view.consistency).await?;
     let results = convert_search::results(schema, &params, &output, hits)?;
     Ok(SearchResults {
         status: Some(success()),
         results: Some(results),
         collection_name: request.collection_name,
-        session_ts: session.0,
+        session_ts: view.session.0,
     })
 }
 
@@ -107,8 +112,10 @@ fn check_built(request: &SearchRequest) -> Result<(), Error> {
     Err(Error::ReadNotBuilt { what: missing })
 }
 
-fn check_loaded(info: &CollectionInfo) -> Result<(), Error> {
-    if info.load.is_some() {
+/// Refuses to read what is not in memory. That a collection is not loaded is believed only if the coordinator says so:
+/// it may have been loaded by way of another proxy a moment ago.
+async fn check_loaded(proxy: &Proxy, info: &CollectionInfo) -> Result<(), Error> {
+    if info.load.is_some() || proxy.coord().load_progress(CollectionRef::Id(info.id)).await?.is_some() {
         Ok(())
     } else {
         Err(Refusal::CollectionNotLoaded { collection: info.id.to_string() }.into())
@@ -137,26 +144,42 @@ fn token(info: &CollectionInfo, session: Timestamp) -> String {
     format!("{}-{}-{}-{}-{}", &text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..])
 }
 
+/// What a read sees of a collection's history.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct View {
+    /// Nothing after this time.
+    read_at: Timestamp,
+    /// At least this.
+    consistency: Consistency,
+    /// The time to tell the client.
+    session: Timestamp,
+}
+
 impl Proxy {
-    /// Up to when a read sees writes, and the time to tell the client.
+    /// What a read sees.
     ///
     /// An iterator reads at one instant for all its pages: the one it names, or a new one. Every other read sees
-    /// everything that was acknowledged before it, which is at least what any consistency level asks for.
-    async fn read_at(&self, iterator: bool, guarantee: u64) -> Result<(Timestamp, Timestamp), Error> {
+    /// whatever its consistency level asks for, and may see more.
+    async fn view(
+        &self,
+        info: &CollectionInfo,
+        iterator: bool,
+        asked: consistency::Asked,
+    ) -> Result<View, Error> {
         let now = self.now();
-        if guarantee > LAST_WORD && Timestamp(guarantee).unix_ms() > now.unix_ms().saturating_add(MAX_LAG_MS)
-        {
+        let named = (asked.guarantee > consistency::LAST_WORD).then_some(Timestamp(asked.guarantee));
+        if named.is_some_and(|time| time.unix_ms() > now.unix_ms().saturating_add(MAX_LAG_MS)) {
             return Err(Error::GuaranteeTooFar);
         }
         if !iterator {
-            return Ok((Timestamp::MAX, now));
+            let consistency = consistency::of_read(asked, info.consistency);
+            return Ok(View { read_at: Timestamp::MAX, consistency, session: now });
         }
-        let pinned = if guarantee > LAST_WORD {
-            Timestamp(guarantee)
-        } else {
-            self.coord().allocate_timestamps(1).await?
+        let pinned = match named {
+            Some(time) => time,
+            None => self.reader().pin(info.id).await?,
         };
-        Ok((pinned, pinned))
+        Ok(View { read_at: pinned, consistency: Consistency::Session(pinned), session: pinned })
     }
 }
 
@@ -166,11 +189,11 @@ async fn vectors_of(
     info: &CollectionInfo,
     field: &Field,
     ids: IDs,
-    read_at: Timestamp,
+    view: View,
 ) -> Result<Vec<Vec<f32>>, Error> {
     let wanted = wanted_keys(info, ids)?;
     convert_search::check_count(0, wanted.len())?;
-    let rows = rows_of_keys(proxy, info, &wanted, None, vec![field.id], read_at).await?;
+    let rows = rows_of_keys(proxy, info, &wanted, None, vec![field.id], view).await?;
     let vectors = rows.rows.column(field.id);
     let find = |key: &Key| rows.keys.iter().position(|found| found == *key);
     let missing: Vec<String> =
@@ -208,14 +231,25 @@ fn wanted_keys(info: &CollectionInfo, ids: IDs) -> Result<Keys, Error> {
     }
 }
 
+/// Whole rows of some keys as they are now, as far as there are any.
+pub(super) async fn current_rows(
+    proxy: &Proxy,
+    info: &CollectionInfo,
+    keys: &Keys,
+    partition: Option<PartitionId>,
+) -> Result<QueryRows, Error> {
+    let output = info.schema.fields.iter().map(|field| field.id).collect();
+    rows_of_keys(proxy, info, keys, partition, output, NOW).await
+}
+
 /// The newest row of each of some keys, as far as there is one.
-pub(super) async fn rows_of_keys(
+async fn rows_of_keys(
     proxy: &Proxy,
     info: &CollectionInfo,
     keys: &Keys,
     partition: Option<PartitionId>,
     output: Vec<FieldId>,
-    read_at: Timestamp,
+    view: View,
 ) -> Result<QueryRows, Error> {
     let plan = QueryPlan {
         collection: info.id,
@@ -223,11 +257,11 @@ pub(super) async fn rows_of_keys(
         filter: Some(filter::of_keys(keys, &info.schema)?),
         limit: None,
         output,
-        read_at,
+        read_at: view.read_at,
         ignore_growing: false,
         kind: QueryKind::Rows,
     };
-    Ok(proxy.querier().query(plan).await?)
+    Ok(proxy.reader().query(plan, view.consistency).await?)
 }
 
 /// The keys of all rows that match: what a delete by filter removes.
@@ -237,7 +271,7 @@ pub(super) async fn keys_of(
     filter: Filter,
     partition: Option<PartitionId>,
 ) -> Result<Keys, Error> {
-    check_loaded(info)?;
+    check_loaded(proxy, info).await?;
     let plan = QueryPlan {
         collection: info.id,
         partitions: partition.map(|partition| vec![partition]),
@@ -248,12 +282,12 @@ pub(super) async fn keys_of(
         ignore_growing: false,
         kind: QueryKind::Rows,
     };
-    Ok(proxy.querier().query(plan).await?.keys)
+    Ok(proxy.reader().query(plan, Consistency::Strong).await?.keys)
 }
 
 async fn query_rows(proxy: &Proxy, caller: Caller, mut request: QueryRequest) -> Result<QueryResults, Error> {
     let info = proxy.info(&caller, &request.db_name, &request.collection_name).await?;
-    check_loaded(&info)?;
+    check_loaded(proxy, &info).await?;
     let schema = &info.schema;
     let params = convert_query::params(&request.query_params)?;
     check_same_collection(params.collection_id.as_deref(), &info, "may have")?;
@@ -270,18 +304,23 @@ async fn query_rows(proxy: &Proxy, caller: Caller, mut request: QueryRequest) ->
     } else {
         Some(output::resolve(schema, &request.output_fields)?.with_first(schema.primary()))
     };
-    let (read_at, session) = proxy.read_at(params.iterator, request.guarantee_timestamp).await?;
+    let asked = consistency::Asked {
+        use_default: request.use_default_consistency,
+        level: request.consistency_level,
+        guarantee: request.guarantee_timestamp,
+    };
+    let view = proxy.view(&info, params.iterator, asked).await?;
     let plan = QueryPlan {
         collection: info.id,
         partitions: partitions_of_read(&info, &request.partition_names)?,
         filter,
         limit: params.limit.map(|limit| limit + params.offset),
         output: output.as_ref().map(|output| output.fields.clone()).unwrap_or_default(),
-        read_at,
+        read_at: view.read_at,
         ignore_growing: params.ignore_growing,
         kind: if counts { QueryKind::Count } else { QueryKind::Rows },
     };
-    let found = proxy.querier().query(plan).await?;
+    let found = proxy.reader().query(plan, view.consistency).await?;
     let (fields_data, output_fields) = match output {
         None => (vec![convert_query::count_column(found.count)], vec![convert_query::COUNT.to_owned()]),
         Some(output) => returned(schema, output, found.rows, params.offset)?,
@@ -291,7 +330,7 @@ async fn query_rows(proxy: &Proxy, caller: Caller, mut request: QueryRequest) ->
         fields_data,
         collection_name: request.collection_name,
         output_fields,
-        session_ts: session.0,
+        session_ts: view.session.0,
         primary_field_name: schema.primary().name.clone(),
         ..Default::default()
     })

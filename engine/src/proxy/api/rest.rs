@@ -3,6 +3,7 @@
 //! Every answer of the application is HTTP 200 with `{code, data}` or `{code, message}`. Source: wire specification 4.
 //! An endpoint is a function from a [`Visit`] to JSON, entered in [`router`].
 
+mod groups;
 mod search;
 mod values;
 
@@ -29,24 +30,33 @@ pub struct Visit {
     takes_int64: bool,
 }
 
+/// One endpoint: the name of the call, and the function from a [`Visit`] to JSON.
+macro_rules! endpoint {
+    ($call:literal, $run:path) => {
+        post(|State(proxy): State<Proxy>, headers: HeaderMap, body: Bytes| async move {
+            answer(&proxy, $call, headers, body, async |visit| $run(&proxy, visit).await).await
+        })
+    };
+}
+
 /// The router of all REST paths there are; every other path answers 404.
 pub fn router(proxy: Proxy) -> Router {
     // A JSON text takes a few times the room of the same rows on the wire of gRPC.
     let limit = proxy.settings().max_request_bytes.saturating_mul(4);
     Router::new()
+        .route("/v2/vectordb/collections/list", endpoint!("RestListCollections", list))
+        .route("/v2/vectordb/entities/search", endpoint!("RestSearch", search::search))
+        .route("/v2/vectordb/resource_groups/create", endpoint!("RestCreateResourceGroup", groups::create))
+        .route("/v2/vectordb/resource_groups/alter", endpoint!("RestUpdateResourceGroups", groups::alter))
+        .route("/v2/vectordb/resource_groups/drop", endpoint!("RestDropResourceGroup", groups::drop))
         .route(
-            "/v2/vectordb/collections/list",
-            post(|State(proxy): State<Proxy>, headers: HeaderMap, body: Bytes| async move {
-                answer(&proxy, "RestListCollections", headers, body, async |visit| list(&proxy, visit).await)
-                    .await
-            }),
+            "/v2/vectordb/resource_groups/describe",
+            endpoint!("RestDescribeResourceGroup", groups::describe),
         )
+        .route("/v2/vectordb/resource_groups/list", endpoint!("RestListResourceGroups", groups::list))
         .route(
-            "/v2/vectordb/entities/search",
-            post(|State(proxy): State<Proxy>, headers: HeaderMap, body: Bytes| async move {
-                answer(&proxy, "RestSearch", headers, body, async |visit| search::search(&proxy, visit).await)
-                    .await
-            }),
+            "/v2/vectordb/resource_groups/transfer_replica",
+            endpoint!("RestTransferReplica", groups::transfer_replica),
         )
         .layer(axum::extract::DefaultBodyLimit::max(limit))
         .with_state(proxy)

@@ -322,7 +322,7 @@ struct Sealed {
 
 async fn seal(proxy: &Proxy, info: &CollectionInfo) -> Result<Sealed, Error> {
     let at = proxy.coord().allocate_timestamps(1).await?;
-    proxy.writer().flush(info.id).await?;
+    try_join_all(info.channels.iter().map(|channel| proxy.writer().flush(channel))).await?;
     let channels = proxy.coord().manifests(info.id).await?;
     let segments =
         channels.iter().flat_map(|channel| &channel.segments).map(|segment| segment.id.0).collect();

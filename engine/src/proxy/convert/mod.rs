@@ -1,6 +1,8 @@
 //! Between the public wire types and the engine's own: the only place of the proxy that knows both.
 
+pub mod consistency;
 pub mod filter;
+pub mod group;
 pub mod index;
 pub mod output;
 pub mod params;

@@ -12,6 +12,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{Visit, missing, values};
 use crate::proxy::api::reads;
+use crate::proxy::convert::consistency;
 use crate::proxy::convert::params::plain;
 use crate::proxy::{Error, Proxy};
 
@@ -46,7 +47,7 @@ fn request(visit: &Visit) -> Result<SearchRequest, Error> {
         Some(params) => params.iter().map(|(name, value)| (name.clone(), template(value))).collect(),
         None => Default::default(),
     };
-    let consistency = visit.body.get("consistencyLevel").and_then(Json::as_str);
+    let level = consistency::level_named(&visit.text("consistencyLevel"));
     Ok(SearchRequest {
         collection_name,
         nq: i64::try_from(group.placeholders[0].values.len()).unwrap_or(i64::MAX),
@@ -54,7 +55,8 @@ fn request(visit: &Visit) -> Result<SearchRequest, Error> {
         output_fields: visit.texts("outputFields"),
         partition_names: visit.texts("partitionNames"),
         search_params: search_params(visit),
-        use_default_consistency: consistency.is_none(),
+        use_default_consistency: level.is_none(),
+        consistency_level: level.unwrap_or_default(),
         expr_template_values,
         search_input: Some(SearchInput::PlaceholderGroup(Bytes::from(group.encode_to_vec()))),
         ..Default::default()

@@ -11,7 +11,7 @@ use crate::base::ChannelName;
 use crate::log::{Acknowledge, Appending, Error, MAX_PAYLOAD_BYTES, Position};
 
 /// An append that waits.
-pub(super) struct Waiting {
+pub(in crate::log) struct Waiting {
     pub payload: Bytes,
     pub acknowledge: Acknowledge,
     /// When it came, on the monotonic clock.
@@ -19,7 +19,7 @@ pub(super) struct Waiting {
 }
 
 /// The appends of one writer that its task has not taken yet, and whether more are taken in.
-pub(super) struct Queue {
+pub(in crate::log) struct Queue {
     channel: ChannelName,
     /// The writer's term.
     pub term: u64,
@@ -28,6 +28,15 @@ pub(super) struct Queue {
     state: Mutex<State>,
     /// Told when there is something to write or nothing more will come.
     pub wake: Notify,
+}
+
+/// What waits in a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::log) struct Backlog {
+    /// Payload. Unit: bytes.
+    pub bytes: usize,
+    /// When the oldest of it came, on the monotonic clock.
+    pub since: Duration,
 }
 
 struct State {
@@ -87,6 +96,31 @@ impl Queue {
         taken
     }
 
+    /// The oldest waiting appends that together stay within `limit_bytes`, each counted with `framing_bytes` more;
+    /// a first one that is larger comes alone.
+    pub fn take_within(&self, limit_bytes: usize, framing_bytes: usize) -> Vec<Waiting> {
+        let mut state = self.state.lock();
+        let (mut taken, mut taken_bytes, mut payload_bytes) = (Vec::new(), 0, 0);
+        while let Some(next) = state.waiting.front() {
+            let with_next = taken_bytes + next.payload.len() + framing_bytes;
+            if with_next > limit_bytes && !taken.is_empty() {
+                break;
+            }
+            taken_bytes = with_next;
+            payload_bytes += next.payload.len();
+            taken.extend(state.waiting.pop_front());
+        }
+        state.waiting_bytes -= payload_bytes;
+        taken
+    }
+
+    /// How much waits, and since when the oldest of it does; `None` if nothing waits.
+    pub fn backlog(&self) -> Option<Backlog> {
+        let state = self.state.lock();
+        let oldest = state.waiting.front()?;
+        Some(Backlog { bytes: state.waiting_bytes, since: oldest.since })
+    }
+
     /// Takes no more in, for the reason `error`; what waits is still written.
     pub fn refuse(&self, error: Error) {
         self.state.lock().refused.get_or_insert(error);
@@ -109,6 +143,11 @@ impl Queue {
     /// Why nothing is acknowledged any more.
     pub fn closed(&self) -> Option<Error> {
         self.state.lock().closed.clone()
+    }
+
+    /// Whether nothing more is taken in.
+    pub fn is_refusing(&self) -> bool {
+        self.state.lock().refused.is_some()
     }
 
     /// Whether nothing waits and nothing more will come.

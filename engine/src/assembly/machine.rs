@@ -1,0 +1,54 @@
+//! What this machine, or the container we are in, is like.
+
+use std::net::{IpAddr, UdpSocket};
+use std::path::Path;
+
+/// Memory that this process may use: the container's limit, else the machine's. Unit: bytes; 0 if neither is known.
+pub fn memory_bytes() -> u64 {
+    let read = |path: &str| std::fs::read_to_string(Path::new(path)).unwrap_or_default();
+    let files = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
+    let limits = files.map(|path| read(path).trim().parse::<u64>().unwrap_or(u64::MAX));
+    smallest(&limits, total_of(&read("/proc/meminfo")))
+}
+
+fn smallest(limits: &[u64], total: Option<u64>) -> u64 {
+    let least = limits.iter().copied().chain(total).min().unwrap_or(u64::MAX);
+    if least == u64::MAX { 0 } else { least }
+}
+
+/// `MemTotal` of the kernel's page about memory.
+fn total_of(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+/// The address of this machine that others reach it by: the one that a packet to anywhere would leave from.
+pub fn own_ip() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    // Nothing is sent: connecting a datagram socket only chooses the way.
+    socket.connect("192.0.2.1:9").ok()?;
+    socket.local_addr().ok().map(|address| address.ip())
+}
+
+/// The name of this machine or pod, for people.
+pub fn host() -> String {
+    let named = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
+    let kernel = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    named.or_else(kernel).map_or_else(|| "unknown".to_owned(), |name| name.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{smallest, total_of};
+
+    #[test]
+    fn the_smallest_limit_counts() {
+        let total = total_of("MemTotal:       24689764 kB\nMemFree: 1 kB\n");
+
+        assert_eq!(total, Some(24_689_764 * 1024));
+        assert_eq!(smallest(&[u64::MAX, 1 << 30], total), 1 << 30);
+        assert_eq!(smallest(&[u64::MAX, 9_223_372_036_854_771_712], total), 24_689_764 * 1024);
+        assert_eq!(smallest(&[u64::MAX], None), 0);
+    }
+}

@@ -1,0 +1,132 @@
+//! How a process reaches other nodes and is reached: in memory when it is alone, over gRPC else.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use contract::role::Role;
+use contract::settings::{Settings, TlsFiles};
+use tokio::net::TcpListener;
+use tracing::warn;
+
+use crate::assembly::{Error, NodeCalls, NodeSeams};
+use crate::base::{Clock, TaskSet, chain};
+use crate::coord;
+use crate::meta::Metas;
+use crate::rpc::net::{CoordClient, FindLeader, NetDial, NetSettings, Security, ServeParts, serve};
+use crate::rpc::{LocalNodes, Served};
+use crate::secure::{Acceptor, AcceptorSettings, Connector, ConnectorSettings, REREAD, Tokens};
+
+/// How long calls of other nodes may go on once this one is told to stop.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Opens the way to other nodes. Without a listener the process is alone.
+///
+/// # Errors
+/// If a certificate, key or token cannot be used.
+pub async fn open(
+    role: Role,
+    settings: &Settings,
+    seams: &NodeSeams,
+    address: String,
+    listener: Option<TcpListener>,
+    tasks: &TaskSet,
+) -> Result<NodeCalls, Error> {
+    let Some(listener) = listener else {
+        let local = LocalNodes::new();
+        let dial = Arc::clone(&local) as _;
+        let own = address.clone();
+        let publish = Box::new(move |served: Served| local.open(&own, served));
+        return Ok(NodeCalls { address, dial, coord: None, publish });
+    };
+    let security = security(settings, &seams.clock, &listener).await?;
+    let call = Duration::from_millis(settings.redkite.cluster.call_timeout_ms);
+    let waits = NetSettings { brief: call, patience: 3 * call, ..NetSettings::default() };
+    let dial = NetDial::new(security.clone(), waits, Arc::clone(&seams.clock));
+    let coord = match (&seams.metas, role) {
+        (_, Role::Standalone) => None,
+        (Some(metas), _) => {
+            let find = Arc::new(Records { metas: Arc::clone(metas) });
+            Some(Arc::new(CoordClient::new(find, Arc::clone(&dial))) as _)
+        }
+        (None, _) => return Err(Error::NoCatalog { role: role.name() }),
+    };
+    let (clock, tasks) = (Arc::clone(&seams.clock), tasks.clone());
+    let (own, staying) = (address.clone(), Arc::clone(&dial));
+    let publish = Box::new(move |served: Served| {
+        staying.stay(own, served.clone());
+        let parts = ServeParts { served, security, clock, grace: GRACE };
+        tasks.start("serve other nodes", |stop| async move { Ok(serve(listener, parts, stop).await?) });
+    });
+    Ok(NodeCalls { address, dial, coord, publish })
+}
+
+/// Finds the leader by the record that it keeps in the metadata.
+struct Records {
+    metas: Arc<dyn Metas>,
+}
+
+#[async_trait]
+impl FindLeader for Records {
+    async fn leader(&self, _not: Option<&str>) -> Option<String> {
+        match coord::find_leader(self.metas.as_ref()).await {
+            Ok(leader) => leader,
+            Err(error) => {
+                warn!(error = chain(&error), "cannot see who leads");
+                None
+            }
+        }
+    }
+}
+
+async fn security(
+    settings: &Settings,
+    clock: &Arc<dyn Clock>,
+    listener: &TcpListener,
+) -> Result<Security, Error> {
+    let failed = |source| Error::Secure { what: "calls between nodes", source };
+    if settings.common.security.internal_tls_enabled {
+        let files = &settings.internaltls;
+        let server = acceptor_settings(files, true);
+        let acceptor = Acceptor::open(server, Arc::clone(clock)).await.map_err(failed)?;
+        let identity = (files.server_pem_path.clone().into(), files.server_key_path.clone().into());
+        let client = ConnectorSettings::new(files.ca_pem_path.clone().into(), Some(identity));
+        let connector = Connector::open(client, Arc::clone(clock)).await.map_err(failed)?;
+        return Ok(Security::MutualTls { acceptor: Arc::new(acceptor), connector: Arc::new(connector) });
+    }
+    let token = &settings.redkite.admin.token_file;
+    if !token.is_empty() {
+        let tokens = Tokens::open(token.into(), REREAD, Arc::clone(clock)).await.map_err(failed)?;
+        return Ok(Security::Token(Arc::new(tokens)));
+    }
+    let is_loopback = listener.local_addr().is_ok_and(|bound: SocketAddr| bound.ip().is_loopback());
+    if !is_loopback {
+        warn!(
+            "calls between nodes are neither encrypted nor authenticated: set redkite.admin.tokenFile or internaltls"
+        );
+    }
+    Ok(Security::Trusted)
+}
+
+/// Encryption of the client port, as `common.security.tlsMode` asks for.
+///
+/// # Errors
+/// If a certificate or key cannot be used.
+pub async fn client_tls(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Option<Arc<Acceptor>>, Error> {
+    let mode = settings.common.security.tls_mode;
+    if mode == 0 {
+        return Ok(None);
+    }
+    let acceptor = Acceptor::open(acceptor_settings(&settings.tls, mode == 2), Arc::clone(clock)).await;
+    Ok(Some(Arc::new(acceptor.map_err(|source| Error::Secure { what: "the client port", source })?)))
+}
+
+fn acceptor_settings(files: &TlsFiles, asks_clients: bool) -> AcceptorSettings {
+    let authorities = asks_clients.then(|| files.ca_pem_path.clone().into());
+    AcceptorSettings::new(
+        files.server_pem_path.clone().into(),
+        files.server_key_path.clone().into(),
+        authorities,
+    )
+}

@@ -1,0 +1,74 @@
+//! Hybrid time on one node: follows the coordinator's time by the node's own monotonic clock.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::{Clock, Timestamp};
+
+/// What a node believes the cluster's time to be.
+///
+/// Between two readings of the coordinator's time it goes on by the monotonic clock, so that a wall clock that is wrong or
+/// jumps does not matter once the node has joined. It never shows the same time twice and never goes back.
+pub struct NodeTime {
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// The last time that was shown.
+    last: Timestamp,
+    /// The coordinator's time when it was last heard of, or the wall clock's at the start.
+    heard: Timestamp,
+    /// When that was, on the monotonic clock.
+    heard_at: Duration,
+}
+
+impl NodeTime {
+    /// Starts with the wall clock's time.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
+        let heard = Timestamp::from_unix_ms(clock.unix_ms());
+        let heard_at = clock.monotonic();
+        Arc::new(Self { clock, state: Mutex::new(State { last: Timestamp::ZERO, heard, heard_at }) })
+    }
+
+    /// A time later than every one that this method has given before.
+    pub fn next(&self) -> Timestamp {
+        let monotonic = self.clock.monotonic();
+        let mut state = self.state.lock();
+        let gone = u64::try_from(monotonic.saturating_sub(state.heard_at).as_millis()).unwrap_or(0);
+        let reckoned = Timestamp::from_unix_ms(state.heard.unix_ms().saturating_add(gone));
+        state.last = reckoned.max(state.last.next());
+        state.last
+    }
+
+    /// Sets the time to the coordinator's, as it was just now.
+    pub fn hear(&self, now: Timestamp) {
+        let monotonic = self.clock.monotonic();
+        let mut state = self.state.lock();
+        (state.heard, state.heard_at) = (now, monotonic);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::NodeTime;
+    use crate::base::{TestClock, Timestamp};
+
+    #[tokio::test]
+    async fn time_follows_the_coordinator_and_never_goes_back() {
+        let time = NodeTime::new(TestClock::starting_at(5_000));
+        let own = time.next();
+
+        time.hear(Timestamp::from_unix_ms(9_000_000));
+        let ahead = time.next();
+        time.hear(Timestamp::from_unix_ms(1_000));
+        let held = time.next();
+
+        assert_eq!(own.unix_ms(), 5_000);
+        assert_eq!(ahead.unix_ms(), 9_000_000);
+        assert_eq!(held, ahead.next());
+    }
+}

@@ -1,0 +1,285 @@
+//! A process that may lead: stands by, takes over, leads, and stands by again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::base::{ChannelName, Clock, CollectionId, NodeId, SegmentId, TaskSet, Timestamp};
+use crate::coord::Error;
+use crate::coord::decide::Fsck;
+use crate::coord::drive::{Coordinator, CoordinatorParts, Limits};
+use crate::coord::lead::{self, LeadSettings, Leader, Next, Seen};
+use crate::coord::place::PlaceSettings;
+use crate::meta::Metas;
+use crate::model::ChannelManifest;
+use crate::rpc::{
+    self, AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionState, Coord, DatabaseInfo,
+    Dial, Flushed, GroupConfig, GroupInfo, IndexProgress, NewCollection, NewIndex, NodeStatus, Orders,
+    ReplicaInfo, Report, Routes,
+};
+
+/// What a candidacy needs.
+pub struct CandidacyParts {
+    /// Where the lead and the catalog are recorded.
+    pub metas: Arc<dyn Metas>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Reaches the nodes that do the work.
+    pub dial: Arc<dyn Dial>,
+    /// How much of everything there may be.
+    pub limits: Limits,
+    /// After how long a silent node is lost. A leader's lead lasts at least as long.
+    pub lost_after: Duration,
+    /// When a leader is replaced.
+    pub lead: LeadSettings,
+}
+
+/// A candidate for the lead. While it leads, its calls are the coordinator's; else they fail with
+/// [`rpc::Error::is_stale`].
+pub struct Candidacy {
+    parts: CandidacyParts,
+    leading: ArcSwapOption<Coordinator>,
+    /// Asked to give up the lead.
+    resign: tokio::sync::Notify,
+}
+
+/// How a term as leader ended.
+enum Ended {
+    /// Told to stop; the lead was given up.
+    Stopped,
+    /// Another one leads, or the lead was given up on request.
+    Deposed,
+}
+
+impl Candidacy {
+    /// A candidate that does not lead yet.
+    #[must_use]
+    pub fn new(parts: CandidacyParts) -> Arc<Self> {
+        Arc::new(Self { parts, leading: ArcSwapOption::empty(), resign: tokio::sync::Notify::new() })
+    }
+
+    /// Whether this process leads, as far as it knows.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.leading.load().is_some()
+    }
+
+    /// Gives up the lead, if it is ours, so that a standby takes over at once.
+    pub fn resign(&self) {
+        self.resign.notify_waiters();
+    }
+
+    /// Stands by and leads in turn until `stop`.
+    ///
+    /// # Errors
+    /// Only if the process is the only candidate there can be and the catalog cannot be read: nothing would ever change.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) -> anyhow::Result<()> {
+        loop {
+            let taken = tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                taken = self.stand_by() => taken,
+            };
+            let led = match taken {
+                Ok((epoch, began)) => self.lead(epoch, began, &stop).await,
+                Err(error) => Err(error),
+            };
+            match led {
+                Ok(Ended::Stopped) => return Ok(()),
+                Ok(Ended::Deposed) => info!("another coordinator leads"),
+                Err(error) if self.parts.lead.alone => return Err(error.into()),
+                Err(error) => warn!(error = crate::base::chain(&error), "could not lead; trying again"),
+            }
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = self.parts.clock.sleep(self.parts.lead.every) => {}
+            }
+        }
+    }
+
+    /// Returns the new epoch once this process has taken over, and when it began to do so.
+    async fn stand_by(&self) -> Result<(u64, Duration), Error> {
+        let CandidacyParts { metas, clock, lead: settings, .. } = &self.parts;
+        let mut seen = Seen::default();
+        let mut unreachable = false;
+        loop {
+            let began = clock.monotonic();
+            let found = match lead::read(metas.as_ref()).await {
+                Ok(found) => found,
+                Err(error) if settings.alone => return Err(error),
+                Err(error) => {
+                    if !unreachable {
+                        warn!(error = crate::base::chain(&error), "cannot see who leads");
+                    }
+                    unreachable = true;
+                    // What was seen before the silence says nothing about the time in between.
+                    seen = Seen::default();
+                    clock.sleep(settings.every).await;
+                    continue;
+                }
+            };
+            unreachable = false;
+            let found = found.as_ref().map(|(version, leader)| (*version, leader));
+            match seen.decide(found, settings, clock.monotonic()) {
+                Next::Wait => clock.sleep(settings.every).await,
+                Next::TakeOver(version) => {
+                    match lead::take_over(metas.as_ref(), version, &settings.address).await {
+                        Ok(epoch) => return Ok((epoch, began)),
+                        Err(Error::Deposed) => seen = Seen::default(),
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+        }
+    }
+
+    async fn lead(&self, epoch: u64, began: Duration, stop: &CancellationToken) -> Result<Ended, Error> {
+        let CandidacyParts { metas, clock, dial, limits, lost_after, lead: settings } = &self.parts;
+        let placing = PlaceSettings {
+            lost_after: *lost_after,
+            // A node alone with its coordinator has nobody to wait for.
+            settle: if settings.alone { Duration::ZERO } else { *lost_after },
+            ..PlaceSettings::default()
+        };
+        let parts = CoordinatorParts {
+            metas: Arc::clone(metas),
+            clock: Arc::clone(clock),
+            dial: Arc::clone(dial),
+            limits: limits.clone(),
+            placing,
+        };
+        let coordinator = Coordinator::start(parts, epoch).await?;
+        coordinator.leads_until(if settings.alone { Duration::MAX } else { began + settings.ttl });
+        let tasks = TaskSet::new();
+        tasks.start("watch nodes", |stop| Arc::clone(&coordinator).watch(stop));
+        tasks.start("do jobs", |stop| Arc::clone(&coordinator).work(stop));
+        tasks.start("sweep orphans", |stop| Arc::clone(&coordinator).sweep(stop));
+        self.leading.store(Some(Arc::clone(&coordinator)));
+        let ended = self.keep_leading(&coordinator, epoch, stop).await;
+        self.leading.store(None);
+        tasks.stop();
+        // Whatever its tasks still do fails to commit; they end at their next wait.
+        drop(tasks.join().await);
+        Ok(ended)
+    }
+
+    async fn keep_leading(
+        &self,
+        coordinator: &Arc<Coordinator>,
+        epoch: u64,
+        stop: &CancellationToken,
+    ) -> Ended {
+        let CandidacyParts { metas, clock, lead: settings, .. } = &self.parts;
+        let deposed = coordinator.deposed();
+        let leader = |resigned| Leader { address: settings.address.clone(), resigned };
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => {
+                    self.leading.store(None);
+                    if let Err(error) = lead::renew(metas.as_ref(), epoch, &leader(true)).await {
+                        warn!(error = crate::base::chain(&error), "the lead could not be given up; it ends by itself");
+                    }
+                    return Ended::Stopped;
+                }
+                () = self.resign.notified() => {
+                    self.leading.store(None);
+                    if let Err(error) = lead::renew(metas.as_ref(), epoch, &leader(true)).await {
+                        warn!(error = crate::base::chain(&error), "the lead could not be given up; it ends by itself");
+                    }
+                    // Leaves a standby the time to be first.
+                    clock.sleep(settings.ttl).await;
+                    return Ended::Deposed;
+                }
+                () = deposed.cancelled() => return Ended::Deposed,
+                () = clock.sleep(settings.every), if !settings.alone => {}
+            }
+            let began = clock.monotonic();
+            match lead::renew(metas.as_ref(), epoch, &leader(false)).await {
+                Ok(()) => coordinator.leads_until(began + settings.ttl),
+                Err(Error::Deposed) => return Ended::Deposed,
+                // Nobody else can commit either: what needs no commit goes on.
+                Err(error) => warn!(error = crate::base::chain(&error), "the lead was not renewed"),
+            }
+        }
+    }
+
+    /// Compares what is stored with the catalog; removes nothing. Lists all sealed objects, which takes long where there are
+    /// many.
+    ///
+    /// # Errors
+    /// [`rpc::Error::is_stale`] if this process does not lead; if no node can list the objects.
+    pub async fn fsck(&self) -> Result<Fsck, rpc::Error> {
+        self.leader()?.fsck().await
+    }
+
+    fn leader(&self) -> Result<Arc<Coordinator>, rpc::Error> {
+        let stale = || rpc::Error::Stale { what: "the lead of the cluster".to_owned() };
+        self.leading.load_full().ok_or_else(stale)
+    }
+}
+
+/// The address of the leader, as the metadata says; `None` while there is none.
+///
+/// # Errors
+/// If the metadata cannot be read.
+pub async fn find_leader(metas: &dyn Metas) -> Result<Option<String>, Error> {
+    let found = lead::read(metas).await?;
+    Ok(found.filter(|(_, leader)| !leader.resigned).map(|(_, leader)| leader.address))
+}
+
+/// Hands each call to the coordinator, while this process leads.
+macro_rules! hand_on {
+    ($(fn $name:ident($($arg:ident: $type:ty),*) -> $answer:ty;)+) => {
+        #[async_trait]
+        impl Coord for Candidacy {
+            $(async fn $name(&self, $($arg: $type),*) -> Result<$answer, rpc::Error> {
+                self.leader()?.$name($($arg),*).await
+            })+
+        }
+    };
+}
+
+hand_on! {
+    fn allocate_timestamps(count: u32) -> Timestamp;
+    fn allocate_ids(count: u32) -> i64;
+    fn create_database(name: &str, properties: Vec<(String, String)>) -> ();
+    fn drop_database(name: &str) -> ();
+    fn alter_database(name: &str, set: Vec<(String, String)>, removed: Vec<String>) -> ();
+    fn databases() -> Vec<DatabaseInfo>;
+    fn create_collection(collection: NewCollection) -> Arc<CollectionInfo>;
+    fn drop_collection(database: &str, name: &str) -> ();
+    fn alter_collection(collection: CollectionRef, change: CollectionChange) -> ();
+    fn collection(collection: CollectionRef) -> Arc<CollectionInfo>;
+    fn collections(database: &str) -> Vec<Arc<CollectionInfo>>;
+    fn create_partition(collection: CollectionRef, name: &str) -> ();
+    fn drop_partition(collection: CollectionRef, name: &str) -> ();
+    fn alter_alias(database: &str, alias: &str, change: AliasChange) -> ();
+    fn create_index(index: NewIndex) -> ();
+    fn drop_index(collection: CollectionRef, name: &str) -> ();
+    fn alter_index(collection: CollectionRef, name: &str, set: Vec<(String, String)>, removed: Vec<String>) -> ();
+    fn indexes(collection: CollectionRef) -> Vec<IndexProgress>;
+    fn load(collection: CollectionRef, partitions: Option<Vec<String>>, replicas: u32, resource_groups: Vec<String>) -> ();
+    fn release(collection: CollectionRef, partitions: Option<Vec<String>>) -> ();
+    fn load_progress(collection: CollectionRef) -> Option<u8>;
+    fn manifests(collection: CollectionId) -> Vec<Arc<ChannelManifest>>;
+    fn commit_flush(flushed: Flushed) -> ();
+    fn channel_term(channel: &ChannelName, node: NodeId) -> u64;
+    fn allocate_node() -> NodeId;
+    fn beat(report: Report) -> Orders;
+    fn routes(collection: CollectionId) -> Arc<Routes>;
+    fn create_group(name: &str, config: GroupConfig) -> ();
+    fn drop_group(name: &str) -> ();
+    fn update_groups(configs: Vec<(String, GroupConfig)>) -> ();
+    fn groups() -> Vec<GroupInfo>;
+    fn transfer_nodes(from: &str, to: &str, count: u32) -> ();
+    fn transfer_replicas(from: &str, to: &str, collection: CollectionRef, count: u32) -> ();
+    fn replicas(collection: CollectionId) -> Vec<ReplicaInfo>;
+    fn nodes() -> Vec<NodeStatus>;
+    fn balance(collection: CollectionId, from: NodeId, to: Vec<NodeId>, segments: Vec<SegmentId>) -> ();
+    fn drain(node: NodeId, on: bool) -> ();
+    fn compact(collection: CollectionId) -> i64;
+    fn compaction(id: i64) -> CompactionState;
+}

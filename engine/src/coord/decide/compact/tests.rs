@@ -1,0 +1,228 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::base::{DatabaseId, FieldId, IndexId, Position};
+use crate::coord::catalog::Garbage;
+use crate::model::{ColumnRef, IndexRef, ObjectRef, Partition, Schema};
+
+const COLLECTION: CollectionId = CollectionId(1);
+const FRESH: Timestamp = Timestamp(500);
+
+fn object(key: String, size_bytes: u64) -> ObjectRef {
+    ObjectRef { key, size_bytes, crc32: 0 }
+}
+
+/// A segment of partition 1 with one row for each of its bytes.
+fn segment(id: i64, bytes: u64, oldest: u64) -> SegmentManifest {
+    let object = object(format!("segments/1/{id}/scalars.parquet"), bytes);
+    SegmentManifest {
+        id: SegmentId(id),
+        partition: PartitionId(1),
+        rows: bytes,
+        oldest: Timestamp(oldest),
+        newest: Timestamp(oldest + 5),
+        clean_through: Timestamp::ZERO,
+        columns: vec![ColumnRef { fields: vec![FieldId(100)], object }],
+        indexes: Vec::new(),
+    }
+}
+
+fn file(newest: u64, rows: u64) -> DeleteManifest {
+    let object = object(format!("deletes/1/c/{newest}.bin"), rows);
+    DeleteManifest { rows, newest: Timestamp(newest), object }
+}
+
+pub(super) fn info(partitions: &[i64]) -> CollectionInfo {
+    let partition = |id: &i64| Partition { id: PartitionId(*id), name: format!("p{id}"), created_unix_ms: 0 };
+    CollectionInfo {
+        id: COLLECTION,
+        name: "c".to_owned(),
+        database: DatabaseId(1),
+        database_name: "default".to_owned(),
+        schema: Arc::new(Schema {
+            description: String::new(),
+            fields: Vec::new(),
+            enable_dynamic_field: false,
+        }),
+        channels: vec![ChannelName::of(COLLECTION, 0)],
+        partitions: partitions.iter().map(partition).collect(),
+        partitions_by_key: 0,
+        aliases: Vec::new(),
+        properties: Vec::new(),
+        consistency: 0,
+        created: Timestamp(1),
+        updated: Timestamp(1),
+        indexes: Vec::new(),
+        load: None,
+    }
+}
+
+fn manifest(segments: Vec<SegmentManifest>, deletes: Vec<DeleteManifest>) -> ChannelManifest {
+    ChannelManifest { checkpoint: Position(77), segments, deletes }
+}
+
+fn catalog(partitions: &[i64], manifest: ChannelManifest) -> Catalog {
+    let mut catalog = Catalog::default();
+    catalog.apply(Change::PutCollection(info(partitions)));
+    let channel = ChannelName::of(COLLECTION, 0);
+    catalog.apply(Change::PutManifest { collection: COLLECTION, shard: 0, channel, manifest });
+    catalog
+}
+
+fn next(manifest: &ChannelManifest, pace: Pace, taken: &[i64]) -> Option<Vec<i64>> {
+    let manifests = [Arc::new(manifest.clone())];
+    let plan = next_compaction(&info(&[1]), &manifests, 100, pace, |id| taken.contains(&id.0))?;
+    Some(plan.sources.iter().map(|source| source.id.0).collect())
+}
+
+fn of_sizes(sizes: &[u64]) -> ChannelManifest {
+    let ids = 1..;
+    manifest(ids.zip(sizes).map(|(id, &bytes)| segment(id, bytes, 10)).collect(), Vec::new())
+}
+
+#[test]
+fn four_small_segments_are_merged_and_three_only_on_demand() {
+    assert_eq!(next(&of_sizes(&[10, 10, 10]), Pace::Automatic, &[]), None);
+    assert_eq!(next(&of_sizes(&[10, 10, 10]), Pace::Manual, &[]), Some(vec![1, 2, 3]));
+    assert_eq!(next(&of_sizes(&[10, 60, 12, 9, 11]), Pace::Automatic, &[]), Some(vec![1, 3, 4, 5]));
+    assert_eq!(next(&of_sizes(&[10, 10, 10, 10]), Pace::Automatic, &[3]), None);
+    assert_eq!(next(&of_sizes(&[10, 60]), Pace::Manual, &[]), None);
+}
+
+#[test]
+fn a_merge_is_not_larger_than_a_segment_may_be() {
+    assert_eq!(next(&of_sizes(&[40, 45, 41, 42]), Pace::Automatic, &[]), Some(vec![1, 3]));
+    assert_eq!(next(&of_sizes(&[50, 50]), Pace::Manual, &[]), Some(vec![1, 2]));
+}
+
+#[test]
+fn a_segment_is_not_rewritten_for_a_few_rows_more() {
+    assert_eq!(next(&of_sizes(&[45, 1, 1, 1]), Pace::Automatic, &[]), None);
+    assert_eq!(next(&of_sizes(&[45, 1, 1, 1, 1]), Pace::Automatic, &[]), Some(vec![2, 3, 4, 5]));
+}
+
+#[test]
+fn a_segment_is_rewritten_once_a_fifth_of_it_may_be_deleted() {
+    let with = |rows| manifest(vec![segment(1, 100, 10), segment(2, 80, 90)], vec![file(50, rows)]);
+
+    assert_eq!(next(&with(20), Pace::Automatic, &[]), None);
+    assert_eq!(next(&with(21), Pace::Automatic, &[]), Some(vec![1]));
+    assert_eq!(next(&with(1), Pace::Manual, &[]), Some(vec![1]));
+    let mut clean = with(21);
+    clean.segments[0].clean_through = Timestamp(50);
+    assert_eq!(next(&clean, Pace::Manual, &[]), None);
+}
+
+#[test]
+fn a_collection_can_be_left_alone() {
+    let mut info = info(&[1]);
+    info.properties = vec![("collection.autocompaction.enabled".to_owned(), "False".to_owned())];
+    let manifests = [Arc::new(of_sizes(&[1, 1, 1, 1]))];
+
+    assert!(next_compaction(&info, &manifests, 100, Pace::Automatic, |_| false).is_none());
+    assert!(next_compaction(&info, &manifests, 100, Pace::Manual, |_| false).is_some());
+}
+
+fn plan_of(manifest: &ChannelManifest, sources: &[i64]) -> CompactPlan {
+    let is_source = |one: &&SegmentManifest| sources.contains(&one.id.0);
+    CompactPlan {
+        collection: COLLECTION,
+        channel: ChannelName::of(COLLECTION, 0),
+        sources: manifest.segments.iter().filter(is_source).cloned().collect(),
+        deletes: manifest.deletes.clone(),
+    }
+}
+
+fn made(id: i64, clean_through: u64) -> SegmentManifest {
+    SegmentManifest { clean_through: Timestamp(clean_through), ..segment(id, 20, 10) }
+}
+
+fn left(changes: &[Change]) -> Vec<Garbage> {
+    let garbage = changes.iter().filter_map(|change| match change {
+        Change::PutGarbage(garbage) => Some(garbage.clone()),
+        _ => None,
+    });
+    garbage.collect()
+}
+
+#[test]
+fn outputs_take_the_place_of_all_sources_in_one_change() {
+    let planned =
+        manifest(vec![segment(1, 10, 10), segment(2, 10, 10), segment(3, 90, 80)], vec![file(50, 3)]);
+    let plan = plan_of(&planned, &[1, 2]);
+    // Meanwhile an index of a source was built, and a flush came.
+    let mut now = planned;
+    let index = object("segments/1/2/index-7-8.bin".to_owned(), 5);
+    now.segments[1].indexes.push(IndexRef { index: IndexId(7), field: FieldId(101), object: index });
+    now.segments.push(segment(4, 10, 95));
+    now.deletes.push(file(99, 1));
+
+    let done = commit_compaction(&catalog(&[1], now.clone()), &plan, &[made(9, 50)], FRESH, 60_000);
+
+    let expected = Change::PutManifest {
+        collection: COLLECTION,
+        shard: 0,
+        channel: ChannelName::of(COLLECTION, 0),
+        manifest: manifest(
+            vec![made(9, 50), now.segments[2].clone(), now.segments[3].clone()],
+            vec![file(99, 1)],
+        ),
+    };
+    assert!(done.taken);
+    assert_eq!(done.changes[0], expected);
+    let garbage = Garbage {
+        id: 500,
+        objects: [
+            "segments/1/1/scalars.parquet",
+            "segments/1/1/manifest.json",
+            "segments/1/2/scalars.parquet",
+            "segments/1/2/index-7-8.bin",
+            "segments/1/2/manifest.json",
+            "deletes/1/c/50.bin",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
+        collection: Some(COLLECTION),
+        segments: vec![SegmentId(1), SegmentId(2)],
+        not_before_unix_ms: 60_000,
+        ..Garbage::default()
+    };
+    assert_eq!(left(&done.changes[1..]), [garbage]);
+}
+
+#[test]
+fn a_stale_result_changes_nothing_and_is_garbage() {
+    let planned = manifest(vec![segment(1, 10, 10), segment(2, 10, 10)], vec![file(50, 3)]);
+    let plan = plan_of(&planned, &[1, 2]);
+    let without = manifest(vec![segment(1, 10, 10)], vec![file(50, 3)]);
+    let mut earlier = planned.clone();
+    earlier.deletes.push(file(49, 1));
+
+    for stale in
+        [catalog(&[1], without), catalog(&[2], planned.clone()), catalog(&[1], earlier), Catalog::default()]
+    {
+        let done = commit_compaction(&stale, &plan, &[made(9, 50)], FRESH, 60_000);
+
+        let objects = made(9, 50).objects();
+        let segments = vec![SegmentId(9)];
+        let garbage =
+            Garbage { id: 500, objects, collection: Some(COLLECTION), segments, ..Garbage::default() };
+        assert_eq!(done, Compacted { changes: vec![Change::PutGarbage(garbage)], taken: false });
+    }
+    assert!(still_there(&catalog(&[1], planned), &plan));
+}
+
+#[test]
+fn delete_files_stay_while_a_segment_needs_them_and_the_newest_time_is_never_lost() {
+    let needed = manifest(vec![segment(1, 10, 10), segment(2, 10, 20)], vec![file(15, 1), file(50, 3)]);
+    let done =
+        commit_compaction(&catalog(&[1], needed.clone()), &plan_of(&needed, &[1]), &[made(9, 50)], FRESH, 0);
+    let Change::PutManifest { manifest: kept, .. } = &done.changes[0] else { panic!("{done:?}") };
+    assert_eq!(kept.deletes, [file(50, 3)]);
+
+    let last = manifest(vec![segment(1, 10, 10)], vec![file(15, 1), file(50, 3)]);
+    let done = commit_compaction(&catalog(&[1], last.clone()), &plan_of(&last, &[1]), &[], FRESH, 0);
+    let Change::PutManifest { manifest: kept, .. } = &done.changes[0] else { panic!("{done:?}") };
+    assert_eq!(*kept, manifest(Vec::new(), vec![file(50, 3)]));
+    assert_eq!(kept.newest(), last.newest());
+}

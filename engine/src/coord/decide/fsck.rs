@@ -1,0 +1,146 @@
+//! What is stored against what the catalog names.
+
+use std::collections::BTreeSet;
+
+use crate::base::{CollectionId, SegmentId, Timestamp};
+use crate::coord::catalog::Catalog;
+
+/// The prefixes below which every object is named by the catalog or is garbage.
+pub const LISTED: [&str; 2] = ["segments/", "deletes/"];
+
+/// What does not fit together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fsck {
+    /// Stored objects that nothing names and that were begun long enough ago, ascending: they can go.
+    pub orphans: Vec<String>,
+    /// Objects that manifests name and the store lacks, ascending: rows are lost.
+    pub missing: Vec<String>,
+    /// Stored objects below the prefixes that no version of this program is known to write, ascending: left alone.
+    pub strange: Vec<String>,
+}
+
+/// Compares a listing of the store with the catalog.
+///
+/// - `before`, `after`: the catalog from before and from after the listing.
+/// - `listed`: the keys of all objects below [`LISTED`].
+/// - `in_work`: segments that a job under way reads or writes; everything of theirs is spared.
+/// - `until`: only what was begun before this time is an orphan. Names tell: they carry numbers that are times.
+pub fn compare(
+    before: &Catalog,
+    after: &Catalog,
+    listed: &[String],
+    in_work: &BTreeSet<SegmentId>,
+    until: Timestamp,
+) -> Fsck {
+    let named_before: BTreeSet<String> = before.named_objects().collect();
+    let named_after: BTreeSet<String> = after.named_objects().collect();
+    let garbage = [before, after].into_iter().flat_map(|catalog| catalog.garbage.values());
+    let leaving: BTreeSet<&String> = garbage.flat_map(|garbage| &garbage.objects).collect();
+    let stored: BTreeSet<&String> = listed.iter().collect();
+    let mut found = Fsck::default();
+    for &key in &stored {
+        if named_before.contains(key) || named_after.contains(key) || leaving.contains(key) {
+            continue;
+        }
+        let Some(number) = born(key) else {
+            found.strange.push(key.clone());
+            continue;
+        };
+        let is_spared = segment_of(key).is_some_and(|(_, segment)| in_work.contains(&segment));
+        if !is_spared && number < until.as_id() {
+            found.orphans.push(key.clone());
+        }
+    }
+    let lost = named_before.intersection(&named_after).filter(|key| !stored.contains(key));
+    found.missing = lost.cloned().collect();
+    found
+}
+
+/// The segment whose object has this key.
+fn segment_of(key: &str) -> Option<(CollectionId, SegmentId)> {
+    let mut parts = key.strip_prefix("segments/")?.split('/');
+    let (collection, segment) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    Some((CollectionId(collection), SegmentId(segment)))
+}
+
+/// The newest number in a key: not later than the object was begun. `None` for a key of a form that is not known.
+pub fn born(key: &str) -> Option<i64> {
+    if let Some((_, segment)) = segment_of(key) {
+        let (_, name) = key.rsplit_once('/')?;
+        let serial = name.strip_prefix("index-").and_then(|rest| rest.strip_suffix(".bin")?.rsplit_once('-'));
+        return match serial {
+            Some((_, serial)) => serial.parse().ok(),
+            None => Some(segment.0),
+        };
+    }
+    let (_, name) = key.strip_prefix("deletes/")?.rsplit_once('/')?;
+    name.strip_suffix(".bin")?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::coord::catalog::Garbage;
+    use crate::coord::change::Change;
+    use crate::model::{ChannelManifest, ColumnRef, ObjectRef, SegmentManifest};
+
+    fn object(key: &str) -> ObjectRef {
+        ObjectRef { key: key.to_owned(), size_bytes: 1, crc32: 0 }
+    }
+
+    fn catalog(segments: &[i64]) -> Catalog {
+        let segment = |id: &i64| SegmentManifest {
+            id: SegmentId(*id),
+            partition: crate::base::PartitionId(1),
+            rows: 1,
+            oldest: Timestamp(1),
+            newest: Timestamp(1),
+            clean_through: Timestamp::ZERO,
+            columns: vec![ColumnRef {
+                fields: Vec::new(),
+                object: object(&format!("segments/1/{id}/scalars.parquet")),
+            }],
+            indexes: Vec::new(),
+        };
+        let manifest = ChannelManifest {
+            segments: segments.iter().map(segment).collect(),
+            ..ChannelManifest::default()
+        };
+        let mut catalog = Catalog::default();
+        catalog.manifests.insert(CollectionId(1), vec![Arc::new(manifest)]);
+        let objects = vec!["segments/1/40/scalars.parquet".to_owned()];
+        catalog.apply(Change::PutGarbage(Garbage { id: 9, objects, ..Garbage::default() }));
+        catalog
+    }
+
+    fn whole(segment: i64) -> [String; 2] {
+        [format!("segments/1/{segment}/manifest.json"), format!("segments/1/{segment}/scalars.parquet")]
+    }
+
+    #[test]
+    fn planted_orphans_and_a_planted_loss_are_found() {
+        let orphan = ["deletes/1/c/70.bin", "segments/1/10/index-3-80.bin", "segments/8/60/manifest.json"];
+        let young = ["deletes/1/c/100.bin", "segments/1/10/index-3-100.bin", "segments/8/101/manifest.json"];
+        let spared = ["segments/1/55/scalars.parquet", "segments/1/40/scalars.parquet"];
+        let strange = ["deletes/1/c/x.tmp", "segments/readme"];
+        let mut listed: Vec<String> = [orphan, young]
+            .concat()
+            .iter()
+            .chain(&spared)
+            .chain(&strange)
+            .map(|key| (*key).to_owned())
+            .collect();
+        listed.extend(whole(10));
+        listed.extend(whole(20));
+        // What is committed or removed while the listing is made is neither lost nor an orphan.
+        let (before, after) = (catalog(&[10, 20, 30, 31]), catalog(&[10, 20, 30, 32]));
+
+        let found = compare(&before, &after, &listed, &BTreeSet::from([SegmentId(55)]), Timestamp(100));
+
+        assert_eq!(found.orphans, orphan);
+        assert_eq!(found.missing, whole(30));
+        assert_eq!(found.strange, strange);
+    }
+}

@@ -1,0 +1,164 @@
+//! Who leads: one record that the leader renews, and that a candidate replaces once it has stood still for long enough.
+//!
+//! Nobody compares clocks of two machines: a candidate measures by its own clock how long it has seen the record
+//! unchanged, and a leader by its own clock how long ago it began its last renewal that succeeded. That two may believe
+//! to lead for a moment does no harm: every commit expects the epoch's version, and only one of them has it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::coord::{Error, record};
+use crate::meta::{Metas, Txn, Versioned};
+
+/// Record whose version is the leader's right to commit.
+pub const EPOCH: &str = "coord/epoch";
+/// Record that says who leads.
+const LEADER: &str = "coord/leader";
+
+/// Who leads, as the record says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leader {
+    /// Where calls to it go.
+    pub address: String,
+    /// Whether it has given up the lead, so that nobody need wait.
+    pub resigned: bool,
+}
+
+/// When a leader is replaced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeadSettings {
+    /// A record that has not changed for so long is a dead leader's.
+    pub ttl: Duration,
+    /// How often a leader renews, and a candidate looks.
+    pub every: Duration,
+    /// Whether nobody else can be leading, since the metadata is a file that this process has locked.
+    pub alone: bool,
+    /// Where calls to this process go.
+    pub address: String,
+}
+
+/// What a candidate has seen of the record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Its version, and since when it has been that, on the candidate's monotonic clock.
+    last: Option<(u64, Duration)>,
+}
+
+/// What a candidate does next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Looks again later.
+    Wait,
+    /// Replaces the record, which has this version (`None`: is absent).
+    TakeOver(Option<u64>),
+}
+
+impl Seen {
+    /// Decides on the record as it was just read, at `now`.
+    pub fn decide(&mut self, found: Option<(u64, &Leader)>, settings: &LeadSettings, now: Duration) -> Next {
+        let Some((version, leader)) = found else { return Next::TakeOver(None) };
+        if settings.alone || leader.resigned {
+            return Next::TakeOver(Some(version));
+        }
+        match self.last {
+            Some((known, since)) if known == version => {
+                if now.saturating_sub(since) > settings.ttl {
+                    return Next::TakeOver(Some(version));
+                }
+            }
+            _ => self.last = Some((version, now)),
+        }
+        Next::Wait
+    }
+}
+
+/// The record of who leads.
+///
+/// # Errors
+/// If the store fails or the record cannot be understood.
+pub async fn read(metas: &dyn Metas) -> Result<Option<(u64, Leader)>, Error> {
+    let failed = |source| Error::ReadCatalog { prefix: LEADER, source };
+    let Some(Versioned { value, version }) = metas.get(LEADER).await.map_err(failed)? else {
+        return Ok(None);
+    };
+    Ok(Some((version, record::decode(LEADER, &value)?)))
+}
+
+/// Replaces the leader whose record has `version`. Returns the new epoch: the version of both records.
+///
+/// # Errors
+/// [`Error::Deposed`] if another candidate was faster.
+pub async fn take_over(metas: &dyn Metas, version: Option<u64>, address: &str) -> Result<u64, Error> {
+    let leader = Leader { address: address.to_owned(), resigned: false };
+    let txn = match version {
+        Some(version) => Txn::new().expect_version(LEADER, version),
+        None => Txn::new().expect_absent(LEADER),
+    };
+    let txn = txn.put(LEADER, record::encode(LEADER, &leader)?).put(EPOCH, Bytes::from(address.to_owned()));
+    metas.commit(txn).await.map_err(Error::of_commit)
+}
+
+/// Renews the lead of `epoch`, or gives it up.
+///
+/// # Errors
+/// [`Error::Deposed`] if another coordinator leads by now.
+pub async fn renew(metas: &dyn Metas, epoch: u64, leader: &Leader) -> Result<(), Error> {
+    let txn = Txn::new().expect_version(EPOCH, epoch).put(LEADER, record::encode(LEADER, leader)?);
+    metas.commit(txn).await.map_err(Error::of_commit).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{LeadSettings, Leader, Next, Seen};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn settings() -> LeadSettings {
+        LeadSettings { ttl: 6 * SECOND, every: SECOND, alone: false, address: "here".to_owned() }
+    }
+
+    fn leader(resigned: bool) -> Leader {
+        Leader { address: "there".to_owned(), resigned }
+    }
+
+    #[test]
+    fn a_record_that_moves_is_left_alone() {
+        let mut seen = Seen::default();
+
+        let decided: Vec<Next> = (0..20)
+            .map(|second| {
+                seen.decide(Some((u64::from(second), &leader(false))), &settings(), second * SECOND)
+            })
+            .collect();
+
+        assert_eq!(decided, vec![Next::Wait; 20]);
+    }
+
+    #[test]
+    fn a_record_that_stood_still_for_the_whole_time_is_replaced() {
+        let mut seen = Seen::default();
+
+        let decided: Vec<Next> = [0, 3, 6, 7]
+            .map(|second| seen.decide(Some((5, &leader(false))), &settings(), second * SECOND))
+            .into();
+
+        assert_eq!(decided, [Next::Wait, Next::Wait, Next::Wait, Next::TakeOver(Some(5))]);
+    }
+
+    #[test]
+    fn nobody_waits_for_a_leader_that_has_resigned_or_never_was() {
+        let resigned = Seen::default().decide(Some((5, &leader(true))), &settings(), SECOND);
+        let absent = Seen::default().decide(None, &settings(), SECOND);
+        let alone = LeadSettings { alone: true, ..settings() };
+        let sole = Seen::default().decide(Some((5, &leader(false))), &alone, SECOND);
+
+        assert_eq!(
+            [resigned, absent, sole],
+            [Next::TakeOver(Some(5)), Next::TakeOver(None), Next::TakeOver(Some(5))]
+        );
+    }
+}

@@ -1,0 +1,231 @@
+//! A collection as placement keeps it, and how the catalog's changes get in.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Placer;
+use super::hold::Hold;
+use super::split::{Piece, Split};
+use crate::base::{ChannelName, CollectionId, NodeId};
+use crate::model::{ChannelManifest, SegmentManifest};
+use crate::rpc::{CollectionInfo, Routes};
+
+/// A collection.
+#[derive(Debug)]
+pub(super) struct Collection {
+    pub info: Arc<CollectionInfo>,
+    /// Dropped; kept only until no proxy uses its routes.
+    pub removed: bool,
+    pub channels: Vec<Channel>,
+    pub replicas: Vec<Replica>,
+    pub retired: Vec<Retired>,
+    /// What each node is ordered to hold of it.
+    pub holds: BTreeMap<NodeId, Vec<Hold>>,
+    pub routes: Arc<Routes>,
+}
+
+/// A channel and its owner.
+#[derive(Debug)]
+pub(super) struct Channel {
+    pub name: ChannelName,
+    pub manifest: Arc<ChannelManifest>,
+    pub owner: Option<NodeId>,
+    /// The greatest term known; the owner's, if there is one.
+    pub term: u64,
+    /// Who is to own it as soon as a term for that is durable.
+    pub wanted: Option<NodeId>,
+    /// The owner that was told to let go, by which order, while another one is wanted.
+    pub closing: Option<(NodeId, u64)>,
+    /// When it was last moved for balance.
+    pub moved: Option<Duration>,
+}
+
+impl Channel {
+    /// The node it counts for.
+    pub fn counts_for(&self) -> Option<NodeId> {
+        self.wanted.or(self.owner)
+    }
+}
+
+/// A replica.
+#[derive(Debug)]
+pub(super) struct Replica {
+    pub id: i64,
+    pub group: String,
+    /// Its part of the group's nodes, ascending; `None` for all of them.
+    pub pool: Option<Vec<NodeId>>,
+    /// By channel, in the collection's order.
+    pub follows: Vec<Follow>,
+}
+
+impl Replica {
+    /// Whether it is as it is wanted to be.
+    pub fn is_quiet(&self) -> bool {
+        !self.follows.is_empty() && self.follows.iter().all(Follow::is_quiet)
+    }
+
+    /// Whether every row can be read.
+    pub fn is_complete(&self) -> bool {
+        !self.follows.is_empty() && self.follows.iter().all(|follow| follow.live.is_some())
+    }
+}
+
+/// One channel of a replica: how it is read now, and how it is to be.
+#[derive(Debug, Default)]
+pub(super) struct Follow {
+    pub target: Arc<Split>,
+    /// Nodes that are not ready for the target.
+    pub waiting: BTreeSet<NodeId>,
+    /// What the published route says; the target itself when there is nothing to do.
+    pub live: Option<Arc<Split>>,
+    /// When its follower was last moved for balance.
+    pub moved: Option<Duration>,
+}
+
+impl Follow {
+    /// Whether it is read as it is to be.
+    pub fn is_quiet(&self) -> bool {
+        self.live.as_ref().is_some_and(|live| Arc::ptr_eq(live, &self.target))
+    }
+}
+
+/// What a former route needs while some proxy may use it.
+#[derive(Clone, Debug)]
+pub(super) struct Retired {
+    /// Proxies that have seen it do not use the route.
+    pub number: u64,
+    /// The channel's number in its collection.
+    pub channel: usize,
+    pub split: Arc<Split>,
+}
+
+impl Collection {
+    /// The segments of a channel that are to be loaded, ascending by id.
+    pub fn wanted_pieces(&self, channel: usize, memory_factor: f64) -> Vec<Piece> {
+        let partitions = self.info.load.as_ref().and_then(|load| load.partitions.as_ref());
+        let wanted =
+            |segment: &&SegmentManifest| partitions.is_none_or(|list| list.contains(&segment.partition));
+        let segments = self.channels[channel].manifest.segments.iter().filter(wanted);
+        let mut pieces: Vec<_> =
+            segments.map(|segment| Piece { id: segment.id, bytes: memory(segment, memory_factor) }).collect();
+        pieces.sort_unstable();
+        pieces
+    }
+}
+
+/// What a segment takes when it is loaded. Unit: bytes; at least 1.
+fn memory(segment: &SegmentManifest, factor: f64) -> u64 {
+    let columns = segment.columns.iter().map(|column| column.object.size_bytes);
+    let stored: u64 = columns.chain(segment.indexes.iter().map(|index| index.object.size_bytes)).sum();
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an estimate of a size that is never negative"
+    )]
+    let bytes = (stored as f64 * factor) as u64;
+    bytes.max(1)
+}
+
+impl Placer {
+    /// Takes over a collection's newest state.
+    pub(super) fn take_collection(
+        &mut self,
+        info: Arc<CollectionInfo>,
+        mut manifests: Vec<Arc<ChannelManifest>>,
+    ) {
+        let id = info.id;
+        manifests.resize_with(info.channels.len(), Arc::default);
+        match self.collections.remove(&id) {
+            Some(mut collection) if !collection.removed => {
+                self.count_wanted(&collection, false);
+                let wanted_before = collection.info.load.is_some();
+                let same_info = *collection.info == *info;
+                let mut touched = BTreeSet::new();
+                for (at, manifest) in manifests.into_iter().enumerate() {
+                    if collection.channels.get(at).is_some_and(|channel| channel.manifest != manifest) {
+                        collection.channels[at].manifest = manifest;
+                        touched.insert(at);
+                    }
+                }
+                collection.info = info;
+                self.touch_holders(&collection, |hold| !same_info || touched.contains(&hold.channel));
+                self.count_wanted(&collection, true);
+                let wanted_changed = wanted_before != collection.info.load.is_some();
+                self.collections.insert(id, collection);
+                if wanted_changed {
+                    self.announce(id);
+                }
+            }
+            _ => self.add_collection(info, manifests),
+        }
+        self.dirty.insert(id);
+    }
+
+    fn add_collection(&mut self, info: Arc<CollectionInfo>, manifests: Vec<Arc<ChannelManifest>>) {
+        let id = info.id;
+        let named = info.channels.iter().zip(manifests);
+        let channels: Vec<_> = named
+            .map(|(name, manifest)| Channel {
+                name: name.clone(),
+                manifest,
+                owner: None,
+                term: 0,
+                wanted: None,
+                closing: None,
+                moved: None,
+            })
+            .collect();
+        for (at, channel) in channels.iter().enumerate() {
+            self.channels.insert(channel.name.clone(), (id, at));
+            self.unowned.insert((id, at));
+        }
+        let routes =
+            Routes { collection: id, version: 0, owners: Vec::new(), replicas: Vec::new(), wanted: false };
+        let collection = Collection {
+            info,
+            removed: false,
+            channels,
+            replicas: Vec::new(),
+            retired: Vec::new(),
+            holds: BTreeMap::new(),
+            routes: Arc::new(routes),
+        };
+        self.count_wanted(&collection, true);
+        self.collections.insert(id, collection);
+        self.announce(id);
+    }
+
+    /// Takes over that a collection is gone; what is held of it stays until no proxy uses its routes.
+    pub(super) fn drop_collection(&mut self, id: CollectionId) {
+        let Some(collection) = self.collections.get_mut(&id).filter(|collection| !collection.removed) else {
+            return;
+        };
+        collection.removed = true;
+        for at in 0..collection.channels.len() {
+            self.disown(id, at);
+            self.unowned.remove(&(id, at));
+        }
+        if let Some(collection) = self.collections.remove(&id) {
+            for channel in &collection.channels {
+                self.channels.remove(&channel.name);
+            }
+            self.count_wanted(&collection, false);
+            self.collections.insert(id, collection);
+        }
+        self.dirty.insert(id);
+    }
+
+    /// Counts what the collection's replicas take in their groups, or takes that back.
+    fn count_wanted(&mut self, collection: &Collection, add: bool) {
+        let Some(load) = &collection.info.load else { return };
+        let factor = self.settings.memory_factor;
+        let pieces = (0..collection.channels.len()).flat_map(|at| collection.wanted_pieces(at, factor));
+        let bytes: u64 = pieces.map(|piece| piece.bytes).sum();
+        for replica in &load.replicas {
+            let group = self.groups.entry(replica.group.clone()).or_default();
+            group.wanted = if add { group.wanted + bytes } else { group.wanted.saturating_sub(bytes) };
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! What others ask: routes, progress, and what people look at.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::Placer;
+use super::collection::{Collection, Follow, Replica};
+use super::node::Node;
+use crate::base::{CollectionId, NodeId, SegmentId, Timestamp};
+use crate::rpc::{
+    DEFAULT_GROUP, GroupConfig, GroupInfo, GroupNode, NodeShare, NodeState, NodeStatus, Owner, Place,
+    ReplicaInfo, ReplicaRoute, ReplicaShard, Routes, Share,
+};
+
+/// Nodes that the default group takes. Source: Milvus's default.
+const DEFAULT_LIMIT: u32 = 1_000_000;
+
+impl Placer {
+    /// The resource group of a node; empty for none.
+    #[must_use]
+    pub fn group_of(&self, node: NodeId) -> String {
+        self.nodes.get(&node).map(|node| node.group.clone()).unwrap_or_default()
+    }
+
+    /// How a collection is written and read now; `None` if there is no such collection.
+    #[must_use]
+    pub fn routes(&self, collection: CollectionId) -> Option<Arc<Routes>> {
+        let known = self.collections.get(&collection).filter(|known| !known.removed)?;
+        Some(known.routes.clone())
+    }
+
+    pub(super) fn draw_routes(&self, collection: &Collection) -> Routes {
+        let place = |node: NodeId| self.nodes.get(&node).map(|node| node.place.clone());
+        let owners = collection.channels.iter().map(|channel| Owner {
+            channel: channel.name.clone(),
+            place: channel.owner.and_then(place),
+            term: channel.term,
+        });
+        let replicas = collection.replicas.iter().filter(|replica| replica.is_complete());
+        Routes {
+            collection: collection.info.id,
+            version: self.version,
+            owners: owners.collect(),
+            replicas: replicas.filter_map(|replica| self.draw_replica(collection, replica)).collect(),
+            wanted: collection.info.load.is_some() && !collection.removed,
+        }
+    }
+
+    /// A replica's route; `None` if one of its nodes is gone.
+    fn draw_replica(&self, collection: &Collection, replica: &Replica) -> Option<ReplicaRoute> {
+        let mut shares: BTreeMap<NodeId, Share> = BTreeMap::new();
+        for (follow, channel) in replica.follows.iter().zip(&collection.channels) {
+            let live = follow.live.as_ref()?;
+            for node in live.nodes() {
+                shares.entry(node).or_default().channels.extend(live.share(node, &channel.name));
+            }
+        }
+        let nodes = shares.into_iter().map(|(node, share)| {
+            let place = self.nodes.get(&node)?.place.clone();
+            Some(NodeShare { place, share: Arc::new(share) })
+        });
+        let nodes: Option<Vec<_>> = nodes.collect();
+        Some(ReplicaRoute { id: replica.id, group: replica.group.clone(), nodes: nodes? })
+    }
+
+    /// How far a collection is loaded, 0 to 100; 100 once every replica that has nodes can be read.
+    ///
+    /// # Errors
+    /// Why it cannot be loaded now, as a node or the lack of memory says; it is tried again.
+    pub fn loaded(&self, collection: CollectionId) -> Result<u8, String> {
+        let Some(known) = self.collections.get(&collection) else { return Ok(0) };
+        let waits = |replica: &&Replica| !replica.is_complete();
+        let (mut ready, mut all) = (0_usize, 0_usize);
+        let placed = known.replicas.iter().filter(|replica| self.has_nodes(replica));
+        for replica in placed.clone().filter(waits) {
+            for (at, follow) in replica.follows.iter().enumerate() {
+                self.check_follow(known, at, follow)?;
+                let (done, of) = self.progress(known, at, follow);
+                ready += done;
+                all += of;
+            }
+        }
+        if placed.clone().next().is_none() {
+            return Ok(0);
+        }
+        if placed.clone().all(Replica::is_complete) {
+            return Ok(100);
+        }
+        let complete = placed.clone().filter(|replica| replica.is_complete()).count() * 100;
+        let waiting = placed.filter(waits).count();
+        let part = (ready * 100 * waiting).checked_div(all).unwrap_or(0);
+        let percent = (complete + part) / (complete / 100 + waiting).max(1);
+        Ok(u8::try_from(percent.min(99)).unwrap_or(99))
+    }
+
+    fn has_nodes(&self, replica: &Replica) -> bool {
+        let members = self.groups.get(&replica.group).is_some_and(|group| !group.nodes.is_empty());
+        replica.is_complete() || (members && replica.pool.as_ref().is_none_or(|pool| !pool.is_empty()))
+    }
+
+    /// Pieces that are where they are to be, and pieces; a follower counts as one.
+    fn progress(&self, collection: &Collection, channel: usize, follow: &Follow) -> (usize, usize) {
+        let target = &follow.target;
+        let name = &collection.channels[channel].name;
+        let mut ready = 0;
+        for node in target.nodes() {
+            let held = self.nodes.get(&node).and_then(|known| known.held_channel(collection.info.id, name));
+            let Some(held) = held else { continue };
+            let there =
+                target.pieces(node).iter().filter(|piece| held.segments.binary_search(&piece.id).is_ok());
+            ready += there.count() + usize::from(target.growing == Some(node) && held.growing_from.is_some());
+        }
+        let pieces: usize = target.shares.values().map(Vec::len).sum();
+        (ready, pieces + target.unplaced.len() + 1)
+    }
+
+    fn check_follow(&self, collection: &Collection, channel: usize, follow: &Follow) -> Result<(), String> {
+        if let Some(piece) = follow.target.unplaced.first() {
+            let (count, name) = (follow.target.unplaced.len(), &collection.channels[channel].name);
+            return Err(format!(
+                "no query node has memory for {count} segments of channel {name}, such as {} of {} bytes",
+                piece.id, piece.bytes
+            ));
+        }
+        let held = |node: &NodeId| self.nodes.get(node)?.held.get(&collection.info.id)?.failure.clone();
+        match follow.waiting.iter().find_map(held) {
+            Some(failure) => Err(failure),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether something that is to be loaded has no node.
+    #[cfg(test)]
+    pub fn has_unplaced(&self) -> bool {
+        let pending = self.pending.iter().filter_map(|id| self.collections.get(id));
+        let mut follows = pending.flat_map(|known| &known.replicas).flat_map(|replica| &replica.follows);
+        follows.any(|follow| !follow.target.is_placed())
+    }
+
+    /// All resource groups, the default one first, then by name.
+    #[must_use]
+    pub fn groups(&self) -> Vec<GroupInfo> {
+        let default = GroupConfig { limits: DEFAULT_LIMIT, ..GroupConfig::default() };
+        let others = self.configs.iter().map(|(name, config)| (name.as_str(), config.clone()));
+        let all = std::iter::once((DEFAULT_GROUP, default)).chain(others);
+        let mut infos: Vec<_> = all.map(|(name, config)| self.group_info(name, config)).collect();
+        let at: BTreeMap<_, _> = infos.iter().enumerate().map(|(at, info)| (info.name.clone(), at)).collect();
+        for (id, collection) in &self.collections {
+            for replica in &collection.replicas {
+                let used = used(replica).into_iter().filter_map(|node| self.nodes.get(&node));
+                let outside = used.map(|node| node.group.as_str()).filter(|group| *group != replica.group);
+                if let Some(at) = at.get(&replica.group) {
+                    *infos[*at].replicas.entry(*id).or_default() += 1;
+                }
+                for group in outside {
+                    if let Some(at) = at.get(&replica.group) {
+                        *infos[*at].outgoing.entry(*id).or_default() += 1;
+                    }
+                    if let Some(at) = at.get(group) {
+                        *infos[*at].incoming.entry(*id).or_default() += 1;
+                    }
+                }
+            }
+        }
+        infos
+    }
+
+    fn group_info(&self, name: &str, config: GroupConfig) -> GroupInfo {
+        let nodes = self.groups.get(name).map(|group| group.nodes.as_slice()).unwrap_or_default();
+        let nodes = nodes.iter().filter_map(|id| self.nodes.get(id)).map(|node| GroupNode {
+            id: node.info.id,
+            address: node.info.address.clone(),
+            host: node.info.host.clone(),
+        });
+        GroupInfo {
+            name: name.to_owned(),
+            config,
+            nodes: nodes.collect(),
+            replicas: BTreeMap::new(),
+            outgoing: BTreeMap::new(),
+            incoming: BTreeMap::new(),
+        }
+    }
+
+    /// How a collection is placed: as it is read now, or as it is to be while it cannot be read.
+    #[must_use]
+    pub fn replicas(&self, collection: CollectionId) -> Vec<ReplicaInfo> {
+        let Some(known) = self.collections.get(&collection) else { return Vec::new() };
+        known.replicas.iter().map(|replica| self.replica_info(known, replica)).collect()
+    }
+
+    fn replica_info(&self, collection: &Collection, replica: &Replica) -> ReplicaInfo {
+        let members = self.groups.get(&replica.group).map(|group| group.nodes.clone()).unwrap_or_default();
+        let mut nodes: BTreeSet<_> = replica.pool.clone().unwrap_or(members).into_iter().collect();
+        nodes.extend(used(replica));
+        let mut shards = Vec::new();
+        let mut segments = BTreeSet::new();
+        for (follow, channel) in replica.follows.iter().zip(&collection.channels) {
+            let split = follow.live.as_ref().unwrap_or(&follow.target);
+            let leader = split.growing.and_then(|node| self.nodes.get(&node));
+            shards.push(ReplicaShard {
+                channel: channel.name.clone(),
+                leader: leader.map(|node| node.info.id).unwrap_or_default(),
+                address: leader.map(|node| node.info.address.clone()).unwrap_or_default(),
+                nodes: split.nodes().into_iter().collect(),
+            });
+            let pieces = split.shares.iter();
+            segments.extend(pieces.flat_map(|(node, pieces)| pieces.iter().map(|piece| (*node, piece.id))));
+        }
+        let partitions = collection.info.load.as_ref().and_then(|load| load.partitions.clone());
+        ReplicaInfo {
+            id: replica.id,
+            collection: collection.info.id,
+            partitions: partitions.unwrap_or_default(),
+            group: replica.group.clone(),
+            nodes: nodes.into_iter().collect(),
+            shards,
+            segments: segments.into_iter().collect(),
+            complete: replica.is_complete(),
+        }
+    }
+
+    /// Every node that takes part, ascending by id.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<NodeStatus> {
+        self.nodes.values().map(|node| self.node_status(node)).collect()
+    }
+
+    fn node_status(&self, node: &Node) -> NodeStatus {
+        let id = node.info.id;
+        let ordered = node.log.last.keys().filter_map(|collection| self.collections.get(collection));
+        let holds = ordered.filter_map(|collection| collection.holds.get(&id)).flatten();
+        let things: usize =
+            holds.map(|hold| hold.segments.len() + usize::from(hold.growing_from.is_some())).sum();
+        let held = node.held.values().flat_map(|held| &held.channels);
+        let segments: u64 = held.clone().map(|held| held.segments.len() as u64).sum();
+        // A leader that still listens does not know what it will need.
+        let unknown = if self.settled { 0 } else { segments + held.count() as u64 };
+        let joined = u64::try_from((node.since.saturating_sub(self.started)).as_millis()).unwrap_or(0);
+        NodeStatus {
+            info: node.info.clone(),
+            state: if node.drained { NodeState::Draining } else { node.state },
+            group: node.group.clone(),
+            since: Timestamp::from_unix_ms(self.started_at.unix_ms() + joined),
+            channels: node.owned.keys().cloned().collect(),
+            collections: node.held.keys().copied().collect(),
+            segments,
+            remaining: (node.owned.keys().chain(&node.open).collect::<BTreeSet<_>>().len() + things) as u64
+                + unknown,
+            load: node.load,
+        }
+    }
+
+    /// The builder with the fewest jobs, `busy` counting those it has been given.
+    #[must_use]
+    pub fn builder(&self, busy: &BTreeMap<NodeId, usize>) -> Option<Place> {
+        let builders = self.nodes.values().filter(|node| node.serves() && node.info.duties.builds);
+        let least = builders.min_by_key(|node| (busy.get(&node.info.id).copied().unwrap_or(0), node.info.id));
+        least.map(|node| node.place.clone())
+    }
+
+    /// Whether some node may still read one of these segments of a collection: it is ordered to hold it or reports that it
+    /// does. Also while this leader has not heard of all nodes yet.
+    #[must_use]
+    pub fn holds_any(&self, collection: CollectionId, segments: &[SegmentId]) -> bool {
+        let is_meant = |held: &[SegmentId]| held.iter().any(|id| segments.contains(id));
+        let ordered = self.collections.get(&collection).into_iter().flat_map(|known| known.holds.values());
+        let mut reported = self.nodes.values().filter_map(|node| node.held.get(&collection));
+        !self.settled
+            || ordered.flatten().any(|hold| is_meant(&hold.segments))
+            || reported.any(|held| held.channels.iter().any(|channel| is_meant(&channel.segments)))
+    }
+
+    /// A node that takes writes: the one that owns fewest channels.
+    #[must_use]
+    pub fn any_writer(&self) -> Option<Place> {
+        let writers = self.nodes.values().filter(|node| node.writes());
+        writers.min_by_key(|node| (node.owns, node.info.id)).map(|node| node.place.clone())
+    }
+
+    /// How many query nodes a resource group has.
+    #[must_use]
+    pub fn query_nodes(&self, group: &str) -> usize {
+        self.groups.get(group).map_or(0, |group| group.nodes.len())
+    }
+}
+
+/// Nodes that a replica is read from or is to be.
+pub(super) fn used(replica: &Replica) -> BTreeSet<NodeId> {
+    let splits = replica.follows.iter().flat_map(|follow| follow.live.iter().chain([&follow.target]));
+    splits.flat_map(|split| split.nodes()).collect()
+}

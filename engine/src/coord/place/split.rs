@@ -1,0 +1,95 @@
+//! One channel of one replica, split over nodes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::base::{ChannelName, NodeId, Position, SegmentId};
+use crate::rpc::{ChannelShare, HeldChannel};
+
+/// A segment as placement sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Piece {
+    pub id: SegmentId,
+    /// What it takes when loaded. Unit: bytes of memory.
+    pub bytes: u64,
+}
+
+/// Who holds what of a channel: with every piece placed, each row once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Split {
+    /// Rows before it are in the pieces.
+    pub checkpoint: Position,
+    /// Who holds the rows from the checkpoint on.
+    pub growing: Option<NodeId>,
+    /// Pieces by node, ascending by id; no node without any.
+    pub shares: BTreeMap<NodeId, Vec<Piece>>,
+    /// Pieces that have no room anywhere, ascending.
+    pub unplaced: Vec<Piece>,
+}
+
+impl Split {
+    /// Whether every row has a node.
+    pub const fn is_placed(&self) -> bool {
+        self.growing.is_some() && self.unplaced.is_empty()
+    }
+
+    /// The nodes that have a part of it.
+    pub fn nodes(&self) -> BTreeSet<NodeId> {
+        self.shares.keys().copied().chain(self.growing).collect()
+    }
+
+    /// What `node` has of it.
+    pub fn pieces(&self, node: NodeId) -> &[Piece] {
+        self.shares.get(&node).map_or(&[], Vec::as_slice)
+    }
+
+    /// Which node each piece is on.
+    pub fn by_piece(&self) -> BTreeMap<SegmentId, NodeId> {
+        let pairs =
+            self.shares.iter().flat_map(|(node, pieces)| pieces.iter().map(|piece| (piece.id, *node)));
+        pairs.collect()
+    }
+
+    /// Whether reads go the same ways, whatever the pieces' sizes.
+    pub fn reads_like(&self, other: &Self) -> bool {
+        let ids = |split: &Self| -> Vec<(NodeId, Vec<SegmentId>)> {
+            let by_node = split.shares.iter();
+            by_node.map(|(node, pieces)| (*node, pieces.iter().map(|piece| piece.id).collect())).collect()
+        };
+        self.checkpoint == other.checkpoint && self.growing == other.growing && ids(self) == ids(other)
+    }
+
+    /// Whether `node`, holding `held`, can do its part.
+    pub fn is_ready(&self, node: NodeId, held: Option<&HeldChannel>) -> bool {
+        let Some(held) = held else { return false };
+        let follows = self.growing != Some(node)
+            || (held.growing_from.is_some_and(|from| from <= self.checkpoint)
+                && held.applied >= self.checkpoint);
+        follows && self.pieces(node).iter().all(|piece| held.segments.binary_search(&piece.id).is_ok())
+    }
+
+    /// What a read asks of `node`; `None` for nothing.
+    pub fn share(&self, node: NodeId, channel: &ChannelName) -> Option<ChannelShare> {
+        let segments: Vec<_> = self.pieces(node).iter().map(|piece| piece.id).collect();
+        let growing_from = (self.growing == Some(node)).then_some(self.checkpoint);
+        let some = growing_from.is_some() || !segments.is_empty();
+        some.then(|| ChannelShare { channel: channel.clone(), segments, growing_from })
+    }
+
+    /// Gives `piece` to `node`, keeping the order.
+    pub fn give(&mut self, node: NodeId, piece: Piece) {
+        let pieces = self.shares.entry(node).or_default();
+        let at = pieces.partition_point(|known| known.id < piece.id);
+        pieces.insert(at, piece);
+    }
+
+    /// Takes a piece from `node`.
+    pub fn take(&mut self, node: NodeId, id: SegmentId) -> Option<Piece> {
+        let pieces = self.shares.get_mut(&node)?;
+        let at = pieces.binary_search_by_key(&id, |piece| piece.id).ok()?;
+        let piece = pieces.remove(at);
+        if pieces.is_empty() {
+            self.shares.remove(&node);
+        }
+        Some(piece)
+    }
+}

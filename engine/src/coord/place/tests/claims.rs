@@ -1,0 +1,541 @@
+//! What placement promises, one claim a test.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::cluster::{Dice, Log, Logs, Process};
+use super::{group, info, labelled, loaded, loaded_in, manifest, node};
+use crate::base::{ChannelName, CollectionId, NodeId, Position, SegmentId, Timestamp};
+use crate::coord::place::groups::{Candidate, members};
+use crate::coord::place::pools::{Member, divide};
+use crate::coord::place::{PlaceSettings, Placer};
+use crate::model::ChannelManifest;
+use crate::rpc::{
+    ChannelShare, CollectionInfo, DEFAULT_GROUP, GroupConfig, NodeInfo, NodeShare, OrderNumber, Place,
+    ReplicaRoute, Routes, Share,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A coordinator with nodes that do at once what they are told.
+struct World {
+    placer: Placer,
+    now: Duration,
+    nodes: BTreeMap<NodeId, Process>,
+    logs: Logs,
+    term: u64,
+    /// Nodes that load nothing.
+    stuck: BTreeSet<NodeId>,
+}
+
+impl World {
+    fn new(infos: Vec<NodeInfo>) -> Self {
+        let settings = PlaceSettings { settle: Duration::ZERO, ..PlaceSettings::default() };
+        let mut world = Self {
+            placer: Placer::new(1, settings, Duration::ZERO, Timestamp::ZERO),
+            now: Duration::ZERO,
+            nodes: infos.into_iter().map(|info| (info.id, Process::new(info))).collect(),
+            logs: Logs::new(),
+            term: 0,
+            stuck: BTreeSet::new(),
+        };
+        world.beat();
+        world
+    }
+
+    fn of(count: i64) -> Self {
+        Self::new((1..=count).map(node).collect())
+    }
+
+    fn put(&mut self, info: &Arc<CollectionInfo>, manifests: &[Arc<ChannelManifest>]) {
+        for (channel, manifest) in info.channels.iter().zip(manifests) {
+            let tip = manifest.checkpoint.0 + 5;
+            self.logs.insert(channel.clone(), Log { manifest: manifest.clone(), tip });
+        }
+        self.placer.put_collection(info.clone(), manifests.to_vec(), self.now);
+    }
+
+    fn beat(&mut self) {
+        for process in self.nodes.values_mut() {
+            if !self.stuck.contains(&process.id()) {
+                process.work(&self.logs, &mut Dice(0), 100);
+            }
+            self.placer.report(process.report(), self.now);
+            if let Some(orders) =
+                self.placer.orders(process.id(), process.seen, Timestamp::ZERO, Duration::ZERO)
+            {
+                process.obey(&orders);
+            }
+        }
+        for (channel, node) in self.placer.wanted_terms() {
+            self.term += 1;
+            self.placer.grant(&channel, node, self.term, self.now);
+        }
+    }
+
+    fn run(&mut self, seconds: u32) {
+        for _ in 0..seconds {
+            self.now += SECOND;
+            self.beat();
+            self.placer.tick(self.now);
+        }
+    }
+
+    fn counts(&self) -> Vec<usize> {
+        self.placer.nodes().iter().map(|node| node.channels.len()).collect()
+    }
+
+    fn segments(&self) -> Vec<(NodeId, SegmentId)> {
+        let ids = self.placer.collections.keys().copied();
+        let mut all: Vec<_> =
+            ids.flat_map(|id| self.placer.replicas(id)).flat_map(|replica| replica.segments).collect();
+        all.sort_unstable();
+        all
+    }
+}
+
+fn place(id: i64) -> Place {
+    Place { node: NodeId(id), address: format!("node-{id}:1").into() }
+}
+
+#[test]
+fn one_node_holds_and_owns_everything() {
+    let mut world = World::of(1);
+    let info = info(7, 1, loaded());
+    world.put(&info, &[manifest(10, &[(1, 100), (2, 100)])]);
+
+    world.run(4);
+
+    let routes = world.placer.routes(info.id).unwrap();
+    let share = ChannelShare {
+        channel: info.channels[0].clone(),
+        segments: vec![SegmentId(1), SegmentId(2)],
+        growing_from: Some(Position(10)),
+    };
+    let nodes = vec![NodeShare { place: place(1), share: Arc::new(Share { channels: vec![share] }) }];
+    assert_eq!(
+        *routes,
+        Routes {
+            collection: info.id,
+            version: routes.version,
+            owners: vec![crate::rpc::Owner {
+                channel: info.channels[0].clone(),
+                place: Some(place(1)),
+                term: 1
+            }],
+            replicas: vec![ReplicaRoute { id: 1, group: DEFAULT_GROUP.to_owned(), nodes }],
+            wanted: true,
+        }
+    );
+    assert_eq!(world.placer.loaded(info.id), Ok(100));
+}
+
+#[test]
+fn a_collection_that_is_not_loaded_has_owners_and_nothing_else() {
+    let mut world = World::of(2);
+    let info = info(7, 4, None);
+    world.put(&info, &[manifest(3, &[(1, 100)]), manifest(0, &[]), manifest(0, &[]), manifest(0, &[])]);
+
+    world.run(3);
+
+    assert_eq!(world.counts(), [2, 2]);
+    assert_eq!(world.placer.routes(info.id).unwrap().replicas, []);
+    assert!(world.nodes.values().all(|process| process.has.is_empty()));
+}
+
+#[test]
+fn channels_of_a_lost_owner_go_elsewhere_at_once_and_those_of_others_stay() {
+    let mut world = World::of(3);
+    world.put(&info(7, 9, None), &[]);
+    world.run(3);
+    let before: BTreeSet<_> = world.nodes[&NodeId(1)].own.iter().map(|own| own.channel.clone()).collect();
+
+    world.nodes.remove(&NodeId(3));
+    world.run(8);
+
+    assert_eq!(world.counts(), [5, 4]);
+    let after: BTreeSet<_> = world.nodes[&NodeId(1)].own.iter().map(|own| own.channel.clone()).collect();
+    assert!(after.is_superset(&before));
+}
+
+#[test]
+fn an_owner_changes_only_with_a_durable_term() {
+    let mut world = World::of(1);
+    let info = info(7, 1, None);
+    world.placer.put_collection(info.clone(), vec![manifest(0, &[])], world.now);
+    world.placer.report(world.nodes[&NodeId(1)].report(), world.now);
+    let channel = info.channels[0].clone();
+
+    assert_eq!(world.placer.wanted_terms(), [(channel.clone(), NodeId(1))]);
+    assert_eq!(world.placer.routes(info.id).unwrap().owners[0].place, None);
+    assert!(world.placer.grant(&channel, NodeId(1), 4, world.now));
+    assert_eq!(world.placer.wanted_terms(), []);
+    assert_eq!(world.placer.routes(info.id).unwrap().owners[0].place, Some(place(1)));
+    assert!(!world.placer.grant(&channel, NodeId(1), 4, world.now));
+}
+
+#[test]
+fn a_channel_is_moved_for_balance_once_in_a_pause() {
+    let mut world = World::of(1);
+    world.put(&info(7, 4, None), &[]);
+    world.run(2);
+    world.nodes.insert(NodeId(2), Process::new(node(2)));
+    world.run(5);
+    assert_eq!(world.counts(), [2, 2]);
+    let moved: BTreeSet<_> = world.nodes[&NodeId(2)].own.iter().map(|own| own.channel.clone()).collect();
+
+    world.placer.drain(NodeId(1), true);
+    world.run(3);
+    world.placer.drain(NodeId(1), false);
+    world.run(20);
+
+    assert_eq!(world.counts(), [2, 2], "those that have not moved for balance go back");
+    let stayed: BTreeSet<_> = world.nodes[&NodeId(2)].own.iter().map(|own| own.channel.clone()).collect();
+    assert_eq!(stayed, moved);
+}
+
+#[test]
+fn a_lost_node_makes_a_replica_unreadable_until_others_have_loaded_its_part() {
+    let mut world = World::of(2);
+    let info = info(7, 1, loaded());
+    let segments: Vec<_> = (1..=20).map(|id| (id, 100)).collect();
+    world.put(&info, &[manifest(10, &segments)]);
+    world.run(4);
+    assert_eq!(world.placer.loaded(info.id), Ok(100));
+
+    world.nodes.remove(&NodeId(2));
+    world.stuck.insert(NodeId(1));
+    world.run(6);
+    let broken = world.placer.routes(info.id).unwrap();
+    assert_eq!((broken.replicas.len(), broken.wanted), (0, true));
+    assert!(world.placer.loaded(info.id).unwrap() < 100);
+
+    world.stuck.clear();
+    world.run(3);
+    let whole = world.placer.routes(info.id).unwrap();
+    assert_eq!(whole.replicas[0].nodes[0].share.channels[0].segments.len(), 20);
+    assert!(whole.version > broken.version);
+}
+
+#[test]
+fn a_drained_node_serves_until_others_do_and_then_has_nothing_left() {
+    let mut world = World::of(3);
+    let info = info(7, 2, loaded());
+    let segments: Vec<_> = (1..=30).map(|id| (id, 100)).collect();
+    world.put(&info, &[manifest(10, &segments), manifest(0, &[])]);
+    world.run(4);
+
+    world.stuck.extend([NodeId(1), NodeId(2)]);
+    assert!(world.placer.drain(NodeId(3), true));
+    world.run(5);
+    assert_eq!(world.placer.routes(info.id).unwrap().replicas.len(), 1, "it goes on");
+    assert!(world.placer.nodes()[2].remaining > 0);
+
+    world.stuck.clear();
+    world.run(5);
+    assert_eq!(world.placer.nodes()[2].remaining, 0);
+    assert!(world.nodes[&NodeId(3)].has.is_empty());
+    assert!(!world.placer.drain(NodeId(9), true));
+}
+
+#[test]
+fn two_replicas_have_nodes_of_their_own() {
+    let mut world = World::of(4);
+    let info = info(7, 1, loaded_in(&[DEFAULT_GROUP, DEFAULT_GROUP]));
+    let segments: Vec<_> = (1..=8).map(|id| (id, 100)).collect();
+    world.put(&info, &[manifest(10, &segments)]);
+    world.run(5);
+
+    let replicas = world.placer.replicas(info.id);
+    assert!(replicas.iter().all(|replica| replica.complete && replica.nodes.len() == 2));
+    let nodes: BTreeSet<_> = replicas.iter().flat_map(|replica| replica.nodes.clone()).collect();
+    assert_eq!(nodes.len(), 4);
+}
+
+#[test]
+fn a_replica_without_nodes_waits_and_the_others_go_on() {
+    let mut world = World::of(1);
+    let info = info(7, 1, loaded_in(&[DEFAULT_GROUP, DEFAULT_GROUP]));
+    world.put(&info, &[manifest(10, &[(1, 100)])]);
+    world.run(4);
+
+    assert_eq!(world.placer.routes(info.id).unwrap().replicas.len(), 1);
+    world.nodes.insert(NodeId(2), Process::new(node(2)));
+    world.run(5);
+    assert_eq!(world.placer.routes(info.id).unwrap().replicas.len(), 2);
+}
+
+#[test]
+fn what_fits_nowhere_is_said_and_loaded_when_there_is_room() {
+    let mut world = World::new(vec![NodeInfo { memory_bytes: 1000, ..node(1) }]);
+    let info = info(7, 1, loaded());
+    world.put(&info, &[manifest(10, &[(1, 500), (2, 400)])]);
+    world.run(4);
+
+    assert_eq!(
+        world.placer.loaded(info.id),
+        Err("no query node has memory for 1 segments of channel by-dev-rootcoord-dml_0_7v0, such as 2 of 480 bytes"
+            .to_owned())
+    );
+    assert!(world.placer.has_unplaced());
+    world.nodes.insert(NodeId(2), Process::new(NodeInfo { memory_bytes: 1000, ..node(2) }));
+    world.run(5);
+    assert_eq!(world.placer.loaded(info.id), Ok(100));
+    assert!(!world.placer.has_unplaced());
+}
+
+#[test]
+fn a_flush_moves_the_route_on_and_the_log_is_held_until_no_proxy_uses_the_old_one() {
+    let mut world = World::of(1);
+    let info = info(7, 1, loaded());
+    world.put(&info, &[manifest(10, &[(1, 100)])]);
+    world.run(4);
+    let late = NodeInfo { duties: crate::rpc::Duties { proxies: true, ..Default::default() }, ..node(9) };
+    let mut late = Process::new(late);
+    world.placer.report(late.report(), world.now);
+    late.obey(&world.placer.orders(NodeId(9), late.seen, Timestamp::ZERO, Duration::ZERO).unwrap());
+    world.placer.report(late.report(), world.now);
+
+    world.put(&info, &[manifest(20, &[(1, 100), (2, 100)])]);
+    world.run(3);
+    let from = |world: &World| world.nodes[&NodeId(1)].hold[&CollectionId(7)][0].growing_from;
+    let share = world.placer.routes(info.id).unwrap().replicas[0].nodes[0].share.channels[0].clone();
+    assert_eq!((share.segments.len(), share.growing_from), (2, Some(Position(20))));
+    assert_eq!(from(&world), Some(Position(10)));
+
+    late.obey(&world.placer.orders(NodeId(9), late.seen, Timestamp::ZERO, Duration::ZERO).unwrap());
+    world.placer.report(late.report(), world.now);
+    world.run(1);
+    assert_eq!(from(&world), Some(Position(20)));
+}
+
+#[test]
+fn a_new_index_changes_orders_and_not_routes() {
+    let mut world = World::of(1);
+    let info = info(7, 1, loaded());
+    world.put(&info, &[manifest(10, &[(1, 100)])]);
+    world.run(4);
+    let before = world.placer.routes(info.id).unwrap();
+
+    let newest = manifest(10, &[(1, 150)]);
+    world.put(&info, std::slice::from_ref(&newest));
+    world.run(1);
+
+    assert_eq!(world.nodes[&NodeId(1)].hold[&info.id][0].manifest, newest);
+    assert_eq!(world.placer.routes(info.id).unwrap(), before);
+}
+
+#[test]
+fn manifests_that_come_faster_than_loads_do_not_stop_progress() {
+    let mut world = World::of(2);
+    let info = info(7, 1, loaded());
+    let mut segments: Vec<_> = (1..=20).map(|id| (id, 100)).collect();
+    world.put(&info, &[manifest(10, &segments)]);
+    world.run(1);
+    let slow = |world: &mut World, percent| {
+        for process in world.nodes.values_mut() {
+            process.work(&world.logs, &mut Dice(7), percent);
+        }
+    };
+    // One node follows at once; segments take several rounds, in each of which a new one comes.
+    let mut published = 0;
+    world.stuck.extend([NodeId(1), NodeId(2)]);
+    for round in 0..40 {
+        slow(&mut world, 30);
+        segments.push((100 + round, 100));
+        world.put(&info, &[manifest(11 + round.unsigned_abs(), &segments)]);
+        world.run(1);
+        published += world.placer.routes(info.id).unwrap().replicas.len();
+    }
+    assert!(published > 0);
+}
+
+#[test]
+fn a_new_leader_keeps_what_nodes_have_and_gives_no_orders_before_it_has_listened() {
+    let mut world = World::of(3);
+    let info = info(7, 2, loaded_in(&[DEFAULT_GROUP, DEFAULT_GROUP]));
+    let segments: Vec<_> = (1..=12).map(|id| (id, 100)).collect();
+    let manifests = [manifest(10, &segments), manifest(0, &[])];
+    world.put(&info, &manifests);
+    world.run(8);
+    let (held, owners) = (world.segments(), world.placer.routes(info.id).unwrap());
+
+    world.placer = Placer::new(2, PlaceSettings::default(), world.now, Timestamp::ZERO);
+    world.placer.put_collection(info.clone(), manifests.to_vec(), world.now);
+    world.run(4);
+    assert!(world.nodes.values().all(|process| process.seen.epoch == 1));
+    assert_eq!(world.placer.wanted_terms(), []);
+    assert_eq!(world.placer.routes(info.id).unwrap().owners, owners.owners);
+
+    world.run(2);
+    let routes = world.placer.routes(info.id).unwrap();
+    assert_eq!((routes.replicas.len(), world.segments()), (2, held));
+    assert!(routes.version > owners.version);
+    assert!(world.nodes.values().all(|process| process.seen.epoch == 2));
+}
+
+#[test]
+fn orders_are_what_changed_since_and_nothing_when_nothing_did() {
+    let mut world = World::of(2);
+    let info = info(7, 1, loaded());
+    world.put(&info, &[manifest(10, &[(1, 100)])]);
+    world.run(5);
+
+    let seen = world.nodes[&NodeId(1)].seen;
+    let orders = |world: &World, seen| world.placer.orders(NodeId(1), seen, Timestamp::ZERO, SECOND);
+    assert_eq!(orders(&world, seen), None);
+    assert!(orders(&world, OrderNumber::default()).unwrap().whole);
+    assert!(orders(&world, OrderNumber { epoch: 2, number: 0 }).is_none(), "a later leader's node");
+
+    let number = world.placer.changed(info.id);
+    assert!(!world.placer.proxies_saw(number));
+    let news = orders(&world, seen).unwrap();
+    assert_eq!((news.whole, news.changed, news.hold, news.release), (false, vec![info.id], vec![], vec![]));
+    world.run(1);
+    world.beat();
+    assert!(world.placer.proxies_saw(number));
+}
+
+#[test]
+fn a_dropped_collection_is_let_go_of_once_no_proxy_uses_it() {
+    let mut world = World::of(2);
+    let info = info(7, 1, loaded());
+    world.put(&info, &[manifest(10, &[(1, 100)])]);
+    world.run(5);
+
+    world.placer.remove_collection(info.id, world.now);
+    assert_eq!(world.placer.routes(info.id), None);
+    world.run(4);
+
+    assert!(world.nodes.values().all(|process| process.has.is_empty() && process.own.is_empty()));
+    assert!(world.placer.collections.is_empty());
+}
+
+#[test]
+fn segments_are_moved_by_hand_within_a_replica() {
+    let mut world = World::of(2);
+    let info = info(7, 1, loaded());
+    let segments: Vec<_> = (1..=20).map(|id| (id, 100)).collect();
+    world.put(&info, &[manifest(10, &segments)]);
+    world.run(4);
+    let (from, moved) = world.segments()[0];
+    let to = NodeId(3 - from.0);
+
+    assert_eq!(world.placer.balance(info.id, from, &[to], &[moved], world.now), Ok(()));
+    world.run(3);
+    assert!(world.segments().contains(&(to, moved)));
+    assert_eq!(
+        world.placer.balance(info.id, to, &[NodeId(9)], &[moved], world.now),
+        Err(format!("query node 9 is in another replica or group than query node {to}"))
+    );
+    assert_eq!(
+        world.placer.balance(info.id, to, &[], &[SegmentId(99)], world.now),
+        Err(format!("segment 99 of collection 7 is not on query node {to}"))
+    );
+}
+
+#[test]
+fn a_replica_whose_group_changes_is_served_by_the_old_nodes_until_the_new_ones_are_ready() {
+    let mut world = World::new(vec![node(1), labelled(2, &[("RESOURCE_GROUP", "g")])]);
+    world.placer.put_groups([("g".to_owned(), group(1, 1))].into(), world.now);
+    let here = info(7, 1, loaded());
+    let there = info(7, 1, loaded_in(&["g"]));
+    world.put(&here, &[manifest(10, &[(1, 100)])]);
+    world.run(4);
+
+    world.stuck.insert(NodeId(2));
+    world.put(&there, &[manifest(10, &[(1, 100)])]);
+    world.run(2);
+    let node_of = |world: &World| world.placer.routes(here.id).unwrap().replicas[0].nodes[0].place.node;
+    assert_eq!(node_of(&world), NodeId(1));
+    let groups = world.placer.groups();
+    assert_eq!((groups[0].incoming.len(), groups[1].outgoing.len(), groups[1].replicas.len()), (1, 1, 1));
+
+    world.stuck.clear();
+    world.run(3);
+    assert_eq!(node_of(&world), NodeId(2));
+}
+
+fn grouped(configs: &[(&str, GroupConfig)], nodes: &[(i64, &[(&str, &str)], &str)]) -> Vec<String> {
+    let configs = configs.iter().map(|(name, config)| ((*name).to_owned(), config.clone())).collect();
+    let infos: Vec<_> = nodes.iter().map(|(id, labels, _)| labelled(*id, labels)).collect();
+    let candidates: Vec<_> = infos
+        .iter()
+        .zip(nodes)
+        .map(|(info, (_, _, current))| Candidate { id: info.id, labels: &info.labels, current })
+        .collect();
+    members(&configs, &candidates).into_values().collect()
+}
+
+#[test]
+fn groups_get_what_they_request_and_the_default_group_keeps_the_rest() {
+    let none: &[(&str, &str)] = &[];
+    let configs = [("a", group(2, 2)), ("b", group(1, 3))];
+    let nodes = [(1, none, ""), (2, none, ""), (3, none, ""), (4, none, "")];
+
+    assert_eq!(grouped(&configs, &nodes), [DEFAULT_GROUP, "b", "a", "a"].map(str::to_owned).to_vec());
+}
+
+#[test]
+fn members_stay_and_surplus_goes_where_it_is_named() {
+    let none: &[(&str, &str)] = &[];
+    let to_b = GroupConfig { transfer_to: vec!["b".to_owned()], ..group(0, 1) };
+    let configs = [("a", to_b), ("b", group(0, 5))];
+    let nodes = [(1, none, "a"), (2, none, "a"), (3, none, DEFAULT_GROUP)];
+
+    assert_eq!(grouped(&configs, &nodes), ["a", "b", DEFAULT_GROUP].map(str::to_owned).to_vec());
+}
+
+#[test]
+fn labels_and_filters_decide_before_numbers_do() {
+    let fast = GroupConfig { node_filter: [("disk".to_owned(), "fast".to_owned())].into(), ..group(0, 1) };
+    let configs = [("a", fast), ("b", group(0, 0))];
+    let nodes: [(i64, &[(&str, &str)], &str); 4] = [
+        (1, &[("disk", "fast")], ""),
+        (2, &[("disk", "fast")], ""),
+        (3, &[("RESOURCE_GROUP", "b")], ""),
+        (4, &[("RESOURCE_GROUP", "nowhere")], "a"),
+    ];
+
+    assert_eq!(
+        grouped(&configs, &nodes),
+        ["a", DEFAULT_GROUP, "b", DEFAULT_GROUP].map(str::to_owned).to_vec()
+    );
+}
+
+#[test]
+fn replicas_share_nodes_evenly_and_by_zones_where_they_can() {
+    let member = |id: i64, zone: &str| Member {
+        id: NodeId(id),
+        zone: zone.to_owned(),
+        host: format!("h{id}"),
+        draw: id.unsigned_abs(),
+    };
+    let nodes = [member(1, "a"), member(2, "b"), member(3, "a"), member(4, "b"), member(5, "b")];
+    let ids = |pools: Vec<Vec<NodeId>>| -> Vec<Vec<i64>> {
+        pools.iter().map(|pool| pool.iter().map(|id| id.0).collect()).collect()
+    };
+
+    assert_eq!(ids(divide(&nodes[..4], &[BTreeMap::new(), BTreeMap::new()])), [[1, 3], [2, 4]]);
+    let has = [BTreeMap::from([(NodeId(1), 1), (NodeId(2), 9)]), BTreeMap::from([(NodeId(4), 1)])];
+    assert_eq!(ids(divide(&nodes, &has)), [vec![1, 2, 3], vec![4, 5]], "what they have they keep");
+    assert_eq!(ids(divide(&nodes[..1], &has)), [vec![1], vec![]]);
+}
+
+#[test]
+fn a_channel_is_known_by_the_greatest_term() {
+    let mut world = World::of(2);
+    let info = info(7, 1, None);
+    world.put(&info, &[manifest(0, &[])]);
+    world.run(3);
+    let channel: ChannelName = info.channels[0].clone();
+    let open = crate::rpc::OpenChannel { channel: channel.clone(), term: 77, unsealed_bytes: 0 };
+    let mut report = world.nodes[&NodeId(2)].report();
+    report.channels.push(open);
+
+    world.placer.report(report, world.now);
+
+    let owner = world.placer.routes(info.id).unwrap().owners[0].clone();
+    assert_eq!((owner.place, owner.term), (Some(place(2)), 77));
+}

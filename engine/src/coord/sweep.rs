@@ -1,0 +1,102 @@
+//! Compares what is stored with the catalog, and removes what nobody names.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::base::{Kind, Kinded as _};
+use crate::coord::decide::{self, Fsck};
+use crate::coord::drive::Coordinator;
+use crate::rpc;
+
+/// Only what was begun so long ago is an orphan. Twice what a flush may take, and a job's own objects are spared.
+const SPARED_MS: u64 = 60 * 60 * 1_000;
+/// How often orphans are looked for.
+const EVERY: Duration = Duration::from_secs(3_600);
+/// How long after a failure.
+const AGAIN: Duration = Duration::from_secs(30);
+/// Objects removed with one call.
+const AT_ONCE: usize = 1_000;
+
+impl Coordinator {
+    /// Removes orphans, at once and then every hour, until `stop`; returns then.
+    ///
+    /// # Errors
+    /// None: failures are logged and tried again.
+    pub async fn sweep(self: Arc<Self>, stop: CancellationToken) -> anyhow::Result<()> {
+        loop {
+            let pause = match self.remove_orphans().await {
+                Ok(()) => EVERY,
+                Err(error) if error.kind() == Kind::Unavailable => AGAIN,
+                Err(error) => {
+                    warn!(%error, "orphans were not looked for");
+                    AGAIN
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = self.parts.clock.sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Compares what is stored with the catalog; removes nothing.
+    ///
+    /// # Errors
+    /// If no node can list the objects.
+    pub async fn fsck(&self) -> Result<Fsck, rpc::Error> {
+        // Whatever is begun from here on is younger.
+        let until = self.timestamps_now().minus_ms(SPARED_MS);
+        let mut in_work = self.running.lock().segments();
+        let before = self.catalog.read().clone();
+        let builder = self.any_builder()?;
+        let mut listed = Vec::new();
+        for prefix in decide::LISTED {
+            listed.extend(builder.list_objects(prefix).await?.into_iter().map(|object| object.key));
+        }
+        in_work.extend(self.running.lock().segments());
+        let after = self.catalog.read().clone();
+        let compared =
+            tokio::task::spawn_blocking(move || decide::compare(&before, &after, &listed, &in_work, until));
+        compared.await.map_err(|error| rpc::Error::Failed {
+            call: "compare objects with the catalog",
+            kind: Kind::Internal,
+            reason: error.to_string(),
+        })
+    }
+
+    async fn remove_orphans(&self) -> Result<(), rpc::Error> {
+        let Fsck { orphans, missing, strange } = self.fsck().await?;
+        if let Some(first) = missing.first() {
+            tracing::error!(objects = missing.len(), first, "objects are lost");
+        }
+        if let Some(first) = strange.first() {
+            warn!(objects = strange.len(), first, "there are objects of an unknown kind");
+        }
+        let builder = self.any_builder()?;
+        for some in orphans.chunks(AT_ONCE) {
+            // Another leader may take over what this one thinks is an orphan, an hour later at the earliest.
+            if self.deposed().is_cancelled() || self.lease().is_zero() {
+                return Err(rpc::Error::Stale { what: "the lead of the cluster".to_owned() });
+            }
+            builder.remove_objects(some.to_vec()).await?;
+        }
+        if let Some(first) = orphans.first() {
+            info!(objects = orphans.len(), first, "orphans removed");
+        }
+        Ok(())
+    }
+
+    fn any_builder(&self) -> Result<Arc<dyn rpc::Builder>, rpc::Error> {
+        let place = self.placer.lock().builder(&BTreeMap::new());
+        let place = place.ok_or_else(|| rpc::Error::Failed {
+            call: "find a node that builds",
+            kind: Kind::Unavailable,
+            reason: "there is none".to_owned(),
+        })?;
+        Ok(self.parts.dial.builder(&place.address))
+    }
+}

@@ -1,0 +1,249 @@
+//! The coordinator with one node that builds, in one process.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::drive::{CompactionLimits, Coordinator, CoordinatorParts, Limits};
+use super::place::PlaceSettings;
+use crate::base::{
+    ChannelName, CollectionId, NodeId, PartitionId, Position, RealClock, SegmentId, TaskSet, Timestamp,
+};
+use crate::blob::{Blobs as _, MemoryBlobs};
+use crate::builder::Workshop;
+use crate::meta::MemoryMetas;
+use crate::model::{DataType, Keys, SegmentManifest};
+use crate::rpc::{
+    CollectionRef, CompactionState, CompactionStep, Coord as _, Duties, Flushed, HeldChannel, HeldCollection,
+    LocalNodes, NewCollection, NodeInfo, Report, Served,
+};
+use crate::segment::fixture::{Row, batch, schema};
+use crate::segment::{Deletes, write_deletes, write_segment};
+
+struct Cluster {
+    coord: Arc<Coordinator>,
+    blobs: Arc<MemoryBlobs>,
+    tasks: TaskSet,
+    collection: CollectionId,
+    partition: PartitionId,
+    checkpoint: u64,
+}
+
+impl Cluster {
+    async fn new(limits: CompactionLimits) -> Self {
+        let (nodes, blobs) = (LocalNodes::new(), MemoryBlobs::new());
+        let builder = Some(Workshop::new(Arc::clone(&blobs) as _, 1) as _);
+        nodes.open("a", Served { builder, ..Served::default() });
+        let metas = MemoryMetas::new();
+        let epoch = super::lead::take_over(metas.as_ref(), None, "a").await.unwrap();
+        let parts = CoordinatorParts {
+            metas,
+            clock: RealClock::new(),
+            dial: nodes,
+            limits: Limits {
+                databases: 9,
+                collections: 9,
+                partitions: 9,
+                min_rows_to_index: 1_000,
+                groups: 9,
+                compaction: limits,
+            },
+            placing: PlaceSettings {
+                settle: Duration::ZERO,
+                lost_after: Duration::from_secs(600),
+                ..PlaceSettings::default()
+            },
+        };
+        let coord = Coordinator::start(parts, epoch).await.unwrap();
+        coord.leads_until(Duration::MAX);
+        let tasks = TaskSet::new();
+        tasks.start("work", |stop| Arc::clone(&coord).work(stop));
+        let made = coord.create_collection(NewCollection {
+            database: String::new(),
+            name: "c".to_owned(),
+            schema: schema(DataType::Int64),
+            shards: 1,
+            properties: Vec::new(),
+            consistency: 0,
+            partitions_by_key: 0,
+        });
+        let made = made.await.unwrap();
+        let cluster = Self {
+            coord,
+            blobs,
+            tasks,
+            collection: made.id,
+            partition: made.partitions[0].id,
+            checkpoint: 0,
+        };
+        cluster.beat(&[]).await;
+        cluster
+    }
+
+    /// The node reports to hold these segments.
+    async fn beat(&self, segments: &[SegmentId]) {
+        let duties = Duties { builds: true, queries: true, ..Duties::default() };
+        let channel = HeldChannel {
+            channel: ChannelName::of(self.collection, 0),
+            segments: segments.to_vec(),
+            growing_from: None,
+            applied: Position(0),
+        };
+        let held =
+            HeldCollection { collection: self.collection, channels: vec![channel], bytes: 0, failure: None };
+        let node = NodeInfo { id: NodeId(1), address: "a".to_owned(), duties, ..NodeInfo::default() };
+        self.coord.beat(Report { node, held: vec![held], ..Report::default() }).await.unwrap();
+    }
+
+    /// A flush of rows with these keys, and of deletes of others.
+    async fn flush(&mut self, rows: &[i64], deleted: &[i64]) {
+        let at = self.coord.allocate_timestamps(1).await.unwrap();
+        let id = self.coord.allocate_segment().await.unwrap();
+        let (schema, channel) = (schema(DataType::Int64), ChannelName::of(self.collection, 0));
+        let rows: Vec<Row> = rows.iter().map(|&key| Row::of(key, key)).collect();
+        let mut flushed = Flushed {
+            collection: self.collection,
+            channel: channel.clone(),
+            from: Position(self.checkpoint),
+            to: Position(self.checkpoint + 1),
+            segments: Vec::new(),
+            deletes: Vec::new(),
+        };
+        if !rows.is_empty() {
+            let (batch, times) = (batch(&schema, &rows), vec![at; rows.len()]);
+            let blobs = self.blobs.as_ref();
+            let written =
+                write_segment(blobs, self.collection, id, self.partition, &schema, &batch, &times).await;
+            flushed.segments.push(written.unwrap());
+        }
+        if !deleted.is_empty() {
+            let deletes = Deletes {
+                keys: Keys::Int(deleted.to_vec()),
+                times: vec![at; deleted.len()],
+                partitions: vec![None; deleted.len()],
+            };
+            let serial = self.coord.allocate_ids(1).await.unwrap();
+            let written =
+                write_deletes(self.blobs.as_ref(), self.collection, &channel, serial, &deletes).await;
+            flushed.deletes.push(written.unwrap());
+        }
+        self.coord.commit_flush(flushed).await.unwrap();
+        self.checkpoint += 1;
+    }
+
+    async fn segments(&self) -> Vec<SegmentManifest> {
+        self.coord.manifests(self.collection).await.unwrap()[0].segments.clone()
+    }
+
+    async fn until(&self, what: &str, mut done: impl AsyncFnMut() -> bool) {
+        let waited = async {
+            while !done().await {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(20), waited).await;
+        assert!(waited.is_ok(), "{what}");
+    }
+
+    async fn has(&self, segment: &SegmentManifest) -> bool {
+        self.blobs.read(&segment.columns[0].object.key).await.is_ok()
+    }
+
+    async fn stop(self) {
+        self.tasks.stop();
+        self.tasks.join().await.unwrap();
+    }
+}
+
+fn no_grace() -> CompactionLimits {
+    CompactionLimits { grace: Duration::ZERO, ..CompactionLimits::default() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn small_segments_become_one_and_stay_stored_while_a_node_holds_them() {
+    let mut cluster = Cluster::new(no_grace()).await;
+    for first in [0, 10, 20] {
+        cluster.flush(&[first, first + 1, first + 2, first + 3], &[]).await;
+    }
+    let old = cluster.segments().await;
+    assert_eq!(old.len(), 3);
+    cluster.beat(&[old[1].id]).await;
+
+    cluster.flush(&[30, 31, 32], &[1, 2]).await;
+    cluster.until("merged", async || cluster.segments().await.len() == 1).await;
+
+    let rows: u64 = cluster.segments().await.iter().map(|one| one.rows).sum();
+    assert_eq!(rows, 13, "rows that were deleted are gone");
+    assert_eq!(cluster.coord.manifests(cluster.collection).await.unwrap()[0].deletes, []);
+    cluster.coord.wake.notify_one();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(cluster.has(&old[0]).await && cluster.has(&old[1]).await, "held objects stay");
+    cluster.beat(&[]).await;
+    cluster.coord.wake.notify_one();
+    cluster.until("removed", async || !cluster.has(&old[0]).await && !cluster.has(&old[1]).await).await;
+    let left = cluster.blobs.list("").await.unwrap();
+    assert_eq!(left.len(), 3, "scalars, vectors and manifest of one segment: {left:?}");
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_compaction_that_is_asked_for_says_how_far_it_is() {
+    let off = CompactionLimits { automatic: false, ..CompactionLimits::default() };
+    let mut cluster = Cluster::new(off).await;
+    cluster.flush(&[1, 2], &[]).await;
+    cluster.flush(&[3, 4], &[]).await;
+    cluster.flush(&[], &[1, 2, 3, 4]).await;
+    let sources: Vec<SegmentId> = cluster.segments().await.iter().map(|one| one.id).collect();
+
+    let id = cluster.coord.compact(cluster.collection).await.unwrap();
+    cluster.until("done", async || cluster.coord.compaction(id).await.unwrap().executing == 0).await;
+
+    let state = cluster.coord.compaction(id).await.unwrap();
+    assert_eq!((state.completed, state.failed, state.plans.len()), (1, 0, 1));
+    assert_eq!((&state.plans[0].sources, state.plans[0].step), (&sources, CompactionStep::Completed));
+    assert_eq!(cluster.segments().await, []);
+    assert_eq!(cluster.coord.compaction(1).await.unwrap(), CompactionState::default());
+    assert!(cluster.coord.compact(CollectionId(1)).await.is_err());
+    let stored = cluster.blobs.list("segments/").await.unwrap();
+    assert_eq!(stored.len(), 6, "what was replaced stays for a while");
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_segment_is_given_up_and_the_others_are_compacted() {
+    let off = CompactionLimits { automatic: false, ..CompactionLimits::default() };
+    let mut cluster = Cluster::new(off).await;
+    cluster.flush(&[1, 2], &[]).await;
+    cluster.flush(&[3, 4], &[]).await;
+    let lost = cluster.segments().await[0].columns[0].object.key.clone();
+    cluster.blobs.delete(&lost).await.unwrap();
+
+    let id = cluster.coord.compact(cluster.collection).await.unwrap();
+    cluster.until("given up", async || cluster.coord.compaction(id).await.unwrap().failed == 1).await;
+
+    assert_eq!(cluster.segments().await.len(), 2);
+    let found = cluster.coord.fsck().await.unwrap();
+    assert_eq!(found.missing, [lost]);
+    assert_eq!(found.orphans, Vec::<String>::new(), "what is young is no orphan");
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_orphan_is_swept_and_what_is_named_stays() {
+    let mut cluster = Cluster::new(CompactionLimits::default()).await;
+    cluster.flush(&[1, 2], &[]).await;
+    let now = cluster.coord.allocate_timestamps(1).await.unwrap();
+    let of = |ms| format!("segments/1/{}/scalars.parquet", Timestamp::minus_ms(now, ms).as_id());
+    let (orphan, young) = (of(3_700_000), of(3_500_000));
+    for key in [&orphan, &young] {
+        cluster.blobs.create(key, bytes::Bytes::from_static(b"x")).await.unwrap();
+    }
+
+    cluster.tasks.start("sweep", |stop| Arc::clone(&cluster.coord).sweep(stop));
+    cluster.until("swept", async || cluster.blobs.read(&orphan).await.is_err()).await;
+
+    assert!(cluster.blobs.read(&young).await.is_ok());
+    assert!(cluster.has(&cluster.segments().await[0]).await);
+    let known = cluster.coord.collection(CollectionRef::Id(cluster.collection)).await;
+    assert!(known.is_ok());
+    cluster.stop().await;
+}

@@ -1,0 +1,38 @@
+//! Rules that a test can leave out, to see that the tests would notice.
+
+/// A rule left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flaw {
+    /// Appends are acknowledged when their chunk sets out.
+    EarlyAcknowledgement,
+    /// A taken number is held for the writer's own chunk, whoever wrote it.
+    TakenIsOwn,
+    /// Chunks of smaller terms count as if they were the term's own.
+    StaleCounts,
+    /// Fences below the boundary are freed like other chunks.
+    FencesFreed,
+    /// A writer trusts its first chunks without looking at the boundary.
+    EarlyUnchecked,
+}
+
+/// The rule left out, if any; outside tests none, and nothing is spent on asking.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Flaws {
+    #[cfg(test)]
+    pub left_out: Option<Flaw>,
+}
+
+impl Flaws {
+    /// Whether the rule is left out.
+    #[cfg(test)]
+    pub fn has(self, flaw: Flaw) -> bool {
+        self.left_out == Some(flaw)
+    }
+
+    /// Whether the rule is left out.
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, reason = "tests look at it")]
+    pub const fn has(self, _flaw: Flaw) -> bool {
+        false
+    }
+}

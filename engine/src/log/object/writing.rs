@@ -1,0 +1,309 @@
+//! The writer of one channel: a handle that takes appends in, and a task that writes them as chunks.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use futures::stream::FuturesOrdered;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use crate::base::{ChannelName, Clock, Kind, Kinded as _};
+use crate::log::queue::{Queue, Waiting};
+use crate::log::{Appending, Error, LogWriter, Position};
+use crate::obs::LogMetrics;
+
+use super::chain::{Chain, MAX_PIPELINE, Verdict, judge};
+use super::channel::Channel;
+use super::chunk::{Body, FRAMING_BYTES, HEADER_BYTES, Header, What};
+use super::flaw::Flaw;
+use super::linger::{Bounds, Ready, Traffic, ready, smoothed};
+use super::recent::{Kept, Recent};
+use super::store::{Created, Store};
+
+/// The handle of a channel's writer.
+pub(super) struct Writer {
+    pub queue: Arc<Queue>,
+    pub clock: Arc<dyn Clock>,
+}
+
+impl LogWriter for Writer {
+    fn append(&self, payload: Bytes) -> Result<Appending, Error> {
+        self.queue.push(payload, self.clock.monotonic())
+    }
+
+    fn next_position(&self) -> Position {
+        self.queue.next_position()
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // Nobody can append any more, so nobody sees the reason.
+        self.queue.refuse(Error::Stopped { channel: ChannelName("".into()) });
+    }
+}
+
+/// The task behind a writer.
+pub(super) struct Writing {
+    pub store: Arc<Store>,
+    pub recent: Arc<Recent>,
+    pub channel: Arc<Channel>,
+    pub queue: Arc<Queue>,
+    pub metrics: LogMetrics,
+    /// The chain with this writer's fence.
+    pub fence: Chain,
+}
+
+/// A chunk under way.
+struct Flight {
+    batch: Vec<Waiting>,
+    body: Arc<Body>,
+    header: Header,
+    /// The chain before it.
+    before: Chain,
+}
+
+/// How a chunk's flight ended.
+enum Landed {
+    /// It is durable, and took this long.
+    Durable(Duration),
+    /// Its number is taken by a chunk that does not count.
+    Stale,
+    /// Neither: the writer can promise nothing any more.
+    Failed(Error),
+}
+
+impl Writing {
+    /// Writes what comes in until the writer is dropped, fenced, stopped or broken.
+    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        // However this ends, nobody waits for an answer that cannot come.
+        let _closing = Closing(&self);
+        let mut chain = self.fence;
+        let mut put_time = Duration::ZERO;
+        let mut flights = VecDeque::new();
+        let mut landing = FuturesOrdered::new();
+        loop {
+            if flights.is_empty() {
+                // The appenders that the last chunk woke get a chance to be in the next one together.
+                tokio::task::yield_now().await;
+            }
+            if self.queue.closed().is_some() {
+                self.queue.settle(flights.into_iter().flat_map(|flight: Flight| flight.batch), Ok(()));
+                return Ok(());
+            }
+            let wait = match self.is_ready(&chain, flights.len(), put_time) {
+                Ready::Now => {
+                    let flight = self.launch(chain, self.take());
+                    chain = chain.with(&flight.header, &self.channel.life);
+                    landing.push_back(self.put(flight.header.clone(), flight.body.clone()));
+                    flights.push_back(flight);
+                    continue;
+                }
+                Ready::After(wait) => Some(wait),
+                Ready::No => None,
+            };
+            if flights.is_empty() && self.queue.is_finished() {
+                return Ok(());
+            }
+            tokio::select! {
+                Some(landed) = landing.next(), if !flights.is_empty() => {
+                    let Some(flight) = flights.pop_front() else { continue };
+                    match landed {
+                        Landed::Durable(took) => {
+                            put_time = smoothed(put_time, took);
+                            self.acknowledge(flight);
+                        }
+                        Landed::Stale if flights.is_empty() => {
+                            let after = Chain { sequence: flight.header.sequence, ..flight.before };
+                            let again = self.launch_body(after, flight.batch, flight.body);
+                            chain = again.before.with(&again.header, &self.channel.life);
+                            landing.push_back(self.put(again.header.clone(), again.body.clone()));
+                            flights.push_back(again);
+                        }
+                        // The chunks after it are linked to one that will not be there.
+                        Landed::Stale => {
+                            let key = self.channel.life.chunk(flight.header.sequence);
+                            let why = "its writer keeps to another limit of chunks under way";
+                            flights.push_front(flight);
+                            self.give_up(flights, Error::DamagedObject { key, why });
+                            return Ok(());
+                        }
+                        Landed::Failed(error) => {
+                            flights.push_front(flight);
+                            self.give_up(flights, error);
+                            return Ok(());
+                        }
+                    }
+                }
+                () = self.queue.wake.notified() => {}
+                () = self.store.clock.sleep(wait.unwrap_or_default()), if wait.is_some() => {}
+                () = stop.cancelled(), if !self.queue.is_refusing() => self.queue.refuse(self.stopped()),
+            }
+        }
+    }
+
+    fn is_ready(&self, chain: &Chain, flying: usize, put_time: Duration) -> Ready {
+        let settings = &self.store.settings;
+        // A stale chunk in its way moves a chunk to the next number, so there must be none behind it.
+        let slots =
+            if chain.is_early(chain.sequence + 1) { 1 } else { settings.pipeline.clamp(1, MAX_PIPELINE) };
+        let traffic = Traffic {
+            backlog: self.queue.backlog(),
+            flying,
+            slots: usize::try_from(slots).unwrap_or(1),
+            put_time,
+            now: self.store.clock.monotonic(),
+        };
+        let bounds = Bounds {
+            chunk_bytes: settings.max_chunk_bytes,
+            linger_min: Duration::from_millis(settings.linger_min_ms),
+            linger_max: Duration::from_millis(settings.linger_max_ms),
+        };
+        ready(traffic, bounds)
+    }
+
+    fn take(&self) -> Vec<Waiting> {
+        self.queue.take_within(self.store.settings.max_chunk_bytes, FRAMING_BYTES)
+    }
+
+    fn launch(&self, chain: Chain, batch: Vec<Waiting>) -> Flight {
+        let payloads = batch.iter().map(|waiting| waiting.payload.clone()).collect();
+        let flight = self.launch_body(chain, batch, Arc::new(Body::new(payloads)));
+        if self.store.flaws.has(Flaw::EarlyAcknowledgement) {
+            let Flight { batch, .. } = flight;
+            self.queue.settle(batch, Ok(()));
+            return Flight { batch: Vec::new(), ..flight };
+        }
+        flight
+    }
+
+    fn launch_body(&self, before: Chain, batch: Vec<Waiting>, body: Arc<Body>) -> Flight {
+        let Chain { term, writer, .. } = self.fence;
+        let header = before.following(What::Records, term, writer, &body, self.store.clock.unix_ms());
+        Flight { batch, body, header, before }
+    }
+
+    /// Writes one chunk. That a retry finds the number taken is not yet a failure: the first attempt may have
+    /// succeeded without an answer.
+    async fn put(&self, header: Header, body: Arc<Body>) -> Landed {
+        let life = &self.channel.life;
+        let key = life.chunk(header.sequence);
+        let began = self.store.clock.monotonic();
+        let until = self.store.deadline();
+        let object = body.object(&header, life);
+        loop {
+            match self.store.create(life, &key, object.clone(), until).await {
+                Ok(Created::New) => break,
+                Ok(Created::Taken) if self.store.flaws.has(Flaw::TakenIsOwn) => break,
+                Ok(Created::Taken) => {}
+                Err(error) => return Landed::Failed(error),
+            }
+            let found = match self.store.header(life, header.sequence, until).await {
+                Ok(Some(found)) => found,
+                // Freed since; the next attempt says whether there is a chunk now.
+                Ok(None) => continue,
+                Err(error) => return Landed::Failed(error),
+            };
+            match judge(&found, &header) {
+                Verdict::Own => break,
+                Verdict::Stale => return Landed::Stale,
+                Verdict::Removed => return Landed::Failed(self.channel.removed()),
+                Verdict::Fenced(seen) => {
+                    let channel = life.channel.clone();
+                    return Landed::Failed(Error::Fenced { channel, term: header.term, seen });
+                }
+            }
+        }
+        let took = self.store.clock.monotonic().saturating_sub(began);
+        let has_stalled = took > Duration::from_millis(self.store.settings.stall_limit_ms);
+        let is_doubtful = self.fence.is_early(header.sequence) && !self.store.flaws.has(Flaw::EarlyUnchecked);
+        if (has_stalled || is_doubtful)
+            && let Err(error) = self.check_name(&header).await
+        {
+            return Landed::Failed(error);
+        }
+        Landed::Durable(took)
+    }
+
+    /// Fails if the chunk's name had been given up.
+    async fn check_name(&self, header: &Header) -> Result<(), Error> {
+        let known = self.channel.view.lock().boundary;
+        let news = self.store.news(&self.channel.life, known).await?;
+        if news.removed {
+            return Err(self.channel.removed());
+        }
+        if news.boundary.chain.sequence >= header.sequence {
+            return Err(Error::Outlived { key: self.channel.life.chunk(header.sequence) });
+        }
+        Ok(())
+    }
+
+    /// Shows the records of a durable chunk to readers and tells the appenders. All chunks before it are durable.
+    fn acknowledge(&self, flight: Flight) {
+        let Flight { batch, body, header, before } = flight;
+        let chain = before.with(&header, &self.channel.life);
+        self.metrics.bytes_total.add(HEADER_BYTES as u64 + body.bytes);
+        {
+            let mut view = self.channel.view.lock();
+            let kept = Kept { base: header.base, records: body.payloads().to_vec(), chain };
+            self.recent.keep(self.channel.id, kept);
+            view.learn(chain);
+            let now = self.store.clock.monotonic();
+            for waiting in &batch {
+                self.metrics.append_seconds.observe(now.saturating_sub(waiting.since).as_secs_f64());
+            }
+            // With the view held: whoever opens the channel in this process closes the queue with the view held.
+            self.queue.settle(batch, Ok(()));
+        }
+        self.channel.changed.send_replace(());
+    }
+
+    /// Acknowledges nothing any more, because of `source`.
+    fn give_up(&self, flights: VecDeque<Flight>, source: Error) {
+        let channel = self.channel.life.channel.clone();
+        let term = self.fence.term;
+        let reason = match source.kind() {
+            Kind::Fenced | Kind::NotFound => {
+                info!(%channel, term, reason = %source, "a log writer was superseded");
+                source
+            }
+            Kind::Invalid
+            | Kind::Denied
+            | Kind::Exists
+            | Kind::Conflict
+            | Kind::Exhausted
+            | Kind::Unavailable
+            | Kind::Corrupt
+            | Kind::Internal => {
+                error!(%channel, term, error = ?source, "a log write failed; the writer gives up");
+                Error::Poisoned { channel, source: Arc::new(source) }
+            }
+        };
+        self.queue.close(reason);
+        self.queue.settle(flights.into_iter().flat_map(|flight| flight.batch), Ok(()));
+    }
+
+    fn stopped(&self) -> Error {
+        Error::Stopped { channel: self.channel.life.channel.clone() }
+    }
+}
+
+struct Closing<'a>(&'a Writing);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        let Writing { channel, queue, .. } = self.0;
+        queue.close(self.0.stopped());
+        {
+            let mut view = channel.view.lock();
+            if view.owner.as_ref().is_some_and(|owner| Arc::ptr_eq(owner, queue)) {
+                view.owner = None;
+            }
+        }
+        // Readers go over to polling.
+        channel.changed.send_replace(());
+    }
+}

@@ -1,0 +1,75 @@
+//! Calls about compaction.
+
+use contract::pb::common;
+use contract::pb::milvus::{
+    CompactionMergeInfo, GetCompactionPlansRequest, GetCompactionPlansResponse, GetCompactionStateRequest,
+    GetCompactionStateResponse, ManualCompactionRequest, ManualCompactionResponse,
+};
+
+use super::Caller;
+use crate::base::{CollectionId, SegmentId};
+use crate::proxy::convert::status::success;
+use crate::proxy::{Error, Proxy};
+use crate::rpc::{CollectionRef, CompactionPlan, CompactionState, CompactionStep};
+
+/// Compacts a collection, named or by number. Clustering and a size to merge to are not known here: what can be merged
+/// is merged to the configured size.
+pub async fn compact(
+    proxy: &Proxy,
+    caller: Caller,
+    request: ManualCompactionRequest,
+) -> Result<ManualCompactionResponse, Error> {
+    let info = if request.collection_name.is_empty() {
+        proxy.coord().collection(CollectionRef::Id(CollectionId(request.collection_id))).await?
+    } else {
+        proxy.info(&caller, &request.db_name, &request.collection_name).await?
+    };
+    let compaction_id = proxy.coord().compact(info.id).await?;
+    let planned = proxy.coord().compaction(compaction_id).await?.plans.len();
+    let compaction_plan_count = i32::try_from(planned).unwrap_or(i32::MAX);
+    Ok(ManualCompactionResponse { status: Some(success()), compaction_id, compaction_plan_count })
+}
+
+/// How far a compaction is.
+pub async fn state(
+    proxy: &Proxy,
+    _: Caller,
+    request: GetCompactionStateRequest,
+) -> Result<GetCompactionStateResponse, Error> {
+    let known = proxy.coord().compaction(request.compaction_id).await?;
+    Ok(GetCompactionStateResponse {
+        status: Some(success()),
+        state: whole(&known).into(),
+        executing_plan_no: known.executing.into(),
+        timeout_plan_no: 0,
+        completed_plan_no: known.completed.into(),
+        failed_plan_no: known.failed.into(),
+    })
+}
+
+/// How far a compaction is, and which segments it makes one.
+pub async fn plans(
+    proxy: &Proxy,
+    _: Caller,
+    request: GetCompactionPlansRequest,
+) -> Result<GetCompactionPlansResponse, Error> {
+    let known = proxy.coord().compaction(request.compaction_id).await?;
+    Ok(GetCompactionPlansResponse {
+        status: Some(success()),
+        state: whole(&known).into(),
+        merge_infos: known.plans.iter().map(shown).collect(),
+    })
+}
+
+fn shown(plan: &CompactionPlan) -> CompactionMergeInfo {
+    CompactionMergeInfo {
+        sources: plan.sources.iter().map(|SegmentId(id)| *id).collect(),
+        target: plan.target.map_or(0, |target| target.0),
+        ..Default::default()
+    }
+}
+
+fn whole(state: &CompactionState) -> common::CompactionState {
+    let is_open = state.plans.iter().any(|plan| plan.step == CompactionStep::Executing);
+    if is_open { common::CompactionState::Executing } else { common::CompactionState::Completed }
+}

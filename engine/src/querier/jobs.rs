@@ -1,0 +1,160 @@
+//! The long parts of a keeper's work. Each gives a value that says what came out; the keeper decides what that means.
+
+use std::sync::Arc;
+
+use super::Error;
+use super::budget::{index_bytes, known_indexes, segment_bytes};
+use super::held::Shared;
+use super::shard::Shard;
+use super::table::Entry;
+use crate::base::{ChannelName, Position, SegmentId};
+use crate::model::{ChannelManifest, DeleteManifest, IndexDefinition, Schema, SegmentManifest};
+use crate::segment::{self, Deletes, Sealed};
+
+/// What came out of a job.
+pub(super) enum Done {
+    /// A segment was loaded and has had the deletes of its manifest's files.
+    Loaded { channel: ChannelName, segment: SegmentId, result: Result<Entry, Error> },
+    /// A segment may join a shard, if that is still the one: it has had every delete before `since`.
+    Caught { channel: ChannelName, entry: Entry, target: Arc<Shard>, since: Option<Position> },
+    /// The indexes of a segment were loaded.
+    Indexed { channel: ChannelName, segment: SegmentId, result: Result<(), Error> },
+    /// Segments may go from one shard to the one that takes its place.
+    Adopted { channel: ChannelName, target: Arc<Shard>, result: Result<Vec<(Entry, Position)>, Error> },
+    /// What failed may be tried again.
+    RetryDue,
+    /// Nothing to do about it.
+    Nothing,
+}
+
+/// What loading takes from an order.
+#[derive(Clone)]
+pub(super) struct Source {
+    pub(super) channel: ChannelName,
+    pub(super) schema: Arc<Schema>,
+    pub(super) manifest: Arc<ChannelManifest>,
+    pub(super) indexes: Vec<IndexDefinition>,
+}
+
+/// Loads a segment with its indexes and applies the deletes in the files of its manifest. Waits for its turn; takes
+/// memory before it begins.
+///
+/// # Errors
+/// [`Error::NoMemory`] before anything was done; if something cannot be loaded.
+pub(super) async fn load(
+    shared: &Shared,
+    source: &Source,
+    segment: &SegmentManifest,
+) -> Result<Entry, Error> {
+    let _turn = shared.loads.acquire().await;
+    let bytes = segment_bytes(segment, &source.indexes);
+    let room = shared.admit(segment.id, bytes)?;
+    shared.pace(bytes).await;
+    let blobs = shared.parts.blobs.as_ref();
+    let schema = Arc::clone(&source.schema);
+    let loaded = Sealed::load(blobs, schema, segment, &source.indexes).await;
+    let sealed = Arc::new(loaded.map_err(|cause| Error::LoadSegment { segment: segment.id, source: cause })?);
+    apply_files(shared, source, vec![Arc::clone(&sealed)]).await?;
+    room.set(sealed.memory_bytes() as u64);
+    Ok(Entry { sealed, room: Arc::new(room) })
+}
+
+/// Loads the indexes of a segment that it does not use yet.
+///
+/// # Errors
+/// As [`load`].
+pub(super) async fn load_indexes(
+    shared: &Shared,
+    source: &Source,
+    segment: &SegmentManifest,
+    entry: &Entry,
+) -> Result<(), Error> {
+    let _turn = shared.loads.acquire().await;
+    let mut missing = known_indexes(segment, &source.indexes);
+    missing.retain(|(built, _)| !entry.sealed.uses_index(built));
+    let bytes = index_bytes(&missing);
+    shared.admit_more(segment.id, &entry.room, bytes)?;
+    shared.pace(bytes).await;
+    let mut result = Ok(());
+    for (built, definition) in &missing {
+        let attached = entry.sealed.attach_index(shared.parts.blobs.as_ref(), built, definition).await;
+        result = attached.map_err(|cause| Error::LoadSegment { segment: segment.id, source: cause });
+        if result.is_err() {
+            break;
+        }
+    }
+    entry.room.set(entry.sealed.memory_bytes() as u64);
+    result
+}
+
+/// Gets a loaded segment ready to join `target`: waits until the target has applied everything before `checkpoint`, up
+/// to which the segment has had all deletes, then gives it the deletes since. `None` if the target was retired meanwhile
+/// or has forgotten some of them.
+pub(super) async fn catch_up(target: &Arc<Shard>, entry: &Entry, checkpoint: Position) -> Option<Position> {
+    if !target.wait_applied(checkpoint).await {
+        return None;
+    }
+    let (target, sealed) = (Arc::clone(target), Arc::clone(&entry.sealed));
+    tokio::task::spawn_blocking(move || target.catch_up(&sealed, checkpoint)).await.ok().flatten()
+}
+
+/// Gets `entries` of `old` ready to join `target`, which is to take its place. Where the log was followed without a gap
+/// they only need what the target remembers. Where `old` fell behind, those that the manifest lists get its files of
+/// deletes, and the others are left out: nothing can tell what they lack.
+///
+/// # Errors
+/// If a file of deletes cannot be loaded.
+pub(super) async fn adopt(
+    shared: &Shared,
+    source: &Source,
+    old: &Arc<Shard>,
+    target: &Arc<Shard>,
+    mut entries: Vec<Entry>,
+) -> Result<Vec<(Entry, Position)>, Error> {
+    if !old.side().lost {
+        // One that only lags gets there; it need not be waited for for ever, since it may be lost any moment.
+        tokio::select! {
+            _ = old.wait_applied(target.remembers_from()) => {}
+            () = shared.parts.clock.sleep(shared.parts.settings.follow_deadline) => {}
+        }
+    }
+    let mut since = old.applied();
+    if since < target.remembers_from() {
+        let is_listed = |entry: &Entry| source.manifest.segments.iter().any(|one| one.id == entry.id());
+        entries.retain(is_listed);
+        let sealed = entries.iter().map(|entry| Arc::clone(&entry.sealed)).collect();
+        apply_files(shared, source, sealed).await?;
+        since = source.manifest.checkpoint;
+    }
+    let mut ready = Vec::with_capacity(entries.len());
+    for entry in entries {
+        if let Some(since) = catch_up(target, &entry, since).await {
+            ready.push((entry, since));
+        }
+    }
+    // Readers must not be taken back in time. One that is lost has nobody left that reads it.
+    if !old.side().lost {
+        target.wait_applied(old.applied()).await;
+    }
+    Ok(ready)
+}
+
+/// Applies the deletes in files to segments, as far as they can matter to them.
+async fn apply_files(shared: &Shared, source: &Source, segments: Vec<Arc<Sealed>>) -> Result<(), Error> {
+    let is_needed = |file: &&DeleteManifest| segments.iter().any(|sealed| sealed.manifest().needs(file));
+    for file in source.manifest.deletes.iter().filter(is_needed) {
+        let read = segment::read_deletes(shared.parts.blobs.as_ref(), file).await;
+        let failed = |cause| Error::LoadDeletes { channel: source.channel.clone(), source: cause };
+        let deletes: Deletes = read.map_err(failed)?;
+        let segments = segments.clone();
+        let applied = tokio::task::spawn_blocking(move || {
+            segments.iter().for_each(|sealed| sealed.delete(&deletes));
+        });
+        let broke = |error: tokio::task::JoinError| Error::Broke {
+            channel: source.channel.clone(),
+            cause: error.to_string(),
+        };
+        applied.await.map_err(broke)?;
+    }
+    Ok(())
+}

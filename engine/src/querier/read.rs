@@ -1,0 +1,233 @@
+//! Answers searches and queries of shares.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::QueryNode;
+use super::fresh::{Reached, reach};
+use super::held::Held;
+use super::load::Spans;
+use super::shard::{Missing, Shard, Taken};
+use crate::base::{ChannelName, CollectionId, Kind, Kinded, PartitionId};
+use crate::exec;
+use crate::model::TypeMismatch;
+use crate::plan::{QueryPlan, QueryRows, SearchHits, SearchPlan, merge_query, merge_search};
+use crate::rpc::{self, ChannelShare, CollectionInfo, Querier, ReadAfter, Refusal, Share};
+
+/// Reads of more rows than this leave the thread that answers requests.
+const INLINE_ROWS: u64 = 200_000;
+
+/// The partitions to read, given those asked for and those loaded.
+fn readable_partitions(
+    info: &CollectionInfo,
+    wanted: Option<&[PartitionId]>,
+) -> Result<Option<Vec<PartitionId>>, Refusal> {
+    let loaded = info.load.as_ref().and_then(|load| load.partitions.as_deref());
+    match (wanted, loaded) {
+        (None, None) => Ok(None),
+        (None, Some(loaded)) => Ok(Some(loaded.to_vec())),
+        (Some(wanted), None) => Ok(Some(wanted.to_vec())),
+        (Some(wanted), Some(loaded)) => match wanted.iter().find(|id| !loaded.contains(id)) {
+            Some(missing) => Err(Refusal::PartitionNotLoaded { partition: format!("[{missing}]") }),
+            None => Ok(Some(wanted.to_vec())),
+        },
+    }
+}
+
+fn stale(what: String) -> rpc::Error {
+    rpc::Error::Stale { what }
+}
+
+fn stale_part(channel: &ChannelName, missing: Missing) -> rpc::Error {
+    stale(match missing {
+        Missing::Segment(id) => format!("segment {id} of {channel}"),
+        Missing::Rows(from) => format!("what {channel} has from {from} on"),
+    })
+}
+
+fn exec_failed(call: &'static str, error: &exec::Error) -> rpc::Error {
+    if error.kind() == Kind::Invalid {
+        return Refusal::BadSearch { text: error.to_string() }.into();
+    }
+    rpc::Error::failed(call, error)
+}
+
+fn mismatch(call: &'static str, error: &TypeMismatch) -> rpc::Error {
+    rpc::Error::Failed { call, kind: Kind::Internal, reason: error.to_string() }
+}
+
+/// One read: what it is of, and what it found ready.
+struct Found {
+    info: Arc<CollectionInfo>,
+    parts: Vec<Taken>,
+    /// Rows in all parts.
+    rows: u64,
+}
+
+/// The shards of a share, in its order.
+fn shards_of(held: &Held, share: &Share) -> Result<Vec<Arc<Shard>>, rpc::Error> {
+    let shard = |part: &ChannelShare| {
+        held.shard(&part.channel).ok_or_else(|| stale(format!("the channel {}", part.channel)))
+    };
+    share.channels.iter().map(shard).collect()
+}
+
+/// What a share names, as it is now.
+fn take(shards: &[Arc<Shard>], share: &Share, with_growing: bool) -> Result<Vec<Taken>, rpc::Error> {
+    let one = |(shard, part): (&Arc<Shard>, &ChannelShare)| {
+        shard.take(part, with_growing).map_err(|missing| stale_part(&shard.channel, missing))
+    };
+    shards.iter().zip(&share.channels).map(one).collect()
+}
+
+impl QueryNode {
+    fn find(&self, id: CollectionId) -> Result<Arc<Held>, rpc::Error> {
+        self.shared.held.read().get(&id).cloned().ok_or_else(|| stale(format!("collection {id}")))
+    }
+
+    /// What `share` names, once enough is applied; refused at once if it is not here.
+    async fn ready(
+        &self,
+        id: CollectionId,
+        share: &Share,
+        after: ReadAfter,
+        with_growing: bool,
+    ) -> Result<Found, rpc::Error> {
+        loop {
+            let held = self.find(id)?;
+            let shards = shards_of(&held, share)?;
+            let mut parts = take(&shards, share, with_growing)?;
+            if after != ReadAfter::Nothing {
+                if self.wait(&shards, after).await? == Reached::Replaced {
+                    continue;
+                }
+                // From the shards that were waited for, even if another has taken the place of one: they are as right.
+                parts = take(&shards, share, with_growing)?;
+            }
+            let rows = parts.iter().map(|part| part.rows).sum();
+            return Ok(Found { info: held.info.load_full(), parts, rows });
+        }
+    }
+
+    /// Waits until all shards have applied enough.
+    async fn wait(&self, shards: &[Arc<Shard>], after: ReadAfter) -> Result<Reached, rpc::Error> {
+        let (writer, clock) = (self.shared.parts.writer.as_ref(), self.shared.parts.clock.as_ref());
+        let one = |shard: &Arc<Shard>| {
+            let shard = Arc::clone(shard);
+            async move {
+                tokio::select! {
+                    biased;
+                    reached = reach(&shard, after, writer, clock) => reached,
+                    late = self.late(&shard.channel) => Err(late),
+                }
+            }
+        };
+        if let [shard] = shards {
+            return one(shard).await;
+        }
+        let all = futures::future::try_join_all(shards.iter().map(one)).await?;
+        Ok(all.into_iter().find(|one| *one == Reached::Replaced).unwrap_or(Reached::Enough))
+    }
+
+    /// The error of a read that waited for as long as it may, then.
+    async fn late(&self, channel: &ChannelName) -> rpc::Error {
+        let deadline = self.shared.parts.settings.follow_deadline;
+        self.shared.parts.clock.sleep(deadline).await;
+        let reason = format!("{channel} could not be followed far enough within {} ms", deadline.as_millis());
+        rpc::Error::Failed { call: "read", kind: Kind::Unavailable, reason }
+    }
+
+    /// Runs `work` here if it is short, else on a thread that may be busy for long.
+    async fn compute<T: Send + 'static>(
+        &self,
+        began: Duration,
+        rows: u64,
+        work: impl FnOnce() -> Result<T, rpc::Error> + Send + 'static,
+    ) -> Result<T, rpc::Error> {
+        let clock = &self.shared.parts.clock;
+        let ready = clock.monotonic();
+        let (result, started) = if rows <= INLINE_ROWS {
+            (work(), ready)
+        } else {
+            let inner = Arc::clone(clock);
+            let on_thread = tokio::task::spawn_blocking(move || {
+                let started = inner.monotonic();
+                (work(), started)
+            });
+            let broke = |error: tokio::task::JoinError| rpc::Error::Failed {
+                call: "read",
+                kind: Kind::Internal,
+                reason: error.to_string(),
+            };
+            on_thread.await.map_err(broke)?
+        };
+        let now = clock.monotonic();
+        self.shared.gauge.ended(
+            now,
+            Spans {
+                took: now.saturating_sub(began),
+                waited: started.saturating_sub(ready),
+                computed: now.saturating_sub(started),
+            },
+        );
+        result
+    }
+}
+
+#[async_trait]
+impl Querier for QueryNode {
+    async fn search(
+        &self,
+        mut plan: SearchPlan,
+        share: Arc<Share>,
+        after: ReadAfter,
+    ) -> Result<SearchHits, rpc::Error> {
+        let _reading = self.shared.gauge.begin();
+        let began = self.shared.parts.clock.monotonic();
+        let found = self.ready(plan.collection, &share, after, !plan.ignore_growing).await?;
+        plan.partitions = readable_partitions(&found.info, plan.partitions.as_deref())?;
+        let rows = found.rows * plan.queries.len() as u64;
+        self.compute(began, rows, move || {
+            let asked = plan.read_at;
+            let search = |part: &Taken| {
+                plan.read_at = asked.min(part.visible);
+                exec::search(&plan, &found.info.schema, &part.on)
+                    .map_err(|error| exec_failed("search", &error))
+            };
+            let mut parts = found.parts.iter().map(search).collect::<Result<Vec<_>, _>>()?;
+            if parts.len() == 1 {
+                return Ok(parts.swap_remove(0));
+            }
+            merge_search(&plan, parts).map_err(|error| mismatch("search", &error))
+        })
+        .await
+    }
+
+    async fn query(
+        &self,
+        mut plan: QueryPlan,
+        share: Arc<Share>,
+        after: ReadAfter,
+    ) -> Result<QueryRows, rpc::Error> {
+        let _reading = self.shared.gauge.begin();
+        let began = self.shared.parts.clock.monotonic();
+        let found = self.ready(plan.collection, &share, after, !plan.ignore_growing).await?;
+        plan.partitions = readable_partitions(&found.info, plan.partitions.as_deref())?;
+        let rows = found.rows;
+        self.compute(began, rows, move || {
+            let asked = plan.read_at;
+            let query = |part: &Taken| {
+                plan.read_at = asked.min(part.visible);
+                exec::query(&plan, &found.info.schema, &part.on).map_err(|error| exec_failed("query", &error))
+            };
+            let mut parts = found.parts.iter().map(query).collect::<Result<Vec<_>, _>>()?;
+            if parts.len() == 1 {
+                return Ok(parts.swap_remove(0));
+            }
+            merge_query(&plan, parts).map_err(|error| mismatch("query", &error))
+        })
+        .await
+    }
+}

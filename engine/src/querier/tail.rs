@@ -1,0 +1,113 @@
+//! Follows the log of one channel into its shard.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use tokio::sync::Notify;
+use tracing::{debug, warn};
+
+use super::Error;
+use super::shard::Shard;
+use crate::base::{Clock, Kind, Kinded, chain};
+use crate::log::record;
+use crate::rpc::Writer;
+
+/// How long after a failure the owner is tried again, at first and at most.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+/// Records that are applied before others get a turn.
+const TURN: u32 = 64;
+
+/// Follows one log until its shard is retired or lost.
+pub(super) struct Follower {
+    pub(super) writer: Arc<dyn Writer>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) shard: Arc<Shard>,
+    /// Told when the shard has caught up, is lost, or is in trouble or out of it.
+    pub(super) news: Arc<Notify>,
+}
+
+impl Follower {
+    pub(super) async fn run(self) {
+        let stop = self.shard.retired.clone();
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.keep_on() => {}
+        }
+    }
+
+    async fn keep_on(&self) {
+        let mut pause = PAUSE.0;
+        let mut has_goal = false;
+        loop {
+            let before = self.shard.applied();
+            let error = match self.follow(&mut has_goal).await {
+                Err(error) => error,
+                Ok(never) => match never {},
+            };
+            let channel = &self.shard.channel;
+            if error.kind() == Kind::NotFound && has_goal {
+                warn!(%channel, position = %self.shard.applied(), "the log was truncated past this follower");
+                self.shard.lose();
+                self.news.notify_one();
+                return;
+            }
+            // A change of the owner is everyday life; what does not go away by itself is reported.
+            let is_trouble = error.kind() != Kind::Unavailable;
+            if is_trouble {
+                warn!(%channel, error = chain(&error), "following the log broke off");
+            } else {
+                debug!(%channel, error = chain(&error), "following the log broke off");
+            }
+            self.tell(is_trouble.then(|| chain(&error)));
+            if self.shard.applied() > before {
+                pause = PAUSE.0;
+            }
+            self.clock.sleep(pause).await;
+            pause = (pause * 2).min(PAUSE.1);
+        }
+    }
+
+    fn tell(&self, trouble: Option<String>) {
+        if self.shard.set_trouble(trouble) {
+            self.news.notify_one();
+        }
+    }
+
+    async fn follow(&self, has_goal: &mut bool) -> Result<std::convert::Infallible, Error> {
+        let channel = &self.shard.channel;
+        let failed = |source| Error::Follow { channel: channel.clone(), source };
+        if !*has_goal {
+            let mark = self.writer.mark(channel).await.map_err(failed)?;
+            *has_goal = true;
+            if self.shard.set_goal(mark.end) {
+                self.news.notify_one();
+            }
+        }
+        let mut tail = self.writer.tail(channel, self.shard.applied()).await.map_err(failed)?;
+        let mut applied = 0;
+        while let Some(next) = tail.next().await {
+            let (position, payload) = next.map_err(failed)?;
+            let expected = self.shard.applied();
+            if position < expected {
+                continue;
+            }
+            if position > expected {
+                return Err(Error::Truncated { channel: channel.clone(), position: expected });
+            }
+            let message = record::decode(&payload, &self.shard.schema)
+                .map_err(|source| Error::BadRecord { channel: channel.clone(), source })?;
+            if self.shard.apply(position, message) {
+                self.news.notify_one();
+            }
+            if applied == 0 {
+                self.tell(None);
+            }
+            applied += 1;
+            if applied % TURN == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        Err(Error::Ended { channel: channel.clone() })
+    }
+}

@@ -1,0 +1,388 @@
+//! Claims about query nodes: what they answer, what they refuse, and when they say that they are ready.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::QuerierSettings;
+use super::fixture::{COLLECTION, Node, Owner, all_rows, channel, hold, info, order, share};
+use crate::base::{IndexId, Kind, Kinded, PartitionId, Position, SegmentId, TaskSet, Timestamp};
+use crate::blob::MemoryBlobs;
+use crate::model::{ChannelManifest, ColumnData, DataType, IndexDefinition, Keys, Metric, SegmentManifest};
+use crate::plan::{QueryKind, SearchPlan};
+use crate::rpc::{Error, HoldOrder, Querier as _, ReadAfter, Share};
+use crate::segment::fixture::{NUMBER, Row, VECTOR, batch, schema};
+use crate::segment::{Deletes, build_index, write_deletes, write_segment};
+
+/// An owner, a store and a node.
+struct World {
+    owner: Arc<Owner>,
+    blobs: Arc<MemoryBlobs>,
+    tasks: TaskSet,
+    node: Node,
+}
+
+impl World {
+    fn new() -> Self {
+        Self::with(QuerierSettings::default())
+    }
+
+    fn with(settings: QuerierSettings) -> Self {
+        let settings = QuerierSettings { retry: Duration::from_millis(20), ..settings };
+        let (owner, blobs, tasks) = (Arc::new(Owner::default()), MemoryBlobs::new(), TaskSet::new());
+        let node = Node::new(&owner, &blobs, &tasks, settings);
+        Self { owner, blobs, tasks, node }
+    }
+
+    /// Seals rows with these keys, all written at `at`; their number is their key.
+    async fn seal(&self, id: i64, at: u64, keys: &[i64]) -> SegmentManifest {
+        let rows: Vec<Row> = keys.iter().map(|key| Row::of(*key, *key)).collect();
+        let (schema, times) = (schema(DataType::Int64), vec![Timestamp(at); rows.len()]);
+        let (id, partition, rows) = (SegmentId(id), PartitionId(1), batch(&schema, &rows));
+        write_segment(self.blobs.as_ref(), COLLECTION, id, partition, &schema, &rows, &times).await.unwrap()
+    }
+
+    async fn seal_deletes(&self, serial: i64, at: u64, keys: &[i64]) -> crate::model::DeleteManifest {
+        let deletes = Deletes {
+            keys: Keys::Int(keys.to_vec()),
+            times: vec![Timestamp(at); keys.len()],
+            partitions: vec![None; keys.len()],
+        };
+        write_deletes(self.blobs.as_ref(), COLLECTION, &channel(0), serial, &deletes).await.unwrap()
+    }
+
+    fn insert(&self, at: u64, key: i64) -> Position {
+        self.owner.insert(&channel(0), at, 1, &[Row::of(key, key)])
+    }
+
+    async fn read(&self, share: Arc<Share>, after: ReadAfter) -> Result<Vec<i64>, Error> {
+        read(&self.node, share, after).await
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.tasks.stop();
+    }
+}
+
+/// The keys of all rows of a share.
+async fn read(node: &Node, share: Arc<Share>, after: ReadAfter) -> Result<Vec<i64>, Error> {
+    let rows = node.querier.query(all_rows(QueryKind::Rows), share, after).await?;
+    let Keys::Int(keys) = rows.keys else { panic!("keys are numbers") };
+    Ok(keys)
+}
+
+fn manifest(checkpoint: u64, segments: &[&SegmentManifest]) -> ChannelManifest {
+    ChannelManifest {
+        checkpoint: Position(checkpoint),
+        segments: segments.iter().copied().cloned().collect(),
+        deletes: Vec::new(),
+    }
+}
+
+const ALL: ReadAfter = ReadAfter::Everything;
+
+#[tokio::test]
+async fn a_share_that_is_not_held_is_refused_as_stale() {
+    let mut world = World::new();
+    assert!(world.read(share(&[1], None), ALL).await.unwrap_err().is_stale());
+    let sealed = world.seal(1, 5, &[1, 2]).await;
+    world.insert(1, 0);
+    world.insert(10, 3);
+    world.insert(20, 4);
+    let wanted = hold(&manifest(1, &[&sealed]), &[1], Some(2));
+    world.node.order(vec![order(vec![wanted.clone()])]);
+    world.node.until_ready(&wanted).await;
+
+    assert_eq!(world.read(share(&[1], Some(2)), ALL).await, Ok(vec![1, 2, 4]));
+    assert_eq!(world.read(share(&[1], None), ALL).await, Ok(vec![1, 2]));
+    for (segments, from) in [(&[2][..], None), (&[1, 2], Some(2)), (&[1], Some(1)), (&[], Some(0))] {
+        let refused = world.read(share(segments, from), ALL).await;
+        assert!(refused.unwrap_err().is_stale(), "{segments:?} from {from:?}");
+    }
+    world.node.order(Vec::new());
+    assert!(world.read(share(&[1], None), ReadAfter::Nothing).await.unwrap_err().is_stale());
+}
+
+#[tokio::test]
+async fn rows_before_a_share_begins_are_not_returned() {
+    let mut world = World::new();
+    for key in 0..9 {
+        world.insert(10 + key as u64, key);
+    }
+    let wanted = hold(&manifest(0, &[]), &[], Some(0));
+    world.node.order(vec![order(vec![wanted.clone()])]);
+    world.node.until_ready(&wanted).await;
+
+    for from in 0..10 {
+        let expected: Vec<i64> = (from as i64..9).collect();
+        assert_eq!(world.read(share(&[], Some(from)), ALL).await, Ok(expected));
+    }
+    let mut plan = all_rows(QueryKind::Rows);
+    plan.ignore_growing = true;
+    let sealed = world.node.querier.query(plan, share(&[], Some(0)), ALL).await.unwrap();
+    assert_eq!(sealed.keys.len(), 0, "rows that are not sealed were not asked for");
+}
+
+#[tokio::test]
+async fn a_node_is_not_ready_before_it_has_caught_up() {
+    let mut world = World::new();
+    let sealed = world.seal(1, 5, &[1, 2]).await;
+    world.insert(10, 3);
+    world.owner.delete(&channel(0), 20, None, &[1]);
+    world.owner.set_gate(&channel(0), Some(1));
+    let wanted = hold(&manifest(0, &[&sealed]), &[1], None);
+
+    world.node.order(vec![order(vec![wanted.clone()])]);
+    let loaded = |node: &Node| node.report().load.bytes_to_load == 0;
+    tokio::time::timeout(Duration::from_millis(200), world.node.until("loading", loaded)).await.ok();
+
+    assert_eq!(world.node.channel(&channel(0)), None, "a delete is missing");
+    assert!(world.read(share(&[1], None), ReadAfter::Nothing).await.unwrap_err().is_stale());
+    world.owner.set_gate(&channel(0), None);
+    world.node.until_ready(&wanted).await;
+    assert_eq!(world.read(share(&[1], None), ReadAfter::Nothing).await, Ok(vec![2]));
+}
+
+#[tokio::test]
+async fn a_segment_gets_the_deletes_of_files_and_of_the_log() {
+    let mut world = World::new();
+    let (first, second) = (world.seal(1, 5, &[1, 2, 3, 4]).await, world.seal(2, 15, &[1, 5, 6]).await);
+    let mut both = manifest(0, &[&first, &second]);
+    both.deletes.push(world.seal_deletes(1, 10, &[1, 2]).await);
+    world.owner.delete(&channel(0), 20, None, &[3]);
+    let one = hold(&both, &[1], None);
+    world.node.order(vec![order(vec![one.clone()])]);
+    world.node.until_ready(&one).await;
+    world.owner.delete(&channel(0), 30, None, &[5]);
+    assert_eq!(world.read(share(&[1], None), ALL).await, Ok(vec![4]));
+
+    let two = hold(&both, &[1, 2], None);
+    world.node.order(vec![order(vec![two.clone()])]);
+    world.node.until_ready(&two).await;
+
+    assert_eq!(world.read(share(&[1, 2], None), ReadAfter::Nothing).await, Ok(vec![1, 4, 6]));
+}
+
+#[tokio::test]
+async fn a_read_waits_for_what_it_must_see_and_no_longer_than_its_deadline() {
+    let deadline = Duration::from_millis(100);
+    let mut world = World::with(QuerierSettings { follow_deadline: deadline, ..Default::default() });
+    world.insert(10, 1);
+    let wanted = hold(&manifest(0, &[]), &[], Some(0));
+    world.node.order(vec![order(vec![wanted.clone()])]);
+    world.node.until_ready(&wanted).await;
+    world.owner.set_gate(&channel(0), Some(1));
+    world.insert(20, 2);
+    let part = share(&[], Some(0));
+
+    let late = world.read(Arc::clone(&part), ALL).await.unwrap_err();
+    assert_eq!(late.kind(), Kind::Unavailable);
+    assert!(!late.is_stale() && late.to_string().contains(channel(0).as_str()), "{late}");
+    assert!(world.read(Arc::clone(&part), ReadAfter::Time(Timestamp(20))).await.is_err());
+    assert_eq!(world.read(Arc::clone(&part), ReadAfter::Nothing).await, Ok(vec![1]));
+    assert_eq!(world.read(Arc::clone(&part), ReadAfter::Time(Timestamp(10))).await, Ok(vec![1]));
+
+    world.owner.set_gate(&channel(0), None);
+    assert_eq!(world.read(Arc::clone(&part), ReadAfter::Time(Timestamp(20))).await, Ok(vec![1, 2]));
+    assert_eq!(world.read(part, ALL).await, Ok(vec![1, 2]));
+}
+
+#[tokio::test]
+async fn reads_that_wait_together_ask_the_owner_together() {
+    let mut world = World::new();
+    world.insert(10, 1);
+    let wanted = hold(&manifest(0, &[]), &[], Some(0));
+    world.node.order(vec![order(vec![wanted.clone()])]);
+    world.node.until_ready(&wanted).await;
+    let before = world.owner.marks.load(Ordering::SeqCst);
+
+    let reads = (0..50).map(|_| world.read(share(&[], Some(0)), ALL));
+    let answers = futures::future::join_all(reads).await;
+
+    assert!(answers.iter().all(|keys| *keys == Ok(vec![1])));
+    let asked = world.owner.marks.load(Ordering::SeqCst) - before;
+    assert!((1..=3).contains(&asked), "the owner was asked {asked} times");
+}
+
+#[tokio::test]
+async fn a_segment_without_room_is_reported_and_loaded_once_there_is_room() {
+    let keys: Vec<i64> = (0..2_000).collect();
+    let probe = World::new();
+    let size = probe.seal(1, 5, &keys).await.columns.iter().map(|one| one.object.size_bytes).sum::<u64>();
+    let memory_bytes = size * 3;
+    let mut world = World::with(QuerierSettings { memory_bytes, memory_share: 0.7, ..Default::default() });
+    let (first, second) = (world.seal(1, 5, &keys).await, world.seal(2, 5, &keys).await);
+    let both = manifest(0, &[&first, &second]);
+    world.node.order(vec![order(vec![hold(&both, &[1], None)])]);
+    world.node.until_ready(&hold(&both, &[1], None)).await;
+
+    world.node.order(vec![order(vec![hold(&both, &[1, 2], None)])]);
+    let is_full = |node: &Node| node.held().is_some_and(|held| held.failure.is_some());
+    world.node.until("a failure", is_full).await;
+
+    let held = world.node.held().unwrap();
+    assert!(held.failure.unwrap().contains("segment 2"));
+    assert_eq!(held.channels[0].segments, [SegmentId(1)]);
+    let load = world.node.report().load;
+    assert!(load.bytes_to_load >= size && load.held_bytes > 0 && load.held_bytes < memory_bytes);
+    assert_eq!(world.node.querier.held_bytes(), [(COLLECTION, load.held_bytes)]);
+
+    world.node.order(vec![order(vec![hold(&both, &[2], None)])]);
+    world.node.until_ready(&hold(&both, &[2], None)).await;
+    world.node.until("no failure", |node| node.held().is_some_and(|held| held.failure.is_none())).await;
+    assert_eq!(world.node.report().load.bytes_to_load, 0);
+}
+
+#[tokio::test]
+async fn a_log_truncated_past_a_follower_is_made_up_for_from_a_newer_manifest() {
+    let mut world = World::new();
+    let first = world.seal(1, 5, &[1, 2, 3]).await;
+    let old = hold(&manifest(0, &[&first]), &[1], Some(0));
+    world.node.order(vec![order(vec![old.clone()])]);
+    world.node.until_ready(&old).await;
+    world.owner.set_gate(&channel(0), Some(0));
+    world.owner.delete(&channel(0), 10, None, &[2]);
+    world.insert(20, 7);
+    world.owner.truncate(&channel(0), Position(2));
+
+    world.node.until("not being ready", |node| node.channel(&channel(0)).is_none()).await;
+    assert!(world.read(share(&[1], None), ALL).await.unwrap_err().is_stale());
+    let has_failed = |node: &Node| node.held().is_some_and(|held| held.failure.is_some());
+    world.node.until("a failure", has_failed).await;
+
+    let second = world.seal(2, 20, &[7]).await;
+    let mut newer = manifest(2, &[&first, &second]);
+    newer.deletes.push(world.seal_deletes(1, 10, &[2]).await);
+    world.owner.set_gate(&channel(0), None);
+    world.insert(30, 8);
+    let wanted = hold(&newer, &[1, 2], Some(2));
+    world.node.order(vec![order(vec![wanted.clone()])]);
+    world.node.until_ready(&wanted).await;
+
+    assert_eq!(world.read(share(&[1, 2], Some(2)), ALL).await, Ok(vec![1, 3, 7, 8]));
+    world.node.until("no failure", |node| node.held().is_some_and(|held| held.failure.is_none())).await;
+}
+
+#[tokio::test]
+async fn a_follower_goes_on_where_it_was_when_its_owner_comes_back() {
+    let mut world = World::new();
+    world.insert(10, 1);
+    let wanted = hold(&manifest(0, &[]), &[], Some(0));
+    world.node.order(vec![order(vec![wanted.clone()])]);
+    world.node.until_ready(&wanted).await;
+
+    world.owner.set_down(true);
+    world.insert(20, 2);
+    assert_eq!(world.read(share(&[], Some(0)), ReadAfter::Nothing).await, Ok(vec![1]));
+    world.owner.set_down(false);
+
+    assert_eq!(world.read(share(&[], Some(0)), ALL).await, Ok(vec![1, 2]));
+    assert_eq!(world.node.held().unwrap().failure, None, "a change of the owner is no failure");
+}
+
+#[tokio::test]
+async fn orders_come_twice_or_late_and_do_no_harm() {
+    let mut world = World::new();
+    let (first, second) = (world.seal(1, 5, &[1]).await, world.seal(2, 5, &[2]).await);
+    let both = manifest(0, &[&first, &second]);
+    let newest = |segments: &[i64]| -> Vec<HoldOrder> { vec![order(vec![hold(&both, segments, Some(0))])] };
+    world.node.order(newest(&[1]));
+    world.node.order(newest(&[1, 2]));
+    world.node.until_ready(&hold(&both, &[1, 2], Some(0))).await;
+    let held = world.node.held();
+
+    world.node.obey(2, newest(&[1, 2]));
+    world.node.obey(1, newest(&[1]));
+    world.node.obey(1, Vec::new());
+    world.insert(10, 3);
+
+    assert_eq!(world.read(share(&[1, 2], Some(0)), ALL).await, Ok(vec![1, 2, 3]));
+    let now = world.node.held();
+    assert_eq!(
+        now.map(|held| held.channels[0].segments.clone()),
+        held.map(|held| held.channels[0].segments.clone())
+    );
+}
+
+#[tokio::test]
+async fn a_node_that_follows_for_deletes_becomes_the_one_that_keeps_rows_and_stops_again() {
+    let mut world = World::new();
+    let sealed = world.seal(1, 5, &[1, 2]).await;
+    let one = manifest(0, &[&sealed]);
+    world.insert(10, 3);
+    let without = hold(&one, &[1], None);
+    world.node.order(vec![order(vec![without.clone()])]);
+    world.node.until_ready(&without).await;
+    world.owner.delete(&channel(0), 20, None, &[2]);
+    assert!(world.read(share(&[1], Some(0)), ALL).await.unwrap_err().is_stale());
+
+    let with = hold(&one, &[1], Some(0));
+    world.node.order(vec![order(vec![with.clone()])]);
+    world.node.until_ready(&with).await;
+    assert_eq!(world.read(share(&[1], Some(0)), ALL).await, Ok(vec![1, 3]));
+
+    world.node.order(vec![order(vec![without.clone()])]);
+    world.node.until_ready(&without).await;
+    assert!(world.read(share(&[1], Some(0)), ALL).await.unwrap_err().is_stale());
+    world.owner.delete(&channel(0), 30, None, &[1]);
+    assert_eq!(world.read(share(&[1], None), ALL).await, Ok(vec![]));
+}
+
+#[tokio::test]
+async fn an_index_of_a_newer_manifest_is_used_and_a_damaged_segment_is_tried_again() {
+    let mut world = World::new();
+    let mut sealed = world.seal(1, 5, &(0..300).collect::<Vec<_>>()).await;
+    let definition = IndexDefinition {
+        id: IndexId(3),
+        name: "v".to_owned(),
+        field: VECTOR,
+        index_type: "HNSW".to_owned(),
+        metric: Some(Metric::L2),
+        params: vec![("M".to_owned(), "8".to_owned())],
+    };
+    let order_of = |sealed: &SegmentManifest| HoldOrder {
+        info: info(1, vec![definition.clone()]),
+        channels: vec![hold(&manifest(0, &[sealed]), &[1], None)],
+    };
+    let lost = crate::blob::Blobs::read(world.blobs.as_ref(), &sealed.columns[0].object.key).await.unwrap();
+    crate::blob::Blobs::delete(world.blobs.as_ref(), &sealed.columns[0].object.key).await.unwrap();
+    world.node.order(vec![order_of(&sealed)]);
+    let has_failed = |node: &Node| node.held().is_some_and(|held| held.failure.is_some());
+    world.node.until("a failure", has_failed).await;
+    crate::blob::Blobs::create(world.blobs.as_ref(), &sealed.columns[0].object.key, lost).await.unwrap();
+    world.node.until_ready(&order_of(&sealed).channels[0]).await;
+
+    let schema = schema(DataType::Int64);
+    let built = build_index(world.blobs.as_ref(), COLLECTION, &schema, &sealed, &definition, 1, 1).await;
+    sealed.indexes.push(built.unwrap());
+    world.node.order(vec![order_of(&sealed)]);
+
+    world
+        .node
+        .until("the index", |node| {
+            let held = node.querier.shared.held.read();
+            let table = held[&COLLECTION].shards.load()[0].table();
+            table.entries()[0].sealed.has_index(VECTOR)
+        })
+        .await;
+    let plan = SearchPlan {
+        collection: COLLECTION,
+        partitions: None,
+        field: VECTOR,
+        metric: Metric::L2,
+        queries: vec![Row::of(33, 33).vector.unwrap().to_vec()],
+        count: 1,
+        params: std::collections::BTreeMap::new(),
+        range: None,
+        filter: None,
+        output: vec![NUMBER],
+        read_at: Timestamp::MAX,
+        ignore_growing: false,
+    };
+    let hits = world.node.querier.search(plan, share(&[1], None), ALL).await.unwrap();
+    assert_eq!(hits.keys, Keys::Int(vec![33]));
+    assert_eq!(hits.rows.columns[0].data, ColumnData::Int64(vec![33]));
+    assert!(world.node.report().load.p99_ms > 0.0);
+}

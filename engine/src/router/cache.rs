@@ -1,0 +1,200 @@
+//! What a proxy away from the coordinator remembers of the catalog.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::future::{BoxFuture, FutureExt as _};
+use parking_lot::Mutex;
+
+use super::ids::Ids;
+use super::passes;
+use super::table::{Found, Table};
+use crate::base::CollectionId;
+use crate::rpc::{CollectionInfo, CollectionRef, Coord, Error, Follower, Orders, Report, Routes};
+
+/// A collection's name or alias, in a database.
+type Name = (String, String);
+
+#[derive(Debug, Default)]
+struct Tables {
+    names: Table<Name, CollectionInfo>,
+    infos: Table<CollectionId, CollectionInfo>,
+    routes: Table<CollectionId, Routes>,
+}
+
+impl Tables {
+    fn forget(&mut self, collection: CollectionId) {
+        self.names.drop_where(|_, info| info.id == collection);
+        self.infos.remove(&collection);
+        self.routes.forget(&collection);
+    }
+
+    fn forget_all(&mut self) {
+        self.names.clear();
+        self.infos.clear();
+        self.routes.forget_all();
+    }
+
+    /// Forgets whatever `collection` may mean.
+    fn forget_meant(&mut self, collection: &CollectionRef) {
+        let (database, name) = match collection {
+            CollectionRef::Id(id) => return self.forget(*id),
+            CollectionRef::Name { database, name } => (database, name),
+        };
+        let is_meant = |info: &CollectionInfo| {
+            info.database_name == *database && (info.name == *name || info.aliases.contains(name))
+        };
+        let key = (database.clone(), name.clone());
+        let mut meant: Vec<CollectionId> = self.names.known(&key).map(|info| info.id).into_iter().collect();
+        let known = self.infos.all_known().chain(self.names.all_known());
+        meant.extend(known.filter(|info| is_meant(info)).map(|info| info.id));
+        for id in meant {
+            self.forget(id);
+        }
+        self.names.drop_where(|known, _| *known == key);
+    }
+}
+
+/// A coordinator whose answers about collections and routes are remembered, and whose ids are fetched ahead; every other
+/// call goes through.
+///
+/// It forgets when the coordinator says that a collection has changed ([`Follower::obey`]), and what a change made
+/// through it touches, before that call returns. What was on its way meanwhile is handed to those who asked before and
+/// not kept. Failures are never kept. What is remembered is answered also while the coordinator is away; routes, which
+/// every node checks by itself, even if they had to be forgotten.
+pub struct CatalogCache {
+    pub(super) inner: Arc<dyn Coord>,
+    pub(super) ids: Ids,
+    tables: Mutex<Tables>,
+}
+
+impl CatalogCache {
+    /// A cache in front of `inner` that knows nothing yet.
+    #[must_use]
+    pub fn new(inner: Arc<dyn Coord>) -> Arc<Self> {
+        Arc::new(Self { inner, ids: Ids::default(), tables: Mutex::default() })
+    }
+
+    /// Forgets everything about a collection.
+    pub fn forget(&self, collection: CollectionId) {
+        self.tables.lock().forget(collection);
+    }
+
+    /// The routes of a collection, newer than version `seen` if the coordinator has such. Those that are known serve
+    /// other callers until then. Cancel safe.
+    ///
+    /// # Errors
+    /// The coordinator's; what is known stays.
+    pub async fn renew_routes(&self, collection: CollectionId, seen: u64) -> Result<Arc<Routes>, Error> {
+        let is_newer = |routes: &Routes| routes.version > seen;
+        let found = self.tables.lock().routes.look(&collection, is_newer, || self.ask_routes(collection));
+        self.routes_from(collection, found).await
+    }
+
+    fn ask_routes(&self, collection: CollectionId) -> BoxFuture<'static, Result<Arc<Routes>, Error>> {
+        let inner = Arc::clone(&self.inner);
+        async move { inner.routes(collection).await }.boxed()
+    }
+
+    async fn routes_from(
+        &self,
+        collection: CollectionId,
+        found: Found<Routes>,
+    ) -> Result<Arc<Routes>, Error> {
+        match found {
+            Found::Known(routes) => Ok(routes),
+            Found::Coming(number, fetch) => {
+                let answer = fetch.await;
+                self.tables.lock().routes.settle(&collection, number, &answer);
+                answer
+            }
+        }
+    }
+
+    pub(super) async fn known_routes(&self, collection: CollectionId) -> Result<Arc<Routes>, Error> {
+        let found = self.tables.lock().routes.look(&collection, |_| true, || self.ask_routes(collection));
+        match self.routes_from(collection, found).await {
+            Err(error) if passes(&error) => self.tables.lock().routes.last(&collection).ok_or(error),
+            answer => answer,
+        }
+    }
+
+    fn ask_info(&self, collection: CollectionRef) -> BoxFuture<'static, Result<Arc<CollectionInfo>, Error>> {
+        let inner = Arc::clone(&self.inner);
+        async move { inner.collection(collection).await }.boxed()
+    }
+
+    pub(super) async fn known_info(&self, collection: CollectionRef) -> Result<Arc<CollectionInfo>, Error> {
+        match collection {
+            CollectionRef::Id(id) => {
+                let found = self.tables.lock().infos.look(&id, |_| true, || self.ask_info(collection));
+                let (number, fetch) = match found {
+                    Found::Known(info) => return Ok(info),
+                    Found::Coming(number, fetch) => (number, fetch),
+                };
+                let answer = fetch.await;
+                self.tables.lock().infos.settle(&id, number, &answer);
+                answer
+            }
+            CollectionRef::Name { database, name } => {
+                let key = (database.clone(), name.clone());
+                let named = CollectionRef::Name { database, name };
+                let found = self.tables.lock().names.look(&key, |_| true, || self.ask_info(named));
+                let (number, fetch) = match found {
+                    Found::Known(info) => return Ok(info),
+                    Found::Coming(number, fetch) => (number, fetch),
+                };
+                let answer = fetch.await;
+                let mut tables = self.tables.lock();
+                let is_kept = tables.names.settle(&key, number, &answer);
+                if let (true, Ok(info)) = (is_kept, &answer) {
+                    tables.infos.add(info.id, info);
+                }
+                drop(tables);
+                answer
+            }
+        }
+    }
+
+    /// Forgets what a change touches once it ends, however it ends.
+    pub(super) fn touching(&self, touched: Vec<CollectionRef>) -> Touching<'_> {
+        Touching { cache: self, touched }
+    }
+}
+
+/// A change under way: what it touches is forgotten when this is dropped.
+pub(super) struct Touching<'a> {
+    cache: &'a CatalogCache,
+    touched: Vec<CollectionRef>,
+}
+
+impl Drop for Touching<'_> {
+    fn drop(&mut self) {
+        let mut tables = self.cache.tables.lock();
+        for touched in &self.touched {
+            tables.forget_meant(touched);
+        }
+    }
+}
+
+#[async_trait]
+impl Follower for CatalogCache {
+    fn report(&self, report: &mut Report) {
+        report.node.duties.proxies = true;
+    }
+
+    fn obey(&self, orders: &Orders, _: Duration) {
+        let mut tables = self.tables.lock();
+        if orders.whole {
+            tables.forget_all();
+        }
+        for collection in &orders.changed {
+            tables.forget(*collection);
+        }
+    }
+
+    async fn changed(&self) {
+        std::future::pending().await
+    }
+}

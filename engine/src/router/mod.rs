@@ -1,0 +1,211 @@
+//! Where a call goes: finds the owner of a channel and the copies of a collection, asks them, tries again when they
+//! have moved, and puts the parts of an answer together.
+//!
+//! [`Router`] is the [`Writer`] and the [`Reader`] of a proxy; [`CatalogCache`] is the [`Coord`] of a proxy that lives
+//! away from the coordinator. Holds no rows, knows no wire API and decides nothing about placement: it follows
+//! [`Routes`](crate::rpc::Routes).
+
+mod after;
+mod board;
+mod cache;
+mod catalog;
+mod choose;
+mod ids;
+mod memory;
+mod pace;
+mod patience;
+mod read;
+mod table;
+#[cfg(test)]
+mod tests;
+mod write;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use cache::CatalogCache;
+pub use choose::ReplicaPolicy;
+
+use self::board::Board;
+use self::memory::Memories;
+use self::patience::Patience;
+use crate::base::{ChannelName, Clock, CollectionId, Kind, Kinded, Rng};
+use crate::model::TypeMismatch;
+use crate::rpc::{self, Coord, Dial, Routes};
+#[cfg(doc)]
+use crate::rpc::{Reader, Writer};
+
+/// What a router finds by itself. It reaches callers as [`rpc::Error::Failed`].
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A call about a channel whose name no collection has.
+    #[error("{channel} is not the channel of a collection")]
+    NotAChannel {
+        /// The name.
+        channel: ChannelName,
+    },
+    /// No node owns a channel at the moment.
+    #[error("{channel} has no owner")]
+    NoOwner {
+        /// Which one.
+        channel: ChannelName,
+    },
+    /// The collection is wanted in memory and no copy of it is complete.
+    #[error("collection {collection} is not fully loaded")]
+    NoReplica {
+        /// Which one.
+        collection: CollectionId,
+    },
+    /// No node that writes takes part.
+    #[error("no node is there to remove logs")]
+    NoWriter,
+    /// The connection to the owner, or the owner, failed while it had the write. It must not be repeated by the router,
+    /// since that could add the rows twice.
+    #[error("whether the write to {channel} took effect is unknown; it may be sent again")]
+    UnknownOutcome {
+        /// The channel.
+        channel: ChannelName,
+        /// What failed.
+        #[source]
+        source: rpc::Error,
+    },
+    /// Nodes answered one read with different columns, which is a defect of theirs.
+    #[error("the parts of an answer about collection {collection} do not fit together")]
+    Merge {
+        /// Which one.
+        collection: CollectionId,
+        /// What does not fit.
+        #[source]
+        source: TypeMismatch,
+    },
+}
+
+impl Kinded for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::NotAChannel { .. } => Kind::Invalid,
+            Self::NoOwner { .. } | Self::NoReplica { .. } | Self::NoWriter | Self::UnknownOutcome { .. } => {
+                Kind::Unavailable
+            }
+            Self::Merge { .. } => Kind::Internal,
+        }
+    }
+}
+
+/// How long and how a router tries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouterSettings {
+    /// How long a call to the owner of a channel is tried again, from its first failure on. Unit: milliseconds.
+    pub write_deadline_ms: u64,
+    /// How long a read is tried again, from its first failure on. Unit: milliseconds.
+    pub read_deadline_ms: u64,
+    /// How old writes through other proxies may be before a `Bounded` read must see them. Unit: milliseconds.
+    /// Milvus's `common.gracefulTime`.
+    pub graceful_ms: u64,
+    /// How one of several copies is chosen. Milvus's `proxy.replicaSelectionPolicy`.
+    pub policy: ReplicaPolicy,
+    /// How long a node that could not be reached is asked only if no other can answer. Unit: milliseconds.
+    pub avoid_ms: u64,
+    /// A read that takes longer than most and longer than this is sent to a second copy. Unit: milliseconds.
+    pub hedge_after_ms: u64,
+    /// Second copies asked like that, in percent of all reads, at most.
+    pub hedge_percent: u32,
+}
+
+impl Default for RouterSettings {
+    fn default() -> Self {
+        Self {
+            write_deadline_ms: 10_000,
+            read_deadline_ms: 10_000,
+            graceful_ms: 5_000,
+            policy: ReplicaPolicy::LookAside,
+            avoid_ms: 3_000,
+            hedge_after_ms: 5,
+            hedge_percent: 5,
+        }
+    }
+}
+
+/// What a router is made of.
+#[derive(Clone)]
+pub struct RouterParts {
+    /// Who knows the routes.
+    pub coord: Arc<dyn Coord>,
+    /// The cache, if `coord` is one: it must be told when routes turn out to be old.
+    pub cache: Option<Arc<CatalogCache>>,
+    /// Reaches nodes.
+    pub dial: Arc<dyn Dial>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance: choices among copies, lengths of pauses.
+    pub rng: Arc<dyn Rng>,
+    /// How long and how.
+    pub settings: RouterSettings,
+}
+
+/// The way from a proxy to whoever can do what a client asks.
+///
+/// What is retried: a node that answers [`rpc::Error::Stale`] did nothing (a client of [`Dial`] that could not even
+/// connect says the same), so every call goes on to the next one the routes name. A call that failed in any other
+/// passing way is repeated if that can do no harm: reads, deletes, upserts under unchanged keys, `flush`, `mark`,
+/// `tail`, `forget`. An insert is not: it ends with [`Error::UnknownOutcome`], kind `Unavailable`.
+pub struct Router {
+    parts: RouterParts,
+    board: Board,
+    memories: Memories,
+}
+
+impl Router {
+    /// A router over `parts`.
+    #[must_use]
+    pub fn new(parts: RouterParts) -> Arc<Self> {
+        let board = Board::new(Duration::from_millis(parts.settings.avoid_ms));
+        Arc::new(Self { parts, board, memories: Memories::default() })
+    }
+
+    /// The routes of a collection; other ones than `seen`, if there are any by now.
+    ///
+    /// While the coordinator cannot say, those that were seen have to do.
+    async fn routes(
+        &self,
+        collection: CollectionId,
+        seen: Option<&Arc<Routes>>,
+    ) -> Result<Arc<Routes>, rpc::Error> {
+        let found = match (seen, &self.parts.cache) {
+            (Some(seen), Some(cache)) => cache.renew_routes(collection, seen.version).await,
+            _ => self.parts.coord.routes(collection).await,
+        };
+        match (found, seen) {
+            (Err(error), Some(seen)) if passes(&error) => {
+                tracing::debug!(%collection, reason = %error, "no fresh routes, going on with old ones");
+                Ok(Arc::clone(seen))
+            }
+            (found, _) => found,
+        }
+    }
+
+    fn patience(&self, deadline_ms: u64) -> Patience {
+        Patience::new(Duration::from_millis(deadline_ms))
+    }
+
+    /// Waits before the next try, or gives `failure` back when the time is up.
+    async fn pause(&self, patience: &mut Patience, failure: rpc::Error) -> Result<(), rpc::Error> {
+        match patience.next(self.parts.clock.monotonic(), self.parts.rng.as_ref()) {
+            Some(pause) => {
+                tracing::debug!(reason = %failure, pause_ms = pause.as_millis(), "trying again");
+                self.parts.clock.sleep(pause).await;
+                Ok(())
+            }
+            None => Err(failure),
+        }
+    }
+}
+
+/// Whether a failure may be over soon: the node or the coordinator is gone, has been replaced, or is being replaced.
+fn passes(error: &rpc::Error) -> bool {
+    match error {
+        rpc::Error::Refused(_) => false,
+        rpc::Error::Stale { .. } => true,
+        rpc::Error::Failed { kind, .. } => matches!(kind, Kind::Unavailable | Kind::Fenced | Kind::Conflict),
+    }
+}

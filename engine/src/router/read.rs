@@ -1,0 +1,363 @@
+//! Reads of a whole collection: one copy of several, its nodes at once, and their parts as one answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::future::{Either, select, try_join_all};
+
+use super::after::read_after;
+use super::choose::{Candidate, choose, choose_second};
+use super::memory::Memory;
+use super::{Error, Router, passes};
+use crate::base::{CollectionId, Kind, Kinded as _, Timestamp};
+use crate::model::TypeMismatch;
+use crate::plan::{QueryPlan, QueryRows, SearchHits, SearchPlan, merge_query, merge_search};
+use crate::rpc::{
+    self, Consistency, NodeShare, Querier, ReadAfter, Reader, Refusal, ReplicaRoute, Routes, Share,
+    Writer as _,
+};
+
+/// A kind of read: a search or a query.
+#[async_trait]
+trait Plan: Clone + Send + Sync + 'static {
+    /// What comes back.
+    type Answer: Send;
+    /// Its name.
+    const CALL: &'static str;
+
+    fn collection(&self) -> CollectionId;
+
+    async fn ask(
+        self,
+        node: &dyn Querier,
+        share: Arc<Share>,
+        after: ReadAfter,
+    ) -> Result<Self::Answer, rpc::Error>;
+
+    fn merge(&self, parts: Vec<Self::Answer>) -> Result<Self::Answer, TypeMismatch>;
+}
+
+#[async_trait]
+impl Plan for SearchPlan {
+    type Answer = SearchHits;
+    const CALL: &'static str = "search";
+
+    fn collection(&self) -> CollectionId {
+        self.collection
+    }
+
+    async fn ask(
+        self,
+        node: &dyn Querier,
+        share: Arc<Share>,
+        after: ReadAfter,
+    ) -> Result<SearchHits, rpc::Error> {
+        node.search(self, share, after).await
+    }
+
+    fn merge(&self, parts: Vec<SearchHits>) -> Result<SearchHits, TypeMismatch> {
+        merge_search(self, parts)
+    }
+}
+
+#[async_trait]
+impl Plan for QueryPlan {
+    type Answer = QueryRows;
+    const CALL: &'static str = "query";
+
+    fn collection(&self) -> CollectionId {
+        self.collection
+    }
+
+    async fn ask(
+        self,
+        node: &dyn Querier,
+        share: Arc<Share>,
+        after: ReadAfter,
+    ) -> Result<QueryRows, rpc::Error> {
+        node.query(self, share, after).await
+    }
+
+    fn merge(&self, parts: Vec<QueryRows>) -> Result<QueryRows, TypeMismatch> {
+        merge_query(self, parts)
+    }
+}
+
+/// A read that went wrong: what was said, and which copies were asked.
+struct Missed {
+    error: rpc::Error,
+    replicas: Vec<i64>,
+}
+
+/// What to do about a failed read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// Any copy may answer soon, this one as well.
+    Again,
+    /// Another copy may answer, this one will not.
+    Elsewhere,
+    /// Every copy would say the same.
+    Nothing,
+}
+
+fn next(error: &rpc::Error) -> Next {
+    match error {
+        rpc::Error::Refused(_) => Next::Nothing,
+        error if passes(error) => Next::Again,
+        error => match error.kind() {
+            Kind::Invalid | Kind::Exists => Next::Nothing,
+            _ => Next::Elsewhere,
+        },
+    }
+}
+
+impl Router {
+    /// What is remembered of a collection.
+    pub(super) fn memory(&self, collection: CollectionId) -> Arc<Memory> {
+        self.memories.of(collection, self.now().minus_ms(self.parts.settings.graceful_ms))
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::from_unix_ms(self.parts.clock.unix_ms())
+    }
+
+    /// Asks copy after copy until one answers as a whole. Fresh routes are asked for when those in hand turn out to be
+    /// old or all their copies have failed; a copy that failed is asked again only after the others, and a pause.
+    async fn read<P: Plan>(&self, plan: P, consistency: Consistency) -> Result<P::Answer, rpc::Error> {
+        let collection = plan.collection();
+        let memory = self.memory(collection);
+        let graceful_ms = self.parts.settings.graceful_ms;
+        let after = read_after(consistency, self.now(), graceful_ms, memory.newest());
+        let mut patience = self.patience(self.parts.settings.read_deadline_ms);
+        let (mut seen, mut tried): (Option<Arc<Routes>>, Vec<i64>) = (None, Vec::new());
+        let mut routes = self.readable(P::CALL, collection, &mut patience, &mut seen).await?;
+        loop {
+            let missed = match self.choose(&routes, &tried, &memory) {
+                Some(first) => match self.ask_one_or_two(&plan, after, &routes, first, &memory).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(missed) => missed,
+                },
+                None => {
+                    let error = rpc::Error::failed(P::CALL, &Error::NoReplica { collection });
+                    Missed { error, replicas: Vec::new() }
+                }
+            };
+            tried.extend(missed.replicas);
+            let is_another_left = routes.replicas.iter().any(|replica| is_open(replica, &tried));
+            match next(&missed.error) {
+                Next::Nothing => return Err(missed.error),
+                Next::Elsewhere if !is_another_left => return Err(missed.error),
+                // The routes are good, as far as we know: on to the next copy without asking anybody.
+                Next::Elsewhere => continue,
+                Next::Again if is_another_left && !missed.error.is_stale() => continue,
+                Next::Again => {}
+            }
+            let version = routes.version;
+            seen = Some(routes);
+            routes = self.readable(P::CALL, collection, &mut patience, &mut seen).await?;
+            if routes.version == version && !is_another_left {
+                self.pause(&mut patience, missed.error).await?;
+                tried.clear();
+                seen = Some(routes);
+                routes = self.readable(P::CALL, collection, &mut patience, &mut seen).await?;
+            }
+            if routes.version != version {
+                tried.clear();
+            }
+        }
+    }
+
+    /// Routes of a collection that is to be loaded; fresh ones if some were `seen`.
+    async fn readable(
+        &self,
+        call: &'static str,
+        collection: CollectionId,
+        patience: &mut super::Patience,
+        seen: &mut Option<Arc<Routes>>,
+    ) -> Result<Arc<Routes>, rpc::Error> {
+        loop {
+            match self.routes(collection, seen.as_ref()).await {
+                Ok(routes) if routes.wanted => return Ok(routes),
+                // It may have been loaded by way of another proxy a moment ago.
+                Ok(routes) if self.parts.cache.is_some() && seen.is_none() => *seen = Some(routes),
+                Ok(_) => {
+                    return Err(Refusal::CollectionNotLoaded { collection: collection.to_string() }.into());
+                }
+                Err(error) if passes(&error) => {
+                    tracing::debug!(call, %collection, "no routes");
+                    self.pause(patience, error).await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn candidates(&self, routes: &Routes, tried: &[i64]) -> Vec<Candidate> {
+        let now = self.parts.clock.monotonic();
+        let nodes = routes.replicas.iter().flat_map(|replica| &replica.nodes);
+        let known: Vec<f64> =
+            nodes.filter_map(|part| self.board.node(part.place.node).latency_ms(now)).collect();
+        // A node that never answered is taken for an average one.
+        let usual_ms = if known.is_empty() { 1.0 } else { known.iter().sum::<f64>() / known.len() as f64 };
+        let candidate = |replica: &ReplicaRoute| {
+            let mut candidate = Candidate { score: 0.0, avoided: false, tried: !is_open(replica, tried) };
+            for part in &replica.nodes {
+                let node = self.board.node(part.place.node);
+                // A floor, so that questions under way count where answers take no time at all.
+                let latency_ms = node.latency_ms(now).unwrap_or(usual_ms) + 0.05;
+                candidate.score = candidate.score.max(latency_ms * f64::from(node.asked() + 1));
+                candidate.avoided |= self.board.is_avoided(&node, now);
+            }
+            candidate
+        };
+        routes.replicas.iter().map(candidate).collect()
+    }
+
+    /// The copy to ask, as its place in `routes`.
+    fn choose(&self, routes: &Routes, tried: &[i64], memory: &Memory) -> Option<usize> {
+        if let [only] = routes.replicas.as_slice() {
+            return is_open(only, tried).then_some(0);
+        }
+        let (policy, rng) = (self.parts.settings.policy, self.parts.rng.as_ref());
+        choose(policy, &self.candidates(routes, tried), memory.turn(), rng)
+    }
+
+    /// Asks the copy at `first`, and a second one if that takes longer than most and one is there; the first good answer
+    /// wins.
+    async fn ask_one_or_two<P: Plan>(
+        &self,
+        plan: &P,
+        after: ReadAfter,
+        routes: &Routes,
+        first: usize,
+        memory: &Memory,
+    ) -> Result<P::Answer, Missed> {
+        let replica = &routes.replicas[first];
+        let missed = |error| Missed { error, replicas: vec![replica.id] };
+        if routes.replicas.len() < 2 {
+            return self.ask_replica(plan, after, replica).await.map_err(missed);
+        }
+        let started = self.parts.clock.monotonic();
+        let least = Duration::from_millis(self.parts.settings.hedge_after_ms);
+        let limit = {
+            let mut pace = memory.pace.lock();
+            pace.begin(self.parts.settings.hedge_percent);
+            pace.limit(least)
+        };
+        let one = Box::pin(self.ask_replica(plan, after, replica));
+        let outcome = match limit {
+            None => one.await.map_err(missed),
+            Some(limit) => match select(one, self.parts.clock.sleep(limit)).await {
+                Either::Left((outcome, _)) => outcome.map_err(missed),
+                Either::Right(((), one)) => match self.second(routes, first, memory) {
+                    None => one.await.map_err(missed),
+                    Some(second) => {
+                        let other = Box::pin(self.ask_replica(plan, after, second));
+                        first_good(one, replica.id, other, second.id).await
+                    }
+                },
+            },
+        };
+        if outcome.is_ok() {
+            let took = self.parts.clock.monotonic().saturating_sub(started);
+            memory.pace.lock().took(took);
+        }
+        outcome
+    }
+
+    /// A second copy, if one works and asking it is within the budget.
+    fn second<'a>(&self, routes: &'a Routes, first: usize, memory: &Memory) -> Option<&'a ReplicaRoute> {
+        let (policy, rng) = (self.parts.settings.policy, self.parts.rng.as_ref());
+        let second = choose_second(policy, &self.candidates(routes, &[]), first, rng)?;
+        memory.pace.lock().spend().then(|| &routes.replicas[second])
+    }
+
+    /// Asks all nodes of one copy at once: every part, or none.
+    async fn ask_replica<P: Plan>(
+        &self,
+        plan: &P,
+        after: ReadAfter,
+        replica: &ReplicaRoute,
+    ) -> Result<P::Answer, rpc::Error> {
+        if let [only] = replica.nodes.as_slice() {
+            return self.ask_node(plan, after, only).await;
+        }
+        let parts = replica.nodes.iter().map(|part| self.ask_node(plan, after, part));
+        let parts = try_join_all(parts).await?;
+        let collection = plan.collection();
+        plan.merge(parts).map_err(|source| rpc::Error::failed(P::CALL, &Error::Merge { collection, source }))
+    }
+
+    async fn ask_node<P: Plan>(
+        &self,
+        plan: &P,
+        after: ReadAfter,
+        part: &NodeShare,
+    ) -> Result<P::Answer, rpc::Error> {
+        let node = self.board.node(part.place.node);
+        let started = self.parts.clock.monotonic();
+        let asked = node.ask();
+        let querier = self.parts.dial.querier(&part.place.address);
+        // The plan itself is kept: a node may turn out not to hold its share any more.
+        let outcome = plan.clone().ask(querier.as_ref(), Arc::clone(&part.share), after).await;
+        drop(asked);
+        let now = self.parts.clock.monotonic();
+        match &outcome {
+            Ok(_) => node.answered(now.saturating_sub(started), now),
+            Err(error) if !error.is_stale() && passes(error) => node.failed(now),
+            Err(_) => {}
+        }
+        outcome
+    }
+}
+
+/// Whether a copy can be asked: it has nodes, and this read has not failed there.
+fn is_open(replica: &ReplicaRoute, tried: &[i64]) -> bool {
+    !replica.nodes.is_empty() && !tried.contains(&replica.id)
+}
+
+/// The first good answer of two, or the first that every copy would give.
+async fn first_good<T>(
+    one: impl Future<Output = Result<T, rpc::Error>> + Unpin,
+    one_id: i64,
+    other: impl Future<Output = Result<T, rpc::Error>> + Unpin,
+    other_id: i64,
+) -> Result<T, Missed> {
+    let both = || vec![one_id, other_id];
+    let (earlier, later) = match select(one, other).await {
+        Either::Left((outcome, other)) => (outcome, Either::Left(other)),
+        Either::Right((outcome, one)) => (outcome, Either::Right(one)),
+    };
+    match earlier {
+        Err(error) if next(&error) != Next::Nothing => {
+            later.await.map_err(|error| Missed { error, replicas: both() })
+        }
+        outcome => outcome.map_err(|error| Missed { error, replicas: both() }),
+    }
+}
+
+#[async_trait]
+impl Reader for Router {
+    async fn search(&self, plan: SearchPlan, consistency: Consistency) -> Result<SearchHits, rpc::Error> {
+        self.read(plan, consistency).await
+    }
+
+    async fn query(&self, plan: QueryPlan, consistency: Consistency) -> Result<QueryRows, rpc::Error> {
+        self.read(plan, consistency).await
+    }
+
+    async fn pin(&self, collection: CollectionId) -> Result<Timestamp, rpc::Error> {
+        let mut patience = self.patience(self.parts.settings.read_deadline_ms);
+        let routes = loop {
+            match self.routes(collection, None).await {
+                Ok(routes) => break routes,
+                Err(error) if passes(&error) => self.pause(&mut patience, error).await?,
+                Err(error) => return Err(error),
+            }
+        };
+        let marks = try_join_all(routes.owners.iter().map(|owner| self.mark(&owner.channel))).await?;
+        let newest = marks.into_iter().map(|mark| mark.at).max();
+        newest.ok_or_else(|| rpc::Error::failed("pin", &Error::NoReplica { collection }))
+    }
+}

@@ -1,0 +1,6 @@
+//! Claims about where calls go, over nodes and a coordinator that do as they are told.
+
+mod cache;
+mod read;
+mod twin;
+mod write;

@@ -1,0 +1,222 @@
+//! Reads of copies.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use super::twin::{World, query, search};
+use crate::base::{Kind, Kinded as _};
+use crate::model::Keys;
+use crate::router::{CatalogCache, ReplicaPolicy, RouterSettings};
+use crate::rpc::{Consistency, Error, ReadAfter, Reader as _, Refusal};
+
+fn hold(world: &World, held: &[(i64, &[i64])]) {
+    for (node, keys) in held {
+        *world.node(*node).keys.lock() = keys.to_vec();
+    }
+}
+
+fn reads(world: &World, node: i64) -> usize {
+    world.node(node).reads.load(Relaxed)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_parts_of_a_copy_are_merged() {
+    let world = World::new();
+    world.publish(None, &[&[1, 2, 3]]);
+    hold(&world, &[(1, &[5, 1]), (2, &[2]), (3, &[])]);
+
+    let rows = world.router().query(query(), Consistency::Strong).await.unwrap();
+
+    assert_eq!(rows.keys, Keys::Int(vec![1, 2, 5]));
+    assert_eq!(world.node(2).after.lock().clone(), [ReadAfter::Everything]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_part_is_returned_as_it_is() {
+    let world = World::new();
+    world.publish(None, &[&[1]]);
+    hold(&world, &[(1, &[5, 1])]);
+
+    let rows = world.router().query(query(), Consistency::Eventually).await.unwrap();
+
+    assert_eq!(rows.keys, Keys::Int(vec![5, 1]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_whole_or_there_is_none() {
+    let world = World::new();
+    world.publish(None, &[&[1, 2]]);
+    hold(&world, &[(1, &[1]), (2, &[2])]);
+    world.node(2).dead.store(true, Relaxed);
+
+    let error = world.router().query(query(), Consistency::Strong).await.unwrap_err();
+
+    assert_eq!(error.kind(), Kind::Unavailable);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_copy_costs_no_failed_read() {
+    for policy in [ReplicaPolicy::LookAside, ReplicaPolicy::RoundRobin] {
+        let world = World::new();
+        world.publish(None, &[&[1, 2], &[3]]);
+        hold(&world, &[(1, &[1]), (2, &[2]), (3, &[1, 2])]);
+        let settings = RouterSettings { policy, ..RouterSettings::default() };
+        let router = world.router_with(settings, Some(CatalogCache::new(world.clone())));
+        for _ in 0..100 {
+            router.query(query(), Consistency::Strong).await.unwrap();
+        }
+        let before = reads(&world, 2);
+        assert!((30..70).contains(&before), "{before}");
+
+        world.node(2).dead.store(true, Relaxed);
+        for _ in 0..100 {
+            let rows = router.query(query(), Consistency::Strong).await.unwrap();
+            assert_eq!(rows.keys, Keys::Int(vec![1, 2]));
+        }
+
+        // It is left alone once that is known.
+        assert!(reads(&world, 2) <= before + 2, "{policy:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_moved_on_is_found_again_by_fresh_routes() {
+    let world = World::new();
+    world.publish(None, &[&[1]]);
+    hold(&world, &[(1, &[1]), (2, &[1])]);
+    let router = world.router_with(RouterSettings::default(), Some(CatalogCache::new(world.clone())));
+    router.query(query(), Consistency::Strong).await.unwrap();
+    world.node(1).stale.store(true, Relaxed);
+    world.publish(None, &[&[2]]);
+    let started = tokio::time::Instant::now();
+
+    router.query(query(), Consistency::Strong).await.unwrap();
+    router.query(query(), Consistency::Strong).await.unwrap();
+
+    assert_eq!((reads(&world, 1), reads(&world, 2)), (2, 2));
+    // Without a pause: the fresh routes are other ones.
+    assert!(started.elapsed() <= Duration::from_millis(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_waits_for_a_copy_that_is_being_loaded() {
+    let world = World::new();
+    world.publish(None, &[]);
+    hold(&world, &[(1, &[1])]);
+    let router = world.router();
+
+    let loading = async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        world.publish(None, &[&[1]]);
+    };
+    let (rows, ()) = futures::join!(router.query(query(), Consistency::Strong), loading);
+
+    assert_eq!(rows.unwrap().keys, Keys::Int(vec![1]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_collection_that_is_not_to_be_loaded_is_refused() {
+    let world = World::new();
+    world.publish_as(None, &[], false);
+
+    let refused = world.router().query(query(), Consistency::Strong).await.unwrap_err();
+
+    assert_eq!(refused, Error::Refused(Refusal::CollectionNotLoaded { collection: "1".to_owned() }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_by_way_of_another_proxy_is_noticed() {
+    let world = World::new();
+    world.publish_as(None, &[], false);
+    let router = world.router_with(RouterSettings::default(), Some(CatalogCache::new(world.clone())));
+    let before = router.query(query(), Consistency::Strong).await;
+    world.publish(None, &[&[1]]);
+
+    let after = router.query(query(), Consistency::Strong).await;
+
+    assert!(before.is_err() && after.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_goes_back_at_once() {
+    let world = World::new();
+    world.publish(None, &[&[1], &[2]]);
+    for node in [1, 2] {
+        *world.node(node).refuses.lock() = Some(Refusal::BadSearch { text: "no".to_owned() });
+    }
+
+    let refused = world.router().query(query(), Consistency::Strong).await.unwrap_err();
+
+    assert!(matches!(refused, Error::Refused(Refusal::BadSearch { .. })));
+    assert_eq!(reads(&world, 1) + reads(&world, 2), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn reads_go_on_while_the_coordinator_is_away() {
+    let world = World::new();
+    world.publish(None, &[&[1], &[2]]);
+    hold(&world, &[(1, &[1]), (2, &[1])]);
+    let router = world.router_with(RouterSettings::default(), Some(CatalogCache::new(world.clone())));
+    router.query(query(), Consistency::Strong).await.unwrap();
+    world.away.store(true, Relaxed);
+    world.node(1).stale.store(true, Relaxed);
+
+    for _ in 0..20 {
+        router.query(query(), Consistency::Strong).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_read_is_asked_of_a_second_copy_within_the_budget() {
+    let world = World::new();
+    world.publish(None, &[&[1], &[2]]);
+    hold(&world, &[(1, &[1]), (2, &[1])]);
+    for node in [1, 2] {
+        world.node(node).slow_ms.store(10, Relaxed);
+    }
+    let settings = RouterSettings { policy: ReplicaPolicy::RoundRobin, ..RouterSettings::default() };
+    let router = world.router_with(settings, None);
+    for _ in 0..100 {
+        router.query(query(), Consistency::Strong).await.unwrap();
+    }
+    assert_eq!(reads(&world, 1) + reads(&world, 2), 100);
+    world.node(1).slow_ms.store(1_000, Relaxed);
+
+    let mut quick = 0;
+    for _ in 0..200 {
+        let started = tokio::time::Instant::now();
+        router.query(query(), Consistency::Strong).await.unwrap();
+        quick += usize::from(started.elapsed() < Duration::from_millis(100));
+    }
+
+    let extra = reads(&world, 1) + reads(&world, 2) - 300;
+    assert!((5..=15).contains(&extra), "{extra}");
+    assert!(quick >= 100 + extra / 2, "{quick} of 200, {extra} extra");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_copy_is_never_asked_twice_at_once() {
+    let world = World::new();
+    world.publish(None, &[&[1]]);
+    hold(&world, &[(1, &[1])]);
+    let router = world.router();
+
+    for turn in 0..200 {
+        world.node(1).slow_ms.store(if turn > 100 { 500 } else { 10 }, Relaxed);
+        router.query(query(), Consistency::Strong).await.unwrap();
+    }
+
+    assert_eq!(reads(&world, 1), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_search_gives_up_when_its_routes_stay_old() {
+    let world = World::new();
+    world.publish(None, &[&[1]]);
+    let started = tokio::time::Instant::now();
+
+    let error = world.router().search(search(), Consistency::Strong).await.unwrap_err();
+
+    assert!(error.is_stale());
+    assert!(started.elapsed() >= Duration::from_secs(10) && started.elapsed() < Duration::from_secs(11));
+}

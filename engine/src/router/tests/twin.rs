@@ -1,0 +1,529 @@
+//! A coordinator and nodes that do as a test tells them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+
+use crate::base::{
+    ChannelName, Clock, CollectionId, DatabaseId, FieldId, Kind, NodeId, PartitionId, Position, SeededRng,
+    SegmentId, TestClock, Timestamp,
+};
+use crate::model::{Batch, ChannelManifest, Column, ColumnData, DataType, Field, Keys, Metric, Schema};
+use crate::plan::{QueryKind, QueryPlan, QueryRows, SearchHits, SearchPlan};
+use crate::router::{CatalogCache, Router, RouterParts, RouterSettings};
+use crate::rpc::*;
+
+pub const C: CollectionId = CollectionId(1);
+
+/// The only channel of most tests.
+pub fn channel() -> ChannelName {
+    ChannelName::of(C, 0)
+}
+
+pub fn unavailable() -> Error {
+    Error::Failed { call: "twin", kind: Kind::Unavailable, reason: "away".to_owned() }
+}
+
+fn stale() -> Error {
+    Error::Stale { what: "it".to_owned() }
+}
+
+/// A node: owner of channels and holder of data.
+#[derive(Default)]
+pub struct NodeTwin {
+    pub dead: AtomicBool,
+    /// Owns every channel.
+    pub owns: AtomicBool,
+    /// Does the next write and loses the answer.
+    pub loses: AtomicBool,
+    /// Does not hold what it is asked for.
+    pub stale: AtomicBool,
+    pub slow_ms: AtomicU64,
+    pub reads: AtomicUsize,
+    pub keys: Mutex<Vec<i64>>,
+    pub after: Mutex<Vec<ReadAfter>>,
+    pub written: Mutex<Vec<Write>>,
+    pub at: AtomicU64,
+    pub refuses: Mutex<Option<Refusal>>,
+}
+
+impl NodeTwin {
+    fn owned(&self) -> Result<(), Error> {
+        if self.dead.load(Ordering::Relaxed) {
+            Err(unavailable())
+        } else if self.owns.load(Ordering::Relaxed) {
+            Ok(())
+        } else {
+            Err(stale())
+        }
+    }
+}
+
+#[async_trait]
+impl Writer for NodeTwin {
+    async fn write(&self, write: Write) -> Result<Written, Error> {
+        self.owned()?;
+        self.written.lock().push(write);
+        if self.loses.swap(false, Ordering::Relaxed) {
+            return Err(unavailable());
+        }
+        Ok(Written { at: Timestamp(self.at.fetch_add(1, Ordering::Relaxed)) })
+    }
+
+    async fn flush(&self, _: &ChannelName) -> Result<(), Error> {
+        self.owned()
+    }
+
+    async fn mark(&self, channel: &ChannelName) -> Result<Mark, Error> {
+        self.owned()?;
+        let shard = if *channel == ChannelName::of(C, 1) { 7 } else { 3 };
+        Ok(Mark { end: Position(1), at: Timestamp(shard) })
+    }
+
+    async fn tail(&self, _: &ChannelName, _: Position) -> Result<Tail, Error> {
+        self.owned()?;
+        Ok(Box::pin(futures::stream::empty()))
+    }
+
+    async fn forget(&self, _: &[ChannelName]) -> Result<(), Error> {
+        if self.dead.load(Ordering::Relaxed) { Err(unavailable()) } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl Querier for NodeTwin {
+    async fn search(&self, _: SearchPlan, _: Arc<Share>, _: ReadAfter) -> Result<SearchHits, Error> {
+        Err(stale())
+    }
+
+    async fn query(&self, _: QueryPlan, _: Arc<Share>, after: ReadAfter) -> Result<QueryRows, Error> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.after.lock().push(after);
+        let slow = Duration::from_millis(self.slow_ms.load(Ordering::Relaxed));
+        tokio::time::sleep(slow).await;
+        if self.dead.load(Ordering::Relaxed) {
+            return Err(unavailable());
+        }
+        if self.stale.load(Ordering::Relaxed) {
+            return Err(stale());
+        }
+        if let Some(refusal) = self.refuses.lock().clone() {
+            return Err(refusal.into());
+        }
+        let keys = self.keys.lock().clone();
+        let count = keys.len();
+        let column = Column { field: FieldId(100), valid: None, data: ColumnData::Int64(keys.clone()) };
+        Ok(QueryRows {
+            keys: Keys::Int(keys),
+            times: vec![Timestamp(1); count],
+            rows: Batch { rows: count, columns: vec![column] },
+            count: count as u64,
+        })
+    }
+}
+
+/// The coordinator, and the way to the nodes.
+pub struct World {
+    pub nodes: Mutex<HashMap<String, Arc<NodeTwin>>>,
+    pub routes: Mutex<Option<Arc<Routes>>>,
+    pub info: Mutex<Option<Arc<CollectionInfo>>>,
+    pub away: AtomicBool,
+    /// How often something was asked.
+    pub asked: AtomicUsize,
+    pub ids: AtomicI64,
+    /// How long an answer is on its way, after it was made.
+    pub slow_ms: AtomicU64,
+}
+
+impl World {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            nodes: Mutex::default(),
+            routes: Mutex::new(None),
+            info: Mutex::new(Some(Arc::new(info("c", 1)))),
+            away: AtomicBool::new(false),
+            asked: AtomicUsize::new(0),
+            ids: AtomicI64::new(1),
+            slow_ms: AtomicU64::new(0),
+        })
+    }
+
+    /// The node of this number.
+    pub fn node(&self, number: i64) -> Arc<NodeTwin> {
+        Arc::clone(self.nodes.lock().entry(number.to_string()).or_default())
+    }
+
+    /// Publishes new routes: who owns the channels, and the nodes of each copy.
+    pub fn publish(&self, owner: Option<i64>, replicas: &[&[i64]]) {
+        self.publish_as(owner, replicas, true);
+    }
+
+    pub fn publish_as(&self, owner: Option<i64>, replicas: &[&[i64]], wanted: bool) {
+        let place = |number: i64| Place { node: NodeId(number), address: number.to_string().into() };
+        let share = |number: &i64| NodeShare { place: place(*number), share: Arc::default() };
+        let replica = |(id, nodes): (i64, &&[i64])| ReplicaRoute {
+            id,
+            group: DEFAULT_GROUP.to_owned(),
+            nodes: nodes.iter().map(share).collect(),
+        };
+        let mut routes = self.routes.lock();
+        let version = routes.as_ref().map_or(1, |routes| routes.version + 1);
+        *routes = Some(Arc::new(Routes {
+            collection: C,
+            version,
+            owners: vec![Owner { channel: channel(), place: owner.map(place), term: version }],
+            replicas: (1..).zip(replicas).map(replica).collect(),
+            wanted,
+        }));
+    }
+
+    /// A router that asks this coordinator directly.
+    pub fn router(self: &Arc<Self>) -> Arc<Router> {
+        self.router_with(RouterSettings::default(), None)
+    }
+
+    pub fn router_with(
+        self: &Arc<Self>,
+        settings: RouterSettings,
+        cache: Option<Arc<CatalogCache>>,
+    ) -> Arc<Router> {
+        let coord: Arc<dyn Coord> = match &cache {
+            Some(cache) => Arc::clone(cache) as Arc<dyn Coord>,
+            None => Arc::clone(self) as Arc<dyn Coord>,
+        };
+        Router::new(RouterParts {
+            coord,
+            cache,
+            dial: Arc::clone(self) as Arc<dyn Dial>,
+            clock: TestClock::starting_at(100_000) as Arc<dyn Clock>,
+            rng: SeededRng::new(5),
+            settings,
+        })
+    }
+
+    async fn answer<T>(&self, answer: Option<T>) -> Result<T, Error> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let is_away = self.away.load(Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_millis(self.slow_ms.load(Ordering::Relaxed))).await;
+        if is_away {
+            return Err(unavailable());
+        }
+        let missing = || Refusal::CollectionNotFound { database: "d".to_owned(), collection: "c".to_owned() };
+        answer.ok_or_else(|| missing().into())
+    }
+}
+
+impl Dial for World {
+    fn writer(&self, address: &str) -> Arc<dyn Writer> {
+        Arc::clone(self.nodes.lock().entry(address.to_owned()).or_default()) as Arc<dyn Writer>
+    }
+
+    fn querier(&self, address: &str) -> Arc<dyn Querier> {
+        Arc::clone(self.nodes.lock().entry(address.to_owned()).or_default()) as Arc<dyn Querier>
+    }
+
+    fn builder(&self, _: &str) -> Arc<dyn Builder> {
+        panic!("nobody builds here")
+    }
+}
+
+/// A collection with one integer key.
+pub fn info(name: &str, updated: u64) -> CollectionInfo {
+    let key = Field {
+        id: FieldId(100),
+        name: "id".to_owned(),
+        description: String::new(),
+        data_type: DataType::Int64,
+        is_primary: true,
+        auto_id: false,
+        is_dynamic: false,
+        nullable: false,
+        default: None,
+        is_partition_key: false,
+        is_clustering_key: false,
+        type_params: Vec::new(),
+    };
+    CollectionInfo {
+        id: C,
+        name: name.to_owned(),
+        database: DatabaseId(1),
+        database_name: "d".to_owned(),
+        schema: Arc::new(Schema {
+            description: String::new(),
+            fields: vec![key],
+            enable_dynamic_field: false,
+        }),
+        channels: vec![channel()],
+        partitions: Vec::new(),
+        partitions_by_key: 0,
+        aliases: vec!["a".to_owned()],
+        properties: Vec::new(),
+        consistency: 2,
+        created: Timestamp(1),
+        updated: Timestamp(updated),
+        indexes: Vec::new(),
+        load: None,
+    }
+}
+
+pub fn query() -> QueryPlan {
+    QueryPlan {
+        collection: C,
+        partitions: None,
+        filter: None,
+        limit: None,
+        output: vec![FieldId(100)],
+        read_at: Timestamp::MAX,
+        ignore_growing: false,
+        kind: QueryKind::Rows,
+    }
+}
+
+pub fn search() -> SearchPlan {
+    SearchPlan {
+        collection: C,
+        partitions: None,
+        field: FieldId(101),
+        metric: Metric::L2,
+        queries: vec![vec![0.0]],
+        count: 1,
+        params: Default::default(),
+        range: None,
+        filter: None,
+        output: Vec::new(),
+        read_at: Timestamp::MAX,
+        ignore_growing: false,
+    }
+}
+
+fn rows(keys: &[i64]) -> Arc<Batch> {
+    let column = Column { field: FieldId(100), valid: None, data: ColumnData::Int64(keys.to_vec()) };
+    Arc::new(Batch { rows: keys.len(), columns: vec![column] })
+}
+
+fn to(operation: Operation) -> Write {
+    Write { collection: C, channel: channel(), operation }
+}
+
+pub fn insert(key: i64) -> Write {
+    to(Operation::Insert { partition: PartitionId(1), rows: rows(&[key]) })
+}
+
+pub fn delete(key: i64) -> Write {
+    to(Operation::Delete { partition: None, keys: Arc::new(Keys::Int(vec![key])) })
+}
+
+pub fn upsert(replaced: i64, key: i64) -> Write {
+    let replaced = Arc::new(Keys::Int(vec![replaced]));
+    to(Operation::Upsert { partition: PartitionId(1), replaced, rows: rows(&[key]) })
+}
+
+#[async_trait]
+impl Coord for World {
+    async fn allocate_timestamps(&self, _: u32) -> Result<Timestamp, Error> {
+        Err(stale())
+    }
+
+    async fn allocate_ids(&self, count: u32) -> Result<i64, Error> {
+        self.answer(Some(self.ids.fetch_add(i64::from(count), Ordering::Relaxed))).await
+    }
+
+    async fn create_database(&self, _: &str, _: Vec<(String, String)>) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn drop_database(&self, _: &str) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn alter_database(&self, _: &str, _: Vec<(String, String)>, _: Vec<String>) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn databases(&self) -> Result<Vec<DatabaseInfo>, Error> {
+        Ok(Vec::new())
+    }
+
+    async fn create_collection(&self, _: NewCollection) -> Result<Arc<CollectionInfo>, Error> {
+        Err(stale())
+    }
+
+    async fn drop_collection(&self, _: &str, _: &str) -> Result<(), Error> {
+        *self.info.lock() = None;
+        Ok(())
+    }
+
+    async fn alter_collection(&self, _: CollectionRef, change: CollectionChange) -> Result<(), Error> {
+        let mut known = self.info.lock();
+        let updated = known.as_ref().map_or(1, |info| info.updated.0 + 1);
+        let name = match change {
+            CollectionChange::Rename { name, .. } => name,
+            _ => "c".to_owned(),
+        };
+        *known = Some(Arc::new(info(&name, updated)));
+        Ok(())
+    }
+
+    async fn collection(&self, wanted: CollectionRef) -> Result<Arc<CollectionInfo>, Error> {
+        let found = self.info.lock().clone().filter(|info| match &wanted {
+            CollectionRef::Id(id) => info.id == *id,
+            CollectionRef::Name { name, .. } => info.name == *name || info.aliases.contains(name),
+        });
+        self.answer(found).await
+    }
+
+    async fn collections(&self, _: &str) -> Result<Vec<Arc<CollectionInfo>>, Error> {
+        Ok(Vec::new())
+    }
+
+    async fn create_partition(&self, _: CollectionRef, _: &str) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn drop_partition(&self, _: CollectionRef, _: &str) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn alter_alias(&self, _: &str, _: &str, _: AliasChange) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn create_index(&self, _: NewIndex) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn drop_index(&self, _: CollectionRef, _: &str) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn alter_index(
+        &self,
+        _: CollectionRef,
+        _: &str,
+        _: Vec<(String, String)>,
+        _: Vec<String>,
+    ) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn indexes(&self, _: CollectionRef) -> Result<Vec<IndexProgress>, Error> {
+        Ok(Vec::new())
+    }
+
+    async fn load(
+        &self,
+        _: CollectionRef,
+        _: Option<Vec<String>>,
+        _: u32,
+        _: Vec<String>,
+    ) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn release(&self, _: CollectionRef, _: Option<Vec<String>>) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn load_progress(&self, _: CollectionRef) -> Result<Option<u8>, Error> {
+        Ok(None)
+    }
+
+    async fn manifests(&self, _: CollectionId) -> Result<Vec<Arc<ChannelManifest>>, Error> {
+        Ok(Vec::new())
+    }
+
+    async fn commit_flush(&self, _: Flushed) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn channel_term(&self, _: &ChannelName, _: NodeId) -> Result<u64, Error> {
+        Ok(1)
+    }
+
+    async fn allocate_node(&self) -> Result<NodeId, Error> {
+        Err(stale())
+    }
+
+    async fn beat(&self, _: Report) -> Result<Orders, Error> {
+        Err(stale())
+    }
+
+    async fn routes(&self, _: CollectionId) -> Result<Arc<Routes>, Error> {
+        let routes = self.routes.lock().clone();
+        self.answer(routes).await
+    }
+
+    async fn create_group(&self, _: &str, _: GroupConfig) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn drop_group(&self, _: &str) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn update_groups(&self, _: Vec<(String, GroupConfig)>) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn groups(&self) -> Result<Vec<GroupInfo>, Error> {
+        Ok(Vec::new())
+    }
+
+    async fn transfer_nodes(&self, _: &str, _: &str, _: u32) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn transfer_replicas(&self, _: &str, _: &str, _: CollectionRef, _: u32) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn replicas(&self, _: CollectionId) -> Result<Vec<ReplicaInfo>, Error> {
+        Ok(Vec::new())
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeStatus>, Error> {
+        let status = |address: &String| NodeStatus {
+            info: NodeInfo {
+                id: NodeId(address.parse().unwrap()),
+                address: address.clone(),
+                duties: Duties { writes: true, ..Duties::default() },
+                ..NodeInfo::default()
+            },
+            state: NodeState::Serving,
+            group: String::new(),
+            since: Timestamp::ZERO,
+            channels: Vec::new(),
+            collections: Vec::new(),
+            segments: 0,
+            remaining: 0,
+            load: LoadReport::default(),
+        };
+        Ok(self.nodes.lock().keys().map(status).collect())
+    }
+
+    async fn balance(
+        &self,
+        _: CollectionId,
+        _: NodeId,
+        _: Vec<NodeId>,
+        _: Vec<SegmentId>,
+    ) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn drain(&self, _: NodeId, _: bool) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn compact(&self, _: CollectionId) -> Result<i64, Error> {
+        Ok(0)
+    }
+
+    async fn compaction(&self, _: i64) -> Result<CompactionState, Error> {
+        Ok(CompactionState::default())
+    }
+}

@@ -1,0 +1,176 @@
+//! Calls to owners.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use super::twin::{C, World, channel, delete, insert, query, upsert};
+use crate::base::{ChannelName, Kind, Kinded as _, Position, Timestamp};
+use crate::model::Keys;
+use crate::router::{CatalogCache, RouterSettings};
+use crate::rpc::{Consistency, Error, Operation, ReadAfter, Reader as _, Refusal, Writer as _};
+
+/// Keys that were inserted at some nodes.
+fn inserted(world: &World, nodes: &[i64]) -> Vec<i64> {
+    let mut keys = Vec::new();
+    for node in nodes {
+        for write in world.node(*node).written.lock().iter() {
+            if let Operation::Insert { rows, .. } = &write.operation
+                && let Some(Keys::Int(of_rows)) = Keys::from_column(&rows.columns[0].data)
+            {
+                keys.extend(of_rows);
+            }
+        }
+    }
+    keys.sort_unstable();
+    keys
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_moves_and_no_write_fails_or_happens_twice() {
+    let world = World::new();
+    world.publish(Some(1), &[]);
+    world.node(1).owns.store(true, Relaxed);
+    let router = world.router_with(RouterSettings::default(), Some(CatalogCache::new(world.clone())));
+
+    let writes = (0..200).map(|key| {
+        let router = Arc::clone(&router);
+        async move {
+            tokio::time::sleep(Duration::from_millis(key)).await;
+            router.write(insert(i64::try_from(key).unwrap())).await
+        }
+    });
+    let moves = async {
+        for (from, to) in [(1, 2), (2, 1), (1, 3)] {
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            // Nobody owns the channel for a while, and the routes say so only later.
+            world.node(from).owns.store(false, Relaxed);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            world.publish(None, &[]);
+            world.node(to).owns.store(true, Relaxed);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            world.publish(Some(to), &[]);
+        }
+    };
+    let (outcomes, ()) = futures::join!(futures::future::join_all(writes), moves);
+
+    assert!(outcomes.iter().all(Result::is_ok));
+    assert_eq!(inserted(&world, &[1, 2, 3]), (0..200).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_insert_whose_outcome_is_unknown_is_not_repeated() {
+    let world = World::new();
+    world.publish(Some(1), &[]);
+    world.node(1).owns.store(true, Relaxed);
+    world.node(1).loses.store(true, Relaxed);
+
+    let error = world.router().write(insert(1)).await.unwrap_err();
+
+    assert_eq!((error.kind(), inserted(&world, &[1])), (Kind::Unavailable, vec![1]));
+    assert!(error.to_string().contains("took effect is unknown"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_can_be_done_twice_is_repeated() {
+    for write in [delete(1), upsert(1, 1)] {
+        let world = World::new();
+        world.publish(Some(1), &[]);
+        world.node(1).owns.store(true, Relaxed);
+        world.node(1).loses.store(true, Relaxed);
+
+        let outcome = world.router().write(write).await;
+
+        assert!(outcome.is_ok(), "{outcome:?}");
+        assert_eq!(world.node(1).written.lock().len(), 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upsert_under_new_keys_is_not_repeated() {
+    let world = World::new();
+    world.publish(Some(1), &[]);
+    world.node(1).owns.store(true, Relaxed);
+    world.node(1).loses.store(true, Relaxed);
+
+    let outcome = world.router().write(upsert(1, 2)).await;
+
+    assert!(outcome.is_err());
+    assert_eq!(world.node(1).written.lock().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn flush_mark_and_tail_find_the_next_owner_after_a_failure() {
+    let world = World::new();
+    world.publish(Some(1), &[]);
+    world.node(1).dead.store(true, Relaxed);
+    world.node(2).owns.store(true, Relaxed);
+    let router = world.router_with(RouterSettings::default(), Some(CatalogCache::new(world.clone())));
+
+    let (channel, takeover) = (channel(), async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        world.publish(Some(2), &[]);
+    });
+    let (flushed, marked, tailed, ()) = futures::join!(
+        router.flush(&channel),
+        router.mark(&channel),
+        router.tail(&channel, Position(0)),
+        takeover
+    );
+
+    assert_eq!(flushed, Ok(()));
+    assert_eq!(marked.unwrap().at, Timestamp(3));
+    assert!(tailed.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_gives_up_when_no_owner_comes() {
+    let world = World::new();
+    world.publish(None, &[]);
+    let started = tokio::time::Instant::now();
+
+    let error = world.router().write(insert(1)).await.unwrap_err();
+
+    assert_eq!(error.kind(), Kind::Unavailable);
+    assert!(error.to_string().contains("has no owner"), "{error}");
+    assert!(started.elapsed() >= Duration::from_secs(10) && started.elapsed() < Duration::from_secs(11));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_to_what_is_not_there_is_refused_at_once() {
+    let world = World::new();
+    let strange = crate::rpc::Write { channel: ChannelName("strange".into()), ..insert(1) };
+
+    let missing = world.router().write(insert(1)).await.unwrap_err();
+    let strange = world.router().write(strange).await.unwrap_err();
+
+    assert!(matches!(missing, Error::Refused(Refusal::CollectionNotFound { .. })));
+    assert_eq!(strange.kind(), Kind::Invalid);
+}
+
+#[tokio::test(start_paused = true)]
+async fn logs_are_removed_by_any_node_that_can() {
+    let world = World::new();
+    world.node(1).dead.store(true, Relaxed);
+    world.node(2);
+
+    assert_eq!(world.router().forget(&[channel()]).await, Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bounded_read_sees_what_was_written_through_the_same_router() {
+    let world = World::new();
+    world.publish(Some(1), &[&[2]]);
+    world.node(1).owns.store(true, Relaxed);
+    let newest = Timestamp::from_unix_ms(99_999);
+    world.node(1).at.store(newest.0, Relaxed);
+    let router = world.router();
+
+    router.query(query(), Consistency::Bounded).await.unwrap();
+    router.write(insert(1)).await.unwrap();
+    router.query(query(), Consistency::Bounded).await.unwrap();
+
+    let after = world.node(2).after.lock().clone();
+    assert_eq!(after, [ReadAfter::Time(Timestamp::from_unix_ms(95_000)), ReadAfter::Time(newest)]);
+    assert_eq!(router.pin(C).await, Ok(Timestamp(3)));
+}

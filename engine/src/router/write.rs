@@ -1,0 +1,197 @@
+//! Calls to the owners of channels.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::patience::Patience;
+use super::{Error, Router, passes};
+use crate::base::{ChannelName, CollectionId, Kinded as _, Position};
+use crate::model::Keys;
+use crate::rpc::{
+    self, CollectionRef, Mark, NodeState, NodeStatus, Operation, Place, Routes, Tail, Write, Writer, Written,
+};
+
+/// How one round of asking an owner ended.
+enum Round<T> {
+    /// It did it.
+    Done(T),
+    /// It failed, and may have done it all the same.
+    Unclear(rpc::Error),
+}
+
+/// The tries of one call about one channel.
+struct Tries {
+    call: &'static str,
+    collection: CollectionId,
+    channel: ChannelName,
+    patience: Patience,
+    /// Routes that did not work.
+    seen: Option<Arc<Routes>>,
+}
+
+impl Router {
+    fn tries(&self, call: &'static str, channel: &ChannelName) -> Result<Tries, rpc::Error> {
+        let collection = channel
+            .collection()
+            .ok_or_else(|| rpc::Error::failed(call, &Error::NotAChannel { channel: channel.clone() }))?;
+        let patience = self.patience(self.parts.settings.write_deadline_ms);
+        Ok(Tries { call, collection, channel: channel.clone(), patience, seen: None })
+    }
+
+    /// Asks owner after owner until one does not say that it is none.
+    ///
+    /// # Errors
+    /// Only if nothing was done.
+    async fn ask_owner<T, W>(
+        &self,
+        tries: &mut Tries,
+        run: impl Fn(Arc<dyn Writer>) -> W + Send + Sync,
+    ) -> Result<Round<T>, rpc::Error>
+    where
+        W: Future<Output = Result<T, rpc::Error>> + Send,
+    {
+        loop {
+            let failure = match self.routes(tries.collection, tries.seen.as_ref()).await {
+                Ok(routes) => {
+                    let place = owner(&routes, &tries.channel);
+                    tries.seen = Some(routes);
+                    match place {
+                        Some(place) => match run(self.parts.dial.writer(&place.address)).await {
+                            Ok(done) => return Ok(Round::Done(done)),
+                            Err(error) if error.is_stale() => error,
+                            Err(error) => return Ok(Round::Unclear(error)),
+                        },
+                        None => {
+                            let channel = tries.channel.clone();
+                            rpc::Error::failed(tries.call, &Error::NoOwner { channel })
+                        }
+                    }
+                }
+                Err(error) if passes(&error) => error,
+                Err(error) => return Err(error),
+            };
+            self.pause(&mut tries.patience, failure).await?;
+        }
+    }
+
+    /// Asks owners until one has done it: for calls that may be done twice.
+    async fn ask_again<T, W>(
+        &self,
+        call: &'static str,
+        channel: &ChannelName,
+        run: impl Fn(Arc<dyn Writer>) -> W + Send + Sync,
+    ) -> Result<T, rpc::Error>
+    where
+        T: Send,
+        W: Future<Output = Result<T, rpc::Error>> + Send,
+    {
+        let mut tries = self.tries(call, channel)?;
+        loop {
+            match self.ask_owner(&mut tries, &run).await? {
+                Round::Done(done) => return Ok(done),
+                Round::Unclear(error) if passes(&error) => self.pause(&mut tries.patience, error).await?,
+                Round::Unclear(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Whether a write that may have been done can be done once more: afterwards the same rows are there.
+    async fn is_repeatable(&self, write: &Write) -> bool {
+        match &write.operation {
+            Operation::Insert { .. } => false,
+            Operation::Delete { .. } => true,
+            Operation::Upsert { replaced, rows, .. } => {
+                // Under new keys (made by the server) a second time would add the rows a second time.
+                match self.parts.coord.collection(CollectionRef::Id(write.collection)).await {
+                    Ok(info) => {
+                        let column = rows.column(info.schema.primary().id);
+                        let keys = column.and_then(|column| Keys::from_column(&column.data));
+                        keys.is_some_and(|keys| keys == **replaced)
+                    }
+                    Err(_) => false,
+                }
+            }
+        }
+    }
+}
+
+/// Where the owner of a channel is.
+fn owner(routes: &Routes, channel: &ChannelName) -> Option<Place> {
+    routes.owners.iter().find(|owner| owner.channel == *channel)?.place.clone()
+}
+
+/// Nodes that can be asked to remove logs; those that are going only if there is no other.
+fn writers(nodes: &[NodeStatus]) -> Vec<&NodeStatus> {
+    let mut writers: Vec<&NodeStatus> =
+        nodes.iter().filter(|node| node.info.duties.writes && node.state != NodeState::Leaving).collect();
+    writers.sort_by_key(|node| (node.state != NodeState::Serving, node.info.id));
+    writers
+}
+
+#[async_trait]
+impl Writer for Router {
+    async fn write(&self, write: Write) -> Result<Written, rpc::Error> {
+        let mut tries = self.tries("write", &write.channel)?;
+        loop {
+            // Everything large in a write is shared.
+            let run = |writer: Arc<dyn Writer>| {
+                let write = write.clone();
+                async move { writer.write(write).await }
+            };
+            match self.ask_owner(&mut tries, run).await? {
+                Round::Done(written) => {
+                    self.memory(write.collection).written(written.at);
+                    return Ok(written);
+                }
+                Round::Unclear(error) if !passes(&error) => return Err(error),
+                Round::Unclear(error) if self.is_repeatable(&write).await => {
+                    self.pause(&mut tries.patience, error).await?;
+                }
+                Round::Unclear(source) => {
+                    let unknown = Error::UnknownOutcome { channel: write.channel, source };
+                    tracing::warn!(channel = %tries.channel, "the outcome of a write is unknown");
+                    return Err(rpc::Error::failed("write", &unknown));
+                }
+            }
+        }
+    }
+
+    async fn flush(&self, channel: &ChannelName) -> Result<(), rpc::Error> {
+        let run = |writer: Arc<dyn Writer>| async move { writer.flush(channel).await };
+        self.ask_again("flush", channel, run).await
+    }
+
+    async fn mark(&self, channel: &ChannelName) -> Result<Mark, rpc::Error> {
+        let run = |writer: Arc<dyn Writer>| async move { writer.mark(channel).await };
+        self.ask_again("mark", channel, run).await
+    }
+
+    async fn tail(&self, channel: &ChannelName, from: Position) -> Result<Tail, rpc::Error> {
+        let run = |writer: Arc<dyn Writer>| async move { writer.tail(channel, from).await };
+        self.ask_again("tail", channel, run).await
+    }
+
+    async fn forget(&self, channels: &[ChannelName]) -> Result<(), rpc::Error> {
+        let mut patience = self.patience(self.parts.settings.write_deadline_ms);
+        loop {
+            let mut failure = rpc::Error::failed("forget", &Error::NoWriter);
+            match self.parts.coord.nodes().await {
+                Ok(nodes) => {
+                    for node in writers(&nodes) {
+                        match self.parts.dial.writer(&node.info.address).forget(channels).await {
+                            Ok(()) => return Ok(()),
+                            Err(error) if passes(&error) => failure = error,
+                            Err(error) => return Err(error),
+                        }
+                    }
+                }
+                Err(error) if passes(&error) => failure = error,
+                Err(error) => return Err(error),
+            }
+            tracing::debug!(kind = failure.kind().label(), "no node could remove logs yet");
+            self.pause(&mut patience, failure).await?;
+        }
+    }
+}

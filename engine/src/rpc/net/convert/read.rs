@@ -1,0 +1,313 @@
+//! Reads: plans, shares and what is found.
+
+use bytes::{Bytes, BytesMut};
+use contract::internal as pb;
+use pb::read_after::What;
+
+use super::Damaged;
+use crate::base::{ChannelName, CollectionId, FieldId, PartitionId, Position, SegmentId, Timestamp};
+use crate::expr::Filter;
+use crate::model::Metric;
+use crate::model::wire::{Reader, decode_keys, decode_rows, encode_keys, encode_rows, put_values};
+use crate::plan::{QueryKind, QueryPlan, QueryRows, Range, SearchHits, SearchPlan};
+use crate::rpc::{ChannelShare, ReadAfter, Share};
+
+pub(in crate::rpc::net) fn search_to(plan: &SearchPlan) -> pb::SearchPlan {
+    let SearchPlan {
+        collection,
+        partitions,
+        field,
+        metric,
+        queries,
+        count,
+        params,
+        range,
+        filter,
+        output,
+        read_at,
+        ignore_growing,
+    } = plan;
+    pb::SearchPlan {
+        collection: collection.0,
+        partitions: partitions.as_deref().map(partitions_to),
+        field: field.0,
+        metric: metric.name().to_owned(),
+        queries: queries.iter().map(|query| floats_to(query)).collect(),
+        count: *count as u64,
+        params: params.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+        range: range.map(|range| pb::Range { outer: range.outer, inner: range.inner }),
+        filter: filter.as_ref().map(Filter::to_bytes),
+        output: output.iter().map(|field| field.0).collect(),
+        read_at: read_at.0,
+        ignore_growing: *ignore_growing,
+    }
+}
+
+pub(in crate::rpc::net) fn search_from(plan: pb::SearchPlan) -> Result<SearchPlan, Damaged> {
+    Ok(SearchPlan {
+        collection: CollectionId(plan.collection),
+        partitions: plan.partitions.map(partitions_from),
+        field: FieldId(plan.field),
+        metric: Metric::from_name(&plan.metric).ok_or(Damaged::Unknown("metric"))?,
+        queries: plan.queries.iter().map(|query| floats_from(query)).collect::<Result<_, _>>()?,
+        count: to_usize(plan.count)?,
+        params: plan.params.into_iter().collect(),
+        range: plan.range.map(|range| Range { outer: range.outer, inner: range.inner }),
+        filter: plan.filter.as_deref().map(filter_from).transpose()?,
+        output: plan.output.into_iter().map(FieldId).collect(),
+        read_at: Timestamp(plan.read_at),
+        ignore_growing: plan.ignore_growing,
+    })
+}
+
+pub(in crate::rpc::net) fn query_to(plan: &QueryPlan) -> pb::QueryPlan {
+    let QueryPlan { collection, partitions, filter, limit, output, read_at, ignore_growing, kind } = plan;
+    pb::QueryPlan {
+        collection: collection.0,
+        partitions: partitions.as_deref().map(partitions_to),
+        filter: filter.as_ref().map(Filter::to_bytes),
+        limit: limit.map(|limit| limit as u64),
+        output: output.iter().map(|field| field.0).collect(),
+        read_at: read_at.0,
+        ignore_growing: *ignore_growing,
+        count: match kind {
+            QueryKind::Rows => false,
+            QueryKind::Count => true,
+        },
+    }
+}
+
+pub(in crate::rpc::net) fn query_from(plan: pb::QueryPlan) -> Result<QueryPlan, Damaged> {
+    Ok(QueryPlan {
+        collection: CollectionId(plan.collection),
+        partitions: plan.partitions.map(partitions_from),
+        filter: plan.filter.as_deref().map(filter_from).transpose()?,
+        limit: plan.limit.map(to_usize).transpose()?,
+        output: plan.output.into_iter().map(FieldId).collect(),
+        read_at: Timestamp(plan.read_at),
+        ignore_growing: plan.ignore_growing,
+        kind: if plan.count { QueryKind::Count } else { QueryKind::Rows },
+    })
+}
+
+pub(in crate::rpc::net) fn share_to(share: &Share) -> pb::Share {
+    let channel_to = |channel: &ChannelShare| pb::ChannelShare {
+        channel: channel.channel.as_str().to_owned(),
+        segments: channel.segments.iter().map(|segment| segment.0).collect(),
+        growing_from: channel.growing_from.map(|position| position.0),
+    };
+    pb::Share { channels: share.channels.iter().map(channel_to).collect() }
+}
+
+pub(in crate::rpc::net) fn share_from(share: pb::Share) -> Share {
+    let channel_from = |channel: pb::ChannelShare| ChannelShare {
+        channel: ChannelName(channel.channel.into()),
+        segments: channel.segments.into_iter().map(SegmentId).collect(),
+        growing_from: channel.growing_from.map(Position),
+    };
+    Share { channels: share.channels.into_iter().map(channel_from).collect() }
+}
+
+pub(in crate::rpc::net) fn after_to(after: ReadAfter) -> pb::ReadAfter {
+    let what = match after {
+        ReadAfter::Nothing => What::Nothing(pb::Nothing {}),
+        ReadAfter::Time(time) => What::Time(time.0),
+        ReadAfter::Everything => What::Everything(pb::Everything {}),
+    };
+    pb::ReadAfter { what: Some(what) }
+}
+
+pub(in crate::rpc::net) fn after_from(after: Option<pb::ReadAfter>) -> Result<ReadAfter, Damaged> {
+    // Never guessed: a read that sees too little is a wrong answer.
+    match after.and_then(|after| after.what).ok_or(Damaged::Lacks("what it must see"))? {
+        What::Nothing(pb::Nothing {}) => Ok(ReadAfter::Nothing),
+        What::Time(time) => Ok(ReadAfter::Time(Timestamp(time))),
+        What::Everything(pb::Everything {}) => Ok(ReadAfter::Everything),
+    }
+}
+
+pub(in crate::rpc::net) fn hits_to(hits: &SearchHits) -> pb::SearchAnswer {
+    pb::SearchAnswer {
+        error: None,
+        counts: hits.counts.iter().map(|count| *count as u64).collect(),
+        keys: encode_keys(&hits.keys),
+        scores: floats_to(&hits.scores),
+        rows: encode_rows(&hits.rows),
+    }
+}
+
+pub(in crate::rpc::net) fn hits_from(answer: &pb::SearchAnswer) -> Result<SearchHits, Damaged> {
+    Ok(SearchHits {
+        counts: answer.counts.iter().map(|count| to_usize(*count)).collect::<Result<_, _>>()?,
+        keys: decode_keys(&answer.keys).map_err(|damaged| Damaged::Bytes("its keys", damaged))?,
+        scores: floats_from(&answer.scores)?,
+        rows: decode_rows(&answer.rows).map_err(|damaged| Damaged::Bytes("its rows", damaged))?,
+    })
+}
+
+pub(in crate::rpc::net) fn rows_to(rows: &QueryRows) -> pb::QueryAnswer {
+    let mut times = BytesMut::with_capacity(rows.times.len() * 8);
+    put_values(&mut times, &rows.times, |time| time.0.to_le_bytes());
+    pb::QueryAnswer {
+        error: None,
+        keys: encode_keys(&rows.keys),
+        times: times.freeze(),
+        rows: encode_rows(&rows.rows),
+        count: rows.count,
+    }
+}
+
+pub(in crate::rpc::net) fn rows_from(answer: &pb::QueryAnswer) -> Result<QueryRows, Damaged> {
+    let times = values(&answer.times, "its times", |bytes| Timestamp(u64::from_le_bytes(bytes)))?;
+    Ok(QueryRows {
+        keys: decode_keys(&answer.keys).map_err(|damaged| Damaged::Bytes("its keys", damaged))?,
+        times,
+        rows: decode_rows(&answer.rows).map_err(|damaged| Damaged::Bytes("its rows", damaged))?,
+        count: answer.count,
+    })
+}
+
+fn partitions_to(partitions: &[PartitionId]) -> pb::Partitions {
+    pb::Partitions { ids: partitions.iter().map(|partition| partition.0).collect() }
+}
+
+fn partitions_from(partitions: pb::Partitions) -> Vec<PartitionId> {
+    partitions.ids.into_iter().map(PartitionId).collect()
+}
+
+fn filter_from(bytes: &[u8]) -> Result<Filter, Damaged> {
+    Filter::from_bytes(bytes).map_err(|damaged| Damaged::Bytes("its filter", damaged))
+}
+
+fn floats_to(values: &[f32]) -> Bytes {
+    let mut out = BytesMut::with_capacity(values.len() * 4);
+    put_values(&mut out, values, f32::to_le_bytes);
+    out.freeze()
+}
+
+fn floats_from(bytes: &[u8]) -> Result<Vec<f32>, Damaged> {
+    values(bytes, "a vector", f32::from_le_bytes)
+}
+
+/// All of `bytes` as values of `W` bytes each.
+fn values<T, const W: usize>(
+    bytes: &[u8],
+    what: &'static str,
+    value_of: impl Fn([u8; W]) -> T,
+) -> Result<Vec<T>, Damaged> {
+    let mut reader = Reader::new(bytes);
+    let read = reader.values(bytes.len() / W, value_of).map_err(|damaged| Damaged::Bytes(what, damaged))?;
+    if reader.remaining() == 0 { Ok(read) } else { Err(Damaged::Lacks("the end of a value")) }
+}
+
+fn to_usize(count: u64) -> Result<usize, Damaged> {
+    usize::try_from(count).map_err(|_| Damaged::Unknown("count"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::collection::vec;
+    use proptest::option;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::expr::{Templates, parse};
+    use crate::model::{DataType, Field, Keys, Schema};
+
+    fn schema() -> Schema {
+        let field = |id, name: &str, data_type| Field {
+            id: FieldId(id),
+            name: name.to_owned(),
+            description: String::new(),
+            data_type,
+            is_primary: id == 100,
+            auto_id: false,
+            is_dynamic: false,
+            nullable: false,
+            default: None,
+            is_partition_key: false,
+            is_clustering_key: false,
+            type_params: Vec::new(),
+        };
+        let fields = vec![field(100, "id", DataType::Int64), field(101, "d", DataType::Double)];
+        Schema { description: String::new(), fields, enable_dynamic_field: false }
+    }
+
+    /// Filters whose numbers are as odd as they can be; every kind of filter is tested in its own room.
+    fn filter() -> impl Strategy<Value = Option<Filter>> {
+        let parsed = |(int, double): (i64, f64)| {
+            let text = format!("id in [{int}, {}] or d < {double:e}", int / 3);
+            parse(&text, &schema(), &Templates::new()).ok()
+        };
+        (i64::MIN + 1..i64::MAX, any::<f64>().prop_filter("finite", |double| double.is_finite()))
+            .prop_map(parsed)
+    }
+
+    /// Any bits, so also what is no number. Compared as texts, where that equals itself.
+    fn float() -> impl Strategy<Value = f32> {
+        any::<u32>().prop_map(f32::from_bits)
+    }
+
+    fn plan() -> impl Strategy<Value = SearchPlan> {
+        let ids = || vec(any::<i64>(), 0..4);
+        let what =
+            (option::of(ids()), vec(vec(float(), 0..5), 0..4), option::of((float(), option::of(float()))));
+        let rest = (any::<usize>(), any::<u64>(), any::<bool>(), ids(), "\\PC{0,9}", 0_usize..3);
+        (what, rest, filter()).prop_map(|((partitions, queries, range), rest, filter)| {
+            let (count, read_at, ignore_growing, output, text, metric) = rest;
+            SearchPlan {
+                collection: CollectionId(count as i64),
+                partitions: partitions.map(|ids| ids.into_iter().map(PartitionId).collect()),
+                field: FieldId(read_at as i64),
+                metric: [Metric::L2, Metric::Ip, Metric::Cosine][metric],
+                queries,
+                count,
+                params: BTreeMap::from([(text.clone(), text)]),
+                range: range.map(|(outer, inner)| Range { outer, inner }),
+                filter,
+                output: output.into_iter().map(FieldId).collect(),
+                read_at: Timestamp(read_at),
+                ignore_growing,
+            }
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_search_arrives_as_it_was_sent(plan in plan()) {
+            let arrived = search_from(search_to(&plan)).unwrap();
+
+            prop_assert_eq!(&arrived.filter, &plan.filter);
+            prop_assert_eq!(format!("{arrived:?}"), format!("{plan:?}"));
+        }
+
+        #[test]
+        fn a_query_arrives_as_it_was_sent(plan in plan(), limit in option::of(any::<usize>()), count in any::<bool>()) {
+            let SearchPlan { collection, partitions, filter, output, read_at, ignore_growing, .. } = plan;
+            let kind = if count { QueryKind::Count } else { QueryKind::Rows };
+            let plan =
+                QueryPlan { collection, partitions, filter, limit, output, read_at, ignore_growing, kind };
+
+            let arrived = query_from(query_to(&plan)).unwrap();
+
+            prop_assert_eq!(&arrived.filter, &plan.filter);
+            prop_assert_eq!(format!("{arrived:?}"), format!("{plan:?}"));
+        }
+
+        #[test]
+        fn what_was_found_arrives_as_it_was_sent(scores in vec(float(), 0..50), times in vec(any::<u64>(), 0..50)) {
+            let keys = Keys::Int((0..scores.len() as i64).collect());
+            let rows = crate::model::Batch { rows: scores.len(), columns: Vec::new() };
+            let hits = SearchHits { counts: vec![scores.len()], keys: keys.clone(), scores, rows: rows.clone() };
+            let times = times.into_iter().map(Timestamp).collect();
+            let found = QueryRows { keys, times, count: u64::MAX, rows };
+
+            prop_assert_eq!(format!("{:?}", hits_from(&hits_to(&hits)).unwrap()), format!("{hits:?}"));
+            prop_assert_eq!(rows_from(&rows_to(&found)).unwrap(), found);
+        }
+    }
+}

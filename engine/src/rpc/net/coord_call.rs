@@ -1,0 +1,202 @@
+//! Every call of the coordinator, once: how it travels, and whether it may be done twice.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+use super::convert;
+use super::remote::Remote;
+use crate::base::{ChannelName, CollectionId, NodeId, SegmentId, Timestamp};
+use crate::model::ChannelManifest;
+use crate::rpc::{
+    AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionState, Coord, DatabaseInfo,
+    Error, Flushed, GroupConfig, GroupInfo, IndexProgress, NewCollection, NewIndex, NodeStatus, Orders,
+    ReplicaInfo, Report, Routes,
+};
+use contract::internal as pb;
+
+/// Whether a call whose outcome is unknown may be made again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Repeat {
+    /// Doing it twice is as good as once.
+    Safe,
+    /// Only if nothing was done: the second time would do more, or would be refused because of the first.
+    Unsafe,
+}
+
+/// A change of name is refused the second time; the others set what they name.
+pub(super) const fn of_change(change: &CollectionChange) -> Repeat {
+    match change {
+        CollectionChange::Rename { .. } => Repeat::Unsafe,
+        CollectionChange::SetProperties(_)
+        | CollectionChange::DeleteProperties(_)
+        | CollectionChange::SetFieldParams { .. } => Repeat::Safe,
+    }
+}
+
+/// Making and dropping are refused the second time; pointing elsewhere sets what it names.
+pub(super) const fn of_alias(change: &AliasChange) -> Repeat {
+    match change {
+        AliasChange::Create { .. } | AliasChange::Drop => Repeat::Unsafe,
+        AliasChange::Alter { .. } => Repeat::Safe,
+    }
+}
+
+pub(super) type Pairs = Vec<(String, String)>;
+pub(super) type Names = Vec<String>;
+pub(super) type Groups = Vec<(String, GroupConfig)>;
+pub(super) type SomeNames = Option<Vec<String>>;
+pub(super) type Nodes = Vec<NodeId>;
+pub(super) type Segments = Vec<SegmentId>;
+
+/// An argument that is kept, as the trait wants it.
+pub(super) trait Lend {
+    /// What the trait takes.
+    type Lent<'a>
+    where
+        Self: 'a;
+    /// The argument for one try.
+    fn lend(&self) -> Self::Lent<'_>;
+}
+
+impl Lend for String {
+    type Lent<'a> = &'a str;
+    fn lend(&self) -> &str {
+        self
+    }
+}
+
+impl Lend for ChannelName {
+    type Lent<'a> = &'a Self;
+    fn lend(&self) -> &Self {
+        self
+    }
+}
+
+macro_rules! lend_clones {
+    ($($kept:ty),+ $(,)?) => {$(
+        impl Lend for $kept {
+            type Lent<'a> = Self;
+            fn lend(&self) -> Self {
+                self.clone()
+            }
+        }
+    )+};
+}
+
+lend_clones!(
+    u32,
+    i64,
+    bool,
+    Pairs,
+    Names,
+    Groups,
+    SomeNames,
+    Nodes,
+    Segments,
+    NewCollection,
+    CollectionRef,
+    CollectionChange,
+    AliasChange,
+    NewIndex,
+    CollectionId,
+    NodeId,
+    Flushed,
+    Report,
+    GroupConfig,
+);
+
+/// Hands the table of calls to another macro: name, arguments (`taken as kept`), value, [`Repeat`].
+///
+/// What is [`Repeat::Safe`], and why:
+/// - Reads change nothing. Numbers that were allocated and never arrived are merely never used.
+/// - What sets a state that it names whole (properties, parameters, groups, an alias' target, draining, load, release)
+///   sets the same state again. What another caller set in between is overwritten, as if this call had come after that
+///   one: calls made at the same time have no order.
+/// - Making or dropping what the contract calls fine when it is there, or gone, already. What another caller made under the
+///   name in between is dropped by the second try, again as if this call had come after that one.
+/// - A beat is the whole state of a node.
+///
+/// What is [`Repeat::Unsafe`], and why:
+/// - `create_database`, `drop_database`: the second time is refused because of the first.
+/// - `alter_collection` to another name, and `alter_alias` to make or drop one: likewise.
+/// - `commit_flush`: the second time conflicts with the first. The writer looks at the checkpoint and knows.
+/// - `compact`: what the first time found to do is no longer to be found.
+/// - `transfer_nodes`, `transfer_replicas`, `balance`: moves so many, or from where they then no longer are.
+macro_rules! coord_calls {
+    ($with:ident) => {
+        $with! {
+            allocate_timestamps(count: u32 as u32) -> Timestamp, Safe;
+            allocate_ids(count: u32 as u32) -> i64, Safe;
+            create_database(name: &str as String, properties: Pairs as Pairs) -> (), Unsafe;
+            drop_database(name: &str as String) -> (), Unsafe;
+            alter_database(name: &str as String, set: Pairs as Pairs, removed: Names as Names) -> (), Safe;
+            databases() -> Vec<DatabaseInfo>, Safe;
+            create_collection(collection: NewCollection as NewCollection) -> Arc<CollectionInfo>, Safe;
+            drop_collection(database: &str as String, name: &str as String) -> (), Safe;
+            alter_collection(collection: CollectionRef as CollectionRef, change: CollectionChange as CollectionChange) -> (), of_change(&change);
+            collection(collection: CollectionRef as CollectionRef) -> Arc<CollectionInfo>, Safe;
+            collections(database: &str as String) -> Vec<Arc<CollectionInfo>>, Safe;
+            create_partition(collection: CollectionRef as CollectionRef, name: &str as String) -> (), Safe;
+            drop_partition(collection: CollectionRef as CollectionRef, name: &str as String) -> (), Safe;
+            alter_alias(database: &str as String, alias: &str as String, change: AliasChange as AliasChange) -> (), of_alias(&change);
+            create_index(index: NewIndex as NewIndex) -> (), Safe;
+            drop_index(collection: CollectionRef as CollectionRef, name: &str as String) -> (), Safe;
+            alter_index(collection: CollectionRef as CollectionRef, name: &str as String, set: Pairs as Pairs, removed: Names as Names) -> (), Safe;
+            indexes(collection: CollectionRef as CollectionRef) -> Vec<IndexProgress>, Safe;
+            load(collection: CollectionRef as CollectionRef, partitions: SomeNames as SomeNames, replicas: u32 as u32, resource_groups: Names as Names) -> (), Safe;
+            release(collection: CollectionRef as CollectionRef, partitions: SomeNames as SomeNames) -> (), Safe;
+            load_progress(collection: CollectionRef as CollectionRef) -> Option<u8>, Safe;
+            manifests(collection: CollectionId as CollectionId) -> Vec<Arc<ChannelManifest>>, Safe;
+            commit_flush(flushed: Flushed as Flushed) -> (), Unsafe;
+            channel_term(channel: &ChannelName as ChannelName, node: NodeId as NodeId) -> u64, Safe;
+            allocate_node() -> NodeId, Safe;
+            beat(report: Report as Report) -> Orders, Safe;
+            routes(collection: CollectionId as CollectionId) -> Arc<Routes>, Safe;
+            create_group(name: &str as String, config: GroupConfig as GroupConfig) -> (), Safe;
+            drop_group(name: &str as String) -> (), Safe;
+            update_groups(configs: Groups as Groups) -> (), Safe;
+            groups() -> Vec<GroupInfo>, Safe;
+            transfer_nodes(from: &str as String, to: &str as String, count: u32 as u32) -> (), Unsafe;
+            transfer_replicas(from: &str as String, to: &str as String, collection: CollectionRef as CollectionRef, count: u32 as u32) -> (), Unsafe;
+            replicas(collection: CollectionId as CollectionId) -> Vec<ReplicaInfo>, Safe;
+            nodes() -> Vec<NodeStatus>, Safe;
+            balance(collection: CollectionId as CollectionId, from: NodeId as NodeId, to: Nodes as Nodes, segments: Segments as Segments) -> (), Unsafe;
+            drain(node: NodeId as NodeId, on: bool as bool) -> (), Safe;
+            compact(collection: CollectionId as CollectionId) -> i64, Unsafe;
+            compaction(id: i64 as i64) -> CompactionState, Safe;
+        }
+    };
+}
+pub(super) use coord_calls;
+
+macro_rules! travel {
+    ($($call:ident($($name:ident: $taken:ty as $kept:ty),*) -> $value:ty, $repeat:expr;)+) => {
+        /// A call of the coordinator with its arguments, as it travels. An argument that is added later needs a default.
+        #[derive(Debug, Serialize, Deserialize)]
+        #[expect(non_camel_case_types, reason = "a variant is named as its call")]
+        pub(super) enum CoordCall {
+            $($call { $($name: $kept),* },)+
+        }
+
+        impl CoordCall {
+            /// Makes the call.
+            pub(super) async fn make(self, coord: &dyn Coord) -> pb::Answer {
+                match self {
+                    $(Self::$call { $($name),* } => {
+                        convert::answer(stringify!($call), coord.$call($($name.lend()),*).await)
+                    })+
+                }
+            }
+        }
+
+        #[async_trait]
+        impl Coord for Remote {
+            $(async fn $call(&self, $($name: $taken),*) -> Result<$value, Error> {
+                self.ask(stringify!($call), &CoordCall::$call { $($name: <$kept>::from($name)),* }).await
+            })+
+        }
+    };
+}
+
+coord_calls!(travel);

@@ -1,0 +1,245 @@
+//! Connections to other nodes: one per address, made when it is first needed and kept.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Channel, Endpoint};
+
+use super::{CONNECTION_WINDOW, NetSettings, PING_AFTER, PING_LIMIT, STREAM_WINDOW, Security};
+use crate::base::{Clock, chain};
+
+/// What a generated client calls through.
+pub(super) type Carrier = InterceptedService<Channel, Bearer>;
+
+/// A connection as it was when a call took it.
+#[derive(Clone)]
+pub(super) struct Link {
+    pub(super) carrier: Carrier,
+    /// Which connection to the address it is.
+    number: u64,
+}
+
+/// Adds the token to each call.
+#[derive(Clone)]
+pub(super) struct Bearer(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Status> {
+        if let Some(token) = &self.0 {
+            request.metadata_mut().insert("authorization", token.clone());
+        }
+        Ok(request)
+    }
+}
+
+/// The one connection that a channel was made of has ended; the channel was asked for another one. Whatever call meets
+/// this was not sent.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the connection has ended")]
+struct Ended;
+
+/// Whether a call ended before anything of it was sent.
+pub(super) fn was_not_sent(status: &tonic::Status) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(status);
+    while let Some(error) = cause {
+        if error.is::<Ended>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+type AnyStream = TokioIo<Box<dyn Stream>>;
+
+/// All connections of this node to others.
+pub(super) struct Links {
+    security: Security,
+    settings: NetSettings,
+    clock: Arc<dyn Clock>,
+    lines: Mutex<Lines>,
+}
+
+#[derive(Default)]
+struct Lines {
+    by_address: HashMap<Arc<str>, Arc<Line>>,
+    next_sweep: Duration,
+}
+
+/// The way to one address.
+#[derive(Default)]
+struct Line {
+    state: Mutex<LineState>,
+    /// Held by whoever makes the connection.
+    making: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct LineState {
+    channel: Option<Channel>,
+    /// How many connections there have been.
+    number: u64,
+    last_use: Duration,
+    failure: Option<Failure>,
+}
+
+/// Why there is no connection.
+#[derive(Clone)]
+struct Failure {
+    reason: String,
+    /// No other try before this.
+    retry_at: Duration,
+    pause: Duration,
+}
+
+impl Links {
+    pub(super) fn new(security: Security, settings: NetSettings, clock: Arc<dyn Clock>) -> Self {
+        Self { security, settings, clock, lines: Mutex::default() }
+    }
+
+    pub(super) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    pub(super) const fn settings(&self) -> &NetSettings {
+        &self.settings
+    }
+
+    /// The connection to `address`, made now if there is none. After a failure the next try waits, and whoever comes
+    /// meanwhile gets the same failure at once. Cancel safe.
+    ///
+    /// # Errors
+    /// Why there is no connection, as text. Nothing was sent.
+    pub(super) async fn link(&self, address: &Arc<str>) -> Result<Link, String> {
+        let line = self.line(address);
+        let bearer = self.bearer().await;
+        let (channel, number) = match self.made(&line) {
+            Some(made) => made?,
+            None => {
+                let _making = line.making.lock().await;
+                // Another call may have made it, or failed to, while this one waited.
+                match self.made(&line) {
+                    Some(made) => made?,
+                    None => self.make(address, &line).await?,
+                }
+            }
+        };
+        Ok(Link { carrier: InterceptedService::new(channel, bearer), number })
+    }
+
+    /// Gives up the connection that `link` is of, if it still is the one to `address`. Calls on it go on.
+    pub(super) fn give_up(&self, address: &Arc<str>, link: &Link) {
+        let line = self.line(address);
+        let mut state = line.state.lock();
+        if state.number == link.number {
+            state.channel = None;
+        }
+    }
+
+    /// The line to `address`. Drops connections that were idle for long, now and then.
+    fn line(&self, address: &Arc<str>) -> Arc<Line> {
+        let now = self.clock.monotonic();
+        let idle = self.settings.idle;
+        let mut lines = self.lines.lock();
+        if now >= lines.next_sweep {
+            lines.next_sweep = now + idle / 4;
+            lines.by_address.retain(|known, line| {
+                known == address || Arc::strong_count(line) > 1 || now < line.state.lock().last_use + idle
+            });
+        }
+        let line = Arc::clone(lines.by_address.entry(Arc::clone(address)).or_default());
+        line.state.lock().last_use = now;
+        line
+    }
+
+    async fn bearer(&self) -> Bearer {
+        match &self.security {
+            Security::Token(tokens) => {
+                // Tokens are printable, so they make a header.
+                Bearer(format!("Bearer {}", tokens.own().await).parse().ok())
+            }
+            Security::Trusted | Security::MutualTls { .. } => Bearer(None),
+        }
+    }
+
+    /// The connection there is, or the failure that still counts.
+    fn made(&self, line: &Line) -> Option<Result<(Channel, u64), String>> {
+        let state = line.state.lock();
+        match (&state.channel, &state.failure) {
+            (Some(channel), _) => Some(Ok((channel.clone(), state.number))),
+            (None, Some(failure)) if self.clock.monotonic() < failure.retry_at => {
+                Some(Err(failure.reason.clone()))
+            }
+            _ => None,
+        }
+    }
+
+    async fn make(&self, address: &str, line: &Line) -> Result<(Channel, u64), String> {
+        let made = tokio::select! {
+            made = self.connect(address) => made,
+            () = self.clock.sleep(self.settings.connect) => {
+                Err(format!("no connection within {:?}", self.settings.connect))
+            }
+        };
+        let mut state = line.state.lock();
+        match made {
+            Ok(channel) => {
+                state.number += 1;
+                state.failure = None;
+                state.channel = Some(channel.clone());
+                tracing::debug!(address, "connected");
+                Ok((channel, state.number))
+            }
+            Err(reason) => {
+                let doubled = state.failure.take().map(|failure| failure.pause * 2);
+                let pause = doubled.unwrap_or(self.settings.backoff).min(self.settings.backoff_most);
+                let retry_at = self.clock.monotonic() + pause;
+                state.failure = Some(Failure { reason: reason.clone(), retry_at, pause });
+                if doubled.is_none() {
+                    // Once for all tries until one succeeds.
+                    tracing::warn!(address, reason, "cannot reach a node, trying on");
+                }
+                Err(reason)
+            }
+        }
+    }
+
+    async fn connect(&self, address: &str) -> Result<Channel, String> {
+        let failed = |error: &dyn std::error::Error| format!("cannot connect: {}", chain(error));
+        let stream = TcpStream::connect(address).await.map_err(|error| failed(&error))?;
+        stream.set_nodelay(true).map_err(|error| failed(&error))?;
+        let stream: Box<dyn Stream> = match &self.security {
+            Security::Trusted | Security::Token(_) => Box::new(stream),
+            Security::MutualTls { connector, .. } => {
+                let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+                let host = host.trim_matches(['[', ']']);
+                Box::new(connector.connect(stream, host).await.map_err(|error| failed(&error))?)
+            }
+        };
+        let mut stream = Some(TokioIo::new(stream));
+        // The stream is made here, so that what kept it from being made is known for sure; a channel gets exactly one.
+        let once = tower::service_fn(move |_: http::Uri| {
+            std::future::ready(stream.take().ok_or(Ended)) as std::future::Ready<Result<AnyStream, Ended>>
+        });
+        Endpoint::from_shared(format!("http://{address}"))
+            .map_err(|error| failed(&error))?
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .http2_keep_alive_interval(PING_AFTER)
+            .keep_alive_timeout(PING_LIMIT)
+            .keep_alive_while_idle(true)
+            .connect_with_connector(once)
+            .await
+            .map_err(|error| failed(&error))
+    }
+}

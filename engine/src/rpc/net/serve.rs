@@ -1,0 +1,173 @@
+//! The port for other nodes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::header::AUTHORIZATION;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+use super::server::Desk;
+use super::{CONNECTION_WINDOW, Error, MAX_FRAME, PING_AFTER, PING_LIMIT, STREAM_WINDOW, Security, Served};
+use crate::base::{Clock, TaskSet, chain};
+use crate::secure::Tokens;
+
+/// Calls at once on one connection.
+const MAX_STREAMS: u32 = 4096;
+
+/// What serving other nodes needs.
+#[derive(Clone)]
+pub struct ServeParts {
+    /// The duties.
+    pub served: Served,
+    /// How the others are known.
+    pub security: Security,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// How long calls under way may go on after the stop.
+    pub grace: Duration,
+}
+
+/// Serves other nodes on `listener` until `stop` is cancelled; then no call is taken any more, walks along logs end, and
+/// other calls under way get a while to finish.
+///
+/// # Errors
+/// [`Error::Accept`] if the listener breaks, [`Error::Serve`] if a connection ends by a defect.
+pub async fn serve(listener: TcpListener, parts: ServeParts, stop: CancellationToken) -> Result<(), Error> {
+    let connections = TaskSet::new();
+    let host = Arc::new(Host::new(parts, connections.stop_token()));
+    let mut is_idle = true;
+    let outcome = loop {
+        tokio::select! {
+            () = stop.cancelled() => break Ok(()),
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    is_idle = false;
+                    let host = Arc::clone(&host);
+                    connections.start("connection of a node", |stop| async move {
+                        host.converse(stream, stop).await;
+                        Ok(())
+                    });
+                }
+                Err(error) if is_passing(&error) => {
+                    tracing::debug!(%error, "lost a connection before it began");
+                    host.parts.clock.sleep(Duration::from_millis(5)).await;
+                }
+                Err(error) => break Err(Error::Accept(error)),
+            },
+            ended = connections.join(), if !is_idle => match ended {
+                Ok(()) => is_idle = true,
+                Err(error) => break Err(Error::Serve(error)),
+            },
+        }
+    };
+    drop(listener);
+    connections.stop();
+    let finished = connections.join().await.map_err(Error::Serve);
+    outcome.and(finished)
+}
+
+/// Whether the listener lives on: only one connection is lost, or there are too many open files for the moment.
+fn is_passing(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    /// Linux: too many open files, of the process and of the system.
+    const TOO_MANY: [i32; 2] = [24, 23];
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+        || error.raw_os_error().is_some_and(|code| TOO_MANY.contains(&code))
+}
+
+/// What every connection shares.
+struct Host {
+    parts: ServeParts,
+    router: Router,
+}
+
+impl Host {
+    fn new(parts: ServeParts, stop: CancellationToken) -> Self {
+        let router = Desk::new(parts.served.clone(), stop).routes();
+        let router = match &parts.security {
+            Security::Token(tokens) => {
+                router.layer(axum::middleware::from_fn_with_state(Arc::clone(tokens), check))
+            }
+            Security::Trusted | Security::MutualTls { .. } => router,
+        };
+        Self { parts, router }
+    }
+
+    /// One connection, from its handshake to its end. That it broke is the peer's business.
+    async fn converse(&self, stream: TcpStream, stop: CancellationToken) {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "connection was gone at once");
+            return;
+        }
+        match &self.parts.security {
+            Security::Trusted | Security::Token(_) => self.speak(stream, stop).await,
+            Security::MutualTls { acceptor, .. } => tokio::select! {
+                accepted = acceptor.accept(stream) => match accepted {
+                    Ok(stream) => self.speak(stream, stop).await,
+                    // Probes of the port come here too; a node of ours that is turned away says so itself.
+                    Err(error) => tracing::debug!(error = chain(&error), "turned away who is no node of ours"),
+                },
+                () = stop.cancelled() => {}
+            },
+        }
+    }
+
+    async fn speak<S>(&self, stream: S, stop: CancellationToken)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let service =
+            TowerToHyperService::new(self.router.clone().map_request(
+                |request: http::Request<hyper::body::Incoming>| request.map(axum::body::Body::new),
+            ));
+        let mut builder = auto::Builder::new(TokioExecutor::new()).http2_only();
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING_AFTER)
+            .keep_alive_timeout(PING_LIMIT)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_frame_size(MAX_FRAME)
+            .max_concurrent_streams(MAX_STREAMS)
+            .max_send_buf_size(CONNECTION_WINDOW as usize);
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                tokio::select! {
+                    ended = connection.as_mut() => ended,
+                    () = self.parts.clock.sleep(self.parts.grace) => Ok(()),
+                }
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(error, "connection of a node broke off");
+        }
+    }
+}
+
+/// Lets only those in who know the token.
+async fn check(State(tokens): State<Arc<Tokens>>, request: Request, next: Next) -> Response {
+    let shown = request.headers().get(AUTHORIZATION).map_or(&[][..], |value| value.as_bytes());
+    let is_known = match shown.strip_prefix(b"Bearer ") {
+        Some(token) => tokens.accepts(token).await,
+        None => false,
+    };
+    if is_known {
+        return next.run(request).await;
+    }
+    tonic::Status::unauthenticated("the token is not that of this cluster").into_http()
+}

@@ -1,0 +1,450 @@
+//! One value of everything that travels, with nothing left at its default.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::{
+    ChannelName, CollectionId, DatabaseId, FieldId, IndexId, NodeId, PartitionId, Position, SegmentId,
+    Timestamp,
+};
+use crate::model::{
+    Batch, Bitset, ChannelManifest, Column, ColumnData, ColumnRef, DataType, DeleteManifest, Field,
+    IndexDefinition, IndexRef, Keys, Metric, ObjectRef, Partition, Schema, SegmentManifest, Value,
+};
+use crate::plan::{QueryKind, QueryPlan, QueryRows, Range, SearchHits, SearchPlan};
+use crate::rpc::*;
+
+/// Something to send.
+pub(super) trait Sample {
+    fn sample() -> Self;
+}
+
+/// Writes `impl Sample` for values without parameters.
+macro_rules! samples {
+    ($($of:ty => $value:expr;)+) => {$(
+        impl Sample for $of {
+            fn sample() -> Self {
+                $value
+            }
+        }
+    )+};
+}
+
+impl<T: Sample> Sample for Vec<T> {
+    fn sample() -> Self {
+        vec![T::sample(), T::sample()]
+    }
+}
+
+impl<T: Sample> Sample for Option<T> {
+    fn sample() -> Self {
+        Some(T::sample())
+    }
+}
+
+impl<T: Sample> Sample for Arc<T> {
+    fn sample() -> Self {
+        Self::new(T::sample())
+    }
+}
+
+impl<A: Sample, B: Sample> Sample for (A, B) {
+    fn sample() -> Self {
+        (A::sample(), B::sample())
+    }
+}
+
+impl<A: Sample + Ord, B: Sample> Sample for BTreeMap<A, B> {
+    fn sample() -> Self {
+        [(A::sample(), B::sample())].into()
+    }
+}
+
+samples! {
+    () => ();
+    bool => true;
+    u8 => 99;
+    u32 => u32::MAX - 4;
+    usize => 4096;
+    i64 => i64::MIN + 3;
+    u64 => u64::MAX - 2;
+    String => "nämlich \"so\"\n".to_owned();
+    Duration => Duration::new(9, 123_456_789);
+    Timestamp => Timestamp(450_000_000_000_000_003);
+    Position => Position(u64::MAX - 9);
+    CollectionId => CollectionId(450_000_000_000_000_001);
+    DatabaseId => DatabaseId(3);
+    PartitionId => PartitionId(450_000_000_000_000_002);
+    SegmentId => SegmentId(i64::MAX);
+    IndexId => IndexId(77);
+    FieldId => FieldId(101);
+    NodeId => NodeId(-5);
+    ChannelName => ChannelName::of(CollectionId(450_000_000_000_000_001), 3);
+    Field => Field {
+        id: FieldId(101),
+        name: "v".to_owned(),
+        description: String::sample(),
+        data_type: DataType::Double,
+        is_primary: true,
+        auto_id: true,
+        is_dynamic: true,
+        nullable: true,
+        default: Some(Value::Double(0.5)),
+        is_partition_key: true,
+        is_clustering_key: true,
+        type_params: Vec::sample(),
+    };
+    Schema => Schema { description: String::sample(), fields: Vec::sample(), enable_dynamic_field: true };
+    Partition => Partition { id: PartitionId::sample(), name: String::sample(), created_unix_ms: 9 };
+    IndexDefinition => IndexDefinition {
+        id: IndexId::sample(),
+        name: String::sample(),
+        field: FieldId::sample(),
+        index_type: "HNSW".to_owned(),
+        metric: Some(Metric::Cosine),
+        params: Vec::sample(),
+    };
+    ObjectRef => ObjectRef { key: String::sample(), size_bytes: u64::sample(), crc32: u32::MAX };
+    ColumnRef => ColumnRef { fields: Vec::sample(), object: ObjectRef::sample() };
+    IndexRef => IndexRef {
+        index: IndexId::sample(),
+        field: FieldId::sample(),
+        object: ObjectRef::sample(),
+    };
+    SegmentManifest => SegmentManifest {
+        id: SegmentId::sample(),
+        partition: PartitionId::sample(),
+        rows: u64::sample(),
+        oldest: Timestamp(1),
+        newest: Timestamp::sample(),
+        clean_through: Timestamp::sample(),
+        columns: Vec::sample(),
+        indexes: Vec::sample(),
+    };
+    DeleteManifest => DeleteManifest {
+        rows: u64::sample(),
+        newest: Timestamp::sample(),
+        object: ObjectRef::sample(),
+    };
+    ChannelManifest => ChannelManifest {
+        checkpoint: Position::sample(),
+        segments: Vec::sample(),
+        deletes: Vec::sample(),
+    };
+    CompactionStep => CompactionStep::Executing;
+    CompactionPlan => CompactionPlan {
+        sources: Vec::sample(),
+        target: Option::sample(),
+        step: CompactionStep::sample(),
+    };
+    CompactionState => CompactionState {
+        executing: u32::sample(),
+        completed: 1,
+        failed: 2,
+        plans: Vec::sample(),
+    };
+    CompactJob => CompactJob {
+        collection: CollectionId::sample(),
+        schema: Arc::sample(),
+        sources: Vec::sample(),
+        deletes: Vec::sample(),
+        output: SegmentId::sample(),
+    };
+    StoredObject => StoredObject { key: String::sample(), size_bytes: u64::sample() };
+    DatabaseInfo => DatabaseInfo {
+        id: DatabaseId::sample(),
+        name: String::sample(),
+        created: Timestamp::sample(),
+        properties: Vec::sample(),
+    };
+    ReplicaSpec => ReplicaSpec { id: i64::sample(), group: String::sample() };
+    LoadSpec => LoadSpec { partitions: Option::sample(), replicas: Vec::sample() };
+    CollectionInfo => CollectionInfo {
+        id: CollectionId::sample(),
+        name: String::sample(),
+        database: DatabaseId::sample(),
+        database_name: String::sample(),
+        schema: Arc::sample(),
+        channels: Vec::sample(),
+        partitions: Vec::sample(),
+        partitions_by_key: 16,
+        aliases: Vec::sample(),
+        properties: Vec::sample(),
+        consistency: -2,
+        created: Timestamp::sample(),
+        updated: Timestamp(8),
+        indexes: Vec::sample(),
+        load: Option::sample(),
+    };
+    CollectionRef => CollectionRef::Name { database: String::sample(), name: String::sample() };
+    NewCollection => NewCollection {
+        database: String::sample(),
+        name: String::sample(),
+        schema: Schema::sample(),
+        shards: 16,
+        partitions_by_key: 64,
+        consistency: 3,
+        properties: Vec::sample(),
+    };
+    CollectionChange => CollectionChange::SetProperties(Vec::sample());
+    AliasChange => AliasChange::Create { collection: String::sample() };
+    NewIndex => NewIndex {
+        collection: CollectionRef::Id(CollectionId::sample()),
+        name: String::sample(),
+        field: String::sample(),
+        params: Vec::sample(),
+    };
+    IndexProgress => IndexProgress {
+        index: IndexDefinition::sample(),
+        indexed_rows: u64::sample(),
+        total_rows: u64::sample(),
+        failure: Option::sample(),
+    };
+    Flushed => Flushed {
+        collection: CollectionId::sample(),
+        channel: ChannelName::sample(),
+        from: Position(4),
+        to: Position::sample(),
+        segments: Vec::sample(),
+        deletes: Vec::sample(),
+    };
+    IndexJob => IndexJob {
+        collection: CollectionId::sample(),
+        schema: Arc::sample(),
+        segment: SegmentManifest::sample(),
+        index: IndexDefinition::sample(),
+        serial: i64::sample(),
+    };
+    Duties => Duties { proxies: true, writes: true, queries: true, builds: true };
+    NodeInfo => NodeInfo {
+        id: NodeId::sample(),
+        address: "127.0.0.1:9".to_owned(),
+        host: String::sample(),
+        role: String::sample(),
+        duties: Duties::sample(),
+        labels: BTreeMap::sample(),
+        memory_bytes: u64::sample(),
+        version: String::sample(),
+    };
+    NodeState => NodeState::Draining;
+    OrderNumber => OrderNumber { epoch: 3, number: u64::sample() };
+    OpenChannel => OpenChannel { channel: ChannelName::sample(), term: u64::sample(), unsealed_bytes: 5 };
+    HeldChannel => HeldChannel {
+        channel: ChannelName::sample(),
+        segments: Vec::sample(),
+        growing_from: Option::sample(),
+        applied: Position::sample(),
+    };
+    HeldCollection => HeldCollection {
+        collection: CollectionId::sample(),
+        channels: Vec::sample(),
+        bytes: u64::sample(),
+        failure: Option::sample(),
+    };
+    LoadReport => LoadReport {
+        reads: u32::sample(),
+        queue_wait_ms: 0.25,
+        p99_ms: 1e9,
+        search_cpu: 1.5,
+        held_bytes: u64::sample(),
+        bytes_to_load: u64::sample(),
+        jobs: 4,
+    };
+    Report => Report {
+        node: NodeInfo::sample(),
+        state: NodeState::sample(),
+        seen: OrderNumber::sample(),
+        channels: Vec::sample(),
+        held: Vec::sample(),
+        load: LoadReport::sample(),
+    };
+    OwnOrder => OwnOrder {
+        channel: ChannelName::sample(),
+        collection: CollectionId::sample(),
+        term: u64::sample(),
+    };
+    HoldChannel => HoldChannel {
+        channel: ChannelName::sample(),
+        manifest: Arc::sample(),
+        segments: Vec::sample(),
+        growing_from: Option::sample(),
+    };
+    HoldOrder => HoldOrder { info: Arc::sample(), channels: Vec::sample() };
+    Orders => Orders {
+        number: OrderNumber::sample(),
+        whole: true,
+        hold: Vec::sample(),
+        release: Vec::sample(),
+        own: Option::sample(),
+        changed: Vec::sample(),
+        now: Timestamp::sample(),
+        lease: Duration::sample(),
+        group: String::sample(),
+    };
+    Place => Place { node: NodeId::sample(), address: "somewhere:1".into() };
+    Owner => Owner { channel: ChannelName::sample(), place: Option::sample(), term: u64::sample() };
+    ChannelShare => ChannelShare {
+        channel: ChannelName::sample(),
+        segments: Vec::sample(),
+        growing_from: Option::sample(),
+    };
+    Share => Share { channels: Vec::sample() };
+    NodeShare => NodeShare { place: Place::sample(), share: Arc::sample() };
+    ReplicaRoute => ReplicaRoute { id: i64::sample(), group: String::sample(), nodes: Vec::sample() };
+    Routes => Routes {
+        collection: CollectionId::sample(),
+        version: u64::sample(),
+        owners: Vec::sample(),
+        replicas: Vec::sample(),
+        wanted: true,
+    };
+    GroupConfig => GroupConfig {
+        requests: 1,
+        limits: 2,
+        transfer_from: Vec::sample(),
+        transfer_to: Vec::sample(),
+        node_filter: BTreeMap::sample(),
+    };
+    GroupNode => GroupNode { id: NodeId::sample(), address: String::sample(), host: String::sample() };
+    GroupInfo => GroupInfo {
+        name: String::sample(),
+        config: GroupConfig::sample(),
+        nodes: Vec::sample(),
+        replicas: BTreeMap::sample(),
+        outgoing: BTreeMap::sample(),
+        incoming: BTreeMap::sample(),
+    };
+    ReplicaShard => ReplicaShard {
+        channel: ChannelName::sample(),
+        leader: NodeId::sample(),
+        address: String::sample(),
+        nodes: Vec::sample(),
+    };
+    ReplicaInfo => ReplicaInfo {
+        id: i64::sample(),
+        collection: CollectionId::sample(),
+        partitions: Vec::sample(),
+        group: String::sample(),
+        nodes: Vec::sample(),
+        shards: Vec::sample(),
+        segments: Vec::sample(),
+        complete: true,
+    };
+    NodeStatus => NodeStatus {
+        info: NodeInfo::sample(),
+        state: NodeState::Leaving,
+        group: String::sample(),
+        since: Timestamp::sample(),
+        channels: Vec::sample(),
+        collections: Vec::sample(),
+        segments: 5,
+        remaining: 6,
+        load: LoadReport::sample(),
+    };
+    Batch => Batch {
+        rows: 2,
+        columns: vec![
+            Column {
+                field: FieldId(7),
+                data: ColumnData::VarChar(["ü", ""].into_iter().collect()),
+                valid: Some(Bitset::from_fn(2, |row| row == 0)),
+            },
+            Column {
+                field: FieldId(8),
+                data: ColumnData::FloatVector { dim: 2, values: vec![0.1, -0.0, f32::MAX, 1e-40] },
+                valid: None,
+            },
+        ],
+    };
+    SearchPlan => SearchPlan {
+        collection: CollectionId::sample(),
+        partitions: Option::sample(),
+        field: FieldId::sample(),
+        metric: Metric::Ip,
+        queries: vec![vec![0.1, f32::NAN], vec![f32::NEG_INFINITY, -0.0]],
+        count: 10,
+        params: BTreeMap::sample(),
+        range: Some(Range { outer: f32::INFINITY, inner: Some(-0.1) }),
+        filter: None,
+        output: Vec::sample(),
+        read_at: Timestamp::sample(),
+        ignore_growing: true,
+    };
+    QueryPlan => QueryPlan {
+        collection: CollectionId::sample(),
+        partitions: Option::sample(),
+        filter: None,
+        limit: Some(5),
+        output: Vec::sample(),
+        read_at: Timestamp::sample(),
+        ignore_growing: true,
+        kind: QueryKind::Count,
+    };
+    SearchHits => SearchHits {
+        counts: vec![0, 2],
+        keys: Keys::Text(["a", "ü"].into_iter().collect()),
+        scores: vec![f32::INFINITY, -0.25],
+        rows: Batch::sample(),
+    };
+    QueryRows => QueryRows {
+        keys: Keys::Int(vec![i64::MIN, 4]),
+        times: Vec::sample(),
+        rows: Batch { rows: 2, columns: Vec::new() },
+        count: u64::sample(),
+    };
+}
+
+/// All refusals, each with a sample in every field.
+macro_rules! refusals {
+    ($($variant:ident { $($field:ident),* })+) => {
+        pub(super) fn refusals() -> Vec<Refusal> {
+            // A refusal that is new fails to compile here until it is below.
+            let _is_listed = |refusal: &Refusal| match refusal {
+                $(Refusal::$variant { .. } => (),)+
+            };
+            vec![$(Refusal::$variant { $($field: Sample::sample()),* },)+]
+        }
+    };
+}
+
+refusals! {
+    DatabaseNotFound { database }
+    DatabaseExists { database }
+    DropDefaultDatabase {}
+    DatabaseNotEmpty { database }
+    TooManyDatabases { limit }
+    CollectionNotFound { database, collection }
+    CollectionDiffers { collection }
+    CollectionNameTaken { database, name }
+    RenameByAlias { alias }
+    RenameToItself {}
+    DropByAlias { alias }
+    CollectionHasAliases { collection, aliases }
+    TooManyCollections { limit }
+    CollectionNotLoaded { collection }
+    PartitionNotFound { partition }
+    PartitionNotLoaded { partition }
+    DropDefaultPartition {}
+    DropLoadedPartition {}
+    TooManyPartitions { limit, collection }
+    AliasTaken { database, alias, collection }
+    AliasIsCollection { database, alias }
+    AliasNotFound { database, alias }
+    IndexFieldNotFound { field }
+    IndexDiffers {}
+    SecondIndexOnField {}
+    IndexNotFound { what }
+    DropIndexOfLoaded { collection }
+    NoVectorIndex { fields }
+    TooManyReplicas { wanted, nodes }
+    ResourceGroupNotFound { group }
+    GroupExists { group }
+    TooManyGroups { limit }
+    GroupTooSmall { group, current, expected }
+    BadGroup { text }
+    IndexTypeNotSupported { index_type }
+    BadParameter { text }
+    BadSearch { text }
+    Rule { text }
+}

@@ -1,0 +1,105 @@
+//! Who owns a channel and who serves a collection: what a router needs to know.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::{ChannelName, CollectionId, NodeId, Position, SegmentId, Timestamp};
+
+/// Where calls about one node go.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Place {
+    /// The node.
+    pub node: NodeId,
+    /// Its address, for [`super::Dial`].
+    pub address: Arc<str>,
+}
+
+/// Who may write to a channel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// The channel.
+    pub channel: ChannelName,
+    /// Its owner; `None` while there is no node for it.
+    pub place: Option<Place>,
+    /// The owner's term.
+    pub term: u64,
+}
+
+/// What one node contributes to a read of one channel. Over all nodes of a replica the shares of a channel hold every
+/// row exactly once: sealed segments as listed, and the rows from the position on that no listed segment holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelShare {
+    /// The channel.
+    pub channel: ChannelName,
+    /// Sealed segments to read, ascending.
+    pub segments: Vec<SegmentId>,
+    /// Rows to read that are not in segments: those at this position and after it.
+    pub growing_from: Option<Position>,
+}
+
+/// What one node contributes to a read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share {
+    /// By channel.
+    pub channels: Vec<ChannelShare>,
+}
+
+/// One node's part of a replica.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeShare {
+    /// The node.
+    pub place: Place,
+    /// What it contributes.
+    pub share: Arc<Share>,
+}
+
+/// One whole copy of a collection in memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaRoute {
+    /// Its id.
+    pub id: i64,
+    /// The resource group it is in.
+    pub group: String,
+    /// Its nodes' parts: together every row once.
+    pub nodes: Vec<NodeShare>,
+}
+
+/// How a collection is written and read, as of one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Routes {
+    /// The collection.
+    pub collection: CollectionId,
+    /// Grows with each change, also over changes of the leader.
+    pub version: u64,
+    /// By channel, in the order of the collection's channels.
+    pub owners: Vec<Owner>,
+    /// Copies that can be read now; empty while none is complete.
+    pub replicas: Vec<ReplicaRoute>,
+    /// Whether the collection is to be loaded at all.
+    pub wanted: bool,
+}
+
+/// What a read must see, as a node understands it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReadAfter {
+    /// Nothing in particular.
+    Nothing,
+    /// Every write up to this time.
+    Time(Timestamp),
+    /// Every write acknowledged before the call.
+    Everything,
+}
+
+/// What a client asks of a read. Source: wire specification 2.3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consistency {
+    /// Sees everything acknowledged before the call, wherever it was written.
+    Strong,
+    /// Sees what the client itself wrote, up to this time.
+    Session(Timestamp),
+    /// Sees everything older than the grace time, and what was written through the same proxy.
+    Bounded,
+    /// Sees whatever is there.
+    Eventually,
+}

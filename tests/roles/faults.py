@@ -1,0 +1,406 @@
+"""What a cluster of roles withstands, each part on a cluster of its own.
+
+    faults.py PART [--seconds N] [--figures FILE] [--keep]
+
+Prints what was measured; FILE gets a line of the table of docs/results/roles.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import re
+import signal
+import sys
+import time
+import traceback
+from typing import Any, Callable
+
+from pymilvus import DataType, MilvusClient
+
+from cluster import Cluster, Node, get
+from load import ONCE, WRITES, Still, Workers, connect, make, row, until, vector, writing
+
+PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {}
+
+
+def part(run: Callable[[argparse.Namespace], dict[str, Any]]) -> Callable[[argparse.Namespace], dict[str, Any]]:
+    PARTS[run.__name__.replace("_", "-")] = run
+    return run
+
+
+def replicas_of(client: MilvusClient, name: str) -> list[list[int]]:
+    """The query nodes of each replica."""
+    return [list(replica.group_nodes) for replica in client.describe_replica(name)]
+
+
+def full(client: MilvusClient, name: str, replicas: int, nodes: int) -> bool:
+    found = replicas_of(client, name)
+    return len(found) == replicas and all(found) and len({node for each in found for node in each}) == nodes
+
+
+def all_alive(cluster: Cluster, but: tuple[Node, ...] = ()) -> None:
+    dead = [node.name for node in cluster.nodes.values() if not node.alive() and node not in but]
+    if dead:
+        raise AssertionError(f"ended by themselves: {dead}\n{cluster.nodes[dead[0]].tail()}")
+
+
+def stopped(node: Node, seconds: float = 60) -> float:
+    """SIGTERM; the seconds until the process has ended by itself."""
+    begin = time.monotonic()
+    if not node.stop(seconds):
+        raise AssertionError(f"{node.name} did not end by itself within {seconds} s\n{node.tail()}")
+    if node.popen.returncode != 0:
+        raise AssertionError(f"{node.name} ended with {node.popen.returncode}\n{node.tail()}")
+    return time.monotonic() - begin
+
+
+def compared(cluster: Cluster, writers: list) -> int:
+    client = connect(cluster.uri)
+    return sum(writer.compare(client) for writer in writers)
+
+
+# ---------------------------------------------------------------- query nodes
+
+
+@part
+def kill_query(given: argparse.Namespace) -> dict[str, Any]:
+    """One of two replicas dies; nobody's search fails; a new node makes it full again, so that the other may die too."""
+    with Cluster(query=2, keep=given.keep) as cluster:
+        client = connect(cluster.uri)
+        still = Still(client, "still", replicas=2)
+        until("two replicas on two nodes", 30, lambda: full(client, "still", 2, 2))
+        still.check(client)
+        workers = Workers()
+        workers.searching(still, lambda: cluster.uri, 4)
+        time.sleep(3)
+        first, second = cluster.of("querynode")
+        killed = time.monotonic()
+        first.kill()
+        time.sleep(20)
+        in_time = workers.of("search", killed, killed + 20)
+        failed = workers.failures("search", killed, killed + 20)
+        begin = time.monotonic()
+        cluster.start("querynode")
+        until("full again", 60, lambda: full(client, "still", 2, 2))
+        again = time.monotonic() - begin
+        time.sleep(1)
+        second.kill()
+        time.sleep(6)
+        workers.stop()
+        workers.none_failed("search", 0.001, killed, killed + 20)
+        workers.none_failed("search", 0.001)
+        still.check(client)
+        all_alive(cluster, (first, second))
+        return {"in 20 s": len(in_time), "failed in 20 s": len(failed), **workers.figures("search"), "full again s": round(again, 1)}
+
+
+@part
+def scale(given: argparse.Namespace) -> dict[str, Any]:
+    """One query node, then three, then one that is not the first, under constant searches."""
+    with Cluster(query=1, keep=given.keep) as cluster:
+        client = connect(cluster.uri)
+        still = Still(client, "still")
+        still.check(client)
+        workers = Workers()
+        workers.searching(still, lambda: cluster.uri, 4)
+        time.sleep(2)
+        old = cluster.of("querynode")
+        added = [cluster.start("querynode"), cluster.start("querynode")]
+        spread = until("three nodes at work", 30, lambda: full(client, "still", 1, 3))
+        time.sleep(3)
+        took = [stopped(node) for node in (old[0], added[0])]
+        time.sleep(3)
+        workers.stop()
+        workers.none_failed("search")
+        still.check(client)
+        all_alive(cluster, (old[0], added[0]))
+        return {**workers.figures("search"), "three at work s": round(spread, 1), "ends s": [round(each, 1) for each in took]}
+
+
+# ---------------------------------------------------------------- writers
+
+
+@part
+def kill_writer(given: argparse.Namespace) -> dict[str, Any]:
+    """One of two streaming nodes dies among writers and searchers."""
+    with Cluster(streaming=2, keep=given.keep) as cluster:
+        client = connect(cluster.uri)
+        still = Still(client, "still")
+        make(client, "moving")
+        workers = Workers()
+        workers.searching(still, lambda: cluster.uri, 2, "Eventually")
+        writers = writing(workers, "moving", lambda: cluster.uri, 3)
+        reader = connect(cluster.uri)
+        probe = vector(1, 1).tolist()
+        workers.spawn(lambda: workers.timed("search of the moving", lambda: reader.search(
+            "moving", [probe], limit=5, consistency_level="Eventually", **ONCE)), 0.01)
+        time.sleep(5)
+        victim = cluster.of("streamingnode")[0]
+        killed = time.monotonic()
+        victim.kill()
+        time.sleep(20)
+        workers.stop()
+        # Every insert is spread over both channels, so one that succeeds shows that both accept.
+        done = sorted(begin + took - killed for begin, took, error in workers.of("insert", killed) if error is None)
+        refused = sorted(begin - killed for kind in WRITES for begin, _, error in workers.of(kind, killed) if error)
+        again = max([moment for moment in done[:1]] + refused[-1:], default=None)
+        if not done or again > 15:
+            raise AssertionError(f"writes again only after {again} s: {workers.failures('insert', killed)[:3]}")
+        gap = max((b - a for a, b in zip([0.0, *done], done)), default=0.0)
+        workers.none_failed("search")
+        workers.none_failed("search of the moving")
+        rows = compared(cluster, writers)
+        still.check(client)
+        all_alive(cluster, (victim,))
+        failed = sum(len(workers.failures(kind)) for kind in WRITES)
+        return {**workers.figures("search"), "writes failed": failed, "longest time without a write s": round(gap, 1), "rows compared": rows}
+
+
+# ---------------------------------------------------------------- coordinators
+
+
+def leader_of(cluster: Cluster) -> Node:
+    """The coordinator that said last that it leads."""
+    said = []
+    for node in cluster.of("mixcoord"):
+        lines = [line for line in node.log.read_text(errors="replace").splitlines() if "coordinator leads" in line]
+        if lines:
+            found = re.search(r"\d{4}-\d\d-\d\dT[\d:.]+", lines[-1])
+            said.append((found.group() if found else lines[-1], node))
+    if not said:
+        raise AssertionError("no coordinator says that it leads")
+    return max(said, key=lambda each: each[0])[1]
+
+
+@part
+def kill_leader(given: argparse.Namespace) -> dict[str, Any]:
+    """The leading coordinator dies three times; another leads; reads and writes do not notice. The first change that the new
+    one makes is an alias switch through one proxy, which the other proxy knows at once."""
+    with Cluster(coords=2, proxies=2, keep=given.keep) as cluster:
+        client, other = (connect(uri) for uri in cluster.uris)
+        still = Still(client, "still")
+        make(client, "moving")
+        client.create_collection("own", dimension=4, auto_id=True)
+        workers = Workers()
+        workers.searching(still, lambda: cluster.uri, 2)
+        writers = writing(workers, "moving", lambda: cluster.uri, 2)
+        keys: list[int] = []
+
+        def generated() -> None:
+            keys.extend(inserter.insert("own", [{"vector": [0.0, 1.0, 2.0, 3.0]}] * 5, **ONCE)["ids"])
+
+        inserter = connect(cluster.uri)
+        workers.spawn(lambda: workers.timed("insert with own keys", generated), 0.01)
+        ids, times, victims = {client.describe_collection(name)["collection_id"] for name in ("still", "moving", "own")}, [], []
+        schema = MilvusClient.create_schema(auto_id=True)
+        schema.add_field("id", DataType.INT64, is_primary=True)
+        schema.add_field("vec", DataType.FLOAT_VECTOR, dim=4)
+        index = client.prepare_index_params()
+        index.add_index("vec", index_type="FLAT", metric_type="L2")
+        for name, mark in (("red", 1), ("blue", 2)):
+            make(client, name, shards=1)
+            client.insert(name, [row(0, mark)], **ONCE)
+        client.create_alias("red", "colour")
+        made, loads, stale = 3, [], []
+        for round_ in range(3):
+            time.sleep(1)
+            victim = leader_of(cluster)
+            victims.append(victim)
+            killed = time.monotonic()
+            victim.kill()
+            name, tries = f"after_{round_}", []
+
+            target, mark = (("blue", [2]), ("red", [1]))[round_ % 2]
+            until("DDL again", 30, lambda: client.alter_alias(target, "colour", **ONCE) or True)
+            times.append(round(time.monotonic() - killed, 1))
+            found = other.query("colour", filter="id == 0", output_fields=["value"], consistency_level="Strong", **ONCE)
+            if [each["value"] for each in found] != mark:
+                stale.append(f"{target} wanted, {found} found")
+            tries.append(name)
+            client.create_collection(name, schema=schema, **ONCE)
+            client.create_index(tries[-1], index)
+            client.load_collection(tries[-1])
+            loads.append(round(time.monotonic() - killed, 1))
+            ids.add(client.describe_collection(tries[-1])["collection_id"])
+            made += 1
+            cluster.start("mixcoord")
+        time.sleep(1)
+        workers.stop()
+        for kind in ("search", *WRITES, "insert with own keys"):
+            workers.none_failed(kind)
+        if stale:
+            raise AssertionError(f"the other proxy did not know of an alias switch: {stale}; DDL again {times} s, loaded {loads} s")
+        if len(ids) != made:
+            raise AssertionError(f"{made} collections have {len(ids)} ids")
+        if len(set(keys)) != len(keys):
+            raise AssertionError(f"{len(keys)} generated keys, {len(set(keys))} of them different")
+        if max(times) > 10:
+            raise AssertionError(f"DDL again only after {times} s")
+        rows = compared(cluster, writers)
+        all_alive(cluster, tuple(victims))
+        return {**workers.figures("search"), **workers.figures("insert"), "DDL again s": times, "loaded s": loads, "generated keys": len(keys), "rows compared": rows}
+
+
+@part
+def etcd_away(given: argparse.Namespace) -> dict[str, Any]:
+    """All of etcd stands still; reads and writes go on, nobody ends, and DDL works soon after it is back."""
+    with Cluster(keep=given.keep) as cluster:
+        client = connect(cluster.uri)
+        still = Still(client, "still")
+        make(client, "moving")
+        workers = Workers()
+        workers.searching(still, lambda: cluster.uri, 2, "Bounded")
+        writers = writing(workers, "moving", lambda: cluster.uri, 2)
+        time.sleep(2)
+        members = [server for name, server in cluster.servers.items() if name.startswith("etcd")]
+        gone = time.monotonic()
+        for member in members:
+            member.signal(signal.SIGSTOP)
+        sick: dict[str, str] = {}
+        while time.monotonic() < gone + given.seconds:
+            for node in cluster.nodes.values():
+                try:
+                    get(f"http://127.0.0.1:{node.metrics}/healthz", timeout=5)
+                except Exception as error:  # any answer but 200
+                    sick.setdefault(node.name, f"{time.monotonic() - gone:.1f} s: {error}")
+            time.sleep(0.5)
+        all_alive(cluster)
+        back = time.monotonic()
+        for member in members:
+            member.signal(signal.SIGCONT)
+        names = iter(f"after_{number}" for number in range(10_000))
+        until("DDL again", 60, lambda: client.create_database(next(names), **ONCE) or True)
+        again = time.monotonic() - back
+        time.sleep(2)
+        workers.stop()
+        if sick:
+            raise AssertionError(f"/healthz was not 200: {sick}")
+        for kind in ("search", *WRITES):
+            workers.none_failed(kind)
+        if again > 15:
+            raise AssertionError(f"DDL again only after {again:.1f} s")
+        rows = compared(cluster, writers)
+        still.check(client)
+        all_alive(cluster)
+        return {"away s": given.seconds, **workers.figures("search"), **workers.figures("insert"), "DDL again s": round(again, 1), "rows compared": rows}
+
+
+# ---------------------------------------------------------------- all of them
+
+
+@part
+def rolling(given: argparse.Namespace) -> dict[str, Any]:
+    """Every process is replaced, the new one started first."""
+    with Cluster(query=2, keep=given.keep) as cluster:
+        client = connect(cluster.uri)
+        still = Still(client, "still", replicas=2)
+        make(client, "moving", replicas=2)
+        workers = Workers()
+        address = [cluster.uri]
+        workers.searching(still, lambda: address[0], 3)
+        writers = writing(workers, "moving", lambda: address[0], 2)
+        time.sleep(2)
+        took, gone = {}, []
+        for role in ("datanode", "streamingnode", "querynode", "mixcoord", "proxy"):
+            for old in cluster.of(role):
+                new = cluster.start(role)
+                if role == "proxy":
+                    address[0] = new.uri
+                    time.sleep(0.5)
+                gone.append(old)
+                took[old.name] = round(stopped(old), 1)
+                time.sleep(1)
+        time.sleep(2)
+        workers.stop()
+        workers.none_failed("search")
+        rows = compared(cluster, writers)
+        still.check(connect(cluster.uri))
+        all_alive(cluster, tuple(gone))
+        failed = sum(len(workers.failures(kind)) for kind in WRITES)
+        return {**workers.figures("search"), **workers.figures("insert"), "writes failed": failed, "ends s": took, "rows compared": rows}
+
+
+# ---------------------------------------------------------------- proxies
+
+
+@part
+def two_proxies(given: argparse.Namespace) -> dict[str, Any]:
+    """What one proxy did, another one knows at once."""
+    with Cluster(proxies=2, keep=given.keep) as cluster:
+        one, other = (connect(uri) for uri in cluster.uris)
+        make(one, "shared")
+
+        def value(client: MilvusClient, key: int) -> list[int]:
+            found = client.query("shared", filter=f"id == {key}", output_fields=["value"], consistency_level="Strong", **ONCE)
+            return [each["value"] for each in found]
+
+        def want(found: Any, wanted: Any, what: str) -> None:
+            if found != wanted:
+                raise AssertionError(f"{what}: found {found}, wanted {wanted}")
+
+        reads = 0
+        for key in range(100):
+            writer, reader = (one, other) if key % 2 else (other, one)
+            writer.insert("shared", [row(key, 1)], **ONCE)
+            want(value(reader, key), [1], f"inserted key {key}")
+            writer.upsert("shared", [row(key, 2)], **ONCE)
+            want(value(reader, key), [2], f"upserted key {key}")
+            reader.delete("shared", ids=[key], **ONCE)
+            want(value(writer, key), [], f"deleted key {key}")
+            reads += 3
+        for name, mark in (("red", 1), ("blue", 2)):
+            make(one, name, shards=1)
+            one.insert(name, [row(0, mark)], **ONCE)
+        one.create_alias("red", "colour")
+        switches = 0
+        for turn in range(20):
+            name, mark = (("blue", 2), ("red", 1))[turn % 2]
+            one.alter_alias(name, "colour")
+            found = other.query("colour", filter="id == 0", output_fields=["value"], consistency_level="Strong", **ONCE)
+            want([each["value"] for each in found], [mark], f"alias after switch {turn}")
+            want(other.describe_alias("colour")["collection_name"], name, f"alias described after switch {turn}")
+            switches += 1
+        made = 0
+        for turn in range(10):
+            dim = 4 + turn
+            make(one, "again", shards=1, dim=dim)
+            fields = {field["name"]: field for field in other.describe_collection("again")["fields"]}
+            want(int(fields["vec"]["params"]["dim"]), dim, f"dimension of creation {turn}")
+            fresh = connect(cluster.uris[1])  # pymilvus keeps schemas; this one has none
+            fresh.insert("again", [{"id": turn, "value": turn, "vec": [1.0] * dim}], **ONCE)
+            hits = fresh.search("again", [[1.0] * dim], limit=3, output_fields=["value"], consistency_level="Strong", **ONCE)[0]
+            want([(hit["id"], hit["entity"]["value"]) for hit in hits], [(turn, turn)], f"rows of creation {turn}")
+            one.drop_collection("again")
+            want(other.has_collection("again"), False, f"dropped {turn}")
+            made += 1
+        all_alive(cluster)
+        return {"reads through the other": reads, "alias switches": switches, "drops and creations": made}
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description="One failure of a cluster of roles.")
+    arguments.add_argument("part", choices=sorted(PARTS))
+    arguments.add_argument("--seconds", type=float, default=30, help="how long etcd is away")
+    arguments.add_argument("--figures", help="file that gets the figures as a line of a table")
+    arguments.add_argument("--keep", action="store_true", help="leave the folder with the logs")
+    given = arguments.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    logging.disable(logging.CRITICAL)  # pymilvus logs each failure with a stack; they are counted here
+    begin = time.monotonic()
+    try:
+        figures = PARTS[given.part](given)
+    except Exception as error:
+        traceback.print_exc(limit=-4)
+        print(f"{given.part} failed: {str(error)[:2000]}")
+        sys.exit(1)
+    text = ", ".join(f"{name}: {json.dumps(value)}" for name, value in figures.items())
+    print(f"    {text}")
+    if given.figures:
+        with open(given.figures, "a", encoding="utf-8") as out:
+            out.write(f"{given.part} | {text.replace('|', '/')} | {time.monotonic() - begin:.0f}\n")
+
+
+if __name__ == "__main__":
+    main()
