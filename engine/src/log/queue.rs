@@ -1,14 +1,15 @@
 //! What waits to be written to one channel.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::base::ChannelName;
-use crate::log::{Acknowledge, Appending, Error, MAX_PAYLOAD_BYTES, Position};
+use crate::base::{ChannelName, Clock};
+use crate::log::{Acknowledge, Appending, Error, LogWriter, MAX_PAYLOAD_BYTES, Position};
 
 /// An append that waits.
 pub(in crate::log) struct Waiting {
@@ -28,6 +29,29 @@ pub(in crate::log) struct Queue {
     state: Mutex<State>,
     /// Told when there is something to write or nothing more will come.
     pub wake: Notify,
+}
+
+/// The handle of a channel's writer, whatever task empties its queue.
+pub(in crate::log) struct Writer {
+    pub queue: Arc<Queue>,
+    pub clock: Arc<dyn Clock>,
+}
+
+impl LogWriter for Writer {
+    fn append(&self, payload: Bytes) -> Result<Appending, Error> {
+        self.queue.push(payload, self.clock.monotonic())
+    }
+
+    fn next_position(&self) -> Position {
+        self.queue.next_position()
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // Nobody can append any more, so nobody sees the reason.
+        self.queue.refuse(Error::Stopped { channel: ChannelName("".into()) });
+    }
 }
 
 /// What waits in a queue.

@@ -31,13 +31,13 @@ use crate::obs::LogMetrics;
 
 use super::disk::Disk;
 use super::error::{Doing, Error};
-use super::queue::Queue;
+use super::queue::{Queue, Writer};
 use super::{LogReader, LogWriter, Logs, Position, check_name};
 use channel::{Channel, Files, Limits};
 use cursor::failed;
 use names::{Name, decode_channel};
 use reader::Reader;
-use writer::{Writer, Writing};
+use writer::Writing;
 
 /// Sizes of the file log.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -1,40 +1,16 @@
-//! The writer of one channel: a handle that takes appends in, and a task that writes them in groups.
+//! The task behind the writer of one channel: it writes what was appended in groups.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use crate::base::Clock;
+use crate::log::Error;
 use crate::log::queue::{Queue, Waiting};
-use crate::log::{Appending, Error, LogWriter, Position};
 use crate::obs::LogMetrics;
 
 use super::channel::{Channel, Limits};
-
-/// The handle of a channel's writer.
-pub(super) struct Writer {
-    pub queue: Arc<Queue>,
-    pub clock: Arc<dyn Clock>,
-}
-
-impl LogWriter for Writer {
-    fn append(&self, payload: Bytes) -> Result<Appending, Error> {
-        self.queue.push(payload, self.clock.monotonic())
-    }
-
-    fn next_position(&self) -> Position {
-        self.queue.next_position()
-    }
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        // Nobody can append any more, so nobody sees the reason.
-        self.queue.refuse(Error::Stopped { channel: crate::base::ChannelName("".into()) });
-    }
-}
 
 /// The task behind a writer.
 pub(super) struct Writing {

@@ -43,7 +43,7 @@ use crate::base::{ChannelName, Clock, TaskSet};
 use crate::obs::LogMetrics;
 
 use super::error::{Doing, Error};
-use super::queue::Queue;
+use super::queue::{Queue, Writer};
 use super::{LogReader, LogWriter, Logs, Position, check_name};
 use channel::Channel;
 use cluster::{Cluster, Deadline, PAUSE};
@@ -51,7 +51,7 @@ use codec::{Header, Kind};
 use probe::Tail;
 use reader::{Begin, Reader};
 pub use settings::KafkaSettings;
-use writer::{Failure, Transactions, Writer, Writing};
+use writer::{Failure, Transactions, Writing};
 
 /// Logs on a Kafka cluster, which other processes may use too.
 ///

@@ -1,18 +1,17 @@
-//! The writer of one channel: a handle that takes appends in, and a task that writes them in transactions.
+//! The task behind the writer of one channel: it writes what was appended in transactions.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer as _};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use crate::base::{ChannelName, Clock};
+use crate::base::ChannelName;
+use crate::log::Error;
 use crate::log::error::Doing;
 use crate::log::queue::{Queue, Waiting};
-use crate::log::{Appending, Error, LogWriter, Position};
 use crate::obs::LogMetrics;
 
 use super::channel::Channel;
@@ -25,29 +24,6 @@ const ABORT_LIMIT: Duration = Duration::from_secs(3);
 
 /// How long to wait before asking again whether a commit can be seen.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
-
-/// The handle of a channel's writer.
-pub(super) struct Writer {
-    pub queue: Arc<Queue>,
-    pub clock: Arc<dyn Clock>,
-}
-
-impl LogWriter for Writer {
-    fn append(&self, payload: Bytes) -> Result<Appending, Error> {
-        self.queue.push(payload, self.clock.monotonic())
-    }
-
-    fn next_position(&self) -> Position {
-        self.queue.next_position()
-    }
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        // Nobody can append any more, so nobody sees the reason.
-        self.queue.refuse(Error::Stopped { channel: ChannelName("".into()) });
-    }
-}
 
 /// Why a transaction was not committed, or perhaps was.
 pub(super) enum Failure {

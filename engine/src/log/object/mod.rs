@@ -65,7 +65,7 @@ use crate::base::{ChannelName, Clock, Rng, TaskSet};
 use crate::blob::Blobs;
 use crate::obs::LogMetrics;
 
-use super::queue::Queue;
+use super::queue::{Queue, Writer};
 use super::{Error, LogReader, LogWriter, Logs, Position, check_name};
 use channel::Channel;
 use flaw::Flaws;
@@ -74,7 +74,7 @@ use owning::Claim;
 use reader::Reader;
 use recent::Recent;
 use store::Store;
-use writing::{Writer, Writing};
+use writing::Writing;
 
 /// Sizes and times of the object log.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

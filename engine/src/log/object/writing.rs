@@ -1,18 +1,17 @@
-//! The writer of one channel: a handle that takes appends in, and a task that writes them as chunks.
+//! The task behind the writer of one channel: it writes what was appended as chunks.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::FuturesOrdered;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use crate::base::{ChannelName, Clock, Kind, Kinded as _};
+use crate::base::{Kind, Kinded as _};
+use crate::log::Error;
 use crate::log::queue::{Queue, Waiting};
-use crate::log::{Appending, Error, LogWriter, Position};
 use crate::obs::LogMetrics;
 
 use super::chain::{Chain, MAX_PIPELINE, Verdict, judge};
@@ -22,29 +21,6 @@ use super::flaw::Flaw;
 use super::linger::{Bounds, Ready, Traffic, ready, smoothed};
 use super::recent::{Kept, Recent};
 use super::store::{Created, Store};
-
-/// The handle of a channel's writer.
-pub(super) struct Writer {
-    pub queue: Arc<Queue>,
-    pub clock: Arc<dyn Clock>,
-}
-
-impl LogWriter for Writer {
-    fn append(&self, payload: Bytes) -> Result<Appending, Error> {
-        self.queue.push(payload, self.clock.monotonic())
-    }
-
-    fn next_position(&self) -> Position {
-        self.queue.next_position()
-    }
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        // Nobody can append any more, so nobody sees the reason.
-        self.queue.refuse(Error::Stopped { channel: ChannelName("".into()) });
-    }
-}
 
 /// The task behind a writer.
 pub(super) struct Writing {
