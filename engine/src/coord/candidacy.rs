@@ -174,21 +174,14 @@ impl Candidacy {
     ) -> Ended {
         let CandidacyParts { metas, clock, lead: settings, .. } = &self.parts;
         let deposed = coordinator.deposed();
-        let leader = |resigned| Leader { address: settings.address.clone(), resigned };
         loop {
             tokio::select! {
                 () = stop.cancelled() => {
-                    self.leading.store(None);
-                    if let Err(error) = lead::renew(metas.as_ref(), epoch, &leader(true)).await {
-                        warn!(error = crate::base::chain(&error), "the lead could not be given up; it ends by itself");
-                    }
+                    self.give_up(epoch).await;
                     return Ended::Stopped;
                 }
                 () = self.resign.notified() => {
-                    self.leading.store(None);
-                    if let Err(error) = lead::renew(metas.as_ref(), epoch, &leader(true)).await {
-                        warn!(error = crate::base::chain(&error), "the lead could not be given up; it ends by itself");
-                    }
+                    self.give_up(epoch).await;
                     // Leaves a standby the time to be first.
                     clock.sleep(settings.ttl).await;
                     return Ended::Deposed;
@@ -197,13 +190,26 @@ impl Candidacy {
                 () = clock.sleep(settings.every), if !settings.alone => {}
             }
             let began = clock.monotonic();
-            match lead::renew(metas.as_ref(), epoch, &leader(false)).await {
+            match lead::renew(metas.as_ref(), epoch, &self.record(false)).await {
                 Ok(()) => coordinator.leads_until(began + settings.ttl),
                 Err(Error::Deposed) => return Ended::Deposed,
                 // Nobody else can commit either: what needs no commit goes on.
                 Err(error) => warn!(error = crate::base::chain(&error), "the lead was not renewed"),
             }
         }
+    }
+
+    /// Answers no call any more and says in the record that nobody need wait.
+    async fn give_up(&self, epoch: u64) {
+        self.leading.store(None);
+        if let Err(error) = lead::renew(self.parts.metas.as_ref(), epoch, &self.record(true)).await {
+            warn!(error = crate::base::chain(&error), "the lead could not be given up; it ends by itself");
+        }
+    }
+
+    /// What the record says of this process while it leads.
+    fn record(&self, resigned: bool) -> Leader {
+        Leader { address: self.parts.lead.address.clone(), resigned }
     }
 
     /// Compares what is stored with the catalog; removes nothing. Lists all sealed objects, which takes long where there are
