@@ -10,14 +10,14 @@ use futures::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::base::{Kind, Kinded, NodeId, SegmentId};
+use crate::base::{IndexId, Kind, Kinded, NodeId, SegmentId};
 use crate::coord::catalog::Garbage;
 use crate::coord::change::Change;
 use crate::coord::compaction::Asked;
 use crate::coord::decide::{self, CompactPlan};
 use crate::coord::drive::Coordinator;
 use crate::model::IndexRef;
-use crate::rpc::{CollectionInfo, IndexJob, Place};
+use crate::rpc::{IndexJob, Place};
 
 /// How long after a failure the work is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -176,14 +176,13 @@ impl Coordinator {
         let catalog = self.catalog.read();
         let failures = self.failures.lock();
         let running = self.running.lock();
+        // What cannot be built is shown to the user and not tried again before a restart.
+        let has_failed = |index: IndexId| failures.keys().any(|(_, failed)| *failed == index);
+        let taken = |segment, index| running.has(segment) || has_failed(index);
         catalog.collections.values().find_map(|info| {
-            let mut wanted = CollectionInfo::clone(info);
-            // What cannot be built is shown to the user and not tried again before a restart.
-            wanted.indexes.retain(|index| !failures.keys().any(|(_, failed)| *failed == index.id));
             let manifests = catalog.manifests.get(&info.id)?;
             let min_rows = self.parts.limits.min_rows_to_index;
-            let (segment, index) =
-                decide::next_index_job(&wanted, manifests, min_rows, |segment| running.has(segment))?;
+            let (segment, index) = decide::next_index_job(info, manifests, min_rows, taken)?;
             let schema = Arc::clone(&info.schema);
             let (segment, index) = (segment.clone(), index.clone());
             Some(IndexJob { collection: info.id, schema, segment, index, serial: 0 })

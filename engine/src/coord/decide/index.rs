@@ -93,14 +93,14 @@ pub fn next_index_job<'a>(
     collection: &'a CollectionInfo,
     manifests: &'a [std::sync::Arc<ChannelManifest>],
     min_rows: u64,
-    taken: impl Fn(SegmentId) -> bool,
+    taken: impl Fn(SegmentId, IndexId) -> bool,
 ) -> Option<(&'a SegmentManifest, &'a IndexDefinition)> {
     let segments = manifests.iter().flat_map(|manifest| &manifest.segments);
     segments
         .flat_map(|segment| collection.indexes.iter().map(move |index| (segment, index)))
         .filter(|(segment, index)| !is_scanned(segment, index, min_rows))
         .filter(|(segment, index)| !segment.indexes.iter().any(|built| built.index == index.id))
-        .filter(|(segment, _)| !taken(segment.id))
+        .filter(|(segment, index)| !taken(segment.id, index.id))
         .max_by_key(|(segment, _)| segment.rows)
 }
 
