@@ -45,11 +45,6 @@ impl LocalNodes {
         self.nodes.write().insert(address.to_owned(), served);
     }
 
-    /// Makes a node unreachable.
-    pub fn close(&self, address: &str) {
-        self.nodes.write().remove(address);
-    }
-
     fn peer(&self, address: &str) -> Arc<Peer> {
         Arc::new(Peer { nodes: Arc::clone(&self.nodes), address: address.to_owned() })
     }
@@ -66,14 +61,6 @@ impl Dial for LocalNodes {
 
     fn builder(&self, address: &str) -> Arc<dyn Builder> {
         self.peer(address)
-    }
-}
-
-impl LocalNodes {
-    /// The coordinator duty of the node at `address`, if it is there.
-    #[must_use]
-    pub fn coord(&self, address: &str) -> Option<Arc<dyn Coord>> {
-        self.nodes.read().get(address).and_then(|served| served.coord.clone())
     }
 }
 
