@@ -37,11 +37,11 @@ cluster_down() {
   fi
 }
 
-# bring_images NAME: makes both images and brings them to the cluster.
+# bring_images NAME: makes the images and brings them to the cluster.
 bring_images() {
   if [ -n "${CLUSTER:-}" ]; then
     "$ROOT/scripts/images"
-    "$CLUSTER_SCRIPTS/existing" load --name "$1" "$REDKITE_CACHE/images/${TAG:-dev}/redkite-engine.tar" "$REDKITE_CACHE/images/${TAG:-dev}/redkite-operator.tar"
+    "$CLUSTER_SCRIPTS/existing" load --name "$1" "$REDKITE_CACHE/images/${TAG:-dev}"/redkite-{engine,operator,etcd,s3}.tar
   else
     "$ROOT/scripts/images" --name "$1"
   fi
@@ -57,7 +57,8 @@ install_operator() {
   engine=$(image_of redkite-engine)
   helm upgrade --install redkite-operator "$ROOT/charts/redkite-operator" --namespace "$OPERATOR_NAMESPACE" --create-namespace \
     --set "image.repository=${operator%:*}" --set "image.tag=${operator##*:}" --set "image.pullPolicy=IfNotPresent" \
-    --set "engine.image.repository=${engine%:*}" --set "engine.image.tag=${engine##*:}" "$@" >/dev/null
+    --set "engine.image.repository=${engine%:*}" --set "engine.image.tag=${engine##*:}" \
+    --set "stores.etcdImage=$(image_of redkite-etcd)" --set "stores.storageImage=$(image_of redkite-s3)" "$@" >/dev/null
   kubectl -n "$OPERATOR_NAMESPACE" rollout status deployment --timeout=120s
 }
 

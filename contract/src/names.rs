@@ -9,6 +9,8 @@ pub const INTERNAL_PORT: u16 = 19529;
 
 /// Path of the health check on [`METRICS_PORT`]: 200 while the node serves what is assigned to it.
 pub const HEALTH_PATH: &str = "/healthz";
+/// Path on [`METRICS_PORT`] that answers 200 for as long as the process runs at all.
+pub const LIVE_PATH: &str = "/livez";
 /// Path of the Prometheus metrics on [`METRICS_PORT`].
 pub const METRICS_PATH: &str = "/metrics";
 
@@ -20,6 +22,12 @@ pub const CONFIG_KEY: &str = "user.yaml";
 pub const HOOK_KEY: &str = "hook.yaml";
 /// Folder in the container that holds the data of a standalone engine.
 pub const DATA_DIR: &str = "/var/lib/milvus";
+/// Folder in the container with the token of calls between nodes.
+pub const ADMIN_DIR: &str = "/milvus/admin";
+/// Key of that token in its Secret, and the name of the file under [`ADMIN_DIR`].
+pub const ADMIN_TOKEN_KEY: &str = "token";
+/// Folder in the container with the authority of Kafka's certificates.
+pub const KAFKA_DIR: &str = "/milvus/kafka";
 /// The engine's binary in its image; it is the image's entry point.
 pub const ENGINE_BINARY: &str = "/redkite/bin/redkite";
 /// User and group the images run as; no process of ours runs as root.
@@ -34,6 +42,17 @@ pub const SECRET_ACCESS_KEY: &str = "accesskey";
 /// Key of the secret key in a storage Secret.
 pub const SECRET_SECRET_KEY: &str = "secretkey";
 
+/// Environment: as whom to log in to Kafka.
+pub const ENV_KAFKA_USER: &str = "KAFKA_SASLUSERNAME";
+/// Environment: the password for Kafka.
+pub const ENV_KAFKA_PASSWORD: &str = "KAFKA_SASLPASSWORD";
+/// Key of the user in a Kafka Secret.
+pub const SECRET_KAFKA_USER: &str = "username";
+/// Key of the password in a Kafka Secret.
+pub const SECRET_KAFKA_PASSWORD: &str = "password";
+/// Key of the certificate authority in a Kafka Secret; it may be missing.
+pub const SECRET_KAFKA_CA: &str = "ca.pem";
+
 /// Label: the `Milvus` object a workload belongs to.
 pub const LABEL_INSTANCE: &str = "app.kubernetes.io/instance";
 /// Label: the component of a workload.
@@ -44,6 +63,8 @@ pub const LABEL_NAME: &str = "app.kubernetes.io/name";
 pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Label on pods that the client Service selects.
 pub const LABEL_SERVICE: &str = "milvus.io/service";
+/// Label on Deployment and pods of a group of a component: the group's name.
+pub const LABEL_GROUP: &str = "milvus.io/deployment-group";
 /// Value of [`LABEL_NAME`].
 pub const NAME_VALUE: &str = "milvus";
 /// Value of [`LABEL_MANAGED_BY`].

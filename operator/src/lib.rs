@@ -1,10 +1,12 @@
 //! The operator: takes `Milvus` objects and keeps the engine's workloads as they say.
 //!
 //! Read the rooms in the order of a reconcile: [`crd`] (what a user writes) → [`render`] (what should exist) →
-//! [`cluster`] (making it exist) → [`rollout`] (what it means) → [`drive`] (running the steps).
+//! [`cluster`] (making it exist) → [`rollout`] (what it means) → [`drive`] (running the steps). [`reach`] looks whether what a
+//! database stands on answers.
 
 pub mod cluster;
 pub mod crd;
 pub mod drive;
+pub mod reach;
 pub mod render;
 pub mod rollout;

@@ -23,7 +23,11 @@ enum Command {
     /// Watches Milvus objects and does what they say.
     Run(Box<Run>),
     /// Prints the CustomResourceDefinitions as YAML.
-    Crds,
+    Crds {
+        /// Writes each to a file of its own in this folder instead.
+        #[arg(long)]
+        directory: Option<std::path::PathBuf>,
+    },
 }
 
 #[derive(Args)]
@@ -34,6 +38,12 @@ struct Run {
     /// Pull policy of the engine for objects that name none.
     #[arg(long, default_value = "IfNotPresent")]
     engine_pull_policy: String,
+    /// Image of etcd, for databases that keep their metadata beside them.
+    #[arg(long, default_value = "quay.io/coreos/etcd:v3.7.3")]
+    etcd_image: String,
+    /// Image of the S3 server (versitygw), for databases that keep their objects beside them.
+    #[arg(long, default_value = "versity/versitygw:v1.8.0")]
+    storage_image: String,
     /// Namespaces to watch, separated by commas. None: all.
     #[arg(long, value_delimiter = ',')]
     watch_namespaces: Vec<String>,
@@ -67,7 +77,8 @@ fn default_identity() -> String {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
-        Command::Crds => print_definitions(),
+        Command::Crds { directory: None } => print_definitions(),
+        Command::Crds { directory: Some(folder) } => write_definitions(&folder),
         Command::Run(arguments) => start(*arguments).await,
     }
 }
@@ -80,6 +91,14 @@ fn print_definitions() -> anyhow::Result<()> {
     Ok(())
 }
 
+fn write_definitions(folder: &std::path::Path) -> anyhow::Result<()> {
+    for (name, text) in operator::crd::files()? {
+        let path = folder.join(name);
+        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
 async fn start(arguments: Run) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&arguments.log).context("cannot read --log")?;
     tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
@@ -88,6 +107,8 @@ async fn start(arguments: Run) -> anyhow::Result<()> {
     let settings = Settings {
         engine_image: arguments.engine_image,
         engine_pull_policy: arguments.engine_pull_policy,
+        etcd_image: arguments.etcd_image,
+        storage_image: arguments.storage_image,
         namespaces: arguments.watch_namespaces.into_iter().filter(|name| !name.is_empty()).collect(),
         metrics: arguments.metrics_listen,
         health: arguments.health_listen,

@@ -152,6 +152,14 @@ class World:
     @contextmanager
     def client(self, namespace: str | None = None) -> Iterator[MilvusClient]:
         """A client through a port forward to the service."""
+        with self.address(namespace) as uri:
+            client = MilvusClient(uri, timeout=60)
+            yield client
+            client.close()
+
+    @contextmanager
+    def address(self, namespace: str | None = None) -> Iterator[str]:
+        """Where the service is forwarded to."""
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             port = listener.getsockname()[1]
@@ -159,9 +167,7 @@ class World:
         forward = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             until("the port forward", 30, lambda: answers(port))
-            client = MilvusClient(f"http://127.0.0.1:{port}", timeout=60)
-            yield client
-            client.close()
+            yield f"http://127.0.0.1:{port}"
         finally:
             forward.terminate()
             forward.wait()
@@ -397,6 +403,159 @@ def deleting_removes_the_volume_where_the_policy_says_so(world: World) -> None:
     await_ready(world.name, world.namespace)
     kubectl("-n", world.namespace, "delete", "milvus", world.name, "--timeout=120s")
     until("the claim is gone", 60, lambda: get("pvc", f"{world.name}-data", world.namespace) is None)
+
+
+# A cluster of roles. Requests are small and most components have one pod, since two cores carry it all.
+ROLES = ["mixcoord", "streamingnode", "querynode", "datanode", "proxy"]
+SMALL = {"requests": {"cpu": "20m", "memory": "64Mi"}}
+
+
+def roles_spec(**more: Any) -> dict[str, Any]:
+    values = {"persistence": {"size": "1Gi"}, "resources": SMALL}
+    return {
+        "mode": "cluster",
+        "components": {"resources": SMALL, "queryNode": {"replicas": 1}, **more.pop("components", {})},
+        "dependencies": {
+            "msgStreamType": "woodpecker",
+            "etcd": {"inCluster": {"values": {**values, "replicaCount": 1}, **more.pop("policy", {})}},
+            "storage": {"inCluster": {"values": values, **more.pop("storage_policy", {})}},
+        },
+        **more,
+    }
+
+
+def roles_namespace(world: World) -> str:
+    return world.make_namespace("roles", **{"pod-security.kubernetes.io/enforce": "restricted"})
+
+
+def roles_pods(world: World, namespace: str, role: str) -> list[dict[str, Any]]:
+    labels = f"app.kubernetes.io/instance={world.name},app.kubernetes.io/component={role}"
+    return [pod for pod in items("pods", namespace, "-l", labels) if not pod["metadata"].get("deletionTimestamp")]
+
+
+def roles_up(world: World) -> str:
+    """The cluster of roles, made if it is not there: each of its claims can run alone."""
+    namespace = roles_namespace(world)
+    if get("milvus", world.name, namespace) is None:
+        world.apply({**world.milvus(), "spec": roles_spec()}, namespace)
+    await_ready(world.name, namespace, 240)
+    with world.client(namespace) as client:
+        if not client.has_collection("rows"):
+            fill(client)
+    return namespace
+
+
+def roles_patch(world: World, namespace: str, spec: dict[str, Any]) -> None:
+    kubectl("-n", namespace, "patch", "milvus", world.name, "--type=merge", "-p", json.dumps({"spec": spec}))
+
+
+@claim
+def roles_with_stores_beside_them_become_ready(world: World) -> None:
+    namespace = roles_namespace(world)
+    world.apply({**world.milvus(), "spec": roles_spec()}, namespace)
+    await_ready(world.name, namespace, 240)
+    made = sorted(entry["metadata"]["name"] for entry in items("deployments", namespace))
+    equal(made, sorted(f"{world.name}-milvus-{role}" for role in ROLES), "workloads")
+    milvus = get("milvus", world.name, namespace) or {}
+    equal(milvus["status"]["status"], "Healthy", "status")
+    equal([condition(milvus, kind).get("reason") for kind in ("EtcdReady", "StorageReady", "MsgStreamReady")], ["EtcdReady", "StorageReady", "MsgStreamReady"], "reasons")
+    equal(milvus["metadata"]["generation"], 1, "generation: the spec is never rewritten")
+
+
+@claim
+def roles_serve_the_client_suite_through_the_service(world: World) -> None:
+    namespace = roles_up(world)
+    suite = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "clients", "suite.py")
+    with world.address(namespace) as uri:
+        done = subprocess.run([sys.executable, suite, uri], capture_output=True, text=True, timeout=300)
+    if done.returncode:
+        lines = [line for line in done.stdout.splitlines() if "ok" not in line.split()[:1]]
+        raise Failed(f"the suite ended with {done.returncode}: {' | '.join(lines)[-1500:]} {done.stderr[-300:]}")
+
+
+@claim
+def roles_that_are_killed_come_back_with_every_row(world: World) -> None:
+    namespace = roles_up(world)
+    for role in ROLES:
+        before = {pod["metadata"]["uid"] for pod in roles_pods(world, namespace, role)}
+        kubectl("-n", namespace, "delete", "pod", "-l", f"app.kubernetes.io/instance={world.name},app.kubernetes.io/component={role}", "--grace-period=0", "--force")
+        until(f"another {role}", 90, lambda: [pod for pod in roles_pods(world, namespace, role) if ready_pod(pod) and pod["metadata"]["uid"] not in before])
+    await_ready(world.name, namespace)
+    with world.client(namespace) as client:
+        verify(client)
+
+
+@claim
+def roles_scale_out_and_in_and_no_search_fails(world: World) -> None:
+    namespace = roles_up(world)
+    with world.client(namespace) as client:
+        verify(client)
+        for count in (2, 1):
+            roles_patch(world, namespace, {"components": {"queryNode": {"replicas": count}}})
+            end, asked = time.monotonic() + 90, 0
+            while time.monotonic() < end:
+                hits = client.search("rows", [row(asked % ROWS)["vec"]], anns_field="vec", limit=1, search_params={"params": {"ef": 64}})
+                equal(hits[0][0]["id"], asked % ROWS, "nearest to a stored row")
+                asked += 37
+                if asked % 370 == 0:
+                    pods = items("pods", namespace, "-l", f"app.kubernetes.io/instance={world.name},app.kubernetes.io/component=querynode")
+                    if len(pods) == count and all(ready_pod(pod) for pod in pods) and is_ready(world.name, namespace):
+                        break
+            else:
+                raise Failed(f"not {count} query nodes within 90 s")
+        verify(client)
+
+
+@claim
+def roles_take_a_new_image_one_after_the_other(world: World) -> None:
+    namespace = roles_up(world)
+    seen: list[str] = []
+
+    def images() -> dict[str, str]:
+        found = items("deployments", namespace)
+        return {entry["metadata"]["name"].rsplit("-", 1)[1]: entry["spec"]["template"]["spec"]["containers"][0]["image"] for entry in found}
+
+    roles_patch(world, namespace, {"components": {"image": world.other_image}})
+
+    def done() -> bool:
+        seen.extend(role for role, image in images().items() if image == world.other_image and role not in seen)
+        return len(seen) == len(ROLES)
+
+    until("every component has the image", 240, done)
+    equal(seen, ROLES, "order")
+    await_ready(world.name, namespace)
+    with world.client(namespace) as client:
+        verify(client)
+
+
+@claim
+def what_is_deleted_by_hand_is_made_again_at_once(world: World) -> None:
+    namespace = roles_up(world)
+    name = world.name
+    for kind, which in [("service", f"{name}-milvus"), ("service", f"{name}-minio"), ("configmap", name), ("serviceaccount", f"{name}-milvus"), ("deployment", f"{name}-milvus-datanode")]:
+        old = (get(kind, which, namespace) or {})["metadata"]["uid"]
+        kubectl("-n", namespace, "delete", kind, which, "--wait=false", "--grace-period=0", "--force", "--cascade=background")
+        begin = time.monotonic()
+        until(f"{kind}/{which} again", 5, lambda: (get(kind, which, namespace) or {"metadata": {"uid": old}})["metadata"]["uid"] != old)
+        print(f"        {kind} {time.monotonic() - begin:.1f} s", flush=True)
+    await_ready(name, namespace)
+
+
+@claim
+def deleted_roles_leave_their_stores_and_come_back_with_every_row(world: World) -> None:
+    namespace = roles_up(world)
+    kubectl("-n", namespace, "delete", "milvus", world.name, "--timeout=150s")
+    until("no pod of the engine", 60, lambda: not items("pods", namespace, "-l", f"app.kubernetes.io/instance={world.name},app.kubernetes.io/name=milvus"))
+    stores = sorted(entry["metadata"]["name"] for entry in items("statefulsets", namespace))
+    equal(stores, [f"{world.name}-etcd", f"{world.name}-minio"], "stores that stay")
+    gone = {"deletionPolicy": "Delete", "pvcDeletion": True}
+    world.apply({**world.milvus(), "spec": roles_spec(policy=gone, storage_policy=gone)}, namespace)
+    await_ready(world.name, namespace, 240)
+    with world.client(namespace) as client:
+        verify(client)
+    kubectl("-n", namespace, "delete", "milvus", world.name, "--timeout=150s")
+    until("no claim", 60, lambda: not items("pvc", namespace))
+    equal(items("statefulsets", namespace), [], "stores")
 
 
 def main() -> int:

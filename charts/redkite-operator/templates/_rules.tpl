@@ -6,7 +6,9 @@
     - get    # read the object that is reconciled
     - list   # find the objects at the start
     - watch  # learn of changes
-    - patch  # hold and release the object by its finalizer; the spec is never written
+    - patch  # hold and release the object by its finalizer; a spec is written only
+           # where a MilvusCluster owns it or a MilvusUpgrade orders another image
+    - create # make the Milvus that carries a MilvusCluster out
 - apiGroups: [milvus.io]
   resources: [milvuses/status]
   verbs:
@@ -15,22 +17,67 @@
   resources: [milvuses/finalizers]
   verbs:
     - update # let owned objects block the deletion of their owner
+- apiGroups: [milvus.io]
+  resources: [milvusclusters]
+  verbs:
+    - get    # read the object that is reconciled
+    - list   # find the objects at the start
+    - watch  # learn of changes
+    - patch  # take the peer's finalizer away
+- apiGroups: [milvus.io]
+  resources: [milvusclusters/status]
+  verbs:
+    - patch  # pass on what its Milvus reports
+- apiGroups: [milvus.io]
+  resources: [milvusclusters/finalizers]
+  verbs:
+    - update # let its Milvus block its deletion
+- apiGroups: [milvus.io]
+  resources: [milvusupgrades]
+  verbs:
+    - get    # read the order that is carried out
+    - list   # find the orders at the start
+    - watch  # learn of new ones
+- apiGroups: [milvus.io]
+  resources: [milvusupgrades/status]
+  verbs:
+    - patch  # say how far it is
 - apiGroups: [apps]
   resources: [deployments]
   verbs:
-    - get    # see whether a workload of that name is somebody else's
+    - list   # find the workloads of an object, ours and those that are not
+    - watch  # learn of progress and drift
+    - create # make a workload
+    - patch  # change it by server-side apply
+    - get    # see whether one that the spec does not ask for any more is ours
+    - delete # remove such a one; end the pods before the data goes
+- apiGroups: [apps]
+  resources: [statefulsets]
+  verbs:
+    - get    # see how many members a store has; that cannot change
     - list   # find ours at the start
     - watch  # learn of progress and drift
-    - create # make the workload
-    - patch  # change it by server-side apply
-    - delete # end the pods before the data goes
+    - create # make etcd and the S3 server beside a database
+    - patch  # change them by server-side apply
+    - delete # remove them where the deletion policy says so
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs:
+    - get    # see whether one that is no longer wanted is ours
+    - list   # find ours at the start
+    - watch  # learn of drift
+    - create # bound how many pods are evicted at once
+    - patch  # change the bound by server-side apply
+    - delete # remove it where a single pod is left
 - apiGroups: [""]
   resources: [services]
   verbs:
+    - get    # see whether a store of that name is somebody else's
     - list   # find ours at the start
     - watch  # learn of drift and of the load balancer's address
-    - create # make the client Service
-    - patch  # change it by server-side apply
+    - create # make the client Service, and those of stores
+    - patch  # change them by server-side apply
+    - delete # remove those of stores where the deletion policy says so
 - apiGroups: [""]
   resources: [configmaps]
   verbs:
@@ -59,7 +106,14 @@
 - apiGroups: [""]
   resources: [secrets]
   verbs:
-    - get    # see by name whether the storage's Secret has its keys; never listed or watched
+    - get    # see by name whether a Secret is there and has its keys; never listed or watched
+    - create # make the token of calls between nodes, the keys of a store, settings that a spec has in clear text
+    - patch  # change the latter by server-side apply
+    - delete # remove them when they are no longer wanted
+- apiGroups: [""]
+  resources: [pods]
+  verbs:
+    - list   # say why pods do not start
 - apiGroups: [networking.k8s.io]
   resources: [ingresses]
   verbs:
@@ -69,6 +123,22 @@
     - create # make the Ingress
     - patch  # change it by server-side apply
     - delete # remove it when the spec has none
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs:
+    - get    # see whether one that is no longer wanted is ours
+    - list   # find ours at the start
+    - watch  # learn of drift
+    - create # keep strangers from the pods where a spec asks for it
+    - patch  # change it by server-side apply
+    - delete # remove it when no spec asks for it
+- apiGroups: [monitoring.coreos.com]
+  resources: [podmonitors]
+  verbs:
+    - get    # see whether one that is no longer wanted is ours
+    - create # let Prometheus find the pods, where its operator is installed
+    - patch  # change it by server-side apply
+    - delete # remove it where a spec disables it
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs:

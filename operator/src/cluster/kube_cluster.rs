@@ -1,7 +1,7 @@
 //! The real API server.
 
 use async_trait::async_trait;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, Preconditions};
 use kube::core::{ApiResource, DynamicObject};
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, ResourceExt};
@@ -44,6 +44,20 @@ impl Cluster for KubeCluster {
         self.api(kind, place).get_opt(&place.name).await.map_err(failed(Verb::Get, &kind.kind, place))
     }
 
+    async fn list(
+        &self,
+        kind: &ApiResource,
+        namespace: &str,
+        label: (&str, &str),
+    ) -> Result<Vec<DynamicObject>, Error> {
+        let place = Place::new(namespace, "");
+        let params = ListParams::default().labels(&format!("{}={}", label.0, label.1));
+        let found = self.api(kind, &place).list(&params).await;
+        let mut found = found.map_err(failed(Verb::List, &kind.kind, &place))?.items;
+        found.sort_by_key(ResourceExt::name_any);
+        Ok(found)
+    }
+
     async fn apply(&self, kind: &ApiResource, object: &DynamicObject) -> Result<DynamicObject, Error> {
         let place = Place::of(&object.metadata);
         self.api(kind, &place)
@@ -69,6 +83,15 @@ impl Cluster for KubeCluster {
         finalizers: &[String],
     ) -> Result<(), Error> {
         let patch = json!({"metadata": {"resourceVersion": version, "finalizers": finalizers}});
+        let params = PatchParams { field_manager: Some(self.manager.clone()), ..PatchParams::default() };
+        self.api(kind, place)
+            .patch(&place.name, &params, &Patch::Merge(patch))
+            .await
+            .map(drop)
+            .map_err(failed(Verb::Patch, &kind.kind, place))
+    }
+
+    async fn merge(&self, kind: &ApiResource, place: &Place, patch: &serde_json::Value) -> Result<(), Error> {
         let params = PatchParams { field_manager: Some(self.manager.clone()), ..PatchParams::default() };
         self.api(kind, place)
             .patch(&place.name, &params, &Patch::Merge(patch))

@@ -177,6 +177,25 @@ impl Cluster for MemoryCluster {
         self.call(Verb::Get, &kind.kind, place, |state| Ok(state.objects.get(&key).cloned())).await
     }
 
+    async fn list(
+        &self,
+        kind: &ApiResource,
+        namespace: &str,
+        label: (&str, &str),
+    ) -> Result<Vec<DynamicObject>, Error> {
+        let place = Place::new(namespace, "");
+        self.call(Verb::List, &kind.kind, &place, |state| {
+            let carries = |object: &DynamicObject| {
+                object.metadata.labels.as_ref().and_then(|labels| labels.get(label.0))
+                    == Some(&label.1.to_owned())
+            };
+            let here =
+                state.objects.iter().filter(|((of, at), _)| *of == kind.kind && at.namespace == namespace);
+            Ok(here.filter(|(_, object)| carries(object)).map(|(_, object)| object.clone()).collect())
+        })
+        .await
+    }
+
     async fn apply(&self, kind: &ApiResource, object: &DynamicObject) -> Result<DynamicObject, Error> {
         let place = Place::of(&object.metadata);
         let key = (kind.kind.clone(), place.clone());
@@ -236,6 +255,17 @@ impl Cluster for MemoryCluster {
         .await
     }
 
+    async fn merge(&self, kind: &ApiResource, place: &Place, patch: &Value) -> Result<(), Error> {
+        let key = (kind.kind.clone(), place.clone());
+        self.call(Verb::Patch, &kind.kind, place, |state| {
+            let mut stored = state.objects.get(&key).cloned().ok_or(404_u16)?;
+            merge(&mut stored.data, patch);
+            state.store(key, stored);
+            Ok(())
+        })
+        .await
+    }
+
     async fn delete(&self, kind: &ApiResource, place: &Place, uid: &str) -> Result<(), Error> {
         let key = (kind.kind.clone(), place.clone());
         self.call(Verb::Delete, &kind.kind, place, |state| {
@@ -266,5 +296,24 @@ impl Cluster for MemoryCluster {
             Ok(())
         })
         .await
+    }
+}
+
+/// A JSON merge patch.
+fn merge(under: &mut Value, over: &Value) {
+    let Value::Object(over) = over else {
+        *under = over.clone();
+        return;
+    };
+    if !under.is_object() {
+        *under = Value::Object(serde_json::Map::new());
+    }
+    let Value::Object(under) = under else { return };
+    for (key, value) in over {
+        if value.is_null() {
+            under.shift_remove(key);
+        } else {
+            merge(under.entry(key.clone()).or_insert(Value::Null), value);
+        }
     }
 }

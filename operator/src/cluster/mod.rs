@@ -76,6 +76,17 @@ pub trait Cluster: Send + Sync + 'static {
     /// If the API server cannot be asked or refuses.
     async fn get(&self, kind: &ApiResource, place: &Place) -> Result<Option<DynamicObject>, Error>;
 
+    /// All objects of the kind in `namespace` that carry the label `key=value`, by name.
+    ///
+    /// # Errors
+    /// If the API server cannot be asked or refuses.
+    async fn list(
+        &self,
+        kind: &ApiResource,
+        namespace: &str,
+        label: (&str, &str),
+    ) -> Result<Vec<DynamicObject>, Error>;
+
     /// Makes the object be as said, by server-side apply with our field manager: fields we applied before and leave out
     /// now go, fields of others stay. Returns the object as it is now.
     ///
@@ -101,6 +112,12 @@ pub trait Cluster: Send + Sync + 'static {
         finalizers: &[String],
     ) -> Result<(), Error>;
 
+    /// Changes the fields that `patch` names and no other, as a JSON merge patch.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] if the object is gone.
+    async fn merge(&self, kind: &ApiResource, place: &Place, patch: &serde_json::Value) -> Result<(), Error>;
+
     /// Deletes the object if it is the one of this `uid`; whatever depends on it goes first. One that is gone already is
     /// success.
     ///
@@ -125,6 +142,19 @@ where
 {
     let kind = ApiResource::erase::<K>(&());
     cluster.get(&kind, place).await?.map(|object| decode(&kind, place, object)).transpose()
+}
+
+/// Reads all objects of a type that carry a label; see [`Cluster::list`].
+///
+/// # Errors
+/// As [`Cluster::list`], and [`Error::Decode`] if one is no `K`.
+pub async fn list_as<K>(cluster: &dyn Cluster, namespace: &str, label: (&str, &str)) -> Result<Vec<K>, Error>
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned,
+{
+    let kind = ApiResource::erase::<K>(&());
+    let found = cluster.list(&kind, namespace, label).await?;
+    found.into_iter().map(|object| decode(&kind, &Place::of(&object.metadata), object)).collect()
 }
 
 /// Applies an object of a Kubernetes type; see [`Cluster::apply`].
@@ -167,11 +197,13 @@ fn decode<K: DeserializeOwned>(kind: &ApiResource, place: &Place, object: Dynami
 pub enum Verb {
     /// Read one object.
     Get,
+    /// Read all objects with a label.
+    List,
     /// Server-side apply.
     Apply,
     /// Server-side apply of the status.
     ApplyStatus,
-    /// Change of finalizers.
+    /// Change of finalizers, or of single fields.
     Patch,
     /// Delete.
     Delete,
@@ -183,9 +215,10 @@ impl fmt::Display for Verb {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Get => "read",
+            Self::List => "list",
             Self::Apply => "apply",
             Self::ApplyStatus => "apply the status of",
-            Self::Patch => "change the finalizers of",
+            Self::Patch => "change",
             Self::Delete => "delete",
             Self::Publish => "publish an event about",
         })

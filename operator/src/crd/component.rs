@@ -116,7 +116,8 @@ pub struct Components {
     /// Order of an image change. Standalone has one workload and no order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_update_mode: Option<ImageUpdateMode>,
-    /// Accepted; standalone replaces its pod, since one process at a time may hold the data.
+    /// False: a coordinator has no standby, its pod is replaced. A standalone always replaces its pod, since one process at a
+    /// time may hold the data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enable_rolling_update: Option<bool>,
     /// Whether no PodMonitor is made.
@@ -140,7 +141,7 @@ pub struct Components {
     /// Accepted, not used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub update_tool_image: Option<bool>,
-    /// True: a change of `spec.config` does not restart pods. Unset or false: it does.
+    /// True: a change of `spec.config` does not restart pods. Unset or false: it restarts those that it concerns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub update_config_map_only: Option<bool>,
     /// Accepted: 2 or 3 as the peer counts; one workload per component is kept either way.
@@ -191,7 +192,7 @@ pub struct Components {
     /// The one process of standalone mode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standalone: Option<Standalone>,
-    /// Change data capture of the peer. Accepted, not started.
+    /// Change data capture of the peer. Accepted, not run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cdc: Option<Component>,
 }

@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 
 use super::Open;
 
-/// What the engine stands on. Whatever is not external is embedded in the engine and needs no service.
+/// What the engine stands on. What is not external is embedded in a standalone; beside a cluster etcd and an S3 server run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Dependencies {
-    /// The message stream. In standalone mode every type that is not supported means the engine's own log; a condition
-    /// says so.
+    /// The message stream. An external `kafka` is used; every other type means the engine's own log, in files of a standalone
+    /// or in the object storage of a cluster. A condition says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub msg_stream_type: Option<MsgStreamType>,
     /// The metadata store.
@@ -84,11 +84,13 @@ impl MsgStreamType {
     }
 }
 
-/// How the peer would install a dependency. Redkite reads the deletion policy; charts are not installed.
+/// A dependency that runs beside the database. Charts are not installed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct InCluster {
-    /// Chart values. Accepted; only `persistence.size` of the storage is used, as the size of the data volume.
+    /// Chart values. Of etcd and storage in cluster mode these are used: `replicaCount`, `image`, `persistence`, `resources`,
+    /// `nodeSelector`, `tolerations`, `affinity`, `podLabels`, `podAnnotations`; of storage in standalone mode
+    /// `persistence.size`, for the data volume. The others are kept and do nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub values: Option<Open<Value>>,
     /// Accepted, not used.
@@ -120,10 +122,10 @@ pub struct Etcd {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub endpoints: Option<Vec<String>>,
-    /// Whether etcd is run by somebody else. Default false: metadata is embedded.
+    /// Whether etcd is run by somebody else. Default false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external: Option<bool>,
-    /// How the peer would install it.
+    /// How it runs beside the database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_cluster: Option<InCluster>,
 }
@@ -139,7 +141,7 @@ pub struct Pulsar {
     /// Whether Pulsar is run by somebody else. Default false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external: Option<bool>,
-    /// How the peer would install it.
+    /// How it runs beside the database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_cluster: Option<InCluster>,
 }
@@ -159,7 +161,7 @@ pub struct Kafka {
     /// Secret with keys `username`, `password` and, optional, `ca.pem`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<String>,
-    /// How the peer would install it.
+    /// How it runs beside the database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_cluster: Option<InCluster>,
 }
@@ -172,7 +174,7 @@ pub struct Storage {
     /// Kind of storage. Default MinIO; MinIO and S3 are one protocol.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     pub kind: Option<StorageType>,
-    /// Whether the storage is run by somebody else. Default false: objects are files on the data volume.
+    /// Whether the storage is run by somebody else. Default false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external: Option<bool>,
     /// Address, `host` or `host:port`. Without a port: 443 with `config.minio.useSSL`, else 80.
@@ -184,7 +186,7 @@ pub struct Storage {
     /// TLS of the peer's own probe. Accepted; the engine's TLS is in `config.minio`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ssl: Option<StorageSsl>,
-    /// How the peer would install it.
+    /// How it runs beside the database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_cluster: Option<InCluster>,
 }
@@ -297,7 +299,7 @@ pub struct Tei {
     /// Whether the peer would start it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
-    /// How the peer would install it.
+    /// How it runs beside the database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_cluster: Option<InCluster>,
 }

@@ -44,18 +44,19 @@ use super::{Components, Dependencies, MilvusStatus, Open, Redkite};
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = rules()))]
 pub struct MilvusSpec {
-    /// `standalone` (default): all work in one process. `cluster`: one workload per component; this version refuses it
-    /// with a condition.
+    /// `standalone` (default): all work in one process. `cluster`: one workload per component. It cannot be changed while the
+    /// database runs.
     #[serde(default)]
     pub mode: Mode,
     /// The workloads: images, resources, replicas, placement. Changing it rolls the pods it concerns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub components: Option<Components>,
-    /// Metadata store, object storage and message stream. What is not external is embedded in the engine.
+    /// Metadata store, object storage and message stream. What is not external is embedded in a standalone, and runs beside a
+    /// cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dependencies: Option<Dependencies>,
-    /// Settings in the shape of `milvus.yaml`, merged over the defaults. Changing it restarts the pods, unless
-    /// `components.updateConfigMapOnly` is true. Unknown keys are reported by the engine and ignored.
+    /// Settings in the shape of `milvus.yaml`, merged over the defaults. Changing it restarts the pods that it
+    /// concerns, unless `components.updateConfigMapOnly` is true. Unknown keys are reported by the engine and ignored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<Open<Value>>,
     /// Settings in the shape of `hook.yaml`, mounted beside the others.

@@ -7,10 +7,12 @@ mod component;
 mod condition;
 mod dependency;
 mod milvus;
+mod milvus_cluster;
 mod open;
 mod redkite;
 mod schema;
 mod status;
+mod upgrade;
 
 pub use component::{
     Component, ComponentSpec, Components, Group, GroupedComponent, ImageUpdateMode, Ingress, Probes, Proxy,
@@ -22,7 +24,9 @@ pub use dependency::{
     Persistence, Pulsar, Storage, StorageSsl, StorageType, Tei, Woodpecker,
 };
 pub use milvus::{Milvus, MilvusSpec, Mode};
+pub use milvus_cluster::{MilvusCluster, MilvusClusterSpec};
 pub use open::{Open, Typed};
-pub use redkite::{DataPolicy, Redkite};
-pub use schema::{BadObject, DefinitionError, definitions, files, read};
+pub use redkite::{DataPolicy, NetworkPolicy, Redkite};
+pub use schema::{BadObject, DefinitionError, definitions, files, read, read_cluster};
 pub use status::{MilvusStatus, Phase, RedkiteStatus};
+pub use upgrade::{MilvusRef, MilvusUpgrade, MilvusUpgradeSpec, MilvusUpgradeStatus, Operation};

@@ -56,6 +56,9 @@ pub struct RedkiteStatus {
     /// The image that the pods run, after the catalog.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+    /// Which components the image that the spec names stands for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<String>,
     /// Parts of the spec that were accepted and are not used, each with the reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,

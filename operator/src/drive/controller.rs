@@ -7,22 +7,24 @@ use std::time::{Duration, Instant};
 use contract::names;
 use futures::StreamExt;
 use futures::future::join_all;
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Service, ServiceAccount};
-use k8s_openapi::api::networking::v1::Ingress;
+use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::jiff::Timestamp;
 use kube::core::{NamespaceResourceScope, PartialObjectMeta};
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::{Api, Client, Resource};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info, info_span, warn};
 
 use super::{Driver, Meters, delay, serve};
 use crate::cluster::{KubeCluster, Lease, LeaseError, Place};
-use crate::crd::Milvus;
+use crate::crd::{Milvus, MilvusCluster, MilvusUpgrade};
+use crate::reach::NetReach;
 use crate::render::Platform;
 
 /// How the operator is run.
@@ -32,6 +34,10 @@ pub struct Settings {
     pub engine_image: String,
     /// Pull policy of the engine where a spec has none.
     pub engine_pull_policy: String,
+    /// Image of etcd, where it runs beside a database.
+    pub etcd_image: String,
+    /// Image of the S3 server, where it runs beside a database.
+    pub storage_image: String,
     /// Namespaces to watch; empty means all.
     pub namespaces: Vec<String>,
     /// Address of `/metrics`.
@@ -163,20 +169,27 @@ async fn watch(settings: &Settings, client: Client, meters: Arc<Meters>, stop: C
         platform: Platform {
             engine_image: settings.engine_image.clone(),
             pull_policy: settings.engine_pull_policy.clone(),
+            etcd_image: settings.etcd_image.clone(),
+            storage_image: settings.storage_image.clone(),
             ..Platform::default()
         },
         home: Some(settings.home.clone()).filter(|home| !home.is_empty()),
+        reach: Arc::new(NetReach),
         now: Timestamp::now,
+        random: draw,
         meters,
     });
     let scopes: Vec<Option<&str>> = match settings.namespaces.as_slice() {
         [] => vec![None],
         namespaces => namespaces.iter().map(|namespace| Some(namespace.as_str())).collect(),
     };
-    let watches = scopes
-        .into_iter()
-        .map(|scope| watch_scope(scope, &client, settings.concurrency, Arc::clone(&driver), stop.clone()));
-    join_all(watches).await;
+    let databases = scopes
+        .iter()
+        .map(|scope| watch_scope(*scope, &client, settings.concurrency, Arc::clone(&driver), stop.clone()));
+    let superseded =
+        scopes.iter().map(|scope| watch_superseded(*scope, &client, Arc::clone(&driver), stop.clone()));
+    let orders = scopes.iter().map(|scope| watch_orders(*scope, &client, Arc::clone(&driver), stop.clone()));
+    futures::future::join3(join_all(databases), join_all(superseded), join_all(orders)).await;
 }
 
 /// Watches one namespace, or all. Watches carry metadata only: a reconcile reads the objects it needs.
@@ -196,14 +209,15 @@ async fn watch_scope(
     Controller::new(metadata::<Milvus>(client, scope), all)
         .with_config(Config::default().debounce(Duration::from_millis(50)).concurrency(concurrency))
         .owns(metadata::<Deployment>(client, scope), ours.clone())
-        .owns(metadata::<Service>(client, scope), ours.clone())
+        .owns(metadata::<NetworkPolicy>(client, scope), ours.clone())
+        .owns(metadata::<PodDisruptionBudget>(client, scope), ours.clone())
         .owns(metadata::<ConfigMap>(client, scope), ours.clone())
         .owns(metadata::<ServiceAccount>(client, scope), ours.clone())
         .owns(metadata::<Ingress>(client, scope), ours.clone())
-        .watches(metadata::<PersistentVolumeClaim>(client, scope), ours, |claim| {
-            let instance = claim.labels().get(names::LABEL_INSTANCE)?.clone();
-            Some(ObjectRef::new(&instance).within(&claim.namespace()?))
-        })
+        // Stores and data have no owner, since they may outlive their object; their label says whose they are.
+        .watches(metadata::<Service>(client, scope), ours.clone(), |found| labelled(&found))
+        .watches(metadata::<StatefulSet>(client, scope), ours.clone(), |found| labelled(&found))
+        .watches(metadata::<PersistentVolumeClaim>(client, scope), ours, |found| labelled(&found))
         .graceful_shutdown_on(async move { stop.cancelled().await })
         .run(
             |milvus: Arc<PartialObjectMeta<Milvus>>, driver: Arc<Driver>| reconcile(milvus, driver),
@@ -213,6 +227,70 @@ async fn watch_scope(
         // Failures of a reconcile are logged where they are handled, below.
         .for_each(|_| async {})
         .await;
+}
+
+/// Watches the `MilvusCluster` objects of one namespace, or all. There are few.
+async fn watch_superseded(
+    scope: Option<&str>,
+    client: &Client,
+    driver: Arc<Driver>,
+    stop: CancellationToken,
+) {
+    let all = watcher::Config::default();
+    Controller::new(metadata::<MilvusCluster>(client, scope), all.clone())
+        .owns(metadata::<Milvus>(client, scope), all)
+        .graceful_shutdown_on(async move { stop.cancelled().await })
+        .run(
+            |found: Arc<PartialObjectMeta<MilvusCluster>>, driver: Arc<Driver>| async move {
+                let place = Place::of(&found.metadata);
+                let span = info_span!("reconcile", cluster = %place, generation = found.metadata.generation);
+                let result = driver.reconcile_cluster(&place).instrument(span).await;
+                result
+                    .inspect_err(log)
+                    .map(|next| next.after().map_or_else(Action::await_change, Action::requeue))
+            },
+            |_, error: &super::Error, _| Action::requeue(delay(error.kind())),
+            driver,
+        )
+        .for_each(|_| async {})
+        .await;
+}
+
+/// Watches the `MilvusUpgrade` objects of one namespace, or all. There are few.
+async fn watch_orders(scope: Option<&str>, client: &Client, driver: Arc<Driver>, stop: CancellationToken) {
+    Controller::new(metadata::<MilvusUpgrade>(client, scope), watcher::Config::default())
+        .graceful_shutdown_on(async move { stop.cancelled().await })
+        .run(
+            |found: Arc<PartialObjectMeta<MilvusUpgrade>>, driver: Arc<Driver>| async move {
+                let place = Place::of(&found.metadata);
+                let span = info_span!("reconcile", upgrade = %place, generation = found.metadata.generation);
+                let result = driver.reconcile_upgrade(&place).instrument(span).await;
+                result
+                    .inspect_err(log)
+                    .map(|next| next.after().map_or_else(Action::await_change, Action::requeue))
+            },
+            |_, error: &super::Error, _| Action::requeue(delay(error.kind())),
+            driver,
+        )
+        .for_each(|_| async {})
+        .await;
+}
+
+/// The object that the label of another one names.
+fn labelled<K>(found: &PartialObjectMeta<K>) -> Option<ObjectRef<PartialObjectMeta<Milvus>>>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    let instance = found.metadata.labels.as_ref()?.get(names::LABEL_INSTANCE)?.clone();
+    Some(ObjectRef::new(&instance).within(found.metadata.namespace.as_ref()?))
+}
+
+/// 32 bytes of the machine's randomness, in hex.
+fn draw() -> std::io::Result<String> {
+    use std::io::Read as _;
+    let mut bytes = [0_u8; 32];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn metadata<K>(client: &Client, scope: Option<&str>) -> Api<PartialObjectMeta<K>>

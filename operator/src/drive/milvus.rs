@@ -1,23 +1,29 @@
 //! One reconcile of one `Milvus` object.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use contract::names;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::jiff::Timestamp;
 use kube::core::{ApiResource, DynamicObject};
 use kube::{Resource, ResourceExt};
 use serde_json::json;
 use tracing::{info, warn};
 
-use super::apply::apply;
+use super::apply::Applier;
 use super::remove::{Removal, remove};
-use super::{Error, Meters, Next, step};
-use crate::cluster::{self, Cluster, Kind, Note, Place, get_as};
-use crate::crd::{Condition, ConditionStatus, ConditionType, Milvus, MilvusStatus, Phase, read};
-use crate::render::{Catalog, Checked, DataStore, Fault, FaultReason, Platform, check, render};
-use crate::rollout::{Picture, refused, removing, report};
+use super::{Error, Meters, Next, find, step};
+use crate::cluster::{self, Cluster, Kind, Note, Place, apply_as, get_as};
+use crate::crd::{Condition, ConditionStatus, ConditionType, Milvus, MilvusStatus, Mode, Phase, read};
+use crate::reach::Reach;
+use crate::render::{
+    Catalog, Checked, Component, DataStore, Facts, Fault, FaultReason, Log, MetaStore, Platform, check,
+    random_secrets, render,
+};
+use crate::rollout::{Picture, Progress, Total, leftovers, order, refused, removing, report};
 
 /// Key of the text in the ConfigMap of the image catalog.
 const CATALOG_KEY: &str = "catalog.yaml";
@@ -26,12 +32,16 @@ const CATALOG_KEY: &str = "catalog.yaml";
 pub struct Driver {
     /// The API server.
     pub cluster: Arc<dyn Cluster>,
+    /// The network, to see whether what a database stands on answers.
+    pub reach: Arc<dyn Reach>,
     /// What the installation provides to every object, without the catalog.
     pub platform: Platform,
     /// Namespace of the operator, where the image catalog is; none outside a cluster.
     pub home: Option<String>,
     /// The time now.
     pub now: fn() -> Timestamp,
+    /// A secret that nobody can guess.
+    pub random: fn() -> std::io::Result<String>,
     /// Counters.
     pub meters: Arc<Meters>,
 }
@@ -64,16 +74,27 @@ impl Driver {
         if self.hold(milvus).await? {
             return Ok(Next::Moving);
         }
-        let checked = match check(milvus, &self.platform().await?) {
+        let cluster = self.cluster.as_ref();
+        let facts = find::facts(cluster, milvus).await?;
+        let checked = match check(milvus, &self.platform().await?, &facts) {
             Ok(checked) => checked,
             Err(faults) => return self.refuse(milvus, &faults).await,
         };
-        if let Some(fault) = self.foreign_workload(&checked).await? {
+        let running = find::running(cluster, milvus).await?;
+        if let Some(fault) = foreign(&running).or_else(|| other_mode(&checked, &running)) {
             return self.refuse(milvus, &[fault]).await;
         }
-        let storage_fault = self.storage_fault(&checked).await?;
-        let missing = storage_fault.is_some();
-        let live = match apply(self.cluster.as_ref(), render(&checked), &checked.uid).await {
+        self.draw_secrets(&checked).await?;
+        let planned = render(&checked);
+        let turns = order(&planned.workloads, &running, checked.update);
+        let applier = Applier {
+            cluster,
+            namespace: &checked.namespace,
+            uid: &checked.uid,
+            running: &running,
+            turns: &turns,
+        };
+        let live = match applier.apply(planned).await {
             Ok(live) => live,
             Err(error) if error.kind() == Kind::Invalid => {
                 self.refuse(milvus, &[refusal(&error)]).await?;
@@ -81,16 +102,50 @@ impl Driver {
             }
             Err(source) => return Err(step("apply the objects of")(source)),
         };
-        let picture = Picture { milvus, checked: &checked, storage_fault, now: (self.now)() };
+        let total = Total::of(&live, &turns);
+        let complete = matches!(total.progress, Progress::Done | Progress::Stopped);
+        let left = leftovers(&live.workloads, &running, complete);
+        for name in &left {
+            info!(workload = %name, "removing a workload that the spec does not ask for");
+            applier.remove::<PodDisruptionBudget>(name).await.map_err(step("tidy up after"))?;
+            applier.remove::<Deployment>(name).await.map_err(step("tidy up after"))?;
+        }
+        let found = find::dependencies(self.reach.as_ref(), &checked, &facts).await;
+        let trouble = if complete { None } else { find::pods(cluster, &checked).await? };
+        let away = !found.secrets.is_empty() || !found.silent.is_empty();
+        let now = (self.now)();
+        let picture = Picture { milvus, checked: &checked, found: &found, turns: &turns, trouble, now };
         let status = report(&picture, &live);
         let settled = matches!(status.status, Phase::Healthy | Phase::Stopped)
-            && holds(&status.conditions, ConditionType::MilvusUpdated);
+            && holds(&status.conditions, ConditionType::MilvusUpdated)
+            && left.is_empty();
         self.tell(milvus, status).await?;
-        Ok(match (missing, settled) {
+        Ok(match (away, settled) {
             (true, _) => Next::Missing,
+            (false, true) if relies_on_others(&checked, &facts) => Next::Relying,
             (false, true) => Next::Settled,
             (false, false) => Next::Moving,
         })
+    }
+
+    /// Makes the Secrets that are made once; one that exists is left as it is.
+    async fn draw_secrets(&self, checked: &Checked) -> Result<(), Error> {
+        for wanted in random_secrets(checked) {
+            let place = Place::new(&checked.namespace, &wanted.name);
+            let found =
+                get_as::<Secret>(self.cluster.as_ref(), &place).await.map_err(step("draw the secrets of"))?;
+            if found.is_some() {
+                continue;
+            }
+            let mut drawn = Vec::new();
+            for _ in &wanted.random {
+                drawn.push((self.random)().map_err(|source| Error::Random { source })?);
+            }
+            let mut drawn = drawn.into_iter();
+            let secret = wanted.render(checked, || drawn.next().unwrap_or_default());
+            apply_as(self.cluster.as_ref(), &secret).await.map_err(step("draw the secrets of"))?;
+        }
+        Ok(())
     }
 
     /// Makes sure that the object cannot go before we have cleaned up; true if it had to be changed for that.
@@ -129,6 +184,7 @@ impl Driver {
     /// What the installation provides, with the catalog as it is now.
     async fn platform(&self) -> Result<Platform, Error> {
         let mut platform = self.platform.clone();
+        platform.home = self.home.clone().unwrap_or_default();
         if let Some(home) = &self.home {
             let place = Place::new(home, names::IMAGE_CATALOG);
             let found = get_as::<ConfigMap>(self.cluster.as_ref(), &place)
@@ -139,43 +195,6 @@ impl Driver {
             }
         }
         Ok(platform)
-    }
-
-    /// A workload of the peer under the name of ours: its data has another format, so it is left alone.
-    async fn foreign_workload(&self, checked: &Checked) -> Result<Option<Fault>, Error> {
-        let place = Place::new(&checked.namespace, format!("{}-milvus-standalone", checked.name));
-        let found = get_as::<Deployment>(self.cluster.as_ref(), &place)
-            .await
-            .map_err(step("look at the workload of"))?;
-        let foreign =
-            found.is_some_and(|found| !found.annotations().contains_key(names::ANNOTATION_RENDERED));
-        Ok(foreign.then(|| Fault {
-            reason: FaultReason::NotSupported,
-            path: "metadata.name".to_owned(),
-            message: format!(
-                "Deployment {} exists and was not made by Redkite; this version does not take over running workloads",
-                place.name
-            ),
-        }))
-    }
-
-    /// What is wrong with the Secret of an external storage. Only its key names are looked at.
-    async fn storage_fault(&self, checked: &Checked) -> Result<Option<(&'static str, String)>, Error> {
-        let DataStore::External(external) = &checked.store else { return Ok(None) };
-        let Some(secret) = &external.secret else { return Ok(None) };
-        let place = Place::new(&checked.namespace, secret);
-        let found =
-            get_as::<Secret>(self.cluster.as_ref(), &place).await.map_err(step("find the storage of"))?;
-        let path = "spec.dependencies.storage.secretRef";
-        let Some(found) = found else {
-            return Ok(Some((
-                "SecretNotExist",
-                format!("{path}: Secret {secret} does not exist in {}", place.namespace),
-            )));
-        };
-        let has = |key: &str| found.data.as_ref().is_some_and(|data| data.contains_key(key));
-        let missing = [names::SECRET_ACCESS_KEY, names::SECRET_SECRET_KEY].into_iter().find(|key| !has(key));
-        Ok(missing.map(|key| ("SecretDecodeError", format!("{path}: Secret {secret} has no key {key}"))))
     }
 
     /// Writes the status if it says anything new, and an event for each change of state.
@@ -200,6 +219,46 @@ impl Driver {
         }
         Ok(())
     }
+}
+
+/// A workload of the peer under a name of ours: its data has another format, so it is left alone.
+fn foreign(running: &BTreeMap<String, Deployment>) -> Option<Fault> {
+    let is_foreign = |found: &&Deployment| !found.annotations().contains_key(names::ANNOTATION_RENDERED);
+    let found = running.values().find(is_foreign)?;
+    Some(Fault {
+        reason: FaultReason::NotSupported,
+        path: "metadata.name".to_owned(),
+        message: format!(
+            "Deployment {} exists and was not made by Redkite; this version does not take over running workloads",
+            found.name_any()
+        ),
+    })
+}
+
+/// Another mode keeps its data elsewhere: the database would come up empty beside the one with the rows.
+fn other_mode(checked: &Checked, running: &BTreeMap<String, Deployment>) -> Option<Fault> {
+    let component =
+        |found: &Deployment| found.labels().get(names::LABEL_COMPONENT).cloned().unwrap_or_default();
+    let standalone = running.values().any(|found| component(found) == Component::Standalone.name());
+    let changed = match checked.mode {
+        Mode::Standalone => !running.is_empty() && !standalone,
+        Mode::Cluster => standalone,
+    };
+    changed.then(|| Fault {
+        reason: FaultReason::NotSupported,
+        path: "spec.mode".to_owned(),
+        message: "the mode of a database that runs cannot be changed by this version: its data is kept elsewhere in the \
+                  other mode"
+            .to_owned(),
+    })
+}
+
+/// Whether something outside the cluster's own objects may go away without any watch telling.
+fn relies_on_others(checked: &Checked, facts: &Facts) -> bool {
+    let bucket = matches!(&checked.store, DataStore::Bucket(bucket) if bucket.external);
+    let etcd = matches!(checked.meta, MetaStore::Etcd { external: true, .. });
+    let kafka = matches!(checked.log, Log::Kafka { .. });
+    bucket || etcd || kafka || facts.stores.values().any(|fact| fact.foreign)
 }
 
 /// An answer of the API server that only a change of the spec can change.
@@ -243,7 +302,13 @@ fn notes(milvus: &Milvus, status: &MilvusStatus) -> Vec<Note> {
             format!("the database went from {} to {}", before.status.name(), status.status.name()),
         );
     }
-    for watched in [ConditionType::SpecAccepted, ConditionType::StorageReady, ConditionType::Stalled] {
+    for watched in [
+        ConditionType::SpecAccepted,
+        ConditionType::EtcdReady,
+        ConditionType::StorageReady,
+        ConditionType::MsgStreamReady,
+        ConditionType::Stalled,
+    ] {
         let find =
             |status: &MilvusStatus| status.conditions.iter().find(|old| old.kind == watched.name()).cloned();
         let (Some(now), then) = (find(status), find(&before)) else { continue };

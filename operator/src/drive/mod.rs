@@ -4,13 +4,16 @@
 
 mod apply;
 mod controller;
+mod find;
 mod meters;
 mod milvus;
 mod remove;
 mod requeue;
 mod serve;
+mod superseded;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 
 use thiserror::Error;
 
@@ -41,6 +44,13 @@ pub enum Error {
         #[source]
         source: BadObject,
     },
+    /// The machine has no randomness to give.
+    #[error("cannot draw a secret for the Milvus object")]
+    Random {
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// The image catalog is wrong.
     #[error("cannot read the image catalog")]
     Catalog {
@@ -56,6 +66,7 @@ impl Error {
     pub fn kind(&self) -> cluster::Kind {
         match self {
             Self::Step { source, .. } => source.kind(),
+            Self::Random { .. } => cluster::Kind::Unavailable,
             Self::Read { .. } | Self::Catalog { .. } => cluster::Kind::Invalid,
         }
     }

@@ -9,6 +9,8 @@ use crate::cluster::Kind;
 pub enum Next {
     /// The object is as its spec says; only drift that no watch shows can change it.
     Settled,
+    /// As above, but the object stands on something outside that may go away without a word.
+    Relying,
     /// Something is under way that a watch will report; look again in case it does not.
     Moving,
     /// Something is missing that no watch reports.
@@ -23,6 +25,7 @@ impl Next {
     pub const fn after(self) -> Option<Duration> {
         match self {
             Self::Settled => Some(Duration::from_secs(600)),
+            Self::Relying => Some(Duration::from_secs(60)),
             Self::Moving => Some(Duration::from_secs(30)),
             Self::Missing => Some(Duration::from_secs(10)),
             Self::Waiting => None,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::jiff::Timestamp;
 use kube::core::{ApiResource, DynamicObject};
@@ -11,7 +11,8 @@ use serde_json::{Value, from_value, json};
 
 use super::{Driver, Meters, Next};
 use crate::cluster::{Cluster, MemoryCluster, Place};
-use crate::crd::{Milvus, MilvusStatus, Phase, read};
+use crate::crd::{Milvus, MilvusCluster, MilvusStatus, MilvusUpgrade, Phase, read};
+use crate::reach::{MemoryReach, Reach};
 use crate::render::Platform;
 
 fn place() -> Place {
@@ -33,9 +34,16 @@ fn milvus(spec: Value) -> DynamicObject {
 fn driver(cluster: &Arc<MemoryCluster>) -> Driver {
     Driver {
         cluster: Arc::clone(cluster) as Arc<dyn Cluster>,
-        platform: Platform { engine_image: "redkite/engine:1".into(), ..Platform::default() },
+        reach: Arc::new(MemoryReach::default()) as Arc<dyn Reach>,
+        platform: Platform {
+            engine_image: "redkite/engine:1".into(),
+            etcd_image: "example/etcd:1".into(),
+            storage_image: "example/versitygw:1".into(),
+            ..Platform::default()
+        },
         home: None,
         now: || Timestamp::UNIX_EPOCH,
+        random: || Ok("drawn".to_owned()),
         meters: Arc::new(Meters::new().unwrap()),
     }
 }
@@ -53,16 +61,24 @@ fn edit(cluster: &MemoryCluster, spec: Value) {
     cluster.put(&kind(), object);
 }
 
-/// Reports the Deployment as fully rolled out, as Kubernetes would.
+/// Reports all workloads as fully rolled out, as Kubernetes would.
 fn roll_out(cluster: &MemoryCluster) {
-    let key = ("Deployment".to_owned(), Place::new("ns", "db-milvus-standalone"));
-    let mut object = cluster.objects()[&key].clone();
-    let replicas = object.data["spec"]["replicas"].as_i64().unwrap_or(1);
-    object.data["status"] = json!({
-        "observedGeneration": object.metadata.generation, "replicas": replicas, "updatedReplicas": replicas,
-        "readyReplicas": replicas, "availableReplicas": replicas,
-    });
-    cluster.put(&ApiResource::erase::<Deployment>(&()), object);
+    for ((of, place), mut object) in cluster.objects() {
+        if !matches!(of.as_str(), "Deployment" | "StatefulSet") {
+            continue;
+        }
+        let replicas = object.data["spec"]["replicas"].as_i64().unwrap_or(1);
+        object.data["status"] = json!({
+            "observedGeneration": object.metadata.generation, "replicas": replicas, "updatedReplicas": replicas,
+            "readyReplicas": replicas, "availableReplicas": replicas,
+        });
+        let kind = match of.as_str() {
+            "Deployment" => ApiResource::erase::<Deployment>(&()),
+            _ => ApiResource::erase::<StatefulSet>(&()),
+        };
+        assert_eq!(place, Place::of(&object.metadata));
+        cluster.put(&kind, object);
+    }
 }
 
 fn status(cluster: &MemoryCluster) -> MilvusStatus {
@@ -128,6 +144,7 @@ async fn an_empty_spec_makes_the_objects_of_a_standalone_and_becomes_healthy() {
             "Deployment ns/db-milvus-standalone",
             "Milvus ns/db",
             "PersistentVolumeClaim ns/db-data",
+            "PodMonitor ns/db",
             "Service ns/db-milvus",
             "ServiceAccount ns/db-milvus",
         ]
@@ -220,19 +237,219 @@ async fn a_wrong_field_is_named_and_nothing_is_made() {
     assert_eq!(said(&cluster, "Stalled").0, "True NotSupported");
 }
 
+/// Reconciles and rolls out until nothing changes any more.
+async fn run(cluster: &Arc<MemoryCluster>) -> Next {
+    let driver = driver(cluster);
+    for _ in 0..30 {
+        let next = settle(&driver).await;
+        let before = content(cluster);
+        roll_out(cluster);
+        let next = match settle(&driver).await {
+            Next::Moving => next,
+            other => other,
+        };
+        if content(cluster) == before && next != Next::Moving {
+            return next;
+        }
+    }
+    panic!("the object does not come to rest");
+}
+
+/// Image of each workload that exists.
+fn images(cluster: &MemoryCluster) -> BTreeMap<String, String> {
+    let deployments = cluster.objects().into_iter().filter(|((kind, _), _)| kind == "Deployment");
+    deployments
+        .map(|((_, place), object)| {
+            let image = &object.data["spec"]["template"]["spec"]["containers"][0]["image"];
+            (place.name.trim_start_matches("db-milvus-").to_owned(), image.as_str().unwrap().to_owned())
+        })
+        .collect()
+}
+
 #[tokio::test]
-async fn cluster_mode_is_refused_plainly() {
+async fn a_cluster_with_stores_beside_it_is_made_and_becomes_healthy() {
     let cluster = cluster_with(json!({"mode": "cluster"}));
+
+    let next = run(&cluster).await;
+
+    assert_eq!(next, Next::Settled);
+    let kinds: Vec<String> = content(&cluster).into_keys().collect();
+    assert_eq!(
+        kinds,
+        [
+            "ConfigMap ns/db",
+            "Deployment ns/db-milvus-datanode",
+            "Deployment ns/db-milvus-mixcoord",
+            "Deployment ns/db-milvus-proxy",
+            "Deployment ns/db-milvus-querynode",
+            "Deployment ns/db-milvus-streamingnode",
+            "Milvus ns/db",
+            "PodDisruptionBudget ns/db-etcd",
+            "PodMonitor ns/db",
+            "Secret ns/db-admin",
+            "Secret ns/db-minio",
+            "Service ns/db-etcd",
+            "Service ns/db-etcd-headless",
+            "Service ns/db-milvus",
+            "Service ns/db-minio",
+            "ServiceAccount ns/db-milvus",
+            "StatefulSet ns/db-etcd",
+            "StatefulSet ns/db-minio",
+        ]
+    );
+    insta::assert_json_snapshot!(status(&cluster));
+}
+
+#[tokio::test]
+async fn a_secret_is_drawn_once_and_never_again() {
+    let cluster = cluster_with(json!({"mode": "cluster"}));
+    run(&cluster).await;
+    let token = || content(&cluster)["Secret ns/db-admin"].clone();
+    let before = token();
+
+    let second = Driver { random: || Ok("another".to_owned()), ..driver(&cluster) };
+    settle(&second).await;
+
+    assert_eq!(token(), before);
+}
+
+#[tokio::test]
+async fn a_new_image_goes_from_component_to_component_and_stops_at_one_that_is_not_ready() {
+    let image = |image: &str| json!({"mode": "cluster", "components": {"image": image}});
+    let cluster = cluster_with(image("example/engine:1"));
+    run(&cluster).await;
     let driver = driver(&cluster);
 
-    driver.reconcile(&place()).await.unwrap();
-    driver.reconcile(&place()).await.unwrap();
+    edit(&cluster, image("example/engine:2"));
+    settle(&driver).await;
 
-    assert_eq!(content(&cluster).into_keys().collect::<Vec<_>>(), ["Milvus ns/db"]);
+    let changed = |cluster: &MemoryCluster| -> Vec<String> {
+        images(cluster).into_iter().filter(|(_, image)| image.ends_with(":2")).map(|(name, _)| name).collect()
+    };
+    assert_eq!(changed(&cluster), ["mixcoord"]);
+    assert_eq!(said(&cluster, "MilvusUpdated").0, "False MilvusUpgradingImage");
+    assert!(said(&cluster, "MilvusUpdated").1.contains("proxy waits for db-milvus-mixcoord"));
+    roll_out(&cluster);
+    settle(&driver).await;
+    assert_eq!(changed(&cluster), ["mixcoord", "streamingnode"]);
+    run(&cluster).await;
+    assert_eq!(changed(&cluster).len(), 5);
+    assert_eq!(said(&cluster, "MilvusUpdated").0, "True MilvusComponentsUpdated");
+}
+
+#[tokio::test]
+async fn components_that_a_new_version_does_not_have_go_once_the_others_serve() {
+    let image =
+        |tag: &str| json!({"mode": "cluster", "components": {"image": format!("milvusdb/milvus:{tag}")}});
+    let cluster = cluster_with(image("v2.5.4"));
+    run(&cluster).await;
+    assert!(images(&cluster).contains_key("indexnode"));
+
+    edit(&cluster, image("v2.6.0"));
+    settle(&driver(&cluster)).await;
+
+    let both = images(&cluster);
+    assert!(both.contains_key("indexnode") && both.contains_key("streamingnode"));
+    run(&cluster).await;
     assert_eq!(
-        said(&cluster, "Ready").1,
-        "spec.mode: cluster mode is not supported yet: this version runs standalone only"
+        images(&cluster).into_keys().collect::<Vec<_>>(),
+        ["datanode", "mixcoord", "proxy", "querynode", "streamingnode"]
     );
+}
+
+#[tokio::test]
+async fn a_dependency_that_does_not_answer_is_named_and_its_return_is_seen() {
+    let spec = json!({"mode": "cluster", "dependencies": {
+        "etcd": {"external": true, "endpoints": ["e0:2379", "e1:2379"]},
+        "storage": {"external": true, "endpoint": "s3.example:9000"},
+        "msgStreamType": "kafka", "kafka": {"external": true, "brokerList": ["k:9092"]}}});
+    let cluster = cluster_with(spec);
+    let reach = Arc::new(MemoryReach::default());
+    for address in ["e0:2379", "k:9092", "s3.example:9000"] {
+        reach.silence(address, "connection refused");
+    }
+    let driver = Driver { reach: Arc::clone(&reach) as Arc<dyn Reach>, ..driver(&cluster) };
+    assert_eq!(settle(&driver).await, Next::Missing);
+
+    assert_eq!(
+        ["EtcdReady", "StorageReady", "MsgStreamReady"].map(|kind| said(&cluster, kind).0),
+        ["True EtcdReady", "False ClientError", "False ConnectionFailed"]
+    );
+    assert_eq!(
+        said(&cluster, "MsgStreamReady").1,
+        "spec.dependencies.kafka.brokerList[0]: k:9092 does not answer: connection refused"
+    );
+    // The objects are there all the same: the engine waits for what it stands on.
+    assert_eq!(images(&cluster).len(), 5);
+    for address in ["e0:2379", "k:9092", "s3.example:9000"] {
+        reach.restore(address);
+    }
+    roll_out(&cluster);
+    assert_eq!(settle(&driver).await, Next::Relying);
+    assert_eq!(said(&cluster, "MsgStreamReady").0, "True MsgStreamReady");
+}
+
+#[tokio::test]
+async fn the_mode_of_a_database_that_runs_is_not_changed() {
+    for (from, to) in [("standalone", "cluster"), ("cluster", "standalone")] {
+        let cluster = cluster_with(json!({"mode": from}));
+        run(&cluster).await;
+        let before = images(&cluster);
+
+        edit(&cluster, json!({"mode": to}));
+        settle(&driver(&cluster)).await;
+
+        assert_eq!(images(&cluster), before);
+        assert_eq!(said(&cluster, "SpecAccepted").0, "False NotSupported");
+        assert!(said(&cluster, "SpecAccepted").1.starts_with("spec.mode: "));
+    }
+}
+
+#[tokio::test]
+async fn deleting_a_cluster_keeps_its_stores_or_removes_them_as_their_policies_say() {
+    let gone = json!({"deletionPolicy": "Delete", "pvcDeletion": true});
+    let kept = delete_all(&cluster_with(json!({"mode": "cluster"}))).await;
+    let half = delete_all(&cluster_with(json!({"mode": "cluster", "dependencies": {
+        "etcd": {"inCluster": {"deletionPolicy": "Delete"}}, "storage": {"inCluster": gone}}})))
+    .await;
+    let none = delete_all(&cluster_with(json!({"mode": "cluster", "dependencies": {
+        "etcd": {"inCluster": gone}, "storage": {"inCluster": gone}}})))
+    .await;
+
+    assert_eq!(
+        kept,
+        [
+            "PodDisruptionBudget ns/db-etcd",
+            "Secret ns/db-minio",
+            "Service ns/db-etcd",
+            "Service ns/db-etcd-headless",
+            "Service ns/db-minio",
+            "StatefulSet ns/db-etcd",
+            "StatefulSet ns/db-minio",
+        ]
+    );
+    assert_eq!(half, Vec::<String>::new());
+    assert_eq!(none, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_group_that_is_taken_back_goes_with_its_budget() {
+    let groups = |names: &[&str]| {
+        let groups: Vec<Value> = names.iter().map(|name| json!({"name": name, "replicas": 2})).collect();
+        json!({"mode": "cluster", "components": {"queryNode": {"groups": groups}}})
+    };
+    let cluster = cluster_with(groups(&["a", "b"]));
+    run(&cluster).await;
+    assert!(content(&cluster).contains_key("PodDisruptionBudget ns/db-milvus-querynode-b"));
+
+    edit(&cluster, groups(&["a"]));
+    run(&cluster).await;
+
+    let left = content(&cluster);
+    assert!(left.contains_key("Deployment ns/db-milvus-querynode-a"));
+    for kind in ["Deployment", "PodDisruptionBudget"] {
+        assert!(!left.contains_key(&format!("{kind} ns/db-milvus-querynode-b")), "{kind}");
+    }
 }
 
 #[tokio::test]
@@ -266,7 +483,9 @@ async fn a_missing_storage_secret_is_named_and_found_once_it_is_there() {
 async fn a_workload_of_the_peer_is_left_alone() {
     let cluster = cluster_with(json!({}));
     let theirs: DynamicObject = from_value(json!({"apiVersion": "apps/v1", "kind": "Deployment",
-        "metadata": {"name": "db-milvus-standalone", "namespace": "ns"},
+        "metadata": {"name": "db-milvus-standalone", "namespace": "ns", "labels": {
+            "app.kubernetes.io/instance": "db", "app.kubernetes.io/name": "milvus",
+            "app.kubernetes.io/managed-by": "milvus-operator"}},
         "spec": {"selector": {}, "template": {}}}))
     .unwrap();
     cluster.put(&ApiResource::erase::<Deployment>(&()), theirs);
@@ -321,7 +540,9 @@ async fn one_store_that_stays_keeps_the_volume_that_holds_it() {
 fn acts() -> [fn(&MemoryCluster); 3] {
     [
         |_| {},
-        |cluster| edit(cluster, json!({"config": {"a": 1}, "redkite": {"dataPolicy": "Delete"}})),
+        |cluster| {
+            edit(cluster, json!({"config": {"log": {"level": "debug"}}, "redkite": {"dataPolicy": "Delete"}}))
+        },
         |cluster| cluster.begin_delete(&kind(), &place()),
     ]
 }
@@ -419,6 +640,14 @@ async fn every_call_of_a_whole_life_is_granted_by_the_chart() {
     settle(&operator).await;
     cluster.begin_delete(&kind(), &place());
     persist(&cluster).await;
+    let calls = cluster.verbs();
+    let gone = json!({"inCluster": {"deletionPolicy": "Delete", "pvcDeletion": true}});
+    let cluster = cluster_with(json!({"mode": "cluster", "redkite": {"networkPolicy": {"enabled": true}},
+        "components": {"proxy": {"replicas": 2}}, "config": {"etcd": {"auth": {"password": "x"}}},
+        "dependencies": {"etcd": gone, "storage": gone}}));
+    run(&cluster).await;
+    cluster.begin_delete(&kind(), &place());
+    persist(&cluster).await;
     let resources: BTreeMap<&str, &str> = [
         ("Milvus", "milvus.io/milvuses"),
         ("Deployment", "apps/deployments"),
@@ -427,15 +656,21 @@ async fn every_call_of_a_whole_life_is_granted_by_the_chart() {
         ("ServiceAccount", "/serviceaccounts"),
         ("PersistentVolumeClaim", "/persistentvolumeclaims"),
         ("Secret", "/secrets"),
+        ("Pod", "/pods"),
+        ("PodMonitor", "monitoring.coreos.com/podmonitors"),
+        ("StatefulSet", "apps/statefulsets"),
+        ("NetworkPolicy", "networking.k8s.io/networkpolicies"),
+        ("PodDisruptionBudget", "policy/poddisruptionbudgets"),
         ("Ingress", "networking.k8s.io/ingresses"),
     ]
     .into();
 
     let granted = granted();
-    for (verb, kind) in cluster.verbs() {
+    for (verb, kind) in calls.into_iter().chain(cluster.verbs()) {
         let resource = resources[kind.as_str()];
         let needed = match verb {
             Verb::Get => vec![format!("{resource} get")],
+            Verb::List => vec![format!("{resource} list")],
             Verb::Apply => vec![format!("{resource} create"), format!("{resource} patch")],
             Verb::ApplyStatus => vec![format!("{resource}/status patch")],
             Verb::Patch => vec![format!("{resource} patch")],
@@ -448,4 +683,67 @@ async fn every_call_of_a_whole_life_is_granted_by_the_chart() {
             assert!(granted.contains(&right), "{right} is not granted");
         }
     }
+}
+
+#[tokio::test]
+async fn a_milvus_cluster_is_carried_out_by_a_milvus_of_its_own_and_reports_what_that_reports() {
+    let cluster = Arc::new(MemoryCluster::default());
+    let kind = ApiResource::erase::<MilvusCluster>(&());
+    let object = json!({"apiVersion": "milvus.io/v1alpha1", "kind": "MilvusCluster",
+        "metadata": {"name": "db", "namespace": "ns", "uid": "uid-old", "finalizers": ["milvuscluster.milvus.io/finalizer"]},
+        "spec": {"components": {"queryNode": {"replicas": 2}}}});
+    cluster.put(&kind, from_value(object).unwrap());
+
+    driver(&cluster).reconcile_cluster(&place()).await.unwrap();
+    run(&cluster).await;
+    driver(&cluster).reconcile_cluster(&place()).await.unwrap();
+
+    let objects = cluster.objects();
+    let milvus = &objects[&("Milvus".to_owned(), place())];
+    assert_eq!(milvus.data["spec"], json!({"mode": "cluster", "components": {"queryNode": {"replicas": 2}}}));
+    let old = &objects[&("MilvusCluster".to_owned(), place())];
+    assert_eq!(old.data["status"]["status"], "Healthy");
+    assert_eq!(old.data["status"]["observedGeneration"], json!(old.metadata.generation));
+    assert_eq!(old.metadata.finalizers, None);
+}
+
+#[tokio::test]
+async fn a_milvus_that_belongs_to_nobody_is_not_overwritten_by_a_milvus_cluster() {
+    let cluster = cluster_with(json!({}));
+    let kind = ApiResource::erase::<MilvusCluster>(&());
+    let object = json!({"apiVersion": "milvus.io/v1alpha1", "kind": "MilvusCluster",
+        "metadata": {"name": "db", "namespace": "ns", "uid": "uid-old"}, "spec": {}});
+    cluster.put(&kind, from_value(object).unwrap());
+
+    driver(&cluster).reconcile_cluster(&place()).await.unwrap();
+
+    let objects = cluster.objects();
+    assert_eq!(objects[&("Milvus".to_owned(), place())].data["spec"], json!({}));
+    let status = &objects[&("MilvusCluster".to_owned(), place())].data["status"];
+    assert_eq!(status["conditions"][0]["reason"], "NameTaken");
+}
+
+#[tokio::test]
+async fn an_order_to_upgrade_changes_the_image_and_nothing_else() {
+    let spec = json!({"mode": "cluster", "components": {"image": "milvusdb/milvus:v2.6.0", "queryNode": {"replicas": 2}}});
+    let cluster = cluster_with(spec);
+    run(&cluster).await;
+    let kind = ApiResource::erase::<MilvusUpgrade>(&());
+    let order = json!({"apiVersion": "milvus.io/v1beta1", "kind": "MilvusUpgrade",
+        "metadata": {"name": "up", "namespace": "ns"},
+        "spec": {"milvus": {"name": "db"}, "sourceVersion": "2.6.0", "targetVersion": "2.6.1"}});
+    cluster.put(&kind, from_value(order).unwrap());
+    let order = Place::new("ns", "up");
+
+    driver(&cluster).reconcile_upgrade(&order).await.unwrap();
+    run(&cluster).await;
+    let next = driver(&cluster).reconcile_upgrade(&order).await.unwrap();
+
+    assert_eq!(next, Next::Waiting);
+    let objects = cluster.objects();
+    assert_eq!(
+        objects[&("Milvus".to_owned(), place())].data["spec"]["components"],
+        json!({"image": "milvusdb/milvus:v2.6.1", "queryNode": {"replicas": 2}})
+    );
+    assert_eq!(objects[&("MilvusUpgrade".to_owned(), order)].data["status"]["state"], "Succeeded");
 }

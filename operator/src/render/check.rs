@@ -3,14 +3,19 @@
 use std::collections::BTreeMap;
 
 use contract::names;
+use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use kube::ResourceExt;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::dependency::{self, Facts, Log, MetaStore, Subject};
 use super::fields::Faults;
+use super::settings::UserSettings;
+use super::store::Store;
 use super::workload::{self, Workload};
-use super::{Catalog, DataClaim, DataStore, Image, image, settings, storage};
+use super::{Catalog, Component, DataClaim, DataStore, Image, Level, component, image, settings, storage};
 use crate::crd::{
-    Components, Dependencies, Ingress, Milvus, Mode, MsgStreamType, Serving, Standalone, TargetPortType,
+    Components, Dependencies, ImageUpdateMode, Ingress, Milvus, Mode, MsgStreamType, Open, Serving,
+    TargetPortType,
 };
 
 pub use super::storage::deletes_data;
@@ -22,8 +27,23 @@ pub struct Platform {
     pub engine_image: String,
     /// Pull policy where the spec has none; empty means IfNotPresent.
     pub pull_policy: String,
+    /// Image of etcd, where it runs beside a database.
+    pub etcd_image: String,
+    /// Image of the S3 server, where it runs beside a database.
+    pub storage_image: String,
+    /// Namespace of the operator; empty outside a cluster.
+    pub home: String,
     /// Upstream images → ours.
     pub catalog: Catalog,
+}
+
+/// How metrics are scraped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metrics {
+    /// How often, as Prometheus writes durations.
+    pub interval: String,
+    /// Labels that every metric gets.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// One field that cannot be carried out.
@@ -71,43 +91,59 @@ pub struct Checked {
     pub uid: String,
     /// Generation of the spec that was checked.
     pub generation: i64,
-    /// What runs.
+    /// How it is made up.
+    pub mode: Mode,
+    /// What the components run where they name nothing else.
     pub image: Image,
+    /// Which components that image stands for.
+    pub level: Level,
     /// Version that the spec names.
     pub version: Option<String>,
-    /// The pod.
-    pub(super) workload: Workload,
+    /// Order of a change of image.
+    pub update: ImageUpdateMode,
+    /// Whether coordinators stand by while another leads.
+    pub standby: bool,
+    /// The workloads, in the order of an upgrade.
+    pub workloads: Vec<Workload>,
     /// How clients reach it.
     pub serving: Serving,
     /// Whether the Service names its target ports by number.
     pub target_ports_by_number: bool,
     /// Name of the ConfigMap.
     pub config_map: String,
-    /// Content of `user.yaml`.
-    pub settings: Value,
+    /// Content of `user.yaml`, its secrets apart.
+    pub settings: UserSettings,
     /// Content of `hook.yaml`.
     pub hook: Option<Value>,
-    /// Whether a change of settings restarts the pod.
+    /// Whether a change of settings restarts the pods that it concerns.
     pub config_rolls: bool,
+    /// `queryNode.gracefulStopTimeout`. Unit: seconds.
+    pub patience_seconds: i64,
+    /// Where metadata is.
+    pub meta: MetaStore,
     /// Where objects are.
     pub store: DataStore,
-    /// Where files are.
-    pub claim: DataClaim,
+    /// Where what is not sealed yet is.
+    pub log: Log,
+    /// Stores that run beside the database.
+    pub stores: Vec<Store>,
+    /// Where files are: of a standalone; of each pod of a cluster, if the spec asks for persistence.
+    pub claim: Option<DataClaim>,
     /// The stream the spec asks for.
     pub stream: MsgStreamType,
-    /// Whether the spec asks for an etcd that somebody else runs.
-    pub external_etcd: bool,
+    /// How metrics are scraped; `None` if the spec asks for no monitor.
+    pub metrics: Option<Metrics>,
+    /// Whether budgets for evictions are made.
+    pub budgets: bool,
+    /// Who may connect; `None` if no policy is asked for, empty for everybody.
+    pub clients: Option<Vec<NetworkPolicyPeer>>,
+    /// Namespace of the operator.
+    pub home: String,
     /// What was accepted and is not used.
     pub notes: Vec<String>,
 }
 
 impl Checked {
-    /// Number of pods the spec asks for; `None` leaves it to an autoscaler.
-    #[must_use]
-    pub fn replicas(&self) -> Option<i32> {
-        self.workload.replicas
-    }
-
     /// The Ingress the spec asks for.
     #[must_use]
     pub fn ingress(&self) -> Option<&Ingress> {
@@ -137,68 +173,145 @@ impl Checked {
 ///
 /// # Errors
 /// Every field that cannot be carried out. Then nothing of the object is rendered.
-pub fn check(milvus: &Milvus, platform: &Platform) -> Result<Checked, Vec<Fault>> {
+pub fn check(milvus: &Milvus, platform: &Platform, facts: &Facts) -> Result<Checked, Vec<Fault>> {
     let mut faults = Faults::default();
-    if milvus.spec.mode == Mode::Cluster {
-        faults.add(
-            FaultReason::NotSupported,
-            "spec.mode",
-            "cluster mode is not supported yet: this version runs standalone only",
-        );
-        return Err(faults.0);
-    }
-    let (no_components, no_standalone, no_dependencies) =
-        (Components::default(), Standalone::default(), Dependencies::default());
+    let (no_components, no_dependencies) = (Components::default(), Dependencies::default());
     let components = milvus.spec.components.as_ref().unwrap_or(&no_components);
-    let standalone = components.standalone.as_ref().unwrap_or(&no_standalone);
     let dependencies = milvus.spec.dependencies.as_ref().unwrap_or(&no_dependencies);
-    let config =
-        open_map(milvus.spec.config.as_ref().map(crate::crd::Open::value), "spec.config", &mut faults);
-    let hook = open_map(
-        milvus.spec.hook_config.as_ref().map(crate::crd::Open::value),
-        "spec.hookConfig",
-        &mut faults,
-    );
-    let tls = config
-        .and_then(|config| config.pointer("/minio/useSSL"))
-        .is_some_and(|value| value == &Value::Bool(true));
-
+    let config = open_map(milvus.spec.config.as_ref().map(Open::value), "spec.config", &mut faults);
+    let hook = open_map(milvus.spec.hook_config.as_ref().map(Open::value), "spec.hookConfig", &mut faults);
+    let mode = milvus.spec.mode;
     let name = milvus.name_any();
+    let namespace = milvus.namespace().unwrap_or_default();
     check_name(&name, &mut faults);
-    let store = storage::store(dependencies, tls, &mut faults);
-    let workload =
-        workload::read(&components.global, &standalone.component, &platform.pull_policy, &mut faults);
-    let named = workload.image.as_deref();
+    let subject = Subject { name: &name, namespace: &namespace, mode, config };
+    let foundation = dependency::read(&subject, dependencies, platform, facts, &mut faults);
+
+    let overriding = milvus.annotations().get(names::ANNOTATION_IMAGE).map(String::as_str);
+    let resolve =
+        |named: Option<&str>| image::resolve(overriding, named, &platform.catalog, &platform.engine_image);
+    let global_image = components.global.image.as_deref().filter(|image| !image.is_empty());
+    let level = image::level(components.global.version.as_deref(), global_image, &platform.catalog);
+    let wanted = component::wanted(mode, components, level);
+    let workloads: Vec<Workload> = wanted
+        .iter()
+        .flat_map(|component| {
+            let written = component::written(components, *component);
+            workload::read(
+                *component,
+                &components.global,
+                &written,
+                &platform.pull_policy,
+                &resolve,
+                &mut faults,
+            )
+        })
+        .collect();
+    check_workload_names(&name, &workloads, &mut faults);
+    let own = own_settings(mode, &wanted);
+    let redkite = milvus.spec.redkite.as_ref();
     let checked = Checked {
-        image: image::resolve(
-            milvus.annotations().get(names::ANNOTATION_IMAGE).map(String::as_str),
-            named,
-            &platform.catalog,
-            &platform.engine_image,
-        ),
+        mode,
+        image: match mode {
+            Mode::Standalone => workloads.first().map(|workload| workload.image.clone()),
+            Mode::Cluster => None,
+        }
+        .unwrap_or_else(|| resolve(global_image)),
+        level,
         version: components.global.version.clone(),
-        serving: standalone.serving.clone(),
+        update: components.image_update_mode.unwrap_or(ImageUpdateMode::RollingUpgrade),
+        standby: components.enable_rolling_update != Some(false),
+        serving: serving(mode, components),
         target_ports_by_number: components.target_port_type == Some(TargetPortType::Integer),
         config_map: components
             .active_config_map
             .clone()
             .filter(|map| !map.is_empty())
             .unwrap_or_else(|| name.clone()),
-        settings: settings::user(&name, config, &store),
+        settings: settings::user(&name, config, &own, &foundation),
         hook: hook.cloned(),
         config_rolls: components.update_config_map_only != Some(true),
-        claim: storage::claim(dependencies, &mut faults),
+        patience_seconds: patience_seconds(config),
+        claim: match mode {
+            Mode::Standalone => Some(storage::claim(dependencies, &mut faults)),
+            Mode::Cluster => storage::claim_per_pod(dependencies, &mut faults),
+        },
         stream: dependencies.msg_stream_type.unwrap_or_default(),
-        external_etcd: dependencies.etcd.as_ref().is_some_and(|etcd| etcd.external == Some(true)),
-        notes: notes(components, dependencies),
-        namespace: milvus.namespace().unwrap_or_default(),
+        metrics: (components.disable_metric != Some(true)).then(|| Metrics {
+            interval: components
+                .metric_interval
+                .clone()
+                .filter(|interval| !interval.is_empty())
+                .unwrap_or_else(|| "30s".to_owned()),
+            labels: components.metric_labels.clone().unwrap_or_default(),
+        }),
+        budgets: redkite.and_then(|redkite| redkite.disruption_budgets) != Some(false),
+        clients: clients(redkite.and_then(|redkite| redkite.network_policy.as_ref()), &mut faults),
+        home: platform.home.clone(),
+        notes: notes(&subject, components, dependencies, level, &foundation.log),
         uid: milvus.uid().unwrap_or_default(),
         generation: milvus.metadata.generation.unwrap_or_default(),
-        name,
-        workload,
-        store,
+        workloads,
+        meta: foundation.meta,
+        store: foundation.store,
+        log: foundation.log,
+        stores: foundation.stores,
+        namespace: namespace.clone(),
+        name: name.clone(),
     };
     if faults.0.is_empty() { Ok(checked) } else { Err(faults.0) }
+}
+
+/// Settings that only the operator knows.
+fn own_settings(mode: Mode, wanted: &[Component]) -> Value {
+    if mode == Mode::Standalone {
+        return json!({});
+    }
+    let token = format!("{}/{}", names::ADMIN_DIR, names::ADMIN_TOKEN_KEY);
+    let mut own = json!({"redkite": {"admin": {"tokenFile": token}}});
+    if !wanted.contains(&Component::StreamingNode) {
+        // Somebody has to own the channels of the log.
+        own["redkite"]["datanode"] = json!({"writes": true});
+    }
+    own
+}
+
+fn serving(mode: Mode, components: &Components) -> Serving {
+    let found = match mode {
+        Mode::Standalone => components.standalone.as_ref().map(|standalone| &standalone.serving),
+        Mode::Cluster => components.proxy.as_ref().map(|proxy| &proxy.serving),
+    };
+    found.cloned().unwrap_or_default()
+}
+
+/// How long a node that is to stop waits while nothing is taken over from it.
+fn patience_seconds(config: Option<&Value>) -> i64 {
+    let default = contract::settings::Settings::default().query_node.graceful_stop_timeout;
+    let written = config.and_then(|config| config.pointer("/queryNode/gracefulStopTimeout"));
+    let written = written.and_then(|value| value.as_i64().or_else(|| value.as_str()?.parse().ok()));
+    written.filter(|seconds| *seconds >= 0).unwrap_or_else(|| i64::try_from(default).unwrap_or(i64::MAX))
+}
+
+fn clients(
+    policy: Option<&crate::crd::NetworkPolicy>,
+    faults: &mut Faults,
+) -> Option<Vec<NetworkPolicyPeer>> {
+    let policy = policy.filter(|policy| policy.enabled == Some(true))?;
+    Some(faults.open_items("spec.redkite.networkPolicy.clients", policy.clients.as_ref()))
+}
+
+/// The names of Deployments of groups must fit into a label of their pods, and two of them must not meet.
+fn check_workload_names(name: &str, workloads: &[Workload], faults: &mut Faults) {
+    for workload in workloads {
+        let Some(group) = &workload.group else { continue };
+        let length = format!("{name}-milvus-{}-{group}", workload.component.name()).len();
+        if length > 253 {
+            let path = format!("{}.groups", workload.component.path());
+            let message =
+                format!("the name of the workload of group '{group}' would have {length} characters");
+            faults.add(FaultReason::InvalidField, path, message);
+        }
+    }
 }
 
 /// The Service's name has a suffix and must stay a DNS label.
@@ -225,21 +338,61 @@ fn open_map<'a>(value: Option<&'a Value>, path: &str, faults: &mut Faults) -> Op
 }
 
 /// What a user may expect and does not get, so that it is said instead of silently left out.
-fn notes(components: &Components, dependencies: &Dependencies) -> Vec<String> {
+fn notes(
+    subject: &Subject<'_>,
+    components: &Components,
+    dependencies: &Dependencies,
+    level: Level,
+    log: &Log,
+) -> Vec<String> {
+    let cluster = subject.mode == Mode::Cluster;
     let mut notes = Vec::new();
-    let mut note = |applies: bool, text: &str| {
+    let mut note = |applies: bool, text: String| {
         if applies {
-            notes.push(text.to_owned());
+            notes.push(text);
         }
     };
-    note(components.cdc.is_some(), "spec.components.cdc: change data capture is not started");
+    note(components.cdc.is_some(), "spec.components.cdc: change data capture is not run".to_owned());
     note(
         dependencies.tei.as_ref().is_some_and(|tei| tei.enabled == Some(true)),
-        "spec.dependencies.tei: the embedding service is not started",
+        "spec.dependencies.tei: the embedding service is not run".to_owned(),
     );
+    let folded = |component: Component| {
+        cluster && level != Level::Before26 && component::written(components, component).own.is_some()
+    };
+    for component in Component::OLD_COORDS {
+        note(folded(component), format!("{}: folded into mixCoord", component.path()));
+    }
     note(
-        dependencies.etcd.as_ref().is_some_and(|etcd| etcd.external == Some(true)),
-        "spec.dependencies.etcd: standalone keeps its metadata in its data volume",
+        folded(Component::IndexNode) && level == Level::From26,
+        format!("{}: folded into dataNode", Component::IndexNode.path()),
+    );
+    let broker = match dependencies.msg_stream_type.unwrap_or_default() {
+        MsgStreamType::Unset | MsgStreamType::Woodpecker => None,
+        MsgStreamType::Kafka if matches!(log, Log::Kafka { .. }) => None,
+        other => Some(other),
+    };
+    if let Some(broker) = broker.filter(|_| cluster) {
+        note(
+            true,
+            format!(
+                "spec.dependencies.msgStreamType: {} is not run, the log is kept in the object store",
+                broker.name()
+            ),
+        );
+    }
+    let values = |in_cluster: Option<&crate::crd::InCluster>, pointer: &str| {
+        in_cluster
+            .and_then(|policy| policy.values.as_ref())
+            .and_then(|values| values.value().pointer(pointer))
+            .is_some_and(|value| value == &Value::Bool(true))
+    };
+    let etcd = dependencies.etcd.as_ref().filter(|etcd| etcd.external != Some(true));
+    let etcd = etcd.and_then(|etcd| etcd.in_cluster.as_ref());
+    note(
+        cluster && (values(etcd, "/auth/rbac/enabled") || values(etcd, "/auth/rbac/create")),
+        "spec.dependencies.etcd.inCluster.values.auth: no users are set up; spec.redkite.networkPolicy keeps others out"
+            .to_owned(),
     );
     notes
 }

@@ -12,7 +12,11 @@ pub(super) struct Faults(pub(super) Vec<Fault>);
 impl Faults {
     /// Notes that the field at `path` is wrong.
     pub(super) fn add(&mut self, reason: FaultReason, path: impl Into<String>, message: impl Into<String>) {
-        self.0.push(Fault { reason, path: path.into(), message: message.into() });
+        let fault = Fault { reason, path: path.into(), message: message.into() };
+        // What stands in the defaults is read once for each component.
+        if !self.0.contains(&fault) {
+            self.0.push(fault);
+        }
     }
 
     fn keep<T>(&mut self, path: &str, read: Result<T, serde_json::Error>) -> Option<T> {
@@ -43,6 +47,16 @@ impl Faults {
     /// Reads an optional open value; `null` is as if it were not there.
     pub(super) fn open<T: DeserializeOwned>(&mut self, path: &str, value: Option<&Open<T>>) -> Option<T> {
         value.filter(|value| !value.value().is_null()).and_then(|value| self.keep(path, value.read()))
+    }
+
+    /// Reads a list of open values; a path has the position of the item.
+    pub(super) fn open_items<T: DeserializeOwned>(
+        &mut self,
+        path: &str,
+        values: Option<&Vec<Open<T>>>,
+    ) -> Vec<T> {
+        let values = values.into_iter().flatten().enumerate();
+        values.filter_map(|(at, value)| self.keep(&format!("{path}[{at}]"), value.read())).collect()
     }
 
     /// Reads a list of open values that have names; a path has the position of the item.

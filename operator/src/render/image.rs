@@ -23,6 +23,9 @@ pub struct CatalogEntry {
     pub tag_prefix: String,
     /// The image to run instead.
     pub image: String,
+    /// The version of Milvus whose components this image stands for, where the tag does not say it. Example: `2.5`.
+    #[serde(default)]
+    pub level: Option<String>,
 }
 
 /// The catalog cannot be read.
@@ -41,6 +44,10 @@ impl Catalog {
     pub fn parse(text: &str) -> Result<Self, BadCatalog> {
         serde_yaml::from_str(text).map_err(|source| BadCatalog { source })
     }
+
+    fn entry(&self, repository: &str, tag: &str) -> Option<&CatalogEntry> {
+        self.images.iter().find(|entry| entry.repository == repository && tag.starts_with(&entry.tag_prefix))
+    }
 }
 
 /// The image of a workload.
@@ -50,6 +57,57 @@ pub struct Image {
     pub reference: String,
     /// What the spec names, if it names one.
     pub named: Option<String>,
+}
+
+/// Which components a version of Milvus has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Below 2.6: index nodes, perhaps four coordinators, no streaming node unless asked for.
+    Before26,
+    /// From 2.6 on.
+    From26,
+    /// The image does not say; taken for today's, unless the spec names what only an older version has.
+    Unknown,
+}
+
+impl Level {
+    /// The words in a status.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Before26 => "below 2.6",
+            Self::From26 => "2.6",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// The level of an image: what the spec says as its version, else the catalog, else the tag. A digest, a branch and a
+/// missing image are no version.
+pub(super) fn level(version: Option<&str>, named: Option<&str>, catalog: &Catalog) -> Level {
+    let (repository, tag) = named.map_or(("", ""), split);
+    let of_catalog = catalog.entry(repository, tag).and_then(|entry| entry.level.as_deref());
+    let written = version.filter(|version| !version.is_empty()).or(of_catalog);
+    if written.is_none() && named.is_none() {
+        return Level::From26;
+    }
+    match two_numbers(written.unwrap_or(tag)) {
+        // Tags of our own images are our own versions.
+        Some(_) if written.is_none() && !is_upstream(repository) => Level::Unknown,
+        Some(version) if version < (2, 6) => Level::Before26,
+        Some(_) => Level::From26,
+        None if tag.starts_with("master-") => Level::From26,
+        None => Level::Unknown,
+    }
+}
+
+/// The first two numbers of a version, whatever stands before and after them.
+fn two_numbers(version: &str) -> Option<(u32, u32)> {
+    let mut parts = version.trim_start_matches(['v', 'V']).split(['.', '-']);
+    let major = parts.next()?.parse().ok()?;
+    let minor = parts.next().map_or(Some(0), |minor| minor.parse().ok())?;
+    // A date or a commit in front is no version of Milvus.
+    (major < 100).then_some((major, minor))
 }
 
 /// Chooses the image. `overriding` is the object's annotation, `named` the image of the spec.
@@ -63,11 +121,7 @@ pub(super) fn resolve(overriding: Option<&str>, named: Option<&str>, catalog: &C
 
 fn mapped(named: &str, catalog: &Catalog, own: &str) -> String {
     let (repository, tag) = split(named);
-    let entry = catalog
-        .images
-        .iter()
-        .find(|entry| entry.repository == repository && tag.starts_with(&entry.tag_prefix));
-    match entry {
+    match catalog.entry(repository, tag) {
         Some(entry) => entry.image.clone(),
         None if repository.contains("redkite") => named.to_owned(),
         None if is_upstream(repository) => own.to_owned(),
@@ -109,6 +163,32 @@ mod tests {
             "harbor.milvus.io/milvus/milvus:some-branch",
         ] {
             assert_eq!(chosen(None, Some(named), &none), "redkite/engine:1", "{named}");
+        }
+    }
+
+    #[test]
+    fn the_level_is_what_the_spec_the_catalog_or_the_tag_says_and_a_digest_is_none() {
+        let catalog = Catalog::parse(
+            "images: [{repository: example/fork, tagPrefix: old, image: 'redkite/engine:1', level: '2.5'}]",
+        )
+        .unwrap();
+        let table = [
+            (None, None, Level::From26),
+            (None, Some("milvusdb/milvus:v2.5.16"), Level::Before26),
+            (None, Some("milvusdb/milvus:v2.6.0-gpu"), Level::From26),
+            (None, Some("milvusdb/milvus:3.0"), Level::From26),
+            (None, Some("milvusdb/milvus-dev:master-latest"), Level::From26),
+            (None, Some("milvusdb/milvus@sha256:aa"), Level::Unknown),
+            (None, Some("milvusdb/milvus"), Level::Unknown),
+            (None, Some("harbor.example/milvus/milvus:branch-36319c0-20250326"), Level::Unknown),
+            (None, Some("redkite/engine:0.1.0"), Level::Unknown),
+            (None, Some("example/fork:old-1"), Level::Before26),
+            (Some("2.4.9"), Some("milvusdb/milvus@sha256:aa"), Level::Before26),
+            (Some("v2.6"), Some("milvusdb/milvus:v2.5.1"), Level::From26),
+        ];
+
+        for (version, named, expected) in table {
+            assert_eq!(level(version, named, &catalog), expected, "{version:?} {named:?}");
         }
     }
 

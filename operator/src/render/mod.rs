@@ -4,6 +4,8 @@
 //! check. [`render`] turns a checked object into Kubernetes objects. Neither knows what exists now, nor the time.
 
 mod check;
+mod component;
+mod dependency;
 mod fields;
 mod hash;
 mod image;
@@ -11,11 +13,22 @@ mod object;
 mod quantity;
 mod settings;
 mod storage;
+mod store;
+mod superseded;
 #[cfg(test)]
 mod tests;
 mod workload;
 
-pub use check::{Checked, Fault, FaultReason, Platform, check, deletes_data};
-pub use image::{BadCatalog, Catalog, CatalogEntry, Image};
-pub use object::{Live, Objects, Planned, Wanted, fit_claim, owner, render};
-pub use storage::{DataClaim, DataStore, ExternalStorage};
+pub use check::{Checked, Fault, FaultReason, Metrics, Platform, check, deletes_data};
+pub use component::Component;
+pub use dependency::{Facts, Log, MetaStore, StoreFact, describe_log, secrets_of};
+pub use image::{BadCatalog, Catalog, CatalogEntry, Image, Level};
+pub use object::{
+    Live, Objects, Planned, RandomSecret, StoreObjects, Wanted, WorkloadObjects, admin_secret, fit_claim,
+    fit_stateful_set, owner, pod_monitor_kind, random_secrets, render,
+};
+pub use settings::UserSettings;
+pub use storage::{Bucket, DataClaim, DataStore};
+pub use store::{Fate, Store, StoreKind, fate};
+pub use superseded::milvus_of;
+pub use workload::Workload;

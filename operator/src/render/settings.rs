@@ -1,24 +1,133 @@
-//! The text of `user.yaml`.
+//! The text of `user.yaml`, and which pods a change of it concerns.
 
+use std::collections::BTreeMap;
+
+use contract::settings::{Effect, KEYS};
 use serde_json::{Map, Value, json};
 
-use super::{DataStore, storage};
+use super::Component;
+use super::dependency::{Foundation, Log, MetaStore, settings as dictated};
+
+/// Settings with their secrets apart.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UserSettings {
+    /// What goes into the ConfigMap.
+    pub plain: Value,
+    /// What a user wrote into the spec and must not stand in a ConfigMap: name of the environment variable → value.
+    pub secret: BTreeMap<String, String>,
+}
+
+/// Settings whose values are secrets. Where they stand in a spec, they reach the pods through a Secret.
+const SECRETS: [&str; 6] = [
+    "common.security.defaultRootPassword",
+    "etcd.auth.password",
+    "kafka.saslPassword",
+    "kafka.ssl.tlsKeyPassword",
+    "minio.gcpCredentialJSON",
+    "minio.secretAccessKey",
+];
 
 /// The settings of the engine: our defaults under the user's `config` under what the dependencies dictate.
 ///
-/// Keys are sorted, so that equal settings are equal text. No secret is in it: keys come from Secrets as environment.
-pub(super) fn user(instance: &str, config: Option<&Value>, store: &DataStore) -> Value {
+/// Keys are sorted, so that equal settings are equal text. No secret is in the plain part.
+pub(super) fn user(
+    instance: &str,
+    config: Option<&Value>,
+    own: &Value,
+    foundation: &Foundation,
+) -> UserSettings {
     let mut settings = json!({
         "common": {"storageType": "local"},
         "etcd": {"rootPath": instance},
         "minio": {"bucketName": instance},
         "msgChannel": {"chanNamePrefix": {"cluster": instance}},
     });
+    merge(&mut settings, own);
     if let Some(config) = config {
-        merge(&mut settings, config);
+        let mut config = config.clone();
+        // Addresses come from `spec.dependencies` alone, as with the peer.
+        for path in ["minio.address", "minio.port", "etcd.endpoints", "kafka.brokerList", "mq.type"] {
+            take(&mut config, path);
+        }
+        merge(&mut settings, &config);
     }
-    merge(&mut settings, &storage::settings(store));
-    sorted(settings)
+    for dictate in dictated(foundation) {
+        merge(&mut settings, &dictate);
+    }
+    let kafka = matches!(foundation.log, Log::Kafka { .. });
+    if let Value::Object(sections) = &mut settings {
+        // Sections of streams that nobody uses say nothing, but may hold passwords.
+        sections.retain(|name, _| match name.as_str() {
+            "pulsar" | "rocksmq" | "natsmq" | "woodpecker" => false,
+            "kafka" => kafka,
+            _ => true,
+        });
+    }
+    let mut secret = BTreeMap::new();
+    for path in SECRETS {
+        if let Some(Value::String(text)) = take(&mut settings, path)
+            && !text.is_empty()
+            && !given_by_reference(path, foundation)
+        {
+            secret.insert(variable(path), text);
+        }
+    }
+    UserSettings { plain: sorted(settings), secret }
+}
+
+/// The environment variable by which the engine knows a setting.
+fn variable(path: &str) -> String {
+    path.replace('.', "_").to_uppercase()
+}
+
+/// Whether a Secret that the spec names brings this value already.
+fn given_by_reference(path: &str, foundation: &Foundation) -> bool {
+    match path {
+        "minio.secretAccessKey" => {
+            matches!(&foundation.store, super::DataStore::Bucket(bucket) if bucket.secret.is_some())
+        }
+        "kafka.saslPassword" => matches!(&foundation.log, Log::Kafka { secret: Some(_), .. }),
+        "etcd.auth.password" => !matches!(&foundation.meta, MetaStore::Etcd { external: true, .. }),
+        _ => false,
+    }
+}
+
+/// Removes a value and returns it.
+fn take(settings: &mut Value, path: &str) -> Option<Value> {
+    let (place, key) = path.rsplit_once('.')?;
+    let place = place.split('.').try_fold(settings, |value, part| value.get_mut(part))?;
+    place.as_object_mut()?.shift_remove(key)
+}
+
+/// The part of the settings that decides what a component does, as text: only keys that the engine knows and that take
+/// effect at a start, and of those that belong to one component alone only its own.
+#[must_use]
+pub(super) fn concerning(settings: &Value, component: Component) -> String {
+    let mut text = String::new();
+    for key in KEYS {
+        let running = key.effect == Effect::Running;
+        let value = key.name.split('.').try_fold(settings, |value, part| value.get(part));
+        if let (false, true, Some(value)) = (running, concerns(key.name, component), value) {
+            text.push_str(&format!("{}={value}\n", key.name));
+        }
+    }
+    text
+}
+
+/// Whether a setting can make a difference to a component.
+fn concerns(key: &str, component: Component) -> bool {
+    let only =
+        |components: &[Component]| component == Component::Standalone || components.contains(&component);
+    let begins = |sections: &[&str]| sections.iter().any(|section| key.starts_with(section));
+    if begins(&["proxy.", "tls.", "common.security.tlsMode"]) {
+        only(&[Component::Proxy])
+    } else if begins(&["redkite.cache."]) {
+        only(&[Component::QueryNode])
+    } else if begins(&["redkite.datanode.", "redkite.buildThreads"]) {
+        only(&[Component::DataNode, Component::IndexNode])
+    } else {
+        true
+    }
 }
 
 /// Merges `over` into `under`: maps by key, everything else is replaced; `null` changes nothing.
@@ -54,41 +163,109 @@ fn sorted(value: Value) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ExternalStorage;
+    use super::super::storage::Bucket;
+    use super::super::{DataStore, MetaStore};
     use super::*;
+
+    fn embedded() -> Foundation {
+        Foundation {
+            meta: MetaStore::Embedded,
+            store: DataStore::Embedded,
+            log: Log::Files,
+            stores: Vec::new(),
+        }
+    }
+
+    fn elsewhere() -> Foundation {
+        Foundation {
+            meta: MetaStore::Etcd { endpoints: vec!["etcd:2379".into()], external: true },
+            store: DataStore::Bucket(Bucket {
+                host: "s3.example".into(),
+                port: 443,
+                secret: Some("keys".into()),
+                azure: false,
+                external: true,
+            }),
+            log: Log::Kafka { brokers: vec!["kafka:9092".into()], secret: None, authority: false },
+            stores: Vec::new(),
+        }
+    }
 
     #[test]
     fn the_users_config_wins_over_defaults_and_the_dependencies_over_both() {
         let config = json!({
-            "etcd": {"rootPath": "mine"},
+            "etcd": {"rootPath": "mine", "endpoints": "ignored"},
             "minio": {"address": "ignored", "bucketName": "b", "useSSL": true},
+            "pulsar": {"authParams": "token:secret"},
             "log": null,
         });
-        let store = DataStore::External(ExternalStorage {
-            host: "s3.example".into(),
-            port: 443,
-            secret: Some("keys".into()),
-        });
 
-        let settings = user("db", Some(&config), &store);
+        let settings = user("db", Some(&config), &Value::Null, &elsewhere());
 
         assert_eq!(
             settings,
-            json!({
-                "common": {"storageType": "remote"},
-                "etcd": {"rootPath": "mine"},
-                "log": null,
-                "minio": {"address": "s3.example", "bucketName": "b", "port": 443, "useSSL": true},
-                "msgChannel": {"chanNamePrefix": {"cluster": "db"}},
-            })
+            UserSettings {
+                plain: json!({
+                    "common": {"storageType": "remote"},
+                    "etcd": {"endpoints": ["etcd:2379"], "rootPath": "mine"},
+                    "kafka": {"brokerList": ["kafka:9092"]},
+                    "log": null,
+                    "minio": {"address": "s3.example", "bucketName": "b", "port": 443, "useSSL": true},
+                    "mq": {"type": "kafka"},
+                    "msgChannel": {"chanNamePrefix": {"cluster": "db"}},
+                }),
+                secret: BTreeMap::new(),
+            }
         );
     }
 
     #[test]
-    fn the_order_in_which_a_user_writes_keys_does_not_show() {
-        let one = user("db", Some(&json!({"a": {"x": 1, "y": 2}, "b": 1})), &DataStore::Embedded);
-        let other = user("db", Some(&json!({"b": 1, "a": {"y": 2, "x": 1}})), &DataStore::Embedded);
+    fn a_secret_in_the_spec_never_stands_in_the_plain_settings() {
+        let config = json!({
+            "etcd": {"auth": {"enabled": true, "userName": "root", "password": "one"}},
+            "kafka": {"saslUsername": "me", "saslPassword": "two"},
+            "minio": {"accessKeyID": "id", "secretAccessKey": "three"},
+        });
 
-        assert_eq!(one.to_string(), other.to_string());
+        let outside = user("db", Some(&config), &Value::Null, &elsewhere());
+        let inside = user("db", Some(&config), &Value::Null, &embedded());
+
+        assert_eq!(
+            outside.secret,
+            [("ETCD_AUTH_PASSWORD", "one"), ("KAFKA_SASLPASSWORD", "two")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into()
+        );
+        for plain in [outside.plain, inside.plain] {
+            for word in ["one", "two", "three"] {
+                assert!(!plain.to_string().contains(&format!("\"{word}\"")), "{word} in {plain}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_order_in_which_a_user_writes_keys_does_not_show() {
+        let settings = |config: Value| user("db", Some(&config), &Value::Null, &embedded()).plain.to_string();
+
+        assert_eq!(
+            settings(json!({"a": {"x": 1, "y": 2}, "b": 1})),
+            settings(json!({"b": 1, "a": {"y": 2, "x": 1}}))
+        );
+    }
+
+    #[test]
+    fn a_setting_concerns_those_whom_it_can_make_a_difference_to() {
+        let concerned = |settings: Value| -> Vec<&str> {
+            [Component::Proxy, Component::MixCoord, Component::QueryNode, Component::DataNode]
+                .into_iter()
+                .filter(|component| !concerning(&settings, *component).is_empty())
+                .map(Component::name)
+                .collect()
+        };
+
+        assert_eq!(concerned(json!({"log": {"level": "debug"}})).len(), 4);
+        assert_eq!(concerned(json!({"proxy": {"replicaSelectionPolicy": "round_robin"}})), ["proxy"]);
+        assert_eq!(concerned(json!({"redkite": {"cache": {"budgetMb": 5}}})), ["querynode"]);
+        assert_eq!(concerned(json!({"some": {"key": "that the engine does not know"}})), Vec::<&str>::new());
     }
 }

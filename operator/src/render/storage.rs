@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::fields::Faults;
 use super::{FaultReason, quantity};
 use crate::crd::{
-    DataPolicy, DeletionPolicy, Dependencies, InCluster, MilvusSpec, MsgStreamType, Persistence,
+    DataPolicy, DeletionPolicy, Dependencies, InCluster, MilvusSpec, MsgStreamType, Persistence, StorageType,
 };
 
 /// Size of the data volume when nothing says otherwise.
@@ -22,18 +22,22 @@ pub enum DataStore {
     /// In files on the data volume.
     Embedded,
     /// In a bucket.
-    External(ExternalStorage),
+    Bucket(Bucket),
 }
 
-/// An object storage that somebody else runs.
+/// An object storage.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExternalStorage {
+pub struct Bucket {
     /// Host name.
     pub host: String,
     /// Port.
     pub port: u16,
     /// Secret with the keys; none means the pod's own identity.
     pub secret: Option<String>,
+    /// Whether it is Azure's.
+    pub azure: bool,
+    /// Whether somebody else runs it.
+    pub external: bool,
 }
 
 /// The claim behind the data volume.
@@ -52,8 +56,14 @@ pub enum DataClaim {
     },
 }
 
-/// Reads `spec.dependencies.storage`. `tls` is `config.minio.useSSL`.
-pub(super) fn store(dependencies: &Dependencies, tls: bool, faults: &mut Faults) -> DataStore {
+/// Reads `spec.dependencies.storage` of an external one. `tls` is `config.minio.useSSL`, `identity` is
+/// `config.minio.useIAM`: the pod's own identity counts and no Secret is looked at.
+pub(super) fn store(
+    dependencies: &Dependencies,
+    tls: bool,
+    identity: bool,
+    faults: &mut Faults,
+) -> DataStore {
     let Some(storage) = dependencies.storage.as_ref().filter(|storage| storage.external == Some(true)) else {
         return DataStore::Embedded;
     };
@@ -76,8 +86,9 @@ pub(super) fn store(dependencies: &Dependencies, tls: bool, faults: &mut Faults)
         );
         return DataStore::Embedded;
     };
-    let secret = storage.secret_ref.clone().filter(|name| !name.is_empty());
-    DataStore::External(ExternalStorage { host: host.to_owned(), port, secret })
+    let secret = storage.secret_ref.clone().filter(|name| !name.is_empty() && !identity);
+    let azure = storage.kind == Some(StorageType::Azure);
+    DataStore::Bucket(Bucket { host: host.to_owned(), port, secret, azure, external: true })
 }
 
 /// Reads the claim of the data volume from `persistence` of the message stream, else from the size of the storage.
@@ -112,6 +123,21 @@ pub(super) fn claim(dependencies: &Dependencies, faults: &mut Faults) -> DataCla
         labels: written.and_then(|claim| claim.labels.clone()).unwrap_or_default(),
         annotations: written.and_then(|claim| claim.annotations.clone()).unwrap_or_default(),
         spec: Box::new(spec),
+    }
+}
+
+/// Reads the claim that each pod of a cluster gets where the stream in force asks for persistence. One claim for all, as the
+/// peer makes it, could not be mounted on several nodes.
+pub(super) fn claim_per_pod(dependencies: &Dependencies, faults: &mut Faults) -> Option<DataClaim> {
+    let woodpecker = dependencies.woodpecker.as_ref()?.persistence.as_ref()?;
+    if woodpecker.enabled != Some(true) || dependencies.msg_stream_type != Some(MsgStreamType::Woodpecker) {
+        return None;
+    }
+    // The size that the spec wants for the object storage is none of a pod's.
+    let alone = Dependencies { storage: None, ..dependencies.clone() };
+    match claim(&alone, faults) {
+        ours @ DataClaim::Ours { .. } => Some(ours),
+        DataClaim::Existing(_) => None,
     }
 }
 
@@ -172,14 +198,21 @@ fn stores_are_deleted(dependencies: &Dependencies) -> bool {
     metadata && objects
 }
 
-/// `minio.*` settings of an external storage.
+/// `minio.*` settings of a bucket.
 pub(super) fn settings(store: &DataStore) -> Value {
     match store {
         DataStore::Embedded => Value::Null,
-        DataStore::External(storage) => serde_json::json!({
-            "common": {"storageType": "remote"},
-            "minio": {"address": storage.host, "port": storage.port},
-        }),
+        DataStore::Bucket(bucket) => {
+            let mut minio = serde_json::json!({"address": bucket.host, "port": bucket.port});
+            if bucket.azure {
+                minio["cloudProvider"] = "azure".into();
+            }
+            if !bucket.external {
+                minio["useSSL"] = false.into();
+                minio["useIAM"] = false.into();
+            }
+            serde_json::json!({"common": {"storageType": "remote"}, "minio": minio})
+        }
     }
 }
 

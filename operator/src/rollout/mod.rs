@@ -1,9 +1,21 @@
-//! What the live objects mean: how far the workload is, and what to tell the user. Pure.
+//! What the live objects mean: what may be changed next, how far the workloads are, and what to tell the user. Pure.
 //!
-//! Takes what exists and answers with a status. Knows no client, no waiting and no clock; the time is an argument.
+//! Takes what exists and answers with turns and a status. Knows no client, no waiting and no clock; the time is an argument.
 
+mod foundation;
 mod observed;
+mod order;
+mod replicas;
 mod report;
+mod total;
+mod trouble;
+mod upgrade;
 
+pub use foundation::{Dependency, Found, SecretFault, Silent};
 pub use observed::{Observed, Progress};
+pub use order::{Turn, leftovers, order};
+pub use replicas::replicas;
 pub use report::{Picture, refused, removing, report};
+pub use total::Total;
+pub use trouble::trouble;
+pub use upgrade::{UpgradeStep, upgrade};

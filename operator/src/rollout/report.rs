@@ -2,14 +2,14 @@
 
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
-use super::{Observed, Progress};
+use super::{Found, Progress, Total, Turn, foundation};
 use crate::crd::{
-    Condition, ConditionStatus, ConditionType, Milvus, MilvusStatus, MsgStreamType, Open, Phase,
+    Condition, ConditionStatus, ConditionType, ImageUpdateMode, Milvus, MilvusStatus, Open, Phase,
     RedkiteStatus, ServiceType, Typed,
 };
-use crate::render::{Checked, DataStore, Fault, Live, Objects, Wanted};
+use crate::render::{Checked, Fault, Live, Objects, Wanted, WorkloadObjects};
 
 /// What a status is computed from, beside the live objects.
 #[derive(Clone, Debug)]
@@ -18,39 +18,49 @@ pub struct Picture<'a> {
     pub milvus: &'a Milvus,
     /// What its spec means.
     pub checked: &'a Checked,
-    /// What is wrong with the Secret of the object storage.
-    pub storage_fault: Option<(&'static str, String)>,
+    /// What was found out about dependencies.
+    pub found: &'a Found,
+    /// Whether each workload was given what its spec says.
+    pub turns: &'a [Turn],
+    /// What is wrong with pods that do not serve, if anything was found.
+    pub trouble: Option<String>,
     /// The time now.
     pub now: Timestamp,
 }
 
 /// A condition before its times are known.
-struct Said {
+pub(super) struct Said {
     kind: ConditionType,
     holds: bool,
     reason: &'static str,
     message: String,
 }
 
-fn said(kind: ConditionType, holds: bool, reason: &'static str, message: impl Into<String>) -> Said {
+pub(super) fn said(
+    kind: ConditionType,
+    holds: bool,
+    reason: &'static str,
+    message: impl Into<String>,
+) -> Said {
     Said { kind, holds, reason, message: message.into() }
 }
 
 /// The status of an object whose spec is carried out.
 #[must_use]
 pub fn report(picture: &Picture<'_>, live: &Objects<Live>) -> MilvusStatus {
-    let Picture { milvus, checked, .. } = picture;
-    let observed = Observed::of(&live.deployment);
+    let Picture { milvus, checked, found, turns, .. } = picture;
+    let total = Total::of(live, turns);
     let mut conditions = vec![said(ConditionType::SpecAccepted, true, "Accepted", accepted(checked))];
-    let stopped = matches!(observed.progress, Progress::Stopped | Progress::Stopping);
+    let stopped = matches!(total.progress, Progress::Stopped | Progress::Stopping);
     if !stopped {
-        conditions.extend(dependencies(picture));
+        conditions.extend(foundation::conditions(checked, found, live));
     }
-    conditions.extend(workload(&observed, picture.storage_fault.as_ref()));
+    conditions.extend(workloads(picture, &total));
     let before = milvus.status.clone().unwrap_or_default();
-    let deployed = live.deployment.status.as_ref();
+    let (components, groups) = deployed(live);
+    let done = total.progress == Progress::Done;
     MilvusStatus {
-        status: phase(&observed.progress, before.status),
+        status: phase(&total.progress, before.status),
         conditions: dated(conditions, &before, checked.generation, picture.now),
         endpoint: endpoint(checked, &live.service),
         ingress: match &live.ingress {
@@ -62,29 +72,65 @@ pub fn report(picture: &Picture<'_>, live: &Objects<Live>) -> MilvusStatus {
                 .map(Typed::new),
             Wanted::Absent(_) => None,
         },
-        components_deploy_status: Some(Open::new(json!({"standalone": {
-            "generation": live.deployment.metadata.generation,
-            "image": checked.image.reference,
-            "status": deployed,
-        }}))),
-        deployment_groups_deploy_status: before.deployment_groups_deploy_status,
+        components_deploy_status: Some(Open::new(components)),
+        deployment_groups_deploy_status: groups.map(Open::new),
         rolling_mode_version: before.rolling_mode_version,
         observed_generation: Some(checked.generation),
-        current_image: match observed.progress {
-            Progress::Done => {
-                Some(checked.image.named.clone().unwrap_or_else(|| checked.image.reference.clone()))
-            }
-            _ => before.current_image,
+        current_image: match done {
+            true => Some(checked.image.named.clone().unwrap_or_else(|| checked.image.reference.clone())),
+            false => before.current_image,
         },
-        current_version: match observed.progress {
-            Progress::Done => checked.version.clone(),
-            _ => before.current_version,
-        },
-        replicas: Some(observed.ready),
+        current_version: if done { checked.version.clone() } else { before.current_version },
+        replicas: Some(total.ready),
         redkite: Some(RedkiteStatus {
             image: Some(checked.image.reference.clone()),
+            level: Some(checked.level.name().to_owned()),
             notes: checked.notes.clone(),
         }),
+    }
+}
+
+/// State of the Deployments: by component, and by group where a component is split.
+fn deployed(live: &Objects<Live>) -> (Value, Option<Value>) {
+    let (mut components, mut groups) = (Map::new(), Map::new());
+    let image = |workload: &WorkloadObjects| {
+        let pod = workload.deployment.spec.as_ref().and_then(|spec| spec.template.spec.clone());
+        pod.and_then(|pod| pod.containers.first().and_then(|first| first.image.clone()))
+    };
+    for workload in &live.workloads {
+        let state = json!({
+            "generation": workload.deployment.metadata.generation,
+            "image": image(workload),
+            "status": workload.deployment.status,
+        });
+        let component = workload.component.name();
+        match &workload.group {
+            None => {
+                components.insert(component.to_owned(), state);
+            }
+            Some(group) => {
+                let of = groups.entry(component).or_insert_with(|| json!({}));
+                of[group] = state.clone();
+                match components.get_mut(component) {
+                    None => {
+                        components.insert(component.to_owned(), state);
+                    }
+                    Some(sum) => add(&mut sum["status"], &state["status"]),
+                }
+            }
+        }
+    }
+    (Value::Object(components), (!groups.is_empty()).then_some(Value::Object(groups)))
+}
+
+/// Adds the counts of one Deployment's status to those of another.
+fn add(sum: &mut Value, more: &Value) {
+    for count in ["replicas", "updatedReplicas", "readyReplicas", "availableReplicas", "unavailableReplicas"]
+    {
+        let (one, other) = (sum[count].as_i64().unwrap_or(0), more[count].as_i64().unwrap_or(0));
+        if one + other > 0 {
+            sum[count] = json!(one + other);
+        }
     }
 }
 
@@ -143,66 +189,24 @@ fn accepted(checked: &Checked) -> String {
     }
 }
 
-/// The three conditions of the peer about what the engine stands on.
-fn dependencies(picture: &Picture<'_>) -> [Said; 3] {
-    let checked = picture.checked;
-    let etcd = match checked.external_etcd {
-        false => "metadata is kept in the embedded store (redb) on the data volume".to_owned(),
-        true => "metadata is kept in the embedded store (redb) on the data volume; the external etcd is not used in \
-                 standalone mode"
-            .to_owned(),
-    };
-    let storage = match (&checked.store, &picture.storage_fault) {
-        (DataStore::Embedded, _) => said(
-            ConditionType::StorageReady,
-            true,
-            "EmbeddedStorage",
-            "objects are kept as files in the embedded store on the data volume",
-        ),
-        (DataStore::External(_), Some((reason, message))) => {
-            said(ConditionType::StorageReady, false, reason, message.clone())
-        }
-        (DataStore::External(external), None) => said(
-            ConditionType::StorageReady,
-            true,
-            "StorageReady",
-            format!("objects are kept in the storage at {}:{}", external.host, external.port),
-        ),
-    };
-    let stream = match checked.stream {
-        MsgStreamType::Unset => {
-            "the log is kept in files of the embedded store on the data volume".to_owned()
-        }
-        other => format!(
-            "the log is kept in files of the embedded store on the data volume; {} is not used in standalone mode",
-            other.name()
-        ),
-    };
-    [
-        said(ConditionType::EtcdReady, true, "EmbeddedMetadataStore", etcd),
-        storage,
-        said(ConditionType::MsgStreamReady, true, "EmbeddedLog", stream),
-    ]
-}
-
 /// The conditions about the pods: the peer's two and the three that every tool understands.
-fn workload(observed: &Observed, storage_fault: Option<&(&'static str, String)>) -> Vec<Said> {
+fn workloads(picture: &Picture<'_>, total: &Total) -> Vec<Said> {
     use ConditionType::{MilvusReady, MilvusUpdated, Ready, Reconciling, Stalled};
-    let count = format!("{} of {} pods serve", observed.ready, observed.wanted);
+    let count = match &picture.trouble {
+        Some(trouble) => format!("{}; {trouble}", total.message),
+        None => total.message.clone(),
+    };
+    let changing = match (total.image_changes, picture.checked.update) {
+        (false, _) => "MilvusComponentsUpdating",
+        (true, ImageUpdateMode::RollingDowngrade) => "MilvusDowngradingImage",
+        (true, _) => "MilvusUpgradingImage",
+    };
     let not_ready = "MilvusComponentNotHealthy";
-    let (ready, ready_reason, updated, updated_reason, message) = match &observed.progress {
+    let (ready, ready_reason, updated, updated_reason, message) = match &total.progress {
         Progress::Done => (true, "ReasonMilvusHealthy", true, "MilvusComponentsUpdated", count),
-        Progress::NotReady => (false, not_ready, true, "MilvusComponentsUpdated", count),
-        Progress::Updating => (
-            observed.ready > 0,
-            not_ready,
-            false,
-            "MilvusComponentsUpdating",
-            format!("rolling out: {count}"),
-        ),
-        Progress::Stuck(why) => {
-            (observed.ready > 0, not_ready, false, "MilvusComponentsUpdating", format!("{count}: {why}"))
-        }
+        Progress::NotReady => (total.serves, not_ready, true, "MilvusComponentsUpdated", count),
+        Progress::Updating => (total.serves, not_ready, false, changing, format!("rolling out: {count}")),
+        Progress::Stuck(why) => (total.serves, not_ready, false, changing, format!("{count}: {why}")),
         Progress::Stopping => (
             false,
             "MilvusStopping",
@@ -219,11 +223,11 @@ fn workload(observed: &Observed, storage_fault: Option<&(&'static str, String)>)
         ),
     };
     let ready_reason = if ready { "ReasonMilvusHealthy" } else { ready_reason };
-    let reached = ready && updated;
-    let stopped = observed.progress == Progress::Stopped;
-    let stuck = match (&observed.progress, storage_fault) {
+    let reached = total.progress == Progress::Done;
+    let stopped = total.progress == Progress::Stopped;
+    let stuck = match (&total.progress, picture.found.secrets.first()) {
         (Progress::Stuck(why), _) => Some(("DeploymentStuck", why.clone())),
-        (_, Some((reason, why))) if !reached && !stopped => Some((*reason, why.clone())),
+        (_, Some(fault)) if !reached && !stopped => Some((fault.reason, fault.message.clone())),
         _ => None,
     };
     let moving = !reached && !stopped && stuck.is_none();
@@ -231,10 +235,17 @@ fn workload(observed: &Observed, storage_fault: Option<&(&'static str, String)>)
         Some((reason, why)) => (true, reason, why),
         None => (false, "NotStalled", "nobody has to act".to_owned()),
     };
+    let whole = if reached {
+        "Ready"
+    } else if ready {
+        not_ready
+    } else {
+        ready_reason
+    };
     vec![
         said(MilvusReady, ready, ready_reason, message.clone()),
         said(MilvusUpdated, updated, updated_reason, message.clone()),
-        said(Ready, reached, if reached { "Ready" } else { ready_reason }, message.clone()),
+        said(Ready, reached, whole, message.clone()),
         said(Reconciling, moving, if moving { updated_reason } else { "Settled" }, message),
         said(Stalled, stalled, stalled_reason, stalled_message),
     ]

@@ -5,6 +5,11 @@ use serde_json::Value;
 
 use crate::clone;
 
+fn milvuses() -> Value {
+    let found = crd::definitions().unwrap().into_iter().find(|(name, _)| *name == "milvus.io_milvuses.yaml");
+    found.unwrap().1
+}
+
 #[test]
 fn the_committed_definitions_are_those_of_the_types() {
     for (name, text) in crd::files().unwrap() {
@@ -55,7 +60,9 @@ fn structural(schema: &Value, path: &str, wrong: &mut Vec<String>) {
 fn the_schemas_are_structural() {
     let mut wrong = Vec::new();
     for (_, value) in crd::definitions().unwrap() {
-        structural(&value["spec"]["versions"][0]["schema"]["openAPIV3Schema"], "", &mut wrong);
+        for version in value["spec"]["versions"].as_array().unwrap() {
+            structural(&version["schema"]["openAPIV3Schema"], "", &mut wrong);
+        }
     }
 
     assert!(wrong.is_empty(), "{wrong:#?}");
@@ -63,7 +70,7 @@ fn the_schemas_are_structural() {
 
 #[test]
 fn our_fields_are_documented_and_embedded_kubernetes_types_are_not() {
-    let (_, value) = crd::definitions().unwrap().remove(0);
+    let value = milvuses();
     let spec = &value["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
     let standalone = &spec["properties"]["components"]["properties"]["standalone"]["properties"];
 
@@ -74,7 +81,7 @@ fn our_fields_are_documented_and_embedded_kubernetes_types_are_not() {
 
 #[test]
 fn the_peers_names_columns_and_openness_are_kept() {
-    let (_, value) = crd::definitions().unwrap().remove(0);
+    let value = milvuses();
     let version = &value["spec"]["versions"][0];
     let columns: Vec<&str> = version["additionalPrinterColumns"]
         .as_array()
@@ -105,4 +112,24 @@ fn the_peers_names_columns_and_openness_are_kept() {
     }
     assert_eq!(component["probes"]["nullable"], true);
     assert_eq!(spec["components"]["properties"]["updateConfigMapOnly"]["nullable"], true);
+}
+
+/// With no conversion the API server prunes by the schema of the version that is stored.
+#[test]
+fn what_v1alpha1_has_is_stored() {
+    let value = milvuses();
+    let properties = |at: usize| {
+        let schema = &value["spec"]["versions"][at]["schema"]["openAPIV3Schema"];
+        schema["properties"]["spec"]["properties"].as_object().unwrap().clone()
+    };
+    let (stored, old) = (properties(0), properties(1));
+
+    assert_eq!(value["spec"]["versions"][0]["name"], "v1beta1");
+    assert_eq!(value["spec"]["versions"][1]["name"], "v1alpha1");
+    assert_eq!(value["spec"]["versions"][1]["served"], true);
+    assert!(value["spec"].get("conversion").is_none());
+    for name in old.keys().chain(["persistence".to_owned()].iter()) {
+        assert!(stored.contains_key(name), "{name} would be pruned");
+    }
+    assert!(old.contains_key("serviceAnnotations") && old.contains_key("persistence"));
 }

@@ -15,7 +15,12 @@ fn needed() -> BTreeSet<(&'static str, &'static str, &'static str)> {
     };
     const WATCH: [&str; 2] = ["list", "watch"];
     const APPLY: [&str; 2] = ["create", "patch"];
-    need("milvus.io", "milvuses", &["get", "list", "watch", "patch"]);
+    need("milvus.io", "milvuses", &["get", "list", "watch", "create", "patch"]);
+    need("milvus.io", "milvusclusters", &["get", "list", "watch", "patch"]);
+    need("milvus.io", "milvusclusters/status", &["patch"]);
+    need("milvus.io", "milvusclusters/finalizers", &["update"]);
+    need("milvus.io", "milvusupgrades", &["get", "list", "watch"]);
+    need("milvus.io", "milvusupgrades/status", &["patch"]);
     need("milvus.io", "milvuses/status", &["patch"]);
     need("milvus.io", "milvuses/finalizers", &["update"]);
     for (group, resource) in [
@@ -25,6 +30,9 @@ fn needed() -> BTreeSet<(&'static str, &'static str, &'static str)> {
         ("", "serviceaccounts"),
         ("", "persistentvolumeclaims"),
         ("networking.k8s.io", "ingresses"),
+        ("networking.k8s.io", "networkpolicies"),
+        ("apps", "statefulsets"),
+        ("policy", "poddisruptionbudgets"),
     ] {
         need(group, resource, &WATCH);
         need(group, resource, &APPLY);
@@ -33,11 +41,17 @@ fn needed() -> BTreeSet<(&'static str, &'static str, &'static str)> {
         ("apps", "deployments"),
         ("", "serviceaccounts"),
         ("", "persistentvolumeclaims"),
+        ("", "services"),
         ("networking.k8s.io", "ingresses"),
+        ("networking.k8s.io", "networkpolicies"),
+        ("apps", "statefulsets"),
+        ("policy", "poddisruptionbudgets"),
     ] {
         need(group, resource, &["get", "delete"]);
     }
-    need("", "secrets", &["get"]);
+    need("", "secrets", &["get", "create", "patch", "delete"]);
+    need("", "pods", &["list"]);
+    need("monitoring.coreos.com", "podmonitors", &["get", "create", "patch", "delete"]);
     need("events.k8s.io", "events", &["create", "patch"]);
     need("", "configmaps", &["get"]);
     need("coordination.k8s.io", "leases", &["get", "create", "patch"]);

@@ -3,11 +3,15 @@
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use crate::crd::Mode;
 use crate::render::{Checked, DataClaim, quantity, storage};
 
-/// The claim, without an owner: data outlives its object unless the deletion policy says otherwise.
+/// The claim of a standalone, without an owner: data outlives its object unless the deletion policy says otherwise.
 pub(super) fn render(checked: &Checked) -> Option<PersistentVolumeClaim> {
-    let DataClaim::Ours { labels, annotations, spec } = &checked.claim else { return None };
+    if checked.mode != Mode::Standalone {
+        return None;
+    }
+    let Some(DataClaim::Ours { labels, annotations, spec }) = &checked.claim else { return None };
     let mut all = labels.clone();
     all.extend(checked.labels());
     Some(PersistentVolumeClaim {

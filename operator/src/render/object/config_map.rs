@@ -11,7 +11,7 @@ use crate::render::Checked;
 
 /// ConfigMap with `user.yaml` and, if there is one, `hook.yaml`.
 pub(super) fn render(checked: &Checked) -> ConfigMap {
-    let mut data = BTreeMap::from([(names::CONFIG_KEY.to_owned(), text(&checked.settings))]);
+    let mut data = BTreeMap::from([(names::CONFIG_KEY.to_owned(), text(&checked.settings.plain))]);
     if let Some(hook) = &checked.hook {
         data.insert(names::HOOK_KEY.to_owned(), text(hook));
     }

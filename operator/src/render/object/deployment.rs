@@ -1,67 +1,115 @@
-//! The engine's workload.
+//! The engine's workloads: one Deployment for each component, or for each group of one.
 
 use std::collections::BTreeMap;
 
 use contract::names;
-use contract::role::Role;
-use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy};
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
 use k8s_openapi::api::core::v1::{
-    Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar,
-    EnvVarSource, HTTPGetAction, PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec,
-    PodTemplateSpec, Probe, SeccompProfile, SecretKeySelector, SecurityContext, Volume, VolumeMount,
+    Capabilities, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction, Lifecycle, LifecycleHandler,
+    PodSecurityContext, PodSpec, PodTemplateSpec, Probe, SeccompProfile, SecretKeySelector, SecurityContext,
+    SleepAction, TopologySpreadConstraint,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{config_map, owned, service_name};
-use crate::render::workload::{CONFIG_VOLUME, DATA_VOLUME, SCRATCH_VOLUME};
-use crate::render::{Checked, DataClaim, DataStore, hash, storage};
+use super::{config_map, owned, secret, service_name, volumes, workload_name};
+use crate::crd::Mode;
+use crate::render::dependency::Log;
+use crate::render::workload::Workload;
+use crate::render::{Checked, Component, DataStore, hash, settings, storage};
 
 /// Name of the container's API port.
 pub(super) const API_PORT_NAME: &str = "milvus";
 /// Name of the container's metrics port.
 pub(super) const METRICS_PORT_NAME: &str = "metrics";
 
-/// How long a pod may take to hand its memory to the disk. Unit: seconds.
-const GRACE_SECONDS: i64 = 60;
-/// The component, and the name of its container.
-const ROLE: Role = Role::Standalone;
+/// Name of the port of calls between nodes.
+const INTERNAL_PORT_NAME: &str = "internal";
 
-/// Deployment of the standalone engine. Recreate, because one process at a time may hold the data.
-pub(super) fn render(checked: &Checked) -> Deployment {
-    let mut labels = checked.labels();
-    labels.insert(names::LABEL_COMPONENT.to_owned(), ROLE.name().to_owned());
-    let mut metadata = owned(checked, format!("{}-{}", service_name(checked), ROLE.name()));
+/// How long a pod may take to end what is under way. Unit: seconds.
+const GRACE_SECONDS: i64 = 60;
+/// How long a pod may take to hand over what it has. It ends by itself once nothing is left, or once nothing has been taken
+/// over for `queryNode.gracefulStopTimeout`; this bounds only one that does neither. Unit: seconds.
+const HAND_OVER_SECONDS: i64 = 1_800;
+/// How long a proxy still takes new connections after it was told to end, until every node has heard of it. Unit: seconds.
+const LEAVE_SECONDS: i64 = 5;
+
+/// Deployment of one workload.
+pub(super) fn render(checked: &Checked, workload: &Workload) -> Deployment {
+    let labels = labels(checked, workload);
+    let mut metadata = owned(checked, workload_name(checked, workload));
     metadata.labels = Some(labels.clone());
     metadata.annotations = Some([(names::ANNOTATION_RENDERED.to_owned(), "true".to_owned())].into());
     Deployment {
         metadata,
         spec: Some(DeploymentSpec {
-            replicas: checked.workload.replicas,
-            paused: checked.workload.paused.then_some(true),
+            replicas: workload.replicas,
+            paused: workload.pod.paused.then_some(true),
             selector: LabelSelector { match_labels: Some(labels.clone()), match_expressions: None },
-            strategy: Some(DeploymentStrategy { type_: Some("Recreate".to_owned()), rolling_update: None }),
+            strategy: Some(strategy(checked, workload)),
             revision_history_limit: Some(3),
-            template: template(checked, &labels),
+            template: template(checked, workload, &labels),
             ..DeploymentSpec::default()
         }),
         status: None,
     }
 }
 
-fn template(checked: &Checked, selector: &BTreeMap<String, String>) -> PodTemplateSpec {
-    let workload = &checked.workload;
-    let mut labels = workload.pod_labels.clone();
+/// Labels that select the pods of one workload.
+pub(super) fn labels(checked: &Checked, workload: &Workload) -> BTreeMap<String, String> {
+    let mut labels = checked.labels();
+    labels.insert(names::LABEL_COMPONENT.to_owned(), workload.component.name().to_owned());
+    if let Some(group) = &workload.group {
+        labels.insert(names::LABEL_GROUP.to_owned(), group.clone());
+    }
+    labels
+}
+
+/// A new pod serves before an old one goes, but where only one process at a time may hold the data, and where a spec says
+/// that coordinators have no standby.
+fn strategy(checked: &Checked, workload: &Workload) -> DeploymentStrategy {
+    let alone = match workload.component {
+        Component::Standalone => true,
+        component => component.role() == contract::role::Role::Coordinator && !checked.standby,
+    };
+    match alone {
+        true => DeploymentStrategy { type_: Some("Recreate".to_owned()), rolling_update: None },
+        false => DeploymentStrategy {
+            type_: Some("RollingUpdate".to_owned()),
+            rolling_update: Some(RollingUpdateDeployment {
+                max_surge: Some(IntOrString::Int(1)),
+                max_unavailable: Some(IntOrString::Int(0)),
+            }),
+        },
+    }
+}
+
+/// How long a pod may take to end.
+fn grace_seconds(checked: &Checked, component: Component) -> i64 {
+    match component {
+        Component::StreamingNode | Component::QueryNode | Component::DataNode | Component::IndexNode => {
+            HAND_OVER_SECONDS.max(checked.patience_seconds.saturating_mul(2).saturating_add(GRACE_SECONDS))
+        }
+        _ => GRACE_SECONDS,
+    }
+}
+
+fn template(checked: &Checked, workload: &Workload, selector: &BTreeMap<String, String>) -> PodTemplateSpec {
+    let pod = &workload.pod;
+    let mut labels = pod.pod_labels.clone();
     labels.extend(selector.clone());
-    labels.insert(names::LABEL_SERVICE.to_owned(), "true".to_owned());
-    let mut annotations = workload.pod_annotations.clone();
+    if workload.component.serves_clients() {
+        labels.insert(names::LABEL_SERVICE.to_owned(), "true".to_owned());
+    }
+    let mut annotations = pod.pod_annotations.clone();
     if checked.config_rolls {
-        let mut text = config_map::text(&checked.settings);
+        let mut text = settings::concerning(&checked.settings.plain, workload.component);
         text.extend(checked.hook.as_ref().map(config_map::text));
+        text.push_str(&secret::fingerprint(checked));
         annotations.insert(names::ANNOTATION_CONFIG_HASH.to_owned(), hash::of(&text));
     }
-    let mut containers = vec![container(checked)];
-    containers.extend(workload.sidecars.clone());
+    let mut containers = vec![container(checked, workload)];
+    containers.extend(pod.sidecars.clone());
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(labels),
@@ -70,21 +118,19 @@ fn template(checked: &Checked, selector: &BTreeMap<String, String>) -> PodTempla
         }),
         spec: Some(PodSpec {
             containers,
-            init_containers: some(workload.init_containers.clone()),
-            volumes: Some(volumes(checked)),
-            service_account_name: Some(
-                workload.service_account.clone().unwrap_or_else(|| service_name(checked)),
-            ),
-            image_pull_secrets: some(workload.pull_secrets.clone()),
-            scheduler_name: workload.scheduler.clone(),
-            node_selector: workload.node_selector.clone().filter(|selector| !selector.is_empty()),
-            affinity: workload.affinity.clone(),
-            tolerations: some(workload.tolerations.clone()),
-            topology_spread_constraints: some(workload.spread.clone()),
-            priority_class_name: workload.priority_class.clone(),
-            host_network: workload.host_network.then_some(true),
-            dns_policy: workload.dns_policy.clone(),
-            termination_grace_period_seconds: Some(GRACE_SECONDS),
+            init_containers: some(pod.init_containers.clone()),
+            volumes: Some(volumes::volumes(checked, workload)),
+            service_account_name: Some(pod.service_account.clone().unwrap_or_else(|| service_name(checked))),
+            image_pull_secrets: some(pod.pull_secrets.clone()),
+            scheduler_name: pod.scheduler.clone(),
+            node_selector: pod.node_selector.clone().filter(|selector| !selector.is_empty()),
+            affinity: pod.affinity.clone(),
+            tolerations: some(pod.tolerations.clone()),
+            topology_spread_constraints: some(spread(checked, workload, selector)),
+            priority_class_name: pod.priority_class.clone(),
+            host_network: pod.host_network.then_some(true),
+            dns_policy: pod.dns_policy.clone(),
+            termination_grace_period_seconds: Some(grace_seconds(checked, workload.component)),
             security_context: Some(pod_security()),
             enable_service_links: Some(false),
             ..PodSpec::default()
@@ -92,43 +138,98 @@ fn template(checked: &Checked, selector: &BTreeMap<String, String>) -> PodTempla
     }
 }
 
-fn container(checked: &Checked) -> Container {
-    let workload = &checked.workload;
+/// The constraints of the spec; without any, pods of a cluster are spread over zones and nodes as well as it goes.
+fn spread(
+    checked: &Checked,
+    workload: &Workload,
+    selector: &BTreeMap<String, String>,
+) -> Vec<TopologySpreadConstraint> {
+    if checked.mode == Mode::Standalone || workload.pod.spread.is_some() {
+        return workload.pod.spread.clone().unwrap_or_default();
+    }
+    let over = |key: &str| TopologySpreadConstraint {
+        max_skew: 1,
+        topology_key: key.to_owned(),
+        when_unsatisfiable: "ScheduleAnyway".to_owned(),
+        label_selector: Some(LabelSelector { match_labels: Some(selector.clone()), match_expressions: None }),
+        // Pods of an old template are on their way out and count for nothing.
+        match_label_keys: Some(vec!["pod-template-hash".to_owned()]),
+        ..TopologySpreadConstraint::default()
+    };
+    vec![over("topology.kubernetes.io/zone"), over("kubernetes.io/hostname")]
+}
+
+fn container(checked: &Checked, workload: &Workload) -> Container {
+    let pod = &workload.pod;
+    let (command, args) = command(workload);
+    let probes = &pod.probes;
+    Container {
+        name: workload.component.name().to_owned(),
+        image: Some(workload.image.reference.clone()),
+        image_pull_policy: Some(pod.pull_policy.clone()),
+        command,
+        args: Some(args),
+        ports: Some(ports(checked, workload.component)),
+        env: some(environment(checked, workload)),
+        resources: pod.resources.clone(),
+        volume_mounts: Some(volumes::mounts(checked, workload)),
+        // A process that waits for an address that is away must not be restarted for it: only readiness asks whether it
+        // serves.
+        startup_probe: Some(
+            probes.startup_probe.clone().unwrap_or_else(|| probe(names::LIVE_PATH, 2, 300, 2)),
+        ),
+        liveness_probe: Some(
+            probes.liveness_probe.clone().unwrap_or_else(|| probe(names::LIVE_PATH, 10, 6, 5)),
+        ),
+        readiness_probe: Some(
+            probes.readiness_probe.clone().unwrap_or_else(|| probe(names::HEALTH_PATH, 5, 2, 3)),
+        ),
+        lifecycle: (workload.component == Component::Proxy).then(leave_slowly),
+        security_context: Some(container_security(pod.security.as_ref())),
+        // The last lines of a process that could not start name the setting that is wrong.
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+        ..Container::default()
+    }
+}
+
+fn leave_slowly() -> Lifecycle {
+    Lifecycle {
+        pre_stop: Some(LifecycleHandler {
+            sleep: Some(SleepAction { seconds: LEAVE_SECONDS }),
+            ..LifecycleHandler::default()
+        }),
+        ..Lifecycle::default()
+    }
+}
+
+fn ports(checked: &Checked, component: Component) -> Vec<ContainerPort> {
     let port = |name: &str, number: u16| ContainerPort {
         name: Some(name.to_owned()),
         container_port: i32::from(number),
         protocol: Some("TCP".to_owned()),
         ..ContainerPort::default()
     };
-    let (command, args) = command(checked);
-    Container {
-        name: ROLE.name().to_owned(),
-        image: Some(checked.image.reference.clone()),
-        image_pull_policy: Some(workload.pull_policy.clone()),
-        command,
-        args: Some(args),
-        ports: Some(vec![port(API_PORT_NAME, names::API_PORT), port(METRICS_PORT_NAME, names::METRICS_PORT)]),
-        env: some(environment(checked)),
-        resources: workload.resources.clone(),
-        volume_mounts: Some(mounts(checked)),
-        startup_probe: Some(workload.probes.startup_probe.clone().unwrap_or_else(|| probe(2, 300, 2))),
-        liveness_probe: Some(workload.probes.liveness_probe.clone().unwrap_or_else(|| probe(10, 6, 5))),
-        readiness_probe: Some(workload.probes.readiness_probe.clone().unwrap_or_else(|| probe(5, 2, 3))),
-        security_context: Some(container_security(workload.security.as_ref())),
-        ..Container::default()
+    let mut ports = Vec::new();
+    if component.serves_clients() {
+        ports.push(port(API_PORT_NAME, names::API_PORT));
     }
+    ports.push(port(METRICS_PORT_NAME, names::METRICS_PORT));
+    if checked.mode == Mode::Cluster {
+        ports.push(port(INTERNAL_PORT_NAME, names::INTERNAL_PORT));
+    }
+    ports
 }
 
 /// Command and arguments: those of the image, unless the spec replaces them. `milvus` in front of them, as the peer's
 /// users write it, means the image's own binary.
-fn command(checked: &Checked) -> (Option<Vec<String>>, Vec<String>) {
+fn command(workload: &Workload) -> (Option<Vec<String>>, Vec<String>) {
     let settings = format!("{}/{}", names::CONFIG_DIR, names::CONFIG_KEY);
     let own = ["--config", settings.as_str(), "--data-dir", names::DATA_DIR].map(str::to_owned);
     let mut command = None;
-    let mut args: Vec<String> = match checked.workload.commands.split_first() {
-        None => vec!["run".to_owned(), ROLE.name().to_owned()],
+    let mut args: Vec<String> = match workload.pod.commands.split_first() {
+        None => vec!["run".to_owned(), workload.component.name().to_owned()],
         Some((first, rest)) if first.rsplit('/').next() == Some("milvus") => rest.to_vec(),
-        Some((first, _)) if first == "run" => checked.workload.commands.clone(),
+        Some((first, _)) if first == "run" => workload.pod.commands.clone(),
         Some((first, rest)) => {
             command = Some(vec![first.clone()]);
             rest.to_vec()
@@ -136,96 +237,48 @@ fn command(checked: &Checked) -> (Option<Vec<String>>, Vec<String>) {
     };
     if args.first().is_some_and(|first| first == "run") {
         args.extend(own);
-        if checked.workload.with_subprocess {
+        if workload.pod.with_subprocess {
             args.push("--run-with-subprocess".to_owned());
         }
     }
     (command, args)
 }
 
-/// Environment: keys of the object storage by reference, then the user's, which win.
-fn environment(checked: &Checked) -> Vec<EnvVar> {
+/// Environment: what Secrets hold by reference, then the user's, which win.
+fn environment(checked: &Checked, workload: &Workload) -> Vec<EnvVar> {
+    let from = |variable: &str, secret: &str, key: &str| EnvVar {
+        name: variable.to_owned(),
+        value: None,
+        value_from: Some(EnvVarSource {
+            secret_key_ref: Some(SecretKeySelector {
+                name: secret.to_owned(),
+                key: key.to_owned(),
+                optional: None,
+            }),
+            ..EnvVarSource::default()
+        }),
+    };
     let mut environment = Vec::new();
-    if let DataStore::External(external) = &checked.store
-        && let Some(secret) = &external.secret
+    if let DataStore::Bucket(bucket) = &checked.store
+        && let Some(secret) = &bucket.secret
     {
-        for (variable, key) in storage::KEYS {
-            environment.push(EnvVar {
-                name: variable.to_owned(),
-                value: None,
-                value_from: Some(EnvVarSource {
-                    secret_key_ref: Some(SecretKeySelector {
-                        name: secret.clone(),
-                        key: key.to_owned(),
-                        optional: None,
-                    }),
-                    ..EnvVarSource::default()
-                }),
-            });
-        }
+        environment.extend(storage::KEYS.map(|(variable, key)| from(variable, secret, key)));
     }
-    environment.retain(|ours| !checked.workload.env.iter().any(|theirs| theirs.name == ours.name));
-    environment.extend(checked.workload.env.clone());
+    if let Log::Kafka { secret: Some(secret), .. } = &checked.log {
+        environment.push(from(names::ENV_KAFKA_USER, secret, names::SECRET_KAFKA_USER));
+        environment.push(from(names::ENV_KAFKA_PASSWORD, secret, names::SECRET_KAFKA_PASSWORD));
+    }
+    let settings = secret::name(checked);
+    environment.extend(checked.settings.secret.keys().map(|variable| from(variable, &settings, variable)));
+    environment.retain(|ours| !workload.pod.env.iter().any(|theirs| theirs.name == ours.name));
+    environment.extend(workload.pod.env.clone());
     environment
 }
 
-/// Name of the data volume: `data`, as mounts of the peer's users call it, unless a volume of theirs has that name.
-fn data_volume(checked: &Checked) -> &'static str {
-    let taken = checked.workload.volumes.iter().any(|volume| volume.name == DATA_VOLUME);
-    if taken { "milvus-data" } else { DATA_VOLUME }
-}
-
-fn volumes(checked: &Checked) -> Vec<Volume> {
-    let claim_name = match &checked.claim {
-        DataClaim::Existing(name) => name.clone(),
-        DataClaim::Ours { .. } => storage::claim_name(&checked.name),
-    };
-    let mut volumes = vec![
-        Volume {
-            name: CONFIG_VOLUME.to_owned(),
-            config_map: Some(ConfigMapVolumeSource {
-                name: checked.config_map.clone(),
-                ..ConfigMapVolumeSource::default()
-            }),
-            ..Volume::default()
-        },
-        Volume {
-            name: data_volume(checked).to_owned(),
-            persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource { claim_name, read_only: None }),
-            ..Volume::default()
-        },
-        Volume {
-            name: SCRATCH_VOLUME.to_owned(),
-            empty_dir: Some(EmptyDirVolumeSource::default()),
-            ..Volume::default()
-        },
-    ];
-    volumes.retain(|ours| !checked.workload.volumes.iter().any(|theirs| theirs.name == ours.name));
-    volumes.extend(checked.workload.volumes.clone());
-    volumes
-}
-
-fn mounts(checked: &Checked) -> Vec<VolumeMount> {
-    let mount = |name: &str, path: &str, read_only: Option<bool>| VolumeMount {
-        name: name.to_owned(),
-        mount_path: path.to_owned(),
-        read_only,
-        ..VolumeMount::default()
-    };
-    let mut mounts = vec![
-        mount(CONFIG_VOLUME, names::CONFIG_DIR, Some(true)),
-        mount(data_volume(checked), names::DATA_DIR, None),
-        mount(SCRATCH_VOLUME, "/tmp", None),
-    ];
-    mounts.retain(|ours| !checked.workload.mounts.iter().any(|theirs| theirs.mount_path == ours.mount_path));
-    mounts.extend(checked.workload.mounts.clone());
-    mounts
-}
-
-fn probe(period_seconds: i32, failure_threshold: i32, timeout_seconds: i32) -> Probe {
+fn probe(path: &str, period_seconds: i32, failure_threshold: i32, timeout_seconds: i32) -> Probe {
     Probe {
         http_get: Some(HTTPGetAction {
-            path: Some(names::HEALTH_PATH.to_owned()),
+            path: Some(path.to_owned()),
             port: IntOrString::Int(i32::from(names::METRICS_PORT)),
             ..HTTPGetAction::default()
         }),
@@ -237,7 +290,7 @@ fn probe(period_seconds: i32, failure_threshold: i32, timeout_seconds: i32) -> P
 }
 
 /// What Pod Security "restricted" asks of a pod, and the group that owns the volume.
-fn pod_security() -> PodSecurityContext {
+pub(super) fn pod_security() -> PodSecurityContext {
     PodSecurityContext {
         run_as_non_root: Some(true),
         run_as_user: Some(names::IMAGE_USER),
@@ -250,7 +303,7 @@ fn pod_security() -> PodSecurityContext {
 }
 
 /// What it asks of a container; fields the user sets take the place of ours.
-fn container_security(over: Option<&SecurityContext>) -> SecurityContext {
+pub(super) fn container_security(over: Option<&SecurityContext>) -> SecurityContext {
     let over = over.cloned().unwrap_or_default();
     SecurityContext {
         allow_privilege_escalation: over.allow_privilege_escalation.or(Some(false)),
@@ -262,6 +315,6 @@ fn container_security(over: Option<&SecurityContext>) -> SecurityContext {
     }
 }
 
-fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
+pub(super) fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
     (!list.is_empty()).then_some(list)
 }

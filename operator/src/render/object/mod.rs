@@ -1,24 +1,36 @@
 //! The Kubernetes objects of one `Milvus`, each built from a [`Checked`] alone.
 
+mod budget;
 mod claim;
 mod config_map;
 mod deployment;
 mod ingress;
+mod network_policy;
+mod pod_monitor;
+mod secret;
 mod service;
 mod service_account;
+mod store;
+mod volumes;
 
 use std::marker::PhantomData;
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Service, ServiceAccount};
-use k8s_openapi::api::networking::v1::Ingress;
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::Resource;
+use kube::core::DynamicObject;
 
-use super::Checked;
+use super::workload::Workload;
+use super::{Checked, Component};
 use crate::crd::Milvus;
 
 pub use claim::fit_claim;
+pub use pod_monitor::pod_monitor_kind;
+pub use secret::{RandomSecret, random_secrets};
+pub use store::{StoreObjects, fit_stateful_set};
 
 /// Stage of objects: as they should be.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,49 +49,97 @@ pub enum Wanted<T> {
     Absent(String),
 }
 
+/// The objects of one workload.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorkloadObjects {
+    /// The component.
+    pub component: Component,
+    /// The group, where the component is split.
+    pub group: Option<String>,
+    /// Its pods.
+    pub deployment: Deployment,
+    /// How many of them may be evicted at once.
+    pub budget: Wanted<PodDisruptionBudget>,
+}
+
 /// All objects of one `Milvus`, at stage `S`. Whoever handles it destructures it whole, so that none is forgotten.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Objects<S> {
-    /// Identity of the pod, without rights. Absent if the spec names one.
+    /// Identity of the pods, without rights. Absent if the spec names one for all of them.
     pub service_account: Wanted<ServiceAccount>,
     /// Settings.
     pub config_map: ConfigMap,
-    /// Claim of the data volume. `None` if the spec names one that exists; ours is then left as it is.
+    /// Settings of the spec that are secret.
+    pub settings_secret: Wanted<Secret>,
+    /// Claim of the data volume of a standalone. `None` if the spec names one that exists; ours is then left as it is.
     pub claim: Option<PersistentVolumeClaim>,
     /// Where clients connect.
     pub service: Service,
     /// Where clients connect from outside.
     pub ingress: Wanted<Ingress>,
-    /// The engine.
-    pub deployment: Deployment,
+    /// Who may connect.
+    pub policies: Vec<Wanted<NetworkPolicy>>,
+    /// What Prometheus scrapes.
+    pub pod_monitor: Wanted<DynamicObject>,
+    /// Metadata and objects, where they are kept beside the database.
+    pub stores: Vec<StoreObjects>,
+    /// The engine, in the order of an upgrade.
+    pub workloads: Vec<WorkloadObjects>,
     stage: PhantomData<S>,
 }
 
-impl Objects<Live> {
-    /// The applied objects, as the API server answered.
-    #[must_use]
-    pub fn live(
-        service_account: Wanted<ServiceAccount>,
-        config_map: ConfigMap,
-        claim: Option<PersistentVolumeClaim>,
-        service: Service,
-        ingress: Wanted<Ingress>,
-        deployment: Deployment,
-    ) -> Self {
-        Self { service_account, config_map, claim, service, ingress, deployment, stage: PhantomData }
+impl<S> Objects<S> {
+    /// The same objects at another stage; only applying may call it with [`Live`].
+    pub(crate) fn at_stage<T>(self) -> Objects<T> {
+        let Self {
+            service_account,
+            config_map,
+            settings_secret,
+            claim,
+            service,
+            ingress,
+            policies,
+            pod_monitor,
+            stores,
+            workloads,
+            stage: PhantomData,
+        } = self;
+        Objects {
+            service_account,
+            config_map,
+            settings_secret,
+            claim,
+            service,
+            ingress,
+            policies,
+            pod_monitor,
+            stores,
+            workloads,
+            stage: PhantomData,
+        }
     }
 }
 
 /// Everything that a checked object asks for.
 #[must_use]
 pub fn render(checked: &Checked) -> Objects<Planned> {
+    let workload = |workload: &Workload| WorkloadObjects {
+        component: workload.component,
+        group: workload.group.clone(),
+        deployment: deployment::render(checked, workload),
+        budget: budget::render(checked, workload),
+    };
     Objects {
         service_account: service_account::render(checked),
         config_map: config_map::render(checked),
+        settings_secret: secret::render(checked),
         claim: claim::render(checked),
         service: service::render(checked),
         ingress: ingress::render(checked),
-        deployment: deployment::render(checked),
+        policies: network_policy::render(checked),
+        pod_monitor: pod_monitor::render(checked),
+        stores: checked.stores.iter().map(|wanted| store::render(checked, wanted)).collect(),
+        workloads: checked.workloads.iter().map(workload).collect(),
         stage: PhantomData,
     }
 }
@@ -111,4 +171,19 @@ fn owned(checked: &Checked, name: String) -> ObjectMeta {
 /// Name of the Service, the Ingress and the ServiceAccount.
 fn service_name(checked: &Checked) -> String {
     format!("{}-milvus", checked.name)
+}
+
+/// Name of the Deployment and the budget of a workload.
+fn workload_name(checked: &Checked, workload: &Workload) -> String {
+    let name = format!("{}-{}", service_name(checked), workload.component.name());
+    match &workload.group {
+        Some(group) => format!("{name}-{group}"),
+        None => name,
+    }
+}
+
+/// Name of the Secret with the token of calls between nodes.
+#[must_use]
+pub fn admin_secret(instance: &str) -> String {
+    format!("{instance}-admin")
 }

@@ -54,7 +54,9 @@ fn ports(checked: &Checked) -> Vec<ServicePort> {
     if let Some(restful) = checked.serving.service_restful_port.filter(|restful| *restful > 0) {
         ports.push(port("restful", restful, target(API_PORT_NAME, names::API_PORT)));
     }
-    for beside in checked.workload.sidecars.iter().flat_map(|sidecar| sidecar.ports.iter().flatten()) {
+    let serving = checked.workloads.iter().filter(|workload| workload.component.serves_clients());
+    let sidecars = serving.flat_map(|workload| &workload.pod.sidecars);
+    for beside in sidecars.flat_map(|sidecar| sidecar.ports.iter().flatten()) {
         let taken =
             ports.iter().any(|taken| taken.name == beside.name || taken.port == beside.container_port);
         if let (Some(name), false) = (&beside.name, taken) {

@@ -1,4 +1,4 @@
-//! The pod's identity.
+//! The pods' identity.
 
 use k8s_openapi::api::core::v1::ServiceAccount;
 
@@ -8,7 +8,7 @@ use crate::render::Checked;
 /// An account without rights and without a token: the engine never calls the API server.
 pub(super) fn render(checked: &Checked) -> Wanted<ServiceAccount> {
     let name = service_name(checked);
-    if checked.workload.service_account.is_some() {
+    if checked.workloads.iter().all(|workload| workload.pod.service_account.is_some()) {
         return Wanted::Absent(name);
     }
     Wanted::Present(ServiceAccount {

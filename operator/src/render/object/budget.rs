@@ -1,0 +1,29 @@
+//! How many pods of a workload may be evicted at once.
+
+use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use super::{Wanted, deployment, owned, workload_name};
+use crate::render::Checked;
+use crate::render::workload::Workload;
+
+/// One pod at a time, where there are several. A single pod has none, or its node could never be drained.
+pub(super) fn render(checked: &Checked, workload: &Workload) -> Wanted<PodDisruptionBudget> {
+    let name = workload_name(checked, workload);
+    if !checked.budgets || workload.replicas.is_some_and(|replicas| replicas < 2) {
+        return Wanted::Absent(name);
+    }
+    Wanted::Present(PodDisruptionBudget {
+        metadata: owned(checked, name),
+        spec: Some(PodDisruptionBudgetSpec {
+            max_unavailable: Some(IntOrString::Int(1)),
+            selector: Some(LabelSelector {
+                match_labels: Some(deployment::labels(checked, workload)),
+                match_expressions: None,
+            }),
+            ..PodDisruptionBudgetSpec::default()
+        }),
+        status: None,
+    })
+}
