@@ -32,7 +32,7 @@ gen: ## Write the generated files (CRDs and the chart's copy of them)
 sim: ## The simulated world with losses of power (SEEDS=n, or SEED=one)
 	@scripts/sim
 
-soak: ## A long proof: PART=kill9 | sim
+soak: ## A long proof: PART=kill9 | sim | roles
 	@tests/soak/run $(PART)
 
 bench: ## Measure on this machine (PEERS=milvus,hnswlib,faiss for the peers in the same run; PART=scale | writes)

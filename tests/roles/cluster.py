@@ -22,6 +22,9 @@ import tempfile
 import time
 import urllib.request
 
+from between import Between
+from network import Loopback
+
 CACHE = pathlib.Path(os.environ.get("REDKITE_CACHE", pathlib.Path.home() / ".cache/redkite"))
 RELEASE = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", CACHE / "target")) / "release"
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -68,16 +71,17 @@ def get(url, timeout=2):
 class Process:
     """One process that we started, with its log in a file."""
 
-    def __init__(self, name, command, folder, environment=None):
+    def __init__(self, name, command, folder, environment=None, group=None):
         self.name, self.command, self.environment = name, [str(part) for part in command], environment or {}
-        self.log = pathlib.Path(folder) / f"{name}.log"
+        self.log, self.group = pathlib.Path(folder) / f"{name}.log", group
         self.popen = None
         self.start()
 
     def start(self):
         with open(self.log, "ab") as log:
             self.popen = subprocess.Popen(
-                self.command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, **self.environment}
+                self.command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, **self.environment},
+                preexec_fn=self.group and (lambda: self.group.write_text(str(os.getpid()))),
             )
 
     @property
@@ -113,22 +117,31 @@ class Process:
 class Node(Process):
     """One role of Redkite."""
 
-    def __init__(self, name, role, folder, environment, flags=()):
-        self.role = role
+    def __init__(self, name, role, folder, environment, flags=(), where=None, group=None):
+        self.role, where = role, where or Loopback()
         self.port, self.metrics, self.internal = free_port(), free_port(), free_port()
+        self.host, self.data = where.address(name), pathlib.Path(folder) / f"{name}.data"
         command = [
-            RELEASE / "redkite", "run", role, "--data-dir", pathlib.Path(folder) / f"{name}.data",
-            "--listen", f"127.0.0.1:{self.port}", "--metrics-listen", f"127.0.0.1:{self.metrics}",
-            "--internal-listen", f"127.0.0.1:{self.internal}", *flags,
+            RELEASE / "redkite", "run", role, "--data-dir", self.data,
+            "--listen", f"{self.host}:{self.port}", "--metrics-listen", f"{self.host}:{self.metrics}",
+            "--internal-listen", f"{self.host}:{self.internal}", *flags,
         ]
-        super().__init__(name, command, folder, environment)
+        super().__init__(name, where.command(name, command), folder, environment, group)
 
     @property
     def uri(self):
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
+
+    def get(self, path, timeout=5):
+        return get(f"http://{self.host}:{self.metrics}{path}", timeout)
+
+    def figure(self, name):
+        """The sum of a metric over its labels; 0 without any."""
+        lines = [line for line in self.get("/metrics").splitlines() if line.split("{")[0].split(" ")[0] == name]
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
 
     def healthy(self):
-        return get(f"http://127.0.0.1:{self.metrics}/healthz").startswith("OK")
+        return self.get("/healthz").startswith("OK")
 
     def wait_healthy(self, seconds=60):
         def check():
@@ -143,11 +156,16 @@ class Node(Process):
 
 
 class Cluster:
-    """All of it. Ends what it started, whatever happens."""
+    """All of it. Ends what it started, whatever happens. With `between` the S3 server is reached through between.py; `where` is
+    a network to put each process in; `roles` has settings for all nodes of a role."""
 
-    def __init__(self, log="object", proxies=1, coords=1, streaming=1, query=1, data=1, environment=None, keep=False):
+    def __init__(
+        self, log="object", proxies=1, coords=1, streaming=1, query=1, data=1, environment=None, keep=False, between=False,
+        where=None, roles=None,
+    ):
         self.counts = dict(proxies=proxies, coords=coords, streaming=streaming, query=query, data=data)
-        self.log, self.extra, self.keep = log, environment or {}, keep
+        self.log, self.extra, self.keep, self.roles = log, environment or {}, keep, roles or {}
+        self.is_between, self.between, self.where = between, None, where or Loopback()
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="redkite-roles-"))
         self.servers, self.nodes, self.numbers = {}, {}, {}
 
@@ -168,45 +186,58 @@ class Cluster:
             raise
 
     def __exit__(self, kind, *_):
+        self.end_processes()
+        self.where.close()
+        if self.keep or (kind is not None and kind is not SystemExit):
+            print(f"logs are in {self.folder}", file=sys.stderr)
+        else:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def end_processes(self):
         for process in [*self.nodes.values(), *self.servers.values()]:
             process.signal(signal.SIGCONT)
             if process.name == "kafka":
                 process.stop()  # a script, which ends the server
             else:
                 process.kill()
-        if self.keep or (kind is not None and kind is not SystemExit):
-            print(f"logs are in {self.folder}", file=sys.stderr)
-        else:
-            shutil.rmtree(self.folder, ignore_errors=True)
 
     def start_etcd(self, members=3):
-        ports = [(free_port(), free_port()) for _ in range(members)]
-        peers = ",".join(f"m{n}=http://127.0.0.1:{peer}" for n, (_, peer) in enumerate(ports))
-        for number, (client, peer) in enumerate(ports):
-            self.servers[f"etcd-{number}"] = Process(f"etcd-{number}", [
+        hosts = [self.where.address(f"etcd-{number}") for number in range(members)]
+        clients, peers = ([f"{host}:{free_port()}" for host in hosts] for _ in range(2))
+        all_peers = ",".join(f"m{number}=http://{peer}" for number, peer in enumerate(peers))
+        for number, (client, peer) in enumerate(zip(clients, peers)):
+            name = f"etcd-{number}"
+            self.servers[name] = Process(name, self.where.command(name, [
                 CACHE / "cluster-bin/etcd", "--name", f"m{number}", "--data-dir", self.folder / f"etcd-{number}",
-                "--listen-client-urls", f"http://127.0.0.1:{client}", "--advertise-client-urls", f"http://127.0.0.1:{client}",
-                "--listen-peer-urls", f"http://127.0.0.1:{peer}", "--initial-advertise-peer-urls", f"http://127.0.0.1:{peer}",
-                "--initial-cluster", peers, "--initial-cluster-state", "new", "--unsafe-no-fsync", "--logger", "zap",
-            ], self.folder)
-        self.etcd = ",".join(f"127.0.0.1:{client}" for client, _ in ports)
-        for client, _ in ports:
-            wait_for("etcd", 30, lambda: json.loads(get(f"http://127.0.0.1:{client}/health"))["health"] == "true")
+                "--listen-client-urls", f"http://{client}", "--advertise-client-urls", f"http://{client}",
+                "--listen-peer-urls", f"http://{peer}", "--initial-advertise-peer-urls", f"http://{peer}",
+                "--initial-cluster", all_peers, "--initial-cluster-state", "new", "--unsafe-no-fsync", "--logger", "zap",
+            ]), self.folder)
+        self.etcd = ",".join(clients)
+        for client in clients:
+            wait_for("etcd", 30, lambda: json.loads(get(f"http://{client}/health"))["health"] == "true")
 
     def start_store(self):
-        port = free_port()
+        host, port = self.where.address("store"), free_port()
         (self.folder / "store").mkdir(exist_ok=True)
-        self.store = f"127.0.0.1:{port}"
+        self.store = f"{host}:{port}"
+        command = [CACHE / "cluster-bin/versitygw", "--port", self.store, "posix", self.folder / "store"]
         self.servers["store"] = Process(
-            "store", [CACHE / "cluster-bin/versitygw", "--port", self.store, "posix", self.folder / "store"], self.folder,
+            "store", self.where.command("store", command), self.folder,
             {"ROOT_ACCESS_KEY": "key", "ROOT_SECRET_KEY": "secret-of-the-test"},
         )
 
         def answers():
-            with socket.create_connection(("127.0.0.1", port), 1):
+            with socket.create_connection((host, port), 1):
                 return True
 
         wait_for("the S3 server", 30, answers)
+        if self.is_between:
+            control, front = free_port(), free_port()
+            link = f"store=http:127.0.0.1:{front}:{self.store}"
+            script = pathlib.Path(__file__).with_name("between.py")
+            self.servers["between"] = Process("between", [sys.executable, script, control, link], self.folder)
+            self.between, self.store = Between(control), f"127.0.0.1:{front}"
 
     def start_kafka(self):
         script = f'source "{ROOT}/scripts/env.sh"; source "{ROOT}/tests/kafka/start.sh"; start_kafka "{self.folder}/kafka"; ' \
@@ -230,12 +261,17 @@ class Cluster:
             settings.update(MQ_TYPE="kafka", KAFKA_BROKER_LIST=self.brokers)
         return {**settings, **self.extra}
 
-    def start(self, role, wait=True, environment=None):
+    def objects(self, under):
+        """Files of the bucket whose key begins so, the S3 server's own ones left out."""
+        return sorted(path for path in (self.folder / "store/things/files" / under).rglob("*") if path.is_file())
+
+    def start(self, role, wait=True, environment=None, group=None):
         """One more node of a role."""
         number = self.numbers.get(role, 0)
         self.numbers[role] = number + 1
         name = f"{role}-{number}"
-        node = Node(name, role, self.folder, {**self.environment(), **(environment or {})})
+        settings = {**self.environment(), **self.roles.get(role, {}), **(environment or {})}
+        node = Node(name, role, self.folder, settings, where=self.where, group=group)
         self.nodes[name] = node
         if wait:
             node.wait_healthy()

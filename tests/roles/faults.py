@@ -1,6 +1,6 @@
 """What a cluster of roles withstands, each part on a cluster of its own.
 
-    faults.py PART [--seconds N] [--figures FILE] [--keep]
+    faults.py PART [--long] [--figures FILE] [--keep]
 
 Prints what was measured; FILE gets a line of the table of docs/results/roles.md.
 """
@@ -10,56 +10,26 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import re
 import signal
 import sys
 import time
 import traceback
-from typing import Any, Callable
+from typing import Any
 
 from pymilvus import DataType, MilvusClient
 
-from cluster import Cluster, Node, get
+import faults_clocks  # noqa: F401 - each brings its parts
+import faults_net  # noqa: F401
+import faults_owners  # noqa: F401
+import faults_room  # noqa: F401
+import faults_store  # noqa: F401
+import network
+from cluster import Cluster, Node
 from load import ONCE, WRITES, Still, Workers, connect, make, row, until, vector, writing
+from parts import PARTS, all_alive, compared, full, leader_of, part, stopped
 
-PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {}
-
-
-def part(run: Callable[[argparse.Namespace], dict[str, Any]]) -> Callable[[argparse.Namespace], dict[str, Any]]:
-    PARTS[run.__name__.replace("_", "-")] = run
-    return run
-
-
-def replicas_of(client: MilvusClient, name: str) -> list[list[int]]:
-    """The query nodes of each replica."""
-    return [list(replica.group_nodes) for replica in client.describe_replica(name)]
-
-
-def full(client: MilvusClient, name: str, replicas: int, nodes: int) -> bool:
-    found = replicas_of(client, name)
-    return len(found) == replicas and all(found) and len({node for each in found for node in each}) == nodes
-
-
-def all_alive(cluster: Cluster, but: tuple[Node, ...] = ()) -> None:
-    dead = [node.name for node in cluster.nodes.values() if not node.alive() and node not in but]
-    if dead:
-        raise AssertionError(f"ended by themselves: {dead}\n{cluster.nodes[dead[0]].tail()}")
-
-
-def stopped(node: Node, seconds: float = 60) -> float:
-    """SIGTERM; the seconds until the process has ended by itself."""
-    begin = time.monotonic()
-    if not node.stop(seconds):
-        raise AssertionError(f"{node.name} did not end by itself within {seconds} s\n{node.tail()}")
-    if node.popen.returncode != 0:
-        raise AssertionError(f"{node.name} ended with {node.popen.returncode}\n{node.tail()}")
-    return time.monotonic() - begin
-
-
-def compared(cluster: Cluster, writers: list) -> int:
-    client = connect(cluster.uri)
-    return sum(writer.compare(client) for writer in writers)
-
+# Parts that need a namespace of their own, for networks and mounts.
+APART = ("network", "full-disk", "full-cache")
 
 # ---------------------------------------------------------------- query nodes
 
@@ -119,6 +89,94 @@ def scale(given: argparse.Namespace) -> dict[str, Any]:
         return {**workers.figures("search"), "three at work s": round(spread, 1), "ends s": [round(each, 1) for each in took]}
 
 
+def loads(cluster: Cluster, nodes: list[Node]) -> list[float]:
+    """Rows in the memory of each node."""
+    return [node.figure("milvus_querynode_entity_num") for node in nodes]
+
+
+@part
+def spread(given: argparse.Namespace) -> dict[str, Any]:
+    """Two query nodes, then six, then two that are not the first, under constant searches; then one that can hand nothing over."""
+    most = 6
+    with Cluster(query=2, keep=given.keep, roles={"querynode": {"REDKITE__QUERYNODE__GRACEFULSTOPTIMEOUT": "5"}}) as cluster:
+        client = connect(cluster.uri)
+        stills = [Still(client, f"still{number}", sealed=1200, growing=0) for number in range(6)]
+        still = Still(client, "still")
+        still.check(client)
+        workers = Workers()
+        for each in [still, *stills[:2]]:
+            workers.searching(each, lambda: cluster.uri, 2)
+        time.sleep(2)
+        old = cluster.of("querynode")
+        begin = time.monotonic()
+        added = [cluster.start("querynode", wait=False) for _ in range(most - len(old))]
+        for node in added:
+            node.wait_healthy()
+        spread: list[float] = []
+
+        def even() -> bool:
+            spread[:] = loads(cluster, cluster.of("querynode"))
+            return min(spread) > 0 and max(spread) / min(spread) <= 1.3
+
+        try:
+            until("an even load", 120, even)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: rows of each node {spread}") from None
+        took = time.monotonic() - begin
+        time.sleep(2)
+        rate = len(workers.of("search", time.monotonic() - 2)) / 2
+        ends = [stopped(node) for node in (*old, *added[: most - 4])]
+        time.sleep(2)
+        workers.stop()
+        workers.none_failed("search")
+        for each in (still, *stills):
+            each.check(client)
+        # Nobody is left who could take anything over from the last one: it goes at its deadline.
+        last = cluster.of("querynode")
+        stopped(last[0])
+        alone = stopped(last[1], 5 + 15)
+        if alone < 4:
+            raise AssertionError(f"the last query node was gone after {alone:.1f} s, before its deadline")
+        all_alive(cluster, (*old, *added))
+        return {**workers.figures("search"), "searches a second": round(rate), "rows of six": spread, "even s": round(took, 1),
+                "ends s": [round(each, 1) for each in ends], "ends with nobody to hand over to s": round(alone, 1)}
+
+
+@part
+def one_replica(given: argparse.Namespace) -> dict[str, Any]:
+    """The only query node of a part dies and comes back on the same disk, whose cache is warm."""
+    roles = {"querynode": {"REDKITE__REDKITE__CACHE__BUDGETMB": "256"}}
+    with Cluster(query=2, between=True, roles=roles, keep=given.keep) as cluster:
+        client = connect(cluster.uri)
+        stills = [Still(client, f"still{number}", sealed=2000, growing=100) for number in range(3)]
+        until("both at work", 30, lambda: min(loads(cluster, cluster.of("querynode"))) > 0)
+        time.sleep(2)
+        figures: dict[str, Any] = {}
+        for returns in (False, True):
+            victim = cluster.of("querynode")[0]
+            before, killed = cluster.between.seen("store")["requests"], time.monotonic()
+            victim.kill()
+            if returns:
+                victim.start()
+
+            def back() -> bool:
+                for still in stills:
+                    still.check(client)
+                return True
+
+            until("all of it again", 30, back)
+            figures["back by the same node s" if returns else "back by the other s"] = round(time.monotonic() - killed, 1)
+            if returns:
+                figures["requests then"] = cluster.between.seen("store")["requests"] - before
+                victim.wait_healthy()
+            else:
+                victim.start()
+                victim.wait_healthy()
+                until("both at work again", 60, lambda: min(loads(cluster, cluster.of("querynode"))) > 0)
+        all_alive(cluster)
+        return figures
+
+
 # ---------------------------------------------------------------- writers
 
 
@@ -161,19 +219,6 @@ def kill_writer(given: argparse.Namespace) -> dict[str, Any]:
 # ---------------------------------------------------------------- coordinators
 
 
-def leader_of(cluster: Cluster) -> Node:
-    """The coordinator that said last that it leads."""
-    said = []
-    for node in cluster.of("mixcoord"):
-        lines = [line for line in node.log.read_text(errors="replace").splitlines() if "coordinator leads" in line]
-        if lines:
-            found = re.search(r"\d{4}-\d\d-\d\dT[\d:.]+", lines[-1])
-            said.append((found.group() if found else lines[-1], node))
-    if not said:
-        raise AssertionError("no coordinator says that it leads")
-    return max(said, key=lambda each: each[0])[1]
-
-
 @part
 def kill_leader(given: argparse.Namespace) -> dict[str, Any]:
     """The leading coordinator dies three times; another leads; reads and writes do not notice. The first change that the new
@@ -203,9 +248,10 @@ def kill_leader(given: argparse.Namespace) -> dict[str, Any]:
             make(client, name, shards=1)
             client.insert(name, [row(0, mark)], **ONCE)
         client.create_alias("red", "colour")
-        made, loads, stale = 3, [], []
-        for round_ in range(3):
-            time.sleep(1)
+        made, loaded, stale, killed = 3, [], [], 0.0
+        for round_ in range(30 if given.long else 3):
+            # Every twenty seconds for ten minutes in the long form.
+            time.sleep(max(1.0, killed + 20 - time.monotonic()) if given.long and victims else 1)
             victim = leader_of(cluster)
             victims.append(victim)
             killed = time.monotonic()
@@ -222,7 +268,7 @@ def kill_leader(given: argparse.Namespace) -> dict[str, Any]:
             client.create_collection(name, schema=schema, **ONCE)
             client.create_index(tries[-1], index)
             client.load_collection(tries[-1])
-            loads.append(round(time.monotonic() - killed, 1))
+            loaded.append(round(time.monotonic() - killed, 1))
             ids.add(client.describe_collection(tries[-1])["collection_id"])
             made += 1
             cluster.start("mixcoord")
@@ -231,7 +277,7 @@ def kill_leader(given: argparse.Namespace) -> dict[str, Any]:
         for kind in ("search", *WRITES, "insert with own keys"):
             workers.none_failed(kind)
         if stale:
-            raise AssertionError(f"the other proxy did not know of an alias switch: {stale}; DDL again {times} s, loaded {loads} s")
+            raise AssertionError(f"the other proxy did not know of an alias switch: {stale}; DDL again {times} s, loaded {loaded} s")
         if len(ids) != made:
             raise AssertionError(f"{made} collections have {len(ids)} ids")
         if len(set(keys)) != len(keys):
@@ -240,12 +286,13 @@ def kill_leader(given: argparse.Namespace) -> dict[str, Any]:
             raise AssertionError(f"DDL again only after {times} s")
         rows = compared(cluster, writers)
         all_alive(cluster, tuple(victims))
-        return {**workers.figures("search"), **workers.figures("insert"), "DDL again s": times, "loaded s": loads, "generated keys": len(keys), "rows compared": rows}
+        return {**workers.figures("search"), **workers.figures("insert"), "DDL again s": times, "loaded s": loaded, "generated keys": len(keys), "rows compared": rows}
 
 
 @part
 def etcd_away(given: argparse.Namespace) -> dict[str, Any]:
     """All of etcd stands still; reads and writes go on, nobody ends, and DDL works soon after it is back."""
+    away = 600 if given.long else 30
     with Cluster(keep=given.keep) as cluster:
         client = connect(cluster.uri)
         still = Still(client, "still")
@@ -259,10 +306,10 @@ def etcd_away(given: argparse.Namespace) -> dict[str, Any]:
         for member in members:
             member.signal(signal.SIGSTOP)
         sick: dict[str, str] = {}
-        while time.monotonic() < gone + given.seconds:
+        while time.monotonic() < gone + away:
             for node in cluster.nodes.values():
                 try:
-                    get(f"http://127.0.0.1:{node.metrics}/healthz", timeout=5)
+                    node.get("/healthz")
                 except Exception as error:  # any answer but 200
                     sick.setdefault(node.name, f"{time.monotonic() - gone:.1f} s: {error}")
             time.sleep(0.5)
@@ -284,7 +331,7 @@ def etcd_away(given: argparse.Namespace) -> dict[str, Any]:
         rows = compared(cluster, writers)
         still.check(client)
         all_alive(cluster)
-        return {"away s": given.seconds, **workers.figures("search"), **workers.figures("insert"), "DDL again s": round(again, 1), "rows compared": rows}
+        return {"away s": away, **workers.figures("search"), **workers.figures("insert"), "DDL again s": round(again, 1), "rows compared": rows}
 
 
 # ---------------------------------------------------------------- all of them
@@ -382,24 +429,26 @@ def two_proxies(given: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     arguments = argparse.ArgumentParser(description="One failure of a cluster of roles.")
     arguments.add_argument("part", choices=sorted(PARTS))
-    arguments.add_argument("--seconds", type=float, default=30, help="how long etcd is away")
+    arguments.add_argument("--long", action="store_true", help="at the figures promised, which takes longer")
     arguments.add_argument("--figures", help="file that gets the figures as a line of a table")
     arguments.add_argument("--keep", action="store_true", help="leave the folder with the logs")
     given = arguments.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     logging.disable(logging.CRITICAL)  # pymilvus logs each failure with a stack; they are counted here
+    if given.part in APART:
+        network.enter()
     begin = time.monotonic()
     try:
         figures = PARTS[given.part](given)
     except Exception as error:
         traceback.print_exc(limit=-4)
-        print(f"{given.part} failed: {str(error)[:2000]}")
+        print(f"{given.part} failed: {str(error)[:4000]}")
         sys.exit(1)
     text = ", ".join(f"{name}: {json.dumps(value)}" for name, value in figures.items())
     print(f"    {text}")
     if given.figures:
         with open(given.figures, "a", encoding="utf-8") as out:
-            out.write(f"{given.part} | {text.replace('|', '/')} | {time.monotonic() - begin:.0f}\n")
+            out.write(f"{given.part}{' (long)' if given.long else ''} | {text.replace('|', '/')} | {time.monotonic() - begin:.0f}\n")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,167 @@
+"""Networks that break: between roles, and between and to the members of etcd. Every process has a namespace of its own."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import signal
+import threading
+import time
+from typing import Any, Callable
+
+from cluster import Cluster, Node
+from history import Operation, Registers, is_linear
+from load import ONCE, Still, Workers, connect, make, until, writing
+from network import Network
+from parts import all_alive, compared, leader_of, part
+
+TARGETS = [f"t{number}" for number in range(4)]
+
+
+class Aliases:
+    """The catalog as registers: two clients point aliases at collections and read where they point, through two proxies."""
+
+    def __init__(self, workers: Workers, addresses: list[str], aliases: int) -> None:
+        client = connect(addresses[0])
+        for name in TARGETS:
+            client.create_collection(name, dimension=4, **ONCE)
+        for number in range(aliases):
+            client.create_alias(TARGETS[0], f"a{number}", **ONCE)
+        self.workers, self.aliases, self.count, self.lock = workers, aliases, itertools.count(), threading.Lock()
+        begin = time.monotonic()
+        self.operations = {number: [Operation(begin, begin, False, 0)] for number in range(aliases)}
+        for number, address in enumerate([*addresses, *addresses]):
+            workers.spawn(self.body(number, connect(address)), pause=0.1)
+
+    def body(self, number: int, client: Any) -> Callable[[], None]:
+        def once() -> None:
+            turn = next(self.count)
+            alias, target = turn // 24 % self.aliases, turn % len(TARGETS)
+            read: list[int] = []
+
+            def write() -> None:
+                client.alter_alias(TARGETS[target], f"a{alias}", **ONCE)
+
+            def look() -> None:
+                read.append(TARGETS.index(client.describe_alias(f"a{alias}", **ONCE)["collection_name"]))
+
+            begin = time.monotonic()
+            done = self.workers.timed("alias read" if number % 2 else "alias switch", look if number % 2 else write)
+            if number % 2 and not done:
+                return
+            with self.lock:
+                self.operations[alias].append(Operation(begin, time.monotonic() if done else None, bool(number % 2), read[0] if read else target))
+
+        return once
+
+    def check(self) -> dict[str, int]:
+        for alias, operations in self.operations.items():
+            if not is_linear(operations):
+                shown = "\n".join(map(str, sorted(operations, key=lambda each: each.begin)))
+                raise AssertionError(f"the history of alias {alias} is not linear:\n{shown}")
+        total = sum(map(len, self.operations.values()))
+        return {"changes and reads of aliases, linear": total, "switches failed": len(self.workers.failures("alias switch"))}
+
+
+def nodding(process: Any, ended: threading.Event) -> None:
+    """Two seconds asleep, a moment awake, over and over: a member that answers, but slowly."""
+    while not ended.is_set():
+        process.signal(signal.SIGSTOP)
+        ended.wait(2)
+        process.signal(signal.SIGCONT)
+        ended.wait(0.3)
+
+
+@part
+def network(given: argparse.Namespace) -> dict[str, Any]:
+    """Members of etcd die, nod and are cut off; then links between roles break in one direction or both, and packets are lost. All
+    the while keys and aliases are written and read through two proxies, and each must have the history of one register."""
+    seconds = 60 if given.long else 7
+    where = Network()
+    with Cluster(proxies=2, coords=2, streaming=2, query=2, where=where, keep=given.keep) as cluster:
+        client = connect(cluster.uri)
+        still = Still(client, "still", replicas=2)
+        make(client, "moving", replicas=2)
+        workers = Workers()
+        workers.searching(still, lambda: cluster.uri, 1, "Eventually")
+        writers = writing(workers, "moving", lambda: cluster.uri, 2)
+        aliases = Aliases(workers, cluster.uris, 200 if given.long else 40)
+        registers = Registers(workers, "moving", lambda: cluster.uris, 4, turns=30)
+        time.sleep(3)
+        figures: dict[str, Any] = {}
+
+        def alive_again(what: str, moment: float) -> float:
+            """Seconds from a moment until keys and aliases can be written again."""
+            def again() -> bool:
+                good = lambda kind: any(error is None for _, _, error in workers.of(kind, moment))
+                return all(good(kind) for kind in ("register upsert", "register read", "alias switch", "alias read", "insert"))
+
+            until(f"progress after {what}", 15, again)
+            return round(time.monotonic() - moment, 1)
+
+        def switched(what: str, since: float) -> None:
+            if not any(error is None for _, _, error in workers.of("alias switch", since)):
+                raise AssertionError(f"no change of the catalog succeeded while {what}")
+
+        # 11: one member of three.
+        victim = cluster.servers["etcd-0"]
+        begin = time.monotonic()
+        victim.kill()
+        time.sleep(seconds)
+        switched("a member was down", begin)
+        victim.start()
+        begin, ended = time.monotonic(), threading.Event()
+        nodder = threading.Thread(target=nodding, args=(cluster.servers["etcd-1"], ended), daemon=True)
+        nodder.start()
+        time.sleep(max(seconds, 10))
+        ended.set()
+        nodder.join()
+        switched("a member nodded", begin)
+        begin = time.monotonic()
+        where.apart(["etcd-2"], [name for name in where.hosts if name != "etcd-2"])
+        time.sleep(seconds)
+        switched("a member was cut off", begin)
+        lost, healed = where.heal(), time.monotonic()
+        figures["etcd: changes again s"] = alive_again("a member of etcd was cut off", healed)
+        figures["switches failed by etcd"] = len(workers.failures("alias switch"))
+
+        # 27: links between roles.
+        proxy, follower = cluster.of("proxy")[0].name, cluster.of("querynode")[0].name
+        roles = [node.name for node in cluster.nodes.values()]
+
+        def but(*some: str) -> list[str]:
+            return [name for name in roles if name not in some]
+
+        def owner_alone() -> None:
+            where.apart([cluster.of("streamingnode")[0].name], [node.name for node in cluster.of("mixcoord")])
+
+        def leader_deaf() -> None:
+            leader = leader_of(cluster).name
+            where.deaf(leader, but(leader))
+
+        def leader_without_etcd() -> None:
+            where.apart([leader_of(cluster).name], ["etcd-0", "etcd-1", "etcd-2"])
+
+        cuts: dict[str, Callable[[], None]] = {
+            "proxy deaf to an owner": lambda: where.deaf(proxy, [cluster.of("streamingnode")[0].name]),
+            "follower deaf to an owner": lambda: where.deaf(follower, [cluster.of("streamingnode")[1].name]),
+            "owner apart from coordinators": owner_alone,
+            "leader deaf": leader_deaf,
+            "leader apart from etcd": leader_without_etcd,
+            "5 % loss": lambda: where.lossy(0.05),
+        }
+        for name, cut in cuts.items():
+            cut()
+            time.sleep(seconds)
+            packets, healed = where.heal(), time.monotonic()
+            if packets == 0:
+                raise AssertionError(f"{name}: not one packet was lost")
+            lost += packets
+            figures[f"after {name} s"] = alive_again(name, healed)
+        workers.stop()
+        figures.update(aliases.check())
+        figures.update(registers.check())
+        rows = compared(cluster, writers)
+        still.check(client)
+        all_alive(cluster)
+        return {"packets lost on purpose": lost, **figures, **workers.figures("search"), **workers.figures("register read"), "rows compared": rows}

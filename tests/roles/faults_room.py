@@ -1,0 +1,218 @@
+"""Too little room: a full disk under the log and under a cache, and a limit of memory that is hardly more than what is needed."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+import time
+from typing import Any
+
+import numpy as np
+from pymilvus import DataType, MilvusClient
+
+from cluster import Cluster, Node
+from load import ONCE, Still, Workers, connect, make, row, until, vector
+from parts import all_alive, part
+
+
+def small(folder: pathlib.Path, size: str) -> None:
+    """A file system of that size in the folder; made larger if it is there. It is gone with this process's namespace."""
+    folder.mkdir(parents=True, exist_ok=True)
+    option = f"remount,size={size}" if os.path.ismount(folder) else f"size={size}"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", option, "tmpfs", folder], check=True)
+
+
+class Alone:
+    """A standalone in a folder."""
+
+    def __init__(self, folder: pathlib.Path, settings: dict[str, str] | None = None, group: pathlib.Path | None = None) -> None:
+        self.node = Node("standalone-0", "standalone", folder, settings or {}, group=group)
+        self.node.wait_healthy()
+
+    def client(self) -> MilvusClient:
+        return connect(self.node.uri)
+
+
+def keys_of(client: MilvusClient, name: str) -> list[int]:
+    found = client.query(name, filter="id >= 0", output_fields=["id", "value"], consistency_level="Strong", limit=16_000, **ONCE)
+    if any(each["value"] != 1 for each in found):
+        raise AssertionError("a row has another value")
+    return sorted(each["id"] for each in found)
+
+
+def wide(client: MilvusClient, name: str, dim: int) -> None:
+    """A collection whose rows are mostly vector; without an index it is scanned."""
+    make(client, name, shards=1, dim=dim)
+
+
+def fill(client: MilvusClient, name: str, dim: int, rows: int, begin: int, known: list[int], unknown: list[int], most: int) -> str:
+    """Inserts until a refusal, which is returned; acknowledged and other keys go to the lists."""
+    for first in range(begin, begin + most, rows):
+        keys = list(range(first, first + rows))
+        data = [{"id": key, "value": 1, "vec": np.full(dim, key, dtype=np.float32).tolist()} for key in keys]
+        try:
+            client.insert(name, data, **ONCE)
+        except Exception as error:  # the refusal
+            unknown.extend(keys)
+            return str(error)[:300]
+        known.extend(keys)
+    raise AssertionError(f"{most} rows fit, so the room is not small")
+
+
+def whole(client: MilvusClient, name: str, known: list[int], unknown: list[int]) -> None:
+    found = keys_of(client, name)
+    lost, strange = set(known) - set(found), set(found) - set(known) - set(unknown)
+    if lost or strange or len(found) != len(set(found)):
+        raise AssertionError(f"{len(lost)} acknowledged rows are lost, {len(strange)} from nowhere, {len(found)} found")
+
+
+@part
+def full_disk(given: argparse.Namespace) -> dict[str, Any]:
+    """The disk under the log of a standalone is full: writes are refused, reads go on, and once there is room writes do too."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="redkite-room-"))
+    disk = folder / "standalone-0.data"
+    small(disk, "24m")
+    alone = Alone(folder)
+    try:
+        client, dim = alone.client(), 2048
+        wide(client, "filled", dim)
+        known: list[int] = []
+        unknown: list[int] = []
+        refusal = fill(client, "filled", dim, 50, 0, known, unknown, 16_000)
+        fitted = len(known)
+        # Again and again: a full disk does not get better by being asked.
+        for turn in range(3):
+            try:
+                client.insert("filled", [{"id": 90_000 + turn, "value": 1, "vec": [1.0] * dim}] * 1, **ONCE)
+                known.append(90_000 + turn)  # a small record may still fit
+            except Exception:  # as it should be
+                unknown.append(90_000 + turn)
+        if not alone.node.alive() or not alone.node.healthy():
+            raise AssertionError(f"the process did not outlive a full disk\n{alone.node.tail()}")
+        reads = 0
+        while reads < 20:
+            hits = client.search("filled", [[1.0] * dim], limit=3, consistency_level="Eventually", **ONCE)[0]
+            if hits[0]["id"] != 1:
+                raise AssertionError(f"another answer on a full disk: {hits}")
+            reads += 1
+        small(disk, "96m")
+        key = iter(range(100_000, 200_000))
+
+        def written() -> bool:
+            number = next(key)
+            try:
+                client.insert("filled", [{"id": number, "value": 1, "vec": [1.0] * dim}], **ONCE)
+            except Exception:
+                unknown.append(number)
+                raise
+            known.append(number)
+            return True
+
+        resumed = until("writes once there is room", 60, written)
+        whole(client, "filled", known, unknown)
+        alone.node.kill()
+        alone.node.start()
+        alone.node.wait_healthy()
+        until("rows after a restart", 30, lambda: keys_of(alone.client(), "filled"))
+        whole(alone.client(), "filled", known, unknown)
+        return {"rows until full": fitted, "refusal": refusal[-160:], "rows compared twice": len(known), "reads on a full disk": reads, "writes again s": round(resumed, 1)}
+    finally:
+        alone.node.kill()
+        subprocess.run(["umount", "-l", disk])
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@part
+def full_cache(given: argparse.Namespace) -> dict[str, Any]:
+    """A query node whose cache has no room on its disk loads and answers like any other."""
+    with Cluster(query=0, keep=given.keep) as cluster:
+        small(cluster.folder / "querynode-0.data", "256k")
+        node = cluster.start("querynode", environment={"REDKITE__REDKITE__CACHE__BUDGETMB": "64"})
+        client = connect(cluster.uri)
+        still = Still(client, "still", sealed=6000, growing=100)
+        until("the cache's complaint", 30, lambda: "the disk cache cannot be" in node.log.read_text(errors="replace"))
+        still.check(client)
+        workers = Workers()
+        workers.searching(still, lambda: cluster.uri, 2)
+        time.sleep(3)
+        node.kill()
+        node.start()
+        node.wait_healthy()
+        again = until("an answer after a restart", 30, lambda: still.check(client) or True)
+        workers.stop()
+        all_alive(cluster)
+        subprocess.run(["umount", "-l", cluster.folder / "querynode-0.data"])
+        return {"back s": round(again, 1), "searches": len(workers.of("search"))}
+
+
+def memory_group(name: str, size: int) -> pathlib.Path:
+    """A control group that limits memory; returns the file that takes processes."""
+    root = pathlib.Path("/sys/fs/cgroup")
+    if (root / "memory").is_dir():
+        group, limit = root / "memory" / name, "memory.limit_in_bytes"
+    else:
+        (root / "cgroup.subtree_control").write_text("+memory")
+        group, limit = root / name, "memory.max"
+    group.mkdir(exist_ok=True)
+    (group / limit).write_text(str(size))
+    return group / "cgroup.procs"
+
+
+@part
+def little_memory(given: argparse.Namespace) -> dict[str, Any]:
+    """A query node in a control group with a tenth more memory than the first collection needs: the second one is refused and
+    nobody is killed; without the first one it fits."""
+    dim, rows = 1024, 15_000
+    with Cluster(query=0, keep=given.keep) as cluster:
+        client = connect(cluster.uri)
+        # What a node without load needs, and one that has loaded the first collection.
+        node = cluster.start("querynode")
+        idle = node.figure("process_resident_memory_bytes")
+        for name in ("first", "second"):
+            wide(client, name, dim)
+            client.release_collection(name)
+            # In several segments: one is in memory twice while it is loaded.
+            client.alter_collection_properties(name, {"collection.autocompaction.enabled": "false"})
+            for begin in range(0, rows, 500):
+                client.insert(name, [{"id": key, "value": 1, "vec": np.full(dim, key, dtype=np.float32).tolist()} for key in range(begin, begin + 500)])
+                if (begin + 500) % 2500 == 0:
+                    client.flush(name)
+        client.load_collection("first")
+        probe = lambda name: client.search(name, [[5.0] * dim], limit=1, consistency_level="Strong", **ONCE)[0][0]["id"]
+        if probe("first") != 5:
+            raise AssertionError("another answer")
+        used = node.figure("process_resident_memory_bytes")
+        client.release_collection("first")
+        node.stop()
+        limit = int(1.1 * used)
+        group = memory_group(f"redkite-test-{os.getpid()}", limit)
+        try:
+            held = {"REDKITE__REDKITE__MEMORY__LIMITMB": str(limit >> 20), "REDKITE__REDKITE__MEMORY__LOADSHARE": "0.95"}
+            node = cluster.start("querynode", environment=held, group=group)
+            client.load_collection("first")
+            refusal = ""
+            try:
+                client.load_collection("second", timeout=25)
+            except Exception as error:  # as it should be
+                refusal = str(error)[:300]
+            if not refusal:
+                raise AssertionError("two collections fit where there is room for one")
+            for _ in range(20):
+                if probe("first") != 5:
+                    raise AssertionError("another answer")
+            all_alive(cluster, tuple(each for each in cluster.nodes.values() if each.role == "querynode" and each is not node))
+            client.release_collection("first")
+            client.load_collection("second", timeout=60)
+            if probe("second") != 5:
+                raise AssertionError("another answer")
+            if not node.alive():
+                raise AssertionError("the node was killed")
+            most = node.figure("process_resident_memory_bytes")
+            return {"idle, loaded, limit MiB": [round(each / 2**20) for each in (idle, used, limit)], "refusal": refusal, "resident then MiB": round(most / 2**20)}
+        finally:
+            node.kill()
+            until("the control group is free", 10, lambda: group.parent.rmdir() or True)

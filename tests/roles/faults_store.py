@@ -1,0 +1,349 @@
+"""Bad days of the object store, and damage in it and in the caches of nodes."""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import re
+import shutil
+import time
+from typing import Any, Callable
+
+import numpy as np
+from pymilvus import DataType, MilvusClient
+
+from cluster import Cluster, Node
+from load import DIM, K, ONCE, WRITES, Still, Workers, connect, make, row, until, vector, writing
+from parts import all_alive, compared, part
+
+ENDS = 12.0  # a call has a deadline of 10 s; with the ways there and back it has ended by then
+
+
+def took(workers: Workers, since: float, before: float = float("inf")) -> list[float]:
+    return sorted(took for kind in WRITES for _, took, error in workers.of(kind, since, before) if error is None)
+
+
+def p99(values: list[float]) -> float:
+    return values[int(len(values) * 0.99)] if values else float("inf")
+
+
+def all_end(workers: Workers, since: float, before: float = float("inf")) -> float:
+    """Every write and search ended within its deadline; how long the slowest took."""
+    slow = [(kind, took) for kind in ("search", "still search", *WRITES) for _, took, _ in workers.of(kind, since, before)]
+    kind, longest = max(slow, key=lambda each: each[1])
+    if longest > ENDS:
+        raise AssertionError(f"a {kind} ended only after {longest:.1f} s")
+    return longest
+
+
+class Repeater:
+    """A client with little patience: an upsert that is not answered in time is sent again, as often as it takes."""
+
+    def __init__(self, workers: Workers, name: str, uri: str) -> None:
+        self.client, self.name, self.workers = connect(uri), name, workers
+        self.first = self.next = 800_000_000
+        self.sent = self.given_up = 0
+
+    def __call__(self) -> None:
+        keys = range(self.next, self.next + 10)
+        while not self.workers.ended.is_set():
+            self.sent += 1
+            try:
+                self.client.upsert(self.name, [row(key, 1) for key in keys], timeout=0.35, **ONCE)
+                self.next += 10
+                return
+            except Exception:  # sent again; what counts is what is there in the end
+                self.given_up += 1
+
+    def check(self, client: MilvusClient) -> dict[str, int]:
+        found = client.query(self.name, filter=f"id >= {self.first} and id < {self.next}", output_fields=["id", "value"], consistency_level="Strong", limit=16_000)
+        keys = sorted(each["id"] for each in found)
+        if keys != list(range(self.first, self.next)):
+            raise AssertionError(f"{self.next - self.first} keys were acknowledged after repeats, {len(keys)} rows of {len(set(keys))} keys are there")
+        if self.given_up == 0:
+            raise AssertionError("no call was given up, so nothing was repeated")
+        return {"rows by blind repeats": len(keys), "calls repeated": self.given_up}
+
+
+@part
+def bad_store(given: argparse.Namespace) -> dict[str, Any]:
+    """The S3 server refuses, is slow and breaks connections, and is away, one after the other under load."""
+    busy, slow, away = (600, 600, 300) if given.long else (15, 25, 60)
+    near = dict(delay_ms=20, jitter_ms=10)  # a store is never as near as a process of the same machine
+    with Cluster(between=True, keep=given.keep) as cluster:
+        between = cluster.between
+        client = connect(cluster.uri)
+        still = Still(client, "still")
+        make(client, "moving")
+        figures: dict[str, Any] = {}
+        workers = Workers()
+        workers.searching(still, lambda: cluster.uri, 2)
+        writers = writing(workers, "moving", lambda: cluster.uri, 4)
+
+        def phase(name: str, seconds: float, **rules: Any) -> tuple[float, float, dict[str, Any], int]:
+            before, begin = between.rule("store", **rules), time.monotonic()
+            time.sleep(seconds)
+            end, after = time.monotonic(), between.seen("store")
+            done = len(took(workers, begin, end))
+            seen = {key: after[key] - before[key] for key in ("requests", "passed", "puts", "put_keys")}
+            seen["injected"] = {key: count - before["injected"].get(key, 0) for key, count in after["injected"].items()}
+            if done == 0 and name != "away":
+                raise AssertionError(f"{name}: no write succeeded in {seconds} s")
+            return begin, end, seen, done
+
+        begin, end, seen, done = phase("near", 8, **near)
+        usual, usual_cost = p99(took(workers, begin, end)), seen["requests"] / done
+
+        # 12: one request in seven is refused.
+        begin, end, seen, done = phase("busy", busy, unavailable=0.10, throttled=0.05, **near)
+        if min(seen["injected"].get(kind, 0) for kind in ("503", "429")) == 0:
+            raise AssertionError(f"nothing was refused: {seen}")
+        repeats, cost = seen["puts"] / seen["put_keys"], seen["requests"] / done
+        refused_p99 = p99(took(workers, begin, end))
+        for kind in ("search", *WRITES):
+            workers.none_failed(kind, 0.0, begin, end)
+        if max(repeats, cost / usual_cost) > 2:
+            raise AssertionError(f"a PUT was made {repeats:.2f} times, {cost / usual_cost:.2f} times the usual requests for a write: {seen}")
+        if refused_p99 > 5 * usual:
+            raise AssertionError(f"99 of 100 writes took up to {refused_p99:.3f} s, usually {usual:.3f} s")
+        figures.update({"refused": seen["injected"], "PUTs per object": round(repeats, 2), "requests per write, of usual": round(cost / usual_cost, 2),
+                        "p99 usual, then ms": [round(usual * 1000), round(refused_p99 * 1000)]})
+
+        # 13: slow, resets, and every ten seconds five in which nothing passes; impatient clients repeat blindly (28).
+        begin = time.monotonic()
+        repeater = Repeater(workers, "moving", cluster.uri)
+        workers.spawn(repeater, pause=0.05)
+        late, before = dict(delay_ms=300, jitter_ms=100, reset=0.15), between.seen("store")["injected"]
+        while time.monotonic() < begin + slow:
+            between.rule("store", **late)
+            time.sleep(10)
+            between.rule("store", silent=True)
+            time.sleep(5)
+        between.rule("store", **near)
+        end = time.monotonic()
+        time.sleep(10)
+        after = between.seen("store")["injected"]
+        injected = {kind: after.get(kind, 0) - before.get(kind, 0) for kind in ("reset before", "reset after", "delayed")}
+        if min(injected.values()) == 0:
+            raise AssertionError(f"not all of it happened: {injected}")
+        slowest = all_end(workers, begin)
+        workers.none_failed("search", 0.0, begin)
+        done = len(took(workers, begin, end))
+        if done == 0:
+            raise AssertionError("no write succeeded on a slow store")
+        failed = sum(len(workers.failures(kind, begin, end)) for kind in WRITES)
+        figures.update({"broken": injected, "writes then": done, "writes failed": failed, "slowest call s": round(slowest, 1)})
+
+        # 14: nobody listens.
+        begin = time.monotonic()
+        between.rule("store", down=True)
+        time.sleep(away)
+        all_alive(cluster)
+        back = time.monotonic()
+        between.rule("store", **near)
+        # Every insert is spread over both channels, so one that succeeds shows that both accept.
+        until("writes again", 30, lambda: any(error is None for _, _, error in workers.of("insert", back)))
+        again = min(moment + spent for moment, spent, error in workers.of("insert", back) if error is None) - back
+        client.flush("moving", timeout=max(1.0, 30 - (time.monotonic() - back)))
+        flushed = time.monotonic() - back
+        time.sleep(3)
+        workers.stop()
+        slowest = all_end(workers, begin)
+        workers.none_failed("search")
+        refused = sum(len(workers.failures(kind, begin, back)) for kind in WRITES)
+        if refused == 0:
+            raise AssertionError("no write failed without a store")
+        rows = compared(cluster, writers)
+        figures.update({"away s": away, "searches meanwhile": len(workers.of("search", begin, back)), "slowest call then s": round(slowest, 1),
+                        "writes again s": round(again, 1), "flushed s": round(flushed, 1)})
+        figures.update(repeater.check(client))
+        still.check(client)
+        all_alive(cluster)
+        return {**figures, **workers.figures("search"), "rows compared": rows}
+
+
+# ---------------------------------------------------------------- damage
+
+
+def flip(path: pathlib.Path, share: float = 0.5) -> Callable[[], None]:
+    """Flips one bit of a file in its place, at that share of its length. Returns what undoes it."""
+    place = int(path.stat().st_size * share)
+
+    def turn() -> None:
+        with open(path, "r+b") as file:
+            file.seek(place)
+            byte = file.read(1)[0]
+            file.seek(place)
+            file.write(bytes([byte ^ 0x10]))
+
+    turn()
+    return turn
+
+
+class Indexed:
+    """A collection with an HNSW index over one sealed segment, some of its rows deleted by key; answers are known."""
+
+    def __init__(self, client: MilvusClient, name: str, rows: int = 1500) -> None:
+        self.name, self.rows = name, rows
+        schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
+        schema.add_field("id", DataType.INT64, is_primary=True)
+        schema.add_field("value", DataType.INT64)
+        schema.add_field("vec", DataType.FLOAT_VECTOR, dim=DIM)
+        index = client.prepare_index_params()
+        index.add_index("vec", index_type="HNSW", metric_type="L2", params={"M": 16, "efConstruction": 100})
+        client.create_collection(name, schema=schema, num_shards=1, properties={"collection.autocompaction.enabled": "false"})
+        client.create_index(name, index)
+        for first in range(0, rows, 500):
+            client.insert(name, [row(key, 0) for key in range(first, first + 500)])
+        client.flush(name)
+        self.gone = list(range(0, rows, 10))
+        client.delete(name, ids=self.gone)
+        client.flush(name)
+        client.load_collection(name)
+        until("an index", 60, lambda: self.indexed(client) == rows)
+        self.wanted = {key: key for key in range(rows) if key % 10}
+
+    def indexed(self, client: MilvusClient) -> int:
+        return int(client.describe_index(self.name, client.list_indexes(self.name)[0])["indexed_rows"])
+
+    def check(self, client: MilvusClient) -> None:
+        """Every row by value, and that each of some rows is nearest to itself."""
+        found = client.query(self.name, filter="id >= 0", output_fields=["id", "value", "vec"], consistency_level="Strong", limit=16_000, **ONCE)
+        keys = sorted(each["id"] for each in found)
+        if keys != sorted(self.wanted):
+            raise AssertionError(f"{self.name}: {len(keys)} rows, {len(self.wanted)} wanted")
+        for each in found:
+            if each["value"] != 0 or not np.array_equal(np.array(each["vec"], dtype=np.float32), vector(each["id"], 0)):
+                raise AssertionError(f"{self.name}: row {each['id']} is another")
+        probes = sorted(self.wanted)[:: max(1, len(self.wanted) // 20)]
+        answers = client.search(self.name, [vector(key, 0).tolist() for key in probes], limit=K, search_params={"params": {"ef": 200}}, consistency_level="Strong", **ONCE)
+        wrong = [key for key, hits in zip(probes, answers) if not hits or hits[0]["id"] != key or any(hit["id"] not in self.wanted for hit in hits)]
+        if wrong:
+            raise AssertionError(f"{self.name}: rows {wrong[:5]} are not nearest to themselves")
+
+    def refuses(self, client: MilvusClient) -> str:
+        """Neither a search nor a query answers; what the query says."""
+        texts = []
+        for call in (
+            lambda: client.search(self.name, [vector(1, 0).tolist()], limit=K, timeout=15, **ONCE),
+            lambda: client.query(self.name, filter="id >= 0", output_fields=["id"], limit=16_000, timeout=15, **ONCE),
+        ):
+            try:
+                answer = call()
+            except Exception as error:  # as it must be
+                texts.append(str(error)[:300])
+            else:
+                raise AssertionError(f"{self.name}: an answer from what is damaged: {str(answer)[:200]}")
+        return texts[-1]
+
+
+def said(node: Node, since: int, pattern: str) -> bool:
+    """Whether a node's log has such a line after so many bytes."""
+    return re.search(pattern, node.log.read_bytes()[since:].decode(errors="replace")) is not None
+
+
+@part
+def damage(given: argparse.Namespace) -> dict[str, Any]:
+    """One bit changes: in files of a query node's cache, in an index, in rows, in deletes and in the log. Nothing of it is ever
+    in an answer; what can be had from elsewhere is, and the rest is named while everything else goes on."""
+    roles = {"querynode": {"REDKITE__REDKITE__CACHE__BUDGETMB": "64"}}
+    with Cluster(between=True, roles=roles, keep=given.keep) as cluster:
+        client = connect(cluster.uri)
+        still = Still(client, "still", sealed=1000, growing=100)
+        hurt = Indexed(client, "hurt")
+        collection = client.describe_collection("hurt")["collection_id"]
+        hurt.check(client)
+        node = cluster.of("querynode")[0]
+        cache = node.data / "cache"
+        copies = lambda: [path for path in cache.iterdir() if re.fullmatch("[0-9a-f]{16}", path.name)]
+        until("a copy of everything", 20, lambda: len(copies()) >= 3)
+        time.sleep(1)
+        figures: dict[str, Any] = {}
+
+        def again(wiped: bool) -> None:
+            node.kill()
+            if wiped:
+                shutil.rmtree(cache)
+            node.start()
+            node.wait_healthy()
+
+        def recovers(what: str, seconds: float = 30) -> float:
+            def check() -> bool:
+                hurt.check(client)
+                return True
+
+            return round(until(what, seconds, check), 1)
+
+        # Without damage, so that the counts below mean something: everything comes from the cache.
+        before = cluster.between.seen("store")["requests"]
+        again(wiped=False)
+        figures["back with a warm cache s"] = recovers("back with a warm cache")
+        figures["requests for it"] = cluster.between.seen("store")["requests"] - before
+
+        # One bit in each copy.
+        node.kill()
+        originals = {path.name: path.read_bytes() for path in copies()}
+        for path in copies():
+            flip(path, 0.7)
+        before = cluster.between.seen("store")["requests"]
+        node.start()
+        node.wait_healthy()
+        figures["back with damaged copies s"] = recovers("read again from the store")
+        fetched = cluster.between.seen("store")["requests"] - before
+        if fetched < len(originals):
+            raise AssertionError(f"{len(originals)} copies were damaged, {fetched} requests were made")
+        figures["copies damaged"] = len(originals)
+        still.check(client)
+
+        # In the bucket, with an empty cache.
+        def one(pattern: str) -> pathlib.Path:
+            found = [path for path in cluster.objects("") if re.search(pattern, str(path)) and str(collection) in str(path)]
+            if not found:
+                raise AssertionError(f"no object {pattern} of {collection}: {[str(path)[-80:] for path in cluster.objects('')][:40]}")
+            return max(found, key=lambda path: path.stat().st_mtime)
+
+        index = one(r"/index-[^/]*\.bin$")
+        flip(index)
+        again(wiped=True)
+        figures["right without the damaged index s"] = recovers("the segment without its index")
+        until("the index built again", 60, lambda: one(r"/index-[^/]*\.bin$") != index and hurt.indexed(client) == hurt.rows)
+        hurt.check(client)
+        for kind, pattern in (("vectors", r"/vector-[^/]*\.bin$"), ("scalars", r"/scalars\.parquet$"), ("deletes", r"/deletes/.*\.bin$")):
+            undo, written = flip(one(pattern)), node.log.stat().st_size
+            again(wiped=True)
+            until(f"word of the damaged {kind}", 30, lambda: said(node, written, "(?i)checksum|damaged"))
+            text = hurt.refuses(client)
+            if not re.search("(?i)checksum|damage", text):
+                figures.setdefault("refused without a reason", []).append(kind)
+            still.check(client)
+            undo()
+            figures[f"back after damaged {kind} s"] = recovers(f"the {kind} are whole again")
+
+        # In the log, whose owner and reader have nothing in memory any more.
+        make(client, "logged", shards=1)
+        client.insert("logged", [row(key, 1) for key in range(200)], **ONCE)
+        client.insert("logged", [row(key, 1) for key in range(200, 400)], **ONCE)
+        logged = client.describe_collection("logged")["collection_id"]
+        chunks = [path for path in cluster.objects("wal") if str(logged) in str(path) and "/chunk/" in str(path)]
+        largest = max(chunks, key=lambda path: path.stat().st_size)
+        owner = cluster.of("streamingnode")[0]
+        for each in (owner, node):
+            each.kill()
+        undo, written = flip(largest), owner.log.stat().st_size
+        for each in (owner, node):
+            each.start()
+        for each in (owner, node):
+            each.wait_healthy()
+        count = lambda timeout: client.query("logged", filter="id >= 0", output_fields=["id", "value"], consistency_level="Strong", limit=16_000, timeout=timeout, **ONCE)
+        until("word of the damaged log", 40, lambda: said(owner, written, "(?i)damage|checksum") or said(node, written, "(?i)damage|checksum"))
+        try:
+            answer = count(15)
+        except Exception as error:  # as it must be
+            figures["the log's refusal"] = str(error)[:120]
+        else:
+            raise AssertionError(f"a damaged log gave an answer of {len(answer)} rows")
+        still.check(client)
+        undo()
+        figures["back after damaged log s"] = round(until("the log is whole again", 60, lambda: len(count(15)) == 400), 1)
+        all_alive(cluster)
+        return figures
