@@ -747,3 +747,14 @@ async fn an_order_to_upgrade_changes_the_image_and_nothing_else() {
     );
     assert_eq!(objects[&("MilvusUpgrade".to_owned(), order)].data["status"]["state"], "Succeeded");
 }
+
+#[tokio::test]
+async fn a_cluster_without_the_kinds_of_prometheus_gets_everything_else() {
+    for disabled in [false, true] {
+        let cluster = cluster_with(json!({"components": {"disableMetric": disabled}}));
+        cluster.does_not_know("PodMonitor");
+
+        assert_eq!(run(&cluster).await, Next::Settled);
+        assert_eq!(status(&cluster).status, Phase::Healthy);
+    }
+}
