@@ -116,9 +116,7 @@ impl Driver {
         let now = (self.now)();
         let picture = Picture { milvus, checked: &checked, found: &found, turns: &turns, trouble, now };
         let status = report(&picture, &live);
-        let settled = matches!(status.status, Phase::Healthy | Phase::Stopped)
-            && holds(&status.conditions, ConditionType::MilvusUpdated)
-            && left.is_empty();
+        let settled = complete && left.is_empty();
         self.tell(milvus, status).await?;
         Ok(match (away, settled) {
             (true, _) => Next::Missing,

@@ -327,6 +327,11 @@ async fn a_new_image_goes_from_component_to_component_and_stops_at_one_that_is_n
         images(cluster).into_iter().filter(|(_, image)| image.ends_with(":2")).map(|(name, _)| name).collect()
     };
     assert_eq!(changed(&cluster), ["mixcoord"]);
+    // It serves all the while.
+    assert_eq!(
+        (status(&cluster).status, said(&cluster, "MilvusReady").0.as_str()),
+        (Phase::Healthy, "True ReasonMilvusHealthy")
+    );
     assert_eq!(said(&cluster, "MilvusUpdated").0, "False MilvusUpgradingImage");
     assert!(said(&cluster, "MilvusUpdated").1.contains("proxy waits for db-milvus-mixcoord"));
     roll_out(&cluster);
