@@ -2,7 +2,7 @@
 //!
 //! Not modelled: field ownership of several managers, defaulting, admission. An apply replaces what was applied before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use async_trait::async_trait;
@@ -29,6 +29,7 @@ struct State {
     verbs: Vec<(Verb, String)>,
     clock: i64,
     cut: Option<Cut>,
+    unknown: BTreeSet<String>,
 }
 
 /// When the connection is lost.
@@ -48,6 +49,11 @@ impl MemoryCluster {
     /// Restores the connection; returns whether it had been lost.
     pub fn mend(&self) -> bool {
         self.lock().cut.take().is_some_and(|cut| cut.calls_left == 0)
+    }
+
+    /// Answers every later call about this kind as an API server that has no definition of it.
+    pub fn does_not_know(&self, kind: &str) {
+        self.lock().unknown.insert(kind.to_owned());
     }
 
     /// Stores an object as a user or another controller would, status included.
@@ -103,6 +109,9 @@ impl MemoryCluster {
         let refused = |status| Error::Twin { verb, kind: kind.to_owned(), place: place.clone(), status };
         let mut state = self.lock();
         state.verbs.push((verb, kind.to_owned()));
+        if state.unknown.contains(kind) {
+            return Err(refused(404));
+        }
         match state.cut.as_mut() {
             Some(Cut { calls_left: 0, carried_out }) => {
                 if std::mem::take(carried_out) {

@@ -86,7 +86,10 @@ impl Applier<'_> {
             Wanted::Present(object) => self.cluster.apply(&kind, object).await.map(drop),
             Wanted::Absent(name) => {
                 let place = Place::new(self.namespace, name);
-                let found = self.cluster.get(&kind, &place).await?;
+                let found = match self.cluster.get(&kind, &place).await {
+                    Err(error) if error.kind() == Kind::NotFound => None,
+                    found => found?,
+                };
                 let ours =
                     found.filter(|found| found.owner_references().iter().any(|owner| owner.uid == self.uid));
                 match ours.and_then(|found| found.uid()) {

@@ -116,9 +116,7 @@ impl Driver {
         let now = (self.now)();
         let picture = Picture { milvus, checked: &checked, found: &found, turns: &turns, trouble, now };
         let status = report(&picture, &live);
-        let settled = matches!(status.status, Phase::Healthy | Phase::Stopped)
-            && holds(&status.conditions, ConditionType::MilvusUpdated)
-            && left.is_empty();
+        let settled = complete && left.is_empty();
         self.tell(milvus, status).await?;
         Ok(match (away, settled) {
             (true, _) => Next::Missing,
@@ -314,7 +312,12 @@ fn notes(milvus: &Milvus, status: &MilvusStatus) -> Vec<Note> {
         let (Some(now), then) = (find(status), find(&before)) else { continue };
         let bad = (now.status == ConditionStatus::True) == (watched == ConditionType::Stalled);
         let was = then.as_ref().map(|then| (then.status, then.message.clone()));
-        let news = was.as_ref() != Some(&(now.status, now.message.clone()));
+        // How many members of a store serve changes often while it starts; whether it can be used does not.
+        let counts = matches!(watched, ConditionType::EtcdReady | ConditionType::MsgStreamReady);
+        let news = match &was {
+            Some((status, _)) if counts => *status != now.status,
+            was => *was != Some((now.status, now.message.clone())),
+        };
         let recovered = then.is_some_and(|then| then.status != now.status);
         if (bad && news) || (!bad && recovered) {
             note(bad, now.reason.as_deref().unwrap_or(watched.name()), now.message.unwrap_or_default());

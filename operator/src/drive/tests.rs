@@ -327,6 +327,11 @@ async fn a_new_image_goes_from_component_to_component_and_stops_at_one_that_is_n
         images(cluster).into_iter().filter(|(_, image)| image.ends_with(":2")).map(|(name, _)| name).collect()
     };
     assert_eq!(changed(&cluster), ["mixcoord"]);
+    // It serves all the while.
+    assert_eq!(
+        (status(&cluster).status, said(&cluster, "MilvusReady").0.as_str()),
+        (Phase::Healthy, "True ReasonMilvusHealthy")
+    );
     assert_eq!(said(&cluster, "MilvusUpdated").0, "False MilvusUpgradingImage");
     assert!(said(&cluster, "MilvusUpdated").1.contains("proxy waits for db-milvus-mixcoord"));
     roll_out(&cluster);
@@ -746,4 +751,15 @@ async fn an_order_to_upgrade_changes_the_image_and_nothing_else() {
         json!({"image": "milvusdb/milvus:v2.6.1", "queryNode": {"replicas": 2}})
     );
     assert_eq!(objects[&("MilvusUpgrade".to_owned(), order)].data["status"]["state"], "Succeeded");
+}
+
+#[tokio::test]
+async fn a_cluster_without_the_kinds_of_prometheus_gets_everything_else() {
+    for disabled in [false, true] {
+        let cluster = cluster_with(json!({"components": {"disableMetric": disabled}}));
+        cluster.does_not_know("PodMonitor");
+
+        assert_eq!(run(&cluster).await, Next::Settled);
+        assert_eq!(status(&cluster).status, Phase::Healthy);
+    }
 }

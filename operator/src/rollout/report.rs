@@ -60,7 +60,7 @@ pub fn report(picture: &Picture<'_>, live: &Objects<Live>) -> MilvusStatus {
     let (components, groups) = deployed(live);
     let done = total.progress == Progress::Done;
     MilvusStatus {
-        status: phase(&total.progress, before.status),
+        status: phase(&total, before.status),
         conditions: dated(conditions, &before, checked.generation, picture.now),
         endpoint: endpoint(checked, &live.service),
         ingress: match &live.ingress {
@@ -251,13 +251,15 @@ fn workloads(picture: &Picture<'_>, total: &Total) -> Vec<Said> {
     ]
 }
 
-fn phase(progress: &Progress, before: Phase) -> Phase {
-    match progress {
+/// A database that is being changed and serves all the while stays healthy.
+fn phase(total: &Total, before: Phase) -> Phase {
+    match &total.progress {
         Progress::Done => Phase::Healthy,
         Progress::Stopped => Phase::Stopped,
         Progress::Stopping => before,
         Progress::Stuck(_) => Phase::Unhealthy,
         Progress::Updating | Progress::NotReady => match before {
+            Phase::Healthy | Phase::Unhealthy if total.serves => Phase::Healthy,
             Phase::Healthy | Phase::Unhealthy => Phase::Unhealthy,
             Phase::Pending | Phase::Stopped | Phase::Deleting => Phase::Pending,
         },

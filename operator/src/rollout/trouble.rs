@@ -40,8 +40,8 @@ fn container(status: &ContainerStatus) -> Option<String> {
     let reason = waiting.reason.as_deref().filter(|reason| WAITING.contains(reason))?;
     let ended = status.last_state.as_ref().and_then(|state| state.terminated.as_ref());
     let last_words = ended.and_then(|ended| {
-        let lines = ended.message.as_deref().unwrap_or_default().lines().map(str::trim);
-        lines.filter(|line| !line.is_empty()).next_back().map(str::to_owned)
+        let mut lines = ended.message.as_deref().unwrap_or_default().lines().map(str::trim);
+        lines.rfind(|line| !line.is_empty()).map(str::to_owned)
     });
     let text = last_words.or_else(|| waiting.message.clone());
     Some(match text {
