@@ -35,5 +35,5 @@ sim: ## The simulated world with losses of power (SEEDS=n, or SEED=one)
 soak: ## A long proof: PART=kill9 | sim
 	@tests/soak/run $(PART)
 
-bench: ## Measure on this machine (PEERS=milvus,hnswlib,faiss for the peers in the same run)
+bench: ## Measure on this machine (PEERS=milvus,hnswlib,faiss for the peers in the same run; PART=scale | writes)
 	@tests/bench/run

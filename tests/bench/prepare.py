@@ -1,6 +1,7 @@
 """Turns the data set into what the programs read: 32-bit vectors, integer columns, one text a line.
 
     prepare.py DATA OUT
+    prepare.py --made OUT     made vectors instead: 63,666 around 1,000 centres, exact answers, no scalars
 """
 
 import sys
@@ -10,7 +11,26 @@ import numpy as np
 import pyarrow.parquet as parquet
 
 
+def make(out: Path, rows: int = 63_666, dim: int = 384, queries: int = 1_000) -> None:
+    rng = np.random.default_rng(63)
+    centres = rng.standard_normal((1_000, dim)).astype("<f4")
+
+    def points(count: int) -> np.ndarray:
+        found = centres[rng.integers(0, len(centres), count)] + 0.7 * rng.standard_normal((count, dim)).astype("<f4")
+        return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+    vectors, asked = points(rows), points(queries)
+    nearest = np.argsort(-(asked @ vectors.T), axis=1, kind="stable")[:, :100]
+    out.mkdir(parents=True, exist_ok=True)
+    np.save(out / "vectors.npy", vectors.astype("<f4"))
+    np.save(out / "queries.npy", asked.astype("<f4"))
+    np.save(out / "truth-ip.npy", np.ascontiguousarray(nearest.astype("<i4")))
+
+
 def main() -> None:
+    if sys.argv[1] == "--made":
+        make(Path(sys.argv[2]))
+        return
     data, out = Path(sys.argv[1]), Path(sys.argv[2])
     if (out / "complete").exists():
         return

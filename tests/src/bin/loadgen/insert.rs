@@ -62,7 +62,8 @@ async fn drain(mut caller: Caller, queue: Arc<Mutex<VecDeque<Bytes>>>) -> Result
 
 fn requests(flags: &Flags, batch: usize) -> Result<(usize, VecDeque<Bytes>)> {
     let vectors = arrays::floats(flags.required("vectors")?)?;
-    let rows = vectors.rows().min(flags.or("limit", usize::MAX)?);
+    let from = flags.or("first", 0_usize)?;
+    let rows = vectors.rows().min(from.saturating_add(flags.or("limit", usize::MAX)?));
     let texts = [("name", "names"), ("section", "sections")]
         .into_iter()
         .filter_map(|(field, flag)| {
@@ -76,7 +77,7 @@ fn requests(flags: &Flags, batch: usize) -> Result<(usize, VecDeque<Bytes>)> {
         })
         .collect::<Result<Vec<_>>>()?;
     let mut queue = VecDeque::new();
-    for first in (0..rows).step_by(batch.max(1)) {
+    for first in (from..rows).step_by(batch.max(1)) {
         let range = first..rows.min(first + batch);
         let ids = range.clone().map(i64::try_from).collect::<Result<Vec<_>, _>>()?;
         let mut fields = vec![longs("id", ids)];
@@ -94,7 +95,7 @@ fn requests(flags: &Flags, batch: usize) -> Result<(usize, VecDeque<Bytes>)> {
         };
         queue.push_back(Bytes::from(request.encode_to_vec()));
     }
-    Ok((rows, queue))
+    Ok((rows.saturating_sub(from), queue))
 }
 
 fn lines(path: &str, rows: usize) -> Result<Vec<String>> {

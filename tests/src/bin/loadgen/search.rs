@@ -2,27 +2,49 @@
 
 use crate::arrays::{self, Matrix};
 use crate::channel::{Caller, Times};
+use crate::failures::{Failures, Policy};
 use crate::flags::Flags;
 use anyhow::{Context, Result, bail, ensure};
-use contract::pb::common::{DslType, KeyValuePair, PlaceholderGroup, PlaceholderType, PlaceholderValue};
+use contract::pb::common::{
+    DslType, KeyValuePair, PlaceholderGroup, PlaceholderType, PlaceholderValue, Status,
+};
 use contract::pb::milvus::{SearchRequest, SearchResults, search_request};
 use contract::pb::schema::i_ds::IdField;
 use prost::Message;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 use tonic::codegen::Bytes;
 
 /// The latest answer to each query, undecoded; empty where none came.
 type Answers = Vec<Bytes>;
 
-/// Runs the closed loops for the time asked and says rate, times and recall.
+/// What every client goes by.
+struct Course {
+    requests: Vec<Bytes>,
+    /// When it is over.
+    end: Instant,
+    /// Time from one search of a client to its next one, for a load of a given rate.
+    every: Option<Duration>,
+    policy: Policy,
+}
+
+/// What one client has seen.
+struct Seen {
+    times: Times,
+    answers: Answers,
+    failures: Failures,
+}
+
+/// Runs the closed loops for the time asked, or until SIGTERM, and says rate, times, failures and recall.
 pub async fn run(flags: &Flags) -> Result<Value> {
     let clients = flags.or("clients", 1_usize)?;
     let span = Duration::from_secs_f64(flags.or("seconds", 10.0_f64)?);
     let topk = flags.or("topk", 10_usize)?;
     let queries = arrays::floats(flags.required("queries")?)?;
-    let requests = Arc::new(requests(flags, &queries, topk)?);
+    let requests = requests(flags, &queries, topk)?;
     let uri = flags.required("uri")?;
     let mut callers = Vec::new();
     for _ in 0..clients {
@@ -34,51 +56,96 @@ pub async fn run(flags: &Flags) -> Result<Value> {
             caller.call(message.clone()).await?;
         }
     }
+    let rate = flags.or("rate", 0.0_f64)?;
+    #[expect(clippy::cast_precision_loss, reason = "there are few clients")]
+    let every = (rate > 0.0).then(|| Duration::from_secs_f64(clients as f64 / rate));
     let start = Instant::now();
+    let course =
+        Arc::new(Course { requests, end: start + span, every, policy: flags.or("failures", Policy::Stop)? });
+    let stop = CancellationToken::new();
     let mut tasks = tokio::task::JoinSet::new();
     for (client, caller) in callers.into_iter().enumerate() {
         // Clients begin at different queries, so that together they do not ask the same thing at the same moment.
-        let first = client * requests.len() / clients;
-        tasks.spawn(repeat(caller, Arc::clone(&requests), first, start + span));
+        let first = client * course.requests.len() / clients;
+        let began = start + every.unwrap_or_default() * u32::try_from(client)? / u32::try_from(clients)?;
+        tasks.spawn(repeat(caller, Arc::clone(&course), first, began, stop.clone()));
     }
-    let (mut times, mut answers) = (Times::default(), vec![Bytes::new(); requests.len()]);
-    while let Some(done) = tasks.join_next().await {
-        let (measured, given) = done??;
-        times.append(measured);
-        given
-            .into_iter()
-            .zip(&mut answers)
-            .filter(|(new, _)| !new.is_empty())
-            .for_each(|(new, kept)| *kept = new);
+    let mut all = Seen {
+        times: Times::default(),
+        answers: vec![Bytes::new(); course.requests.len()],
+        failures: Failures::default(),
+    };
+    let mut told = signal(SignalKind::terminate())?;
+    loop {
+        let done = tokio::select! {
+            _ = told.recv() => {
+                stop.cancel();
+                continue;
+            }
+            done = tasks.join_next() => done,
+        };
+        let Some(done) = done else { break };
+        let Seen { times, answers, failures } = done??;
+        all.times.append(times);
+        all.failures.append(failures);
+        let given = answers.into_iter().zip(&mut all.answers).filter(|(new, _)| !new.is_empty());
+        given.for_each(|(new, kept)| *kept = new);
     }
     let seconds = start.elapsed().as_secs_f64();
+    let Seen { mut times, answers, failures } = all;
     #[expect(clippy::cast_precision_loss, reason = "call counts are far below 2^52")]
     let rate = times.count() as f64 / seconds;
     Ok(
         json!({"op": "search", "clients": clients, "topk": topk, "params": flags.optional("params").unwrap_or("{}"),
         "filter": flags.optional("filter").unwrap_or(""), "queries": times.count(), "seconds": seconds, "qps": rate,
-        "p50_ms": times.quantile(0.5), "p99_ms": times.quantile(0.99), "recall": recall(flags, &answers, topk)?}),
+        "p50_ms": times.quantile(0.5), "p99_ms": times.quantile(0.99), "max_ms": times.quantile(1.0),
+        "failed": failures.count(), "failures": failures.texts(), "recall": recall(flags, &answers, topk)?}),
     )
 }
 
 async fn repeat(
     mut caller: Caller,
-    requests: Arc<Vec<Bytes>>,
+    course: Arc<Course>,
     first: usize,
-    end: Instant,
-) -> Result<(Times, Answers)> {
-    let (mut times, mut answers) = (Times::default(), vec![Bytes::new(); requests.len()]);
-    for index in (0..requests.len()).cycle().skip(first) {
-        let start = Instant::now();
-        if start >= end {
+    began: Instant,
+    stop: CancellationToken,
+) -> Result<Seen> {
+    let count = course.requests.len();
+    let mut seen =
+        Seen { times: Times::default(), answers: vec![Bytes::new(); count], failures: Failures::default() };
+    let mut due = began;
+    for index in (0..count).cycle().skip(first) {
+        if course.every.is_some() {
+            tokio::time::sleep_until(due.into()).await;
+        }
+        let start = if course.every.is_some() { due } else { Instant::now() };
+        if start >= course.end || stop.is_cancelled() {
             break;
         }
-        let message = requests.get(index).context("an index below the length")?.clone();
-        let answer = caller.call(message).await?;
-        times.add(start);
-        answers[index] = answer;
+        due += course.every.unwrap_or_default();
+        let message = course.requests.get(index).context("an index below the length")?.clone();
+        match caller.call(message).await.and_then(checked) {
+            Ok(answer) => {
+                seen.times.add(start);
+                seen.answers[index] = answer;
+            }
+            Err(failure) => seen.failures.add(failure, course.policy)?,
+        }
     }
-    Ok((times, answers))
+    Ok(seen)
+}
+
+/// The part of an answer that says whether it is one; reading no more keeps the load generator small.
+#[derive(Clone, PartialEq, Message)]
+struct Outcome {
+    #[prost(message, optional, tag = "1")]
+    status: Option<Status>,
+}
+
+fn checked(answer: Bytes) -> Result<Bytes> {
+    let status = Outcome::decode(answer.clone())?.status.unwrap_or_default();
+    ensure!(status.code == 0, "search was refused: {} {}", status.code, status.reason);
+    Ok(answer)
 }
 
 fn requests(flags: &Flags, queries: &Matrix<f32>, topk: usize) -> Result<Vec<Bytes>> {
@@ -140,8 +207,6 @@ fn recall(flags: &Flags, answers: &[Bytes], topk: usize) -> Result<Value> {
 
 fn ids(answer: &Bytes) -> Result<Vec<i64>> {
     let answer = SearchResults::decode(answer.clone())?;
-    let status = answer.status.unwrap_or_default();
-    ensure!(status.code == 0, "search was refused: {} {}", status.code, status.reason);
     match answer.results.and_then(|results| results.ids).and_then(|ids| ids.id_field) {
         Some(IdField::IntId(ids)) => Ok(ids.data),
         None => Ok(Vec::new()),
