@@ -12,6 +12,9 @@ const EVERY: usize = 16;
 const PRICE: u32 = 100;
 /// Most that can be saved up: five second questions in a row.
 const MOST: u32 = 5 * PRICE;
+/// A read that takes less than so many times the usual time is not slow. One in twenty takes longer than nineteen even when
+/// all copies are as busy as they can be; asking again then would only make them busier.
+const OF_USUAL: u32 = 2;
 
 /// How long the last reads of one collection took, and what may still be spent on second questions.
 #[derive(Debug, Default)]
@@ -19,7 +22,7 @@ pub struct Pace {
     /// Ring of the last times. Unit: microseconds.
     samples: Vec<u32>,
     next: usize,
-    p95: Option<Duration>,
+    slow: Option<Duration>,
     saved: u32,
 }
 
@@ -41,15 +44,18 @@ impl Pace {
         if self.samples.len() >= ENOUGH && self.next.is_multiple_of(EVERY) {
             let mut sorted = self.samples.clone();
             let place = sorted.len() * 95 / 100;
-            let (_, p95, _) = sorted.select_nth_unstable(place);
-            self.p95 = Some(Duration::from_micros(u64::from(*p95)));
+            let (below, p95, _) = sorted.select_nth_unstable(place);
+            let p95 = *p95;
+            let middle = below.len() / 2;
+            let (_, usual, _) = below.select_nth_unstable(middle);
+            self.slow = Some(Duration::from_micros(u64::from(p95.max(usual.saturating_mul(OF_USUAL)))));
         }
     }
 
-    /// How long to wait for the first copy: the 95th percentile of the last reads, at least `least`. `None` while too
-    /// few reads have been seen.
+    /// How long to wait for the first copy: the 95th percentile of the last reads, at least twice what is usual and at
+    /// least `least`. `None` while too few reads have been seen.
     pub fn limit(&self, least: Duration) -> Option<Duration> {
-        self.p95.map(|p95| p95.max(least))
+        self.slow.map(|slow| slow.max(least))
     }
 
     /// Whether a second question is paid for; then it is spent.
@@ -95,9 +101,20 @@ mod tests {
         let least = Duration::from_millis(5);
         assert_eq!(pace.limit(least), None);
 
-        (1..=128).for_each(|ms| pace.took(Duration::from_millis(ms)));
+        (1..=128).for_each(|ms| pace.took(Duration::from_millis(if ms > 120 { 50 + ms } else { ms / 2 })));
 
-        assert_eq!(pace.limit(least), Some(Duration::from_millis(122)));
+        assert_eq!(pace.limit(least), Some(Duration::from_millis(172)));
         assert_eq!(pace.limit(Duration::from_secs(1)), Some(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn where_all_reads_take_long_none_is_slow() {
+        let mut pace = Pace::default();
+
+        // All copies are busy: every read waits, and none for much longer than the others.
+        (1..=128).for_each(|ms| pace.took(Duration::from_millis(100 + ms / 4)));
+
+        let limit = pace.limit(Duration::from_millis(5)).unwrap();
+        assert!(limit > Duration::from_millis(200), "{limit:?}");
     }
 }

@@ -72,13 +72,21 @@ async fn converse(store: Arc<Store>, stream: TcpStream) -> Result<()> {
     let onward = TcpStream::connect(&store.to).await?;
     onward.set_nodelay(true)?;
     let (server, driving) = hyper::client::conn::http1::handshake(TokioIo::new(onward)).await?;
-    tokio::spawn(driving);
     let server = Arc::new(tokio::sync::Mutex::new(server));
     let service = service_fn(move |request| {
         let (store, server) = (Arc::clone(&store), Arc::clone(&server));
-        async move { store.answer(request, &mut server.lock().await).await }
+        async move { store.answer(request, &mut *server.lock().await).await }
     });
-    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await?;
+    let serving = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    // If the server hangs up, what it sent last is still to be handed on; the next request then ends the connection.
+    let driving = async {
+        let _ = driving.await;
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        ended = serving => ended?,
+        () = driving => {}
+    }
     Ok(())
 }
 
@@ -102,9 +110,14 @@ async fn main() -> Result<()> {
     let (rng, figures) = (Mutex::new(StdRng::seed_from_u64(1)), Mutex::default());
     let store = Arc::new(Store { to: required("to")?.clone(), median_ms, sigma, rng, figures });
     let listener = TcpListener::bind(required("listen")?).await?;
+    let mut connections = tokio::task::JoinSet::new();
     loop {
-        let (stream, _) = listener.accept().await?;
-        // A connection that broke is its client's business, who sees it.
-        tokio::spawn(converse(Arc::clone(&store), stream));
+        tokio::select! {
+            accepted = listener.accept() => {
+                connections.spawn(converse(Arc::clone(&store), accepted?.0));
+            }
+            // A connection that broke is its client's business, who sees it.
+            Some(_) = connections.join_next() => {}
+        }
     }
 }
