@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::base::{ChannelName, CollectionId, NodeTime, Position, Timestamp};
 use crate::log::{LogWriter, record};
@@ -53,6 +54,9 @@ pub struct Channel {
     pub unsealed: Mutex<Unsealed>,
     /// Sealed stretches of the log that may go, oldest first: up to which position, and since when, on the monotonic clock.
     pub sealed: Mutex<VecDeque<(Position, Duration)>>,
+    closed: CancellationToken,
+    /// Says so when nobody has this any more.
+    _closing: DropGuard,
 }
 
 impl Channel {
@@ -62,7 +66,14 @@ impl Channel {
         let durable_end = AtomicU64::new(log.next_position().0);
         let (ordering, flushing) = (Mutex::new(of.newest), tokio::sync::Mutex::new(of.checkpoint));
         let (unsealed, sealed) = (Mutex::default(), Mutex::default());
-        Self { of, log, time, ordering, durable_end, flushing, unsealed, sealed }
+        let closed = CancellationToken::new();
+        let _closing = closed.clone().drop_guard();
+        Self { of, log, time, ordering, durable_end, flushing, unsealed, sealed, closed, _closing }
+    }
+
+    /// Cancelled once this channel is closed. Who waits for that must not hold the channel.
+    pub fn closed(&self) -> CancellationToken {
+        self.closed.clone()
     }
 
     /// The position after the last acknowledged record.

@@ -15,7 +15,7 @@ use crate::base::{
     ChannelName, Clock, CollectionId, Kind, Kinded, NodeId, NodeTime, Position, Timestamp, chain,
 };
 use crate::blob::Blobs;
-use crate::log::{Logs, record};
+use crate::log::{LogReader, Logs, record};
 use crate::model::{ChannelManifest, Keys};
 use crate::rpc::{
     self, CollectionRef, Coord, Flushed, Follower, Mark, OpenChannel, Operation, OrderNumber, Orders,
@@ -326,6 +326,25 @@ impl ChannelWriter {
     }
 }
 
+/// The records of a channel's log, until it is closed here. Who follows a channel must not keep it open: while its log has a
+/// writer in this process, readers wait for that one, and would never see what the next owner writes.
+fn walk(channel: ChannelName, reader: Box<dyn LogReader>, closed: CancellationToken) -> Tail {
+    let records = futures::stream::unfold(Some(reader), move |reader| {
+        let channel = channel.clone();
+        async move {
+            let mut reader = reader?;
+            match reader.next().await {
+                Ok(record) => Some((Ok(record), Some(reader))),
+                Err(source) => {
+                    let error = Error::ReadLog { channel, source };
+                    Some((Err(rpc::Error::failed("follow a log", &error)), None))
+                }
+            }
+        }
+    });
+    records.take_until(closed.cancelled_owned()).boxed()
+}
+
 /// Whether a channel should be sealed now.
 fn is_due(unsealed: Unsealed, limits: FlushLimits, now: Duration) -> bool {
     let old = unsealed.since.is_some_and(|since| now.saturating_sub(since) >= limits.age);
@@ -369,26 +388,11 @@ impl Writer for ChannelWriter {
     }
 
     async fn tail(&self, name: &ChannelName, from: Position) -> Result<Tail, rpc::Error> {
-        let channel = self.channel(name).await?;
-        let failed = |source| {
-            rpc::Error::failed("follow a log", &Error::ReadLog { channel: channel.of.name.clone(), source })
-        };
+        let closed = self.channel(name).await?.closed();
+        let failed =
+            |source| rpc::Error::failed("follow a log", &Error::ReadLog { channel: name.clone(), source });
         let reader = self.parts.logs.read(name, from).await.map_err(failed)?;
-        let channel = Arc::clone(&channel);
-        let records = futures::stream::unfold(Some(reader), move |reader| {
-            let channel = Arc::clone(&channel);
-            async move {
-                let mut reader = reader?;
-                match reader.next().await {
-                    Ok(record) => Some((Ok(record), Some(reader))),
-                    Err(source) => {
-                        let error = Error::ReadLog { channel: channel.of.name.clone(), source };
-                        Some((Err(rpc::Error::failed("follow a log", &error)), None))
-                    }
-                }
-            }
-        });
-        Ok(records.boxed())
+        Ok(walk(name.clone(), reader, closed))
     }
 
     async fn forget(&self, channels: &[ChannelName]) -> Result<(), rpc::Error> {
@@ -441,9 +445,38 @@ impl Follower for ChannelWriter {
 mod tests {
     use std::time::Duration;
 
-    use super::{FlushLimits, Unsealed, is_due};
+    use bytes::Bytes;
+    use futures::StreamExt as _;
+
+    use super::{Channel, FlushLimits, Opened, Unsealed, is_due, walk};
+    use crate::base::{ChannelName, CollectionId, NodeTime, Position, RealClock, Timestamp};
+    use crate::log::{Logs as _, MemoryLogs};
+    use crate::model::DataType;
 
     const LIMITS: FlushLimits = FlushLimits { bytes: 100, age: Duration::from_secs(10) };
+
+    #[tokio::test]
+    async fn a_walk_along_a_log_ends_when_its_channel_is_closed_and_does_not_keep_it_open() {
+        let (logs, name) = (MemoryLogs::new(), ChannelName("c".into()));
+        let log = logs.open(&name, 1).await.unwrap();
+        log.append(Bytes::from_static(b"one")).unwrap().durable().await.unwrap();
+        let of = Opened {
+            name: name.clone(),
+            collection: CollectionId(1),
+            primary: DataType::Int64,
+            checkpoint: Position(0),
+            newest: Timestamp::ZERO,
+        };
+        let channel = Channel::new(of, log, NodeTime::new(RealClock::new()));
+        let reader = logs.read(&name, Position(0)).await.unwrap();
+        let mut records = walk(name, reader, channel.closed());
+        assert_eq!(records.next().await.unwrap().unwrap(), (Position(0), Bytes::from_static(b"one")));
+
+        drop(channel);
+
+        let ended = tokio::time::timeout(Duration::from_secs(20), records.next()).await.unwrap();
+        assert!(ended.is_none());
+    }
 
     #[test]
     fn a_large_channel_is_due_at_once() {
