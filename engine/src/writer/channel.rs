@@ -67,8 +67,8 @@ impl Channel {
         let (ordering, flushing) = (Mutex::new(of.newest), tokio::sync::Mutex::new(of.checkpoint));
         let (unsealed, sealed) = (Mutex::default(), Mutex::default());
         let closed = CancellationToken::new();
-        let _closing = closed.clone().drop_guard();
-        Self { of, log, time, ordering, durable_end, flushing, unsealed, sealed, closed, _closing }
+        let guard = closed.clone().drop_guard();
+        Self { of, log, time, ordering, durable_end, flushing, unsealed, sealed, closed, _closing: guard }
     }
 
     /// Cancelled once this channel is closed. Who waits for that must not hold the channel.
