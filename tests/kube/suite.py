@@ -474,6 +474,7 @@ def roles_serve_the_client_suite_through_the_service(world: World) -> None:
 
 
 @claim
+@fault
 def roles_that_are_killed_come_back_with_every_row(world: World) -> None:
     namespace = roles_up(world)
     for role in ROLES:
@@ -486,6 +487,7 @@ def roles_that_are_killed_come_back_with_every_row(world: World) -> None:
 
 
 @claim
+@fault
 def roles_scale_out_and_in_and_no_search_fails(world: World) -> None:
     namespace = roles_up(world)
     with world.client(namespace) as client:
@@ -529,6 +531,7 @@ def roles_take_a_new_image_one_after_the_other(world: World) -> None:
 
 
 @claim
+@fault
 def what_is_deleted_by_hand_is_made_again_at_once(world: World) -> None:
     namespace = roles_up(world)
     name = world.name
