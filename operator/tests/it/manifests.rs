@@ -52,7 +52,8 @@ fn outline(objects: &Objects<Planned>) -> Vec<String> {
     for workload in &objects.workloads {
         let spec = workload.deployment.spec.as_ref().unwrap();
         let name = workload.deployment.metadata.name.as_ref().unwrap();
-        let (_, short) = name.split_once("-milvus-").unwrap();
+        let instance = &workload.deployment.metadata.labels.as_ref().unwrap()["app.kubernetes.io/instance"];
+        let short = name.strip_prefix(&format!("{instance}-milvus-")).unwrap();
         let replicas = spec.replicas.map_or_else(|| "?".to_owned(), |replicas| replicas.to_string());
         let recreate = spec.strategy.as_ref().unwrap().type_.as_deref() == Some("Recreate");
         lines.push(format!("{short} {replicas}{}", if recreate { " Recreate" } else { "" }));
