@@ -14,6 +14,10 @@ use aws_smithy_http_client::tls::{self, TlsContext, TrustStore, rustls_provider:
 use crate::base::Secret;
 use crate::blob::Error;
 
+/// Before a refused request is made again for the first time; it doubles, and chance shortens it. The library's own second
+/// would make a write that was refused once ten times as slow as others.
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+
 /// How a bucket is named in a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -172,7 +176,11 @@ impl S3Settings {
             .region(region)
             .credentials_provider(credentials)
             .force_path_style(self.addressing == Addressing::Path)
-            .retry_config(RetryConfig::standard().with_max_attempts(self.attempts.max(1)))
+            .retry_config(
+                RetryConfig::standard()
+                    .with_max_attempts(self.attempts.max(1))
+                    .with_initial_backoff(FIRST_BACKOFF),
+            )
             .timeout_config(timeouts)
             // Objects carry checksums of their own, and not every server knows the trailing ones.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
