@@ -164,6 +164,10 @@ impl Blobs for FaultyBlobs {
         self.call(Doing::Delete, key, self.inner.delete(key)).await
     }
 
+    async fn distrust(&self, key: &str) {
+        self.inner.distrust(key).await;
+    }
+
     fn guards_creates(&self) -> bool {
         self.inner.guards_creates()
     }

@@ -87,6 +87,10 @@ pub trait Blobs: Send + Sync + 'static {
     /// Kinds of the store.
     async fn delete(&self, key: &str) -> Result<(), Error>;
 
+    /// What was read under `key` is not what was written: whatever is kept of it between here and the store is forgotten.
+    /// Keys and their objects stay as they are.
+    async fn distrust(&self, _key: &str) {}
+
     /// Whether `create` is guarded against races as far as this client knows; `false` once the server has said that it
     /// knows no conditional writes. [`keeps_creates_apart`] finds out what a server does in truth.
     fn guards_creates(&self) -> bool {

@@ -19,7 +19,7 @@ use crate::coord::catalog::{Catalog, DEFAULT_DATABASE};
 use crate::coord::change::Change;
 use crate::coord::compaction::Compactions;
 use crate::coord::decide::{self, Decision, LoadRequest};
-use crate::coord::jobs::Running;
+use crate::coord::jobs::{Lost, Running};
 use crate::coord::lead::EPOCH;
 use crate::coord::place::{PlaceSettings, Placer};
 use crate::coord::time::{Allocation, Allocator};
@@ -114,6 +114,8 @@ pub struct Coordinator {
     assignments: AtomicU64,
     /// Why an index of a segment cannot be built.
     pub(super) failures: Mutex<HashMap<(SegmentId, IndexId), String>>,
+    /// Indexes that nodes found damaged, by the keys of their objects.
+    pub(super) lost: Mutex<BTreeSet<Lost>>,
     /// Jobs under way.
     pub(super) running: Mutex<Running>,
     /// Compactions that were asked for, and segments that cannot be compacted.
@@ -155,6 +157,7 @@ impl Coordinator {
             deposed: CancellationToken::new(),
             assignments: AtomicU64::new(epoch << 24),
             failures: Mutex::new(HashMap::new()),
+            lost: Mutex::default(),
             running: Mutex::default(),
             compactions: Mutex::default(),
         });
@@ -550,6 +553,7 @@ impl Coord for Coordinator {
     async fn beat(&self, report: Report) -> Result<Orders, rpc::Error> {
         let (node, seen, leaving) = (report.node.id, report.seen, report.state == NodeState::Leaving);
         let mut placed = self.placed.subscribe();
+        self.note_lost(&report);
         self.place(|placer, now| placer.report(report, now));
         self.reported.send_modify(|count| *count += 1);
         let wait = self.parts.clock.sleep(BEAT);

@@ -10,14 +10,14 @@ use futures::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::base::{IndexId, Kind, Kinded, NodeId, SegmentId};
+use crate::base::{CollectionId, IndexId, Kind, Kinded, NodeId, SegmentId};
 use crate::coord::catalog::Garbage;
 use crate::coord::change::Change;
 use crate::coord::compaction::Asked;
 use crate::coord::decide::{self, CompactPlan};
 use crate::coord::drive::Coordinator;
 use crate::model::IndexRef;
-use crate::rpc::{IndexJob, Place};
+use crate::rpc::{IndexJob, Place, Report};
 
 /// How long after a failure the work is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -74,10 +74,23 @@ enum Job {
     Compact(CompactPlan, Option<Asked>),
 }
 
-/// A job that has ended, and how. `None` is the removal of garbage.
+/// An index of which a node has found that its object is damaged or lost: collection, segment, key of the object.
+pub(super) type Lost = (CollectionId, SegmentId, String);
+
+/// Work that has ended, and how.
 struct Ended {
-    job: Option<u64>,
+    work: Work,
     step: Step,
+}
+
+/// What was worked on.
+enum Work {
+    /// A builder's job.
+    Job(u64),
+    /// The removal of garbage.
+    Garbage,
+    /// A lost index.
+    Loss,
 }
 
 /// How a piece of work ended.
@@ -117,7 +130,11 @@ impl Coordinator {
             if !removing && let Some(garbage) = self.next_garbage() {
                 removing = true;
                 let work = self.remove(garbage);
-                jobs.push(Box::pin(async move { Ended { job: None, step: work.await } }));
+                jobs.push(Box::pin(async move { Ended { work: Work::Garbage, step: work.await } }));
+            }
+            while let Some(lost) = self.next_lost() {
+                let work = self.give_up(lost);
+                jobs.push(Box::pin(async move { Ended { work: Work::Loss, step: work.await } }));
             }
             while let Some((place, job)) = self.next_job(compact_first) {
                 // In turn, so that neither kind waits for ever.
@@ -131,9 +148,10 @@ impl Coordinator {
                 // A builder may have come, or a time been reached, without any change of the catalog.
                 () = self.parts.clock.sleep(RETRY) => continue,
             };
-            match ended.job {
-                Some(job) => self.running.lock().end(job),
-                None => removing = false,
+            match ended.work {
+                Work::Job(job) => self.running.lock().end(job),
+                Work::Garbage => removing = false,
+                Work::Loss => {}
             }
             if ended.step == Step::Failed {
                 tokio::select! {
@@ -160,12 +178,13 @@ impl Coordinator {
             Job::Index(job) => {
                 let number = note(BTreeSet::from([job.segment.id]));
                 let work = self.build(place, job);
-                Box::pin(async move { Ended { job: Some(number), step: work.await } })
+                Box::pin(async move { Ended { work: Work::Job(number), step: work.await } })
             }
             Job::Compact(plan, asked) => {
                 let number = note(plan.sources.iter().map(|source| source.id).collect());
                 Box::pin(async move {
-                    Ended { job: Some(number), step: self.compact_at(place, number, plan, asked).await }
+                    let step = self.compact_at(place, number, plan, asked).await;
+                    Ended { work: Work::Job(number), step }
                 })
             }
         }
@@ -187,6 +206,41 @@ impl Coordinator {
             let (segment, index) = (segment.clone(), index.clone());
             Some(IndexJob { collection: info.id, schema, segment, index, serial: 0 })
         })
+    }
+
+    /// Notes the indexes that a node found damaged, as far as the catalog still names them.
+    pub(super) fn note_lost(&self, report: &Report) {
+        let damaged = report.held.iter().flat_map(|held| {
+            held.damaged.iter().map(|(segment, key)| (held.collection, *segment, key.clone()))
+        });
+        let mut damaged = damaged.peekable();
+        if damaged.peek().is_some() {
+            let catalog = self.catalog.read();
+            let is_named = |lost: &Lost| decide::lose_index(&catalog, lost.0, lost.1, &lost.2).is_some();
+            self.lost.lock().extend(damaged.filter(is_named));
+            self.wake.notify_one();
+        }
+    }
+
+    fn next_lost(&self) -> Option<Lost> {
+        self.lost.lock().pop_first()
+    }
+
+    /// Takes a lost index off its segment; then it is one that is to be built.
+    async fn give_up(&self, (collection, segment, key): Lost) -> Step {
+        let decide =
+            |catalog: &_| Ok(decide::lose_index(catalog, collection, segment, &key).into_iter().collect());
+        match self.change("give up a damaged index", decide).await {
+            Ok(()) => {
+                warn!(%collection, %segment, key, "an index is damaged or lost and is built again");
+                Step::More
+            }
+            Err(error) => {
+                // The node reports it again.
+                warn!(%collection, %segment, key, %error, "a damaged index was not given up");
+                Step::Failed
+            }
+        }
     }
 
     /// Garbage whose time has come and that nobody holds.

@@ -14,7 +14,7 @@ use crate::meta::MemoryMetas;
 use crate::model::{DataType, Keys, SegmentManifest};
 use crate::rpc::{
     CollectionRef, CompactionState, CompactionStep, Coord as _, Duties, Flushed, HeldChannel, HeldCollection,
-    LocalNodes, NewCollection, NodeInfo, Report, Served,
+    LocalNodes, NewCollection, NewIndex, NodeInfo, Report, Served,
 };
 use crate::segment::fixture::{Row, batch, schema};
 use crate::segment::{Deletes, write_deletes, write_segment};
@@ -81,6 +81,11 @@ impl Cluster {
 
     /// The node reports to hold these segments.
     async fn beat(&self, segments: &[SegmentId]) {
+        self.beat_with(segments, Vec::new()).await;
+    }
+
+    /// And finds these objects of indexes damaged.
+    async fn beat_with(&self, segments: &[SegmentId], damaged: Vec<(SegmentId, String)>) {
         let duties = Duties { builds: true, queries: true, ..Duties::default() };
         let channel = HeldChannel {
             channel: ChannelName::of(self.collection, 0),
@@ -88,8 +93,13 @@ impl Cluster {
             growing_from: None,
             applied: Position(0),
         };
-        let held =
-            HeldCollection { collection: self.collection, channels: vec![channel], bytes: 0, failure: None };
+        let held = HeldCollection {
+            collection: self.collection,
+            channels: vec![channel],
+            bytes: 0,
+            failure: None,
+            damaged,
+        };
         let node = NodeInfo { id: NodeId(1), address: "a".to_owned(), duties, ..NodeInfo::default() };
         self.coord.beat(Report { node, held: vec![held], ..Report::default() }).await.unwrap();
     }
@@ -205,6 +215,32 @@ async fn a_compaction_that_is_asked_for_says_how_far_it_is() {
     assert!(cluster.coord.compact(CollectionId(1)).await.is_err());
     let stored = cluster.blobs.list("segments/").await.unwrap();
     assert_eq!(stored.len(), 6, "what was replaced stays for a while");
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_index_that_a_node_finds_damaged_is_built_again() {
+    let mut cluster =
+        Cluster::new(CompactionLimits { automatic: false, ..CompactionLimits::default() }).await;
+    let index = NewIndex {
+        collection: CollectionRef::Id(cluster.collection),
+        name: "v".to_owned(),
+        field: "v".to_owned(),
+        params: [("index_type", "HNSW"), ("metric_type", "L2"), ("M", "8"), ("efConstruction", "16")]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .to_vec(),
+    };
+    cluster.coord.create_index(index).await.unwrap();
+    cluster.flush(&(0..1_000).collect::<Vec<_>>(), &[]).await;
+    let built = async || cluster.segments().await[0].indexes.first().map(|index| index.object.key.clone());
+    cluster.until("an index", async || built().await.is_some()).await;
+    let (segment, damaged) = (cluster.segments().await[0].id, built().await.unwrap());
+
+    cluster.beat_with(&[segment], vec![(segment, "segments/1/2/index-3-4.bin".to_owned())]).await;
+    assert_eq!(built().await.as_ref(), Some(&damaged), "nobody names that object");
+    cluster.beat_with(&[segment], vec![(segment, damaged.clone())]).await;
+
+    cluster.until("another", async || built().await.is_some_and(|key| key != damaged)).await;
     cluster.stop().await;
 }
 

@@ -27,6 +27,8 @@ pub(super) struct Held {
     pub(super) shards: ArcSwap<Vec<Arc<Shard>>>,
     /// Why not everything that is ordered is held.
     pub(super) failure: Mutex<Option<String>>,
+    /// Segments whose index is damaged or lost, with the key of its object.
+    pub(super) damaged: Mutex<Vec<(SegmentId, String)>>,
     /// What is ordered and not loaded yet. Unit: bytes.
     pub(super) to_load: AtomicU64,
     /// Wakes the keeper.
@@ -43,6 +45,7 @@ impl Held {
             order: watch::Sender::new(Arc::new(order)),
             shards: ArcSwap::default(),
             failure: Mutex::new(None),
+            damaged: Mutex::default(),
             to_load: AtomicU64::new(0),
             news: Arc::default(),
             stop,
@@ -79,6 +82,7 @@ impl Held {
             channels: self.shards.load().iter().map(|shard| shard.report()).collect(),
             bytes: self.bytes(),
             failure: self.failure.lock().clone(),
+            damaged: self.damaged.lock().clone(),
         }
     }
 }

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use tracing::warn;
+
 use super::Error;
 use super::budget::{index_bytes, known_indexes, segment_bytes};
 use super::held::Shared;
 use super::shard::Shard;
 use super::table::Entry;
-use crate::base::{ChannelName, Position, SegmentId};
+use crate::base::{ChannelName, Kind, Kinded as _, Position, SegmentId, chain};
 use crate::model::{ChannelManifest, DeleteManifest, IndexDefinition, Schema, SegmentManifest};
 use crate::segment::{self, Deletes, Sealed};
 
@@ -17,8 +19,8 @@ pub(super) enum Done {
     Loaded { channel: ChannelName, segment: SegmentId, result: Result<Entry, Error> },
     /// A segment may join a shard, if that is still the one: it has had every delete before `since`.
     Caught { channel: ChannelName, entry: Entry, target: Arc<Shard>, since: Option<Position> },
-    /// The indexes of a segment were loaded.
-    Indexed { channel: ChannelName, segment: SegmentId, result: Result<(), Error> },
+    /// The indexes of a segment were loaded, but for one whose object is damaged or lost, by its key.
+    Indexed { channel: ChannelName, segment: SegmentId, result: Result<(), Error>, damaged: Option<String> },
     /// Segments may go from one shard to the one that takes its place.
     Adopted { channel: ChannelName, target: Arc<Shard>, result: Result<Vec<(Entry, Position)>, Error> },
     /// What failed may be tried again.
@@ -52,8 +54,15 @@ pub(super) async fn load(
     shared.pace(bytes).await;
     let blobs = shared.parts.blobs.as_ref();
     let schema = Arc::clone(&source.schema);
-    let loaded = Sealed::load(blobs, schema, segment, &source.indexes).await;
+    let loaded = Sealed::load(blobs, schema, segment, &[]).await;
     let sealed = Arc::new(loaded.map_err(|cause| Error::LoadSegment { segment: segment.id, source: cause })?);
+    for (built, definition) in &known_indexes(segment, &source.indexes) {
+        // A segment is whole without its index, only slower. Once it has joined, what is missing is tried again and told.
+        if let Err(error) = sealed.attach_index(blobs, built, definition).await {
+            let segment = segment.id;
+            warn!(%segment, key = built.object.key, error = chain(&error), "a segment goes without its index");
+        }
+    }
     apply_files(shared, source, vec![Arc::clone(&sealed)]).await?;
     room.set(sealed.memory_bytes() as u64);
     Ok(Entry { sealed, room: Arc::new(room) })
@@ -62,23 +71,27 @@ pub(super) async fn load(
 /// Loads the indexes of a segment that it does not use yet.
 ///
 /// # Errors
-/// As [`load`].
+/// As [`load`]; where an object is to blame for ever, with its key.
 pub(super) async fn load_indexes(
     shared: &Shared,
     source: &Source,
     segment: &SegmentManifest,
     entry: &Entry,
-) -> Result<(), Error> {
+) -> Result<(), (Error, Option<String>)> {
     let _turn = shared.loads.acquire().await;
     let mut missing = known_indexes(segment, &source.indexes);
     missing.retain(|(built, _)| !entry.sealed.uses_index(built));
     let bytes = index_bytes(&missing);
-    shared.admit_more(segment.id, &entry.room, bytes)?;
+    shared.admit_more(segment.id, &entry.room, bytes).map_err(|full| (full, None))?;
     shared.pace(bytes).await;
     let mut result = Ok(());
     for (built, definition) in &missing {
         let attached = entry.sealed.attach_index(shared.parts.blobs.as_ref(), built, definition).await;
-        result = attached.map_err(|cause| Error::LoadSegment { segment: segment.id, source: cause });
+        result = attached.map_err(|cause| {
+            let is_lost = matches!(cause.kind(), Kind::Corrupt | Kind::NotFound);
+            let damaged = is_lost.then(|| built.object.key.clone());
+            (Error::LoadSegment { segment: segment.id, source: cause }, damaged)
+        });
         if result.is_err() {
             break;
         }

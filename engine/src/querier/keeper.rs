@@ -49,6 +49,8 @@ struct Place {
     loaded: Vec<Entry>,
     indexing: HashSet<SegmentId>,
     failed: BTreeMap<SegmentId, Failed>,
+    /// Keys of indexes that are damaged or lost.
+    damaged: BTreeMap<SegmentId, String>,
     /// Why the channel cannot be followed.
     trouble: Option<String>,
     /// The last position of which is known that the log no longer has it.
@@ -205,6 +207,10 @@ impl Keeper {
         });
         place.loaded.retain(|entry| place.loading.contains_key(&entry.id()));
         place.failed.retain(|id, _| wanted.segments.binary_search(id).is_ok());
+        place.damaged.retain(|id, key| {
+            let segment = wanted.manifest.segments.iter().find(|segment| segment.id == *id);
+            segment.is_some_and(|segment| segment.indexes.iter().any(|built| built.object.key == *key))
+        });
         if let Some(shard) = place.serving.as_ref().filter(|shard| !shard.side().lost) {
             // Segments that load now need the deletes since their manifest's checkpoint.
             let loading = place.loading.values().map(|loading| loading.checkpoint);
@@ -355,7 +361,11 @@ impl Keeper {
         let (segment, entry) = (segment.clone(), entry.clone());
         self.jobs.push(Box::pin(async move {
             let result = jobs::load_indexes(&shared, &source, &segment, &entry).await;
-            Done::Indexed { channel: source.channel, segment: id, result }
+            let (result, damaged) = match result {
+                Ok(()) => (Ok(()), None),
+                Err((error, damaged)) => (Err(error), damaged),
+            };
+            Done::Indexed { channel: source.channel, segment: id, result, damaged }
         }));
     }
 
@@ -383,8 +393,12 @@ impl Keeper {
             Done::Caught { entry, target, since, .. } => {
                 self.join(&mut place, order, wanted, entry, &target, since);
             }
-            Done::Indexed { segment, result, .. } => {
+            Done::Indexed { segment, result, damaged, .. } => {
                 place.indexing.remove(&segment);
+                match damaged {
+                    Some(key) => drop(place.damaged.insert(segment, key)),
+                    None => drop(place.damaged.remove(&segment)),
+                }
                 if let Err(error) = result {
                     self.fail(&mut place, segment, &error);
                 }
@@ -488,10 +502,13 @@ impl Keeper {
             let following = place.target().and_then(|shard| shard.trouble());
             following.or(place.trouble.clone()).or_else(|| Some(place.failed.values().next()?.text.clone()))
         });
+        let damaged = self.places.values().flat_map(|place| place.damaged.clone()).collect();
         let mut known = self.held.failure.lock();
-        let is_news = *known != failure;
+        let mut known_damage = self.held.damaged.lock();
+        let is_news = *known != failure || *known_damage != damaged;
         *known = failure;
-        drop(known);
+        *known_damage = damaged;
+        drop((known, known_damage));
         if !is_same || is_news {
             self.shared.tell_changed();
         }

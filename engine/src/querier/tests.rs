@@ -386,3 +386,39 @@ async fn an_index_of_a_newer_manifest_is_used_and_a_damaged_segment_is_tried_aga
     assert_eq!(hits.rows.columns[0].data, ColumnData::Int64(vec![33]));
     assert!(world.node.report().load.p99_ms > 0.0);
 }
+
+#[tokio::test]
+async fn a_segment_whose_index_is_damaged_is_read_without_it_and_the_index_is_named() {
+    let world = World::new();
+    let mut sealed = world.seal(1, 5, &(0..300).collect::<Vec<_>>()).await;
+    let definition = IndexDefinition {
+        id: IndexId(3),
+        name: "v".to_owned(),
+        field: VECTOR,
+        index_type: "HNSW".to_owned(),
+        metric: Some(Metric::L2),
+        params: vec![("M".to_owned(), "8".to_owned())],
+    };
+    let (blobs, schema) = (world.blobs.as_ref(), schema(DataType::Int64));
+    let built = build_index(blobs, COLLECTION, &schema, &sealed, &definition, 1, 1).await.unwrap();
+    let key = built.object.key.clone();
+    sealed.indexes.push(built);
+    let mut body = crate::blob::Blobs::read(blobs, &key).await.unwrap().to_vec();
+    body[100] ^= 0x10;
+    crate::blob::Blobs::delete(blobs, &key).await.unwrap();
+    crate::blob::Blobs::create(blobs, &key, body.into()).await.unwrap();
+    let order_of = |sealed: &SegmentManifest| HoldOrder {
+        info: info(1, vec![definition.clone()]),
+        channels: vec![hold(&manifest(0, &[sealed]), &[1], None)],
+    };
+
+    world.node.order(vec![order_of(&sealed)]);
+    world.node.until_ready(&order_of(&sealed).channels[0]).await;
+    let named = |node: &Node| node.held().is_some_and(|held| held.damaged == [(SegmentId(1), key.clone())]);
+    world.node.until("the damaged index", named).await;
+
+    assert_eq!(world.read(share(&[1], None), ALL).await.unwrap().len(), 300);
+    sealed.indexes.clear();
+    world.node.order(vec![order_of(&sealed)]);
+    world.node.until("peace", |node| node.held().is_some_and(|held| held.damaged.is_empty())).await;
+}

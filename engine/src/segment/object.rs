@@ -36,17 +36,25 @@ pub(super) async fn create(blobs: &dyn Blobs, key: String, body: Bytes) -> Resul
     }
 }
 
-/// Reads a whole object and checks that it is the one that was written.
+/// Reads a whole object and checks that it is the one that was written. What is not is asked for once more, past every
+/// copy: it may have been damaged on its way.
 pub(super) async fn read(blobs: &dyn Blobs, object: &ObjectRef) -> Result<Bytes, Error> {
-    let body =
-        blobs.read(&object.key).await.map_err(|source| Error::Read { key: object.key.clone(), source })?;
-    if body.len() as u64 != object.size_bytes {
-        return Err(Error::Damaged { key: object.key.clone(), what: "its length is not the one recorded" });
+    let mut what = "";
+    for _ in 0..2 {
+        let body = blobs
+            .read(&object.key)
+            .await
+            .map_err(|source| Error::Read { key: object.key.clone(), source })?;
+        what = if body.len() as u64 != object.size_bytes {
+            "its length is not the one recorded"
+        } else if crc32fast::hash(&body) != object.crc32 {
+            "its checksum is not the one recorded"
+        } else {
+            return Ok(body);
+        };
+        blobs.distrust(&object.key).await;
     }
-    if crc32fast::hash(&body) != object.crc32 {
-        return Err(Error::Damaged { key: object.key.clone(), what: "its checksum is not the one recorded" });
-    }
-    Ok(body)
+    Err(Error::Damaged { key: object.key.clone(), what })
 }
 
 /// Appends fixed-width values through a small block, which compilers turn into plain copies.

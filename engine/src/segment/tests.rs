@@ -141,6 +141,51 @@ async fn damage_of_any_object_is_noticed() {
     }
 }
 
+/// A store that hands out objects damaged until it is distrusted, as a cache with a bad copy does.
+struct BadCopies(Arc<MemoryBlobs>, std::sync::atomic::AtomicBool);
+
+#[async_trait::async_trait]
+impl Blobs for BadCopies {
+    async fn create(&self, key: &str, body: Bytes) -> Result<(), crate::blob::Error> {
+        self.0.create(key, body).await
+    }
+
+    async fn read(&self, key: &str) -> Result<Bytes, crate::blob::Error> {
+        let mut body = self.0.read(key).await?.to_vec();
+        if !self.1.load(std::sync::atomic::Ordering::SeqCst) {
+            body[3] ^= 1;
+        }
+        Ok(body.into())
+    }
+
+    async fn read_range(&self, key: &str, range: std::ops::Range<u64>) -> Result<Bytes, crate::blob::Error> {
+        self.0.read_range(key, range).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<crate::blob::BlobEntry>, crate::blob::Error> {
+        self.0.list(prefix).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), crate::blob::Error> {
+        self.0.delete(key).await
+    }
+
+    async fn distrust(&self, _: &str) {
+        self.1.store(true, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn what_was_damaged_on_its_way_is_read_again_past_every_copy() {
+    let (whole, schema) = (MemoryBlobs::new(), Arc::new(schema(DataType::Int64)));
+    let manifest = write(whole.as_ref(), &schema, &rows(40), 5).await.unwrap();
+    let blobs = BadCopies(whole, false.into());
+
+    let sealed = Sealed::load(&blobs, schema, &manifest, &[]).await.unwrap();
+
+    assert_eq!(sealed.rows(), 40);
+}
+
 #[tokio::test]
 async fn a_lost_object_is_not_found() {
     let (blobs, schema) = (MemoryBlobs::new(), Arc::new(schema(DataType::Int64)));

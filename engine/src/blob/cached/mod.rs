@@ -265,6 +265,11 @@ impl Blobs for CachedBlobs {
         deleted
     }
 
+    async fn distrust(&self, key: &str) {
+        self.inside.drop_copy(key).await;
+        self.inside.blobs.distrust(key).await;
+    }
+
     fn guards_creates(&self) -> bool {
         self.inside.blobs.guards_creates()
     }

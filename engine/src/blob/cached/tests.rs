@@ -313,6 +313,23 @@ async fn a_full_disk_fails_no_read_and_is_tried_again_later() {
 }
 
 #[tokio::test]
+async fn what_is_distrusted_is_read_again_from_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let inner = MemoryBlobs::new();
+    inner.create("seg/a", Bytes::from_static(b"damaged on its way")).await.unwrap();
+    let blobs = open(inner.clone(), settings(folder.path())).await;
+    blobs.read("seg/a").await.unwrap();
+    inner.delete("seg/a").await.unwrap();
+    inner.create("seg/a", Bytes::from_static(b"whole")).await.unwrap();
+
+    assert_eq!(blobs.read("seg/a").await.unwrap(), "damaged on its way", "a copy is as good as the object");
+    blobs.distrust("seg/a").await;
+
+    assert_eq!(blobs.read("seg/a").await.unwrap(), "whole");
+    assert_eq!(blobs.counters().kept_objects, 1);
+}
+
+#[tokio::test]
 async fn files_that_cannot_be_read_or_are_gone_are_downloaded_again() {
     let dir = tempfile::tempdir().unwrap();
     let inner = MemoryBlobs::new();

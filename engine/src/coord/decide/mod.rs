@@ -20,7 +20,7 @@ pub use garbage::{RECORDS, spared};
 pub use group::{create_group, drop_group, transfer_nodes, transfer_replicas, update_groups};
 pub use index::{alter_index, create_index, drop_index, is_scanned, next_index_job, progress};
 pub use load::{LoadRequest, load, release};
-pub use seal::{Stale, commit_flush, commit_index};
+pub use seal::{Stale, commit_flush, commit_index, lose_index};
 
 use crate::coord::change::Change;
 use crate::rpc::Refusal;

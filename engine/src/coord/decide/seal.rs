@@ -49,6 +49,22 @@ pub fn commit_flush(catalog: &Catalog, flushed: &Flushed, now: Timestamp) -> Res
     })
 }
 
+/// Takes an index whose object under `key` is damaged or lost off its segment, so that it is built again; `None` if no
+/// segment names it any more. What is left of the object is swept as an orphan.
+pub fn lose_index(catalog: &Catalog, id: CollectionId, segment: SegmentId, key: &str) -> Option<Change> {
+    let collection = catalog.collections.get(&id)?;
+    let manifests = catalog.manifests.get(&id)?;
+    let is_it = |known: &IndexRef| known.object.key == key;
+    let has_it =
+        |known: &crate::model::SegmentManifest| known.id == segment && known.indexes.iter().any(is_it);
+    let shard = manifests.iter().position(|manifest| manifest.segments.iter().any(has_it))?;
+    let mut manifest = ChannelManifest::clone(&manifests[shard]);
+    for known in manifest.segments.iter_mut().filter(|known| known.id == segment) {
+        known.indexes.retain(|known| !is_it(known));
+    }
+    Some(Change::PutManifest { collection: id, shard, channel: collection.channels[shard].clone(), manifest })
+}
+
 /// Adds a built index to its segment; `None` if segment or index are gone or the index is there already.
 pub fn commit_index(
     catalog: &Catalog,

@@ -97,6 +97,7 @@ impl Process {
                 channels: Vec::new(),
                 bytes: 0,
                 failure: None,
+                damaged: Vec::new(),
             });
             entry.channels.push(HeldChannel {
                 channel: channel.clone(),

@@ -74,6 +74,7 @@ fn carry_out(placer: &mut Placer, now: Duration) {
             channels,
             bytes: 0,
             failure: None,
+            damaged: Vec::new(),
         });
         let report =
             Report { node: known.info.clone(), seen: number, held: held.collect(), ..Report::default() };

@@ -241,6 +241,7 @@ samples! {
         channels: Vec::sample(),
         bytes: u64::sample(),
         failure: Option::sample(),
+        damaged: vec![(SegmentId::sample(), String::sample())],
     };
     LoadReport => LoadReport {
         reads: u32::sample(),
