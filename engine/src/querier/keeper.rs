@@ -502,7 +502,7 @@ impl Keeper {
             let following = place.target().and_then(|shard| shard.trouble());
             following.or(place.trouble.clone()).or_else(|| Some(place.failed.values().next()?.text.clone()))
         });
-        let damaged = self.places.values().flat_map(|place| place.damaged.clone()).collect();
+        let damaged: Vec<_> = self.places.values().flat_map(|place| place.damaged.clone()).collect();
         let mut known = self.held.failure.lock();
         let mut known_damage = self.held.damaged.lock();
         let is_news = *known != failure || *known_damage != damaged;
