@@ -90,6 +90,7 @@ async fn start(run: Run) -> anyhow::Result<()> {
         tasks: tasks.clone(),
         health: health.clone(),
         metrics: Arc::clone(&metrics),
+        sources: Arc::new(move || Ok(assembly::load(&flags, std::env::vars())?.settings)),
     };
     let started = tokio::select! {
         started = assembly::run(role, &settings, around) => started.context("the node did not start")?,

@@ -1,6 +1,6 @@
 """A standalone engine whose sealed data is in a bucket: `write` leaves sealed and unsealed rows, `read` finds them all.
 
-    bucket.py URI write|read
+    bucket.py URI write|read|again
 """
 
 import sys
@@ -43,5 +43,14 @@ def read(client: MilvusClient) -> None:
         assert hits[0]["id"] == key, (key, hits)
 
 
+def again(client: MilvusClient) -> None:
+    """Seals rows once more: that needs the store, which memory does not."""
+    name = f"again_{len(client.list_collections())}"
+    client.create_collection(name, dimension=DIM, metric_type="L2", consistency_level="Strong")
+    client.insert(name, rows(0, 100))
+    client.flush(name)
+    assert len(client.query(name, filter="id >= 0", output_fields=["id"])) == 100
+
+
 if __name__ == "__main__":
-    {"write": write, "read": read}[sys.argv[2]](MilvusClient(sys.argv[1]))
+    {"write": write, "read": read, "again": again}[sys.argv[2]](MilvusClient(sys.argv[1]))

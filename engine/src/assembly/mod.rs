@@ -7,6 +7,7 @@ mod machine;
 mod meter;
 mod operations;
 mod process;
+mod reread;
 mod seams;
 mod settings;
 mod stores;
@@ -14,6 +15,7 @@ mod wire;
 
 pub use duties::{Door, Node, NodeCalls, NodeSeams};
 pub use process::{Running, Surroundings, run, trace_settings};
+pub use reread::Sources;
 pub use seams::open_seams;
 pub use settings::{Flags, Loaded, default_of, load};
 
@@ -56,6 +58,12 @@ pub enum Error {
         #[source]
         source: Box<figment::Error>,
     },
+    /// A setting is another one than at the start, and cannot change without a restart.
+    #[error("the setting {key} cannot change while the process runs")]
+    FixedSetting {
+        /// Which setting.
+        key: &'static str,
+    },
     /// A setting is out of its range.
     #[error("a setting is out of its range")]
     OutOfRange {
@@ -84,6 +92,17 @@ pub enum Error {
         /// Why.
         #[source]
         source: blob::Error,
+    },
+    /// A store or log does not let us in: nobody but who wrote the settings can change that.
+    #[error("{what} refuses us: look at {settings}")]
+    Refused {
+        /// What, and where.
+        what: String,
+        /// Which settings say who we are.
+        settings: &'static str,
+        /// What it said.
+        #[source]
+        source: Box<Error>,
     },
     /// The blob store belongs to another cluster, or the metadata of this one was lost.
     #[error("the blob store belongs to the cluster {theirs}, but the metadata is of {ours}")]
@@ -174,6 +193,8 @@ impl Kinded for Error {
             | Self::UnfitForLog { .. }
             | Self::NoCatalog { .. }
             | Self::NoBucket { .. } => crate::base::Kind::Invalid,
+            Self::FixedSetting { .. } => crate::base::Kind::Invalid,
+            Self::Refused { source, .. } => source.kind(),
             Self::BadIdentity { .. } => crate::base::Kind::Corrupt,
             Self::OpenBlobs { source } => source.kind(),
             Self::OpenMetas { source } => source.kind(),

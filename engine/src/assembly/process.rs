@@ -11,6 +11,7 @@ use tracing::info;
 
 use crate::agent::Agent;
 use crate::assembly::meter::ProxyMeter;
+use crate::assembly::reread::Sources;
 use crate::assembly::{Error, Node, machine, open_seams, operations, wire};
 use crate::base::{Clock, Rng, TaskSet};
 use crate::obs::{Health, Metrics, TraceFormat, TraceSettings};
@@ -20,6 +21,7 @@ use crate::proxy::{self, ProxyParts, ProxySettings};
 const INTERNAL_LISTEN: &str = "0.0.0.0:19529";
 
 /// What a process runs in.
+#[derive(Clone)]
 pub struct Surroundings {
     /// The clock.
     pub clock: Arc<dyn Clock>,
@@ -31,6 +33,8 @@ pub struct Surroundings {
     pub health: Health,
     /// What `/metrics` says.
     pub metrics: Arc<Metrics>,
+    /// What the settings are by now.
+    pub sources: Sources,
 }
 
 /// A process that serves.
@@ -58,7 +62,8 @@ impl Running {
 /// # Errors
 /// Whatever keeps it from starting, with the name of the setting, file or address.
 pub async fn run(role: Role, settings: &Settings, around: Surroundings) -> Result<Running, Error> {
-    let Surroundings { clock, rng, tasks, health, metrics } = around;
+    let seams_around = around.clone();
+    let Surroundings { clock, tasks, health, metrics, .. } = around;
     let name = role.name();
     health.failing(name, "starting");
     // The operators' port answers first, so that a slow start can be watched.
@@ -76,7 +81,7 @@ pub async fn run(role: Role, settings: &Settings, around: Surroundings) -> Resul
         (address, _) => Some(listen(address).await?),
     };
     let address = own_address(settings, internal.as_ref())?;
-    let seams = open_seams(role, settings, Arc::clone(&clock), rng, &metrics, &tasks, &health).await?;
+    let seams = open_seams(role, settings, &seams_around).await?;
     let calls = wire::open(role, settings, &seams, address, internal, &tasks).await?;
     let node = Node::start(role, seams, calls, settings, &tasks).await?;
     if let (Some(listener), Some(door)) = (clients, node.door.clone()) {

@@ -11,7 +11,8 @@ use contract::settings::{Etcd, Settings};
 use tracing::warn;
 
 use crate::assembly::identity::claim;
-use crate::assembly::{Error, NodeSeams, stores};
+use crate::assembly::reread::{REREAD, Rereader};
+use crate::assembly::{Error, NodeSeams, Surroundings, stores};
 use crate::base::{Clock, Kind, Kinded as _, Rng, Secret, TaskSet, chain};
 use crate::blob::{Blobs, CachedBlobs, DiskCacheSettings, ProbeSettings, keeps_creates_apart};
 use crate::log::disk::OsDisk;
@@ -31,61 +32,115 @@ const RETRY: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// Whatever cannot be opened, with its name.
-pub async fn open_seams(
-    role: Role,
-    settings: &Settings,
-    clock: Arc<dyn Clock>,
-    rng: Arc<dyn Rng>,
-    metrics: &Metrics,
-    tasks: &TaskSet,
-    health: &Health,
-) -> Result<NodeSeams, Error> {
+pub async fn open_seams(role: Role, settings: &Settings, around: &Surroundings) -> Result<NodeSeams, Error> {
+    let Surroundings { clock, rng, tasks, health, metrics, sources } = around;
+    let (clock, rng) = (Arc::clone(clock), Arc::clone(rng));
     let root = Path::new(&settings.local_storage.path);
     let alone = role == Role::Standalone;
     if !alone && !settings.stores_remotely() {
         return Err(Error::NoBucket { role: role.name() });
     }
     let lock = if alone { Some(lock_directory(root)?) } else { None };
-    let blobs =
-        patiently(role, "the object store", health, &clock, || stores::open(settings, root, &clock, &rng))
-            .await?;
-    let metas = open_metas(role, settings, root, &clock).await?;
+    let start = Start { role, health, clock: &clock };
+    let bucket = Needed::bucket(settings);
+    let store = start.patiently(&bucket, || stores::open(settings, root, &clock, &rng)).await?;
+    let blobs = Arc::clone(&store.blobs);
+    let etcd = Needed::etcd(settings);
+    let metas = start.patiently(&etcd, || open_metas(role, settings, root, &clock)).await?;
     if let Some(metas) = &metas {
-        patiently(role, "the metadata and the object store", health, &clock, || {
-            claim(blobs.as_ref(), metas.as_ref(), rng.as_ref())
-        })
-        .await?;
+        let both = etcd.and(&bucket);
+        start.patiently(&both, || claim(blobs.as_ref(), metas.as_ref(), rng.as_ref())).await?;
     }
     if !alone && !logs_to_kafka(settings) {
-        patiently(role, "the object store", health, &clock, || probe(blobs.as_ref(), rng.as_ref())).await?;
+        start.patiently(&bucket, || probe(blobs.as_ref(), rng.as_ref())).await?;
     }
-    let logs = open_logs(role, settings, root, &blobs, &clock, &rng, metrics, tasks).await?;
+    let logs = start
+        .patiently(&Needed::kafka(settings), || {
+            open_logs(role, settings, root, &blobs, &clock, &rng, metrics, tasks)
+        })
+        .await?;
+    let reader = Rereader { store, sources: Arc::clone(sources), clock: Arc::clone(&clock), every: REREAD };
+    tasks.start("read credentials again", |stop| reader.run(stop));
     let blobs = cached(role, settings, root, blobs, &clock).await?;
     let alone = alone && settings.etcd.endpoints.is_empty();
     Ok(NodeSeams { blobs, metas, logs, clock, rng, alone, lock })
 }
 
-/// Tries until it works or fails for good; says in `/healthz` what is being waited for.
-async fn patiently<T, F>(
+/// Something outside the process that a start needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Needed {
+    /// What it is and where.
+    what: String,
+    /// The settings that say who we are to it.
+    credentials: &'static str,
+}
+
+impl Needed {
+    fn bucket(settings: &Settings) -> Self {
+        let (address, bucket) = (&settings.minio.address, &settings.minio.bucket_name);
+        Self {
+            what: format!("the object store at {address}, bucket {bucket}"),
+            credentials: "minio.accessKeyID and minio.secretAccessKey",
+        }
+    }
+
+    fn etcd(settings: &Settings) -> Self {
+        Self { what: format!("etcd at {}", settings.etcd.endpoints), credentials: "etcd.auth and etcd.ssl" }
+    }
+
+    fn kafka(settings: &Settings) -> Self {
+        Self {
+            what: format!("Kafka at {}", settings.kafka.broker_list),
+            credentials: "kafka.saslUsername, kafka.saslPassword and kafka.ssl",
+        }
+    }
+
+    fn and(&self, other: &Self) -> Self {
+        Self {
+            what: format!("{} or {}", self.what, other.what),
+            credentials: "etcd.auth, etcd.ssl, minio.accessKeyID and minio.secretAccessKey",
+        }
+    }
+}
+
+/// A start that waits for what it needs.
+struct Start<'a> {
     role: Role,
-    what: &str,
-    health: &Health,
-    clock: &Arc<dyn Clock>,
-    mut open: impl FnMut() -> F,
-) -> Result<T, Error>
-where
-    F: Future<Output = Result<T, Error>>,
-{
-    loop {
-        match open().await {
-            // A standalone that cannot start says so at once: nothing else will bring its parts up.
-            Err(error) if error.kind() == Kind::Unavailable && role != Role::Standalone => {
-                let reason = chain(&error);
-                warn!(what, reason, "waiting");
-                health.failing(role.name(), format!("waiting for {what}: {reason}"));
-                clock.sleep(RETRY).await;
+    health: &'a Health,
+    clock: &'a Arc<dyn Clock>,
+}
+
+impl Start<'_> {
+    /// Tries until it works or fails for good; says in `/healthz` what is being waited for.
+    async fn patiently<T, F>(&self, needed: &Needed, mut open: impl FnMut() -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let Self { role, health, clock } = self;
+        let mut told = false;
+        loop {
+            match open().await {
+                // A standalone that cannot start says so at once: nothing else will bring its parts up.
+                Err(error) if error.kind() == Kind::Unavailable && *role != Role::Standalone => {
+                    let reason = chain(&error);
+                    if !told {
+                        warn!(what = needed.what, reason, "waiting");
+                        told = true;
+                    }
+                    health.failing(role.name(), format!("waiting for {}: {reason}", needed.what));
+                    clock.sleep(RETRY).await;
+                }
+                Err(error) if error.kind() == Kind::Denied => {
+                    let Needed { what, credentials: settings } = needed.clone();
+                    return Err(Error::Refused { what, settings, source: Box::new(error) });
+                }
+                other => {
+                    if told {
+                        health.failing(role.name(), "starting");
+                    }
+                    return other;
+                }
             }
-            other => return other,
         }
     }
 }

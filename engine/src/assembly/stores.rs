@@ -12,6 +12,46 @@ use crate::blob::{
     S3Blobs, S3Credentials, S3Settings,
 };
 
+/// The store of sealed data, and the way to go on with other credentials.
+pub struct Store {
+    /// The store.
+    pub blobs: Arc<dyn Blobs>,
+    kind: Kind,
+}
+
+enum Kind {
+    Directory,
+    S3(Arc<S3Blobs>),
+    Cloud(Arc<CloudBlobs>),
+}
+
+impl Store {
+    /// Goes on with what `settings` say now. Returns whether anything was different; what is refused changes nothing.
+    ///
+    /// # Errors
+    /// What cannot be changed while the process runs, credentials that are refused, a store that is away.
+    pub async fn reload(&self, settings: &Settings) -> Result<bool, Error> {
+        let failed = |source| Error::OpenBlobs { source };
+        match &self.kind {
+            Kind::Directory => Ok(false),
+            Kind::S3(open) => match bucket_of(settings)? {
+                Bucket::S3(settings) => Ok(open.reload(&settings).await.map_err(failed)?),
+                Bucket::Cloud(_) => Err(Error::FixedSetting { key: "minio.cloudProvider" }),
+            },
+            Kind::Cloud(open) => match bucket_of(settings)? {
+                Bucket::Cloud(settings) => Ok(open.reload(&settings).await.map_err(failed)?),
+                Bucket::S3(_) => Err(Error::FixedSetting { key: "minio.cloudProvider" }),
+            },
+        }
+    }
+}
+
+/// A bucket at one of several providers.
+enum Bucket {
+    S3(S3Settings),
+    Cloud(CloudSettings),
+}
+
 /// The store that `settings` name; below `root` if they name none.
 ///
 /// # Errors
@@ -21,19 +61,31 @@ pub async fn open(
     root: &Path,
     clock: &Arc<dyn Clock>,
     rng: &Arc<dyn Rng>,
-) -> Result<Arc<dyn Blobs>, Error> {
+) -> Result<Store, Error> {
     let failed = |source| Error::OpenBlobs { source };
     if !settings.stores_remotely() {
-        return Ok(LocalBlobs::open(root.join("blobs"), Arc::clone(rng)).await.map_err(failed)?);
+        let blobs = LocalBlobs::open(root.join("blobs"), Arc::clone(rng)).await.map_err(failed)?;
+        return Ok(Store { blobs, kind: Kind::Directory });
     }
+    match bucket_of(settings)? {
+        Bucket::S3(bucket) => {
+            let blobs = S3Blobs::open(&bucket, Arc::clone(rng)).await.map_err(failed)?;
+            Ok(Store { blobs: Arc::clone(&blobs) as _, kind: Kind::S3(blobs) })
+        }
+        Bucket::Cloud(bucket) => {
+            let blobs =
+                CloudBlobs::open(&bucket, Arc::clone(clock), Arc::clone(rng)).await.map_err(failed)?;
+            Ok(Store { blobs: Arc::clone(&blobs) as _, kind: Kind::Cloud(blobs) })
+        }
+    }
+}
+
+fn bucket_of(settings: &Settings) -> Result<Bucket, Error> {
     let minio = &settings.minio;
     let provider = match minio.cloud_provider.as_str() {
         "gcp" | "gcpnative" => google(minio),
         "azure" => azure(minio),
-        _ => {
-            let bucket = s3_settings(minio, settings.redkite.create_bucket)?;
-            return Ok(S3Blobs::open(&bucket, Arc::clone(rng)).await.map_err(failed)?);
-        }
+        _ => return Ok(Bucket::S3(s3_settings(minio, settings.redkite.create_bucket)?)),
     };
     let endpoint = match &provider {
         Provider::Azure { account, .. } if !minio.address.contains("://") => {
@@ -43,15 +95,14 @@ pub async fn open(
         Provider::Google { .. } if minio.address.ends_with("googleapis.com") => None,
         _ => Some(endpoint(minio)),
     };
-    let bucket = CloudSettings {
+    Ok(Bucket::Cloud(CloudSettings {
         provider,
         endpoint,
         bucket: minio.bucket_name.clone(),
         root: minio.root_path.clone(),
         ca_pem: ca_pem(minio)?,
         ..CloudSettings::default()
-    };
-    Ok(CloudBlobs::open(&bucket, Arc::clone(clock), Arc::clone(rng)).await.map_err(failed)?)
+    }))
 }
 
 fn google(minio: &Minio) -> Provider {

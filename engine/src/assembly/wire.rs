@@ -1,7 +1,9 @@
 //! How a process reaches other nodes and is reached: in memory when it is alone, over gRPC else.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -47,7 +49,7 @@ pub async fn open(
     let coord = match (&seams.metas, role) {
         (_, Role::Standalone) => None,
         (Some(metas), _) => {
-            let find = Arc::new(Records { metas: Arc::clone(metas) });
+            let find = Arc::new(Records { metas: Arc::clone(metas), failing: AtomicBool::new(false) });
             Some(Arc::new(CoordClient::new(find, Arc::clone(&dial))) as _)
         }
         (None, _) => return Err(Error::NoCatalog { role: role.name() }),
@@ -65,15 +67,22 @@ pub async fn open(
 /// Finds the leader by the record that it keeps in the metadata.
 struct Records {
     metas: Arc<dyn Metas>,
+    failing: AtomicBool,
 }
 
 #[async_trait]
 impl FindLeader for Records {
     async fn leader(&self, _not: Option<&str>) -> Option<String> {
         match coord::find_leader(self.metas.as_ref()).await {
-            Ok(leader) => leader,
+            Ok(leader) => {
+                self.failing.store(false, Ordering::Relaxed);
+                leader
+            }
             Err(error) => {
-                warn!(error = chain(&error), "cannot see who leads");
+                // Asked again and again for as long as it lasts.
+                if !self.failing.swap(true, Ordering::Relaxed) {
+                    warn!(error = chain(&error), "cannot see who leads");
+                }
                 None
             }
         }
@@ -91,7 +100,7 @@ async fn security(
         let server = acceptor_settings(files, true);
         let acceptor = Acceptor::open(server, Arc::clone(clock)).await.map_err(failed)?;
         let identity = (files.server_pem_path.clone().into(), files.server_key_path.clone().into());
-        let client = ConnectorSettings::new(files.ca_pem_path.clone().into(), Some(identity));
+        let client = connector_settings(files, identity);
         let connector = Connector::open(client, Arc::clone(clock)).await.map_err(failed)?;
         return Ok(Security::MutualTls { acceptor: Arc::new(acceptor), connector: Arc::new(connector) });
     }
@@ -122,6 +131,14 @@ pub async fn client_tls(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<O
     Ok(Some(Arc::new(acceptor.map_err(|source| Error::Secure { what: "the client port", source })?)))
 }
 
+/// `sni` is for certificates that name something else than the address of a node, such as one for all pods.
+fn connector_settings(files: &TlsFiles, identity: (PathBuf, PathBuf)) -> ConnectorSettings {
+    ConnectorSettings {
+        server_name: (!files.sni.is_empty()).then(|| files.sni.clone()),
+        ..ConnectorSettings::new(files.ca_pem_path.clone().into(), Some(identity))
+    }
+}
+
 fn acceptor_settings(files: &TlsFiles, asks_clients: bool) -> AcceptorSettings {
     let authorities = asks_clients.then(|| files.ca_pem_path.clone().into());
     AcceptorSettings::new(
@@ -129,4 +146,23 @@ fn acceptor_settings(files: &TlsFiles, asks_clients: bool) -> AcceptorSettings {
         files.server_key_path.clone().into(),
         authorities,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use contract::settings::TlsFiles;
+
+    use super::connector_settings;
+
+    #[test]
+    fn nodes_are_held_to_the_name_that_is_set_and_else_to_that_of_their_address() {
+        let name_for = |sni: &str| {
+            let files = TlsFiles { sni: sni.to_owned(), ..TlsFiles::default() };
+            connector_settings(&files, (PathBuf::new(), PathBuf::new())).server_name
+        };
+
+        assert_eq!((name_for("nodes.redkite"), name_for("")), (Some("nodes.redkite".to_owned()), None));
+    }
 }

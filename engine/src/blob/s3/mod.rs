@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::Credentials;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{
     BucketLocationConstraint, CompletedMultipartUpload, CompletedPart, CreateBucketConfiguration,
@@ -51,6 +52,8 @@ struct Shared {
     client: ArcSwap<Client>,
     /// What `client` was made of.
     settings: Mutex<S3Settings>,
+    /// Who the process found itself to be when `client` was made.
+    found: Mutex<Option<Credentials>>,
     rng: Arc<dyn Rng>,
     bucket: String,
     /// Before every key; empty or ending with a slash.
@@ -78,6 +81,7 @@ impl S3Blobs {
         let shared = Shared {
             client: ArcSwap::from_pointee(settings.client().await?),
             settings: Mutex::new(settings.clone()),
+            found: Mutex::new(settings.found().await),
             rng,
             bucket: settings.bucket.clone(),
             root: settings.prefix(),
@@ -101,7 +105,10 @@ impl S3Blobs {
     pub async fn reload(&self, settings: &S3Settings) -> Result<bool, Error> {
         let shared = &self.shared;
         let now = shared.settings.lock().clone();
-        if now == *settings {
+        let found = settings.found().await;
+        let is_another =
+            |one: &Credentials| shared.found.lock().as_ref().is_none_or(|known| !is_same(known, one));
+        if now == *settings && !found.as_ref().is_some_and(is_another) {
             return Ok(false);
         }
         settings.check()?;
@@ -119,8 +126,17 @@ impl S3Blobs {
         shared.look_into_bucket(&client).await?;
         shared.client.store(Arc::new(client));
         *shared.settings.lock() = settings.clone();
+        *shared.found.lock() = found;
         Ok(true)
     }
+}
+
+fn is_same(one: &Credentials, other: &Credentials) -> bool {
+    let all = |keys: &Credentials| {
+        [keys.access_key_id(), keys.secret_access_key(), keys.session_token().unwrap_or_default()]
+            .map(str::to_owned)
+    };
+    all(one) == all(other)
 }
 
 impl Shared {

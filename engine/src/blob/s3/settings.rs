@@ -6,8 +6,8 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
-    BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
-    SharedCredentialsProvider,
+    BehaviorVersion, Credentials, ProvideCredentials as _, Region, RequestChecksumCalculation,
+    ResponseChecksumValidation, SharedCredentialsProvider, SharedHttpClient,
 };
 use aws_smithy_http_client::tls::{self, TlsContext, TrustStore, rustls_provider::CryptoMode};
 
@@ -130,8 +130,19 @@ impl S3Settings {
         }
     }
 
-    /// The client. Does not connect yet.
-    pub(super) async fn client(&self) -> Result<Client, Error> {
+    /// Who a client that is made now would be, if the process finds that by itself, for as long as nobody writes down
+    /// something else. `None` for fixed keys, and for those that are lent for a time, which are renewed by themselves.
+    pub(super) async fn found(&self) -> Option<Credentials> {
+        if self.credentials != S3Credentials::Chain {
+            return None;
+        }
+        let provider = chain(&self.http().ok()?, &Region::new(self.region.clone())).await.ok()?;
+        let found = provider.provide_credentials().await.ok()?;
+        found.expiry().is_none().then_some(found)
+    }
+
+    /// What speaks HTTP, and whom it trusts.
+    fn http(&self) -> Result<SharedHttpClient, Error> {
         let mut trust = TrustStore::default();
         if let Some(pem) = &self.ca_pem {
             if !pem.contains("-----BEGIN CERTIFICATE-----") {
@@ -143,10 +154,15 @@ impl S3Settings {
         let context = TlsContext::builder().with_trust_store(trust).build();
         let context =
             context.map_err(|source| Error::BadSetting { setting: "ca_pem", why: source.to_string() })?;
-        let http = aws_smithy_http_client::Builder::new()
+        Ok(aws_smithy_http_client::Builder::new()
             .tls_provider(tls::Provider::Rustls(CryptoMode::Ring))
             .tls_context(context)
-            .build_https();
+            .build_https())
+    }
+
+    /// The client. Does not connect yet.
+    pub(super) async fn client(&self) -> Result<Client, Error> {
+        let http = self.http()?;
         let region = Region::new(self.region.clone());
         let credentials = match &self.credentials {
             S3Credentials::Static { access_key, secret_key, session_token } => {
@@ -154,16 +170,7 @@ impl S3Settings {
                 let keys = Credentials::new(access_key, secret_key.reveal(), token, None, "settings");
                 SharedCredentialsProvider::new(keys)
             }
-            S3Credentials::Chain => {
-                let found = aws_config::defaults(BehaviorVersion::latest())
-                    .http_client(http.clone())
-                    .region(region.clone())
-                    .load()
-                    .await;
-                let why = "no source of credentials is configured";
-                let missing = || Error::BadSetting { setting: "credentials", why: why.to_owned() };
-                found.credentials_provider().ok_or_else(missing)?
-            }
+            S3Credentials::Chain => chain(&http, &region).await?,
         };
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(Duration::from_millis(self.connect_timeout_ms))
@@ -190,6 +197,18 @@ impl S3Settings {
         }
         Ok(Client::from_conf(config.build()))
     }
+}
+
+/// Who the process is, as it finds out by itself.
+async fn chain(http: &SharedHttpClient, region: &Region) -> Result<SharedCredentialsProvider, Error> {
+    let found = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http.clone())
+        .region(region.clone())
+        .load()
+        .await;
+    let why = "no source of credentials is configured";
+    let missing = || Error::BadSetting { setting: "credentials", why: why.to_owned() };
+    found.credentials_provider().ok_or_else(missing)
 }
 
 #[cfg(test)]

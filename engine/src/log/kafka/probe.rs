@@ -14,8 +14,14 @@ use super::cluster::{Context, Deadline, Presence, partition, passes};
 use super::codec::{Header, Kind};
 use super::names::channel_of;
 
+/// How long one question waits for an answer before it is looked whether the brokers refuse us.
+const LOOK: Duration = Duration::from_secs(1);
 /// A stretch of this many offsets is walked, not divided further.
 const NEAR: i64 = 32;
+
+const fn is_refusal(code: RDKafkaErrorCode) -> bool {
+    matches!(code, RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed)
+}
 
 /// A client for single looks at any topic.
 pub(super) struct Probe {
@@ -58,15 +64,29 @@ impl Probe {
     /// The channels that have topics, ascending.
     pub fn channels(&self, prefix: &str, deadline: &Deadline) -> Result<Vec<ChannelName>, Error> {
         loop {
-            if let Some(metadata) = deadline.tried(self.consumer.fetch_metadata(None, deadline.left()?))? {
+            let asked = self.consumer.fetch_metadata(None, deadline.left()?.min(LOOK));
+            if let Some(metadata) = deadline.tried(asked)? {
                 let topics = metadata.topics().iter();
                 let mut channels =
                     topics.filter_map(|topic| channel_of(prefix, topic.name())).collect::<Vec<_>>();
                 channels.sort_unstable();
                 return Ok(channels);
             }
+            self.check_welcome(deadline)?;
             deadline.pause()?;
         }
+    }
+
+    /// Looks whether the brokers refuse us: they say so beside the call, which by itself would only wait.
+    fn check_welcome(&self, deadline: &Deadline) -> Result<(), Error> {
+        while let Some(event) = self.consumer.poll(Duration::ZERO) {
+            if let Err(error) = event
+                && error.rdkafka_error_code().is_some_and(is_refusal)
+            {
+                return Err(deadline.failed(error));
+            }
+        }
+        Ok(())
     }
 
     /// Whether the topic is there.

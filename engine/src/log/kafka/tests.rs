@@ -386,6 +386,7 @@ async fn a_password_and_a_certificate_let_in() {
 
     let wrong = KafkaSettings { sasl_password: Secret::new("not-that-word".to_owned()), ..settings };
     let refused = connect(wrong).await.err().unwrap();
+    assert_eq!(refused.kind(), ErrorKind::Denied, "{refused:?}");
     assert!(!format!("{refused:?}").contains("not-that-word"));
 }
 
