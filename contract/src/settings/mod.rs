@@ -421,6 +421,8 @@ section! {
         leader_ttl_ms: u64 = 6_000,
         /// A call between nodes, or a client's, that takes longer has failed. Unit: milliseconds. At least 1000.
         call_timeout_ms: u64 = 10_000,
+        /// Whether a proxy reads from copies in its own zone while one of them works.
+        prefer_own_zone: bool = true,
     }
 }
 
@@ -495,7 +497,8 @@ impl Settings {
         check(timeout >= 100, "etcd.requestTimeout", timeout.to_string(), "at least 100 milliseconds")?;
         let timeout = self.kafka.read_timeout;
         check(timeout >= 1, "kafka.readTimeout", timeout.to_string(), "at least 1 second")?;
-        let Cluster { lost_after_ms: lost, leader_ttl_ms: ttl, call_timeout_ms: call } = self.redkite.cluster;
+        let Cluster { lost_after_ms: lost, leader_ttl_ms: ttl, call_timeout_ms: call, .. } =
+            self.redkite.cluster;
         check(lost >= 500, "redkite.cluster.lostAfterMs", lost.to_string(), "at least 500 milliseconds")?;
         check(ttl >= 1_000, "redkite.cluster.leaderTtlMs", ttl.to_string(), "at least 1000 milliseconds")?;
         check(

@@ -26,6 +26,11 @@ const fn key(name: &'static str, meaning: &'static str) -> Key {
     Key { name, meaning, effect: Effect::Restart }
 }
 
+/// One that is read again while the process runs.
+const fn live(name: &'static str, meaning: &'static str) -> Key {
+    Key { name, meaning, effect: Effect::Running }
+}
+
 /// Every setting, ascending by name. A test keeps it equal to [`super::Settings`].
 pub const KEYS: &[Key] = &[
     key("common.gracefulTime", "How old a read of consistency level Bounded may be. Milliseconds."),
@@ -76,7 +81,7 @@ pub const KEYS: &[Key] = &[
     key("internaltls.caPemPath", "File of the authority that signs the nodes' certificates."),
     key("internaltls.serverKeyPath", "File of the node's key."),
     key("internaltls.serverPemPath", "File of the node's certificate, with its chain."),
-    key("internaltls.sni", "Name that nodes' certificates are for. Empty: the one in their address."),
+    key("internaltls.sni", "Name that every node's certificate must be for. Empty: the one in its address."),
     key("kafka.brokerList", "Addresses of the brokers, separated by commas."),
     key("kafka.readTimeout", "How long to wait for the brokers. Seconds, at least 1."),
     key("kafka.saslMechanisms", "How to log in to Kafka: `PLAIN`, `SCRAM-SHA-256`, …"),
@@ -94,14 +99,14 @@ pub const KEYS: &[Key] = &[
     key("localStorage.path", "Directory of everything kept locally; `--data-dir` sets it."),
     key("log.format", "`text` or `json`."),
     key("log.level", "`trace`, `debug`, `info`, `warn` or `error`."),
-    key("minio.accessKeyID", "Access key of the object store. Empty: the machine's own credentials."),
+    live("minio.accessKeyID", "Access key of the object store. Empty: the machine's own credentials."),
     key("minio.address", "`host`, `host:port` or URL of the object store. Empty: none."),
     key("minio.bucketName", "The bucket."),
     key(
         "minio.cloudProvider",
         "`aws` or another name of an S3 service; `gcp` for Google's own API, `azure` for Azure's.",
     ),
-    key(
+    live(
         "minio.gcpCredentialJSON",
         "The key of a Google service account, as JSON; give it by environment, never in a file in Git.",
     ),
@@ -109,12 +114,12 @@ pub const KEYS: &[Key] = &[
     key("minio.region", "The service's region."),
     key("minio.requestTimeoutMs", "A request that takes longer is tried again. Milliseconds, at least 100."),
     key("minio.rootPath", "Everything of Redkite's is below this prefix of the bucket."),
-    key(
+    live(
         "minio.secretAccessKey",
         "Secret key of the object store; give it by environment, never in a file in Git.",
     ),
-    key("minio.ssl.tlsCACert", "File of the certificate authority to trust besides the usual ones."),
-    key("minio.useIAM", "Whether credentials come from the machine's role."),
+    live("minio.ssl.tlsCACert", "File of the certificate authority to trust besides the usual ones."),
+    live("minio.useIAM", "Whether credentials come from the machine's role."),
     key("minio.useSSL", "Whether to speak TLS to the object store."),
     key("minio.useVirtualHost", "Whether the bucket stands in the host name instead of the path."),
     key(
@@ -151,6 +156,10 @@ pub const KEYS: &[Key] = &[
     key(
         "redkite.cluster.lostAfterMs",
         "A node that has been silent for so long is lost. Milliseconds, at least 500.",
+    ),
+    key(
+        "redkite.cluster.preferOwnZone",
+        "Whether a proxy reads from copies whose nodes are all in its own zone, while one of them works. Label `ZONE` (`MILVUS_SERVER_LABEL_ZONE` in the environment) says where a node is.",
     ),
     key("redkite.createBucket", "Whether to make the bucket if it is not there."),
     key(

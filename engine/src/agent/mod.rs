@@ -112,6 +112,10 @@ impl Agent {
                 answer = self.parts.coord.beat(report) => match answer {
                     Ok(orders) => {
                         failing = false;
+                        if orders.lease.is_zero() {
+                            // It leads no more for sure; whoever does must hear of this node.
+                            self.parts.coord.doubt();
+                        }
                         self.obey(&orders, sent);
                     }
                     Err(error) => {

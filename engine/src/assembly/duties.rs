@@ -185,7 +185,7 @@ fn assemble(
         dial: Arc::clone(&calls.dial),
         clock: Arc::clone(clock),
         rng: Arc::clone(&seams.rng),
-        settings: router_settings(settings),
+        settings: router_settings(settings, info.zone()),
     });
     let mut querier = None;
     if info.duties.queries {
@@ -304,13 +304,15 @@ fn limits(settings: &Settings) -> Limits {
     }
 }
 
-fn router_settings(settings: &Settings) -> RouterSettings {
+fn router_settings(settings: &Settings, zone: &str) -> RouterSettings {
+    let stays_near = settings.redkite.cluster.prefer_own_zone;
     let call = settings.redkite.cluster.call_timeout_ms;
     RouterSettings {
         write_deadline_ms: call,
         read_deadline_ms: call,
         graceful_ms: settings.common.graceful_time,
         policy: ReplicaPolicy::from_name(&settings.proxy.replica_selection_policy).unwrap_or_default(),
+        zone: if stays_near { zone.to_owned() } else { String::new() },
         ..RouterSettings::default()
     }
 }

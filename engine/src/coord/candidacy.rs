@@ -124,7 +124,8 @@ impl Candidacy {
             unreachable = false;
             let found = found.as_ref().map(|(version, leader)| (*version, leader));
             match seen.decide(found, settings, clock.monotonic()) {
-                Next::Wait => clock.sleep(settings.every).await,
+                // Twice as often as the leader renews, so that its end is seen soon.
+                Next::Wait => clock.sleep(settings.every / 2).await,
                 Next::TakeOver(version) => {
                     match lead::take_over(metas.as_ref(), version, &settings.address).await {
                         Ok(epoch) => return Ok((epoch, began)),
@@ -155,6 +156,7 @@ impl Candidacy {
         coordinator.leads_until(if settings.alone { Duration::MAX } else { began + settings.ttl });
         let tasks = TaskSet::new();
         tasks.start("watch nodes", |stop| Arc::clone(&coordinator).watch(stop));
+        tasks.start("keep the record of nodes", |stop| Arc::clone(&coordinator).keep_members(stop));
         tasks.start("do jobs", |stop| Arc::clone(&coordinator).work(stop));
         tasks.start("sweep orphans", |stop| Arc::clone(&coordinator).sweep(stop));
         self.leading.store(Some(Arc::clone(&coordinator)));

@@ -21,6 +21,7 @@ use crate::coord::compaction::Compactions;
 use crate::coord::decide::{self, Decision, LoadRequest};
 use crate::coord::jobs::{Lost, Running};
 use crate::coord::lead::EPOCH;
+use crate::coord::members::{self, Members};
 use crate::coord::place::{PlaceSettings, Placer};
 use crate::coord::time::{Allocation, Allocator};
 use crate::coord::{Error, record};
@@ -32,8 +33,6 @@ use crate::rpc::{
     OrderNumber, Orders, Refusal, ReplicaInfo, Report, Routes,
 };
 
-/// Record of the highest number that a node was given.
-const NODES: &str = "coord/nodes";
 /// How long a beat waits for news.
 const BEAT: Duration = Duration::from_secs(1);
 /// How long a change waits for proxies that do not answer; they are lost a little later.
@@ -99,18 +98,20 @@ pub struct Coordinator {
     pub(super) catalog: RwLock<Catalog>,
     times: Mutex<Allocator>,
     /// Held over a decision, its commit and its application.
-    writing: tokio::sync::Mutex<()>,
+    pub(super) writing: tokio::sync::Mutex<()>,
     pub(super) placer: Mutex<Placer>,
     /// The newest orders, so that waiting beats look again.
     placed: watch::Sender<OrderNumber>,
     /// Counts reports, so that who waits for proxies looks again.
-    reported: watch::Sender<u64>,
+    pub(super) reported: watch::Sender<u64>,
     /// Something changed that may make work.
     pub(super) wake: Notify,
     /// Until when, on the monotonic clock, nobody else can lead.
     leads_until: Mutex<Duration>,
     /// Another coordinator has committed.
     deposed: CancellationToken,
+    /// Which nodes the record names: others get no lease.
+    pub(super) members: Mutex<Members>,
     assignments: AtomicU64,
     /// Why an index of a segment cannot be built.
     pub(super) failures: Mutex<HashMap<(SegmentId, IndexId), String>>,
@@ -134,6 +135,7 @@ impl Coordinator {
             None => Timestamp::ZERO,
         };
         let catalog = record::read(parts.metas.as_ref()).await?;
+        let expected = members::read(parts.metas.as_ref()).await?;
         let collections = catalog.collections.len();
         let now = parts.clock.monotonic();
         let mut placer =
@@ -143,6 +145,7 @@ impl Coordinator {
             let manifests = catalog.manifests.get(id).cloned().unwrap_or_default();
             placer.put_collection(Arc::clone(info), manifests, now);
         }
+        placer.expect(expected.clone(), now);
         let coordinator = Arc::new(Self {
             parts,
             epoch,
@@ -155,6 +158,7 @@ impl Coordinator {
             wake: Notify::new(),
             leads_until: Mutex::new(Duration::ZERO),
             deposed: CancellationToken::new(),
+            members: Mutex::new(Members::of(expected.unwrap_or_default())),
             assignments: AtomicU64::new(epoch << 24),
             failures: Mutex::new(HashMap::new()),
             lost: Mutex::default(),
@@ -192,22 +196,6 @@ impl Coordinator {
         };
         self.placed.send_if_modified(|known| newest > *known && std::mem::replace(known, newest) != newest);
         answer
-    }
-
-    /// Waits until a new leader knows which nodes there are: before that, counting them would only mislead.
-    async fn listened(&self) {
-        let mut placed = self.placed.subscribe();
-        let settled = async {
-            while !self.placer.lock().is_settled() {
-                if placed.changed().await.is_err() {
-                    return;
-                }
-            }
-        };
-        tokio::select! {
-            () = settled => {}
-            () = self.parts.clock.sleep(2 * self.parts.placing.settle) => {}
-        }
     }
 
     /// Waits until every proxy has heard of `number`, or until it must be gone or lost.
@@ -253,8 +241,17 @@ impl Coordinator {
         }
     }
 
+    /// A leader that was not heard for so long that another one may lead begins nothing: its callers are better off with
+    /// that one, and are sure that nothing was done. It goes on once it has renewed the lead.
+    fn check_lead(&self) -> Result<(), Error> {
+        let until = *self.leads_until.lock();
+        let is_over = !until.is_zero() && until < self.parts.clock.monotonic();
+        if is_over { Err(Error::NotRenewed) } else { Ok(()) }
+    }
+
     /// Does a transaction if this coordinator still leads.
-    async fn commit_txn(&self, txn: Txn) -> Result<u64, Error> {
+    pub(super) async fn commit_txn(&self, txn: Txn) -> Result<u64, Error> {
+        self.check_lead()?;
         let committed = self.parts.metas.commit(txn.expect_version(EPOCH, self.epoch)).await;
         committed.map_err(|source| {
             let error = Error::of_commit(source);
@@ -277,6 +274,8 @@ impl Coordinator {
         }
         self.commit_txn(txn).await?;
         let touched: BTreeSet<CollectionId> = changes.iter().filter_map(collection_of).collect();
+        let redefined: BTreeSet<CollectionId> =
+            changes.iter().filter(|one| is_definition(one)).filter_map(collection_of).collect();
         let groups =
             changes.iter().any(|one| matches!(one, Change::PutGroup { .. } | Change::RemoveGroup(_)));
         let number = {
@@ -297,6 +296,8 @@ impl Coordinator {
                         }
                         None => placer.remove_collection(id, now),
                     }
+                }
+                for id in redefined {
                     placer.changed(id);
                 }
                 placer.number()
@@ -325,6 +326,11 @@ impl Coordinator {
     pub(super) async fn fresh(&self, call: &'static str, count: u32) -> Result<Timestamp, rpc::Error> {
         self.timestamps(count).await.map_err(|error| error.answer(call))
     }
+}
+
+/// Whether proxies must forget what they know of the collection that a change is about, and not only its routes.
+const fn is_definition(change: &Change) -> bool {
+    matches!(change, Change::PutCollection(_) | Change::RemoveCollection(_))
 }
 
 /// The collection that a change is about.
@@ -467,7 +473,8 @@ impl Coord for Coordinator {
         replicas: u32,
         resource_groups: Vec<String>,
     ) -> Result<(), rpc::Error> {
-        self.listened().await;
+        let wanted = usize::try_from(replicas.max(1)).unwrap_or(usize::MAX);
+        self.listened(|placer| placer.query_nodes_of(&resource_groups) >= wanted).await;
         let fresh = self.fresh("load", replicas.max(1)).await?;
         let asked = LoadRequest { partitions: partitions.as_deref(), replicas, groups: &resource_groups };
         let nodes = |group: &str| self.placer.lock().query_nodes(group);
@@ -538,16 +545,7 @@ impl Coord for Coordinator {
 
     async fn allocate_node(&self) -> Result<NodeId, rpc::Error> {
         let _one_at_a_time = self.writing.lock().await;
-        let failed = |source| Error::ReadCatalog { prefix: NODES, source }.answer("number a node");
-        let last: i64 = match self.parts.metas.get(NODES).await.map_err(failed)? {
-            Some(stored) => {
-                record::decode(NODES, &stored.value).map_err(|error| error.answer("number a node"))?
-            }
-            None => 0,
-        };
-        let bytes = record::encode(NODES, &(last + 1)).map_err(|error| error.answer("number a node"))?;
-        let committed = self.commit_txn(Txn::new().put(NODES, bytes)).await;
-        committed.map(|_| NodeId(last + 1)).map_err(|error| error.answer("number a node"))
+        self.number_node().await.map_err(|error| error.answer("number a node"))
     }
 
     async fn beat(&self, report: Report) -> Result<Orders, rpc::Error> {
@@ -555,13 +553,16 @@ impl Coord for Coordinator {
         let mut placed = self.placed.subscribe();
         self.note_lost(&report);
         self.place(|placer, now| placer.report(report, now));
+        if leaving {
+            self.members.lock().left(node);
+        }
         self.reported.send_modify(|count| *count += 1);
         let wait = self.parts.clock.sleep(BEAT);
         tokio::pin!(wait);
         let mut patient = !leaving;
         loop {
             let now = self.timestamps_now();
-            let lease = self.lease();
+            let lease = self.lease(node);
             if let Some(orders) = self.placer.lock().orders(node, seen, now, lease) {
                 return Ok(orders);
             }
@@ -603,7 +604,8 @@ impl Coord for Coordinator {
     }
 
     async fn transfer_nodes(&self, from: &str, to: &str, count: u32) -> Result<(), rpc::Error> {
-        self.listened().await;
+        let wanted = usize::try_from(count).unwrap_or(usize::MAX);
+        self.listened(|placer| placer.query_nodes(from) >= wanted).await;
         let nodes = self.placer.lock().query_nodes(from);
         self.change("transfer nodes", |catalog| decide::transfer_nodes(catalog, from, to, count, nodes)).await
     }
@@ -663,9 +665,16 @@ impl Coordinator {
         self.times.lock().now(self.parts.clock.unix_ms())
     }
 
-    /// For how long from now a node may be sure of its channels.
-    pub(super) fn lease(&self) -> Duration {
-        let led = self.leads_until.lock().saturating_sub(self.parts.clock.monotonic());
-        led.min(self.parts.placing.lost_after)
+    /// For how long from now a node may be sure of its channels; zero for one that a new leader would not expect.
+    pub(super) fn lease(&self, node: NodeId) -> Duration {
+        if !self.members.lock().has(node) {
+            return Duration::ZERO;
+        }
+        self.leads_for().min(self.parts.placing.lost_after)
+    }
+
+    /// For how long from now nobody else can lead.
+    pub(super) fn leads_for(&self) -> Duration {
+        self.leads_until.lock().saturating_sub(self.parts.clock.monotonic())
     }
 }

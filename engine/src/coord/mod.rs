@@ -8,10 +8,15 @@ mod candidacy;
 mod catalog;
 mod change;
 mod compaction;
+#[cfg(test)]
+mod crash_tests;
 mod decide;
 mod drive;
 mod jobs;
 mod lead;
+#[cfg(test)]
+mod lead_tests;
+mod members;
 mod place;
 mod record;
 mod sweep;
@@ -55,6 +60,9 @@ pub enum Error {
         #[source]
         source: meta::Error,
     },
+    /// The lead could not be renewed, so another coordinator may have taken over. Nothing was done.
+    #[error("the lead of the cluster was not renewed in time")]
+    NotRenewed,
     /// Another coordinator has taken over.
     #[error("another coordinator has taken over the catalog")]
     Deposed,
@@ -66,10 +74,10 @@ impl Error {
         if source.kind() == Kind::Conflict { Self::Deposed } else { Self::Commit { source } }
     }
 
-    /// What a caller of `call` is told. A deposed coordinator did nothing: its successor is the one to ask.
+    /// What a caller of `call` is told. A coordinator that does not lead did nothing: its successor is the one to ask.
     fn answer(self, call: &'static str) -> rpc::Error {
         match self {
-            Self::Deposed => rpc::Error::Stale { what: "the lead of the cluster".to_owned() },
+            Self::Deposed | Self::NotRenewed => rpc::Error::Stale { what: "the lead of the cluster".to_owned() },
             other => rpc::Error::failed(call, &other),
         }
     }
@@ -81,6 +89,7 @@ impl Kinded for Error {
             Self::ReadCatalog { source, .. } | Self::Commit { source } => source.kind(),
             Self::BadRecord { .. } => Kind::Corrupt,
             Self::Deposed => Kind::Fenced,
+            Self::NotRenewed => Kind::Unavailable,
         }
     }
 }

@@ -79,7 +79,7 @@ impl Coordinator {
         let builder = self.any_builder()?;
         for some in orphans.chunks(AT_ONCE) {
             // Another leader may take over what this one thinks is an orphan, an hour later at the earliest.
-            if self.deposed().is_cancelled() || self.lease().is_zero() {
+            if self.deposed().is_cancelled() || self.leads_for().is_zero() {
                 return Err(rpc::Error::Stale { what: "the lead of the cluster".to_owned() });
             }
             builder.remove_objects(some.to_vec()).await?;

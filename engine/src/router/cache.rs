@@ -106,18 +106,34 @@ impl CatalogCache {
             Found::Known(routes) => Ok(routes),
             Found::Coming(number, fetch) => {
                 let answer = fetch.await;
-                self.tables.lock().routes.settle(&collection, number, &answer);
+                let mut tables = self.tables.lock();
+                let answer = answer.map(|fresh| completed(fresh, tables.routes.last(&collection)));
+                tables.routes.settle(&collection, number, &answer);
                 answer
             }
         }
     }
 
+    /// The routes that were known last, forgotten or not, if they are of what is to be loaded as far as is known. Any
+    /// node that they name and that has not their part says so; that a part is missing in them nobody would say.
+    pub(super) fn last_routes(&self, collection: CollectionId) -> Option<Arc<Routes>> {
+        let tables = self.tables.lock();
+        let wanted = tables.infos.known(&collection)?.load.as_ref()?;
+        let last = tables.routes.last(&collection)?;
+        (last.wanted && last.partitions == wanted.partitions && !last.replicas.is_empty()).then_some(last)
+    }
+
     pub(super) async fn known_routes(&self, collection: CollectionId) -> Result<Arc<Routes>, Error> {
-        let found = self.tables.lock().routes.look(&collection, |_| true, || self.ask_routes(collection));
-        match self.routes_from(collection, found).await {
+        match self.sound_routes(collection).await {
             Err(error) if passes(&error) => self.tables.lock().routes.last(&collection).ok_or(error),
             answer => answer,
         }
+    }
+
+    /// As [`Self::known_routes`], for reads: nothing that was forgotten, which may lack rows that are to be read.
+    pub(super) async fn sound_routes(&self, collection: CollectionId) -> Result<Arc<Routes>, Error> {
+        let found = self.tables.lock().routes.look(&collection, |_| true, || self.ask_routes(collection));
+        self.routes_from(collection, found).await
     }
 
     fn ask_info(&self, collection: CollectionRef) -> BoxFuture<'static, Result<Arc<CollectionInfo>, Error>> {
@@ -163,6 +179,19 @@ impl CatalogCache {
     }
 }
 
+/// What a leader says that still listens, with the copies that its predecessor named last. Who owns a channel it may know
+/// already.
+fn completed(fresh: Arc<Routes>, last: Option<Arc<Routes>>) -> Arc<Routes> {
+    if !fresh.listening || !fresh.wanted || !fresh.replicas.is_empty() {
+        return fresh;
+    }
+    let same = |last: &Arc<Routes>| last.wanted && last.partitions == fresh.partitions;
+    match last.filter(same) {
+        Some(last) => Arc::new(Routes { replicas: last.replicas.clone(), ..(*fresh).clone() }),
+        None => fresh,
+    }
+}
+
 /// A change under way: what it touches is forgotten when this is dropped.
 pub(super) struct Touching<'a> {
     cache: &'a CatalogCache,
@@ -191,6 +220,9 @@ impl Follower for CatalogCache {
         }
         for collection in &orders.changed {
             tables.forget(*collection);
+        }
+        for collection in &orders.rerouted {
+            tables.routes.forget(collection);
         }
     }
 

@@ -36,14 +36,20 @@ pub struct Candidate {
     pub avoided: bool,
     /// Whether this read has failed there already.
     pub tried: bool,
+    /// Whether it is in the zone of whoever asks.
+    pub near: bool,
 }
 
-/// The copy to ask: one that works and was not tried, else one that was not tried. `None` if all were.
+/// The copy to ask: one that works and was not tried, of those the near ones if there are any; else one that was not
+/// tried. `None` if all were.
 ///
 /// `turn` counts the reads of the collection.
 #[must_use]
 pub fn choose(policy: ReplicaPolicy, candidates: &[Candidate], turn: usize, rng: &dyn Rng) -> Option<usize> {
-    among(policy, &usable(candidates), candidates, turn, rng).or_else(|| {
+    let usable = usable(candidates);
+    let near: Vec<usize> = usable.iter().copied().filter(|&at| candidates[at].near).collect();
+    let best = if near.is_empty() { usable } else { near };
+    among(policy, &best, candidates, turn, rng).or_else(|| {
         let untried: Vec<usize> = (0..candidates.len()).filter(|&at| !candidates[at].tried).collect();
         among(policy, &untried, candidates, turn, rng)
     })
@@ -99,7 +105,7 @@ mod tests {
     use crate::base::SeededRng;
 
     fn candidate(score: f64) -> Candidate {
-        Candidate { score, avoided: false, tried: false }
+        Candidate { score, avoided: false, tried: false, near: false }
     }
 
     fn shares(policy: ReplicaPolicy, candidates: &[Candidate]) -> Vec<usize> {
@@ -152,6 +158,23 @@ mod tests {
         assert_eq!(second(&[candidate(1.0), avoided, candidate(9.0)]), Some(2));
         assert_eq!(second(&[candidate(1.0), avoided]), None);
         assert_eq!(second(&[candidate(1.0)]), None);
+    }
+
+    #[test]
+    fn near_copies_are_asked_as_long_as_one_of_them_works() {
+        for policy in [ReplicaPolicy::LookAside, ReplicaPolicy::RoundRobin] {
+            let near = Candidate { near: true, ..candidate(9.0) };
+            let gone = Candidate { avoided: true, ..near };
+
+            let served = shares(policy, &[candidate(1.0), near, near]);
+            let alone = shares(policy, &[candidate(1.0), gone, gone]);
+
+            assert_eq!(
+                (served[0], served[1] + served[2], alone),
+                (0, 3_000, vec![3_000, 0, 0]),
+                "{policy:?}"
+            );
+        }
     }
 
     #[test]

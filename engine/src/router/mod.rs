@@ -23,6 +23,8 @@ mod write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::Either;
+
 pub use cache::CatalogCache;
 pub use choose::ReplicaPolicy;
 
@@ -104,12 +106,17 @@ pub struct RouterSettings {
     pub graceful_ms: u64,
     /// How one of several copies is chosen. Milvus's `proxy.replicaSelectionPolicy`.
     pub policy: ReplicaPolicy,
+    /// The zone that copies are chosen in while one there works; empty for no matter.
+    pub zone: String,
     /// How long a node that could not be reached is asked only if no other can answer. Unit: milliseconds.
     pub avoid_ms: u64,
     /// A read that takes longer than most and longer than this is sent to a second copy. Unit: milliseconds.
     pub hedge_after_ms: u64,
     /// Second copies asked like that, in percent of all reads, at most.
     pub hedge_percent: u32,
+    /// How long a read waits for fresh routes, which come at once from a coordinator that is there, before it goes on with
+    /// others; ten times as long if nothing is left to be tried by those, and longer each further time. Unit: milliseconds.
+    pub fresh_ms: u64,
 }
 
 impl Default for RouterSettings {
@@ -119,9 +126,11 @@ impl Default for RouterSettings {
             read_deadline_ms: 10_000,
             graceful_ms: 5_000,
             policy: ReplicaPolicy::LookAside,
+            zone: String::new(),
             avoid_ms: 3_000,
             hedge_after_ms: 5,
             hedge_percent: 5,
+            fresh_ms: 100,
         }
     }
 }
@@ -181,6 +190,38 @@ impl Router {
                 Ok(Arc::clone(seen))
             }
             (found, _) => found,
+        }
+    }
+
+    /// The same for a read, which goes on with what is known once it has waited for `wait`: any node that those routes name
+    /// and that has not its part says so.
+    async fn routes_to_read(
+        &self,
+        collection: CollectionId,
+        seen: Option<&Arc<Routes>>,
+        wait: Duration,
+    ) -> Result<Arc<Routes>, rpc::Error> {
+        let Some(cache) = &self.parts.cache else { return self.routes(collection, seen).await };
+        let (fresh, usable) = match seen {
+            Some(seen) => {
+                (Either::Left(cache.renew_routes(collection, seen.version)), Some(Arc::clone(seen)))
+            }
+            None => (Either::Right(cache.sound_routes(collection)), cache.last_routes(collection)),
+        };
+        let Some(usable) = usable.filter(|routes| routes.wanted) else { return fresh.await };
+        tokio::select! {
+            biased;
+            found = fresh => match found {
+                Err(error) if passes(&error) => {
+                    tracing::debug!(%collection, reason = %error, "no fresh routes, going on with old ones");
+                    Ok(usable)
+                }
+                found => found,
+            },
+            () = self.parts.clock.sleep(wait) => {
+                tracing::debug!(%collection, wait_ms = wait.as_millis(), "fresh routes are late, going on with old ones");
+                Ok(usable)
+            }
         }
     }
 

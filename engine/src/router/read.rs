@@ -131,7 +131,9 @@ impl Router {
         let after = read_after(consistency, self.now(), graceful_ms, memory.newest());
         let mut patience = self.patience(self.parts.settings.read_deadline_ms);
         let (mut seen, mut tried): (Option<Arc<Routes>>, Vec<i64>) = (None, Vec::new());
-        let mut routes = self.readable(P::CALL, collection, &mut patience, &mut seen).await?;
+        let brief = Duration::from_millis(self.parts.settings.fresh_ms);
+        let mut long = 10 * brief;
+        let mut routes = self.readable(P::CALL, collection, &mut patience, &mut seen, brief).await?;
         loop {
             let missed = match self.choose(&routes, &tried, &memory) {
                 Some(first) => match self.ask_one_or_two(&plan, after, &routes, first, &memory).await {
@@ -155,12 +157,13 @@ impl Router {
             }
             let version = routes.version;
             seen = Some(routes);
-            routes = self.readable(P::CALL, collection, &mut patience, &mut seen).await?;
+            let wait = if is_another_left { brief } else { long };
+            routes = self.readable(P::CALL, collection, &mut patience, &mut seen, wait).await?;
             if routes.version == version && !is_another_left {
+                // A coordinator that is slow rather than away must be heard out in the end.
+                long *= 2;
                 self.pause(&mut patience, missed.error).await?;
                 tried.clear();
-                seen = Some(routes);
-                routes = self.readable(P::CALL, collection, &mut patience, &mut seen).await?;
             }
             if routes.version != version {
                 tried.clear();
@@ -175,9 +178,10 @@ impl Router {
         collection: CollectionId,
         patience: &mut super::Patience,
         seen: &mut Option<Arc<Routes>>,
+        wait: Duration,
     ) -> Result<Arc<Routes>, rpc::Error> {
         loop {
-            match self.routes(collection, seen.as_ref()).await {
+            match self.routes_to_read(collection, seen.as_ref(), wait).await {
                 Ok(routes) if routes.wanted => return Ok(routes),
                 // It may have been loaded by way of another proxy a moment ago.
                 Ok(routes) if self.parts.cache.is_some() && seen.is_none() => *seen = Some(routes),
@@ -201,7 +205,10 @@ impl Router {
         // A node that never answered is taken for an average one.
         let usual_ms = if known.is_empty() { 1.0 } else { known.iter().sum::<f64>() / known.len() as f64 };
         let candidate = |replica: &ReplicaRoute| {
-            let mut candidate = Candidate { score: 0.0, avoided: false, tried: !is_open(replica, tried) };
+            let zone = &self.parts.settings.zone;
+            let near = !zone.is_empty() && replica.zone == *zone;
+            let tried = !is_open(replica, tried);
+            let mut candidate = Candidate { score: 0.0, avoided: false, tried, near };
             for part in &replica.nodes {
                 let node = self.board.node(part.place.node);
                 // A floor, so that questions under way count where answers take no time at all.

@@ -248,6 +248,10 @@ pub struct Flushed {
 /// The catalog's only writer; also ids, time, placement and jobs.
 #[async_trait]
 pub trait Coord: Send + Sync + 'static {
+    /// Says that who answered last may have been replaced: the next call finds out who leads now, where that can change.
+    /// Returns at once.
+    fn doubt(&self) {}
+
     /// The first of `count` timestamps that are later than every one handed out before.
     ///
     /// # Errors

@@ -49,6 +49,17 @@ pub struct NodeInfo {
     pub version: String,
 }
 
+impl NodeInfo {
+    /// Where it stands, as its labels say; empty if they do not.
+    #[must_use]
+    pub fn zone(&self) -> &str {
+        ZONES.iter().find_map(|label| self.labels.get(*label)).map_or("", String::as_str)
+    }
+}
+
+/// Labels that name a node's zone, the usual one first.
+const ZONES: [&str; 2] = ["topology.kubernetes.io/zone", "ZONE"];
+
 /// Whether a node wants work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NodeState {
@@ -208,9 +219,12 @@ pub struct Orders {
     pub own: Option<Vec<OwnOrder>>,
     /// Collections of which a proxy must forget what it knows; with `whole`, all of them.
     pub changed: Vec<CollectionId>,
+    /// Collections of which a proxy must forget the routes, and no more.
+    pub rerouted: Vec<CollectionId>,
     /// The coordinator's time when it answered.
     pub now: Timestamp,
-    /// How long after the beat was sent its answer proves that nobody else has been made owner of the node's channels.
+    /// How long after the beat was sent its answer proves that nobody else has been made owner of the node's channels. Zero
+    /// from a leader that may have been replaced without knowing.
     pub lease: Duration,
     /// The resource group that the node is in; empty for none.
     pub group: String,

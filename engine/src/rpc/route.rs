@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{ChannelName, CollectionId, NodeId, Position, SegmentId, Timestamp};
+use crate::base::{ChannelName, CollectionId, NodeId, PartitionId, Position, SegmentId, Timestamp};
 
 /// Where calls about one node go.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -61,6 +61,9 @@ pub struct ReplicaRoute {
     pub id: i64,
     /// The resource group it is in.
     pub group: String,
+    /// The zone that all of its nodes are in; empty if they are not, or have none.
+    #[serde(default)]
+    pub zone: String,
     /// Its nodes' parts: together every row once.
     pub nodes: Vec<NodeShare>,
 }
@@ -78,6 +81,13 @@ pub struct Routes {
     pub replicas: Vec<ReplicaRoute>,
     /// Whether the collection is to be loaded at all.
     pub wanted: bool,
+    /// Of which partitions the copies have the rows; `None` for all.
+    #[serde(default)]
+    pub partitions: Option<Vec<PartitionId>>,
+    /// Whether a leader said this that does not know yet which copies there are: its predecessor's, if somebody
+    /// remembers them.
+    #[serde(default)]
+    pub listening: bool,
 }
 
 /// What a read must see, as a node understands it.

@@ -7,6 +7,7 @@ use super::collection::Collection;
 use super::node;
 use super::split::{Piece, Split};
 use crate::base::{NodeId, Position, SegmentId};
+use crate::rpc::GroupConfig;
 
 /// The replica that is planned, and the nodes it may use.
 #[derive(Debug)]
@@ -52,10 +53,15 @@ impl Placer {
         self.nodes.get(&node).is_some_and(|node| node.group == group)
     }
 
-    /// Whether the replica may use the node: one of its own, or any that lives while its group has none at all.
+    /// Whether the replica may use the node: one of its own, or any that its group would take while it has none at all. A
+    /// group that is a zone takes nobody from elsewhere even then.
     pub(super) fn may_use(&self, site: &Site, node: NodeId) -> bool {
         if site.is_deserted {
-            return self.nodes.contains_key(&node);
+            let Some(node) = self.nodes.get(&node) else { return false };
+            let fits = |config: &GroupConfig| {
+                config.node_filter.iter().all(|(key, value)| node.info.labels.get(key) == Some(value))
+            };
+            return self.configs.get(&site.group).is_none_or(fits);
         }
         self.is_member(node, &site.group)
             && site.pool.as_ref().is_none_or(|pool| pool.binary_search(&node).is_ok())

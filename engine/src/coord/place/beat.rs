@@ -13,6 +13,9 @@ impl Placer {
     pub fn report(&mut self, report: Report, now: Duration) {
         self.now = self.now.max(now);
         let id = report.node.id;
+        if let Some(expected) = &mut self.expected {
+            expected.remove(&id);
+        }
         if report.state == NodeState::Leaving {
             self.lose(id);
             self.work();
@@ -202,8 +205,10 @@ impl Placer {
         if let Some(node) = self.nodes.get_mut(&id).filter(|node| node.seen.epoch == epoch) {
             node.log.forget(node.seen.number);
         }
-        if !self.news.released.is_empty() {
-            self.news.forget(self.seen_by_proxies());
+        if !self.news.released.is_empty() || !self.redefined.released.is_empty() {
+            let seen = self.seen_by_proxies();
+            self.news.forget(seen);
+            self.redefined.forget(seen);
         }
     }
 

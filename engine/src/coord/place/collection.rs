@@ -39,6 +39,8 @@ pub(super) struct Channel {
     pub closing: Option<(NodeId, u64)>,
     /// When it was last moved for balance.
     pub moved: Option<Duration>,
+    /// Whether it was there before this leader was, so that an earlier one may have leased it to a node.
+    pub former: bool,
 }
 
 impl Channel {
@@ -175,14 +177,22 @@ impl Placer {
                 wanted: None,
                 closing: None,
                 moved: None,
+                former: false,
             })
             .collect();
         for (at, channel) in channels.iter().enumerate() {
             self.channels.insert(channel.name.clone(), (id, at));
             self.unowned.insert((id, at));
         }
-        let routes =
-            Routes { collection: id, version: 0, owners: Vec::new(), replicas: Vec::new(), wanted: false };
+        let routes = Routes {
+            collection: id,
+            version: 0,
+            owners: Vec::new(),
+            replicas: Vec::new(),
+            wanted: false,
+            partitions: None,
+            listening: false,
+        };
         let collection = Collection {
             info,
             removed: false,

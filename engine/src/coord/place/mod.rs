@@ -38,7 +38,8 @@ use crate::rpc::{CollectionInfo, DEFAULT_GROUP, GroupConfig, OrderNumber};
 pub struct PlaceSettings {
     /// A node that has not reported for so long is gone.
     pub lost_after: Duration,
-    /// How long a new leader listens before it gives orders, moves anything or declares a node lost. At least
+    /// How long a new leader listens at most before it gives orders, moves anything or declares a node lost, and at least
+    /// before it gives away a channel that an earlier leader may have leased to somebody it has not heard of. At least
     /// `lost_after` in a cluster; zero where no other process can hold anything.
     pub settle: Duration,
     /// The part of a node's memory that placement fills. Range: 0 to 1.
@@ -82,8 +83,12 @@ pub struct Placer {
     /// The wall time at `started`.
     started_at: Timestamp,
     now: Duration,
-    /// Whether this leader has listened long enough to decide anything.
+    /// Whether this leader has heard enough to decide anything.
     settled: bool,
+    /// Nodes of the record that it has not heard of yet; `None` if it has no such record.
+    expected: Option<BTreeSet<NodeId>>,
+    /// Whether no lease that an earlier leader gave can last any more.
+    unleased: bool,
     /// The newest order number.
     number: u64,
     /// Grows with each route of any collection.
@@ -102,6 +107,8 @@ pub struct Placer {
     wanted: BTreeMap<ChannelName, NodeId>,
     /// What proxies must forget.
     news: OrderLog,
+    /// Those among the news that the catalog changed: proxies must forget more than routes.
+    redefined: OrderLog,
     /// Routes that some proxy may still use.
     retiring: BTreeSet<(u64, CollectionId)>,
     /// Collections to plan before the current call returns.
@@ -133,6 +140,8 @@ impl Placer {
             started_at: at,
             now,
             settled: false,
+            expected: None,
+            unleased: false,
             number: 1,
             version: epoch << 32,
             nodes: BTreeMap::new(),
@@ -145,6 +154,7 @@ impl Placer {
             unowned: BTreeSet::new(),
             wanted: BTreeMap::new(),
             news: OrderLog::default(),
+            redefined: OrderLog::default(),
             retiring: BTreeSet::new(),
             dirty: BTreeSet::new(),
             later: BTreeSet::new(),
@@ -167,6 +177,19 @@ impl Placer {
     ) {
         self.now = self.now.max(now);
         self.take_collection(info, manifests);
+        self.work();
+    }
+
+    /// Takes over which nodes may hold something from an earlier leader's time; `None` if nobody knows. To be called
+    /// once, after the whole catalog was put. With it, this leader listens no longer than until it has heard of them all.
+    pub fn expect(&mut self, nodes: Option<BTreeSet<NodeId>>, now: Duration) {
+        self.now = self.now.max(now);
+        let nobody = nodes.as_ref().is_some_and(BTreeSet::is_empty);
+        self.unleased |= nobody;
+        self.expected = nodes;
+        for channel in self.collections.values_mut().flat_map(|collection| &mut collection.channels) {
+            channel.former = true;
+        }
         self.work();
     }
 
@@ -209,10 +232,26 @@ impl Placer {
         self.work();
     }
 
-    /// Whether this leader has listened for long enough to know which nodes there are.
+    /// Whether this leader has heard enough to know which nodes there are.
     #[must_use]
     pub const fn is_settled(&self) -> bool {
         self.settled
+    }
+
+    /// Whether it has led for as long as it listens at most: who has not come by now was not about to.
+    #[must_use]
+    pub const fn is_unleased(&self) -> bool {
+        self.unleased
+    }
+
+    fn has_heard_all(&self) -> bool {
+        self.expected.as_ref().is_some_and(BTreeSet::is_empty)
+    }
+
+    /// The nodes that take part.
+    #[must_use]
+    pub fn present(&self) -> BTreeSet<NodeId> {
+        self.nodes.keys().copied().collect()
     }
 
     /// The newest order number.
@@ -223,8 +262,10 @@ impl Placer {
 
     /// Does what the facts ask for: ends the settling time, regroups nodes, gives channels owners, plans collections.
     fn work(&mut self) {
+        let listened = self.now >= self.started + self.settings.settle;
+        self.unleased |= listened;
         if !self.settled {
-            if self.now < self.started + self.settings.settle {
+            if !listened && !self.has_heard_all() {
                 return;
             }
             self.settle();

@@ -18,7 +18,8 @@ impl Placer {
             return self.early_news(known, seen, now, lease);
         }
         let proxy = known.info.duties.proxies;
-        let missed = seen.number < known.log.floor || (proxy && seen.number < self.news.floor);
+        let news_floor = self.news.floor.max(self.redefined.floor);
+        let missed = seen.number < known.log.floor || (proxy && seen.number < news_floor);
         let whole = seen.epoch != self.epoch || missed || seen.number > self.number;
         let since = if whole { 0 } else { seen.number };
         let news = proxy && self.news.changed_since(since);
@@ -43,9 +44,19 @@ impl Placer {
         }
         orders.own = (whole || known.log.own > since).then(|| known.owned.values().cloned().collect());
         if proxy && !whole {
-            orders.changed = self.news.changes.range(later).map(|(_, collection)| *collection).collect();
+            self.tell_news(since, &mut orders);
         }
         Some(orders)
+    }
+
+    /// What a proxy must forget that has seen `since`.
+    fn tell_news(&self, since: u64, orders: &mut Orders) {
+        let later = (Bound::Excluded(since), Bound::Unbounded);
+        for collection in self.news.changes.range(later).map(|(_, collection)| *collection) {
+            let redefined = self.redefined.last.get(&collection).is_some_and(|number| *number > since);
+            let list = if redefined { &mut orders.changed } else { &mut orders.rerouted };
+            list.push(collection);
+        }
     }
 
     /// What a proxy hears while this leader still listens: which collections changed since it leads, so that no change of
@@ -56,9 +67,9 @@ impl Placer {
         if !proxies || writes || queries || !self.news.changed_since(since) {
             return None;
         }
-        let later = (Bound::Excluded(since), Bound::Unbounded);
-        let changed = self.news.changes.range(later).map(|(_, collection)| *collection).collect();
-        Some(Orders { number: self.number(), changed, now, lease, ..Orders::default() })
+        let mut orders = Orders { number: self.number(), now, lease, ..Orders::default() };
+        self.tell_news(since, &mut orders);
+        Some(orders)
     }
 
     fn hold_order(&self, id: CollectionId, node: NodeId) -> Option<HoldOrder> {
@@ -80,12 +91,17 @@ impl Placer {
     pub fn changed(&mut self, collection: CollectionId) -> OrderNumber {
         let number = self.next_number();
         self.news.note(collection, number, !self.collections.contains_key(&collection));
+        self.redefined.note(collection, number, true);
         self.number()
     }
 
     /// Whether every live proxy has seen that number, and so has forgotten what changed with it.
     #[must_use]
     pub fn proxies_saw(&self, number: OrderNumber) -> bool {
+        if !self.settled && !self.has_heard_all() && self.expected.is_some() {
+            // Some proxy may still go by what an earlier leader said.
+            return false;
+        }
         number.epoch < self.epoch && self.seen_by_proxies() >= self.first
             || number.epoch == self.epoch && self.seen_by_proxies() >= number.number
     }

@@ -12,9 +12,6 @@ use super::split::{Piece, Split};
 use crate::base::{CollectionId, NodeId};
 use crate::rpc::HeldChannel;
 
-/// Labels that name a node's zone, the usual one first.
-const ZONES: [&str; 2] = ["topology.kubernetes.io/zone", "ZONE"];
-
 /// What planning a collection changed in its routes.
 #[derive(Debug, Default)]
 struct Outcome {
@@ -159,8 +156,7 @@ impl Placer {
         let known = nodes.iter().filter_map(|id| self.nodes.get(id));
         known
             .map(|known| {
-                let labels = &known.info.labels;
-                let zone = ZONES.iter().find_map(|label| labels.get(*label)).cloned().unwrap_or_default();
+                let zone = known.info.zone().to_owned();
                 let draw = node::mix(node::hash(known.info.id) ^ collection.0.cast_unsigned());
                 Member { id: known.info.id, zone, host: known.info.host.clone(), draw }
             })

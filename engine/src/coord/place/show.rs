@@ -26,7 +26,10 @@ impl Placer {
     #[must_use]
     pub fn routes(&self, collection: CollectionId) -> Option<Arc<Routes>> {
         let known = self.collections.get(&collection).filter(|known| !known.removed)?;
-        Some(known.routes.clone())
+        if self.settled {
+            return Some(known.routes.clone());
+        }
+        Some(Arc::new(Routes { listening: true, ..(*known.routes).clone() }))
     }
 
     pub(super) fn draw_routes(&self, collection: &Collection) -> Routes {
@@ -43,6 +46,8 @@ impl Placer {
             owners: owners.collect(),
             replicas: replicas.filter_map(|replica| self.draw_replica(collection, replica)).collect(),
             wanted: collection.info.load.is_some() && !collection.removed,
+            partitions: collection.info.load.as_ref().and_then(|load| load.partitions.clone()),
+            listening: false,
         }
     }
 
@@ -55,12 +60,15 @@ impl Placer {
                 shares.entry(node).or_default().channels.extend(live.share(node, &channel.name));
             }
         }
+        let zones: BTreeSet<_> =
+            shares.keys().filter_map(|node| self.nodes.get(node)).map(|node| node.info.zone()).collect();
+        let zone = if zones.len() == 1 { zones.into_iter().collect() } else { String::new() };
         let nodes = shares.into_iter().map(|(node, share)| {
             let place = self.nodes.get(&node)?.place.clone();
             Some(NodeShare { place, share: Arc::new(share) })
         });
         let nodes: Option<Vec<_>> = nodes.collect();
-        Some(ReplicaRoute { id: replica.id, group: replica.group.clone(), nodes: nodes? })
+        Some(ReplicaRoute { id: replica.id, group: replica.group.clone(), zone, nodes: nodes? })
     }
 
     /// How far a collection is loaded, 0 to 100; 100 once every replica that has nodes can be read.
@@ -276,6 +284,15 @@ impl Placer {
     pub fn any_writer(&self) -> Option<Place> {
         let writers = self.nodes.values().filter(|node| node.writes());
         writers.min_by_key(|node| (node.owns, node.info.id)).map(|node| node.place.clone())
+    }
+
+    /// How many query nodes the groups have together; none named means the default one.
+    #[must_use]
+    pub fn query_nodes_of(&self, groups: &[String]) -> usize {
+        if groups.is_empty() {
+            return self.query_nodes(DEFAULT_GROUP);
+        }
+        groups.iter().collect::<BTreeSet<_>>().into_iter().map(|group| self.query_nodes(group)).sum()
     }
 
     /// How many query nodes a resource group has.

@@ -1,13 +1,16 @@
 //! Reads of copies.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use super::twin::{World, query, search};
-use crate::base::{Kind, Kinded as _};
+use super::twin::{C, World, query, search};
+use crate::base::{Kind, Kinded as _, PartitionId};
 use crate::model::Keys;
-use crate::router::{CatalogCache, ReplicaPolicy, RouterSettings};
-use crate::rpc::{Consistency, Error, ReadAfter, Reader as _, Refusal};
+use crate::router::{CatalogCache, ReplicaPolicy, Router, RouterSettings};
+use crate::rpc::{
+    CollectionRef, Consistency, Coord as _, Error, Follower as _, Orders, ReadAfter, Reader as _, Refusal,
+};
 
 fn hold(world: &World, held: &[(i64, &[i64])]) {
     for (node, keys) in held {
@@ -219,4 +222,92 @@ async fn a_search_gives_up_when_its_routes_stay_old() {
 
     assert!(error.is_stale());
     assert!(started.elapsed() >= Duration::from_secs(10) && started.elapsed() < Duration::from_secs(11));
+}
+
+/// A router that has read once, from one of two copies, before the coordinator stopped to answer.
+async fn read_before_silence(world: &Arc<World>) -> Arc<Router> {
+    world.publish(None, &[&[1], &[2]]);
+    hold(world, &[(1, &[1]), (2, &[1])]);
+    world.load();
+    let cache = CatalogCache::new(world.clone());
+    cache.collection(CollectionRef::Id(C)).await.unwrap();
+    let router = world.router_with(RouterSettings::default(), Some(Arc::clone(&cache)));
+    router.query(query(), Consistency::Strong).await.unwrap();
+    world.slow_ms.store(3_600_000, Relaxed);
+    router
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_read_waits_for_a_silent_coordinator_while_a_copy_is_known() {
+    let world = World::new();
+    let router = read_before_silence(&world).await;
+    world.node(1).stale.store(true, Relaxed);
+
+    let mut longest = Duration::ZERO;
+    for _ in 0..50 {
+        let started = tokio::time::Instant::now();
+        router.query(query(), Consistency::Strong).await.unwrap();
+        longest = longest.max(started.elapsed());
+    }
+
+    assert!(reads(&world, 1) > 1, "the copy that is none any more was asked too");
+    assert!(longest <= Duration::from_millis(150), "{longest:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn routes_that_had_to_be_forgotten_serve_until_there_are_others() {
+    let world = World::new();
+    world.publish(None, &[&[1]]);
+    hold(&world, &[(1, &[1])]);
+    world.load();
+    let cache = CatalogCache::new(world.clone());
+    cache.collection(CollectionRef::Id(C)).await.unwrap();
+    let router = world.router_with(RouterSettings::default(), Some(Arc::clone(&cache)));
+    router.query(query(), Consistency::Strong).await.unwrap();
+    cache.obey(&Orders { rerouted: vec![C], ..Orders::default() }, Duration::ZERO);
+    world.slow_ms.store(3_600_000, Relaxed);
+    let started = tokio::time::Instant::now();
+
+    let rows = router.query(query(), Consistency::Strong).await.unwrap();
+
+    assert_eq!(rows.keys, Keys::Int(vec![1]));
+    assert!(started.elapsed() <= Duration::from_millis(150), "{:?}", started.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_leader_that_still_listens_does_not_make_reads_wait() {
+    let world = World::new();
+    world.publish(None, &[&[1]]);
+    hold(&world, &[(1, &[1])]);
+    let cache = CatalogCache::new(world.clone());
+    let router = world.router_with(RouterSettings::default(), Some(Arc::clone(&cache)));
+    router.query(query(), Consistency::Strong).await.unwrap();
+    cache.obey(&Orders { rerouted: vec![C], ..Orders::default() }, Duration::ZERO);
+    world.publish_listening(None);
+    let started = tokio::time::Instant::now();
+
+    let rows = router.query(query(), Consistency::Strong).await.unwrap();
+
+    assert_eq!(rows.keys, Keys::Int(vec![1]));
+    assert!(started.elapsed() <= Duration::from_millis(5), "{:?}", started.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_leader_that_still_listens_is_waited_for_if_more_is_loaded_now() {
+    let world = World::new();
+    world.publish(None, &[&[1]]);
+    hold(&world, &[(1, &[1]), (2, &[1, 2])]);
+    let cache = CatalogCache::new(world.clone());
+    let router = world.router_with(RouterSettings::default(), Some(Arc::clone(&cache)));
+    router.query(query(), Consistency::Strong).await.unwrap();
+    cache.obey(&Orders { changed: vec![C], ..Orders::default() }, Duration::ZERO);
+    world.publish_listening(Some(vec![PartitionId(1), PartitionId(2)]));
+
+    let settling = async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        world.publish(None, &[&[2]]);
+    };
+    let (rows, ()) = futures::join!(router.query(query(), Consistency::Strong), settling);
+
+    assert_eq!(rows.unwrap().keys, Keys::Int(vec![1, 2]));
 }

@@ -168,6 +168,7 @@ impl World {
         let replica = |(id, nodes): (i64, &&[i64])| ReplicaRoute {
             id,
             group: DEFAULT_GROUP.to_owned(),
+            zone: format!("zone-{id}"),
             nodes: nodes.iter().map(share).collect(),
         };
         let mut routes = self.routes.lock();
@@ -178,7 +179,24 @@ impl World {
             owners: vec![Owner { channel: channel(), place: owner.map(place), term: version }],
             replicas: (1..).zip(replicas).map(replica).collect(),
             wanted,
+            partitions: None,
+            listening: false,
         }));
+    }
+
+    /// The catalog says that the collection is loaded as a whole.
+    pub fn load(&self) {
+        let load = Some(LoadSpec { partitions: None, replicas: Vec::new() });
+        let mut known = self.info.lock();
+        *known = known.take().map(|info| Arc::new(CollectionInfo { load, ..(*info).clone() }));
+    }
+
+    /// Publishes what a new leader says that does not know yet which copies there are.
+    pub fn publish_listening(&self, partitions: Option<Vec<PartitionId>>) {
+        self.publish(None, &[]);
+        let mut routes = self.routes.lock();
+        *routes =
+            routes.take().map(|routes| Arc::new(Routes { listening: true, partitions, ..(*routes).clone() }));
     }
 
     /// A router that asks this coordinator directly.

@@ -1,6 +1,7 @@
 //! The coordinator, whichever node it is on.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,7 +23,9 @@ use crate::rpc::{
 /// First wait before a call is tried again; doubles up to [`PAUSE_MOST`].
 const PAUSE: Duration = Duration::from_millis(20);
 /// Longest such wait.
-const PAUSE_MOST: Duration = Duration::from_secs(1);
+const PAUSE_MOST: Duration = Duration::from_millis(500);
+/// How long it is asked who leads while the remembered leader still answers: whoever knows may be what is away.
+const DOUBT: Duration = Duration::from_millis(500);
 
 /// Knows which node leads.
 #[async_trait]
@@ -44,6 +47,7 @@ pub struct CoordClient {
     clock: Arc<dyn Clock>,
     patience: Duration,
     leader: Mutex<Option<String>>,
+    doubted: AtomicBool,
 }
 
 impl CoordClient {
@@ -51,18 +55,36 @@ impl CoordClient {
     #[must_use]
     pub fn new(find: Arc<dyn FindLeader>, dial: Arc<NetDial>) -> Self {
         let (clock, patience) = (dial.clock(), dial.settings().patience);
-        Self { find, dial, clock, patience, leader: Mutex::new(None) }
+        Self { find, dial, clock, patience, leader: Mutex::new(None), doubted: AtomicBool::new(false) }
     }
 
     /// The address of the remembered leader, or of the one found now.
     async fn leader(&self, not: Option<&str>) -> Option<String> {
         let remembered = self.leader.lock().clone();
+        if remembered.is_some() && self.doubted.swap(false, Ordering::Relaxed) {
+            return self.leader_instead_of(remembered).await;
+        }
         if let Some(leader) = remembered.filter(|leader| not != Some(leader)) {
             return Some(leader);
         }
         let found = self.find.leader(not).await;
         self.leader.lock().clone_from(&found);
         found
+    }
+
+    /// Who leads instead of a leader that answers and may have been replaced; itself if nobody can say.
+    async fn leader_instead_of(&self, remembered: Option<String>) -> Option<String> {
+        let found = tokio::select! {
+            found = self.find.leader(None) => found,
+            () = self.clock.sleep(DOUBT) => None,
+        };
+        if let (Some(found), Some(old)) = (&found, &remembered)
+            && found != old
+        {
+            tracing::info!(old, leader = found, "another node leads");
+            *self.leader.lock() = Some(found.clone());
+        }
+        found.or(remembered)
     }
 }
 
@@ -146,6 +168,10 @@ macro_rules! repeat {
     ($($call:ident($($name:ident: $taken:ty as $kept:ty),*) -> $value:ty, $repeat:expr;)+) => {
         #[async_trait]
         impl Coord for CoordClient {
+            fn doubt(&self) {
+                self.doubted.store(true, Ordering::Relaxed);
+            }
+
             $(async fn $call(&self, $($name: $taken),*) -> Result<$value, Error> {
                 $(let $name = <$kept>::from($name);)*
                 let mut tries = Tries::new(self, stringify!($call), $repeat);

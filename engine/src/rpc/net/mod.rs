@@ -62,6 +62,8 @@ pub struct NetSettings {
     pub connect: Duration,
     /// For what a peer answers from memory, and for each try of a call to the coordinator.
     pub brief: Duration,
+    /// For a beat, which waits a second for news. Short, so that a leader that stands still is left soon.
+    pub beat: Duration,
     /// To search or query. The reader's own deadline is usually shorter.
     pub read: Duration,
     /// To write, and to remove logs and objects.
@@ -83,6 +85,7 @@ impl Default for NetSettings {
         Self {
             connect: Duration::from_secs(3),
             brief: Duration::from_secs(10),
+            beat: Duration::from_secs(3),
             read: Duration::from_secs(60),
             write: Duration::from_secs(60),
             flush: Duration::from_secs(600),

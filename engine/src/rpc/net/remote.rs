@@ -114,7 +114,9 @@ impl Remote {
                     .await
             }
         };
-        let answer = self.call(call, Some(self.links.settings().brief), send).await?;
+        let settings = self.links.settings();
+        let limit = if matches!(asked, CoordCall::beat { .. }) { settings.beat } else { settings.brief };
+        let answer = self.call(call, Some(limit), send).await?;
         convert::from_answer(call, answer.into_inner())
     }
 }

@@ -124,8 +124,15 @@ fn one_node_holds_and_owns_everything() {
                 place: Some(place(1)),
                 term: 1
             }],
-            replicas: vec![ReplicaRoute { id: 1, group: DEFAULT_GROUP.to_owned(), nodes }],
+            replicas: vec![ReplicaRoute {
+                id: 1,
+                group: DEFAULT_GROUP.to_owned(),
+                zone: String::new(),
+                nodes
+            }],
             wanted: true,
+            partitions: None,
+            listening: false,
         }
     );
     assert_eq!(world.placer.loaded(info.id), Ok(100));
@@ -375,6 +382,84 @@ fn a_new_leader_keeps_what_nodes_have_and_gives_no_orders_before_it_has_listened
     assert!(world.nodes.values().all(|process| process.seen.epoch == 2));
 }
 
+/// A world whose leader was replaced just now by one that knows which nodes there were.
+fn with_a_new_leader(expected: Option<&[i64]>) -> (World, Arc<CollectionInfo>) {
+    let mut world = World::of(3);
+    let (info, manifest) = (info(7, 2, loaded()), manifest(10, &[(1, 100), (2, 100)]));
+    let manifests = [manifest, Arc::default()];
+    world.put(&info, &manifests);
+    world.run(8);
+    world.placer = Placer::new(2, PlaceSettings::default(), world.now, Timestamp::ZERO);
+    world.placer.put_collection(info.clone(), manifests.to_vec(), world.now);
+    let expected = expected.map(|ids| ids.iter().copied().map(NodeId).collect());
+    world.placer.expect(expected, world.now);
+    (world, info)
+}
+
+#[test]
+fn a_new_leader_that_has_heard_of_all_nodes_there_were_gives_orders_at_once() {
+    let (mut world, info) = with_a_new_leader(Some(&[1, 2, 3]));
+    assert!(!world.placer.is_settled());
+    let listening = world.placer.routes(info.id).unwrap();
+
+    world.beat();
+
+    let routes = world.placer.routes(info.id).unwrap();
+    assert_eq!((listening.listening, listening.replicas.len()), (true, 0));
+    assert_eq!((world.placer.is_settled(), routes.listening, routes.replicas.len()), (true, false, 1));
+}
+
+#[test]
+fn a_new_leader_listens_for_a_node_that_does_not_come() {
+    let (mut world, _) = with_a_new_leader(Some(&[1, 2, 3, 4]));
+
+    world.run(4);
+    let before = world.placer.is_settled();
+    world.run(2);
+
+    assert_eq!((before, world.placer.is_settled()), (false, true));
+}
+
+#[test]
+fn a_channel_that_nobody_reports_has_no_owner_before_leases_of_the_former_leader_are_over() {
+    let (mut world, former) = with_a_new_leader(Some(&[1, 2, 3]));
+    // The owner was about to open it, and may do so any moment.
+    let orphan = former.channels[1].clone();
+    for process in world.nodes.values_mut() {
+        process.own.retain(|own| own.channel != orphan);
+    }
+    let fresh = info(8, 1, None);
+
+    world.beat();
+    world.put(&fresh, &[manifest(0, &[])]);
+    world.run(2);
+    let early = [&orphan, &fresh.channels[0]].map(|channel| world.placer.owner(channel).is_some());
+    world.run(4);
+    let late = world.placer.owner(&orphan).is_some();
+
+    assert_eq!((early, late), ([false, true], true));
+}
+
+#[test]
+fn proxies_keep_what_the_catalog_says_of_a_collection_whose_routes_changed() {
+    let mut world = World::of(2);
+    let info = info(7, 1, loaded());
+    world.put(&info, &[manifest(10, &[(1, 100)])]);
+    world.run(5);
+    let seen = world.nodes[&NodeId(1)].seen;
+    let news = |world: &World| {
+        let orders = world.placer.orders(NodeId(1), seen, Timestamp::ZERO, SECOND).unwrap();
+        (orders.changed, orders.rerouted)
+    };
+
+    world.placer.announce(info.id);
+    let rerouted = news(&world);
+    world.placer.changed(info.id);
+
+    assert_eq!(rerouted, (vec![], vec![info.id]));
+    assert_eq!(news(&world), (vec![info.id], vec![]));
+}
+
 #[test]
 fn orders_are_what_changed_since_and_nothing_when_nothing_did() {
     let mut world = World::of(2);
@@ -538,4 +623,52 @@ fn a_channel_is_known_by_the_greatest_term() {
 
     let owner = world.placer.routes(info.id).unwrap().owners[0].clone();
     assert_eq!((owner.place, owner.term), (Some(place(2)), 77));
+}
+
+/// A group that takes nodes of one zone, all of them.
+fn zone_group(zone: &str) -> GroupConfig {
+    let node_filter = BTreeMap::from([("ZONE".to_owned(), zone.to_owned())]);
+    GroupConfig { requests: 0, limits: 100, node_filter, ..GroupConfig::default() }
+}
+
+/// The zones that each replica's route leads to, and what the route says of them.
+fn zones_read(world: &World, id: CollectionId) -> Vec<(i64, BTreeSet<String>, String)> {
+    let routes = world.placer.routes(id).unwrap();
+    let of = |node: NodeId| world.nodes[&node].info.zone().to_owned();
+    let zones = |replica: &ReplicaRoute| replica.nodes.iter().map(|part| of(part.place.node)).collect();
+    routes.replicas.iter().map(|replica| (replica.id, zones(replica), replica.zone.clone())).collect()
+}
+
+#[test]
+fn where_groups_are_zones_each_has_one_replica_and_no_replica_leaves_its_zone() {
+    let zones = ["a", "b", "c"];
+    let nodes = (1..=9).map(|id| labelled(id, &[("ZONE", zones[usize::try_from(id).unwrap() % 3])]));
+    let mut world = World::new(nodes.collect());
+    let groups = zones.map(|zone| (format!("zone-{zone}"), zone_group(zone)));
+    world.placer.put_groups(groups.into_iter().collect(), world.now);
+    let info = info(7, 2, loaded_in(&["zone-a", "zone-b", "zone-c"]));
+    let segments: Vec<_> = (1..=30).map(|id| (id, 100)).collect();
+    world.put(&info, &[manifest(10, &segments), manifest(0, &[])]);
+    world.run(8);
+    let one_each = |ids: &[i64]| -> Vec<(i64, BTreeSet<String>, String)> {
+        let zone = |id: i64| zones[usize::try_from(id).unwrap() - 1].to_owned();
+        ids.iter().map(|id| (*id, BTreeSet::from([zone(*id)]), zone(*id))).collect()
+    };
+    assert_eq!(zones_read(&world, info.id), one_each(&[1, 2, 3]));
+
+    // A zone loses a node, and then all: its replica is not read any more, and nobody else takes it over.
+    let of_b: Vec<_> = world.nodes.values().filter(|one| one.info.zone() == "b").map(Process::id).collect();
+    world.nodes.remove(&of_b[0]);
+    world.run(12);
+    assert_eq!(zones_read(&world, info.id), one_each(&[1, 2, 3]));
+    world.nodes.retain(|id, _| !of_b.contains(id));
+    world.run(12);
+    assert_eq!(zones_read(&world, info.id), one_each(&[1, 3]));
+    let held: BTreeSet<i64> = world.placer.replicas(info.id)[1].nodes.iter().map(|node| node.0).collect();
+    assert_eq!(held, BTreeSet::new());
+
+    let back = labelled(11, &[("ZONE", "b")]);
+    world.nodes.insert(back.id, Process::new(back));
+    world.run(8);
+    assert_eq!(zones_read(&world, info.id), one_each(&[1, 2, 3]));
 }

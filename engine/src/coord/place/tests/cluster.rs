@@ -131,7 +131,7 @@ impl Process {
             self.table.clear();
             self.trusted = true;
         }
-        for collection in &orders.changed {
+        for collection in orders.changed.iter().chain(&orders.rerouted) {
             self.table.remove(collection);
         }
         for collection in &orders.release {

@@ -12,12 +12,18 @@ use crate::model::ChannelManifest;
 use crate::rpc::{CollectionInfo, HeldChannel, HeldCollection, Report};
 
 /// What came out, to be printed and judged.
-#[expect(dead_code, reason = "printed for people")]
 #[derive(Debug)]
 struct Figures {
+    /// The plan of a leader that has just heard of everybody.
     placing: Duration,
+    /// All nodes' reports that everything is loaded, together.
+    #[expect(dead_code, reason = "printed for people")]
     publishing: Duration,
+    /// A node is gone.
     losing: Duration,
+    /// A node comes, and what is moved to it in one tick.
+    joining: Duration,
+    /// A collection gets a segment.
     flushing: Duration,
     /// Greatest load by mean load.
     unevenness: f64,
@@ -129,10 +135,16 @@ fn measure(scale: &Scale) -> Figures {
     let start = Instant::now();
     placer.put_collection(info.clone(), vec![Arc::new(newest)], now);
     let flushing = start.elapsed();
+    carry_out(&mut placer, now);
+    let start = Instant::now();
+    placer.report(Report { node: node(scale.nodes + 1), ..Report::default() }, now);
+    placer.tick(now);
+    let joining = start.elapsed();
     Figures {
         placing,
         publishing,
         losing,
+        joining,
         flushing,
         unevenness: even.max(unevenness(&placer)),
         excess: moved as f64 / had as f64,
@@ -174,12 +186,31 @@ fn a_node_that_joins_gets_what_others_have_above_their_share() {
     assert!(moved <= above / 100 * 105, "{moved} of {above}");
 }
 
-/// `cargo test --workspace --lib -- place::tests::figures --ignored --nocapture`
+/// `cargo test --release --workspace --lib -- place::tests::figures --nocapture`
 #[test]
-#[ignore = "prints figures of a large cluster"]
-fn figures_of_a_large_cluster() {
+#[cfg_attr(debug_assertions, ignore = "measures optimised code, which the release profile has")]
+fn a_thousand_nodes_with_a_hundred_thousand_segments_are_planned_for_in_time() {
     let scale = Scale { nodes: 1000, collections: 10_000, segments: 100_000 };
-    println!("{:?}", measure(&scale));
-    let one = Scale { nodes: 1000, collections: 1, segments: 100_000 };
-    println!("one collection: {:?}", measure(&one));
+    let change = |figures: &Figures| figures.losing.max(figures.joining).max(figures.flushing);
+    let in_time = |figures: &Figures| {
+        figures.placing <= Duration::from_secs(2) && change(figures) <= Duration::from_millis(50)
+    };
+
+    // Other tests run beside this one: of several measurements the best says how fast the code is.
+    let mut tries = (0..5).map(|_| measure(&scale));
+    let figures = tries.find(|figures| {
+        println!("{figures:?}");
+        in_time(figures)
+    });
+
+    let figures = figures.unwrap();
+    assert!(figures.unevenness <= 1.1, "{figures:?}");
+    assert!(figures.excess <= 1.05, "{figures:?}");
+}
+
+/// As above, for people.
+#[test]
+#[ignore = "prints figures of one very large collection"]
+fn figures_of_a_large_collection() {
+    println!("{:?}", measure(&Scale { nodes: 1000, collections: 1, segments: 100_000 }));
 }

@@ -277,6 +277,9 @@ impl Cluster {
         for info in catalog {
             self.put(info);
         }
+        // Some leaders find no record of the nodes.
+        let recorded = self.dice.percent(70).then(|| self.processes.keys().copied().collect());
+        self.placer.expect(recorded, self.now);
     }
 
     fn move_by_hand(&mut self, collections: &[CollectionId]) {

@@ -206,6 +206,52 @@ async fn every_call_goes_to_the_leader_wherever_it_is_now() {
 }
 
 #[tokio::test]
+async fn a_leader_in_doubt_is_kept_until_another_one_is_known() {
+    let (old, new) = (Arc::new(Double::default()), Arc::new(Double::default()));
+    let first = Node::start(old.served(), Security::Trusted).await;
+    let second = Node::start(new.served(), Security::Trusted).await;
+    let client = client(&[&first.address, &first.address, &second.address]);
+
+    for _ in 0..3 {
+        client.drop_group("g").await.unwrap();
+        client.doubt();
+    }
+    client.drop_group("g").await.unwrap();
+
+    assert_eq!((old.take().len(), new.take().len()), (2, 2));
+}
+
+/// Knows who leads at first, and is away from then on.
+struct Once {
+    address: String,
+    asked: AtomicU32,
+}
+
+#[async_trait]
+impl FindLeader for Once {
+    async fn leader(&self, _: Option<&str>) -> Option<String> {
+        if self.asked.fetch_add(1, Ordering::SeqCst) == 0 {
+            return Some(self.address.clone());
+        }
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn a_leader_in_doubt_is_asked_on_while_nobody_can_say_who_leads() {
+    let leader = Arc::new(Double::default());
+    let node = Node::start(leader.served(), Security::Trusted).await;
+    let find = Arc::new(Once { address: node.address.clone(), asked: AtomicU32::new(0) });
+    let client = CoordClient::new(find, quick_dial());
+    client.drop_group("g").await.unwrap();
+
+    client.doubt();
+    client.drop_group("g").await.unwrap();
+
+    assert_eq!(leader.take().len(), 2);
+}
+
+#[tokio::test]
 async fn a_call_of_unknown_outcome_is_repeated_only_if_that_does_no_harm() {
     let (old, new) = (Arc::new(Double::default()), Arc::new(Double::default()));
     let reason = "the store is away".to_owned();

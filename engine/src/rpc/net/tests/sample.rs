@@ -279,6 +279,7 @@ samples! {
         release: Vec::sample(),
         own: Option::sample(),
         changed: Vec::sample(),
+        rerouted: Vec::sample(),
         now: Timestamp::sample(),
         lease: Duration::sample(),
         group: String::sample(),
@@ -292,13 +293,20 @@ samples! {
     };
     Share => Share { channels: Vec::sample() };
     NodeShare => NodeShare { place: Place::sample(), share: Arc::sample() };
-    ReplicaRoute => ReplicaRoute { id: i64::sample(), group: String::sample(), nodes: Vec::sample() };
+    ReplicaRoute => ReplicaRoute {
+        id: i64::sample(),
+        group: String::sample(),
+        zone: String::sample(),
+        nodes: Vec::sample(),
+    };
     Routes => Routes {
         collection: CollectionId::sample(),
         version: u64::sample(),
         owners: Vec::sample(),
         replicas: Vec::sample(),
         wanted: true,
+        partitions: Option::sample(),
+        listening: true,
     };
     GroupConfig => GroupConfig {
         requests: 1,
