@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 import traceback
+import urllib.error
 from typing import Any
 
 from pymilvus import DataType, MilvusClient
@@ -24,9 +25,10 @@ import faults_owners  # noqa: F401
 import faults_room  # noqa: F401
 import faults_store  # noqa: F401
 import network
-from cluster import Cluster, Node
+from cluster import ROLES, Cluster, Node, free_port, get
 from load import ONCE, WRITES, Still, Workers, connect, make, row, until, vector, writing
 from parts import PARTS, all_alive, compared, full, leader_of, part, stopped
+from relay import Relay
 
 # Parts that need a namespace of their own, for networks and mounts.
 APART = ("network", "full-disk", "full-cache")
@@ -177,6 +179,29 @@ def one_replica(given: argparse.Namespace) -> dict[str, Any]:
         return figures
 
 
+@part
+def replicas(given: argparse.Namespace) -> dict[str, Any]:
+    """A loaded collection gets a second replica and loses it again, three times, under constant searches."""
+    with Cluster(query=2, keep=given.keep) as cluster:
+        client = connect(cluster.uri)
+        still = Still(client, "still")
+        still.check(client)
+        workers = Workers()
+        workers.searching(still, lambda: cluster.uri, 4)
+        took: dict[int, list[float]] = {1: [], 2: []}
+        for number in (2, 1, 2, 1, 2, 1):
+            begin = time.monotonic()
+            client.load_collection("still", replica_number=number)
+            until(f"{number} replicas", 30, lambda: full(client, "still", number, 2))
+            took[number].append(round(time.monotonic() - begin, 1))
+            time.sleep(1)
+            still.check(client)
+        workers.stop()
+        workers.none_failed("search")
+        all_alive(cluster)
+        return {**workers.figures("search"), "to two s": took[2], "to one s": took[1]}
+
+
 # ---------------------------------------------------------------- writers
 
 
@@ -290,6 +315,50 @@ def kill_leader(given: argparse.Namespace) -> dict[str, Any]:
 
 
 @part
+def leader_cut(given: argparse.Namespace) -> dict[str, Any]:
+    """The leader hears nothing of etcd any more, and everybody else does: another one leads, all nodes go to it, changes and
+    loads work, and reads and writes do not notice. The old one lives and finds out."""
+    with Cluster(query=2, keep=given.keep) as cluster:
+        client = connect(cluster.uri)
+        still = Still(client, "still", replicas=2)
+        make(client, "moving")
+        first = cluster.of("mixcoord")[0]
+        relay = Relay(cluster.etcd.split(","))
+        try:
+            alone = cluster.start("mixcoord", environment={"ETCD_ENDPOINTS": ",".join(relay.addresses)})
+            stopped(first)
+            until("the one behind the relay leads", 30, lambda: "coordinator leads" in alone.log.read_text(errors="replace"))
+            standby = cluster.start("mixcoord")
+            client.create_collection("before", dimension=4)
+            workers = Workers()
+            workers.searching(still, lambda: cluster.uri, 2)
+            writers = writing(workers, "moving", lambda: cluster.uri, 2)
+            time.sleep(2)
+            gone = time.monotonic()
+            relay.cut.set()
+            until("another one leads", 30, lambda: "coordinator leads" in standby.log.read_text(errors="replace"))
+            led = time.monotonic() - gone
+            until("a change", 30, lambda: client.alter_collection_properties("before", {"a": "b"}, **ONCE) or True)
+            changed = time.monotonic() - gone
+            make(client, "after", replicas=2)
+            loaded = time.monotonic() - gone
+            until("two replicas on two nodes", 30, lambda: full(client, "after", 2, 2))
+            time.sleep(2)
+            workers.stop()
+            for kind in ("search", *WRITES):
+                workers.none_failed(kind)
+            if changed > 15:
+                raise AssertionError(f"a change only after {changed} s")
+            rows = compared(cluster, writers)
+            still.check(client)
+            all_alive(cluster, (first,))
+            return {**workers.figures("search"), **workers.figures("insert"), "another leads s": round(led, 1),
+                    "changes s": round(changed, 1), "loaded s": round(loaded, 1), "rows compared": rows}
+        finally:
+            relay.stop()
+
+
+@part
 def etcd_away(given: argparse.Namespace) -> dict[str, Any]:
     """All of etcd stands still; reads and writes go on, nobody ends, and DDL works soon after it is back."""
     away = 600 if given.long else 30
@@ -367,6 +436,56 @@ def rolling(given: argparse.Namespace) -> dict[str, Any]:
         all_alive(cluster, tuple(gone))
         failed = sum(len(workers.failures(kind)) for kind in WRITES)
         return {**workers.figures("search"), **workers.figures("insert"), "writes failed": failed, "ends s": took, "rows compared": rows}
+
+
+def health(node: Node) -> str:
+    """What /healthz says, also when it is not 200; nothing while nobody answers."""
+    try:
+        return get(f"http://127.0.0.1:{node.metrics}/healthz")
+    except urllib.error.HTTPError as error:
+        return error.read().decode()
+    except OSError:
+        return ""
+
+
+def refused(cluster: Cluster, environment: dict[str, str], words: str) -> None:
+    """A node with this environment ends by itself, and says why."""
+    node = cluster.start("querynode", wait=False, environment=environment)
+    if node.popen.wait(60) == 0 or words not in node.log.read_text():
+        raise AssertionError(f"{words!r} is not why this ended with {node.popen.returncode}:\n{node.tail()}")
+    for secret in ("not-the-secret",):
+        if secret in node.log.read_text():
+            raise AssertionError("the secret is in the log")
+
+
+@part
+def late_stores(given: argparse.Namespace) -> dict[str, Any]:
+    """Every role starts before the object store, etcd and Kafka can be reached: it waits, says for what and where, and serves
+    once they are there. What is wrong rather than late ends a start, with its name."""
+    with Cluster(log="kafka", proxies=0, coords=0, streaming=0, query=0, data=0, keep=given.keep) as cluster:
+        targets = {"MINIO_ADDRESS": cluster.store, "ETCD_ENDPOINTS": cluster.etcd.split(",")[0], "KAFKA_BROKER_LIST": cluster.brokers}
+        ports = {name: free_port() for name in targets}
+        environment = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
+        nodes = [cluster.start(role, wait=False, environment=environment) for role in ROLES.values()]
+        relays, waited = [], {}
+        try:
+            for name, target in targets.items():
+                for node in nodes:
+                    until(f"{node.name} names {name}", 60, lambda: environment[name] in health(node))
+                all_alive(cluster)
+                relays.append(Relay([target], [ports[name]]))
+            waited["all serve s"] = until("all serve", 60, lambda: all(node.healthy() for node in nodes))
+            client = connect(cluster.uri)
+            Still(client, "still").check(client)
+            refused(cluster, {"MINIO_SECRET_ACCESS_KEY": "not-the-secret"}, "minio.secretAccessKey")
+            refused(cluster, {"ETCD_ROOT_PATH": "another"}, "the blob store belongs to the cluster")
+            dead = [node for node in nodes if not node.alive()]
+            if dead:
+                raise AssertionError(f"{dead[0].name} ended by itself\n{dead[0].tail()}")
+            return {name: round(seconds, 1) for name, seconds in waited.items()}
+        finally:
+            for relay in relays:
+                relay.stop()
 
 
 # ---------------------------------------------------------------- proxies
