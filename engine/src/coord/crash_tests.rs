@@ -103,6 +103,8 @@ struct World {
     nodes: Arc<LocalNodes>,
     /// Every object that a committed flush named. What a flush left that was not is found by the sweep.
     named: Mutex<BTreeSet<String>>,
+    /// What every coordinator saw, the newest last.
+    seen: Mutex<Vec<Arc<Mortal>>>,
 }
 
 impl World {
@@ -110,7 +112,14 @@ impl World {
         let (blobs, logs, nodes) = (MemoryBlobs::new(), Arc::new(Logs::default()), LocalNodes::new());
         let builder = Some(Workshop::new(Arc::clone(&blobs) as _, 1) as _);
         nodes.open("a", Served { builder, writer: Some(Arc::clone(&logs) as _), ..Served::default() });
-        Self { metas: MemoryMetas::new(), blobs, logs, nodes, named: Mutex::default() }
+        Self {
+            metas: MemoryMetas::new(),
+            blobs,
+            logs,
+            nodes,
+            named: Mutex::default(),
+            seen: Mutex::default(),
+        }
     }
 
     /// A coordinator that dies at its `dies_at`-th commit, with the one node there is.
@@ -118,6 +127,7 @@ impl World {
         let metas =
             Mortal { metas: Arc::clone(&self.metas), commits: AtomicUsize::new(0), dies_at, afterwards };
         let metas = Arc::new(metas);
+        self.seen.lock().push(Arc::clone(&metas));
         let found = super::lead::read(self.metas.as_ref()).await?.map(|(version, _)| version);
         let epoch = super::lead::take_over(self.metas.as_ref(), found, "a").await?;
         let parts = CoordinatorParts {
@@ -148,6 +158,20 @@ impl World {
             NodeInfo { id: crate::base::NodeId(1), address: "a".to_owned(), duties, ..NodeInfo::default() };
         coordinator.place(|placer, now| placer.report(Report { node, ..Report::default() }, now));
         Ok(coordinator)
+    }
+
+    /// Whether the newest coordinator is dead.
+    fn is_dead(&self) -> bool {
+        self.seen.lock().last().is_some_and(|metas| metas.is_dead())
+    }
+
+    /// Whether any was.
+    fn has_died(&self) -> bool {
+        self.seen.lock().iter().any(|metas| metas.is_dead())
+    }
+
+    async fn is_clean(&self) -> bool {
+        self.metas.list("garbage/").await.unwrap().is_empty()
     }
 
     /// An object that a flush left.
@@ -358,33 +382,32 @@ async fn run(dies_at: usize, afterwards: bool) -> bool {
             world.named.lock().extend(segments.flat_map(SegmentManifest::objects));
         }
     }
-    let died_removing = cleaned(&world, coord).await;
-    died |= died_removing;
+    cleaned(&world, coord).await;
+    died |= world.has_died();
     left_as_it_should_be(&world, (dies_at, afterwards)).await;
     died
 }
 
-/// Removes what the catalog let go of. Returns whether the coordinator died of it and another one went on.
-async fn cleaned(world: &World, mut coord: Arc<Coordinator>) -> bool {
-    let mut died = false;
-    loop {
+/// Removes what the catalog let go of, by one more coordinator if the first dies of it.
+async fn cleaned(world: &World, mut coord: Arc<Coordinator>) {
+    for _ in 0..2 {
         let tasks = TaskSet::new();
         tasks.start("work", |stop| Arc::clone(&coord).work(stop));
-        let clean = async {
-            while !world.metas.list("garbage/").await.unwrap().is_empty() {
+        let over = async {
+            while !world.is_clean().await && !world.is_dead() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
-        let ended = tokio::time::timeout(Duration::from_millis(if died { 10_000 } else { 200 }), clean).await;
+        let ended = tokio::time::timeout(Duration::from_secs(20), over).await;
         tasks.stop();
         tasks.join().await.unwrap();
-        if ended.is_ok() {
-            return died;
+        assert!(ended.is_ok(), "garbage stays");
+        if world.is_clean().await {
+            return;
         }
-        assert!(!died, "garbage stays");
-        died = true;
         coord = world.coordinator(usize::MAX, false).await.unwrap();
     }
+    panic!("garbage stays");
 }
 
 /// Nothing of what was dropped is left, in no record, no log and no object.
@@ -402,7 +425,7 @@ async fn left_as_it_should_be(world: &World, case: (usize, bool)) {
         world.blobs.list("").await.unwrap().into_iter().map(|entry| entry.key).collect();
     let named = world.named.lock();
     assert_eq!(named.len(), 6, "{case:?}");
-    assert_eq!(stored.intersection(&named).collect::<Vec<_>>(), Vec::<&String>::new(), "{case:?}");
+    assert_eq!(stored.intersection(&*named).collect::<Vec<_>>(), Vec::<&String>::new(), "{case:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

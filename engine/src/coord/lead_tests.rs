@@ -129,7 +129,9 @@ async fn load(leader: &Candidacy) {
     leader.create_collection(collection).await.unwrap();
     let named = CollectionRef::Name { database, name };
     let field = schema(DataType::Int64).vectors().next().unwrap().name.clone();
-    let index = NewIndex { collection: named.clone(), name: "i".to_owned(), field, params: Vec::new() };
+    let params = [("index_type", "FLAT"), ("metric_type", "L2")];
+    let params = params.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    let index = NewIndex { collection: named.clone(), name: "i".to_owned(), field, params };
     leader.create_index(index).await.unwrap();
     leader.load(named, None, 1, Vec::new()).await.unwrap();
 }
@@ -152,7 +154,10 @@ async fn a_node_goes_to_the_new_leader_once_its_lease_is_not_renewed() {
     let beat = first.beat(Report { node: info, ..Report::default() }).await.unwrap();
     assert_eq!((first.leads(), beat.lease), (true, Duration::ZERO));
     let change = first.create_database("d", Vec::new()).await;
-    assert!(change.is_err_and(|error| error.is_stale()), "nothing is begun that the second would not know of");
+    assert!(
+        change.is_err_and(|error| error.is_stale()),
+        "nothing is begun that the second would not know of"
+    );
     // The second has heard of everybody, so it does not wait for ten minutes.
     tokio::time::timeout(Duration::from_secs(20), load(&second)).await.unwrap();
     tasks.stop();

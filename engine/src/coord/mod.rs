@@ -77,7 +77,9 @@ impl Error {
     /// What a caller of `call` is told. A coordinator that does not lead did nothing: its successor is the one to ask.
     fn answer(self, call: &'static str) -> rpc::Error {
         match self {
-            Self::Deposed | Self::NotRenewed => rpc::Error::Stale { what: "the lead of the cluster".to_owned() },
+            Self::Deposed | Self::NotRenewed => {
+                rpc::Error::Stale { what: "the lead of the cluster".to_owned() }
+            }
             other => rpc::Error::failed(call, &other),
         }
     }
