@@ -250,7 +250,7 @@ mod tests {
     async fn nobody_is_expected_where_nobody_was_numbered_and_nothing_is_known_of_older_versions() {
         let metas = MemoryMetas::new();
         let fresh = read(metas.as_ref()).await.unwrap();
-        metas.commit(Txn::new().put(super::NUMBERS, "{}".into())).await.unwrap();
+        metas.commit(Txn::new().put(super::NUMBERS, "{}")).await.unwrap();
         let older = read(metas.as_ref()).await.unwrap();
         metas.commit(Txn::new().put(super::MEMBERS, super::encode(&nodes(&[3])).unwrap())).await.unwrap();
 

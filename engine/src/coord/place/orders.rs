@@ -18,8 +18,7 @@ impl Placer {
             return self.early_news(known, seen, now, lease);
         }
         let proxy = known.info.duties.proxies;
-        let news_floor = self.news.floor.max(self.redefined.floor);
-        let missed = seen.number < known.log.floor || (proxy && seen.number < news_floor);
+        let missed = seen.number < known.log.floor || (proxy && seen.number < self.news_floor());
         let whole = seen.epoch != self.epoch || missed || seen.number > self.number;
         let since = if whole { 0 } else { seen.number };
         let news = proxy && self.news.changed_since(since);
@@ -111,10 +110,15 @@ impl Placer {
         let proxies = self.nodes.values().filter(|node| node.info.duties.proxies);
         let seen = proxies.map(|node| match node.seen {
             seen if seen.epoch != self.epoch => 0,
-            seen if self.news.changed_since(seen.number) => seen.number,
+            seen if self.news.changed_since(seen.number) || seen.number < self.news_floor() => seen.number,
             _ => self.number,
         });
         seen.min().unwrap_or(self.number)
+    }
+
+    /// Proxies that have seen less than this begin anew.
+    fn news_floor(&self) -> u64 {
+        self.news.floor.max(self.redefined.floor)
     }
 
     /// Publishes a collection's routes anew.

@@ -12,8 +12,8 @@ use crate::coord::place::pools::{Member, divide};
 use crate::coord::place::{PlaceSettings, Placer};
 use crate::model::ChannelManifest;
 use crate::rpc::{
-    ChannelShare, CollectionInfo, DEFAULT_GROUP, GroupConfig, NodeInfo, NodeShare, OrderNumber, Place,
-    ReplicaRoute, Routes, Share,
+    ChannelShare, CollectionInfo, DEFAULT_GROUP, Duties, GroupConfig, NodeInfo, NodeShare, OrderNumber,
+    Place, ReplicaRoute, Routes, Share,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -298,7 +298,7 @@ fn a_flush_moves_the_route_on_and_the_log_is_held_until_no_proxy_uses_the_old_on
     let info = info(7, 1, loaded());
     world.put(&info, &[manifest(10, &[(1, 100)])]);
     world.run(4);
-    let late = NodeInfo { duties: crate::rpc::Duties { proxies: true, ..Default::default() }, ..node(9) };
+    let late = NodeInfo { duties: Duties { proxies: true, ..Default::default() }, ..node(9) };
     let mut late = Process::new(late);
     world.placer.report(late.report(), world.now);
     late.obey(&world.placer.orders(NodeId(9), late.seen, Timestamp::ZERO, Duration::ZERO).unwrap());
@@ -458,6 +458,30 @@ fn proxies_keep_what_the_catalog_says_of_a_collection_whose_routes_changed() {
 
     assert_eq!(rerouted, (vec![], vec![info.id]));
     assert_eq!(news(&world), (vec![info.id], vec![]));
+}
+
+#[test]
+fn a_proxy_that_heard_early_news_counts_as_one_with_former_routes_until_it_has_begun_anew() {
+    let mut world = World::new(Vec::new());
+    world.placer = Placer::new(2, PlaceSettings::default(), world.now, Timestamp::ZERO);
+    let duties = Duties { proxies: true, ..Duties::default() };
+    let mut proxy = Process::new(NodeInfo { duties, ..node(1) });
+    let former = OrderNumber { epoch: 1, number: 5 };
+    let hear = |world: &mut World, proxy: &mut Process| {
+        let orders = world.placer.orders(NodeId(1), proxy.seen, Timestamp::ZERO, SECOND).unwrap();
+        proxy.obey(&orders);
+        world.placer.report(proxy.report(), world.now);
+    };
+    world.placer.report(proxy.report(), world.now);
+    world.placer.changed(CollectionId(7));
+    hear(&mut world, &mut proxy);
+    world.now += PlaceSettings::default().settle;
+    world.placer.report(proxy.report(), world.now);
+
+    let settled = (world.placer.is_settled(), world.placer.proxies_saw(former));
+    hear(&mut world, &mut proxy);
+
+    assert_eq!((settled, world.placer.proxies_saw(former)), ((true, false), true));
 }
 
 #[test]
