@@ -473,8 +473,7 @@ impl Coord for Coordinator {
         replicas: u32,
         resource_groups: Vec<String>,
     ) -> Result<(), rpc::Error> {
-        let wanted = usize::try_from(replicas.max(1)).unwrap_or(usize::MAX);
-        self.listened(|placer| placer.query_nodes_of(&resource_groups) >= wanted).await;
+        self.listened().await;
         let fresh = self.fresh("load", replicas.max(1)).await?;
         let asked = LoadRequest { partitions: partitions.as_deref(), replicas, groups: &resource_groups };
         let nodes = |group: &str| self.placer.lock().query_nodes(group);
@@ -604,8 +603,7 @@ impl Coord for Coordinator {
     }
 
     async fn transfer_nodes(&self, from: &str, to: &str, count: u32) -> Result<(), rpc::Error> {
-        let wanted = usize::try_from(count).unwrap_or(usize::MAX);
-        self.listened(|placer| placer.query_nodes(from) >= wanted).await;
+        self.listened().await;
         let nodes = self.placer.lock().query_nodes(from);
         self.change("transfer nodes", |catalog| decide::transfer_nodes(catalog, from, to, count, nodes)).await
     }

@@ -1,8 +1,9 @@
-//! Which nodes there may be: a record by which a new leader knows when it has heard of all of them.
+//! Which nodes there may be: a record by which a new leader knows whom it has not heard of yet.
 //!
 //! The record always names more nodes rather than fewer: one is added before it gets its first lease, and gets no lease
-//! any more before it is taken out. So who is not in it holds no lease, and a leader that has heard of everybody in it need
-//! not wait until leases are over.
+//! any more before it is taken out. So who is not in it holds no lease. A new leader ends no change before
+//! everybody in it was heard, or is lost; that it could give orders from then on is not done: routes of the earlier
+//! leader were found broken by it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,7 +15,6 @@ use tracing::warn;
 
 use crate::base::{NodeId, chain};
 use crate::coord::drive::Coordinator;
-use crate::coord::place::Placer;
 use crate::coord::{Error, record};
 use crate::meta::{Metas, Txn};
 
@@ -166,16 +166,11 @@ impl Coordinator {
         Ok(node)
     }
 
-    /// Waits until a new leader knows which nodes there are: before that, counting them would only mislead. Nodes that
-    /// start together with it may come a little later: as long as there are not `enough`, they have the same time.
-    pub(super) async fn listened(&self, enough: impl Fn(&Placer) -> bool + Send + Sync) {
+    /// Waits until a new leader knows which nodes there are: before that, counting them would only mislead.
+    pub(super) async fn listened(&self) {
         let mut reported = self.reported.subscribe();
-        let knows = || {
-            let placer = self.placer.lock();
-            placer.is_settled() && (placer.is_unleased() || enough(&placer))
-        };
         let settled = async {
-            while !knows() {
+            while !self.placer.lock().is_settled() {
                 tokio::select! {
                     changed = reported.changed() => if changed.is_err() { return },
                     () = self.parts.clock.sleep(LOOK) => {}

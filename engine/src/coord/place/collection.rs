@@ -39,8 +39,6 @@ pub(super) struct Channel {
     pub closing: Option<(NodeId, u64)>,
     /// When it was last moved for balance.
     pub moved: Option<Duration>,
-    /// Whether it was there before this leader was, so that an earlier one may have leased it to a node.
-    pub former: bool,
 }
 
 impl Channel {
@@ -177,7 +175,6 @@ impl Placer {
                 wanted: None,
                 closing: None,
                 moved: None,
-                former: false,
             })
             .collect();
         for (at, channel) in channels.iter().enumerate() {

@@ -38,8 +38,7 @@ use crate::rpc::{CollectionInfo, DEFAULT_GROUP, GroupConfig, OrderNumber};
 pub struct PlaceSettings {
     /// A node that has not reported for so long is gone.
     pub lost_after: Duration,
-    /// How long a new leader listens at most before it gives orders, moves anything or declares a node lost, and at least
-    /// before it gives away a channel that an earlier leader may have leased to somebody it has not heard of. At least
+    /// How long a new leader listens before it gives orders, moves anything or declares a node lost. At least
     /// `lost_after` in a cluster; zero where no other process can hold anything.
     pub settle: Duration,
     /// The part of a node's memory that placement fills. Range: 0 to 1.
@@ -87,8 +86,6 @@ pub struct Placer {
     settled: bool,
     /// Nodes of the record that it has not heard of yet; `None` if it has no such record.
     expected: Option<BTreeSet<NodeId>>,
-    /// Whether no lease that an earlier leader gave can last any more.
-    unleased: bool,
     /// The newest order number.
     number: u64,
     /// Grows with each route of any collection.
@@ -141,7 +138,6 @@ impl Placer {
             now,
             settled: false,
             expected: None,
-            unleased: false,
             number: 1,
             version: epoch << 32,
             nodes: BTreeMap::new(),
@@ -181,15 +177,10 @@ impl Placer {
     }
 
     /// Takes over which nodes may hold something from an earlier leader's time; `None` if nobody knows. To be called
-    /// once, after the whole catalog was put. With it, this leader listens no longer than until it has heard of them all.
+    /// once, after the whole catalog was put. While it listens, no change counts as seen before all of them were heard.
     pub fn expect(&mut self, nodes: Option<BTreeSet<NodeId>>, now: Duration) {
         self.now = self.now.max(now);
-        let nobody = nodes.as_ref().is_some_and(BTreeSet::is_empty);
-        self.unleased |= nobody;
         self.expected = nodes;
-        for channel in self.collections.values_mut().flat_map(|collection| &mut collection.channels) {
-            channel.former = true;
-        }
         self.work();
     }
 
@@ -238,12 +229,6 @@ impl Placer {
         self.settled
     }
 
-    /// Whether it has led for as long as it listens at most: who has not come by now was not about to.
-    #[must_use]
-    pub const fn is_unleased(&self) -> bool {
-        self.unleased
-    }
-
     fn has_heard_all(&self) -> bool {
         self.expected.as_ref().is_some_and(BTreeSet::is_empty)
     }
@@ -262,10 +247,8 @@ impl Placer {
 
     /// Does what the facts ask for: ends the settling time, regroups nodes, gives channels owners, plans collections.
     fn work(&mut self) {
-        let listened = self.now >= self.started + self.settings.settle;
-        self.unleased |= listened;
         if !self.settled {
-            if !listened && !self.has_heard_all() {
+            if self.now < self.started + self.settings.settle {
                 return;
             }
             self.settle();

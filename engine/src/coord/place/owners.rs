@@ -82,7 +82,6 @@ impl Placer {
             channel.term = term;
             channel.wanted = channel.wanted.filter(|wanted| *wanted != node);
             channel.closing = None;
-            channel.former = false;
         });
         if before != Some(node) {
             self.take_order(before, &name);
@@ -188,11 +187,6 @@ impl Placer {
         }
         for at in std::mem::take(&mut self.unowned) {
             let Some(channel) = self.channel(at) else { continue };
-            if channel.former && channel.owner.is_none() && !self.unleased {
-                // A node that was about to open it for an earlier leader may hold a lease that is not over.
-                self.unowned.insert(at);
-                continue;
-            }
             let stays = channel
                 .counts_for()
                 .and_then(|node| self.nodes.get(&node))

@@ -286,15 +286,6 @@ impl Placer {
         writers.min_by_key(|node| (node.owns, node.info.id)).map(|node| node.place.clone())
     }
 
-    /// How many query nodes the groups have together; none named means the default one.
-    #[must_use]
-    pub fn query_nodes_of(&self, groups: &[String]) -> usize {
-        if groups.is_empty() {
-            return self.query_nodes(DEFAULT_GROUP);
-        }
-        groups.iter().collect::<BTreeSet<_>>().into_iter().map(|group| self.query_nodes(group)).sum()
-    }
-
     /// How many query nodes a resource group has.
     #[must_use]
     pub fn query_nodes(&self, group: &str) -> usize {
