@@ -1,6 +1,6 @@
 //! An owner of channels in memory, and what tests of query nodes say to them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -43,6 +43,8 @@ pub(super) struct Owner {
     changed: watch::Sender<()>,
     /// Whether every call fails.
     pub(super) is_down: AtomicBool,
+    /// Nodes, by number, that nothing is sent to for now.
+    paused: Mutex<HashSet<usize>>,
     /// Marks given.
     pub(super) marks: AtomicUsize,
 }
@@ -104,6 +106,18 @@ impl Owner {
         self.changed.send_replace(());
     }
 
+    /// Sends nothing to a node, or everything again.
+    pub(super) fn set_paused(&self, node: usize, is_paused: bool) {
+        let mut paused = self.paused.lock();
+        if is_paused {
+            paused.insert(node);
+        } else {
+            paused.remove(&node);
+        }
+        drop(paused);
+        self.changed.send_replace(());
+    }
+
     pub(super) fn set_down(&self, is_down: bool) {
         self.is_down.store(is_down, Ordering::SeqCst);
         self.changed.send_replace(());
@@ -129,8 +143,8 @@ impl Owner {
     }
 }
 
-/// The owner as its peers see it.
-pub(super) struct Client(pub(super) Arc<Owner>);
+/// The owner as a node sees it, which has a number.
+pub(super) struct Client(pub(super) Arc<Owner>, pub(super) usize);
 
 #[async_trait]
 impl Writer for Client {
@@ -156,18 +170,27 @@ impl Writer for Client {
     async fn tail(&self, channel: &ChannelName, from: Position) -> Result<Tail, Error> {
         self.0.record(channel, from)?;
         let state = (Arc::clone(&self.0), channel.clone(), from, self.0.changed.subscribe());
-        Ok(Box::pin(futures::stream::unfold(state, |(owner, channel, position, mut changed)| async move {
-            loop {
-                changed.mark_unchanged();
-                match owner.record(&channel, position) {
-                    Ok(Some(record)) => {
-                        return Some((Ok((position, record)), (owner, channel, position.next(), changed)));
+        let node = self.1;
+        Ok(Box::pin(futures::stream::unfold(
+            state,
+            move |(owner, channel, position, mut changed)| async move {
+                loop {
+                    changed.mark_unchanged();
+                    let is_paused = owner.paused.lock().contains(&node);
+                    let next = owner.record(&channel, position);
+                    match next.map(|record| record.filter(|_| !is_paused)) {
+                        Ok(Some(record)) => {
+                            return Some((
+                                Ok((position, record)),
+                                (owner, channel, position.next(), changed),
+                            ));
+                        }
+                        Ok(None) => changed.changed().await.unwrap(),
+                        Err(error) => return Some((Err(error), (owner, channel, position, changed))),
                     }
-                    Ok(None) => changed.changed().await.unwrap(),
-                    Err(error) => return Some((Err(error), (owner, channel, position, changed))),
                 }
-            }
-        })))
+            },
+        )))
     }
 
     async fn forget(&self, _: &[ChannelName]) -> Result<(), Error> {
@@ -188,9 +211,20 @@ impl Node {
         tasks: &TaskSet,
         settings: QuerierSettings,
     ) -> Self {
+        Self::numbered(0, owner, blobs, tasks, settings)
+    }
+
+    /// A node that the owner knows by a number.
+    pub(super) fn numbered(
+        number: usize,
+        owner: &Arc<Owner>,
+        blobs: &Arc<MemoryBlobs>,
+        tasks: &TaskSet,
+        settings: QuerierSettings,
+    ) -> Self {
         let querier = QueryNode::new(QuerierParts {
             blobs: Arc::clone(blobs) as _,
-            writer: Arc::new(Client(Arc::clone(owner))),
+            writer: Arc::new(Client(Arc::clone(owner), number)),
             clock: RealClock::new(),
             tasks: tasks.clone(),
             settings,
@@ -295,7 +329,7 @@ pub(super) fn share(segments: &[i64], growing_from: Option<u64>) -> Arc<Share> {
         segments: segments.iter().copied().map(SegmentId).collect(),
         growing_from: growing_from.map(Position),
     };
-    Arc::new(Share { channels: vec![share] })
+    Arc::new(Share { channels: vec![share], times: Vec::new() })
 }
 
 pub(super) fn all_rows(kind: QueryKind) -> QueryPlan {

@@ -27,6 +27,8 @@ mod model_test;
 mod race_test;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod torn_test;
 
 use std::sync::Arc;
 use std::time::Duration;

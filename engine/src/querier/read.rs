@@ -14,7 +14,7 @@ use crate::base::{ChannelName, CollectionId, Kind, Kinded, PartitionId};
 use crate::exec;
 use crate::model::TypeMismatch;
 use crate::plan::{QueryPlan, QueryRows, SearchHits, SearchPlan, merge_query, merge_search};
-use crate::rpc::{self, ChannelShare, CollectionInfo, Querier, ReadAfter, Refusal, Share};
+use crate::rpc::{self, ChannelShare, CollectionInfo, Querier, ReadAfter, Refusal, Share, TimeSpan};
 
 /// Reads of more rows than this leave the thread that answers requests.
 const INLINE_ROWS: u64 = 200_000;
@@ -74,6 +74,22 @@ fn shards_of(held: &Held, share: &Share) -> Result<Vec<Arc<Shard>>, rpc::Error> 
     share.channels.iter().map(shard).collect()
 }
 
+/// What a node must have applied of the `at`th channel of a share.
+fn after_of(share: &Share, at: usize, after: ReadAfter) -> ReadAfter {
+    share.times.get(at).map_or(after, |time| ReadAfter::Time(*time))
+}
+
+/// Sees to it that each part is read at the time that the share names, if it names one.
+fn set_times(parts: &mut [Taken], share: &Share) -> Result<(), rpc::Error> {
+    for ((part, &time), of) in parts.iter_mut().zip(&share.times).zip(&share.channels) {
+        if time < part.clean {
+            return Err(stale(format!("what {} was at {time}", of.channel)));
+        }
+        part.visible = part.visible.min(time);
+    }
+    Ok(())
+}
+
 /// What a share names, as it is now.
 fn take(shards: &[Arc<Shard>], share: &Share, with_growing: bool) -> Result<Vec<Taken>, rpc::Error> {
     let one = |(shard, part): (&Arc<Shard>, &ChannelShare)| {
@@ -99,23 +115,29 @@ impl QueryNode {
             let held = self.find(id)?;
             let shards = shards_of(&held, share)?;
             let mut parts = take(&shards, share, with_growing)?;
-            if after != ReadAfter::Nothing {
-                if self.wait(&shards, after).await? == Reached::Replaced {
+            if after != ReadAfter::Nothing || !share.times.is_empty() {
+                if self.wait(&shards, share, after).await? == Reached::Replaced {
                     continue;
                 }
                 // From the shards that were waited for, even if another has taken the place of one: they are as right.
                 parts = take(&shards, share, with_growing)?;
             }
+            set_times(&mut parts, share)?;
             let rows = parts.iter().map(|part| part.rows).sum();
             return Ok(Found { info: held.info.load_full(), parts, rows });
         }
     }
 
     /// Waits until all shards have applied enough.
-    async fn wait(&self, shards: &[Arc<Shard>], after: ReadAfter) -> Result<Reached, rpc::Error> {
+    async fn wait(
+        &self,
+        shards: &[Arc<Shard>],
+        share: &Share,
+        after: ReadAfter,
+    ) -> Result<Reached, rpc::Error> {
         let (writer, clock) = (self.shared.parts.writer.as_ref(), self.shared.parts.clock.as_ref());
-        let one = |shard: &Arc<Shard>| {
-            let shard = Arc::clone(shard);
+        let one = |(at, shard): (usize, &Arc<Shard>)| {
+            let (shard, after) = (Arc::clone(shard), after_of(share, at, after));
             async move {
                 tokio::select! {
                     biased;
@@ -125,9 +147,9 @@ impl QueryNode {
             }
         };
         if let [shard] = shards {
-            return one(shard).await;
+            return one((0, shard)).await;
         }
-        let all = futures::future::try_join_all(shards.iter().map(one)).await?;
+        let all = futures::future::try_join_all(shards.iter().enumerate().map(one)).await?;
         Ok(all.into_iter().find(|one| *one == Reached::Replaced).unwrap_or(Reached::Enough))
     }
 
@@ -229,5 +251,16 @@ impl Querier for QueryNode {
             merge_query(&plan, parts).map_err(|error| mismatch("query", &error))
         })
         .await
+    }
+
+    async fn reach(
+        &self,
+        collection: CollectionId,
+        share: Arc<Share>,
+        after: ReadAfter,
+    ) -> Result<Vec<TimeSpan>, rpc::Error> {
+        // Rows that are not sealed tell nothing about times; the read itself finds out whether they are here.
+        let found = self.ready(collection, &share, after, false).await?;
+        Ok(found.parts.iter().map(|part| TimeSpan { from: part.clean, to: part.visible }).collect())
     }
 }

@@ -78,6 +78,8 @@ pub(super) struct Shard {
 pub(super) struct Taken {
     /// The rows, which do not change any more under the reader.
     pub(super) on: Readable,
+    /// Before this time, rows that were deleted since may be missing.
+    pub(super) clean: Timestamp,
     /// Up to this time records have been applied, each as a whole.
     pub(super) visible: Timestamp,
     /// How many rows there are, deleted ones included.
@@ -332,6 +334,7 @@ impl Shard {
             (Arc::clone(&view.table), growing)
         };
         let sealed = table.find(&share.segments).map_err(Missing::Segment)?;
+        let clean = sealed.iter().map(|segment| segment.manifest().clean_through).max().unwrap_or_default();
         let mut rows: u64 = sealed.iter().map(|segment| segment.rows() as u64).sum();
         let growing = match growing {
             None => Vec::new(),
@@ -339,7 +342,7 @@ impl Shard {
             Some((rows, _, false)) => vec![rows],
         };
         rows += growing.iter().map(|one| one.rows() as u64).sum::<u64>();
-        Ok(Taken { on: Readable { sealed, growing }, visible, rows })
+        Ok(Taken { on: Readable { sealed, growing }, clean, visible, rows })
     }
 
     /// The rows from `from` on, and whether there may be others before them that have to be cut off.

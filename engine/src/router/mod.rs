@@ -11,13 +11,14 @@ mod cache;
 mod catalog;
 mod choose;
 mod ids;
+mod instant;
 mod memory;
 mod pace;
 mod patience;
 mod read;
 mod table;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod write;
 
 use std::sync::Arc;
@@ -80,6 +81,12 @@ pub enum Error {
         #[source]
         source: TypeMismatch,
     },
+    /// A node of a copy did not say how far it has come with each channel of its part.
+    #[error("a node did not say at which time its part of {collection} can be read")]
+    Times {
+        /// Which collection.
+        collection: CollectionId,
+    },
 }
 
 impl Kinded for Error {
@@ -89,7 +96,7 @@ impl Kinded for Error {
             Self::NoOwner { .. } | Self::NoReplica { .. } | Self::NoWriter | Self::UnknownOutcome { .. } => {
                 Kind::Unavailable
             }
-            Self::Merge { .. } => Kind::Internal,
+            Self::Merge { .. } | Self::Times { .. } => Kind::Internal,
         }
     }
 }

@@ -8,13 +8,14 @@ use futures::future::{Either, select, try_join_all};
 
 use super::after::read_after;
 use super::choose::{Candidate, choose, choose_second};
+use super::instant::{at_one_time, is_spread};
 use super::memory::Memory;
 use super::{Error, Router, passes};
 use crate::base::{CollectionId, Kind, Kinded as _, Timestamp};
 use crate::model::TypeMismatch;
 use crate::plan::{QueryPlan, QueryRows, SearchHits, SearchPlan, merge_query, merge_search};
 use crate::rpc::{
-    self, Consistency, NodeShare, Querier, ReadAfter, Reader, Refusal, ReplicaRoute, Routes, Share,
+    self, Consistency, NodeShare, Querier, ReadAfter, Reader, Refusal, ReplicaRoute, Routes, Share, TimeSpan,
     Writer as _,
 };
 
@@ -27,6 +28,9 @@ trait Plan: Clone + Send + Sync + 'static {
     const CALL: &'static str;
 
     fn collection(&self) -> CollectionId;
+
+    /// Nothing after this time is seen; [`Timestamp::MAX`] for no bound.
+    fn read_at(&self) -> Timestamp;
 
     async fn ask(
         self,
@@ -45,6 +49,10 @@ impl Plan for SearchPlan {
 
     fn collection(&self) -> CollectionId {
         self.collection
+    }
+
+    fn read_at(&self) -> Timestamp {
+        self.read_at
     }
 
     async fn ask(
@@ -68,6 +76,10 @@ impl Plan for QueryPlan {
 
     fn collection(&self) -> CollectionId {
         self.collection
+    }
+
+    fn read_at(&self) -> Timestamp {
+        self.read_at
     }
 
     async fn ask(
@@ -281,6 +293,9 @@ impl Router {
     }
 
     /// Asks all nodes of one copy at once: every part, or none.
+    ///
+    /// Where nodes have parts of one channel, all of them read it at one time: they say first which times they can read
+    /// at, and that is also where the waiting for `after` is done.
     async fn ask_replica<P: Plan>(
         &self,
         plan: &P,
@@ -290,10 +305,41 @@ impl Router {
         if let [only] = replica.nodes.as_slice() {
             return self.ask_node(plan, after, only).await;
         }
-        let parts = replica.nodes.iter().map(|part| self.ask_node(plan, after, part));
-        let parts = try_join_all(parts).await?;
         let collection = plan.collection();
+        // A read that is bound to a time has its one time already.
+        let parts = if plan.read_at() == Timestamp::MAX && is_spread(&replica.nodes) {
+            let spans = replica.nodes.iter().map(|part| self.reach(collection, after, part));
+            let spans = try_join_all(spans).await?;
+            let Some(timed) = at_one_time(&replica.nodes, &spans) else {
+                return Err(rpc::Error::failed(P::CALL, &Error::Times { collection }));
+            };
+            try_join_all(timed.iter().map(|part| self.ask_node(plan, ReadAfter::Nothing, part))).await?
+        } else {
+            try_join_all(replica.nodes.iter().map(|part| self.ask_node(plan, after, part))).await?
+        };
         plan.merge(parts).map_err(|source| rpc::Error::failed(P::CALL, &Error::Merge { collection, source }))
+    }
+
+    /// The times that a node can read its part at.
+    async fn reach(
+        &self,
+        collection: CollectionId,
+        after: ReadAfter,
+        part: &NodeShare,
+    ) -> Result<Vec<TimeSpan>, rpc::Error> {
+        let node = self.board.node(part.place.node);
+        let asked = node.ask();
+        let querier = self.parts.dial.querier(&part.place.address);
+        let outcome = querier.reach(collection, Arc::clone(&part.share), after).await;
+        drop(asked);
+        // How fast the node is shows in the read that follows.
+        if let Err(error) = &outcome
+            && !error.is_stale()
+            && passes(error)
+        {
+            node.failed(self.parts.clock.monotonic());
+        }
+        outcome
     }
 
     async fn ask_node<P: Plan>(

@@ -8,9 +8,9 @@ use parking_lot::RwLock;
 
 use super::{
     Builder, CompactJob, Coord, Dial, Error, IndexJob, Mark, Querier, ReadAfter, Share, StoredObject, Tail,
-    Write, Writer, Written,
+    TimeSpan, Write, Writer, Written,
 };
-use crate::base::{ChannelName, Position};
+use crate::base::{ChannelName, CollectionId, Position};
 use crate::model::{IndexRef, SegmentManifest};
 use crate::plan::{QueryPlan, QueryRows, SearchHits, SearchPlan};
 
@@ -113,6 +113,15 @@ impl Querier for Peer {
 
     async fn query(&self, plan: QueryPlan, share: Arc<Share>, after: ReadAfter) -> Result<QueryRows, Error> {
         self.find(|served| served.querier.clone())?.query(plan, share, after).await
+    }
+
+    async fn reach(
+        &self,
+        collection: CollectionId,
+        share: Arc<Share>,
+        after: ReadAfter,
+    ) -> Result<Vec<TimeSpan>, Error> {
+        self.find(|served| served.querier.clone())?.reach(collection, share, after).await
     }
 }
 

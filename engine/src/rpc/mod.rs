@@ -30,7 +30,9 @@ pub use node::{
 };
 pub use querier::Querier;
 pub use refusal::Refusal;
-pub use route::{ChannelShare, Consistency, NodeShare, Owner, Place, ReadAfter, ReplicaRoute, Routes, Share};
+pub use route::{
+    ChannelShare, Consistency, NodeShare, Owner, Place, ReadAfter, ReplicaRoute, Routes, Share, TimeSpan,
+};
 pub use writer::{Mark, Operation, Tail, Write, Writer, Written};
 
 use crate::base::{Kind, Kinded, chain};

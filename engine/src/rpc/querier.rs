@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Error, ReadAfter, Share};
+use super::{Error, ReadAfter, Share, TimeSpan};
+use crate::base::CollectionId;
 use crate::plan::{QueryPlan, QueryRows, SearchHits, SearchPlan};
 
 /// The duty that loads segments, follows the log and answers reads of what it holds. What to hold it learns from the
@@ -28,4 +29,16 @@ pub trait Querier: Send + Sync + 'static {
     /// # Errors
     /// As for [`Self::search`].
     async fn query(&self, plan: QueryPlan, share: Arc<Share>, after: ReadAfter) -> Result<QueryRows, Error>;
+
+    /// The times that `share` can be read at, by channel, once what `after` asks for has been applied. Nodes that have
+    /// parts of one channel are asked this before a read, so that all of them read at one time. Cancel safe.
+    ///
+    /// # Errors
+    /// As for [`Self::search`].
+    async fn reach(
+        &self,
+        collection: CollectionId,
+        share: Arc<Share>,
+        after: ReadAfter,
+    ) -> Result<Vec<TimeSpan>, Error>;
 }

@@ -43,6 +43,19 @@ pub struct ChannelShare {
 pub struct Share {
     /// By channel.
     pub channels: Vec<ChannelShare>,
+    /// The time that each channel is read at, in the order of `channels`; empty for whatever time the node has come to.
+    /// Later rows and deletes are not seen. Routes have none: a read whose channels are spread over nodes sets them.
+    #[serde(default)]
+    pub times: Vec<Timestamp>,
+}
+
+/// Times that a node can read its part of a channel at, without waiting and without error.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimeSpan {
+    /// Before this, rows that were deleted since are missing: they were dropped when segments were compacted.
+    pub from: Timestamp,
+    /// Everything up to this time has been applied.
+    pub to: Timestamp,
 }
 
 /// One node's part of a replica.

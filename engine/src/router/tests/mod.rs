@@ -2,5 +2,5 @@
 
 mod cache;
 mod read;
-mod twin;
+pub(crate) mod twin;
 mod write;

@@ -5,11 +5,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::twin::{C, World, query, search};
-use crate::base::{Kind, Kinded as _, PartitionId};
+use crate::base::{Kind, Kinded as _, PartitionId, Timestamp};
 use crate::model::Keys;
+use crate::plan::QueryPlan;
 use crate::router::{CatalogCache, ReplicaPolicy, Router, RouterSettings};
 use crate::rpc::{
     CollectionRef, Consistency, Coord as _, Error, Follower as _, Orders, ReadAfter, Reader as _, Refusal,
+    TimeSpan,
 };
 
 fn hold(world: &World, held: &[(i64, &[i64])]) {
@@ -32,6 +34,38 @@ async fn the_parts_of_a_copy_are_merged() {
 
     assert_eq!(rows.keys, Keys::Int(vec![1, 2, 5]));
     assert_eq!(world.node(2).after.lock().clone(), [ReadAfter::Everything]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_with_parts_of_one_channel_read_it_at_one_time() {
+    let world = World::new();
+    world.publish(None, &[&[1, 2, 3]]);
+    world.spread();
+    for (node, from, to) in [(1, 0, 50), (2, 10, 40), (3, 0, 60)] {
+        *world.node(node).span.lock() = TimeSpan { from: Timestamp(from), to: Timestamp(to) };
+    }
+
+    world.router().query(query(), Consistency::Strong).await.unwrap();
+
+    for node in 1..=3 {
+        let node = world.node(node);
+        // The waiting is done before; what is read is bound to a time.
+        assert_eq!(node.after.lock().clone(), [ReadAfter::Everything, ReadAfter::Nothing]);
+        assert_eq!(node.shares.lock()[0].times, [Timestamp(40)]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_that_is_bound_to_a_time_needs_no_other() {
+    let world = World::new();
+    world.publish(None, &[&[1, 2]]);
+    world.spread();
+    let pinned = QueryPlan { read_at: Timestamp(9), ..query() };
+
+    world.router().query(pinned, Consistency::Session(Timestamp(9))).await.unwrap();
+
+    assert_eq!(world.node(2).after.lock().clone(), [ReadAfter::Time(Timestamp(9))]);
+    assert_eq!(world.node(2).shares.lock()[0].times, []);
 }
 
 #[tokio::test(start_paused = true)]

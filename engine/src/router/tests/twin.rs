@@ -49,6 +49,10 @@ pub struct NodeTwin {
     pub written: Mutex<Vec<Write>>,
     pub at: AtomicU64,
     pub refuses: Mutex<Option<Refusal>>,
+    /// The times that each channel of its part can be read at.
+    pub span: Mutex<TimeSpan>,
+    /// The shares that were read.
+    pub shares: Mutex<Vec<Arc<Share>>>,
 }
 
 impl NodeTwin {
@@ -100,9 +104,10 @@ impl Querier for NodeTwin {
         Err(stale())
     }
 
-    async fn query(&self, _: QueryPlan, _: Arc<Share>, after: ReadAfter) -> Result<QueryRows, Error> {
+    async fn query(&self, _: QueryPlan, share: Arc<Share>, after: ReadAfter) -> Result<QueryRows, Error> {
         self.reads.fetch_add(1, Ordering::Relaxed);
         self.after.lock().push(after);
+        self.shares.lock().push(share);
         let slow = Duration::from_millis(self.slow_ms.load(Ordering::Relaxed));
         tokio::time::sleep(slow).await;
         if self.dead.load(Ordering::Relaxed) {
@@ -124,11 +129,26 @@ impl Querier for NodeTwin {
             count: count as u64,
         })
     }
+
+    async fn reach(
+        &self,
+        _: CollectionId,
+        share: Arc<Share>,
+        after: ReadAfter,
+    ) -> Result<Vec<TimeSpan>, Error> {
+        self.after.lock().push(after);
+        if self.dead.load(Ordering::Relaxed) {
+            return Err(unavailable());
+        }
+        Ok(vec![*self.span.lock(); share.channels.len()])
+    }
 }
 
 /// The coordinator, and the way to the nodes.
 pub struct World {
     pub nodes: Mutex<HashMap<String, Arc<NodeTwin>>>,
+    /// Real holders of data, in place of a node's twin.
+    pub queriers: Mutex<HashMap<String, Arc<dyn Querier>>>,
     pub routes: Mutex<Option<Arc<Routes>>>,
     pub info: Mutex<Option<Arc<CollectionInfo>>>,
     pub away: AtomicBool,
@@ -143,6 +163,7 @@ impl World {
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
             nodes: Mutex::default(),
+            queriers: Mutex::default(),
             routes: Mutex::new(None),
             info: Mutex::new(Some(Arc::new(info("c", 1)))),
             away: AtomicBool::new(false),
@@ -182,6 +203,20 @@ impl World {
             partitions: None,
             listening: false,
         }));
+    }
+
+    /// Gives every node of every copy a part of the only channel.
+    pub fn spread(&self) {
+        let part = ChannelShare { channel: channel(), segments: Vec::new(), growing_from: None };
+        let share = Arc::new(Share { channels: vec![part], times: Vec::new() });
+        let mut routes = self.routes.lock();
+        *routes = routes.take().map(|routes| {
+            let mut routes = (*routes).clone();
+            routes.version += 1;
+            let nodes = routes.replicas.iter_mut().flat_map(|replica| &mut replica.nodes);
+            nodes.for_each(|node| node.share = Arc::clone(&share));
+            Arc::new(routes)
+        });
     }
 
     /// The catalog says that the collection is loaded as a whole.
@@ -241,6 +276,9 @@ impl Dial for World {
     }
 
     fn querier(&self, address: &str) -> Arc<dyn Querier> {
+        if let Some(real) = self.queriers.lock().get(address) {
+            return Arc::clone(real);
+        }
         Arc::clone(self.nodes.lock().entry(address.to_owned()).or_default()) as Arc<dyn Querier>
     }
 

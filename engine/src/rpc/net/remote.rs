@@ -18,12 +18,12 @@ use super::MAX_MESSAGE;
 use super::convert;
 use super::coord_call::CoordCall;
 use super::link::{Carrier, Link, Links, was_not_sent};
-use crate::base::{ChannelName, Kind, Position, Timestamp, chain};
+use crate::base::{ChannelName, CollectionId, Kind, Position, Timestamp, chain};
 use crate::model::{IndexRef, SegmentManifest};
 use crate::plan::{QueryPlan, QueryRows, SearchHits, SearchPlan};
 use crate::rpc::{
-    Builder, CompactJob, Error, IndexJob, Mark, Querier, ReadAfter, Share, StoredObject, Tail, Write, Writer,
-    Written,
+    Builder, CompactJob, Error, IndexJob, Mark, Querier, ReadAfter, Share, StoredObject, Tail, TimeSpan,
+    Write, Writer, Written,
 };
 
 /// The node at an address.
@@ -269,6 +269,26 @@ impl Querier for Remote {
         let mut answer = self.call("query", Some(self.links.settings().read), send).await?.into_inner();
         convert::answered("query", answer.error.take())?;
         convert::rows_from(&answer).map_err(|damaged| convert::unreadable("query", &damaged))
+    }
+
+    async fn reach(
+        &self,
+        collection: CollectionId,
+        share: Arc<Share>,
+        after: ReadAfter,
+    ) -> Result<Vec<TimeSpan>, Error> {
+        let message = pb::ReachCall {
+            collection: collection.0,
+            share: Some(convert::share_to(&share)),
+            after: Some(convert::after_to(after)),
+        };
+        let send = |link| {
+            let message = message.clone();
+            async move { querier(link).reach(message).await }
+        };
+        let answer = self.call("reach", Some(self.links.settings().read), send).await?.into_inner();
+        convert::answered("reach", answer.error)?;
+        Ok(convert::spans_from(answer.spans))
     }
 }
 

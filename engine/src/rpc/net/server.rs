@@ -15,7 +15,7 @@ use tonic::{Request, Response, Status};
 use super::convert::{self, Damaged, error_to, unreadable};
 use super::coord_call::CoordCall;
 use super::{MAX_MESSAGE, Served};
-use crate::base::{ChannelName, Kind, Position};
+use crate::base::{ChannelName, CollectionId, Kind, Position};
 use crate::rpc::{Builder, Coord, Error, Querier, Writer};
 
 /// The duties behind the port.
@@ -91,6 +91,14 @@ impl Desk {
         let after = convert::after_from(call.after).map_err(wrong)?;
         let rows = self.querier()?.query(plan, Arc::new(convert::share_from(share)), after).await?;
         Ok(convert::rows_to(&rows))
+    }
+
+    async fn reach(&self, call: pb::ReachCall) -> Result<pb::ReachAnswer, Error> {
+        let wrong = |damaged| unreadable("reach", &damaged);
+        let share = call.share.ok_or(Damaged::Lacks("a share")).map_err(wrong)?;
+        let (share, after) = (convert::share_from(share), convert::after_from(call.after).map_err(wrong)?);
+        let spans = self.querier()?.reach(CollectionId(call.collection), Arc::new(share), after).await?;
+        Ok(pb::ReachAnswer { error: None, spans: convert::spans_to(&spans) })
     }
 
     /// The items of a walk: first that it is open, then its records, last why it ended. Ends when this node stops.
@@ -187,6 +195,11 @@ impl pb::querier_server::Querier for Desk {
     async fn query(&self, request: Request<pb::QueryCall>) -> Result<Response<pb::QueryAnswer>, Status> {
         let failed = |error| pb::QueryAnswer { error: Some(error_to(&error)), ..Default::default() };
         Ok(Response::new(Self::query(self, request.into_inner()).await.unwrap_or_else(failed)))
+    }
+
+    async fn reach(&self, request: Request<pb::ReachCall>) -> Result<Response<pb::ReachAnswer>, Status> {
+        let failed = |error| pb::ReachAnswer { error: Some(error_to(&error)), ..Default::default() };
+        Ok(Response::new(Self::reach(self, request.into_inner()).await.unwrap_or_else(failed)))
     }
 }
 

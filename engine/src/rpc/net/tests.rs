@@ -14,7 +14,7 @@ use self::double::{Double, compare_coords};
 use self::sample::{Sample, refusals};
 use super::coord_call::Repeat;
 use super::{NetDial, NetSettings, Security, ServeParts, Served, serve};
-use crate::base::{ChannelName, Kind, Position, RealClock, TaskSet};
+use crate::base::{ChannelName, CollectionId, Kind, Position, RealClock, TaskSet};
 use crate::expr::{Templates, parse};
 use crate::model::Schema;
 use crate::plan::{QueryKind, QueryPlan, SearchPlan};
@@ -193,6 +193,9 @@ async fn every_call_of_a_querier_arrives_as_it_was_made() {
             let left = here.query(plan.clone(), Arc::default(), after).await;
             assert_eq!(remote.query(plan, Arc::default(), after).await, left);
         }
+        let collection = CollectionId::sample();
+        let left = here.reach(collection, Arc::sample(), after).await;
+        assert_eq!(remote.reach(collection, Arc::sample(), after).await, left);
     }
 
     assert_eq!(there.take(), here.take());
@@ -239,6 +242,8 @@ async fn every_error_of_a_duty_travels_whole() {
         assert_eq!(writer.tail(&channel, Position(0)).await.err(), Some(error.clone()));
         assert_eq!(querier.search(search(), Arc::sample(), ReadAfter::Nothing).await, Err(error.clone()));
         assert_eq!(querier.query(query(), Arc::sample(), ReadAfter::Nothing).await, Err(error.clone()));
+        let reached = querier.reach(CollectionId::sample(), Arc::sample(), ReadAfter::Nothing).await;
+        assert_eq!(reached, Err(error.clone()));
         assert_eq!(builder.build_index(IndexJob::sample()).await, Err(error.clone()));
         assert_eq!(coord.databases().await, Err(error.clone()));
     }

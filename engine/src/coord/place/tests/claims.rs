@@ -113,7 +113,10 @@ fn one_node_holds_and_owns_everything() {
         segments: vec![SegmentId(1), SegmentId(2)],
         growing_from: Some(Position(10)),
     };
-    let nodes = vec![NodeShare { place: place(1), share: Arc::new(Share { channels: vec![share] }) }];
+    let nodes = vec![NodeShare {
+        place: place(1),
+        share: Arc::new(Share { channels: vec![share], times: Vec::new() }),
+    }];
     assert_eq!(
         *routes,
         Routes {

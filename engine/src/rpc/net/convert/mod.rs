@@ -7,7 +7,7 @@ mod write;
 pub(super) use error::{answered, error_from, error_to, unreadable};
 pub(super) use read::{
     after_from, after_to, hits_from, hits_to, query_from, query_to, rows_from, rows_to, search_from,
-    search_to, share_from, share_to,
+    search_to, share_from, share_to, spans_from, spans_to,
 };
 pub(super) use write::{write_from, write_to};
 

@@ -10,7 +10,7 @@ use crate::expr::Filter;
 use crate::model::Metric;
 use crate::model::wire::{Reader, decode_keys, decode_rows, encode_keys, encode_rows, put_values};
 use crate::plan::{QueryKind, QueryPlan, QueryRows, Range, SearchHits, SearchPlan};
-use crate::rpc::{ChannelShare, ReadAfter, Share};
+use crate::rpc::{ChannelShare, ReadAfter, Share, TimeSpan};
 
 pub(in crate::rpc::net) fn search_to(plan: &SearchPlan) -> pb::SearchPlan {
     let SearchPlan {
@@ -96,7 +96,10 @@ pub(in crate::rpc::net) fn share_to(share: &Share) -> pb::Share {
         segments: channel.segments.iter().map(|segment| segment.0).collect(),
         growing_from: channel.growing_from.map(|position| position.0),
     };
-    pb::Share { channels: share.channels.iter().map(channel_to).collect() }
+    pb::Share {
+        channels: share.channels.iter().map(channel_to).collect(),
+        times: share.times.iter().map(|time| time.0).collect(),
+    }
 }
 
 pub(in crate::rpc::net) fn share_from(share: pb::Share) -> Share {
@@ -105,7 +108,19 @@ pub(in crate::rpc::net) fn share_from(share: pb::Share) -> Share {
         segments: channel.segments.into_iter().map(SegmentId).collect(),
         growing_from: channel.growing_from.map(Position),
     };
-    Share { channels: share.channels.into_iter().map(channel_from).collect() }
+    Share {
+        channels: share.channels.into_iter().map(channel_from).collect(),
+        times: share.times.into_iter().map(Timestamp).collect(),
+    }
+}
+
+pub(in crate::rpc::net) fn spans_to(spans: &[TimeSpan]) -> Vec<pb::TimeSpan> {
+    spans.iter().map(|span| pb::TimeSpan { from: span.from.0, to: span.to.0 }).collect()
+}
+
+pub(in crate::rpc::net) fn spans_from(spans: Vec<pb::TimeSpan>) -> Vec<TimeSpan> {
+    let span_of = |span: pb::TimeSpan| TimeSpan { from: Timestamp(span.from), to: Timestamp(span.to) };
+    spans.into_iter().map(span_of).collect()
 }
 
 pub(in crate::rpc::net) fn after_to(after: ReadAfter) -> pb::ReadAfter {

@@ -17,7 +17,7 @@ use crate::rpc::{
     AliasChange, Builder, CollectionChange, CollectionInfo, CollectionRef, CompactJob, CompactionState,
     Coord, DatabaseInfo, Error, Flushed, GroupConfig, GroupInfo, IndexJob, IndexProgress, Mark,
     NewCollection, NewIndex, NodeStatus, Orders, Querier, ReadAfter, ReplicaInfo, Report, Routes, Share,
-    StoredObject, Tail, Write, Writer, Written,
+    StoredObject, Tail, TimeSpan, Write, Writer, Written,
 };
 
 /// Notes every call; each method answers its sample unless an error is set.
@@ -129,6 +129,19 @@ impl Querier for Double {
     async fn query(&self, plan: QueryPlan, share: Arc<Share>, after: ReadAfter) -> Result<QueryRows, Error> {
         self.note("query", &(plan, share, after))?;
         Ok(QueryRows::sample())
+    }
+
+    async fn reach(
+        &self,
+        collection: CollectionId,
+        share: Arc<Share>,
+        after: ReadAfter,
+    ) -> Result<Vec<TimeSpan>, Error> {
+        self.note("reach", &(collection, share, after))?;
+        Ok(vec![
+            TimeSpan { from: Timestamp(3), to: Timestamp(u64::MAX) },
+            TimeSpan { from: Timestamp(0), to: Timestamp(7) },
+        ])
     }
 }
 

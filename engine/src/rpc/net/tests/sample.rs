@@ -291,7 +291,7 @@ samples! {
         segments: Vec::sample(),
         growing_from: Option::sample(),
     };
-    Share => Share { channels: Vec::sample() };
+    Share => Share { channels: Vec::sample(), times: Vec::sample() };
     NodeShare => NodeShare { place: Place::sample(), share: Arc::sample() };
     ReplicaRoute => ReplicaRoute {
         id: i64::sample(),
