@@ -37,6 +37,50 @@ APART = ("network", "full-disk", "full-cache")
 
 
 @part
+def torn(given: argparse.Namespace) -> dict[str, Any]:
+    """One copy over three query nodes, all of whose keys are upserted again and again and flushed: every read finds every key once."""
+    keys = range(600)
+    with Cluster(query=3, keep=given.keep) as cluster:
+        client = connect(cluster.uri)
+        make(client, "torn")
+        for first in range(0, len(keys), 100):
+            client.insert("torn", [row(key, 0) for key in keys[first : first + 100]])
+            client.flush("torn")
+        until("a copy on three nodes", 60, lambda: full(client, "torn", 1, 3))
+        workers, turn = Workers(), [0]
+
+        def write() -> None:
+            turn[0] += 1
+            first = turn[0] % 6 * 100
+            rows = [row(key, turn[0]) for key in keys[first : first + 100]]
+            workers.timed("upsert", lambda: writer.upsert("torn", rows, **ONCE))
+
+        def flush() -> None:
+            workers.timed("flush", lambda: flusher.flush("torn"))
+
+        def read(level: str) -> None:
+            found = client.query("torn", f"id < {len(keys)}", output_fields=["id"], consistency_level=level, **ONCE)
+            ids = sorted(each["id"] for each in found)
+            if ids != list(keys):
+                raise AssertionError(f"{level}: {len(ids)} rows, {len(set(ids))} keys")
+            count = client.query("torn", "", output_fields=["count(*)"], consistency_level=level, **ONCE)[0]["count(*)"]
+            if count != len(keys):
+                raise AssertionError(f"{level}: {count} counted")
+
+        writer, flusher = connect(cluster.uri), connect(cluster.uri)
+        workers.spawn(write)
+        workers.spawn(flush, pause=2)
+        for level in ("Strong", "Session", "Bounded", "Eventually"):
+            workers.spawn(lambda level=level: workers.timed(level, lambda: read(level)))
+        time.sleep(120 if given.long else 20)
+        workers.stop()
+        for kind in ("Strong", "Session", "Bounded", "Eventually", "upsert"):
+            workers.none_failed(kind)
+        all_alive(cluster)
+        return {**workers.figures("Strong"), **workers.figures("Bounded"), **workers.figures("upsert"), **workers.figures("flush")}
+
+
+@part
 def kill_query(given: argparse.Namespace) -> dict[str, Any]:
     """One of two replicas dies; nobody's search fails; a new node makes it full again, so that the other may die too."""
     with Cluster(query=2, keep=given.keep) as cluster:
