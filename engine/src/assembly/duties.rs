@@ -84,6 +84,8 @@ pub struct Door {
     pub writer: Arc<dyn Writer>,
     /// Reads, wherever a collection's copies are.
     pub reader: Arc<dyn Reader>,
+    /// The cluster's time.
+    pub time: Arc<NodeTime>,
 }
 
 impl Node {
@@ -184,6 +186,7 @@ fn assemble(
         cache: Some(Arc::clone(&cache)),
         dial: Arc::clone(&calls.dial),
         clock: Arc::clone(clock),
+        time: Arc::clone(&time),
         rng: Arc::clone(&seams.rng),
         settings: router_settings(settings, info.zone()),
     });
@@ -206,7 +209,8 @@ fn assemble(
     }
     let door = info.duties.proxies.then(|| {
         all.push(Arc::clone(&cache) as _);
-        Door { coord: cache as _, writer: Arc::clone(&router) as _, reader: router as _ }
+        let (writer, reader) = (Arc::clone(&router) as _, router as _);
+        Door { coord: cache as _, writer, reader, time: Arc::clone(&time) }
     });
     (Followers { time, all }, door, querier)
 }

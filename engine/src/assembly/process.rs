@@ -90,6 +90,7 @@ pub async fn run(role: Role, settings: &Settings, around: Surroundings) -> Resul
             writer: door.writer,
             reader: door.reader,
             clock: Arc::clone(&clock),
+            time: door.time,
             meter: Some(Arc::new(ProxyMeter(Arc::clone(&metrics)))),
             settings: ProxySettings {
                 version: settings.redkite.reported_version.clone(),

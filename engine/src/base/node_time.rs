@@ -25,6 +25,14 @@ struct State {
     heard_at: Duration,
 }
 
+impl State {
+    /// The coordinator's time, at `monotonic`.
+    fn reckoned(&self, monotonic: Duration) -> Timestamp {
+        let gone = u64::try_from(monotonic.saturating_sub(self.heard_at).as_millis()).unwrap_or(0);
+        Timestamp::from_unix_ms(self.heard.unix_ms().saturating_add(gone))
+    }
+}
+
 impl NodeTime {
     /// Starts with the wall clock's time.
     #[must_use]
@@ -38,10 +46,15 @@ impl NodeTime {
     pub fn next(&self) -> Timestamp {
         let monotonic = self.clock.monotonic();
         let mut state = self.state.lock();
-        let gone = u64::try_from(monotonic.saturating_sub(state.heard_at).as_millis()).unwrap_or(0);
-        let reckoned = Timestamp::from_unix_ms(state.heard.unix_ms().saturating_add(gone));
-        state.last = reckoned.max(state.last.next());
+        state.last = state.reckoned(monotonic).max(state.last.next());
         state.last
+    }
+
+    /// The time now: not before any that [`Self::next`] has given, and given to others as well.
+    pub fn now(&self) -> Timestamp {
+        let monotonic = self.clock.monotonic();
+        let state = self.state.lock();
+        state.reckoned(monotonic).max(state.last)
     }
 
     /// Sets the time to the coordinator's, as it was just now.
@@ -66,9 +79,10 @@ mod tests {
         let ahead = time.next();
         time.hear(Timestamp::from_unix_ms(1_000));
         let held = time.next();
+        let shown = time.now();
 
         assert_eq!(own.unix_ms(), 5_000);
         assert_eq!(ahead.unix_ms(), 9_000_000);
-        assert_eq!(held, ahead.next());
+        assert_eq!((held, shown), (ahead.next(), held));
     }
 }

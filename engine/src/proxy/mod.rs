@@ -19,7 +19,7 @@ use std::time::Duration;
 pub use error::Error;
 pub use serve::serve;
 
-use crate::base::{Clock, Kind};
+use crate::base::{Clock, Kind, NodeTime};
 use crate::rpc::{Coord, Reader, Writer};
 
 /// What the proxy tells clients about itself, and its limits.
@@ -68,8 +68,10 @@ pub struct ProxyParts {
     pub writer: Arc<dyn Writer>,
     /// Who answers reads.
     pub reader: Arc<dyn Reader>,
-    /// Time.
+    /// How long things take.
     pub clock: Arc<dyn Clock>,
+    /// What time it is, as the cluster has it.
+    pub time: Arc<NodeTime>,
     /// Limits and versions.
     pub settings: ProxySettings,
     /// Counters, if anybody wants them.
@@ -103,6 +105,10 @@ impl Proxy {
 
     pub(in crate::proxy) fn clock(&self) -> &dyn Clock {
         self.parts.clock.as_ref()
+    }
+
+    pub(in crate::proxy) fn time(&self) -> &NodeTime {
+        &self.parts.time
     }
 
     pub(in crate::proxy) fn settings(&self) -> &ProxySettings {

@@ -8,8 +8,8 @@ use parking_lot::Mutex;
 
 use super::{ProxyParts, ProxySettings};
 use crate::base::{
-    ChannelName, CollectionId, DatabaseId, IndexId, NodeId, PartitionId, Position, RealClock, SegmentId,
-    Timestamp,
+    ChannelName, CollectionId, DatabaseId, IndexId, NodeId, NodeTime, PartitionId, Position, RealClock,
+    SegmentId, Timestamp,
 };
 use crate::model::{
     Batch, ChannelManifest, ColumnData, IndexDefinition, Key, Keys, Metric, Partition, SegmentManifest,
@@ -75,6 +75,7 @@ impl Twin {
             writer: self.clone(),
             reader: self.clone(),
             clock: RealClock::new(),
+            time: NodeTime::new(RealClock::new()),
             settings: ProxySettings::default(),
             meter: None,
         }

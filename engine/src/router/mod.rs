@@ -32,7 +32,7 @@ pub use choose::ReplicaPolicy;
 use self::board::Board;
 use self::memory::Memories;
 use self::patience::Patience;
-use crate::base::{ChannelName, Clock, CollectionId, Kind, Kinded, Rng};
+use crate::base::{ChannelName, Clock, CollectionId, Kind, Kinded, NodeTime, Rng};
 use crate::model::TypeMismatch;
 use crate::rpc::{self, Coord, Dial, Routes};
 #[cfg(doc)]
@@ -151,8 +151,10 @@ pub struct RouterParts {
     pub cache: Option<Arc<CatalogCache>>,
     /// Reaches nodes.
     pub dial: Arc<dyn Dial>,
-    /// Time.
+    /// How long things take.
     pub clock: Arc<dyn Clock>,
+    /// What time it is, as the cluster has it: the clock of this machine may be wrong.
+    pub time: Arc<NodeTime>,
     /// Chance: choices among copies, lengths of pauses.
     pub rng: Arc<dyn Rng>,
     /// How long and how.

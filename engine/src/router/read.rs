@@ -131,7 +131,7 @@ impl Router {
     }
 
     fn now(&self) -> Timestamp {
-        Timestamp::from_unix_ms(self.parts.clock.unix_ms())
+        self.parts.time.now()
     }
 
     /// Asks copy after copy until one answers as a whole. Fresh routes are asked for when those in hand turn out to be

@@ -74,8 +74,8 @@ pub async fn timestamp(
 }
 
 impl Proxy {
-    /// The time of the clock as a hybrid timestamp: good enough to show, not to order by.
+    /// The cluster's time, as this node has it: good enough to show, not to order by.
     pub(super) fn now(&self) -> crate::base::Timestamp {
-        crate::base::Timestamp::from_unix_ms(self.clock().unix_ms())
+        self.time().now()
     }
 }

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use crate::base::{
-    ChannelName, Clock, CollectionId, DatabaseId, FieldId, Kind, NodeId, PartitionId, Position, SeededRng,
-    SegmentId, TestClock, Timestamp,
+    ChannelName, Clock, CollectionId, DatabaseId, FieldId, Kind, NodeId, NodeTime, PartitionId, Position,
+    SeededRng, SegmentId, TestClock, Timestamp,
 };
 use crate::model::{Batch, ChannelManifest, Column, ColumnData, DataType, Field, Keys, Metric, Schema};
 use crate::plan::{QueryKind, QueryPlan, QueryRows, SearchHits, SearchPlan};
@@ -155,13 +155,20 @@ pub struct World {
     /// How often something was asked.
     pub asked: AtomicUsize,
     pub ids: AtomicI64,
+    /// The clock of the proxy's machine.
+    pub clock: Arc<TestClock>,
+    /// What the proxy has heard of the time.
+    pub time: Arc<NodeTime>,
     /// How long an answer is on its way, after it was made.
     pub slow_ms: AtomicU64,
 }
 
 impl World {
     pub fn new() -> Arc<Self> {
+        let clock = TestClock::starting_at(100_000);
         Arc::new(Self {
+            time: NodeTime::new(Arc::clone(&clock) as _),
+            clock,
             nodes: Mutex::default(),
             queriers: Mutex::default(),
             routes: Mutex::new(None),
@@ -252,7 +259,8 @@ impl World {
             coord,
             cache,
             dial: Arc::clone(self) as Arc<dyn Dial>,
-            clock: TestClock::starting_at(100_000) as Arc<dyn Clock>,
+            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
+            time: Arc::clone(&self.time),
             rng: SeededRng::new(5),
             settings,
         })

@@ -174,3 +174,15 @@ async fn a_bounded_read_sees_what_was_written_through_the_same_router() {
     assert_eq!(after, [ReadAfter::Time(Timestamp::from_unix_ms(95_000)), ReadAfter::Time(newest)]);
     assert_eq!(router.pin(C).await, Ok(Timestamp(3)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_bounded_read_goes_by_the_time_of_the_cluster_and_not_by_the_clock_of_its_machine() {
+    let world = World::new();
+    world.publish(Some(1), &[&[1]]);
+    world.time.hear(Timestamp::from_unix_ms(3_700_000));
+
+    world.router().query(query(), Consistency::Bounded).await.unwrap();
+
+    let after = world.node(1).after.lock().clone();
+    assert_eq!(after, [ReadAfter::Time(Timestamp::from_unix_ms(3_695_000))]);
+}
