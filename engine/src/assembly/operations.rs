@@ -13,11 +13,14 @@ use tokio_util::sync::CancellationToken;
 use crate::base::Clock;
 use crate::coord::Candidacy;
 use crate::obs::{Health, Metrics};
-use crate::querier::QueryNode;
-use crate::rpc::Coord;
+use crate::querier::{HeldFigures, QueryNode};
+use crate::rpc::{CollectionInfo, Coord};
 
 /// How often gauges follow what they measure.
 const MEASURE: Duration = Duration::from_secs(5);
+/// Milvus's names of segments that are sealed and of rows that are not.
+const SEALED: &str = "Sealed";
+const GROWING: &str = "Growing";
 
 #[derive(Clone)]
 struct Shown {
@@ -74,10 +77,11 @@ pub struct Gauges {
 /// # Errors
 /// None.
 pub async fn measure(gauges: Gauges, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut shown = Vec::new();
     loop {
         if let Some(querier) = &gauges.querier {
-            let (collections, _) = querier.held();
-            gauges.metrics.querynode_collection_num.with([]).set(to_gauge(collections));
+            let now = querier.figures();
+            shown = show_held(&gauges.metrics, &now, &shown);
         }
         if let Some(coord) = gauges.coord.as_ref().filter(|coord| coord.leads()) {
             measure_catalog(&gauges.metrics, coord.as_ref()).await;
@@ -87,6 +91,38 @@ pub async fn measure(gauges: Gauges, stop: CancellationToken) -> anyhow::Result<
             () = gauges.clock.sleep(MEASURE) => {}
         }
     }
+}
+
+/// Shows what is held, and forgets what was `shown` of collections that are not any more; returns what is shown now.
+fn show_held(
+    metrics: &Metrics,
+    held: &[HeldFigures],
+    shown: &[Arc<CollectionInfo>],
+) -> Vec<Arc<CollectionInfo>> {
+    let to_rows = |rows: u64| i64::try_from(rows).unwrap_or(i64::MAX);
+    metrics.querynode_collection_num.with([]).set(to_gauge(held.len()));
+    // A collection that was renamed is shown anew.
+    let is_held = |old: &CollectionInfo| held.iter().any(|one| *one.info == *old);
+    for old in shown.iter().filter(|old| !is_held(old)) {
+        let id = old.id.to_string();
+        metrics.querynode_dml_vchannel_num.forget([&id]);
+        for state in [SEALED, GROWING] {
+            metrics.querynode_segment_num.forget([&id, state]);
+            metrics.querynode_entity_num.forget([&old.database_name, &old.name, &id, state]);
+        }
+    }
+    for one in held {
+        let (info, id) = (&one.info, one.info.id.to_string());
+        metrics.querynode_dml_vchannel_num.with([&id]).set(to_gauge(one.channels));
+        for (state, segments, rows) in
+            [(SEALED, one.sealed, one.sealed_rows), (GROWING, one.growing, one.growing_rows)]
+        {
+            metrics.querynode_segment_num.with([&id, state]).set(to_gauge(segments));
+            let labels = [info.database_name.as_str(), &info.name, &id, state];
+            metrics.querynode_entity_num.with(labels).set(to_rows(rows));
+        }
+    }
+    held.iter().map(|one| Arc::clone(&one.info)).collect()
 }
 
 async fn measure_catalog(metrics: &Metrics, coord: &dyn Coord) {
@@ -113,4 +149,74 @@ async fn measure_catalog(metrics: &Metrics, coord: &dyn Coord) {
 
 fn to_gauge(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::show_held;
+    use crate::base::{CollectionId, DatabaseId, NodeId, Timestamp};
+    use crate::model::Schema;
+    use crate::obs::Metrics;
+    use crate::querier::HeldFigures;
+    use crate::rpc::CollectionInfo;
+
+    fn held(id: i64, name: &str, sealed: usize) -> HeldFigures {
+        let info = CollectionInfo {
+            id: CollectionId(id),
+            name: name.to_owned(),
+            database: DatabaseId(1),
+            database_name: "default".to_owned(),
+            schema: Arc::new(Schema {
+                description: String::new(),
+                fields: Vec::new(),
+                enable_dynamic_field: false,
+            }),
+            channels: Vec::new(),
+            partitions: Vec::new(),
+            partitions_by_key: 0,
+            aliases: Vec::new(),
+            properties: Vec::new(),
+            consistency: 0,
+            created: Timestamp::ZERO,
+            updated: Timestamp::ZERO,
+            indexes: Vec::new(),
+            load: None,
+        };
+        let info = Arc::new(info);
+        HeldFigures { info, channels: 2, sealed, sealed_rows: 100, growing: 1, growing_rows: 7 }
+    }
+
+    /// The lines about segments and rows, without the name of the node.
+    fn lines(metrics: &Metrics) -> Vec<String> {
+        let is_wanted = |line: &&str| {
+            line.starts_with("milvus_querynode")
+                && !line.contains("_bucket")
+                && line.contains("collection_id")
+        };
+        let text = String::from_utf8_lossy(metrics.encode().as_ref()).into_owned();
+        text.lines().filter(is_wanted).map(|line| line.replace(",node_id=\"1\"", "")).collect()
+    }
+
+    #[test]
+    fn what_a_node_holds_is_shown_until_it_is_held_no_longer() {
+        let metrics = Metrics::new(NodeId(1));
+
+        let shown = show_held(&metrics, &[held(7, "old", 3), held(8, "gone", 1)], &[]);
+        show_held(&metrics, &[held(7, "new", 4)], &shown);
+
+        let entity =
+            "milvus_querynode_entity_num{collection_id=\"7\",collection_name=\"new\",db_name=\"default\"";
+        assert_eq!(
+            lines(&metrics),
+            [
+                "milvus_querynode_dml_vchannel_num{collection_id=\"7\"} 2".to_owned(),
+                format!("{entity},segment_state=\"Growing\"}} 7"),
+                format!("{entity},segment_state=\"Sealed\"}} 100"),
+                "milvus_querynode_segment_num{collection_id=\"7\",segment_state=\"Growing\"} 1".to_owned(),
+                "milvus_querynode_segment_num{collection_id=\"7\",segment_state=\"Sealed\"} 4".to_owned(),
+            ]
+        );
+    }
 }

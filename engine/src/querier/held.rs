@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::budget::{Budget, Room};
 use super::load::Gauge;
+use super::node::HeldFigures;
 use super::shard::Shard;
 use super::{Error, QuerierParts};
 use crate::base::{ChannelName, CollectionId, SegmentId};
@@ -72,8 +73,19 @@ impl Held {
         self.shards.load().iter().map(sealed).sum::<u64>() + self.growing_bytes()
     }
 
-    pub(super) fn rows(&self) -> u64 {
-        self.shards.load().iter().map(|shard| shard.rows()).sum()
+    pub(super) fn figures(&self) -> HeldFigures {
+        let shards = self.shards.load();
+        let tables: Vec<_> = shards.iter().map(|shard| shard.table()).collect();
+        let sealed = || tables.iter().flat_map(|table| table.entries());
+        let growing = || shards.iter().filter_map(|shard| shard.growing_rows());
+        HeldFigures {
+            info: self.info.load_full(),
+            channels: shards.len(),
+            sealed: sealed().count(),
+            sealed_rows: sealed().map(|entry| entry.sealed.rows() as u64).sum(),
+            growing: growing().count(),
+            growing_rows: growing().sum(),
+        }
     }
 
     pub(super) fn report(&self) -> HeldCollection {

@@ -33,7 +33,7 @@ mod torn_test;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use node::QueryNode;
+pub use node::{HeldFigures, QueryNode};
 
 use crate::base::{ChannelName, Clock, Kind, Kinded, Position, SegmentId, TaskSet};
 use crate::blob::Blobs;

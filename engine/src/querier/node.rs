@@ -12,7 +12,24 @@ use super::QuerierParts;
 use super::held::{Held, Shared};
 use super::keeper::Keeper;
 use crate::base::CollectionId;
-use crate::rpc::{Follower, HoldOrder, OrderNumber, Orders, Report};
+use crate::rpc::{CollectionInfo, Follower, HoldOrder, OrderNumber, Orders, Report};
+
+/// What a node holds of a collection.
+#[derive(Clone, Debug)]
+pub struct HeldFigures {
+    /// The collection.
+    pub info: Arc<CollectionInfo>,
+    /// Channels that are followed.
+    pub channels: usize,
+    /// Sealed segments.
+    pub sealed: usize,
+    /// Rows in them, deleted ones included.
+    pub sealed_rows: u64,
+    /// Channels whose rows that are not sealed are held.
+    pub growing: usize,
+    /// Such rows, deleted ones included.
+    pub growing_rows: u64,
+}
 
 /// The querier duty.
 pub struct QueryNode {
@@ -28,11 +45,13 @@ impl QueryNode {
         Arc::new(Self { shared: Shared::new(parts), seen: Mutex::default() })
     }
 
-    /// Collections of which something is held, and rows held, for metrics.
+    /// What is held of each collection, ascending by collection, for metrics.
     #[must_use]
-    pub fn held(&self) -> (usize, u64) {
+    pub fn figures(&self) -> Vec<HeldFigures> {
         let held = self.shared.held.read();
-        (held.len(), held.values().map(|one| one.rows()).sum())
+        let mut figures: Vec<_> = held.values().map(|one| one.figures()).collect();
+        figures.sort_unstable_by_key(|one| one.info.id);
+        figures
     }
 
     /// Memory that each collection takes, ascending by collection, for metrics. Unit: bytes.

@@ -363,14 +363,10 @@ impl Shard {
         if is_whole { Ok(cut) } else { Err(Missing::Rows(from)) }
     }
 
-    /// Rows held, sealed and not, deleted ones included.
-    pub(super) fn rows(&self) -> u64 {
-        let (table, growing) = {
-            let view = self.view.read();
-            (Arc::clone(&view.table), view.growing.clone())
-        };
-        let sealed: u64 = table.entries().iter().map(|entry| entry.sealed.rows() as u64).sum();
-        sealed + growing.map_or(0, |kept| kept.rows.rows() as u64)
+    /// Rows held that are not sealed, deleted ones included; `None` if such rows are not held.
+    pub(super) fn growing_rows(&self) -> Option<u64> {
+        let kept = self.view.read().growing.clone();
+        kept.map(|kept| kept.rows.rows() as u64)
     }
 
     /// Memory of the rows that are not sealed. Unit: bytes.

@@ -228,6 +228,9 @@ async fn a_segment_without_room_is_reported_and_loaded_once_there_is_room() {
     let load = world.node.report().load;
     assert!(load.bytes_to_load >= size && load.held_bytes > 0 && load.held_bytes < memory_bytes);
     assert_eq!(world.node.querier.held_bytes(), [(COLLECTION, load.held_bytes)]);
+    let [figures] = <[_; 1]>::try_from(world.node.querier.figures()).unwrap();
+    let shown = (figures.info.id, figures.channels, figures.sealed, figures.sealed_rows, figures.growing);
+    assert_eq!(shown, (COLLECTION, 1, 1, 2_000, 0));
 
     world.node.order(vec![order(vec![hold(&both, &[2], None)])]);
     world.node.until_ready(&hold(&both, &[2], None)).await;
