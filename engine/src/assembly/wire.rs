@@ -43,9 +43,7 @@ pub async fn open(
         return Ok(NodeCalls { address, dial, coord: None, publish });
     };
     let security = security(settings, &seams.clock, &listener).await?;
-    let call = Duration::from_millis(settings.redkite.cluster.call_timeout_ms);
-    let waits = NetSettings { brief: call, patience: 3 * call, ..NetSettings::default() };
-    let dial = NetDial::new(security.clone(), waits, Arc::clone(&seams.clock));
+    let dial = NetDial::new(security.clone(), waits(settings), Arc::clone(&seams.clock));
     let coord = match (&seams.metas, role) {
         (_, Role::Standalone) => None,
         (Some(metas), _) => {
@@ -62,6 +60,13 @@ pub async fn open(
         tasks.start("serve other nodes", |stop| async move { Ok(serve(listener, parts, stop).await?) });
     });
     Ok(NodeCalls { address, dial, coord, publish })
+}
+
+/// How long calls to other nodes may take. A write as well ends in this time: that its connection is dead would be found out
+/// later.
+fn waits(settings: &Settings) -> NetSettings {
+    let call = Duration::from_millis(settings.redkite.cluster.call_timeout_ms);
+    NetSettings { brief: call, write: call, patience: 3 * call, ..NetSettings::default() }
 }
 
 /// Finds the leader by the record that it keeps in the metadata.
@@ -151,10 +156,11 @@ fn acceptor_settings(files: &TlsFiles, asks_clients: bool) -> AcceptorSettings {
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
+    use std::time::Duration;
 
-    use contract::settings::TlsFiles;
+    use contract::settings::{Settings, TlsFiles};
 
-    use super::connector_settings;
+    use super::{connector_settings, waits};
 
     #[test]
     fn nodes_are_held_to_the_name_that_is_set_and_else_to_that_of_their_address() {
@@ -164,5 +170,15 @@ mod tests {
         };
 
         assert_eq!((name_for("nodes.redkite"), name_for("")), (Some("nodes.redkite".to_owned()), None));
+    }
+
+    #[test]
+    fn a_write_ends_within_the_timeout_of_calls() {
+        let mut settings = Settings::default();
+        settings.redkite.cluster.call_timeout_ms = 4_000;
+
+        let waits = waits(&settings);
+
+        assert_eq!((waits.write, waits.brief), (Duration::from_secs(4), Duration::from_secs(4)));
     }
 }

@@ -66,8 +66,10 @@ pub struct NetSettings {
     pub beat: Duration,
     /// To search or query. The reader's own deadline is usually shorter.
     pub read: Duration,
-    /// To write, and to remove logs and objects.
+    /// To write. Its end leaves open whether the write was done.
     pub write: Duration,
+    /// To remove logs and objects.
+    pub remove: Duration,
     /// To seal a channel.
     pub flush: Duration,
     /// How long a call to the coordinator is tried again before its caller hears of it.
@@ -87,7 +89,8 @@ impl Default for NetSettings {
             brief: Duration::from_secs(10),
             beat: Duration::from_secs(3),
             read: Duration::from_secs(60),
-            write: Duration::from_secs(60),
+            write: Duration::from_secs(10),
+            remove: Duration::from_secs(60),
             flush: Duration::from_secs(600),
             patience: Duration::from_secs(30),
             backoff: Duration::from_millis(50),

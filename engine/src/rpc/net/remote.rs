@@ -199,7 +199,7 @@ impl Writer for Remote {
             let message = message.clone();
             async move { writer(link).forget(message).await }
         };
-        let answer = self.call("forget", Some(self.links.settings().write), send).await?;
+        let answer = self.call("forget", Some(self.links.settings().remove), send).await?;
         convert::from_answer("forget", answer.into_inner())
     }
 }
@@ -332,7 +332,7 @@ impl Builder for Remote {
             let message = message.clone();
             async move { builder(link).remove_objects(message).await }
         };
-        let answer = self.call("remove_objects", Some(self.links.settings().write), send).await?;
+        let answer = self.call("remove_objects", Some(self.links.settings().remove), send).await?;
         convert::from_answer("remove_objects", answer.into_inner())
     }
 }
