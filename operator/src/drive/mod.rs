@@ -3,6 +3,7 @@
 //! fetch → check → render → apply → report. Builds no object and decides no step itself.
 
 mod apply;
+mod beside;
 mod controller;
 mod find;
 mod meters;
