@@ -23,7 +23,8 @@ use tracing::{Instrument, error, info, info_span, warn};
 
 use super::{Driver, Meters, beside, delay, serve};
 use crate::cluster::{KubeCluster, Lease, LeaseError, Place};
-use crate::crd::Milvus;
+use crate::crd::{Milvus, MilvusResourceGroup};
+use crate::engine_admin::NetEngine;
 use crate::reach::NetReach;
 use crate::render::Platform;
 
@@ -175,6 +176,7 @@ async fn watch(settings: &Settings, client: Client, meters: Arc<Meters>, stop: C
         },
         home: Some(settings.home.clone()).filter(|home| !home.is_empty()),
         reach: Arc::new(NetReach),
+        engine: Arc::new(NetEngine),
         now: Timestamp::now,
         random: draw,
         meters,
@@ -216,6 +218,11 @@ async fn watch_scope(
         .watches(metadata::<Service>(client, scope), ours.clone(), |found| labelled(&found))
         .watches(metadata::<StatefulSet>(client, scope), ours.clone(), |found| labelled(&found))
         .watches(metadata::<PersistentVolumeClaim>(client, scope), ours, |found| labelled(&found))
+        // A resource group has its pods from its database.
+        .watches(whole::<MilvusResourceGroup>(client, scope), watcher::Config::default(), |group| {
+            let name = group.spec.milvus.name;
+            group.metadata.namespace.map(|namespace| ObjectRef::new(&name).within(&namespace))
+        })
         .graceful_shutdown_on(async move { stop.cancelled().await })
         .run(
             |milvus: Arc<PartialObjectMeta<Milvus>>, driver: Arc<Driver>| reconcile(milvus, driver),
@@ -246,6 +253,14 @@ fn draw() -> std::io::Result<String> {
 
 /// The kind, of which only metadata is fetched.
 pub(super) fn metadata<K>(client: &Client, scope: Option<&str>) -> Api<PartialObjectMeta<K>>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    whole(client, scope)
+}
+
+/// The kind, fetched whole.
+fn whole<K>(client: &Client, scope: Option<&str>) -> Api<K>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
 {
