@@ -42,6 +42,13 @@ pub const SECRET_ACCESS_KEY: &str = "accesskey";
 /// Key of the secret key in a storage Secret.
 pub const SECRET_SECRET_KEY: &str = "secretkey";
 
+/// Environment of a query node: the label that names its resource group in the engine.
+pub const ENV_NODE_GROUP: &str = "MILVUS_SERVER_LABEL_RESOURCE_GROUP";
+/// Environment of a node: the label that names its zone.
+pub const ENV_NODE_ZONE: &str = "MILVUS_SERVER_LABEL_ZONE";
+/// The resource group of the engine that every query node without another one is in.
+pub const DEFAULT_RESOURCE_GROUP: &str = "__default_resource_group";
+
 /// Environment: as whom to log in to Kafka.
 pub const ENV_KAFKA_USER: &str = "KAFKA_SASLUSERNAME";
 /// Environment: the password for Kafka.
@@ -65,6 +72,8 @@ pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 pub const LABEL_SERVICE: &str = "milvus.io/service";
 /// Label on Deployment and pods of a group of a component: the group's name.
 pub const LABEL_GROUP: &str = "milvus.io/deployment-group";
+/// Label on Deployment and pods of a `MilvusResourceGroup`: the name of that object.
+pub const LABEL_RESOURCE_GROUP: &str = "redkite.io/resource-group";
 /// Value of [`LABEL_NAME`].
 pub const NAME_VALUE: &str = "milvus";
 /// Value of [`LABEL_MANAGED_BY`].
@@ -83,6 +92,8 @@ pub const ANNOTATION_RENDERED: &str = "redkite.io/rendered";
 
 /// Finalizer of a `Milvus` object; the peer's, so that objects survive a change of operator.
 pub const FINALIZER: &str = "milvus.milvus.io/finalizer";
+/// Finalizer of a `MilvusResourceGroup`.
+pub const GROUP_FINALIZER: &str = "redkite.io/resource-group";
 /// Field manager of everything the operator applies.
 pub const FIELD_MANAGER: &str = "redkite-operator";
 /// ConfigMap beside the operator that maps upstream images to ours.

@@ -15,6 +15,7 @@ import random
 import socket
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from contextlib import contextmanager
@@ -506,6 +507,140 @@ def roles_scale_out_and_in_and_no_search_fails(world: World) -> None:
             else:
                 raise Failed(f"not {count} query nodes within 90 s")
         verify(client)
+
+
+class Searching:
+    """Searches all the time, without any retry, and keeps what failed."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri, self.asked, self.failed = uri, 0, []
+        self.stopped = threading.Event()
+        self.thread = threading.Thread(target=self.run)
+
+    def run(self) -> None:
+        client = MilvusClient(self.uri, timeout=60)
+        while not self.stopped.is_set():
+            key = self.asked * 37 % ROWS
+            self.asked += 1
+            try:
+                hits = client.search("rows", [row(key)["vec"]], anns_field="vec", limit=1, search_params={"params": {"ef": 64}}, retry_times=0, retry_on_rate_limit=False)
+                equal(hits[0][0]["id"], key, "nearest to a stored row")
+            except Exception as error:  # noqa: BLE001 - every failure counts
+                self.failed.append(f"{time.strftime('%H:%M:%S')} {error}")
+            time.sleep(0.02)
+        client.close()
+
+    def __enter__(self) -> "Searching":
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stopped.set()
+        self.thread.join()
+
+
+def beside(kind: str, name: str, world: World, spec: dict[str, Any]) -> dict[str, Any]:
+    made = {"apiVersion": "redkite.io/v1alpha1", "kind": kind, "metadata": {"name": name}}
+    return {**made, "spec": {"milvus": {"name": world.name}, **spec}}
+
+
+def await_beside(kind: str, name: str, namespace: str, seconds: float = 60) -> dict[str, Any]:
+    """The object, once it is Ready at its present generation."""
+    last: dict[str, Any] = {}
+
+    def ready() -> bool:
+        nonlocal last
+        last = get(kind, name, namespace) or {}
+        found = condition(last, "Ready")
+        return found.get("status") == "True" and found.get("observedGeneration") == last["metadata"]["generation"]
+
+    try:
+        until(f"{kind}/{name} is Ready", seconds, ready)
+    except Failed as error:
+        raise Failed(f"{error}; status {json.dumps(last.get('status', {}))[:900]}") from error
+    return last
+
+
+def replica_groups(found: dict[str, Any]) -> list[str]:
+    return [replica["resourceGroup"] for replica in found["status"]["load"]["replicas"]]
+
+
+@claim
+@fault
+def groups_and_replicas_change_as_objects_and_no_search_fails(world: World) -> None:
+    namespace, default = roles_up(world), "__default_resource_group"
+    begin = time.monotonic()
+    laps: list[str] = []
+
+    def lap(what: str) -> None:
+        laps.append(f"{what} at {time.monotonic() - begin:.0f} s")
+
+    def rows(**load: Any) -> None:
+        world.apply(beside("MilvusCollection", "rows", world, {"policy": "Manage", "load": load}), namespace)
+
+    def gold_nodes() -> int:
+        return await_beside("milvusresourcegroup", "gold", namespace)["status"]["nodeNum"]
+
+    with world.address(namespace) as uri, Searching(uri) as searches:
+        world.apply(beside("MilvusResourceGroup", "gold", world, {"replicas": 1}), namespace)
+        rows(resourceGroups=[default, "gold"])
+        equal(gold_nodes(), 1, "query nodes of the group")
+        lap("group")
+        equal(replica_groups(await_beside("milvuscollection", "rows", namespace)), [default, "gold"], "replicas")
+        lap("two replicas")
+        scale = json.loads(kubectl("get", "--raw", f"/apis/redkite.io/v1alpha1/namespaces/{namespace}/milvusresourcegroups/gold/scale"))
+        chosen = items("pods", namespace, "-l", scale["status"]["selector"])
+        equal([pod["metadata"]["labels"]["redkite.io/resource-group"] for pod in chosen], ["gold"], "pods that an autoscaler looks at")
+        for count in (2, 1):
+            kubectl("-n", namespace, "scale", "milvusresourcegroup", "gold", f"--replicas={count}")
+            until(f"{count} pods of the group", 60, lambda: len(items("pods", namespace, "-l", "redkite.io/resource-group=gold")) == count)
+            until(f"{count} query nodes in the group", 60, lambda: gold_nodes() == count)
+            lap(f"{count} nodes")
+        rows(resourceGroups=["gold"])
+        equal(replica_groups(await_beside("milvuscollection", "rows", namespace)), ["gold"], "replicas")
+        lap("moved")
+        rows(resourceGroups=[default])
+        equal(replica_groups(await_beside("milvuscollection", "rows", namespace)), [default], "replicas")
+        kubectl("-n", namespace, "delete", "milvuscollection", "rows", "--timeout=30s")
+        kubectl("-n", namespace, "delete", "milvusresourcegroup", "gold", "--timeout=60s")
+        lap("gone")
+    if searches.asked < 50:
+        raise Failed(f"only {searches.asked} searches: nothing is said about them")
+    equal(searches.failed, [], f"failed of {searches.asked} searches ({', '.join(laps)})")
+    print(f"        {searches.asked} searches; {', '.join(laps)}", flush=True)
+    equal(items("pods", namespace, "-l", "redkite.io/resource-group=gold"), [], "pods of the group")
+    with world.client(namespace) as client:
+        equal(client.list_resource_groups(), [default], "groups of the engine")
+        verify(client)
+    await_ready(world.name, namespace)
+
+
+@claim
+def wrong_groups_and_collections_are_refused_or_named(world: World) -> None:
+    namespace = world.make_namespace("groups")
+
+    def refused(made: dict[str, Any], words: str) -> None:
+        done = subprocess.run(["kubectl", "-n", namespace, "apply", "-f", "-"], input=json.dumps(made), capture_output=True, text=True)
+        if done.returncode == 0 or words not in done.stderr:
+            raise Failed(f"{made['spec']} was answered with {done.returncode} {done.stderr[:400]}")
+
+    refused(beside("MilvusResourceGroup", "gold", world, {"requests": {"nodeNum": 3}, "limits": {"nodeNum": 2}}), "spec.limits.nodeNum must not be less")
+    refused(beside("MilvusResourceGroup", "gold", world, {"name": "__default_resource_group"}), "the default group is there without an object")
+    refused(beside("MilvusResourceGroup", "gold", world, {"replicas": -1}), "spec.replicas")
+    refused(beside("MilvusCollection", "rows", world, {"load": {"replicas": 3, "resourceGroups": ["a", "b"]}}), "spec.load.resourceGroups must name one group")
+    world.apply(beside("MilvusResourceGroup", "gold", world, {"name": "gold"}), namespace)
+    refused(beside("MilvusResourceGroup", "gold", world, {"name": "silver"}), "spec.name cannot be changed")
+    equal((get("milvusresourcegroup", "gold", namespace) or {})["spec"]["replicas"], 1, "replicas that nobody named")
+
+    def said(reason: str) -> Callable[[], bool]:
+        return lambda: condition(get("milvusresourcegroup", "gold", namespace), "Ready").get("reason") == reason
+
+    until("the missing database is named", 30, said("MilvusNotFound"))
+    stopped = world.milvus(components={"standalone": {"replicas": 0}})
+    world.apply(stopped, namespace)
+    until("the database of one process is named", 30, said("InvalidField"))
+    kubectl("-n", namespace, "delete", "milvusresourcegroup", "gold", "--timeout=30s")
+    kubectl("-n", namespace, "delete", "milvus", world.name, "--timeout=60s")
 
 
 @claim

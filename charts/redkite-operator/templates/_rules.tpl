@@ -42,6 +42,27 @@
   resources: [milvusupgrades/status]
   verbs:
     - patch  # say how far it is
+- apiGroups: [redkite.io]
+  resources: [milvusresourcegroups]
+  verbs:
+    - get    # read the object that is reconciled
+    - list   # find the groups at the start, and those of a database
+    - watch  # learn of changes
+    - patch  # hold and release the object by its finalizer; a spec is never written
+- apiGroups: [redkite.io]
+  resources: [milvusresourcegroups/status]
+  verbs:
+    - patch  # report members, collections and conditions
+- apiGroups: [redkite.io]
+  resources: [milvuscollections]
+  verbs:
+    - get    # read the object that is reconciled
+    - list   # find the objects at the start
+    - watch  # learn of changes
+- apiGroups: [redkite.io]
+  resources: [milvuscollections/status]
+  verbs:
+    - patch  # report replicas and conditions
 - apiGroups: [apps]
   resources: [deployments]
   verbs:
@@ -49,7 +70,7 @@
     - watch  # learn of progress and drift
     - create # make a workload
     - patch  # change it by server-side apply
-    - get    # see whether one that the spec does not ask for any more is ours
+    - get    # see whether one that the spec does not ask for any more is ours, and how far that of a group is
     - delete # remove such a one; end the pods before the data goes
 - apiGroups: [apps]
   resources: [statefulsets]

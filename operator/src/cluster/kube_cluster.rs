@@ -28,6 +28,19 @@ impl KubeCluster {
         Api::namespaced_with(self.client.clone(), &place.namespace, kind)
     }
 
+    async fn list_by(
+        &self,
+        kind: &ApiResource,
+        namespace: &str,
+        params: &ListParams,
+    ) -> Result<Vec<DynamicObject>, Error> {
+        let place = Place::new(namespace, "");
+        let found = self.api(kind, &place).list(params).await;
+        let mut found = found.map_err(failed(Verb::List, &kind.kind, &place))?.items;
+        found.sort_by_key(ResourceExt::name_any);
+        Ok(found)
+    }
+
     fn params(&self) -> PatchParams {
         PatchParams::apply(&self.manager).force()
     }
@@ -50,12 +63,12 @@ impl Cluster for KubeCluster {
         namespace: &str,
         label: (&str, &str),
     ) -> Result<Vec<DynamicObject>, Error> {
-        let place = Place::new(namespace, "");
         let params = ListParams::default().labels(&format!("{}={}", label.0, label.1));
-        let found = self.api(kind, &place).list(&params).await;
-        let mut found = found.map_err(failed(Verb::List, &kind.kind, &place))?.items;
-        found.sort_by_key(ResourceExt::name_any);
-        Ok(found)
+        self.list_by(kind, namespace, &params).await
+    }
+
+    async fn list_all(&self, kind: &ApiResource, namespace: &str) -> Result<Vec<DynamicObject>, Error> {
+        self.list_by(kind, namespace, &ListParams::default()).await
     }
 
     async fn apply(&self, kind: &ApiResource, object: &DynamicObject) -> Result<DynamicObject, Error> {

@@ -205,6 +205,16 @@ impl Cluster for MemoryCluster {
         .await
     }
 
+    async fn list_all(&self, kind: &ApiResource, namespace: &str) -> Result<Vec<DynamicObject>, Error> {
+        let place = Place::new(namespace, "");
+        self.call(Verb::List, &kind.kind, &place, |state| {
+            let here =
+                state.objects.iter().filter(|((of, at), _)| *of == kind.kind && at.namespace == namespace);
+            Ok(here.map(|(_, object)| object.clone()).collect())
+        })
+        .await
+    }
+
     async fn apply(&self, kind: &ApiResource, object: &DynamicObject) -> Result<DynamicObject, Error> {
         let place = Place::of(&object.metadata);
         let key = (kind.kind.clone(), place.clone());

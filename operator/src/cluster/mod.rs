@@ -87,6 +87,12 @@ pub trait Cluster: Send + Sync + 'static {
         label: (&str, &str),
     ) -> Result<Vec<DynamicObject>, Error>;
 
+    /// All objects of the kind in `namespace`, by name.
+    ///
+    /// # Errors
+    /// If the API server cannot be asked or refuses; [`Kind::NotFound`] if it does not know the kind.
+    async fn list_all(&self, kind: &ApiResource, namespace: &str) -> Result<Vec<DynamicObject>, Error>;
+
     /// Makes the object be as said, by server-side apply with our field manager: fields we applied before and leave out
     /// now go, fields of others stay. Returns the object as it is now.
     ///
@@ -154,6 +160,19 @@ where
 {
     let kind = ApiResource::erase::<K>(&());
     let found = cluster.list(&kind, namespace, label).await?;
+    found.into_iter().map(|object| decode(&kind, &Place::of(&object.metadata), object)).collect()
+}
+
+/// Reads all objects of a type; see [`Cluster::list_all`].
+///
+/// # Errors
+/// As [`Cluster::list_all`], and [`Error::Decode`] if one is no `K`.
+pub async fn list_all_as<K>(cluster: &dyn Cluster, namespace: &str) -> Result<Vec<K>, Error>
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned,
+{
+    let kind = ApiResource::erase::<K>(&());
+    let found = cluster.list_all(&kind, namespace).await?;
     found.into_iter().map(|object| decode(&kind, &Place::of(&object.metadata), object)).collect()
 }
 

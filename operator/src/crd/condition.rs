@@ -1,4 +1,4 @@
-//! Conditions of a `Milvus` object.
+//! Conditions of our objects.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -59,6 +59,8 @@ pub enum ConditionType {
     Reconciling,
     /// The spec cannot be reached without somebody acting.
     Stalled,
+    /// The engine is as the spec says; of resource groups and collections.
+    InSync,
 }
 
 impl ConditionType {
@@ -75,6 +77,7 @@ impl ConditionType {
             Self::Ready => "Ready",
             Self::Reconciling => "Reconciling",
             Self::Stalled => "Stalled",
+            Self::InSync => "InSync",
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Types and documentation only: no client, no rendering, no decision. The doc comments of the fields are what
 //! `kubectl explain` shows.
 
+mod collection;
 mod component;
 mod condition;
 mod dependency;
@@ -10,10 +11,15 @@ mod milvus;
 mod milvus_cluster;
 mod open;
 mod redkite;
+mod resource_group;
 mod schema;
 mod status;
 mod upgrade;
 
+pub use collection::{
+    Load, LoadState, LoadStatus, MilvusCollection, MilvusCollectionSpec, MilvusCollectionStatus, Policy,
+    ReplicaStatus,
+};
 pub use component::{
     Component, ComponentSpec, Components, Group, GroupedComponent, ImageUpdateMode, Ingress, Probes, Proxy,
     ServiceType, Serving, Standalone, TargetPortType,
@@ -27,6 +33,10 @@ pub use milvus::{Milvus, MilvusSpec, Mode};
 pub use milvus_cluster::{MilvusCluster, MilvusClusterSpec};
 pub use open::{Open, Typed};
 pub use redkite::{DataPolicy, NetworkPolicy, Redkite};
+pub use resource_group::{
+    DatabaseRef, GroupCollection, GroupNode, GroupTemplate, MilvusResourceGroup, MilvusResourceGroupSpec,
+    MilvusResourceGroupStatus, NodeCount,
+};
 pub use schema::{BadObject, DefinitionError, definitions, files, read, read_cluster};
 pub use status::{MilvusStatus, Phase, RedkiteStatus};
 pub use upgrade::{MilvusRef, MilvusUpgrade, MilvusUpgradeSpec, MilvusUpgradeStatus, Operation};

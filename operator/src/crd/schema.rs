@@ -6,7 +6,7 @@ use kube::core::DynamicObject;
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
-use super::{Milvus, MilvusCluster, MilvusUpgrade};
+use super::{Milvus, MilvusCluster, MilvusCollection, MilvusResourceGroup, MilvusUpgrade};
 
 /// An object of our kind that its type cannot hold.
 #[derive(Debug, Error)]
@@ -139,10 +139,18 @@ pub fn definitions() -> Result<Vec<(&'static str, Value)>, DefinitionError> {
     serve_v1alpha1(&mut milvus);
     let cluster = tidy(MilvusCluster::crd()).map_err(failed)?;
     let upgrade = tidy(MilvusUpgrade::crd()).map_err(failed)?;
+    let collection = tidy(MilvusCollection::crd()).map_err(failed)?;
+    let mut group = tidy(MilvusResourceGroup::crd()).map_err(failed)?;
+    // An autoscaler reads the number where it stands; one that is not there is 0 to it.
+    if let Some(replicas) = group.pointer_mut(GROUP_REPLICAS) {
+        replicas["default"] = 1.into();
+    }
     Ok(vec![
         ("milvus.io_milvusclusters.yaml", cluster),
         ("milvus.io_milvuses.yaml", milvus),
         ("milvus.io_milvusupgrades.yaml", upgrade),
+        ("redkite.io_milvuscollections.yaml", collection),
+        ("redkite.io_milvusresourcegroups.yaml", group),
     ])
 }
 
@@ -159,6 +167,9 @@ pub fn files() -> Result<Vec<(&'static str, String)>, DefinitionError> {
         })
         .collect()
 }
+
+/// Where the number of pods of a resource group stands in its definition.
+const GROUP_REPLICAS: &str = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/replicas";
 
 /// Components that few manifests name. Their affinity is stored unchecked by the API server and checked by the operator:
 /// its schema is by far the largest part of the definition, whose size is bounded.

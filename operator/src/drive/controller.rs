@@ -21,9 +21,10 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info, info_span, warn};
 
-use super::{Driver, Meters, delay, serve};
+use super::{Driver, Meters, beside, delay, serve};
 use crate::cluster::{KubeCluster, Lease, LeaseError, Place};
-use crate::crd::{Milvus, MilvusCluster, MilvusUpgrade};
+use crate::crd::{Milvus, MilvusResourceGroup};
+use crate::engine_admin::NetEngine;
 use crate::reach::NetReach;
 use crate::render::Platform;
 
@@ -175,6 +176,7 @@ async fn watch(settings: &Settings, client: Client, meters: Arc<Meters>, stop: C
         },
         home: Some(settings.home.clone()).filter(|home| !home.is_empty()),
         reach: Arc::new(NetReach),
+        engine: Arc::new(NetEngine),
         now: Timestamp::now,
         random: draw,
         meters,
@@ -186,10 +188,8 @@ async fn watch(settings: &Settings, client: Client, meters: Arc<Meters>, stop: C
     let databases = scopes
         .iter()
         .map(|scope| watch_scope(*scope, &client, settings.concurrency, Arc::clone(&driver), stop.clone()));
-    let superseded =
-        scopes.iter().map(|scope| watch_superseded(*scope, &client, Arc::clone(&driver), stop.clone()));
-    let orders = scopes.iter().map(|scope| watch_orders(*scope, &client, Arc::clone(&driver), stop.clone()));
-    futures::future::join3(join_all(databases), join_all(superseded), join_all(orders)).await;
+    let beside = scopes.iter().map(|scope| beside::watch(*scope, &client, &driver, &stop));
+    futures::future::join(join_all(databases), join_all(beside)).await;
 }
 
 /// Watches one namespace, or all. Watches carry metadata only: a reconcile reads the objects it needs.
@@ -218,6 +218,11 @@ async fn watch_scope(
         .watches(metadata::<Service>(client, scope), ours.clone(), |found| labelled(&found))
         .watches(metadata::<StatefulSet>(client, scope), ours.clone(), |found| labelled(&found))
         .watches(metadata::<PersistentVolumeClaim>(client, scope), ours, |found| labelled(&found))
+        // A resource group has its pods from its database.
+        .watches(whole::<MilvusResourceGroup>(client, scope), watcher::Config::default(), |group| {
+            let name = group.spec.milvus.name;
+            group.metadata.namespace.map(|namespace| ObjectRef::new(&name).within(&namespace))
+        })
         .graceful_shutdown_on(async move { stop.cancelled().await })
         .run(
             |milvus: Arc<PartialObjectMeta<Milvus>>, driver: Arc<Driver>| reconcile(milvus, driver),
@@ -225,53 +230,6 @@ async fn watch_scope(
             driver,
         )
         // Failures of a reconcile are logged where they are handled, below.
-        .for_each(|_| async {})
-        .await;
-}
-
-/// Watches the `MilvusCluster` objects of one namespace, or all. There are few.
-async fn watch_superseded(
-    scope: Option<&str>,
-    client: &Client,
-    driver: Arc<Driver>,
-    stop: CancellationToken,
-) {
-    let all = watcher::Config::default();
-    Controller::new(metadata::<MilvusCluster>(client, scope), all.clone())
-        .owns(metadata::<Milvus>(client, scope), all)
-        .graceful_shutdown_on(async move { stop.cancelled().await })
-        .run(
-            |found: Arc<PartialObjectMeta<MilvusCluster>>, driver: Arc<Driver>| async move {
-                let place = Place::of(&found.metadata);
-                let span = info_span!("reconcile", cluster = %place, generation = found.metadata.generation);
-                let result = driver.reconcile_cluster(&place).instrument(span).await;
-                result
-                    .inspect_err(log)
-                    .map(|next| next.after().map_or_else(Action::await_change, Action::requeue))
-            },
-            |_, error: &super::Error, _| Action::requeue(delay(error.kind())),
-            driver,
-        )
-        .for_each(|_| async {})
-        .await;
-}
-
-/// Watches the `MilvusUpgrade` objects of one namespace, or all. There are few.
-async fn watch_orders(scope: Option<&str>, client: &Client, driver: Arc<Driver>, stop: CancellationToken) {
-    Controller::new(metadata::<MilvusUpgrade>(client, scope), watcher::Config::default())
-        .graceful_shutdown_on(async move { stop.cancelled().await })
-        .run(
-            |found: Arc<PartialObjectMeta<MilvusUpgrade>>, driver: Arc<Driver>| async move {
-                let place = Place::of(&found.metadata);
-                let span = info_span!("reconcile", upgrade = %place, generation = found.metadata.generation);
-                let result = driver.reconcile_upgrade(&place).instrument(span).await;
-                result
-                    .inspect_err(log)
-                    .map(|next| next.after().map_or_else(Action::await_change, Action::requeue))
-            },
-            |_, error: &super::Error, _| Action::requeue(delay(error.kind())),
-            driver,
-        )
         .for_each(|_| async {})
         .await;
 }
@@ -293,7 +251,16 @@ fn draw() -> std::io::Result<String> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-fn metadata<K>(client: &Client, scope: Option<&str>) -> Api<PartialObjectMeta<K>>
+/// The kind, of which only metadata is fetched.
+pub(super) fn metadata<K>(client: &Client, scope: Option<&str>) -> Api<PartialObjectMeta<K>>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    whole(client, scope)
+}
+
+/// The kind, fetched whole.
+fn whole<K>(client: &Client, scope: Option<&str>) -> Api<K>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
 {
@@ -327,7 +294,7 @@ async fn reconcile(
 }
 
 /// Logs a failure once, with all its causes. One that the next try usually repairs is a warning.
-fn log(failure: &super::Error) {
+pub(super) fn log(failure: &super::Error) {
     let mut causes = Vec::new();
     let mut cause = std::error::Error::source(failure);
     while let Some(next) = cause {

@@ -9,8 +9,8 @@ use k8s_openapi::api::core::v1::{Pod, Secret, Service};
 use kube::ResourceExt;
 
 use super::{Error, step};
-use crate::cluster::{Cluster, Place, get_as, list_as};
-use crate::crd::{Milvus, Mode};
+use crate::cluster::{Cluster, Kind, Place, get_as, list_all_as, list_as};
+use crate::crd::{Milvus, MilvusResourceGroup, Mode};
 use crate::reach::Reach;
 use crate::render::{Checked, DataStore, Facts, Log, MetaStore, StoreFact, StoreKind, secrets_of};
 use crate::rollout::{Dependency, Found, SecretFault, Silent, trouble};
@@ -18,7 +18,8 @@ use crate::rollout::{Dependency, Found, SecretFault, Silent, trouble};
 /// What exists and decides what is rendered. Of Secrets only the names of keys are kept.
 pub(super) async fn facts(cluster: &dyn Cluster, milvus: &Milvus) -> Result<Facts, Error> {
     let namespace = milvus.namespace().unwrap_or_default();
-    let mut facts = Facts::default();
+    let groups = groups(cluster, &namespace, &milvus.name_any()).await?;
+    let mut facts = Facts { groups, ..Facts::default() };
     for name in milvus.spec.dependencies.iter().flat_map(secrets_of) {
         let place = Place::new(&namespace, &name);
         let found = get_as::<Secret>(cluster, &place).await.map_err(step("find the Secrets of"))?;
@@ -35,6 +36,22 @@ pub(super) async fn facts(cluster: &dyn Cluster, milvus: &Milvus) -> Result<Fact
         }
     }
     Ok(facts)
+}
+
+/// Resource groups that are about this database. Where nobody knows the kind there are none.
+pub(super) async fn groups(
+    cluster: &dyn Cluster,
+    namespace: &str,
+    milvus: &str,
+) -> Result<Vec<MilvusResourceGroup>, Error> {
+    match list_all_as::<MilvusResourceGroup>(cluster, namespace).await {
+        Err(error) if error.kind() == Kind::NotFound => Ok(Vec::new()),
+        found => {
+            let mut found = found.map_err(step("find the resource groups of"))?;
+            found.retain(|group| group.spec.milvus.name == milvus);
+            Ok(found)
+        }
+    }
 }
 
 /// A store is somebody else's if its Service is.

@@ -18,6 +18,7 @@ use super::remove::{Removal, remove};
 use super::{Error, Meters, Next, find, step};
 use crate::cluster::{self, Cluster, Kind, Note, Place, apply_as, get_as};
 use crate::crd::{Condition, ConditionStatus, ConditionType, Milvus, MilvusStatus, Mode, Phase, read};
+use crate::engine_admin::Engine;
 use crate::reach::Reach;
 use crate::render::{
     Catalog, Checked, Component, DataStore, Facts, Fault, FaultReason, Log, MetaStore, Platform, check,
@@ -34,6 +35,8 @@ pub struct Driver {
     pub cluster: Arc<dyn Cluster>,
     /// The network, to see whether what a database stands on answers.
     pub reach: Arc<dyn Reach>,
+    /// What running engines are told.
+    pub engine: Arc<dyn Engine>,
     /// What the installation provides to every object, without the catalog.
     pub platform: Platform,
     /// Namespace of the operator, where the image catalog is; none outside a cluster.
@@ -80,7 +83,8 @@ impl Driver {
             Ok(checked) => checked,
             Err(faults) => return self.refuse(milvus, &faults).await,
         };
-        let running = find::running(cluster, milvus).await?;
+        let mut running = find::running(cluster, milvus).await?;
+        running.retain(|name, _| !checked.left_alone.contains(name));
         if let Some(fault) = foreign(&running).or_else(|| other_mode(&checked, &running)) {
             return self.refuse(milvus, &[fault]).await;
         }

@@ -1,10 +1,14 @@
 //! Runs the steps of a reconcile, picks the delay of the next one, and writes the status.
 //!
-//! fetch → check → render → apply → report. Builds no object and decides no step itself.
+//! fetch → check → render → apply → report; for resource groups and collections: look → decide → act → look again → report.
+//! Builds no object and decides no step itself.
 
 mod apply;
+mod beside;
+mod collection;
 mod controller;
 mod find;
+mod group;
 mod meters;
 mod milvus;
 mod remove;
@@ -13,6 +17,9 @@ mod serve;
 mod superseded;
 #[cfg(test)]
 mod tests;
+mod topology;
+#[cfg(test)]
+mod topology_tests;
 mod upgrade;
 
 use thiserror::Error;

@@ -15,6 +15,8 @@ pub enum Next {
     Moving,
     /// Something is missing that no watch reports.
     Missing,
+    /// An engine is doing what it was told, which no watch reports and which takes seconds.
+    Following,
     /// Only a change of the object can help, or the object is gone.
     Waiting,
 }
@@ -28,6 +30,7 @@ impl Next {
             Self::Relying => Some(Duration::from_secs(60)),
             Self::Moving => Some(Duration::from_secs(30)),
             Self::Missing => Some(Duration::from_secs(10)),
+            Self::Following => Some(Duration::from_secs(2)),
             Self::Waiting => None,
         }
     }

@@ -11,7 +11,10 @@ use serde_json::{Value, from_value, json};
 
 use super::{Driver, Meters, Next};
 use crate::cluster::{Cluster, MemoryCluster, Place};
-use crate::crd::{Milvus, MilvusCluster, MilvusStatus, MilvusUpgrade, Phase, read};
+use crate::crd::{
+    Milvus, MilvusCluster, MilvusCollection, MilvusResourceGroup, MilvusStatus, MilvusUpgrade, Phase, read,
+};
+use crate::engine_admin::{Engine, MemoryEngine};
 use crate::reach::{MemoryReach, Reach};
 use crate::render::Platform;
 
@@ -35,6 +38,7 @@ fn driver(cluster: &Arc<MemoryCluster>) -> Driver {
     Driver {
         cluster: Arc::clone(cluster) as Arc<dyn Cluster>,
         reach: Arc::new(MemoryReach::default()) as Arc<dyn Reach>,
+        engine: Arc::new(MemoryEngine::default()) as Arc<dyn Engine>,
         platform: Platform {
             engine_image: "redkite/engine:1".into(),
             etcd_image: "example/etcd:1".into(),
@@ -630,6 +634,31 @@ fn granted() -> Vec<String> {
     granted
 }
 
+/// Makes a resource group and a collection, and removes both again.
+async fn live_beside(cluster: &Arc<MemoryCluster>) {
+    let engine = Arc::new(MemoryEngine::default());
+    engine.add_collection("default", "rows");
+    let operator = Driver { engine: engine as Arc<dyn Engine>, ..driver(cluster) };
+    let kinds = [ApiResource::erase::<MilvusResourceGroup>(&()), ApiResource::erase::<MilvusCollection>(&())];
+    for kind in &kinds {
+        let object = json!({"apiVersion": kind.api_version, "kind": kind.kind,
+            "metadata": {"name": "rows", "namespace": "ns"}, "spec": {"milvus": {"name": "db"}, "replicas": 2}});
+        cluster.put(kind, from_value(object).unwrap());
+    }
+    let rows = Place::new("ns", "rows");
+    for gone in [false, true] {
+        for kind in kinds.iter().filter(|_| gone) {
+            cluster.begin_delete(kind, &rows);
+        }
+        for _ in 0..3 {
+            operator.reconcile(&place()).await.unwrap();
+            operator.reconcile_group(&rows).await.unwrap();
+            operator.reconcile_collection(&rows).await.unwrap();
+        }
+    }
+    assert!(!cluster.objects().contains_key(&("MilvusResourceGroup".to_owned(), rows)));
+}
+
 #[tokio::test]
 async fn every_call_of_a_whole_life_is_granted_by_the_chart() {
     use crate::cluster::Verb;
@@ -651,10 +680,13 @@ async fn every_call_of_a_whole_life_is_granted_by_the_chart() {
         "components": {"proxy": {"replicas": 2}}, "config": {"etcd": {"auth": {"password": "x"}}},
         "dependencies": {"etcd": gone, "storage": gone}}));
     run(&cluster).await;
+    live_beside(&cluster).await;
     cluster.begin_delete(&kind(), &place());
     persist(&cluster).await;
     let resources: BTreeMap<&str, &str> = [
         ("Milvus", "milvus.io/milvuses"),
+        ("MilvusResourceGroup", "redkite.io/milvusresourcegroups"),
+        ("MilvusCollection", "redkite.io/milvuscollections"),
         ("Deployment", "apps/deployments"),
         ("Service", "/services"),
         ("ConfigMap", "/configmaps"),

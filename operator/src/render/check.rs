@@ -7,15 +7,19 @@ use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
+use super::component::Written;
 use super::dependency::{self, Facts, Log, MetaStore, Subject};
 use super::fields::Faults;
 use super::settings::UserSettings;
 use super::store::Store;
 use super::workload::{self, Workload};
-use super::{Catalog, Component, DataClaim, DataStore, Image, Level, component, image, settings, storage};
+use super::{
+    Catalog, Component, DataClaim, DataStore, Image, Level, component, image, resource_group, settings,
+    storage,
+};
 use crate::crd::{
-    Components, Dependencies, ImageUpdateMode, Ingress, Milvus, Mode, MsgStreamType, Open, Serving,
-    TargetPortType,
+    Components, Dependencies, ImageUpdateMode, Ingress, Milvus, MilvusResourceGroup, Mode, MsgStreamType,
+    Open, Serving, TargetPortType,
 };
 
 pub use super::storage::deletes_data;
@@ -105,6 +109,8 @@ pub struct Checked {
     pub standby: bool,
     /// The workloads, in the order of an upgrade.
     pub workloads: Vec<Workload>,
+    /// Deployments of resource groups that are wrong or on their way out: they are neither changed nor removed.
+    pub left_alone: Vec<String>,
     /// How clients reach it.
     pub serving: Serving,
     /// Whether the Service names its target ports by number.
@@ -193,7 +199,7 @@ pub fn check(milvus: &Milvus, platform: &Platform, facts: &Facts) -> Result<Chec
     let global_image = components.global.image.as_deref().filter(|image| !image.is_empty());
     let level = image::level(components.global.version.as_deref(), global_image, &platform.catalog);
     let wanted = component::wanted(mode, components, level);
-    let workloads: Vec<Workload> = wanted
+    let mut workloads: Vec<Workload> = wanted
         .iter()
         .flat_map(|component| {
             let written = component::written(components, *component);
@@ -207,6 +213,29 @@ pub fn check(milvus: &Milvus, platform: &Platform, facts: &Facts) -> Result<Chec
             )
         })
         .collect();
+    let mut left_alone = Vec::new();
+    for group in &facts.groups {
+        if !is_wanted(group, milvus, &facts.groups) {
+            left_alone.push(resource_group::resource_group_workload(group));
+            continue;
+        }
+        let own = component::written(components, Component::QueryNode).own;
+        let written = Written { own, groups: &[] };
+        // What is wrong with it was found above.
+        let mut known = Faults::default();
+        let base = workload::read(
+            Component::QueryNode,
+            &components.global,
+            &written,
+            &platform.pull_policy,
+            &resolve,
+            &mut known,
+        );
+        let last = workloads.iter().rposition(|workload| workload.component == Component::QueryNode);
+        if let (Some(base), Some(last)) = (base.first(), last) {
+            workloads.insert(last + 1, resource_group::read(group, base));
+        }
+    }
     check_workload_names(&name, &workloads, &mut faults);
     let own = own_settings(mode, &wanted);
     let redkite = milvus.spec.redkite.as_ref();
@@ -252,6 +281,7 @@ pub fn check(milvus: &Milvus, platform: &Platform, facts: &Facts) -> Result<Chec
         uid: milvus.uid().unwrap_or_default(),
         generation: milvus.metadata.generation.unwrap_or_default(),
         workloads,
+        left_alone,
         meta: foundation.meta,
         store: foundation.store,
         log: foundation.log,
@@ -260,6 +290,32 @@ pub fn check(milvus: &Milvus, platform: &Platform, facts: &Facts) -> Result<Chec
         name: name.clone(),
     };
     if faults.0.is_empty() { Ok(checked) } else { Err(faults.0) }
+}
+
+/// Whether a resource group is to have pods as it says.
+fn is_wanted(group: &MilvusResourceGroup, milvus: &Milvus, all: &[MilvusResourceGroup]) -> bool {
+    group.metadata.deletion_timestamp.is_none()
+        && !resource_group::is_taken(group, all)
+        && resource_group::resource_group_faults(group, milvus).is_empty()
+}
+
+/// Where clients within the cluster connect, `host:port`.
+#[must_use]
+pub fn client_address(milvus: &Milvus) -> String {
+    let none = Components::default();
+    let serving = serving(milvus.spec.mode, milvus.spec.components.as_ref().unwrap_or(&none));
+    let port = serving.port.filter(|port| *port > 0).unwrap_or(i32::from(names::API_PORT));
+    format!("{}-milvus.{}.svc:{port}", milvus.name_any(), milvus.namespace().unwrap_or_default())
+}
+
+/// Whether the engine takes only TLS from its clients.
+#[must_use]
+pub fn clients_need_tls(milvus: &Milvus) -> bool {
+    let config = milvus.spec.config.as_ref().map(Open::value);
+    let mode = config.and_then(|config| config.pointer("/common/security/tlsMode"));
+    mode.is_some_and(|mode| {
+        mode.as_i64().or_else(|| mode.as_str()?.parse().ok()).is_some_and(|mode| mode > 0)
+    })
 }
 
 /// Settings that only the operator knows.

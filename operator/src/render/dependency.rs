@@ -9,15 +9,17 @@ use super::fields::Faults;
 use super::storage::{self, DataStore};
 use super::store::{Store, StoreKind};
 use super::{FaultReason, Platform, store};
-use crate::crd::{Dependencies, Kafka, Mode, MsgStreamType};
+use crate::crd::{Dependencies, Kafka, MilvusResourceGroup, Mode, MsgStreamType};
 
 /// What exists already and decides what is rendered. No content of a Secret is in it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Facts {
     /// Keys of each Secret that the spec names and that exists.
     pub secrets: BTreeMap<String, BTreeSet<String>>,
     /// Stores of this object that exist.
     pub stores: BTreeMap<StoreKind, StoreFact>,
+    /// Resource groups that are about this object.
+    pub groups: Vec<MilvusResourceGroup>,
 }
 
 /// A store that exists.

@@ -11,6 +11,7 @@ mod hash;
 mod image;
 mod object;
 mod quantity;
+mod resource_group;
 mod settings;
 mod storage;
 mod store;
@@ -19,7 +20,9 @@ mod superseded;
 mod tests;
 mod workload;
 
-pub use check::{Checked, Fault, FaultReason, Metrics, Platform, check, deletes_data};
+pub use check::{
+    Checked, Fault, FaultReason, Metrics, Platform, check, client_address, clients_need_tls, deletes_data,
+};
 pub use component::Component;
 pub use dependency::{Facts, Log, MetaStore, StoreFact, describe_log, secrets_of};
 pub use image::{BadCatalog, Catalog, CatalogEntry, Image, Level};
@@ -27,6 +30,7 @@ pub use object::{
     Live, Objects, Planned, RandomSecret, StoreObjects, Wanted, WorkloadObjects, admin_secret, fit_claim,
     fit_stateful_set, owner, pod_monitor_kind, random_secrets, render,
 };
+pub use resource_group::{is_taken, resource_group_faults, resource_group_workload};
 pub use settings::UserSettings;
 pub use storage::{Bucket, DataClaim, DataStore};
 pub use store::{Fate, Store, StoreKind, fate};

@@ -19,6 +19,8 @@ pub struct Workload {
     pub component: Component,
     /// The group, where the component is split.
     pub group: Option<String>,
+    /// The `MilvusResourceGroup` whose pods these are.
+    pub resource_group: Option<String>,
     /// Number of pods; `None` leaves it to an autoscaler.
     pub replicas: Option<i32>,
     /// What its pods run.
@@ -89,7 +91,7 @@ pub(super) fn read(
     let image = resolve(pod.named_image.as_deref());
     if written.groups.is_empty() {
         let replicas = replicas(component, &format!("{}.replicas", component.path()), own.replicas, faults);
-        return vec![Workload { component, group: None, replicas, image, pod }];
+        return vec![Workload { component, group: None, resource_group: None, replicas, image, pod }];
     }
     let groups = written.groups.iter().enumerate();
     groups
@@ -99,6 +101,7 @@ pub(super) fn read(
             Workload {
                 component,
                 group: Some(group.name.clone()),
+                resource_group: None,
                 replicas: replicas(component, &format!("{path}.replicas"), Some(group.replicas), faults),
                 image: image.clone(),
                 pod: in_group(&path, pod.clone(), group, faults),
@@ -135,23 +138,32 @@ fn check_group(path: &str, group: &Group, before: &[Group], faults: &mut Faults)
     let mut wrong = |field: &str, message: String| {
         faults.add(FaultReason::InvalidField, format!("{path}.{field}"), message);
     };
-    let letters = |name: &str| {
-        name.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-')
-    };
     let name = group.name.as_str();
-    let dns =
-        (1..=63).contains(&name.len()) && letters(name) && !name.starts_with('-') && !name.ends_with('-');
-    if !dns {
+    if !is_label(name) {
         wrong("name", format!("'{name}' is no DNS label"));
     }
     if before.iter().any(|other| other.name == group.name) {
         wrong("name", format!("'{name}' is there twice"));
     }
     for (field, keys) in [("labels", &group.labels), ("annotations", &group.annotations)] {
-        for key in keys.iter().flat_map(BTreeMap::keys) {
-            if RESERVED.iter().any(|prefix| key.starts_with(prefix)) {
-                wrong(field, format!("'{key}' is reserved"));
-            }
+        check_keys(&format!("{path}.{field}"), keys.as_ref(), faults);
+    }
+}
+
+/// Whether a name can be a label of DNS.
+pub(super) fn is_label(name: &str) -> bool {
+    let letter = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-';
+    (1..=63).contains(&name.len())
+        && name.chars().all(letter)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+}
+
+/// Keys of labels or annotations that a user may not set.
+pub(super) fn check_keys(path: &str, keys: Option<&BTreeMap<String, String>>, faults: &mut Faults) {
+    for key in keys.into_iter().flat_map(BTreeMap::keys) {
+        if RESERVED.iter().any(|prefix| key.starts_with(prefix)) {
+            faults.add(FaultReason::InvalidField, path, format!("'{key}' is reserved"));
         }
     }
 }
@@ -291,7 +303,7 @@ fn named(text: Option<&String>) -> Option<String> {
     text.filter(|text| !text.is_empty()).cloned()
 }
 
-fn union(
+pub(super) fn union(
     global: Option<&BTreeMap<String, String>>,
     own: Option<&BTreeMap<String, String>>,
 ) -> BTreeMap<String, String> {
@@ -312,7 +324,7 @@ fn either<T: serde::de::DeserializeOwned>(
 }
 
 /// Both lists, items of `own` in place of those of the same name.
-fn by_name<T>(global: Vec<T>, own: Vec<T>, name: impl Fn(&T) -> &String) -> Vec<T> {
+pub(super) fn by_name<T>(global: Vec<T>, own: Vec<T>, name: impl Fn(&T) -> &String) -> Vec<T> {
     let mut merged: Vec<T> =
         global.into_iter().filter(|item| !own.iter().any(|over| name(over) == name(item))).collect();
     merged.extend(own);

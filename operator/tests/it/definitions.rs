@@ -114,6 +114,24 @@ fn the_peers_names_columns_and_openness_are_kept() {
     assert_eq!(spec["components"]["properties"]["updateConfigMapOnly"]["nullable"], true);
 }
 
+#[test]
+fn a_resource_group_can_be_scaled_and_says_its_number_to_an_autoscaler() {
+    let all = crd::definitions().unwrap();
+    let (_, group) = all.iter().find(|(name, _)| *name == "redkite.io_milvusresourcegroups.yaml").unwrap();
+    let version = &group["spec"]["versions"][0];
+
+    assert_eq!(
+        version["subresources"]["scale"],
+        serde_json::json!({
+            "specReplicasPath": ".spec.replicas",
+            "statusReplicasPath": ".status.replicas",
+            "labelSelectorPath": ".status.selector",
+        })
+    );
+    let replicas = &version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["replicas"];
+    assert_eq!(replicas["default"], 1);
+}
+
 /// With no conversion the API server prunes by the schema of the version that is stored.
 #[test]
 fn what_v1alpha1_has_is_stored() {

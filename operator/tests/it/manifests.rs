@@ -124,6 +124,42 @@ fn our_samples_are_strictly_valid_and_can_be_carried_out() {
     }
 }
 
+/// The schemas of the kinds that only we have, by kind.
+fn own_definitions() -> std::collections::BTreeMap<String, Value> {
+    let own = crd::definitions().unwrap().into_iter().filter(|(name, _)| name.starts_with("redkite.io_"));
+    own.map(|(_, value)| {
+        let kind = value["spec"]["names"]["kind"].as_str().unwrap().to_owned();
+        (kind, value["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone())
+    })
+    .collect()
+}
+
+#[test]
+fn our_samples_of_groups_and_collections_are_strictly_valid_beside_their_database() {
+    let definitions = own_definitions();
+    let mut seen = Vec::new();
+    for path in yaml_files(&clone("config/samples")) {
+        let all = documents(&std::fs::read_to_string(&path).unwrap());
+        for object in &all {
+            let kind = object["kind"].as_str().unwrap_or_default();
+            let Some(definition) = definitions.get(kind) else { continue };
+            assert_eq!(schema::violations(definition, object), Vec::<String>::new(), "{}", path.display());
+            seen.push(kind.to_owned());
+            if kind == "MilvusResourceGroup" {
+                let group: crd::MilvusResourceGroup = serde_json::from_value(object.clone()).unwrap();
+                let milvus = all.iter().find(|other| other["kind"] == "Milvus").unwrap();
+                let milvus: crd::Milvus = serde_json::from_value(milvus.clone()).unwrap();
+                let faults = operator::render::resource_group_faults(&group, &milvus);
+                assert!(faults.is_empty(), "{}: {faults:?}", path.display());
+            }
+        }
+    }
+
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen, ["MilvusCollection", "MilvusResourceGroup"]);
+}
+
 /// Manifests as users write them: one for each kind that the peer's samples show.
 #[test]
 fn what_users_write_makes_these_objects() {

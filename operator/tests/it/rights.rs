@@ -23,6 +23,10 @@ fn needed() -> BTreeSet<(&'static str, &'static str, &'static str)> {
     need("milvus.io", "milvusupgrades/status", &["patch"]);
     need("milvus.io", "milvuses/status", &["patch"]);
     need("milvus.io", "milvuses/finalizers", &["update"]);
+    need("redkite.io", "milvusresourcegroups", &["get", "list", "watch", "patch"]);
+    need("redkite.io", "milvusresourcegroups/status", &["patch"]);
+    need("redkite.io", "milvuscollections", &["get", "list", "watch"]);
+    need("redkite.io", "milvuscollections/status", &["patch"]);
     for (group, resource) in [
         ("apps", "deployments"),
         ("", "services"),

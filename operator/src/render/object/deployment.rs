@@ -38,7 +38,9 @@ const LEAVE_SECONDS: i64 = 5;
 pub(super) fn render(checked: &Checked, workload: &Workload) -> Deployment {
     let labels = labels(checked, workload);
     let mut metadata = owned(checked, workload_name(checked, workload));
-    metadata.labels = Some(labels.clone());
+    let group =
+        workload.resource_group.iter().map(|group| (names::LABEL_RESOURCE_GROUP.to_owned(), group.clone()));
+    metadata.labels = Some(labels.clone().into_iter().chain(group).collect());
     metadata.annotations = Some([(names::ANNOTATION_RENDERED.to_owned(), "true".to_owned())].into());
     Deployment {
         metadata,

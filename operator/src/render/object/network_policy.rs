@@ -17,12 +17,17 @@ pub(super) fn render(checked: &Checked) -> Vec<Wanted<NetworkPolicy>> {
     let names = [service_name(checked)].into_iter();
     let names: Vec<String> = names.chain(StoreKind::ALL.map(|kind| kind.name(&checked.name))).collect();
     let Some(clients) = &checked.clients else { return names.into_iter().map(Wanted::Absent).collect() };
+    let mut clients = clients.clone();
+    if !clients.is_empty() {
+        // It tells the engine about resource groups and replicas as a client does.
+        clients.push(operator(&checked.home));
+    }
     let mut policies = vec![Wanted::Present(policy(
         checked,
         service_name(checked),
         checked.labels(),
         vec![
-            rule(&[names::API_PORT], clients.clone()),
+            rule(&[names::API_PORT], clients),
             rule(&[names::METRICS_PORT], Vec::new()),
             rule(&[names::INTERNAL_PORT], vec![pods(checked.labels()), operator(&checked.home)]),
         ],

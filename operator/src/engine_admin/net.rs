@@ -1,0 +1,275 @@
+//! A real engine, over Milvus's gRPC API.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use contract::pb::common::{KeyValuePair, LoadState, Status};
+use contract::pb::milvus::milvus_service_client::MilvusServiceClient;
+use contract::pb::milvus::{
+    CreateResourceGroupRequest, DescribeCollectionRequest, DescribeResourceGroupRequest,
+    DropResourceGroupRequest, GetLoadStateRequest, GetLoadingProgressRequest, GetReplicasRequest,
+    ListResourceGroupsRequest, LoadCollectionRequest, ReleaseCollectionRequest, ReplicaInfo, ResourceGroup,
+    UpdateResourceGroupsRequest,
+};
+use contract::pb::rg::{
+    ResourceGroupConfig, ResourceGroupLimit, ResourceGroupNodeFilter, ResourceGroupTransfer,
+};
+use tonic::transport::{Channel, Endpoint};
+
+use super::{COLLECTION_NOT_FOUND, DATABASE_NOT_FOUND, Engine, Error, GROUP_NOT_FOUND};
+use crate::crd::GroupNode;
+use crate::topology::{EngineCollection, EngineGroup, EngineReplica, Loading, NodeClaims};
+
+/// How long a connection may take. Unit: seconds.
+const CONNECT_SECONDS: u64 = 3;
+/// How long a call may take. Unit: seconds.
+const CALL_SECONDS: u64 = 10;
+
+/// Engines, reached over the network. A connection lives as long as what it was made for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NetEngine;
+
+/// One connection, and what it is for.
+struct Line {
+    client: MilvusServiceClient<Channel>,
+    attempt: String,
+    address: String,
+}
+
+impl Line {
+    async fn to(at: &str, attempt: String) -> Result<Self, Error> {
+        let failed = |source: tonic::transport::Error| Error::Unreachable {
+            attempt: attempt.clone(),
+            address: at.to_owned(),
+            source: Box::new(source),
+        };
+        let endpoint = Endpoint::from_shared(format!("http://{at}")).map_err(failed)?;
+        let endpoint = endpoint
+            .connect_timeout(Duration::from_secs(CONNECT_SECONDS))
+            .timeout(Duration::from_secs(CALL_SECONDS));
+        let channel = endpoint.connect().await.map_err(failed)?;
+        Ok(Self { client: MilvusServiceClient::new(channel), attempt, address: at.to_owned() })
+    }
+
+    /// The answer of a call, which may carry a refusal of its own.
+    fn read<T>(
+        &self,
+        answer: Result<tonic::Response<T>, tonic::Status>,
+        status: impl Fn(&T) -> Option<&Status>,
+    ) -> Result<T, Error> {
+        let answer = answer.map_err(|status| match status.code() {
+            tonic::Code::Unimplemented
+            | tonic::Code::InvalidArgument
+            | tonic::Code::PermissionDenied
+            | tonic::Code::Unauthenticated => Error::Refused {
+                attempt: self.attempt.clone(),
+                code: i32::from(status.code()),
+                text: status.message().to_owned(),
+            },
+            _ => Error::Unreachable {
+                attempt: self.attempt.clone(),
+                address: self.address.clone(),
+                source: Box::new(status),
+            },
+        })?;
+        let answer = answer.into_inner();
+        match status(&answer).filter(|status| status.code != 0) {
+            None => Ok(answer),
+            Some(status) => Err(Error::Refused {
+                attempt: self.attempt.clone(),
+                code: status.code,
+                text: status.reason.clone(),
+            }),
+        }
+    }
+}
+
+/// `None` for a refusal with one of these codes.
+fn unless<T>(result: Result<T, Error>, codes: &[i32]) -> Result<Option<T>, Error> {
+    match result {
+        Err(Error::Refused { code, .. }) if codes.contains(&code) => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+#[async_trait]
+impl Engine for NetEngine {
+    async fn groups(&self, at: &str) -> Result<BTreeMap<String, EngineGroup>, Error> {
+        let mut line = Line::to(at, "list resource groups".to_owned()).await?;
+        let answer = line.client.list_resource_groups(ListResourceGroupsRequest::default()).await;
+        let names = line.read(answer, |answer| answer.status.as_ref())?.resource_groups;
+        let mut groups = BTreeMap::new();
+        for name in names {
+            let request = DescribeResourceGroupRequest { resource_group: name.clone(), ..Default::default() };
+            let answer = line.client.describe_resource_group(request).await;
+            // One that went meanwhile is not there.
+            let found = unless(line.read(answer, |answer| answer.status.as_ref()), &[GROUP_NOT_FOUND])?;
+            if let Some(found) = found.and_then(|found| found.resource_group) {
+                groups.insert(name, group(found));
+            }
+        }
+        Ok(groups)
+    }
+
+    async fn create_group(&self, at: &str, name: &str, claims: &NodeClaims) -> Result<(), Error> {
+        let mut line = Line::to(at, format!("make resource group {name}")).await?;
+        let request = CreateResourceGroupRequest {
+            resource_group: name.to_owned(),
+            config: Some(config(claims)),
+            ..Default::default()
+        };
+        let answer = line.client.create_resource_group(request).await;
+        line.read(answer, |status| Some(status)).map(drop)
+    }
+
+    async fn update_group(&self, at: &str, name: &str, claims: &NodeClaims) -> Result<(), Error> {
+        let mut line = Line::to(at, format!("change resource group {name}")).await?;
+        let resource_groups = HashMap::from([(name.to_owned(), config(claims))]);
+        let request = UpdateResourceGroupsRequest { resource_groups, ..Default::default() };
+        let answer = line.client.update_resource_groups(request).await;
+        line.read(answer, |status| Some(status)).map(drop)
+    }
+
+    async fn drop_group(&self, at: &str, name: &str) -> Result<(), Error> {
+        let mut line = Line::to(at, format!("drop resource group {name}")).await?;
+        let request = DropResourceGroupRequest { resource_group: name.to_owned(), ..Default::default() };
+        let answer = line.client.drop_resource_group(request).await;
+        line.read(answer, |status| Some(status)).map(drop)
+    }
+
+    async fn collection(
+        &self,
+        at: &str,
+        database: &str,
+        name: &str,
+    ) -> Result<Option<EngineCollection>, Error> {
+        let mut line = Line::to(at, format!("look at collection {name} of database {database}")).await?;
+        let (db_name, collection_name) = (database.to_owned(), name.to_owned());
+        let request = DescribeCollectionRequest {
+            db_name: db_name.clone(),
+            collection_name: collection_name.clone(),
+            ..Default::default()
+        };
+        let answer = line.client.describe_collection(request).await;
+        let described = line.read(answer, |answer| answer.status.as_ref());
+        let Some(described) = unless(described, &[COLLECTION_NOT_FOUND, DATABASE_NOT_FOUND])? else {
+            return Ok(None);
+        };
+        let mut found = EngineCollection { id: described.collection_id, ..EngineCollection::default() };
+        let request = GetLoadStateRequest {
+            db_name: db_name.clone(),
+            collection_name: collection_name.clone(),
+            ..Default::default()
+        };
+        let answer = line.client.get_load_state(request).await;
+        match line.read(answer, |answer| answer.status.as_ref()).map(|answer| answer.state()) {
+            Ok(LoadState::Loaded) => found.loading = Loading::Done,
+            Ok(LoadState::Loading) => found.loading = Loading::Under(0),
+            Ok(LoadState::NotLoad | LoadState::NotExist) => return Ok(Some(found)),
+            // A load that cannot go on is told as a refusal.
+            Err(Error::Refused { text, .. }) => {
+                (found.loading, found.trouble) = (Loading::Under(0), Some(text));
+            }
+            Err(error) => return Err(error),
+        }
+        if found.loading == Loading::Under(0) && found.trouble.is_none() {
+            let request = GetLoadingProgressRequest {
+                db_name: db_name.clone(),
+                collection_name: collection_name.clone(),
+                ..Default::default()
+            };
+            let answer = line.client.get_loading_progress(request).await;
+            match line.read(answer, |answer| answer.status.as_ref()) {
+                Ok(answer) => found.loading = Loading::Under(answer.progress),
+                Err(Error::Refused { text, .. }) => found.trouble = Some(text),
+                Err(error) => return Err(error),
+            }
+        }
+        let request = GetReplicasRequest { db_name, collection_name, ..Default::default() };
+        let answer = line.client.get_replicas(request).await;
+        found.replicas = match line.read(answer, |answer| answer.status.as_ref()) {
+            Ok(answer) => answer.replicas.into_iter().map(replica).collect(),
+            // It was released meanwhile, or none has a place yet.
+            Err(Error::Refused { .. }) => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        Ok(Some(found))
+    }
+
+    async fn load(&self, at: &str, database: &str, name: &str, groups: &[String]) -> Result<(), Error> {
+        let mut line = Line::to(at, format!("load collection {name} of database {database}")).await?;
+        let same = groups.iter().all(|group| groups.first() == Some(group));
+        let request = LoadCollectionRequest {
+            db_name: database.to_owned(),
+            collection_name: name.to_owned(),
+            replica_number: i32::try_from(groups.len()).unwrap_or(i32::MAX),
+            // The API takes one group for all copies, or as many as there are copies.
+            resource_groups: if same { groups.iter().take(1).cloned().collect() } else { groups.to_vec() },
+            ..Default::default()
+        };
+        let answer = line.client.load_collection(request).await;
+        line.read(answer, |status| Some(status)).map(drop)
+    }
+
+    async fn release(&self, at: &str, database: &str, name: &str) -> Result<(), Error> {
+        let mut line = Line::to(at, format!("release collection {name} of database {database}")).await?;
+        let request = ReleaseCollectionRequest {
+            db_name: database.to_owned(),
+            collection_name: name.to_owned(),
+            ..Default::default()
+        };
+        let answer = line.client.release_collection(request).await;
+        line.read(answer, |status| Some(status)).map(drop)
+    }
+}
+
+fn config(claims: &NodeClaims) -> ResourceGroupConfig {
+    let limit = |node_num| Some(ResourceGroupLimit { node_num });
+    let others = |names: &[String]| {
+        names.iter().map(|name| ResourceGroupTransfer { resource_group: name.clone() }).collect()
+    };
+    let labels = claims.node_filter.iter();
+    let labels = labels.map(|(key, value)| KeyValuePair { key: key.clone(), value: value.clone() });
+    ResourceGroupConfig {
+        requests: limit(claims.requests),
+        limits: limit(claims.limits),
+        transfer_from: others(&claims.transfer_from),
+        transfer_to: others(&claims.transfer_to),
+        node_filter: Some(ResourceGroupNodeFilter { node_labels: labels.collect() }),
+    }
+}
+
+fn group(found: ResourceGroup) -> EngineGroup {
+    let config = found.config.unwrap_or_default();
+    let count = |limit: Option<ResourceGroupLimit>| limit.map_or(0, |limit| limit.node_num);
+    let others =
+        |list: Vec<ResourceGroupTransfer>| list.into_iter().map(|other| other.resource_group).collect();
+    let labels = config.node_filter.unwrap_or_default().node_labels;
+    let mut nodes: Vec<GroupNode> =
+        found.nodes.into_iter().map(|node| GroupNode { id: node.node_id, host: node.hostname }).collect();
+    nodes.sort();
+    EngineGroup {
+        claims: NodeClaims {
+            requests: count(config.requests),
+            limits: count(config.limits),
+            transfer_from: others(config.transfer_from),
+            transfer_to: others(config.transfer_to),
+            node_filter: labels.into_iter().map(|label| (label.key, label.value)).collect(),
+        },
+        nodes,
+        replicas: found.num_loaded_replica.into_iter().filter(|(_, count)| *count > 0).collect(),
+    }
+}
+
+fn replica(found: ReplicaInfo) -> EngineReplica {
+    let mut nodes = found.node_ids;
+    nodes.sort_unstable();
+    EngineReplica {
+        id: found.replica_id,
+        group: found.resource_group_name,
+        partial: !found.partition_ids.is_empty(),
+        nodes,
+        followed: found.shard_replicas.iter().map(|shard| shard.leader_id != 0).collect(),
+    }
+}

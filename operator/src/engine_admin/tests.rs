@@ -1,0 +1,277 @@
+//! What every engine does, asked of the twin directly and over gRPC.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use contract::pb::common::{LoadState, NodeInfo, Status};
+use contract::pb::milvus::milvus_service_server::{MilvusService, MilvusServiceServer};
+use contract::pb::milvus::{
+    CreateResourceGroupRequest, DescribeCollectionRequest, DescribeCollectionResponse,
+    DescribeResourceGroupRequest, DescribeResourceGroupResponse, DropResourceGroupRequest,
+    GetLoadStateRequest, GetLoadStateResponse, GetReplicasRequest, GetReplicasResponse,
+    ListResourceGroupsRequest, ListResourceGroupsResponse, LoadCollectionRequest, ReleaseCollectionRequest,
+    ReplicaInfo, ResourceGroup, ShardReplica, UpdateResourceGroupsRequest,
+};
+use contract::pb::rg::{ResourceGroupConfig, ResourceGroupLimit, ResourceGroupTransfer};
+use tonic::{Request, Response};
+
+use super::*;
+use crate::topology::Loading;
+
+/// The twin behind Milvus's gRPC API.
+struct Served(Arc<MemoryEngine>);
+
+fn status(result: Result<(), Error>) -> Status {
+    match result {
+        Err(Error::Refused { code, text, .. }) => Status { code, reason: text, ..Status::default() },
+        _ => Status::default(),
+    }
+}
+
+fn claims(config: Option<ResourceGroupConfig>) -> NodeClaims {
+    let config = config.unwrap();
+    let names = |list: Vec<ResourceGroupTransfer>| list.into_iter().map(|one| one.resource_group).collect();
+    NodeClaims {
+        requests: config.requests.unwrap().node_num,
+        limits: config.limits.unwrap().node_num,
+        transfer_from: names(config.transfer_from),
+        transfer_to: names(config.transfer_to),
+        node_filter: BTreeMap::new(),
+    }
+}
+
+fn shown(name: String, group: EngineGroup) -> ResourceGroup {
+    let limit = |node_num| Some(ResourceGroupLimit { node_num });
+    let names = |list: Vec<String>| {
+        list.into_iter().map(|resource_group| ResourceGroupTransfer { resource_group }).collect()
+    };
+    let node = |node: crate::crd::GroupNode| NodeInfo {
+        node_id: node.id,
+        hostname: node.host,
+        ..NodeInfo::default()
+    };
+    ResourceGroup {
+        name,
+        num_loaded_replica: group.replicas.into_iter().collect(),
+        config: Some(ResourceGroupConfig {
+            requests: limit(group.claims.requests),
+            limits: limit(group.claims.limits),
+            transfer_from: names(group.claims.transfer_from),
+            transfer_to: names(group.claims.transfer_to),
+            node_filter: None,
+        }),
+        nodes: group.nodes.into_iter().map(node).collect(),
+        ..ResourceGroup::default()
+    }
+}
+
+type Answer<T> = Result<Response<T>, tonic::Status>;
+
+#[tonic::async_trait]
+impl MilvusService for Served {
+    async fn list_resource_groups(
+        &self,
+        _: Request<ListResourceGroupsRequest>,
+    ) -> Answer<ListResourceGroupsResponse> {
+        let resource_groups = self.0.groups("").await.unwrap().into_keys().collect();
+        Ok(Response::new(ListResourceGroupsResponse { status: None, resource_groups }))
+    }
+
+    async fn describe_resource_group(
+        &self,
+        request: Request<DescribeResourceGroupRequest>,
+    ) -> Answer<DescribeResourceGroupResponse> {
+        let name = request.into_inner().resource_group;
+        let found = self.0.groups("").await.unwrap().remove(&name);
+        let status = Status { code: if found.is_some() { 0 } else { GROUP_NOT_FOUND }, ..Status::default() };
+        let resource_group = found.map(|found| shown(name, found));
+        Ok(Response::new(DescribeResourceGroupResponse { status: Some(status), resource_group }))
+    }
+
+    async fn create_resource_group(&self, request: Request<CreateResourceGroupRequest>) -> Answer<Status> {
+        let request = request.into_inner();
+        let done = self.0.create_group("", &request.resource_group, &claims(request.config)).await;
+        Ok(Response::new(status(done)))
+    }
+
+    async fn update_resource_groups(&self, request: Request<UpdateResourceGroupsRequest>) -> Answer<Status> {
+        for (name, config) in request.into_inner().resource_groups {
+            let done = self.0.update_group("", &name, &claims(Some(config))).await;
+            if done.is_err() {
+                return Ok(Response::new(status(done)));
+            }
+        }
+        Ok(Response::new(Status::default()))
+    }
+
+    async fn drop_resource_group(&self, request: Request<DropResourceGroupRequest>) -> Answer<Status> {
+        Ok(Response::new(status(self.0.drop_group("", &request.into_inner().resource_group).await)))
+    }
+
+    async fn describe_collection(
+        &self,
+        request: Request<DescribeCollectionRequest>,
+    ) -> Answer<DescribeCollectionResponse> {
+        let request = request.into_inner();
+        let found = self.0.collection("", &request.db_name, &request.collection_name).await.unwrap();
+        let code = if found.is_some() { 0 } else { COLLECTION_NOT_FOUND };
+        Ok(Response::new(DescribeCollectionResponse {
+            status: Some(Status { code, ..Status::default() }),
+            collection_id: found.map(|found| found.id).unwrap_or_default(),
+            ..DescribeCollectionResponse::default()
+        }))
+    }
+
+    async fn get_load_state(&self, request: Request<GetLoadStateRequest>) -> Answer<GetLoadStateResponse> {
+        let request = request.into_inner();
+        let found = self.0.collection("", &request.db_name, &request.collection_name).await.unwrap();
+        let state = match found.unwrap().loading {
+            Loading::Not => LoadState::NotLoad,
+            Loading::Under(_) => LoadState::Loading,
+            Loading::Done => LoadState::Loaded,
+        };
+        Ok(Response::new(GetLoadStateResponse { status: None, state: state.into() }))
+    }
+
+    async fn get_replicas(&self, request: Request<GetReplicasRequest>) -> Answer<GetReplicasResponse> {
+        let request = request.into_inner();
+        let found = self.0.collection("", &request.db_name, &request.collection_name).await.unwrap().unwrap();
+        let replica = |replica: crate::topology::EngineReplica| ReplicaInfo {
+            replica_id: replica.id,
+            resource_group_name: replica.group,
+            node_ids: replica.nodes,
+            shard_replicas: replica
+                .followed
+                .into_iter()
+                .map(|followed| ShardReplica { leader_id: i64::from(followed), ..ShardReplica::default() })
+                .collect(),
+            ..ReplicaInfo::default()
+        };
+        let replicas = found.replicas.into_iter().map(replica).collect();
+        Ok(Response::new(GetReplicasResponse { status: None, replicas }))
+    }
+
+    async fn load_collection(&self, request: Request<LoadCollectionRequest>) -> Answer<Status> {
+        let request = request.into_inner();
+        let count = usize::try_from(request.replica_number).unwrap();
+        let groups = match request.resource_groups.as_slice() {
+            [one] => vec![one.clone(); count],
+            each => each.to_vec(),
+        };
+        let done = self.0.load("", &request.db_name, &request.collection_name, &groups).await;
+        Ok(Response::new(status(done)))
+    }
+
+    async fn release_collection(&self, request: Request<ReleaseCollectionRequest>) -> Answer<Status> {
+        let request = request.into_inner();
+        Ok(Response::new(status(self.0.release("", &request.db_name, &request.collection_name).await)))
+    }
+}
+
+/// Runs `test` against the twin, served on a port of its own.
+async fn served(engine: Arc<MemoryEngine>, test: impl AsyncFnOnce(String)) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let incoming = tonic::transport::server::TcpIncoming::from(listener);
+    let server = tonic::transport::Server::builder().add_service(MilvusServiceServer::new(Served(engine)));
+    tokio::select! {
+        ended = server.serve_with_incoming(incoming) => panic!("the server ended: {ended:?}"),
+        () = test(address) => {}
+    }
+}
+
+fn named(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+fn code(result: Result<(), Error>) -> i32 {
+    match result {
+        Err(Error::Refused { code, .. }) => code,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+async fn groups_are_made_changed_and_dropped_by_their_rules(engine: &dyn Engine, at: &str) {
+    let one = NodeClaims { requests: 1, limits: 2, ..NodeClaims::default() };
+    let pair = NodeClaims { transfer_from: named(&["silver"]), ..one.clone() };
+
+    assert_eq!(code(engine.create_group(at, "gold", &pair).await), GROUP_ILLEGAL);
+    engine.create_group(at, "gold", &one).await.unwrap();
+    engine.create_group(at, "gold", &one).await.unwrap();
+    assert_eq!(code(engine.create_group(at, "gold", &NodeClaims::default()).await), GROUP_EXISTS);
+    engine.create_group(at, "silver", &NodeClaims::default()).await.unwrap();
+    engine.update_group(at, "gold", &pair).await.unwrap();
+
+    let groups = engine.groups(at).await.unwrap();
+    let claims: Vec<_> = groups.into_iter().map(|(name, group)| (name, group.claims)).collect();
+    let none = NodeClaims::default();
+    assert_eq!(
+        claims,
+        [
+            (contract::names::DEFAULT_RESOURCE_GROUP.to_owned(), none.clone()),
+            ("gold".to_owned(), pair),
+            ("silver".to_owned(), none.clone()),
+        ]
+    );
+    assert_eq!(code(engine.drop_group(at, "gold").await), GROUP_ILLEGAL);
+    engine.update_group(at, "gold", &none).await.unwrap();
+    engine.drop_group(at, "gold").await.unwrap();
+    engine.drop_group(at, "gold").await.unwrap();
+    assert!(!engine.groups(at).await.unwrap().contains_key("gold"));
+}
+
+async fn a_collection_is_loaded_moved_and_released(engine: &dyn Engine, at: &str) {
+    assert_eq!(engine.collection(at, "default", "none").await.unwrap(), None);
+    engine.create_group(at, "gold", &NodeClaims::default()).await.unwrap();
+    assert_eq!(engine.collection(at, "default", "rows").await.unwrap().unwrap().loading, Loading::Not);
+
+    assert_eq!(code(engine.load(at, "default", "rows", &named(&["iron"])).await), GROUP_NOT_FOUND);
+    let default = contract::names::DEFAULT_RESOURCE_GROUP;
+    engine.load(at, "default", "rows", &named(&[default])).await.unwrap();
+    engine.load(at, "default", "rows", &named(&["gold", "gold"])).await.unwrap();
+
+    let found = engine.collection(at, "default", "rows").await.unwrap().unwrap();
+    let replicas: Vec<_> =
+        found.replicas.iter().map(|replica| (replica.group.as_str(), replica.id)).collect();
+    assert_eq!((found.loading, replicas), (Loading::Done, vec![("gold", 101), ("gold", 102)]));
+    assert_eq!(found.replicas[0].followed, [true]);
+    let group = engine.groups(at).await.unwrap().remove("gold").unwrap();
+    assert_eq!(group.replicas, BTreeMap::from([("rows".to_owned(), 2)]));
+    engine.release(at, "default", "rows").await.unwrap();
+    let found = engine.collection(at, "default", "rows").await.unwrap().unwrap();
+    assert_eq!((found.loading, found.replicas.len()), (Loading::Not, 0));
+}
+
+fn twin() -> Arc<MemoryEngine> {
+    let twin = MemoryEngine::default();
+    twin.add_collection("default", "rows");
+    Arc::new(twin)
+}
+
+async fn all_claims(engine: &dyn Engine, at: &str) {
+    groups_are_made_changed_and_dropped_by_their_rules(engine, at).await;
+    a_collection_is_loaded_moved_and_released(engine, at).await;
+}
+
+#[tokio::test]
+async fn the_twin_does_what_an_engine_does() {
+    all_claims(twin().as_ref(), "").await;
+}
+
+#[tokio::test]
+async fn an_engine_over_the_wire_does_the_same() {
+    served(twin(), async |at| all_claims(&NetEngine, &at).await).await;
+}
+
+#[tokio::test]
+async fn an_engine_that_is_away_is_named_with_its_address() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap().to_string();
+    drop(listener);
+
+    let error = NetEngine.groups(&at).await.unwrap_err();
+
+    assert_eq!(error.kind(), Kind::Unavailable);
+    assert!(error.line().starts_with(&format!("cannot list resource groups at {at}: ")), "{}", error.line());
+    assert!(error.line().contains("refused"), "{}", error.line());
+}
