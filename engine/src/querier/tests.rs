@@ -389,7 +389,7 @@ async fn an_index_of_a_newer_manifest_is_used_and_a_damaged_segment_is_tried_aga
 
 #[tokio::test]
 async fn a_segment_whose_index_is_damaged_is_read_without_it_and_the_index_is_named() {
-    let world = World::new();
+    let mut world = World::new();
     let mut sealed = world.seal(1, 5, &(0..300).collect::<Vec<_>>()).await;
     let definition = IndexDefinition {
         id: IndexId(3),
