@@ -116,7 +116,7 @@ fn the_peers_names_columns_and_openness_are_kept() {
 
 /// With no conversion the API server prunes by the schema of the version that is stored.
 #[test]
-fn what_v1alpha1_has_is_stored() {
+fn d15_what_v1alpha1_has_is_stored_and_no_webhook_converts_it() {
     let value = milvuses();
     let properties = |at: usize| {
         let schema = &value["spec"]["versions"][at]["schema"]["openAPIV3Schema"];
