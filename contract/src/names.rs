@@ -81,6 +81,8 @@ pub const MANAGED_BY_VALUE: &str = "milvus-operator";
 
 /// Annotation on a pod template: hash of the settings it was started with.
 pub const ANNOTATION_CONFIG_HASH: &str = "checksum/config";
+/// Annotation on a pod template: prints of the values that it reads from Secrets at its start alone.
+pub const ANNOTATION_SECRETS_HASH: &str = "redkite.io/secrets";
 /// Annotation on a `Milvus` object: `"true"` makes the operator leave its objects alone.
 pub const ANNOTATION_PAUSE: &str = "milvus.io/pause-reconcile";
 /// Annotation on a `Milvus` object: `"true"` reports it as under maintenance in `milvus_status`.

@@ -127,7 +127,7 @@
 - apiGroups: [""]
   resources: [secrets]
   verbs:
-    - get    # see by name whether a Secret is there and has its keys; never listed or watched
+    - get    # see by name whether a Secret is there, has its keys, and has changed; never listed or watched
     - create # make the token of calls between nodes, the keys of a store, settings that a spec has in clear text
     - patch  # change the latter by server-side apply
     - delete # remove them when they are no longer wanted

@@ -127,7 +127,10 @@ impl Applier<'_> {
         self.want(budget).await?;
         let running = deployment.metadata.name.as_ref().and_then(|name| self.running.get(name));
         if let Some(spec) = deployment.spec.as_mut() {
-            spec.replicas = replicas(spec.replicas, running, names::FIELD_MANAGER);
+            spec.replicas = match turn {
+                Turn::Step(count) => Some(*count),
+                _ => replicas(spec.replicas, running, names::FIELD_MANAGER),
+            };
         }
         match (turn, running) {
             (Turn::After(_), Some(running)) => *deployment = running.clone(),

@@ -12,19 +12,27 @@ use super::{Error, step};
 use crate::cluster::{Cluster, Kind, Place, get_as, list_all_as, list_as};
 use crate::crd::{Milvus, MilvusResourceGroup, Mode};
 use crate::reach::Reach;
-use crate::render::{Checked, DataStore, Facts, Log, MetaStore, StoreFact, StoreKind, secrets_of};
+use crate::render::{
+    Checked, DataStore, Facts, Log, MetaStore, StoreFact, StoreKind, WorkloadObjects, print, secrets_of,
+};
 use crate::rollout::{Dependency, Found, SecretFault, Silent, trouble};
 
-/// What exists and decides what is rendered. Of Secrets only the names of keys are kept.
+/// What exists and decides what is rendered. Of Secrets only the names of keys and prints of their values are kept.
+///
+/// Secrets are read by name at each look and never watched: a watch, of metadata alone too, needs the rights to list and to
+/// watch, and these show the contents of every Secret of a namespace. A change is so seen within [`super::Next::Relying`]'s delay.
 pub(super) async fn facts(cluster: &dyn Cluster, milvus: &Milvus) -> Result<Facts, Error> {
     let namespace = milvus.namespace().unwrap_or_default();
     let groups = groups(cluster, &namespace, &milvus.name_any()).await?;
     let mut facts = Facts { groups, ..Facts::default() };
-    for name in milvus.spec.dependencies.iter().flat_map(secrets_of) {
+    let uid = milvus.uid().unwrap_or_default();
+    for name in secrets_of(&milvus.spec) {
         let place = Place::new(&namespace, &name);
         let found = get_as::<Secret>(cluster, &place).await.map_err(step("find the Secrets of"))?;
         if let Some(found) = found {
-            facts.secrets.insert(name, found.data.into_iter().flatten().map(|(key, _)| key).collect());
+            let data = found.data.into_iter().flatten();
+            let prints = data.map(|(key, value)| (key, print(&uid, &value.0))).collect();
+            facts.secrets.insert(name, prints);
         }
     }
     if milvus.spec.mode == Mode::Cluster {
@@ -88,6 +96,25 @@ pub(super) async fn pods(cluster: &dyn Cluster, checked: &Checked) -> Result<Opt
     Ok(trouble(&found.map_err(step("look at the pods of"))?))
 }
 
+/// How many pods of each planned workload are on their way out.
+pub(super) async fn leaving(
+    cluster: &dyn Cluster,
+    checked: &Checked,
+    planned: &[WorkloadObjects],
+) -> Result<Vec<usize>, Error> {
+    let label = (names::LABEL_INSTANCE, checked.name.as_str());
+    let found = list_as::<Pod>(cluster, &checked.namespace, label).await;
+    let mut pods = found.map_err(step("look at the pods of"))?;
+    pods.retain(|pod| pod.metadata.deletion_timestamp.is_some());
+    let of = |workload: &WorkloadObjects| {
+        let selector = workload.deployment.spec.as_ref().and_then(|spec| spec.selector.match_labels.clone());
+        let selector = selector.unwrap_or_default();
+        let selected = |pod: &&Pod| selector.iter().all(|(key, value)| pod.labels().get(key) == Some(value));
+        pods.iter().filter(selected).count()
+    };
+    Ok(planned.iter().map(of).collect())
+}
+
 /// Asks what the database stands on whether it answers, and looks whether Secrets have their keys.
 pub(super) async fn dependencies(reach: &dyn Reach, checked: &Checked, facts: &Facts) -> Found {
     let dials = addresses(checked, facts).into_iter().map(|(dependency, path, address)| async move {
@@ -139,7 +166,7 @@ fn secrets(checked: &Checked, facts: &Facts) -> Vec<SecretFault> {
             let message = format!("{path}: Secret {secret} does not exist in {}", checked.namespace);
             return faults.push(fault("SecretNotExist", message));
         };
-        if let Some(key) = keys.into_iter().find(|key| !found.contains(*key)) {
+        if let Some(key) = keys.into_iter().find(|key| !found.contains_key(*key)) {
             faults.push(fault("SecretDecodeError", format!("{path}: Secret {secret} has no key {key}")));
         }
     };

@@ -21,10 +21,12 @@ use crate::crd::{Condition, ConditionStatus, ConditionType, Milvus, MilvusStatus
 use crate::engine_admin::Engine;
 use crate::reach::Reach;
 use crate::render::{
-    Catalog, Checked, Component, DataStore, Facts, Fault, FaultReason, Log, MetaStore, Platform, check,
-    random_secrets, render,
+    Catalog, Checked, Component, DataStore, Facts, Fault, FaultReason, Log, MetaStore, Platform,
+    WorkloadObjects, check, random_secrets, render,
 };
-use crate::rollout::{Picture, Progress, Total, leftovers, order, refused, removing, report};
+use crate::rollout::{
+    Picture, Progress, Total, Turn, leftovers, order, refused, removing, report, shrink, shrinks,
+};
 
 /// Key of the text in the ConfigMap of the image catalog.
 const CATALOG_KEY: &str = "catalog.yaml";
@@ -90,7 +92,7 @@ impl Driver {
         }
         self.draw_secrets(&checked).await?;
         let planned = render(&checked);
-        let turns = order(&planned.workloads, &running, checked.update);
+        let turns = self.turns(&checked, &planned.workloads, &running).await?;
         let applier = Applier {
             cluster,
             namespace: &checked.namespace,
@@ -116,7 +118,9 @@ impl Driver {
         }
         let found = find::dependencies(self.reach.as_ref(), &checked, &facts).await;
         let trouble = if complete { None } else { find::pods(cluster, &checked).await? };
-        let away = !found.secrets.is_empty() || !found.silent.is_empty();
+        // Nothing that is watched tells that a pod is gone.
+        let steps = turns.iter().any(|turn| matches!(turn, Turn::Step(_)));
+        let away = steps || !found.secrets.is_empty() || !found.silent.is_empty();
         let now = (self.now)();
         let picture = Picture { milvus, checked: &checked, found: &found, turns: &turns, trouble, now };
         let status = report(&picture, &live);
@@ -128,6 +132,26 @@ impl Driver {
             (false, true) => Next::Settled,
             (false, false) => Next::Moving,
         })
+    }
+
+    /// Which workloads are given what the spec says now, and which on the way to it.
+    async fn turns(
+        &self,
+        checked: &Checked,
+        planned: &[WorkloadObjects],
+        running: &BTreeMap<String, Deployment>,
+    ) -> Result<Vec<Turn>, Error> {
+        let mut turns = order(planned, running, checked.update);
+        let now = |workload: &WorkloadObjects| running.get(&workload.deployment.name_any());
+        if planned.iter().any(|workload| shrinks(workload, now(workload))) {
+            let leaving = find::leaving(self.cluster.as_ref(), checked, planned).await?;
+            for ((workload, turn), leaving) in planned.iter().zip(&mut turns).zip(leaving) {
+                if let (Turn::Now, Some(count)) = (&*turn, shrink(workload, now(workload), leaving)) {
+                    *turn = Turn::Step(count);
+                }
+            }
+        }
+        Ok(turns)
     }
 
     /// Makes the Secrets that are made once; one that exists is left as it is.
@@ -260,7 +284,7 @@ fn relies_on_others(checked: &Checked, facts: &Facts) -> bool {
     let bucket = matches!(&checked.store, DataStore::Bucket(bucket) if bucket.external);
     let etcd = matches!(checked.meta, MetaStore::Etcd { external: true, .. });
     let kafka = matches!(checked.log, Log::Kafka { .. });
-    bucket || etcd || kafka || facts.stores.values().any(|fact| fact.foreign)
+    bucket || etcd || kafka || !facts.secrets.is_empty() || facts.stores.values().any(|fact| fact.foreign)
 }
 
 /// An answer of the API server that only a change of the spec can change.

@@ -9,7 +9,7 @@ use crate::cluster::Kind;
 pub enum Next {
     /// The object is as its spec says; only drift that no watch shows can change it.
     Settled,
-    /// As above, but the object stands on something outside that may go away without a word.
+    /// As above, but the object stands on something outside that may change or go away without a word: a store, a Secret.
     Relying,
     /// Something is under way that a watch will report; look again in case it does not.
     Moving,

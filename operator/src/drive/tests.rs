@@ -18,6 +18,8 @@ use crate::engine_admin::{Engine, MemoryEngine};
 use crate::reach::{MemoryReach, Reach};
 use crate::render::Platform;
 
+mod defects;
+
 fn place() -> Place {
     Place::new("ns", "db")
 }
@@ -173,7 +175,7 @@ async fn a_settled_object_is_not_written_again() {
 }
 
 #[tokio::test]
-async fn the_spec_is_never_rewritten() {
+async fn d7_the_spec_is_never_rewritten() {
     let spec =
         json!({"components": {"image": "milvusdb/milvus:v2.6.0"}, "config": {"log": {"level": "debug"}}});
     let cluster = cluster_with(spec.clone());

@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use super::component::Written;
-use super::dependency::{self, Facts, Log, MetaStore, Subject};
+use super::dependency::{self, Facts, Log, MetaStore, Prints, Subject};
 use super::fields::Faults;
 use super::settings::UserSettings;
 use super::store::Store;
@@ -143,6 +143,8 @@ pub struct Checked {
     pub budgets: bool,
     /// Who may connect; `None` if no policy is asked for, empty for everybody.
     pub clients: Option<Vec<NetworkPolicyPeer>>,
+    /// Prints of the Secrets that the spec names and that exist.
+    pub secrets: BTreeMap<String, Prints>,
     /// Namespace of the operator.
     pub home: String,
     /// What was accepted and is not used.
@@ -276,6 +278,7 @@ pub fn check(milvus: &Milvus, platform: &Platform, facts: &Facts) -> Result<Chec
         }),
         budgets: redkite.and_then(|redkite| redkite.disruption_budgets) != Some(false),
         clients: clients(redkite.and_then(|redkite| redkite.network_policy.as_ref()), &mut faults),
+        secrets: facts.secrets.clone(),
         home: platform.home.clone(),
         notes: notes(&subject, components, dependencies, level, &foundation.log),
         uid: milvus.uid().unwrap_or_default(),

@@ -87,6 +87,12 @@ impl Component {
         }
     }
 
+    /// Whether its pods hold what others must have taken over before they may go.
+    #[must_use]
+    pub const fn hands_over(self) -> bool {
+        matches!(self.role(), Role::StreamingNode | Role::QueryNode | Role::DataNode)
+    }
+
     /// Whether clients connect to it.
     #[must_use]
     pub const fn serves_clients(self) -> bool {

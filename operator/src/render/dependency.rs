@@ -9,13 +9,17 @@ use super::fields::Faults;
 use super::storage::{self, DataStore};
 use super::store::{Store, StoreKind};
 use super::{FaultReason, Platform, store};
-use crate::crd::{Dependencies, Kafka, MilvusResourceGroup, Mode, MsgStreamType};
+use crate::crd::{Dependencies, Kafka, MilvusResourceGroup, MilvusSpec, Mode, MsgStreamType};
+
+/// Of each key of a Secret, a print of its value: four hex digits of a hash. Enough to see nearly every change, too few to find
+/// the value by.
+pub type Prints = BTreeMap<String, String>;
 
 /// What exists already and decides what is rendered. No content of a Secret is in it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Facts {
-    /// Keys of each Secret that the spec names and that exists.
-    pub secrets: BTreeMap<String, BTreeSet<String>>,
+    /// Prints of each Secret that the spec names and that exists.
+    pub secrets: BTreeMap<String, Prints>,
     /// Stores of this object that exist.
     pub stores: BTreeMap<StoreKind, StoreFact>,
     /// Resource groups that are about this object.
@@ -146,7 +150,7 @@ fn log(mode: Mode, dependencies: &Dependencies, facts: &Facts, faults: &mut Faul
     let brokers = addresses("spec.dependencies.kafka.brokerList", kafka.broker_list.as_deref(), faults);
     let secret = kafka.secret_ref.clone().filter(|name| !name.is_empty());
     let keys = secret.as_ref().and_then(|secret| facts.secrets.get(secret));
-    let authority = keys.is_some_and(|keys| keys.contains(names::SECRET_KAFKA_CA));
+    let authority = keys.is_some_and(|keys| keys.contains_key(names::SECRET_KAFKA_CA));
     Log::Kafka { brokers, secret, authority }
 }
 
@@ -170,9 +174,29 @@ fn addresses(path: &str, written: Option<&[String]>, faults: &mut Faults) -> Vec
     read
 }
 
-/// Names of the Secrets that a spec refers to.
+/// Names of the Secrets whose values reach the pods by environment: of the dependencies, and of `env` of any component.
 #[must_use]
-pub fn secrets_of(dependencies: &Dependencies) -> Vec<String> {
+pub fn secrets_of(spec: &MilvusSpec) -> BTreeSet<String> {
+    let mut names: BTreeSet<String> = spec.dependencies.iter().flat_map(of_dependencies).collect();
+    if let Some(Ok(components)) = spec.components.as_ref().map(serde_json::to_value) {
+        by_environment(&components, &mut names);
+    }
+    names
+}
+
+fn by_environment(value: &Value, names: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            let name = fields.get("secretKeyRef").and_then(|from| from.get("name")).and_then(Value::as_str);
+            names.extend(name.filter(|name| !name.is_empty()).map(str::to_owned));
+            fields.values().for_each(|value| by_environment(value, names));
+        }
+        Value::Array(items) => items.iter().for_each(|value| by_environment(value, names)),
+        _ => {}
+    }
+}
+
+fn of_dependencies(dependencies: &Dependencies) -> Vec<String> {
     let storage = dependencies.storage.as_ref().filter(|storage| storage.external == Some(true));
     let kafka = dependencies.kafka.as_ref().filter(|kafka| kafka.external == Some(true));
     let named = [

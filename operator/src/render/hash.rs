@@ -7,6 +7,13 @@ pub(super) fn of(text: &str) -> String {
     format!("{:032x}", xxh3_128(text.as_bytes()))
 }
 
+/// The print of a value of a Secret of the object `uid`: sixteen bits of a hash.
+#[must_use]
+pub fn print(uid: &str, value: &[u8]) -> String {
+    let salted = [uid.as_bytes(), b" ", value].concat();
+    format!("{:04x}", xxh3_128(&salted) >> 112)
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

@@ -24,7 +24,8 @@ pub use check::{
     Checked, Fault, FaultReason, Metrics, Platform, check, client_address, clients_need_tls, deletes_data,
 };
 pub use component::Component;
-pub use dependency::{Facts, Log, MetaStore, StoreFact, describe_log, secrets_of};
+pub use dependency::{Facts, Log, MetaStore, Prints, StoreFact, describe_log, secrets_of};
+pub use hash::print;
 pub use image::{BadCatalog, Catalog, CatalogEntry, Image, Level};
 pub use object::{
     Live, Objects, Planned, RandomSecret, StoreObjects, Wanted, WorkloadObjects, admin_secret, fit_claim,

@@ -103,15 +103,17 @@ fn take(settings: &mut Value, path: &str) -> Option<Value> {
 /// effect at a start, and of those that belong to one component alone only its own.
 #[must_use]
 pub(super) fn concerning(settings: &Value, component: Component) -> String {
-    let mut text = String::new();
+    let mut lines = Vec::new();
     for key in KEYS {
         let running = key.effect == Effect::Running;
         let value = key.name.split('.').try_fold(settings, |value, part| value.get(part));
         if let (false, true, Some(value)) = (running, concerns(key.name, component), value) {
-            text.push_str(&format!("{}={value}\n", key.name));
+            lines.push(format!("{}={value}\n", key.name));
         }
     }
-    text
+    // The order of our own table may change from version to version, and must not restart anybody.
+    lines.sort();
+    lines.concat()
 }
 
 /// Whether a setting can make a difference to a component.

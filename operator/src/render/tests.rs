@@ -500,6 +500,59 @@ fn d9_a_pod_may_take_as_long_to_leave_as_a_hand_over_takes_and_not_a_month() {
 
     assert_eq!((grace(&objects, "querynode"), grace(&objects, "proxy")), (1800, 60));
     assert_eq!(grace(&patient, "querynode"), 7260);
+    // All that eight gigabytes can hold, at the least rate, beside twice the patience of 30 s.
+    let sized = cluster(json!({"components": {"resources": {"limits": {"memory": "8Gi"}}}}));
+    assert_eq!((grace(&sized, "querynode"), grace(&sized, "proxy")), (1144, 60));
+}
+
+#[test]
+fn d13_a_setting_of_one_component_restarts_that_one_alone() {
+    assert_eq!(restarted(json!({"proxy": {"replicaSelectionPolicy": "round_robin"}})), ["proxy"]);
+}
+
+#[test]
+fn d17_an_autoscaler_has_one_target_that_no_change_of_image_moves() {
+    let target = |image: &str| {
+        let objects = cluster(json!({"components": {"image": image, "queryNode": {"replicas": -1}}}));
+        let found = workload(&objects, "querynode").deployment.clone();
+        let count = names(&objects).iter().filter(|name| name.contains("querynode")).count();
+        let spec = found.spec.unwrap();
+        (count, found.metadata.name, spec.selector, spec.replicas)
+    };
+
+    assert_eq!(target("example/engine:1"), target("example/engine:2"));
+    assert_eq!((target("example/engine:1").0, target("example/engine:1").3), (1, None));
+}
+
+#[test]
+fn a_changed_secret_restarts_those_who_read_it_at_their_start() {
+    let spec = json!({"mode": "cluster", "components": {"proxy": {"env": [
+        {"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "own", "key": "word"}}}]}},
+        "dependencies": {"storage": {"external": true, "endpoint": "s3.example:443", "secretRef": "keys"}}});
+    let template = |keys: &[(&str, &str, &str)]| {
+        let mut facts = Facts::default();
+        for (secret, key, print) in keys {
+            facts
+                .secrets
+                .entry((*secret).to_owned())
+                .or_default()
+                .insert((*key).to_owned(), (*print).to_owned());
+        }
+        let objects = render(&check(&milvus(spec.clone()), &platform(), &facts).unwrap());
+        ["proxy", "querynode"].map(|name| workload(&objects, name).deployment.spec.clone().unwrap().template)
+    };
+    let changed = |keys: &[(&str, &str, &str)]| {
+        let before = template(&[("keys", "secretkey", "aaaa"), ("own", "word", "bbbb")]);
+        let after = template(keys);
+        [before[0] != after[0], before[1] != after[1]]
+    };
+
+    assert_eq!(changed(&[("keys", "secretkey", "aaab"), ("own", "word", "bbbb")]), [true, true]);
+    assert_eq!(changed(&[("keys", "secretkey", "aaaa"), ("own", "word", "bbbc")]), [true, false]);
+    assert_eq!(
+        changed(&[("keys", "secretkey", "aaaa"), ("keys", "other", "cccc"), ("own", "word", "bbbb")]),
+        [false, false]
+    );
 }
 
 #[test]
@@ -620,7 +673,11 @@ fn a_store_that_somebody_else_made_is_used_and_left_alone() {
 #[test]
 fn a_certificate_authority_of_kafka_is_mounted_if_its_secret_has_one() {
     let facts = |keys: &[&str]| Facts {
-        secrets: [("keys".to_owned(), keys.iter().map(|key| (*key).to_owned()).collect())].into(),
+        secrets: [(
+            "keys".to_owned(),
+            keys.iter().map(|key| ((*key).to_owned(), "0000".to_owned())).collect(),
+        )]
+        .into(),
         ..Facts::default()
     };
     let spec = json!({"mode": "cluster", "dependencies": {"msgStreamType": "kafka", "kafka": {

@@ -14,7 +14,7 @@ mod upgrade;
 pub use foundation::{Dependency, Found, SecretFault, Silent};
 pub use observed::{Observed, Progress};
 pub use order::{Turn, leftovers, order};
-pub use replicas::replicas;
+pub use replicas::{replicas, shrink, shrinks};
 pub use report::{Picture, refused, removing, report};
 pub use total::Total;
 pub use trouble::trouble;

@@ -13,6 +13,8 @@ use crate::render::WorkloadObjects;
 pub enum Turn {
     /// Now.
     Now,
+    /// Now, but with this number of pods for the time being: one leaves at a time.
+    Step(i32),
     /// Only once the workload of this name is complete: it comes first and is not there yet.
     After(String),
 }

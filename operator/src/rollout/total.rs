@@ -24,14 +24,14 @@ impl Total {
     pub fn of(live: &Objects<Live>, turns: &[Turn]) -> Self {
         let workloads: Vec<(&WorkloadObjects, Observed)> =
             live.workloads.iter().map(|workload| (workload, Observed::of(&workload.deployment))).collect();
-        let waiting = turns.iter().filter(|turn| matches!(turn, Turn::After(_))).count();
+        let waiting = turns.iter().filter(|turn| **turn != Turn::Now).count();
         let (ready, wanted) = workloads
             .iter()
             .fold((0, 0), |(ready, wanted), (_, one)| (ready + one.ready, wanted + one.wanted));
         Self {
             progress: together(&workloads, waiting),
             serves: wanted > 0 && every_component_serves(&workloads),
-            image_changes: waiting > 0,
+            image_changes: turns.iter().any(|turn| matches!(turn, Turn::After(_))),
             message: message(&workloads, turns, ready, wanted),
             ready,
         }
@@ -94,6 +94,7 @@ fn message(workloads: &[(&WorkloadObjects, Observed)], turns: &[Turn], ready: i3
         .zip(turns)
         .filter_map(|((workload, _), turn)| match turn {
             Turn::Now => None,
+            Turn::Step(count) => Some(format!("{} goes to {count} pods first", label(workload))),
             Turn::After(first) => Some(format!("{} waits for {first}", label(workload))),
         })
         .collect();

@@ -134,7 +134,7 @@ fn a_resource_group_can_be_scaled_and_says_its_number_to_an_autoscaler() {
 
 /// With no conversion the API server prunes by the schema of the version that is stored.
 #[test]
-fn what_v1alpha1_has_is_stored() {
+fn d15_what_v1alpha1_has_is_stored_and_no_webhook_converts_it() {
     let value = milvuses();
     let properties = |at: usize| {
         let schema = &value["spec"]["versions"][at]["schema"]["openAPIV3Schema"];

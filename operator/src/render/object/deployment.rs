@@ -16,7 +16,7 @@ use super::{config_map, owned, secret, service_name, volumes, workload_name};
 use crate::crd::Mode;
 use crate::render::dependency::Log;
 use crate::render::workload::Workload;
-use crate::render::{Checked, Component, DataStore, hash, settings, storage};
+use crate::render::{Checked, Component, DataStore, hash, quantity, settings, storage};
 
 /// Name of the container's API port.
 pub(super) const API_PORT_NAME: &str = "milvus";
@@ -28,9 +28,10 @@ const INTERNAL_PORT_NAME: &str = "internal";
 
 /// How long a pod may take to end what is under way. Unit: seconds.
 const GRACE_SECONDS: i64 = 60;
-/// How long a pod may take to hand over what it has. It ends by itself once nothing is left, or once nothing has been taken
-/// over for `queryNode.gracefulStopTimeout`; this bounds only one that does neither. Unit: seconds.
+/// How long a pod without a limit of memory may take to hand over what it has. Unit: seconds.
 const HAND_OVER_SECONDS: i64 = 1_800;
+/// The least that others take over of what a pod holds, in any second. Unit: bytes.
+const HAND_OVER_RATE: f64 = 8_388_608.0;
 /// How long a proxy still takes new connections after it was told to end, until every node has heard of it. Unit: seconds.
 const LEAVE_SECONDS: i64 = 5;
 
@@ -86,13 +87,18 @@ fn strategy(checked: &Checked, workload: &Workload) -> DeploymentStrategy {
     }
 }
 
-/// How long a pod may take to end.
-fn grace_seconds(checked: &Checked, component: Component) -> i64 {
-    match component {
-        Component::StreamingNode | Component::QueryNode | Component::DataNode | Component::IndexNode => {
-            HAND_OVER_SECONDS.max(checked.patience_seconds.saturating_mul(2).saturating_add(GRACE_SECONDS))
-        }
-        _ => GRACE_SECONDS,
+/// How long a pod may take to end. One that holds data ends by itself once nothing is left, or once nothing has been taken over
+/// for `queryNode.gracefulStopTimeout`; this bounds only one that does neither, by the time that all it can hold takes.
+fn grace_seconds(checked: &Checked, workload: &Workload) -> i64 {
+    if !workload.component.hands_over() {
+        return GRACE_SECONDS;
+    }
+    let limits = workload.pod.resources.as_ref().and_then(|resources| resources.limits.as_ref());
+    let memory = limits.and_then(|limits| quantity::bytes(limits.get("memory")?));
+    let patience = checked.patience_seconds.saturating_mul(2).saturating_add(GRACE_SECONDS);
+    match memory {
+        Some(bytes) => patience.saturating_add((bytes / HAND_OVER_RATE) as i64),
+        None => HAND_OVER_SECONDS.max(patience),
     }
 }
 
@@ -110,7 +116,11 @@ fn template(checked: &Checked, workload: &Workload, selector: &BTreeMap<String, 
         text.push_str(&secret::fingerprint(checked));
         annotations.insert(names::ANNOTATION_CONFIG_HASH.to_owned(), hash::of(&text));
     }
-    let mut containers = vec![container(checked, workload)];
+    let engine = container(checked, workload);
+    if let Some(print) = secrets_print(checked, &engine) {
+        annotations.insert(names::ANNOTATION_SECRETS_HASH.to_owned(), print);
+    }
+    let mut containers = vec![engine];
     containers.extend(pod.sidecars.clone());
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
@@ -132,12 +142,30 @@ fn template(checked: &Checked, workload: &Workload, selector: &BTreeMap<String, 
             priority_class_name: pod.priority_class.clone(),
             host_network: pod.host_network.then_some(true),
             dns_policy: pod.dns_policy.clone(),
-            termination_grace_period_seconds: Some(grace_seconds(checked, workload.component)),
+            termination_grace_period_seconds: Some(grace_seconds(checked, workload)),
             security_context: Some(pod_security()),
             enable_service_links: Some(false),
             ..PodSpec::default()
         }),
     }
+}
+
+/// Changes when a value does that the engine reads from a Secret at its start alone: by environment, and the authority of
+/// Kafka's certificates. Other files are read again while it runs, so that a new certificate restarts nobody.
+fn secrets_print(checked: &Checked, engine: &Container) -> Option<String> {
+    let variables = engine.env.iter().flatten();
+    let by_environment =
+        variables.filter_map(|variable| variable.value_from.as_ref()?.secret_key_ref.as_ref());
+    let mut read: Vec<(&str, &str)> =
+        by_environment.map(|from| (from.name.as_str(), from.key.as_str())).collect();
+    if let Log::Kafka { secret: Some(name), authority: true, .. } = &checked.log {
+        read.push((name, names::SECRET_KAFKA_CA));
+    }
+    let prints: Vec<&str> = read
+        .into_iter()
+        .filter_map(|(secret, key)| checked.secrets.get(secret)?.get(key).map(String::as_str))
+        .collect();
+    (!prints.is_empty()).then(|| prints.join("-"))
 }
 
 /// The constraints of the spec; without any, pods of a cluster are spread over zones and nodes as well as it goes.
