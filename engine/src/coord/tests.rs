@@ -91,7 +91,7 @@ impl Cluster {
             channel: ChannelName::of(self.collection, 0),
             segments: segments.to_vec(),
             growing_from: None,
-            applied: Position(0),
+            applied: Position(self.checkpoint),
         };
         let held = HeldCollection {
             collection: self.collection,

@@ -58,12 +58,14 @@ impl Split {
         self.checkpoint == other.checkpoint && self.growing == other.growing && ids(self) == ids(other)
     }
 
-    /// Whether `node`, holding `held`, can do its part.
+    /// Whether `node`, holding `held`, can do its part. It has also applied what is before the checkpoint if it holds only
+    /// segments: a compaction may have dropped rows that are deleted there, and where none was left there is no segment
+    /// that says so. A copy is read at a time that all of its nodes have come to, and this is none before such a delete.
     pub fn is_ready(&self, node: NodeId, held: Option<&HeldChannel>) -> bool {
         let Some(held) = held else { return false };
-        let follows = self.growing != Some(node)
-            || (held.growing_from.is_some_and(|from| from <= self.checkpoint)
-                && held.applied >= self.checkpoint);
+        let has_rows =
+            self.growing != Some(node) || held.growing_from.is_some_and(|from| from <= self.checkpoint);
+        let follows = has_rows && held.applied >= self.checkpoint;
         follows && self.pieces(node).iter().all(|piece| held.segments.binary_search(&piece.id).is_ok())
     }
 
@@ -91,5 +93,32 @@ impl Split {
             self.shares.remove(&node);
         }
         Some(piece)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::CollectionId;
+
+    /// Whether nodes 1 and 2 can do their parts of a channel, the first with the rows from 10 on, the second with a
+    /// segment, once they have applied so much.
+    fn are_ready(applied: u64) -> [bool; 2] {
+        let mut split = Split { checkpoint: Position(10), growing: Some(NodeId(1)), ..Split::default() };
+        split.give(NodeId(2), Piece { id: SegmentId(5), bytes: 1 });
+        let held = |segments: &[i64], growing_from| HeldChannel {
+            channel: ChannelName::of(CollectionId(1), 0),
+            segments: segments.iter().copied().map(SegmentId).collect(),
+            growing_from,
+            applied: Position(applied),
+        };
+        let rows = held(&[], Some(Position(4)));
+        [split.is_ready(NodeId(1), Some(&rows)), split.is_ready(NodeId(2), Some(&held(&[5], None)))]
+    }
+
+    #[test]
+    fn nobody_reads_beside_what_a_compaction_dropped_without_a_trace_before_knowing_its_deletes() {
+        assert_eq!(are_ready(9), [false, false]);
+        assert_eq!(are_ready(10), [true, true]);
     }
 }
