@@ -36,9 +36,8 @@ impl Builder for Workshop {
 
     async fn compact(&self, job: CompactJob) -> Result<Vec<SegmentManifest>, rpc::Error> {
         let CompactJob { collection, schema, sources, deletes, output } = &job;
-        segment::compact(self.blobs.as_ref(), *collection, *output, schema, sources, deletes)
+        segment::compact(self.blobs.as_ref(), *collection, *output, schema, sources, deletes, None)
             .await
-            .map(|made| made.into_iter().collect())
             .map_err(|error| rpc::Error::failed("compact segments", &error))
     }
 

@@ -288,6 +288,8 @@ async fn flush(world: &World, coord: &Coordinator) -> Result<(), Error> {
                 clean_through: Timestamp::ZERO,
                 columns: vec![crate::model::ColumnRef { fields: Vec::new(), object }],
                 indexes: Vec::new(),
+                stats: None,
+                clustered_by: None,
             });
         }
         let (from, to) = (Position(0), Position(1));

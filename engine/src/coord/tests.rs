@@ -191,7 +191,7 @@ async fn small_segments_become_one_and_stay_stored_while_a_node_holds_them() {
     cluster.coord.wake.notify_one();
     cluster.until("removed", async || !cluster.has(&old[0]).await && !cluster.has(&old[1]).await).await;
     let left = cluster.blobs.list("").await.unwrap();
-    assert_eq!(left.len(), 3, "scalars, vectors and manifest of one segment: {left:?}");
+    assert_eq!(left.len(), 4, "scalars, vectors, statistics and manifest of one segment: {left:?}");
     cluster.stop().await;
 }
 
@@ -214,7 +214,7 @@ async fn a_compaction_that_is_asked_for_says_how_far_it_is() {
     assert_eq!(cluster.coord.compaction(1).await.unwrap(), CompactionState::default());
     assert!(cluster.coord.compact(CollectionId(1)).await.is_err());
     let stored = cluster.blobs.list("segments/").await.unwrap();
-    assert_eq!(stored.len(), 6, "what was replaced stays for a while");
+    assert_eq!(stored.len(), 8, "what was replaced stays for a while");
     cluster.stop().await;
 }
 

@@ -58,6 +58,9 @@ impl<'a> Rule<'a> {
                 Visible::None => None,
             });
         };
+        if !part.may_match(filter) {
+            return Ok(None);
+        }
         let rows = FilledRows::new(part, self.schema, &self.fields);
         let mut chosen = filter.evaluate(&rows).map_err(|source| Error::Filter { source })?;
         if let Visible::Some(visible) = &visible {

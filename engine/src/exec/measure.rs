@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Readable, search};
-use crate::base::{CollectionId, IndexId, PartitionId, Position, SegmentId, Timestamp};
+use super::{Readable, query, search};
+use crate::base::{CollectionId, IndexId, PartitionId, Position, Rng as _, SeededRng, SegmentId, Timestamp};
 use crate::blob::MemoryBlobs;
-use crate::model::{Batch, ColumnData, DataType, IndexDefinition, Metric, Schema};
-use crate::plan::SearchPlan;
-use crate::segment::fixture::{KEY, VECTOR, field};
-use crate::segment::{Growing, Sealed, SearchParams, build_index, write_segment};
+use crate::expr;
+use crate::model::{Batch, ColumnData, DataType, IndexDefinition, Keys, Metric, Schema};
+use crate::plan::{QueryKind, QueryPlan, SearchPlan};
+use crate::segment::fixture::{KEY, NUMBER, VECTOR, field};
+use crate::segment::{Deletes, Growing, Sealed, SearchParams, build_index, write_segment};
 
 const ROWS: usize = 63_000;
 const WIDE: usize = 384;
@@ -150,5 +151,69 @@ fn growing_rows_are_compared_at_the_speed_of_memory() {
         let start = Instant::now();
         drop(search(&plan(queries.clone(), &[]), &schema, &on).unwrap());
         println!("  one query {one:?}, 100 queries at once {:?}", start.elapsed());
+    }
+}
+
+#[tokio::test]
+#[ignore = "measures"]
+async fn what_statistics_spare() {
+    const SEGMENTS: usize = 200;
+    const EACH: usize = 10_000;
+    let (blobs, rng) = (MemoryBlobs::new(), SeededRng::new(1));
+    let fields = vec![field(KEY, "id", DataType::Int64), field(NUMBER, "n", DataType::Int64)];
+    let schema = Arc::new(Schema { description: String::new(), fields, enable_dynamic_field: false });
+    let mut known = Vec::new();
+    let (mut with, mut without) = (Vec::new(), Vec::new());
+    for number in 0..SEGMENTS {
+        let keys: Vec<i64> = (0..EACH).map(|_| rng.next_u64() as i64).collect();
+        known.push(keys[0]);
+        let mut batch = Batch::empty(&schema);
+        batch.rows = EACH;
+        batch.columns[0].data = ColumnData::Int64(keys);
+        // As after clustering: each segment has a range.
+        batch.columns[1].data =
+            ColumnData::Int64((0..EACH as i64).map(|row| number as i64 * 1_000 + row % 1_000).collect());
+        let (id, times) = (SegmentId(number as i64 + 1), vec![Timestamp(1); EACH]);
+        let written =
+            write_segment(blobs.as_ref(), CollectionId(1), id, PartitionId(1), &schema, &batch, &times);
+        let mut manifest = written.await.unwrap();
+        with.push(Arc::new(Sealed::load(blobs.as_ref(), Arc::clone(&schema), &manifest, &[]).await.unwrap()));
+        manifest.stats = None;
+        without
+            .push(Arc::new(Sealed::load(blobs.as_ref(), Arc::clone(&schema), &manifest, &[]).await.unwrap()));
+    }
+    for (name, sealed) in [("without", without), ("with", with)] {
+        let bytes: usize = sealed.iter().map(|one| one.memory_bytes()).sum();
+        let deletes = Deletes {
+            keys: Keys::Int((0..1_000).map(|_| rng.next_u64() as i64).collect()),
+            times: vec![Timestamp(9); 1_000],
+            partitions: vec![None; 1_000],
+        };
+        let start = Instant::now();
+        sealed.iter().for_each(|one| one.delete(&deletes));
+        let deleted = start.elapsed();
+        let on = Readable { sealed, growing: Vec::new() };
+        let ask = |text: &str, kind| {
+            let plan = QueryPlan {
+                collection: CollectionId(1),
+                partitions: None,
+                filter: (!text.is_empty()).then(|| expr::parse(text, &schema, &Default::default()).unwrap()),
+                limit: Some(10_000),
+                output: vec![KEY],
+                read_at: Timestamp::MAX,
+                ignore_growing: false,
+                kind,
+            };
+            let start = Instant::now();
+            let found = query(&plan, &schema, &on).unwrap();
+            (start.elapsed(), found.count)
+        };
+        let list: Vec<String> = known.iter().take(100).map(i64::to_string).collect();
+        println!("{name} statistics, {SEGMENTS} segments of {EACH} rows, {bytes} bytes:");
+        println!("  1,000 deletes of other keys: {deleted:?}");
+        println!("  100 rows by key: {:?}", ask(&format!("id in [{}]", list.join(",")), QueryKind::Rows));
+        println!("  a range in one segment: {:?}", ask("n >= 5000 and n < 5100", QueryKind::Rows));
+        println!("  count(*): {:?}", ask("", QueryKind::Count));
+        println!("  count of a range: {:?}", ask("n >= 5000 and n < 6000", QueryKind::Count));
     }
 }

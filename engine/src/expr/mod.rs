@@ -16,6 +16,7 @@ mod syntax;
 #[cfg(test)]
 mod tests;
 mod wire;
+mod zone;
 
 use std::collections::BTreeMap;
 
@@ -25,7 +26,7 @@ pub use literal::Literal;
 use crate::base::FieldId;
 use crate::expr::predicate::Predicate;
 use crate::model::wire::{Damaged, Reader};
-use crate::model::{Batch, Bitset, Column, Keys, Schema};
+use crate::model::{Batch, Bitset, Column, Keys, Schema, Zone};
 
 /// Values of the template variables of an expression, by name.
 pub type Templates = BTreeMap<String, Literal>;
@@ -78,6 +79,13 @@ impl Filter {
     /// [`Error::Column`] if `rows` lacks one of [`Filter::fields`].
     pub fn evaluate(&self, rows: &dyn Rows) -> Result<Bitset, Error> {
         evaluate::evaluate(&self.predicate, rows)
+    }
+
+    /// Whether the expression may be true of some of the rows that `zones` tells about; a `false` is certain. `zones` gives
+    /// what is known of a column, `None` for nothing.
+    #[must_use]
+    pub fn may_hold<'a>(&self, zones: &dyn Fn(FieldId) -> Option<&'a Zone>) -> bool {
+        zone::may_hold(&self.predicate, zones)
     }
 
     /// The primary keys, as often and in the order as written, if the expression is exactly a list of them or

@@ -49,8 +49,14 @@ pub struct SegmentManifest {
     /// No delete up to this time hides any of the rows: they were dropped when the segment was made out of others.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub clean_through: Timestamp,
+    /// The field by whose values rows were spread over this segment and others, if they were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clustered_by: Option<FieldId>,
     /// The columns.
     pub columns: Vec<ColumnRef>,
+    /// What is known of keys and values without reading the rows; segments of earlier versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stats: Option<ObjectRef>,
     /// The indexes built so far.
     pub indexes: Vec<IndexRef>,
 }
@@ -86,7 +92,8 @@ impl SegmentManifest {
         let indexes = self.indexes.iter().map(|index| index.object.key.clone());
         let folder = self.columns.first().and_then(|column| column.object.key.rsplit_once('/'));
         let description = folder.map(|(folder, _)| format!("{folder}/{DESCRIPTION}"));
-        columns.chain(indexes).chain(description).collect()
+        let stats = self.stats.iter().map(|stats| stats.key.clone());
+        columns.chain(indexes).chain(stats).chain(description).collect()
     }
 }
 

@@ -12,6 +12,7 @@ pub mod name;
 mod schema;
 mod value;
 pub mod wire;
+mod zone;
 
 pub use bitset::Bitset;
 pub use column::{Batch, Column, ColumnData, Keys, Texts, TypeMismatch};
@@ -21,3 +22,4 @@ pub use manifest::{
 pub use metric::Metric;
 pub use schema::{DYNAMIC_FIELD, DataType, Field, IndexDefinition, Partition, Schema};
 pub use value::{Key, Value};
+pub use zone::Zone;

@@ -505,6 +505,8 @@ impl Coord for Twin {
                 oldest: Timestamp::ZERO,
                 newest: Timestamp::ZERO,
                 clean_through: Timestamp::ZERO,
+                clustered_by: None,
+                stats: None,
                 columns: Vec::new(),
                 indexes: Vec::new(),
             }

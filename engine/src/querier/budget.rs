@@ -109,7 +109,8 @@ const fn predicted(size: u64) -> u64 {
 /// What a segment with its indexes is taken to need in memory. Unit: bytes.
 pub(super) fn segment_bytes(segment: &SegmentManifest, definitions: &[IndexDefinition]) -> u64 {
     let columns = segment.columns.iter().map(|column| column.object.size_bytes);
-    predicted(columns.sum::<u64>()) + index_bytes(&known_indexes(segment, definitions))
+    let stats = segment.stats.as_ref().map_or(0, |stats| stats.size_bytes);
+    predicted(columns.sum::<u64>() + stats) + index_bytes(&known_indexes(segment, definitions))
 }
 
 /// What indexes are taken to need in memory. Unit: bytes.

@@ -274,7 +274,7 @@ impl World {
         self.next += 1;
         let (id, node) = (SegmentId(self.next), self.below(NODES));
         let schema = Arc::new(schema(DataType::Int64));
-        let made = compact(self.blobs.as_ref(), COLLECTION, id, &schema, &sources, &planned.deletes);
+        let made = compact(self.blobs.as_ref(), COLLECTION, id, &schema, &sources, &planned.deletes, None);
         let made = made.await.unwrap();
         if self.below(2) == 0 {
             // Deletes and rows that are sealed between the reading and the commit.
@@ -286,7 +286,7 @@ impl World {
         let newest = manifest.newest();
         manifest.segments.retain(|one| !sources.iter().any(|source| source.id == one.id));
         placement.segments.retain(|id, _| !sources.iter().any(|source| source.id == *id));
-        if let Some(made) = made {
+        for made in made {
             placement.segments.insert(made.id, node);
             manifest.segments.push(made);
         }

@@ -16,8 +16,8 @@ use crate::plan::{QueryKind, SearchPlan};
 use crate::router::Router;
 use crate::router::tests::twin::World;
 use crate::rpc::{ChannelShare, Consistency, NodeShare, Place, Reader as _, ReplicaRoute, Routes, Share};
-use crate::segment::fixture::{Row, VECTOR, batch, schema};
-use crate::segment::{Deletes, compact, write_deletes, write_segment};
+use crate::segment::fixture::{NUMBER, Row, VECTOR, batch, schema};
+use crate::segment::{Clustering, Deletes, compact, write_deletes, write_segment};
 
 const KEYS: i64 = 6;
 
@@ -178,6 +178,14 @@ async fn a_row_that_an_upsert_replaces_is_seen_until_the_one_that_replaces_it_is
 
 #[tokio::test]
 async fn a_node_that_is_behind_what_a_compaction_dropped_is_waited_for() {
+    // Whether rows became one segment, or several by their values.
+    for (clustering, made) in [(None, 1), (Some(Clustering { field: NUMBER, max_bytes: 1 }), KEYS - 1)] {
+        read_beside_a_compaction(clustering, made as usize).await;
+    }
+}
+
+/// Reads while a node is behind what the compaction of the other node's segments dropped, which makes so many.
+async fn read_beside_a_compaction(clustering: Option<Clustering>, segments: usize) {
     let tasks = TaskSet::new();
     let mut pair = Pair::new(&tasks).await;
     // The first key is written anew and sealed, then its old row is dropped; only one of the nodes hears of all that.
@@ -189,16 +197,19 @@ async fn a_node_that_is_behind_what_a_compaction_dropped_is_waited_for() {
     let schema = Arc::new(schema(DataType::Int64));
     let (old, deletes): (Vec<SegmentManifest>, _) =
         (pair.manifest.segments[..1].to_vec(), &pair.manifest.deletes);
-    let made = compact(pair.blobs.as_ref(), COLLECTION, SegmentId(3), &schema, &old, deletes).await.unwrap();
-    later.segments = vec![made.unwrap()];
+    let blobs = pair.blobs.as_ref();
+    let made = compact(blobs, COLLECTION, SegmentId(3), &schema, &old, deletes, clustering).await.unwrap();
+    let ids: Vec<i64> = made.iter().map(|one| one.id.0).collect();
+    assert_eq!(ids.len(), segments);
+    later.segments = made;
     later.deletes = pair.manifest.deletes.clone();
     later.checkpoint = pair.manifest.checkpoint;
     assert!(later.checkpoint > checkpoint);
-    let wanted = hold(&later, &[3], None);
+    let wanted = hold(&later, &ids, None);
     pair.nodes[1].order(vec![order(vec![wanted.clone()])]);
     pair.nodes[1].until_ready(&wanted).await;
     // The new row is still read where it is not sealed: by the node that is behind.
-    pair.publish(&[3], from);
+    pair.publish(&ids, from);
     let (owner, began) = (Arc::clone(&pair.owner), tokio::sync::oneshot::channel::<()>());
     let release = async {
         began.1.await.unwrap();

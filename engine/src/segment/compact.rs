@@ -1,9 +1,11 @@
 //! Making one segment out of several, without the rows that deletes have hidden.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::hiding::Hiding;
+use super::keys::KeyColumn;
 use super::part::{Part, Visible};
 use super::runs::Runs;
 use super::sealed::{read_scalars, read_vectors, work};
@@ -31,17 +33,39 @@ struct Layout {
     rows: usize,
 }
 
+/// How rows are spread over several new segments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clustering {
+    /// The scalar field by whose values: each segment gets a range of them.
+    pub field: FieldId,
+    /// About so many stored bytes go into one segment. Not 0.
+    pub max_bytes: u64,
+}
+
+/// All rows that stay, and where each was.
+struct Joined {
+    scalars: Batch,
+    times: Vec<Timestamp>,
+    /// The source of each row, and its number there.
+    origins: Vec<(usize, usize)>,
+    /// By source: which vectors have a value.
+    valid: Vec<HashMap<FieldId, Bitset>>,
+}
+
 /// Stores the rows of `sources` that no delete hides as the segment `id`, in the order of their times; rows of one time
 /// stay in the order of `sources` and of the rows there, so that of two rows of one key and time the same one counts
-/// before and after. `None` if no row is left; then nothing is stored.
+/// before and after. With `clustering` they are spread over segments with ids from `id` on, each of which has the rows of
+/// one range of values, in the same order. None if no row is left; then nothing is stored.
 ///
 /// - `sources`: segments of one partition of one channel, oldest first; not empty.
 /// - `deletes`: all delete files of the channel, as of one manifest that has all of `sources`.
-/// - `id`: fresh; nothing was ever stored under it.
+/// - `id`: fresh, with as many numbers after it as there may be segments ([`segments_of`]); nothing was ever stored under
+///   any of them.
 ///
-/// In memory at a time: the scalar columns that stay, twice while they are encoded; the vectors of one field that stay,
-/// twice while they are encoded; and besides one source's scalar columns with one file of deletes, or its vectors of one
-/// field. Reads every file of deletes once for each source that needs it.
+/// In memory at a time: the scalar columns that stay, twice while they are encoded; the vectors of one field of one new
+/// segment, twice while they are encoded; and besides one source's scalar columns with one file of deletes, or its vectors
+/// of one field. Reads every file of deletes once for each source that needs it, and the vectors of each source once for
+/// each new segment.
 ///
 /// Not cancel safe: objects may remain that no manifest names.
 ///
@@ -55,7 +79,8 @@ pub async fn compact(
     schema: &Arc<Schema>,
     sources: &[SegmentManifest],
     deletes: &[DeleteManifest],
-) -> Result<Option<SegmentManifest>, Error> {
+    clustering: Option<Clustering>,
+) -> Result<Vec<SegmentManifest>, Error> {
     let Some(first) = sources.first() else {
         return Err(Error::Ragged { what: "no segment is to be compacted" });
     };
@@ -67,21 +92,48 @@ pub async fn compact(
         kept.push(keep(blobs, schema, source, deletes).await?);
     }
     if kept.iter().all(|kept| kept.rows.is_empty()) {
-        return Ok(None);
+        return Ok(Vec::new());
     }
     let vectors: Vec<FieldId> = schema.vectors().map(|field| field.id).collect();
     let stored = |field| sources.iter().any(|source| vector_column(source, field).is_some());
     let vectors: Vec<FieldId> = vectors.into_iter().filter(|field| stored(*field)).collect();
     let of_schema = Arc::clone(schema);
-    let (layout, rows, times) = work(id, move || join(&of_schema, kept, &vectors)).await??;
-    let mut columns = vec![write_scalars(blobs, collection, id, schema, &rows, &times).await?];
-    for column in rows.columns.iter().filter(|column| column.data.data_type().is_vector()) {
-        columns.push(move_vectors(blobs, collection, id, column.field, sources, &layout).await?);
-    }
+    let most = clustering.map_or(1, |clustering| segments_of(sources, clustering.max_bytes));
+    let work_on = move || {
+        let joined = join(&of_schema, kept)?;
+        let (key, field) = (of_schema.primary().id, clustering.map(|clustering| clustering.field));
+        let groups = group(&joined, key, field, most);
+        Ok::<_, Error>((joined, groups))
+    };
+    let (mut joined, groups) = work(id, work_on).await??;
     let applied = deletes.iter().map(|file| file.newest).max().unwrap_or_default();
     let unhidden = sources.iter().map(SegmentManifest::unhidden_through).min().unwrap_or_default();
-    let columns = Columns { partition: first.partition, columns, clean_through: applied.max(unhidden) };
-    finish(blobs, collection, id, columns, &rows, &times).await.map(Some)
+    let known =
+        first.clustered_by.filter(|_| sources.iter().all(|one| one.clustered_by == first.clustered_by));
+    let mut made = Vec::with_capacity(groups.len());
+    for (group, at) in groups.iter().zip(0..) {
+        let id = SegmentId(id.0 + at);
+        let (layout, rows, times) = pick(&mut joined, group, sources.len(), &vectors);
+        let mut columns = vec![write_scalars(blobs, collection, id, schema, &rows, &times).await?];
+        for column in rows.columns.iter().filter(|column| column.data.data_type().is_vector()) {
+            columns.push(move_vectors(blobs, collection, id, column.field, sources, &layout).await?);
+        }
+        let columns = Columns {
+            partition: first.partition,
+            columns,
+            clean_through: applied.max(unhidden),
+            clustered_by: clustering.map(|clustering| clustering.field).or(known),
+        };
+        made.push(finish(blobs, collection, id, schema, columns, &rows, &times).await?);
+    }
+    Ok(made)
+}
+
+/// How many segments of about `max_bytes` the rows of `sources` make at most.
+#[must_use]
+pub fn segments_of(sources: &[SegmentManifest], max_bytes: u64) -> usize {
+    let bytes: u64 = sources.iter().map(SegmentManifest::stored_bytes).sum();
+    usize::try_from(bytes.div_ceil(max_bytes.max(1))).unwrap_or(usize::MAX).max(1)
 }
 
 /// The object with the vectors of `field`.
@@ -140,51 +192,127 @@ async fn keep(
     .await
 }
 
-/// All rows that stay, by time: their scalar columns, and for each of the vector fields a column that only says which
-/// rows have a value.
-fn join(
-    schema: &Schema,
-    kept: Vec<Kept>,
-    vectors: &[FieldId],
-) -> Result<(Layout, Batch, Vec<Timestamp>), Error> {
-    let origins: Vec<(usize, usize)> = kept
-        .iter()
-        .enumerate()
-        .flat_map(|(source, kept)| kept.rows.iter().map(move |&row| (source, row)))
-        .collect();
-    let times: Vec<Timestamp> = kept.iter().flat_map(|kept| &kept.times).copied().collect();
-    let sources = kept.len();
-    let mut valid: Vec<HashMap<FieldId, Bitset>> = Vec::with_capacity(sources);
+/// All rows that stay.
+fn join(schema: &Schema, kept: Vec<Kept>) -> Result<Joined, Error> {
     let scalar_fields = schema.fields.iter().filter(|field| !field.data_type.is_vector());
-    let mut rows = Batch { rows: 0, columns: scalar_fields.map(Column::empty).collect() };
-    for kept in kept {
-        rows.extend(&kept.scalars).map_err(|source| Error::Columns { source })?;
-        valid.push(kept.valid_vectors);
+    let mut joined = Joined {
+        scalars: Batch { rows: 0, columns: scalar_fields.map(Column::empty).collect() },
+        times: Vec::new(),
+        origins: Vec::new(),
+        valid: Vec::with_capacity(kept.len()),
+    };
+    for (source, kept) in kept.into_iter().enumerate() {
+        joined.scalars.extend(&kept.scalars).map_err(|source| Error::Columns { source })?;
+        joined.times.extend(kept.times);
+        joined.origins.extend(kept.rows.into_iter().map(|row| (source, row)));
+        joined.valid.push(kept.valid_vectors);
     }
-    let mut order: Vec<usize> = (0..origins.len()).collect();
-    order.sort_by_key(|&at| times[at]);
-    if !order.is_sorted() {
-        rows = rows.take(&order);
+    Ok(joined)
+}
+
+/// The rows of each new segment, by time; with `field`, in up to `most` groups of about equal size, each with the rows of
+/// one range of its values. Rows of one primary key and one time stay together.
+fn group(joined: &Joined, primary: FieldId, field: Option<FieldId>, most: usize) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..joined.times.len()).collect();
+    let values = field.and_then(|field| joined.scalars.column(field)).filter(|_| most > 1);
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    match values {
+        None => groups.push(order),
+        Some(values) => {
+            let first = first_twins(joined, primary);
+            order.sort_by(|&left, &right| {
+                let (one, other) = (first[left], first[right]);
+                by_value(values, one, other).then(one.cmp(&other)).then(left.cmp(&right))
+            });
+            let size = order.len().div_ceil(most).max(1);
+            for at in order {
+                match groups.last_mut() {
+                    Some(group)
+                        if group.len() < size
+                            || group.last().is_some_and(|last| first[*last] == first[at]) =>
+                    {
+                        group.push(at);
+                    }
+                    _ => groups.push(vec![at]),
+                }
+            }
+        }
     }
-    let times = order.iter().map(|&at| times[at]).collect();
+    for group in &mut groups {
+        group.sort_by_key(|&at| (joined.times[at], at));
+    }
+    groups
+}
+
+/// For each row the first one of the same primary key and time.
+fn first_twins(joined: &Joined, primary: FieldId) -> Vec<usize> {
+    let mut first: Vec<usize> = (0..joined.times.len()).collect();
+    let Some(keys) = joined.scalars.column(primary).map(|column| KeyColumn::of(&column.data)) else {
+        return first;
+    };
+    let mut order = first.clone();
+    order.sort_by(|&left, &right| {
+        keys.get(left)
+            .cmp(&keys.get(right))
+            .then(joined.times[left].cmp(&joined.times[right]))
+            .then(left.cmp(&right))
+    });
+    for pair in order.windows(2) {
+        if keys.get(pair[0]) == keys.get(pair[1]) && joined.times[pair[0]] == joined.times[pair[1]] {
+            first[pair[1]] = first[pair[0]];
+        }
+    }
+    first
+}
+
+/// The order of two rows by a column's values; rows without one come first.
+fn by_value(column: &Column, left: usize, right: usize) -> Ordering {
+    let values = match &column.data {
+        ColumnData::Bool(all) => all[left].cmp(&all[right]),
+        ColumnData::Int8(all) => all[left].cmp(&all[right]),
+        ColumnData::Int16(all) => all[left].cmp(&all[right]),
+        ColumnData::Int32(all) => all[left].cmp(&all[right]),
+        ColumnData::Int64(all) => all[left].cmp(&all[right]),
+        ColumnData::Float(all) => all[left].total_cmp(&all[right]),
+        ColumnData::Double(all) => all[left].total_cmp(&all[right]),
+        ColumnData::VarChar(all) => all.get(left).cmp(all.get(right)),
+        ColumnData::Json(_) | ColumnData::FloatVector { .. } => Ordering::Equal,
+    };
+    column.is_valid(left).cmp(&column.is_valid(right)).then(values)
+}
+
+/// Some rows (of all only once): their scalar columns, for each of the vector fields a column that only says which rows have a value, their
+/// times, and where they come from.
+fn pick(
+    joined: &mut Joined,
+    group: &[usize],
+    sources: usize,
+    vectors: &[FieldId],
+) -> (Layout, Batch, Vec<Timestamp>) {
+    let is_all = group.len() == joined.times.len() && group.is_sorted();
+    let mut rows = if is_all { std::mem::take(&mut joined.scalars) } else { joined.scalars.take(group) };
+    let times = group.iter().map(|&at| joined.times[at]).collect();
     let mut moves = vec![Vec::new(); sources];
-    for (place, &at) in order.iter().enumerate() {
-        let (source, row) = origins[at];
+    for (place, &at) in group.iter().enumerate() {
+        let (source, row) = joined.origins[at];
         moves[source].push((row, place));
     }
     for &field in vectors {
+        let is_valid = |place: usize| {
+            let (source, row) = joined.origins[group[place]];
+            joined.valid[source].get(&field).is_none_or(|valid| valid.contains(row))
+        };
         rows.columns.push(Column {
             field,
             data: ColumnData::FloatVector { dim: 1, values: Vec::new() },
-            valid: valid.iter().any(|valid| valid.contains_key(&field)).then(|| {
-                Bitset::from_fn(order.len(), |place| {
-                    let (source, row) = origins[order[place]];
-                    valid[source].get(&field).is_none_or(|valid| valid.contains(row))
-                })
-            }),
+            valid: joined
+                .valid
+                .iter()
+                .any(|valid| valid.contains_key(&field))
+                .then(|| Bitset::from_fn(group.len(), is_valid)),
         });
     }
-    Ok((Layout { moves, rows: order.len() }, rows, times))
+    (Layout { moves, rows: group.len() }, rows, times)
 }
 
 /// Stores the vectors of `field` of all rows that stay; rows of sources without any hold zeros.
@@ -305,8 +433,10 @@ mod tests {
             }
 
             let id = SegmentId(13);
-            let made =
-                compact(blobs.as_ref(), COLLECTION, id, &new, &sources, &files).await.unwrap().unwrap();
+            let made = compact(blobs.as_ref(), COLLECTION, id, &new, &sources, &files, None)
+                .await
+                .unwrap()
+                .remove(0);
 
             let mut expected = Vec::new();
             for source in &sources {
@@ -323,6 +453,55 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn clustered_rows_are_all_there_once_in_ranges_that_do_not_overlap() {
+        let (blobs, schema) = (MemoryBlobs::new(), Arc::new(schema(DataType::Int64)));
+        let mut sources = Vec::new();
+        for at in 0..4_i64 {
+            let rows: Vec<Row> =
+                (0..50).map(|key| Row::of(at * 50 + key, (key * 37 + at * 11) % 100)).collect();
+            let (times, id) = (vec![Timestamp(at as u64 + 1); 50], SegmentId(at + 1));
+            let rows = batch(&schema, &rows);
+            let written =
+                write_segment(blobs.as_ref(), COLLECTION, id, PARTITION, &schema, &rows, &times).await;
+            sources.push(written.unwrap());
+        }
+        let bytes: u64 = sources.iter().map(SegmentManifest::stored_bytes).sum();
+        let by = Clustering { field: NUMBER, max_bytes: bytes.div_ceil(5) };
+        assert_eq!(segments_of(&sources, by.max_bytes), 5);
+
+        let made = compact(blobs.as_ref(), COLLECTION, SegmentId(10), &schema, &sources, &[], Some(by))
+            .await
+            .unwrap();
+
+        let ids: Vec<i64> = made.iter().map(|one| one.id.0).collect();
+        assert_eq!(ids, [10, 11, 12, 13, 14]);
+        let (mut all, mut last) = (Vec::new(), i64::MIN);
+        for one in &made {
+            assert_eq!((one.clustered_by, one.partition), (Some(NUMBER), PARTITION));
+            let part = load(&blobs, &schema, one, &[]).await;
+            let rows = seen(part.part());
+            assert!(rows.is_sorted_by_key(|(_, at)| *at));
+            let number = |row: &(Vec<Value>, Timestamp)| match row.0[1] {
+                Value::Int(number) => number,
+                _ => panic!("{row:?}"),
+            };
+            let (least, most) =
+                (rows.iter().map(number).min().unwrap(), rows.iter().map(number).max().unwrap());
+            assert!(least >= last, "ranges do not overlap");
+            last = most;
+            all.extend(rows);
+        }
+        let mut expected = Vec::new();
+        for source in &sources {
+            expected.extend(seen(load(&blobs, &schema, source, &[]).await.part()));
+        }
+        let by_key = |row: &(Vec<Value>, Timestamp)| format!("{:?}", row.0[0]);
+        all.sort_by_key(by_key);
+        expected.sort_by_key(by_key);
+        assert_eq!(all, expected);
+    }
+
+    #[tokio::test]
     async fn without_a_row_there_is_no_segment() {
         let (blobs, schema) = (MemoryBlobs::new(), Arc::new(schema(DataType::Int64)));
         let rows = batch(&schema, &[Row::of(1, 1)]);
@@ -335,9 +514,9 @@ mod tests {
         let file = write_deletes(blobs.as_ref(), COLLECTION, &channel, 2, &deletes).await.unwrap();
         let stored = blobs.list("").await.unwrap();
 
-        let made = compact(blobs.as_ref(), COLLECTION, SegmentId(3), &schema, &[source], &[file]).await;
+        let made = compact(blobs.as_ref(), COLLECTION, SegmentId(3), &schema, &[source], &[file], None).await;
 
-        assert_eq!(made.unwrap(), None);
+        assert_eq!(made.unwrap(), Vec::new());
         assert_eq!(blobs.list("").await.unwrap(), stored);
     }
 }

@@ -23,11 +23,12 @@ mod part;
 mod runs;
 mod scalars;
 mod sealed;
+mod stats;
 mod store;
 mod vectors;
 
 pub use build::build_index;
-pub use compact::compact;
+pub use compact::{Clustering, compact, segments_of};
 pub use deletes::{Deletes, read_deletes, remove_deletes, write_deletes};
 pub use error::Error;
 pub use field::FieldSearch;

@@ -15,6 +15,10 @@ pub(super) fn vector_key(collection: CollectionId, segment: SegmentId, field: Fi
     format!("segments/{collection}/{segment}/vector-{field}.bin")
 }
 
+pub(super) fn stats_key(collection: CollectionId, segment: SegmentId) -> String {
+    format!("segments/{collection}/{segment}/stats.bin")
+}
+
 pub(super) fn index_key(collection: CollectionId, segment: SegmentId, index: IndexId, serial: i64) -> String {
     format!("segments/{collection}/{segment}/index-{index}-{serial}.bin")
 }

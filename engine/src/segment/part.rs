@@ -9,7 +9,9 @@ use super::Error;
 use super::hiding::Hiding;
 use super::keys::{KeyColumn, KeyOrder, KeyRef};
 use super::runs::{Origin, Runs};
+use super::stats::Stats;
 use crate::base::{FieldId, PartitionId, Position, Timestamp};
+use crate::expr::Filter;
 use crate::index::{VectorBlock, VectorIndex};
 use crate::model::{Batch, Bitset, Column, ColumnData, Keys, Schema};
 
@@ -60,6 +62,8 @@ pub struct Part {
     partitions: Vec<PartitionId>,
     oldest: Timestamp,
     newest: Timestamp,
+    /// What is known without looking; nothing for rows that are not sealed.
+    stats: Option<Stats>,
     hiding: RwLock<Hiding>,
     indexes: RwLock<Vec<(FieldId, Arc<dyn VectorIndex>)>>,
 }
@@ -96,9 +100,15 @@ impl Part {
             order,
             runs,
             partitions,
+            stats: None,
             hiding: RwLock::new(hiding),
             indexes: RwLock::default(),
         }
+    }
+
+    /// These rows, with what is known of them without looking.
+    pub(super) fn with_stats(self, stats: Option<Stats>) -> Self {
+        Self { stats, ..self }
     }
 
     /// The rows of one batch of whole rows; columns that it lacks hold defaults.
@@ -240,7 +250,19 @@ impl Part {
 
     /// Calls `visit` with each row of `key`, visible or not.
     pub fn each_row_of(&self, key: KeyRef<'_>, visit: impl FnMut(usize)) {
-        self.order.each_row(self.keys(), key, visit);
+        if self.may_have(key) {
+            self.order.each_row(self.keys(), key, visit);
+        }
+    }
+
+    fn may_have(&self, key: KeyRef<'_>) -> bool {
+        self.stats.as_ref().is_none_or(|stats| stats.may_have(key))
+    }
+
+    /// Whether `filter` may hold for some of the rows; a `false` is certain, and found without looking at them.
+    #[must_use]
+    pub fn may_match(&self, filter: &Filter) -> bool {
+        self.stats.as_ref().is_none_or(|stats| filter.may_hold(&|field| stats.zone(field)))
     }
 
     /// When row `row`, which must exist, was written.
@@ -289,6 +311,9 @@ impl Part {
             if at <= self.oldest || partition.is_some_and(|partition| !self.partitions.contains(&partition)) {
                 continue;
             }
+            if !self.may_have(key) {
+                continue;
+            }
             self.order.each_row(keys, key, |row| {
                 let origin = self.runs.origin(row);
                 if origin.at < at && partition.is_none_or(|partition| partition == origin.partition) {
@@ -318,6 +343,7 @@ impl Part {
         columns.sum::<usize>()
             + vectors.sum::<usize>()
             + self.indexes.read().iter().map(|(_, index)| index.memory_bytes()).sum::<usize>()
+            + self.stats.as_ref().map_or(0, Stats::memory_bytes)
             + self.order.memory_bytes()
             + self.runs.memory_bytes()
             + self.hiding.read().memory_bytes()

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tracing::warn;
 
 use super::object::read;
 use super::part::{Part, Vectors};
 use super::runs::Runs;
+use super::stats::Stats;
 use super::vectors::Wrong;
-use super::{Deletes, Error, scalars, vectors};
-use crate::base::{FieldId, PartitionId, SegmentId};
+use super::{Deletes, Error, scalars, stats, vectors};
+use crate::base::{FieldId, Kind, Kinded as _, PartitionId, SegmentId, chain};
 use crate::blob::Blobs;
 use crate::index::{self, VectorBlock, VectorIndex};
 use crate::model::{ColumnRef, IndexDefinition, IndexRef, Schema, SegmentManifest};
@@ -19,13 +21,16 @@ use crate::model::{ColumnRef, IndexDefinition, IndexRef, Schema, SegmentManifest
 pub struct Sealed {
     manifest: SegmentManifest,
     part: Arc<Part>,
+    /// Why the statistics that the manifest names are not used.
+    lost_stats: Option<Error>,
     /// Keys of the objects of the indexes in use.
     attached: Mutex<Vec<String>>,
 }
 
 impl Sealed {
     /// Loads a segment with those of its indexes that are in `definitions`. Fields that the schema has gained since hold
-    /// their default or no value. No deletes are applied yet.
+    /// their default or no value. No deletes are applied yet. Statistics only spare work: a segment whose statistics are
+    /// lost, damaged or of a later version is loaded without them, see [`Self::lost_stats`].
     ///
     /// Vectors are in memory twice while their object is decoded, one field at a time. Cancel safe.
     ///
@@ -62,11 +67,21 @@ impl Sealed {
             .map(|(field, block)| Vectors { field, block, valid: scalars.valid_vectors.remove(&field) })
             .collect();
         let runs = Runs::sealed(manifest.partition, &scalars.times);
+        let (stats, lost_stats) = match read_stats(blobs, &schema, manifest).await {
+            Ok(stats) => (stats, None),
+            Err(error) if may_be_done_without(&error) => {
+                warn!(segment = %manifest.id, error = chain(&error), "a segment is read without its statistics");
+                (None, Some(error))
+            }
+            Err(error) => return Err(error),
+        };
         let part = work(manifest.id, move || {
             Part::new(&schema, scalars.columns, vectors, runs, super::hiding::Hiding::default())
+                .with_stats(stats)
         })
         .await?;
-        let sealed = Self { manifest: manifest.clone(), part: Arc::new(part), attached: Mutex::default() };
+        let part = Arc::new(part);
+        let sealed = Self { manifest: manifest.clone(), part, lost_stats, attached: Mutex::default() };
         for built in &manifest.indexes {
             if let Some(definition) = definitions.iter().find(|definition| definition.id == built.index) {
                 sealed.attach_index(blobs, built, definition).await?;
@@ -97,6 +112,12 @@ impl Sealed {
     #[must_use]
     pub const fn manifest(&self) -> &SegmentManifest {
         &self.manifest
+    }
+
+    /// Why the rows are read without the statistics that the manifest names, if they are.
+    #[must_use]
+    pub const fn lost_stats(&self) -> Option<&Error> {
+        self.lost_stats.as_ref()
     }
 
     /// The rows.
@@ -165,6 +186,26 @@ pub(super) async fn work<T: Send + 'static>(
     tokio::task::spawn_blocking(job)
         .await
         .map_err(|source| Error::Broke { segment, cause: source.to_string() })
+}
+
+/// Whether statistics that cannot be read for this reason never will be.
+fn may_be_done_without(error: &Error) -> bool {
+    matches!(error, Error::TooNew { .. }) || matches!(error.kind(), Kind::NotFound | Kind::Corrupt)
+}
+
+/// What is known of a segment without its rows; nothing for one of an earlier version.
+async fn read_stats(
+    blobs: &dyn Blobs,
+    schema: &Schema,
+    manifest: &SegmentManifest,
+) -> Result<Option<Stats>, Error> {
+    let Some(object) = &manifest.stats else { return Ok(None) };
+    let body = read(blobs, object).await?;
+    let key = || object.key.clone();
+    Stats::decode(&body, schema.primary().id).map(Some).map_err(|wrong| match wrong {
+        stats::Wrong::Damaged(what) => Error::Damaged { key: key(), what },
+        stats::Wrong::TooNew(version) => Error::TooNew { key: key(), version },
+    })
 }
 
 /// The scalar columns and times of a segment.

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use super::object::{create, manifest_key, scalars_key, vector_key};
+use super::object::{create, manifest_key, scalars_key, stats_key, vector_key};
+use super::stats::Stats;
 use super::{Error, scalars, vectors};
 use crate::base::{CollectionId, FieldId, PartitionId, SegmentId, Timestamp};
 use crate::blob::Blobs;
@@ -54,8 +55,8 @@ pub async fn write_segment(
             columns.push(write_vectors(blobs, collection, id, column.field, *dim, values).await?);
         }
     }
-    let columns = Columns { partition, columns, clean_through: Timestamp::ZERO };
-    finish(blobs, collection, id, columns, rows, times).await
+    let columns = Columns { partition, columns, clean_through: Timestamp::ZERO, clustered_by: None };
+    finish(blobs, collection, id, schema, columns, rows, times).await
 }
 
 /// The stored columns of a segment, before its manifest is.
@@ -63,6 +64,7 @@ pub(super) struct Columns {
     pub(super) partition: PartitionId,
     pub(super) columns: Vec<ColumnRef>,
     pub(super) clean_through: Timestamp,
+    pub(super) clustered_by: Option<FieldId>,
 }
 
 /// Stores the scalar columns of `rows` with the times, and which vectors have a value.
@@ -99,15 +101,21 @@ pub(super) async fn write_vectors(
     Ok(ColumnRef { fields: vec![field], object })
 }
 
-/// Stores the manifest object of a segment whose columns are stored; of `rows` only the scalar columns matter.
+/// Stores the statistics and the manifest object of a segment whose columns are stored; of `rows` only the scalar columns
+/// matter.
 pub(super) async fn finish(
     blobs: &dyn Blobs,
     collection: CollectionId,
     id: SegmentId,
+    schema: &Schema,
     columns: Columns,
     rows: &Batch,
     times: &[Timestamp],
 ) -> Result<SegmentManifest, Error> {
+    let stats = match Stats::of(rows, schema.primary().id) {
+        Some(stats) => Some(create(blobs, stats_key(collection, id), stats.encode()).await?),
+        None => None,
+    };
     let manifest = SegmentManifest {
         id,
         partition: columns.partition,
@@ -115,7 +123,9 @@ pub(super) async fn finish(
         oldest: times.iter().copied().min().unwrap_or_default(),
         newest: times.iter().copied().max().unwrap_or_default(),
         clean_through: columns.clean_through,
+        clustered_by: columns.clustered_by,
         columns: columns.columns,
+        stats,
         indexes: Vec::new(),
     };
     create(blobs, manifest_key(collection, id), encode_manifest(&manifest, rows)).await?;
@@ -207,6 +217,8 @@ mod tests {
             oldest: Timestamp(3),
             newest: Timestamp(4),
             clean_through: Timestamp::ZERO,
+            clustered_by: None,
+            stats: None,
             columns: vec![ColumnRef { fields: vec![FieldId(100)], object }],
             indexes: Vec::new(),
         };

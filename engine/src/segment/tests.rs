@@ -98,6 +98,7 @@ async fn objects_are_where_the_layout_says_and_go_away_with_the_segment() {
             "segments/1/5/index-7-9.bin",
             "segments/1/5/manifest.json",
             "segments/1/5/scalars.parquet",
+            "segments/1/5/stats.bin",
             "segments/1/5/vector-103.bin"
         ]
     );
@@ -125,6 +126,9 @@ async fn damage_of_any_object_is_noticed() {
     manifest
         .indexes
         .push(build_index(whole.as_ref(), COLLECTION, &schema, &manifest, &hnsw(), 9, 1).await.unwrap());
+    let undamaged = Sealed::load(whole.as_ref(), Arc::clone(&schema), &manifest, &[hnsw()]).await.unwrap();
+    let expected = stored(undamaged.part());
+    assert!(undamaged.lost_stats().is_none());
     for entry in whole.list("").await.unwrap().iter().filter(|entry| !entry.key.ends_with("manifest.json")) {
         for at in (0..entry.size_bytes as usize).step_by(37) {
             let blobs = MemoryBlobs::new();
@@ -136,8 +140,38 @@ async fn damage_of_any_object_is_noticed() {
                 blobs.create(&other.key, Bytes::from(body)).await.unwrap();
             }
             let loaded = Sealed::load(blobs.as_ref(), Arc::clone(&schema), &manifest, &[hnsw()]).await;
-            assert_eq!(loaded.unwrap_err().kind(), Kind::Corrupt, "byte {at} of {}", entry.key);
+            let noticed = if entry.key.ends_with("stats.bin") {
+                // Statistics only spare work: the rows are read without them.
+                let loaded = loaded.unwrap();
+                assert_eq!(stored(loaded.part()), expected, "byte {at} of {}", entry.key);
+                loaded.lost_stats().map(Kinded::kind)
+            } else {
+                Some(loaded.unwrap_err().kind())
+            };
+            assert_eq!(noticed, Some(Kind::Corrupt), "byte {at} of {}", entry.key);
         }
+    }
+}
+
+#[tokio::test]
+async fn rows_are_read_without_statistics_that_are_lost_or_of_a_later_version() {
+    let (blobs, schema) = (MemoryBlobs::new(), Arc::new(schema(DataType::Int64)));
+    let mut manifest = write(blobs.as_ref(), &schema, &rows(40), 5).await.unwrap();
+    let whole = Sealed::load(blobs.as_ref(), Arc::clone(&schema), &manifest, &[]).await.unwrap();
+    let object = manifest.stats.clone().unwrap();
+    let mut later = blobs.read(&object.key).await.unwrap().to_vec();
+    later[4] = 2;
+    blobs.delete(&object.key).await.unwrap();
+
+    let lost = Sealed::load(blobs.as_ref(), Arc::clone(&schema), &manifest, &[]).await.unwrap();
+    manifest.stats = Some(crate::model::ObjectRef { crc32: crc32fast::hash(&later), ..object.clone() });
+    blobs.create(&object.key, Bytes::from(later)).await.unwrap();
+    let too_new = Sealed::load(blobs.as_ref(), schema, &manifest, &[]).await.unwrap();
+
+    let kinds = [&whole, &lost, &too_new].map(|sealed| sealed.lost_stats().map(Kinded::kind));
+    assert_eq!(kinds, [None, Some(Kind::NotFound), Some(Kind::Invalid)]);
+    for sealed in [&lost, &too_new] {
+        assert_eq!(stored(sealed.part()), stored(whole.part()));
     }
 }
 

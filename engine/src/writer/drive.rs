@@ -16,7 +16,7 @@ use crate::base::{
 };
 use crate::blob::Blobs;
 use crate::log::{LogReader, Logs, record};
-use crate::model::{ChannelManifest, Keys};
+use crate::model::{ChannelManifest, Keys, SegmentManifest};
 use crate::rpc::{
     self, CollectionRef, Coord, Flushed, Follower, Mark, OpenChannel, Operation, OrderNumber, Orders,
     OwnOrder, Report, Tail, Write, Writer, Written,
@@ -244,14 +244,13 @@ impl ChannelWriter {
         Ok(flushed)
     }
 
-    /// Removes the objects of a flush that was refused.
+    /// Removes all objects of a flush that was refused.
     async fn discard(&self, flushed: &Flushed) {
-        let columns = flushed.segments.iter().flat_map(|segment| &segment.columns);
-        let objects =
-            columns.map(|column| &column.object).chain(flushed.deletes.iter().map(|deletes| &deletes.object));
-        for object in objects {
-            if let Err(error) = self.parts.blobs.delete(&object.key).await {
-                warn!(key = object.key, %error, "an object of a refused flush was not removed");
+        let segments = flushed.segments.iter().flat_map(SegmentManifest::objects);
+        let deletes = flushed.deletes.iter().map(|deletes| deletes.object.key.clone());
+        for key in segments.chain(deletes) {
+            if let Err(error) = self.parts.blobs.delete(&key).await {
+                warn!(key, %error, "an object of a refused flush was not removed");
             }
         }
     }

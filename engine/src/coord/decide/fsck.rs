@@ -98,6 +98,8 @@ mod tests {
             oldest: Timestamp(1),
             newest: Timestamp(1),
             clean_through: Timestamp::ZERO,
+            clustered_by: None,
+            stats: None,
             columns: vec![ColumnRef {
                 fields: Vec::new(),
                 object: object(&format!("segments/1/{id}/scalars.parquet")),

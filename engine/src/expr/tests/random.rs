@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 
 use super::{batch, naive, schema};
 use crate::expr::{Filter, Templates, parse};
-use crate::model::{DataType, Value};
+use crate::model::{DataType, Value, Zone};
 
 type Truth = Rc<dyn Fn(&[Value]) -> Option<bool>>;
 
@@ -444,6 +444,18 @@ proptest! {
         let chosen: Vec<usize> = filter.evaluate(&batch(&schema(), &rows)).expect("all columns are there").iter().collect();
         let expected: Vec<usize> = (0..rows.len()).filter(|&at| (case.truth)(&rows[at]) == Some(true)).collect();
         prop_assert_eq!(chosen, expected);
+    }
+
+    #[test]
+    fn rows_are_never_left_out_by_what_is_known_of_their_columns(case in expression(), rows in vec(row(), 0..4)) {
+        let filter = parse(&case.text, &schema(), &Templates::new()).map_err(|error| TestCaseError::fail(error.to_string()))?;
+        let rows = batch(&schema(), &rows);
+        let scalars = rows.columns.iter().filter(|column| !column.data.data_type().is_vector());
+        let zones: Vec<Zone> = scalars.map(Zone::of).collect();
+        let zone_of = |field| zones.iter().find(|zone| zone.field == field);
+        let found = filter.evaluate(&rows).expect("all columns are there").count();
+        prop_assert!(found == 0 || filter.may_hold(&zone_of), "{found} rows");
+        prop_assert!(found == 0 || filter.may_hold(&|_| None));
     }
 
     #[test]

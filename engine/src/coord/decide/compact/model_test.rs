@@ -171,10 +171,17 @@ impl World {
         let planned = next_compaction(&info, &manifests, max_bytes, pace, |id| busy.contains(&id));
         let Some(plan) = planned else { return };
         let id = SegmentId(self.fresh());
-        let made =
-            segment::compact(self.blobs.as_ref(), COLLECTION, id, &self.schema, &plan.sources, &plan.deletes);
+        let made = segment::compact(
+            self.blobs.as_ref(),
+            COLLECTION,
+            id,
+            &self.schema,
+            &plan.sources,
+            &plan.deletes,
+            None,
+        );
         // The sources may have been replaced and removed long ago; then there is nothing to commit.
-        let made: Vec<SegmentManifest> = made.await.unwrap().into_iter().collect();
+        let made: Vec<SegmentManifest> = made.await.unwrap();
         let before: u64 = plan.sources.iter().map(|source| source.rows).sum();
         self.dropped += before - made.iter().map(|made| made.rows).sum::<u64>();
         self.compacting.push((plan, made));

@@ -22,6 +22,8 @@ fn segment(id: i64, bytes: u64, oldest: u64) -> SegmentManifest {
         oldest: Timestamp(oldest),
         newest: Timestamp(oldest + 5),
         clean_through: Timestamp::ZERO,
+        clustered_by: None,
+        stats: None,
         columns: vec![ColumnRef { fields: vec![FieldId(100)], object }],
         indexes: Vec::new(),
     }

@@ -70,6 +70,8 @@ fn segment(id: i64, partition: PartitionId, bytes: u64) -> SegmentManifest {
         oldest: Timestamp::ZERO,
         newest: Timestamp::ZERO,
         clean_through: Timestamp::ZERO,
+        clustered_by: None,
+        stats: None,
         columns: vec![ColumnRef { fields: Vec::new(), object }],
         indexes: Vec::new(),
     }

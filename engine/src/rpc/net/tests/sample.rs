@@ -119,6 +119,8 @@ samples! {
         oldest: Timestamp(1),
         newest: Timestamp::sample(),
         clean_through: Timestamp::sample(),
+        clustered_by: Option::sample(),
+        stats: Option::sample(),
         columns: Vec::sample(),
         indexes: Vec::sample(),
     };
