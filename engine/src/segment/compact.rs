@@ -281,8 +281,8 @@ fn by_value(column: &Column, left: usize, right: usize) -> Ordering {
     column.is_valid(left).cmp(&column.is_valid(right)).then(values)
 }
 
-/// Some rows (of all only once): their scalar columns, for each of the vector fields a column that only says which rows have a value, their
-/// times, and where they come from.
+/// Some rows (of all only once): their scalar columns, for each of the vector fields a column that only says which rows
+/// have a value, their times, and where they come from.
 fn pick(
     joined: &mut Joined,
     group: &[usize],
