@@ -1,5 +1,5 @@
 //! Compiles the public protocol files that the official Rust client ships, so that the repository keeps no copy of them,
-//! and our own files of the calls between nodes.
+//! and our own files of the calls between nodes and of the admin API.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -8,6 +8,8 @@ use std::path::PathBuf;
 const CARRIER: &str = "milvus-sdk-rust";
 /// Our own protocol files.
 const INTERNAL: &str = "proto/internal";
+/// The protocol file of the admin API.
+const ADMIN: &str = "proto/admin";
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=build.rs");
@@ -25,7 +27,26 @@ fn main() -> Result<(), Box<dyn Error>> {
         .bytes(".milvus.proto.schema.VectorField")
         .bytes(".milvus.proto.milvus.SearchRequest.placeholder_group")
         .compile_fds(files)?;
-    compile_internal()
+    compile_internal()?;
+    compile_admin()
+}
+
+fn compile_admin() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed={ADMIN}");
+    let files = protox::compile(["redkite/admin/v1/admin.proto"], [ADMIN])?;
+    tonic_prost_build::configure()
+        .build_client(true)
+        .build_server(true)
+        // Connections are made by the engine and the operator, which have their own ideas of their security.
+        .build_transport(false)
+        // A twin or an older version that lacks a call answers UNIMPLEMENTED.
+        .generate_default_stubs(true)
+        // `redkite ctl` shows answers as JSON and YAML: the same order each time, states by their names.
+        .btree_map(".")
+        .message_attribute(".", "#[derive(serde::Serialize)]")
+        .field_attribute("state", "#[serde(serialize_with = \"crate::state_name\")]")
+        .compile_fds(files)?;
+    Ok(())
 }
 
 fn compile_internal() -> Result<(), Box<dyn Error>> {

@@ -54,4 +54,33 @@ pub mod internal {
     tonic::include_proto!("redkite.internal.v1");
 }
 
+/// The generated types of the admin API (`redkite.admin.v1`), which `proto/admin` documents.
+#[allow(
+    missing_docs,
+    clippy::all,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    rustdoc::all,
+    reason = "generated from the protocol files in `proto/admin`"
+)]
+pub mod admin {
+    tonic::include_proto!("redkite.admin.v1");
+}
+
+/// The state of a node as people read it: `ready`, `draining`, `leaving`, or `unspecified`.
+#[must_use]
+pub fn node_state_name(state: i32) -> &'static str {
+    match admin::NodeState::try_from(state) {
+        Ok(admin::NodeState::Ready) => "ready",
+        Ok(admin::NodeState::Draining) => "draining",
+        Ok(admin::NodeState::Leaving) => "leaving",
+        Ok(admin::NodeState::Unspecified) | Err(_) => "unspecified",
+    }
+}
+
+/// Writes a state by its name.
+fn state_name<S: serde::Serializer>(state: &i32, out: S) -> Result<S::Ok, S::Error> {
+    out.serialize_str(node_state_name(*state))
+}
+
 pub mod settings;

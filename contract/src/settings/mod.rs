@@ -5,7 +5,7 @@ mod reference;
 
 use serde::{Deserialize, Serialize};
 
-pub use reference::{Effect, KEYS, Key, markdown};
+pub use reference::{Effect, KEYS, Key, components, markdown};
 
 /// A value that is never shown: `Debug` hides it.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -378,8 +378,8 @@ section! {
         build_threads: usize = 0,
         /// Whether to make the bucket if it is not there.
         create_bucket: bool = true,
-        /// Address of calls between nodes and of the admin API; the flag `--internal-listen` sets it. Empty: 0.0.0.0:19529
-        /// for a role of a cluster, none for a standalone.
+        /// Address of calls between nodes and of the admin API; the flag `--internal-listen` sets it. Empty: 0.0.0.0:19529;
+        /// for a standalone without a token file or certificates of nodes, 127.0.0.1:19529.
         internal_listen: String = String::new(),
         /// Address that other nodes call this one by. Empty: the listening address, or this machine's.
         advertise: String = String::new(),

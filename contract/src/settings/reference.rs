@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::role::Role;
+
 /// When a change of a setting takes effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
@@ -29,6 +31,55 @@ const fn key(name: &'static str, meaning: &'static str) -> Key {
 /// One that is read again while the process runs.
 const fn live(name: &'static str, meaning: &'static str) -> Key {
     Key { name, meaning, effect: Effect::Running }
+}
+
+/// The roles that each setting concerns, by the longest beginning of its name that is listed; a standalone has them all.
+const COMPONENTS: &[(&str, &[Role])] = &[
+    ("common.gracefulTime", &[Role::Proxy]),
+    ("common.security.internaltlsEnabled", &ROLES),
+    ("common.security.tlsMode", &[Role::Proxy]),
+    ("common.storageType", &ROLES),
+    ("dataCoord", &[Role::Coordinator]),
+    ("dataCoord.segment", &[Role::DataNode, Role::StreamingNode]),
+    ("dataCoord.segment.maxSize", &[Role::Coordinator, Role::DataNode, Role::StreamingNode]),
+    ("etcd", &ROLES),
+    ("indexCoord", &[Role::Coordinator]),
+    ("internaltls", &ROLES),
+    ("kafka", &ROLES),
+    ("localStorage", &ROLES),
+    ("log", &ROLES),
+    ("minio", &ROLES),
+    ("mq", &ROLES),
+    ("proxy", &[Role::Proxy]),
+    ("queryNode.gracefulStopTimeout", &ROLES),
+    ("redkite.admin", &ROLES),
+    ("redkite.advertise", &ROLES),
+    ("redkite.buildThreads", &[Role::DataNode]),
+    ("redkite.cache", &[Role::QueryNode]),
+    ("redkite.cluster.callTimeoutMs", &ROLES),
+    ("redkite.cluster.leaderTtlMs", &[Role::Coordinator]),
+    ("redkite.cluster.lostAfterMs", &[Role::Coordinator]),
+    ("redkite.createBucket", &ROLES),
+    ("redkite.datanode", &[Role::DataNode]),
+    ("redkite.internalListen", &ROLES),
+    ("redkite.memory", &[Role::QueryNode]),
+    ("redkite.metricsListen", &ROLES),
+    ("redkite.reportedVersion", &[Role::Proxy]),
+    ("rootCoord", &[Role::Coordinator]),
+    ("tls", &[Role::Proxy]),
+];
+
+/// The roles of a cluster.
+const ROLES: [Role; 5] =
+    [Role::Proxy, Role::Coordinator, Role::QueryNode, Role::DataNode, Role::StreamingNode];
+
+/// The roles of a cluster that a setting concerns: those to start anew when it changes.
+#[must_use]
+pub fn components(name: &str) -> &'static [Role] {
+    let begins =
+        |prefix: &str| name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    let listed = COMPONENTS.iter().filter(|(prefix, _)| begins(prefix));
+    listed.max_by_key(|(prefix, _)| prefix.len()).map(|(_, roles)| *roles).unwrap_or_default()
 }
 
 /// Every setting, ascending by name. A test keeps it equal to [`super::Settings`].
@@ -168,7 +219,7 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "redkite.internalListen",
-        "Address of calls between nodes and of the admin API; `--internal-listen` sets it. Empty: 0.0.0.0:19529 for a role of a cluster, none for a standalone.",
+        "Address of calls between nodes and of the admin API; `--internal-listen` sets it. Empty: 0.0.0.0:19529; for a standalone that has neither `redkite.admin.tokenFile` nor `internaltls`, 127.0.0.1:19529.",
     ),
     key(
         "redkite.memory.limitMb",
@@ -204,4 +255,33 @@ pub fn markdown(defaults: impl Fn(&str) -> String) -> String {
         let _ = writeln!(page, "| `{name}` | `{}` | {meaning} | {effect} |", defaults(name));
     }
     page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{COMPONENTS, KEYS, components};
+    use crate::role::Role;
+
+    #[test]
+    fn every_setting_concerns_some_role_and_every_row_some_setting() {
+        let nobodys: Vec<_> =
+            KEYS.iter().map(|key| key.name).filter(|name| components(name).is_empty()).collect();
+        let idle: Vec<_> = COMPONENTS
+            .iter()
+            .filter(|(prefix, roles)| {
+                !KEYS.iter().any(|key| key.name.starts_with(prefix) && components(key.name) == *roles)
+            })
+            .collect();
+
+        assert!(nobodys.is_empty(), "{nobodys:?}");
+        assert!(idle.is_empty(), "{idle:?}");
+    }
+
+    #[test]
+    fn the_longest_beginning_counts() {
+        let writers: &[Role] = &[Role::DataNode, Role::StreamingNode];
+
+        assert_eq!(components("dataCoord.segment.maxIdleTime"), writers);
+        assert_eq!(components("dataCoord.enableCompaction"), [Role::Coordinator]);
+    }
 }
