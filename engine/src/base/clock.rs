@@ -15,6 +15,9 @@ pub trait Clock: Send + Sync + 'static {
     /// Monotonic time since an arbitrary start; never goes back.
     fn monotonic(&self) -> Duration;
 
+    /// Processor time that the calling thread has used: never moves while the thread waits.
+    fn thread_cpu(&self) -> Duration;
+
     /// Completes after `span`. Cancel safe.
     async fn sleep(&self, span: Duration);
 }
@@ -43,6 +46,11 @@ impl Clock for RealClock {
 
     fn monotonic(&self) -> Duration {
         self.started.elapsed()
+    }
+
+    fn thread_cpu(&self) -> Duration {
+        let used = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        Duration::try_from(used).unwrap_or_default()
     }
 
     async fn sleep(&self, span: Duration) {
@@ -80,7 +88,31 @@ impl Clock for TestClock {
         self.started.elapsed() + Duration::from_micros(readings)
     }
 
+    /// As long as the simulated time that passes: work takes none there.
+    fn thread_cpu(&self) -> Duration {
+        self.monotonic()
+    }
+
     async fn sleep(&self, span: Duration) {
         tokio::time::sleep(span).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn processor_time_counts_work_and_not_waiting() {
+        let clock = RealClock::new();
+        let before = (clock.thread_cpu(), clock.monotonic());
+        clock.sleep(Duration::from_millis(50)).await;
+        let waited = (clock.thread_cpu() - before.0, clock.monotonic() - before.1);
+        let mut sum = 0_u64;
+        while clock.thread_cpu() - before.0 < waited.0 + Duration::from_millis(5) {
+            sum = std::hint::black_box(sum.wrapping_mul(31).wrapping_add(7));
+        }
+
+        assert!(waited.0 < waited.1 / 2, "{waited:?}");
     }
 }

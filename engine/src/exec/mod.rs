@@ -3,6 +3,7 @@
 //! Synchronous and CPU only; call it where a thread may be busy. Who asked and where answers go is not known here.
 
 mod allow;
+mod cost;
 mod error;
 mod gather;
 mod query;
@@ -15,9 +16,12 @@ mod tests;
 
 use std::sync::Arc;
 
+pub use cost::Cost;
 pub use error::Error;
 pub use query::query;
-pub use search::search;
+#[cfg(test)]
+pub(crate) use search::search;
+pub use search::search_at_cost;
 
 use crate::segment::{Growing, Part, Sealed};
 

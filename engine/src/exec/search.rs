@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::allow::{Allowed, Rule};
 use super::gather::{self, Chosen};
-use super::{Error, Readable};
+use super::{Cost, Error, Readable};
 use crate::model::{Bitset, Schema};
 use crate::plan::{SearchHits, SearchPlan};
 use crate::segment::{FieldSearch, Hit, Part, ScoreRange, SearchParams};
@@ -44,19 +44,31 @@ struct Unit {
 /// The hits of each query of a unit.
 type Answers = Vec<Vec<Hit>>;
 
+/// As [`search_at_cost`], whatever it costs.
+#[cfg(test)]
+pub fn search(plan: &SearchPlan, schema: &Schema, on: &Readable) -> Result<SearchHits, Error> {
+    let clock = crate::base::RealClock::new();
+    search_at_cost(plan, schema, on, &Cost::new(clock.as_ref()))
+}
+
 /// The nearest rows of `on` to each query of `plan`: nearest first, equal scores by key, each key once (its nearest row).
 ///
-/// Uses a second thread and more if there is much to do.
+/// Uses a second thread and more if there is much to do; `cost` is told what these used.
 ///
 /// # Errors
 /// [`Error::Search`] for a search parameter or a query vector that the index refuses, [`Error::Filter`] or
 /// [`Error::NoField`] for a plan that does not fit the schema.
-pub fn search(plan: &SearchPlan, schema: &Schema, on: &Readable) -> Result<SearchHits, Error> {
+pub fn search_at_cost(
+    plan: &SearchPlan,
+    schema: &Schema,
+    on: &Readable,
+    cost: &Cost<'_>,
+) -> Result<SearchHits, Error> {
     let parts = on.parts(plan.ignore_growing);
     let targets = targets(plan, schema, &parts)?;
     let mut found: Vec<Found> = plan.queries.iter().map(|_| Found::default()).collect();
     let units = units(plan, &targets);
-    for (unit, answers) in run(plan, &targets, &units)? {
+    for (unit, answers) in run(plan, &targets, &units, cost)? {
         let part = targets[units[unit].target].part;
         for (query, hits) in units[unit].queries.clone().zip(answers) {
             found[query].add(plan, part, &hits, plan.count);
@@ -200,7 +212,12 @@ fn components(targets: &[Target<'_>], units: &[Unit]) -> usize {
 }
 
 /// The answers of all units, in any order, each with the unit's number.
-fn run(plan: &SearchPlan, targets: &[Target<'_>], units: &[Unit]) -> Result<Vec<(usize, Answers)>, Error> {
+fn run(
+    plan: &SearchPlan,
+    targets: &[Target<'_>],
+    units: &[Unit],
+    cost: &Cost<'_>,
+) -> Result<Vec<(usize, Answers)>, Error> {
     let next = AtomicUsize::new(0);
     let work = || -> Result<Vec<(usize, Answers)>, Error> {
         let mut done = Vec::new();
@@ -217,7 +234,7 @@ fn run(plan: &SearchPlan, targets: &[Target<'_>], units: &[Unit]) -> Result<Vec<
     }
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(units.len());
     std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(|| cost.help(work))).collect();
         let mut done = work()?;
         for other in others {
             done.append(&mut other.join().map_err(|_| Error::Broke)??);

@@ -119,7 +119,7 @@ pub(super) struct Spans {
     pub(super) took: Duration,
     /// Waiting for a thread.
     pub(super) waited: Duration,
-    /// Computing.
+    /// Processor time of the threads that computed.
     pub(super) computed: Duration,
 }
 

@@ -10,8 +10,8 @@ use super::fresh::{Reached, reach};
 use super::held::Held;
 use super::load::Spans;
 use super::shard::{Missing, Shard, Taken};
-use crate::base::{ChannelName, CollectionId, Kind, Kinded, PartitionId};
-use crate::exec;
+use crate::base::{ChannelName, Clock, CollectionId, Kind, Kinded, PartitionId};
+use crate::exec::{self, Cost};
 use crate::model::TypeMismatch;
 use crate::plan::{QueryPlan, QueryRows, SearchHits, SearchPlan, merge_query, merge_search};
 use crate::rpc::{self, ChannelShare, CollectionInfo, Querier, ReadAfter, Refusal, Share, TimeSpan};
@@ -166,18 +166,21 @@ impl QueryNode {
         &self,
         began: Duration,
         rows: u64,
-        work: impl FnOnce() -> Result<T, rpc::Error> + Send + 'static,
+        work: impl FnOnce(&Cost<'_>) -> Result<T, rpc::Error> + Send + 'static,
     ) -> Result<T, rpc::Error> {
         let clock = &self.shared.parts.clock;
         let ready = clock.monotonic();
-        let (result, started) = if rows <= INLINE_ROWS {
-            (work(), ready)
+        let timed = |clock: &dyn Clock| {
+            let (started, before) = (clock.monotonic(), clock.thread_cpu());
+            let cost = Cost::new(clock);
+            let result = work(&cost);
+            (result, started, clock.thread_cpu().saturating_sub(before) + cost.of_helpers())
+        };
+        let (result, started, computed) = if rows <= INLINE_ROWS {
+            timed(clock.as_ref())
         } else {
             let inner = Arc::clone(clock);
-            let on_thread = tokio::task::spawn_blocking(move || {
-                let started = inner.monotonic();
-                (work(), started)
-            });
+            let on_thread = tokio::task::spawn_blocking(move || timed(inner.as_ref()));
             let broke = |error: tokio::task::JoinError| rpc::Error::Failed {
                 call: "read",
                 kind: Kind::Internal,
@@ -188,11 +191,7 @@ impl QueryNode {
         let now = clock.monotonic();
         self.shared.gauge.ended(
             now,
-            Spans {
-                took: now.saturating_sub(began),
-                waited: started.saturating_sub(ready),
-                computed: now.saturating_sub(started),
-            },
+            Spans { took: now.saturating_sub(began), waited: started.saturating_sub(ready), computed },
         );
         result
     }
@@ -211,11 +210,11 @@ impl Querier for QueryNode {
         let found = self.ready(plan.collection, &share, after, !plan.ignore_growing).await?;
         plan.partitions = readable_partitions(&found.info, plan.partitions.as_deref())?;
         let rows = found.rows * plan.queries.len() as u64;
-        self.compute(began, rows, move || {
+        self.compute(began, rows, move |cost| {
             let asked = plan.read_at;
             let search = |part: &Taken| {
                 plan.read_at = asked.min(part.visible);
-                exec::search(&plan, &found.info.schema, &part.on)
+                exec::search_at_cost(&plan, &found.info.schema, &part.on, cost)
                     .map_err(|error| exec_failed("search", &error))
             };
             let mut parts = found.parts.iter().map(search).collect::<Result<Vec<_>, _>>()?;
@@ -238,7 +237,7 @@ impl Querier for QueryNode {
         let found = self.ready(plan.collection, &share, after, !plan.ignore_growing).await?;
         plan.partitions = readable_partitions(&found.info, plan.partitions.as_deref())?;
         let rows = found.rows;
-        self.compute(began, rows, move || {
+        self.compute(began, rows, move |_| {
             let asked = plan.read_at;
             let query = |part: &Taken| {
                 plan.read_at = asked.min(part.visible);
