@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::base::{Clock, NodeTime};
+use crate::base::{Clock, NodeId, NodeTime};
 use crate::rpc::{Coord, Follower, NodeInfo, NodeState, OrderNumber, Orders, Report};
 
 /// How long after a failed beat the next one is tried.
@@ -70,6 +70,18 @@ impl Agent {
     #[must_use]
     pub fn standing(&self) -> watch::Receiver<Standing> {
         self.standing.subscribe()
+    }
+
+    /// The node's number.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        self.parts.node.id
+    }
+
+    /// Whether the node hands over what it has.
+    #[must_use]
+    pub fn drains(&self) -> bool {
+        *self.state.borrow() == NodeState::Draining
     }
 
     /// Asks the coordinator to take everything away from this node.

@@ -4,8 +4,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::assembly::Error;
-use crate::base::{Kind, Kinded, Rng};
-use crate::blob::Blobs;
+use crate::base::{FIRST_FORMAT, Kind, Kinded, NEWEST_FORMAT, Rng};
+use crate::blob::{self, BlobEntry, Blobs};
+use crate::coord::read_format;
 use crate::meta::{Metas, Txn};
 
 /// Key of the object that says whose the store is.
@@ -13,7 +14,10 @@ const OBJECT: &str = "redkite.json";
 /// Key of the record that says who we are.
 const RECORD: &str = "cluster/id";
 /// How objects are laid out, as this version writes them.
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = FIRST_FORMAT;
+
+/// How the keys of the objects begin that say to which format the store was finalized.
+const FINALIZED: &str = "finalized/";
 
 /// What [`OBJECT`] holds.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,11 +30,13 @@ struct Identity {
     oldest_reader: u32,
 }
 
-/// Makes the store ours if it is nobody's, and refuses it if it is somebody else's.
+/// Makes the store ours if it is nobody's, and refuses it if it is somebody else's or newer than we are.
 ///
 /// # Errors
-/// [`Error::ForeignStore`] for another cluster's store, [`Error::NewerStore`] for one that a later version wrote.
+/// [`Error::ForeignStore`] for another cluster's store, [`Error::NewerStore`] for one that a later version wrote,
+/// [`Error::Format`] for a cluster that was finalized to a later format.
 pub async fn claim(blobs: &dyn Blobs, metas: &dyn Metas, rng: &dyn Rng) -> Result<(), Error> {
+    let format = read_format(metas).await.map_err(|source| Error::Format { source })?;
     let ours = own_id(metas, rng).await?;
     let found = match blobs.read(OBJECT).await {
         Ok(bytes) => bytes,
@@ -39,7 +45,7 @@ pub async fn claim(blobs: &dyn Blobs, metas: &dyn Metas, rng: &dyn Rng) -> Resul
             let bytes =
                 serde_json::to_vec_pretty(&identity).map_err(|source| Error::BadIdentity { source })?;
             match blobs.create(OBJECT, Bytes::from(bytes)).await {
-                Ok(()) => return Ok(()),
+                Ok(()) => return refuse_newer(blobs).await,
                 // Another node was faster: what it wrote is what counts.
                 Err(error) if error.kind() == Kind::Exists => {
                     blobs.read(OBJECT).await.map_err(|source| Error::OpenBlobs { source })?
@@ -51,13 +57,47 @@ pub async fn claim(blobs: &dyn Blobs, metas: &dyn Metas, rng: &dyn Rng) -> Resul
     };
     let identity: Identity =
         serde_json::from_slice(&found).map_err(|source| Error::BadIdentity { source })?;
-    if identity.oldest_reader > LAYOUT {
+    if identity.oldest_reader > NEWEST_FORMAT {
         return Err(Error::NewerStore { layout: identity.layout, oldest_reader: identity.oldest_reader });
     }
     if identity.cluster != ours {
         return Err(Error::ForeignStore { theirs: identity.cluster, ours });
     }
-    Ok(())
+    refuse_newer(blobs).await?;
+    // What marked the store may have broken off after the record was written.
+    mark_finalized(blobs, &ours, format).await.map_err(|source| Error::OpenBlobs { source })
+}
+
+/// Says in the store that readers must know `format`, for those who have the store only. An object is never written
+/// anew, so each version that a cluster is finalized to has one of its own.
+///
+/// # Errors
+/// If the store fails; calling again is safe.
+pub async fn mark_finalized(blobs: &dyn Blobs, cluster: &str, format: u32) -> Result<(), blob::Error> {
+    if format == FIRST_FORMAT {
+        return Ok(());
+    }
+    let identity = Identity { cluster: cluster.to_owned(), layout: format, oldest_reader: format };
+    // Texts and numbers always become JSON.
+    let bytes = serde_json::to_vec_pretty(&identity).unwrap_or_default();
+    match blobs.create(&format!("{FINALIZED}{format}.json"), Bytes::from(bytes)).await {
+        Err(error) if error.kind() != Kind::Exists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a store that was finalized to a later format.
+async fn refuse_newer(blobs: &dyn Blobs) -> Result<(), Error> {
+    let listed = blobs.list(FINALIZED).await.map_err(|source| Error::OpenBlobs { source })?;
+    let version = |entry: &BlobEntry| -> Option<u32> {
+        entry.key.strip_prefix(FINALIZED)?.strip_suffix(".json")?.parse().ok()
+    };
+    match listed.iter().filter_map(version).max() {
+        Some(format) if format > NEWEST_FORMAT => {
+            Err(Error::NewerStore { layout: format, oldest_reader: format })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The id of this cluster, made at the first start.
@@ -81,11 +121,11 @@ async fn own_id(metas: &dyn Metas, rng: &dyn Rng) -> Result<String, Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::claim;
+    use super::{claim, mark_finalized};
     use crate::assembly::Error;
     use crate::base::SeededRng;
     use crate::blob::{Blobs as _, MemoryBlobs};
-    use crate::meta::MemoryMetas;
+    use crate::meta::{MemoryMetas, Metas as _, Txn};
 
     #[tokio::test]
     async fn a_store_is_claimed_once_and_found_again() {
@@ -114,5 +154,31 @@ mod tests {
         let refused = claim(blobs.as_ref(), MemoryMetas::new().as_ref(), rng.as_ref()).await;
 
         assert!(matches!(refused, Err(Error::NewerStore { layout: 9, oldest_reader: 8 })), "{refused:?}");
+    }
+
+    #[tokio::test]
+    async fn a_store_that_was_finalized_further_is_refused_by_its_bucket_alone() {
+        let (blobs, metas, rng) = (MemoryBlobs::new(), MemoryMetas::new(), SeededRng::new(1));
+        claim(blobs.as_ref(), metas.as_ref(), rng.as_ref()).await.unwrap();
+        mark_finalized(blobs.as_ref(), "x", 9).await.unwrap();
+
+        let refused = claim(blobs.as_ref(), metas.as_ref(), rng.as_ref()).await;
+
+        assert!(matches!(refused, Err(Error::NewerStore { layout: 9, oldest_reader: 9 })), "{refused:?}");
+    }
+
+    #[tokio::test]
+    async fn a_cluster_that_was_finalized_further_is_refused_by_its_metadata_alone() {
+        let (blobs, metas, rng) = (MemoryBlobs::new(), MemoryMetas::new(), SeededRng::new(1));
+        let record = r#"{"version":1,"value":{"format":9}}"#;
+        metas.commit(Txn::new().put("cluster/format", record.into())).await.unwrap();
+
+        let refused = claim(blobs.as_ref(), metas.as_ref(), rng.as_ref()).await.unwrap_err();
+
+        let text = crate::base::chain(&refused);
+        assert!(
+            text.contains("the cluster was finalized to format 9, and this version reads up to"),
+            "{text}"
+        );
     }
 }

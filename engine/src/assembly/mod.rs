@@ -22,7 +22,7 @@ pub use settings::{Flags, Loaded, default_of, load};
 use std::path::PathBuf;
 
 use crate::base::Kinded;
-use crate::{blob, log, meta, secure};
+use crate::{blob, coord, log, meta, secure};
 
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -127,6 +127,13 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
+    /// The metadata is of a cluster that writes later formats, or does not say which.
+    #[error("this version cannot take part in the cluster")]
+    Format {
+        /// Why.
+        #[source]
+        source: coord::Error,
+    },
     /// The metadata could not be opened.
     #[error("cannot open the metadata")]
     OpenMetas {
@@ -197,6 +204,7 @@ impl Kinded for Error {
             Self::Refused { source, .. } => source.kind(),
             Self::BadIdentity { .. } => crate::base::Kind::Corrupt,
             Self::OpenBlobs { source } => source.kind(),
+            Self::Format { source } => source.kind(),
             Self::OpenMetas { source } => source.kind(),
             Self::OpenLogs { source } => source.kind(),
             Self::Secure { source, .. } => source.kind(),

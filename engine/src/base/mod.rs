@@ -4,6 +4,7 @@
 //! No I/O, no other room, no serialization of wire or disk.
 
 mod clock;
+mod format;
 mod id;
 mod kind;
 mod node_time;
@@ -13,6 +14,7 @@ mod task;
 mod time;
 
 pub use clock::{Clock, RealClock, TestClock};
+pub use format::{FIRST_FORMAT, NEWEST_FORMAT};
 pub use id::{
     ChannelName, CollectionId, DatabaseId, FieldId, IndexId, NodeId, PartitionId, Position, SegmentId,
 };

@@ -10,16 +10,16 @@ use tracing::{info, warn};
 
 use crate::base::{ChannelName, Clock, CollectionId, NodeId, SegmentId, TaskSet, Timestamp};
 use crate::coord::Error;
-use crate::coord::decide::Fsck;
 use crate::coord::drive::{Coordinator, CoordinatorParts, Limits};
+use crate::coord::format;
 use crate::coord::lead::{self, LeadSettings, Leader, Next, Seen};
 use crate::coord::place::PlaceSettings;
 use crate::meta::Metas;
 use crate::model::ChannelManifest;
 use crate::rpc::{
     self, AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionState, Coord, DatabaseInfo,
-    Dial, Flushed, GroupConfig, GroupInfo, IndexProgress, NewCollection, NewIndex, NodeStatus, Orders,
-    ReplicaInfo, Report, Routes,
+    Dial, Flushed, Fsck, GroupConfig, GroupInfo, IndexProgress, LeadInfo, NewCollection, NewIndex,
+    NodeStatus, Orders, ReplicaInfo, Report, Routes,
 };
 
 /// What a candidacy needs.
@@ -43,8 +43,6 @@ pub struct CandidacyParts {
 pub struct Candidacy {
     parts: CandidacyParts,
     leading: ArcSwapOption<Coordinator>,
-    /// Asked to give up the lead.
-    resign: tokio::sync::Notify,
 }
 
 /// How a term as leader ended.
@@ -59,18 +57,13 @@ impl Candidacy {
     /// A candidate that does not lead yet.
     #[must_use]
     pub fn new(parts: CandidacyParts) -> Arc<Self> {
-        Arc::new(Self { parts, leading: ArcSwapOption::empty(), resign: tokio::sync::Notify::new() })
+        Arc::new(Self { parts, leading: ArcSwapOption::empty() })
     }
 
     /// Whether this process leads, as far as it knows.
     #[must_use]
     pub fn leads(&self) -> bool {
         self.leading.load().is_some()
-    }
-
-    /// Gives up the lead, if it is ours, so that a standby takes over at once.
-    pub fn resign(&self) {
-        self.resign.notify_waiters();
     }
 
     /// Stands by and leads in turn until `stop`.
@@ -127,6 +120,8 @@ impl Candidacy {
                 // Twice as often as the leader renews, so that its end is seen soon.
                 Next::Wait => clock.sleep(settings.every / 2).await,
                 Next::TakeOver(version) => {
+                    // A build that could not read the catalog must not keep others from leading.
+                    format::read(metas.as_ref()).await?;
                     match lead::take_over(metas.as_ref(), version, &settings.address).await {
                         Ok(epoch) => return Ok((epoch, began)),
                         Err(Error::Deposed) => seen = Seen::default(),
@@ -151,6 +146,8 @@ impl Candidacy {
             dial: Arc::clone(dial),
             limits: limits.clone(),
             placing,
+            address: settings.address.clone(),
+            alone: settings.alone,
         };
         let coordinator = Coordinator::start(parts, epoch).await?;
         coordinator.leads_until(if settings.alone { Duration::MAX } else { began + settings.ttl });
@@ -175,14 +172,14 @@ impl Candidacy {
         stop: &CancellationToken,
     ) -> Ended {
         let CandidacyParts { metas, clock, lead: settings, .. } = &self.parts;
-        let deposed = coordinator.deposed();
+        let (deposed, resigning) = (coordinator.deposed(), coordinator.resigning());
         loop {
             tokio::select! {
                 () = stop.cancelled() => {
                     self.give_up(epoch).await;
                     return Ended::Stopped;
                 }
-                () = self.resign.notified() => {
+                () = resigning.cancelled() => {
                     self.give_up(epoch).await;
                     // Leaves a standby the time to be first.
                     clock.sleep(settings.ttl).await;
@@ -212,15 +209,6 @@ impl Candidacy {
     /// What the record says of this process while it leads.
     fn record(&self, resigned: bool) -> Leader {
         Leader { address: self.parts.lead.address.clone(), resigned }
-    }
-
-    /// Compares what is stored with the catalog; removes nothing. Lists all sealed objects, which takes long where there are
-    /// many.
-    ///
-    /// # Errors
-    /// [`rpc::Error::is_stale`] if this process does not lead; if no node can list the objects.
-    pub async fn fsck(&self) -> Result<Fsck, rpc::Error> {
-        self.leader()?.fsck().await
     }
 
     fn leader(&self) -> Result<Arc<Coordinator>, rpc::Error> {
@@ -290,4 +278,8 @@ hand_on! {
     fn drain(node: NodeId, on: bool) -> ();
     fn compact(collection: CollectionId) -> i64;
     fn compaction(id: i64) -> CompactionState;
+    fn lead() -> LeadInfo;
+    fn resign() -> LeadInfo;
+    fn fsck() -> Fsck;
+    fn finalize(format: u32) -> (u32, u32);
 }

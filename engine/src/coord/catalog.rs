@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::base::{ChannelName, CollectionId, DatabaseId, SegmentId};
 use crate::coord::change::Change;
-use crate::model::{ChannelManifest, SegmentManifest};
+use crate::model::{ChannelManifest, ObjectRef, SegmentManifest};
 use crate::rpc::{CollectionInfo, CollectionRef, DEFAULT_GROUP, DatabaseInfo, GroupConfig, Refusal};
 
 /// Name of the database that always exists.
@@ -155,6 +155,17 @@ impl Catalog {
         manifests.flat_map(|manifest| {
             let segments = manifest.segments.iter().flat_map(SegmentManifest::objects);
             segments.chain(manifest.deletes.iter().map(|file| file.object.key.clone()))
+        })
+    }
+
+    /// The objects that manifests name with a size: all but the segments' own descriptions.
+    pub fn named_refs(&self) -> impl Iterator<Item = &ObjectRef> {
+        self.manifests.values().flatten().flat_map(|manifest| {
+            let segments = manifest.segments.iter().flat_map(|segment| {
+                let columns = segment.columns.iter().map(|column| &column.object);
+                columns.chain(segment.indexes.iter().map(|index| &index.object))
+            });
+            segments.chain(manifest.deletes.iter().map(|file| &file.object))
         })
     }
 

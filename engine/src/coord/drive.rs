@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::base::{
-    ChannelName, Clock, CollectionId, DatabaseId, IndexId, Kind, NodeId, SegmentId, Timestamp,
+    ChannelName, Clock, CollectionId, DatabaseId, FIRST_FORMAT, IndexId, Kind, NEWEST_FORMAT, NodeId,
+    SegmentId, Timestamp,
 };
 use crate::coord::catalog::{Catalog, DEFAULT_DATABASE};
 use crate::coord::change::Change;
@@ -24,15 +25,17 @@ use crate::coord::lead::EPOCH;
 use crate::coord::members::{self, Members};
 use crate::coord::place::{PlaceSettings, Placer};
 use crate::coord::time::{Allocation, Allocator};
-use crate::coord::{Error, record};
+use crate::coord::{Error, format, record};
 use crate::meta::{Metas, Txn};
 use crate::model::ChannelManifest;
 use crate::rpc::{
     self, AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionState, Coord, DatabaseInfo,
-    Dial, Flushed, GroupConfig, GroupInfo, IndexProgress, NewCollection, NewIndex, NodeState, NodeStatus,
-    OrderNumber, Orders, Refusal, ReplicaInfo, Report, Routes,
+    Dial, Flushed, Fsck, GroupConfig, GroupInfo, IndexProgress, LeadInfo, NewCollection, NewIndex, NodeState,
+    NodeStatus, OrderNumber, Orders, Refusal, ReplicaInfo, Report, Routes,
 };
 
+/// Record of the cluster's id, made when its bucket was claimed.
+const CLUSTER: &str = "cluster/id";
 /// How long a beat waits for news.
 const BEAT: Duration = Duration::from_secs(1);
 /// How long a change waits for proxies that do not answer; they are lost a little later.
@@ -89,6 +92,10 @@ pub struct CoordinatorParts {
     pub limits: Limits,
     /// How nodes are given work.
     pub placing: PlaceSettings,
+    /// Where calls to this process go.
+    pub address: String,
+    /// Whether no other process can ever lead.
+    pub alone: bool,
 }
 
 /// The catalog's one writer, for as long as it leads.
@@ -112,6 +119,12 @@ pub struct Coordinator {
     deposed: CancellationToken,
     /// Which nodes the record names: others get no lease.
     pub(super) members: Mutex<Members>,
+    /// Somebody asked it to give up the lead.
+    resigning: CancellationToken,
+    /// The version of the records that it writes.
+    format: AtomicU32,
+    /// The cluster's id.
+    cluster: String,
     assignments: AtomicU64,
     /// Why an index of a segment cannot be built.
     pub(super) failures: Mutex<HashMap<(SegmentId, IndexId), String>>,
@@ -134,6 +147,9 @@ impl Coordinator {
             Some(stored) => record::decode(TIME, &stored.value)?,
             None => Timestamp::ZERO,
         };
+        let format = format::read(parts.metas.as_ref()).await?;
+        let cluster = parts.metas.get(CLUSTER).await;
+        let cluster = cluster.map_err(|source| Error::ReadCatalog { prefix: CLUSTER, source })?;
         let catalog = record::read(parts.metas.as_ref()).await?;
         let expected = members::read(parts.metas.as_ref()).await?;
         let collections = catalog.collections.len();
@@ -159,6 +175,9 @@ impl Coordinator {
             leads_until: Mutex::new(Duration::ZERO),
             deposed: CancellationToken::new(),
             members: Mutex::new(Members::of(expected.unwrap_or_default())),
+            resigning: CancellationToken::new(),
+            format: AtomicU32::new(format),
+            cluster: cluster.map_or(String::new(), |id| String::from_utf8_lossy(&id.value).into_owned()),
             assignments: AtomicU64::new(epoch << 24),
             failures: Mutex::new(HashMap::new()),
             lost: Mutex::default(),
@@ -173,6 +192,11 @@ impl Coordinator {
     /// Cancelled once another coordinator is known to lead.
     pub fn deposed(&self) -> CancellationToken {
         self.deposed.clone()
+    }
+
+    /// Cancelled once somebody asked it to give up the lead.
+    pub fn resigning(&self) -> CancellationToken {
+        self.resigning.clone()
     }
 
     /// Nobody else can lead before `until`, on the monotonic clock.
@@ -270,7 +294,7 @@ impl Coordinator {
         }
         let mut txn = Txn::new();
         for change in &changes {
-            txn = record::write(txn, change)?;
+            txn = record::write(txn, self.format.load(Ordering::Acquire), change)?;
         }
         self.commit_txn(txn).await?;
         let touched: BTreeSet<CollectionId> = changes.iter().filter_map(collection_of).collect();
@@ -548,6 +572,13 @@ impl Coord for Coordinator {
     }
 
     async fn beat(&self, report: Report) -> Result<Orders, rpc::Error> {
+        let (reads, writes) =
+            (report.node.newest_format.max(FIRST_FORMAT), self.format.load(Ordering::Acquire));
+        if reads < writes {
+            // It read the version just before it was raised.
+            let text = format!("the cluster writes format {writes}, and this node reads up to {reads}");
+            return Err(Refusal::Rule { text }.into());
+        }
         let (node, seen, leaving) = (report.node.id, report.seen, report.state == NodeState::Leaving);
         let mut placed = self.placed.subscribe();
         self.note_lost(&report);
@@ -654,6 +685,46 @@ impl Coord for Coordinator {
 
     async fn compaction(&self, id: i64) -> Result<CompactionState, rpc::Error> {
         Ok(self.compactions.lock().state(id))
+    }
+
+    async fn lead(&self) -> Result<LeadInfo, rpc::Error> {
+        Ok(LeadInfo {
+            address: self.parts.address.clone(),
+            epoch: self.epoch,
+            settled: self.placer.lock().is_settled(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            format: self.format.load(Ordering::Acquire),
+            newest_format: NEWEST_FORMAT,
+            cluster: self.cluster.clone(),
+        })
+    }
+
+    async fn resign(&self) -> Result<LeadInfo, rpc::Error> {
+        if self.parts.alone {
+            return Err(Refusal::NoOtherCandidate.into());
+        }
+        let led = self.lead().await?;
+        self.resigning.cancel();
+        Ok(led)
+    }
+
+    async fn fsck(&self) -> Result<Fsck, rpc::Error> {
+        self.compare_stored().await
+    }
+
+    async fn finalize(&self, format: u32) -> Result<(u32, u32), rpc::Error> {
+        self.listened().await;
+        // Whoever joins meanwhile has read the record before, or refuses to start after it.
+        let _one_at_a_time = self.writing.lock().await;
+        let now = self.format.load(Ordering::Acquire);
+        let to = format::decide(format, now, NEWEST_FORMAT, &self.placer.lock().nodes())?;
+        if to != now {
+            let txn = format::put(Txn::new(), to).map_err(|error| error.answer("finalize"))?;
+            self.commit_txn(txn).await.map_err(|error| error.answer("finalize"))?;
+            self.format.store(to, Ordering::Release);
+            info!(from = now, to, "the cluster writes a newer format");
+        }
+        Ok((now, to))
     }
 }
 

@@ -12,6 +12,7 @@ mod compaction;
 mod crash_tests;
 mod decide;
 mod drive;
+mod format;
 mod jobs;
 mod lead;
 #[cfg(test)]
@@ -25,8 +26,8 @@ mod tests;
 mod time;
 
 pub use candidacy::{Candidacy, CandidacyParts, find_leader};
-pub use decide::Fsck;
 pub use drive::{CompactionLimits, Limits};
+pub use format::read as read_format;
 pub use lead::LeadSettings;
 
 use crate::base::{Kind, Kinded};
@@ -63,6 +64,15 @@ pub enum Error {
     /// The lead could not be renewed, so another coordinator may have taken over. Nothing was done.
     #[error("the lead of the cluster was not renewed in time")]
     NotRenewed,
+    /// The cluster was finalized to formats that this build does not read.
+    #[error(
+        "the cluster was finalized to format {format}, and this version reads up to {}: run a later version",
+        crate::base::NEWEST_FORMAT
+    )]
+    NewerFormat {
+        /// The version of the formats.
+        format: u32,
+    },
     /// Another coordinator has taken over.
     #[error("another coordinator has taken over the catalog")]
     Deposed,
@@ -90,6 +100,7 @@ impl Kinded for Error {
         match self {
             Self::ReadCatalog { source, .. } | Self::Commit { source } => source.kind(),
             Self::BadRecord { .. } => Kind::Corrupt,
+            Self::NewerFormat { .. } => Kind::Invalid,
             Self::Deposed => Kind::Fenced,
             Self::NotRenewed => Kind::Unavailable,
         }

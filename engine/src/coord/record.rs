@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::base::{FIRST_FORMAT, NEWEST_FORMAT};
 use crate::coord::Error;
 use crate::coord::catalog::{Catalog, Garbage};
 use crate::coord::change::Change;
@@ -11,8 +12,8 @@ use crate::meta::{Metas, Txn};
 use crate::model::ChannelManifest;
 use crate::rpc::{CollectionInfo, DatabaseInfo, GroupConfig};
 
-/// Version of every record below; a reader refuses later ones.
-const VERSION: u32 = 1;
+/// Version of the records that are the same in every version, such as who leads.
+const VERSION: u32 = FIRST_FORMAT;
 
 const DATABASES: &str = "databases/";
 const COLLECTIONS: &str = "collections/";
@@ -26,12 +27,17 @@ struct Record<T> {
     value: T,
 }
 
-/// The bytes of a record.
+/// The bytes of a record that every version reads.
 ///
 /// # Errors
 /// [`Error::BadRecord`] if a value cannot be written down, which would be a defect.
 pub fn encode<T: Serialize>(key: &str, value: &T) -> Result<Bytes, Error> {
-    let record = Record { version: VERSION, value };
+    encode_as(VERSION, key, value)
+}
+
+/// The bytes of a record of version `format`.
+fn encode_as<T: Serialize>(format: u32, key: &str, value: &T) -> Result<Bytes, Error> {
+    let record = Record { version: format, value };
     let bytes =
         serde_json::to_vec(&record).map_err(|source| Error::BadRecord { key: key.to_owned(), source })?;
     Ok(bytes.into())
@@ -44,32 +50,36 @@ pub fn encode<T: Serialize>(key: &str, value: &T) -> Result<Bytes, Error> {
 pub fn decode<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, Error> {
     let bad = |source| Error::BadRecord { key: key.to_owned(), source };
     let record: Record<T> = serde_json::from_slice(bytes).map_err(bad)?;
-    if record.version > VERSION {
-        let text = format!("version {} is later than {VERSION}", record.version);
+    if record.version > NEWEST_FORMAT {
+        let text = format!("version {} is later than {NEWEST_FORMAT}", record.version);
         return Err(bad(serde::de::Error::custom(text)));
     }
     Ok(record.value)
 }
 
-/// Adds the records of `change` to a transaction.
+/// Adds the records of `change` to a transaction, in the version that the cluster writes.
 ///
 /// # Errors
 /// [`Error::BadRecord`] if a value cannot be written down, which would be a defect.
-pub fn write(txn: Txn, change: &Change) -> Result<Txn, Error> {
+pub fn write(txn: Txn, format: u32, change: &Change) -> Result<Txn, Error> {
     Ok(match change {
-        Change::PutDatabase(database) => put(txn, format!("{DATABASES}{}", database.id), database)?,
+        Change::PutDatabase(database) => put(txn, format, format!("{DATABASES}{}", database.id), database)?,
         Change::RemoveDatabase(id) => txn.delete(format!("{DATABASES}{id}")),
-        Change::PutCollection(collection) => put(txn, format!("{COLLECTIONS}{}", collection.id), collection)?,
+        Change::PutCollection(collection) => {
+            put(txn, format, format!("{COLLECTIONS}{}", collection.id), collection)?
+        }
         Change::RemoveCollection(collection) => collection
             .channels
             .iter()
             .fold(txn.delete(format!("{COLLECTIONS}{}", collection.id)), |txn, channel| {
                 txn.delete(format!("{CHANNELS}{channel}")).delete(term_key(channel.as_str()))
             }),
-        Change::PutManifest { channel, manifest, .. } => put(txn, format!("{CHANNELS}{channel}"), manifest)?,
-        Change::PutGarbage(garbage) => put(txn, format!("{GARBAGE}{}", garbage.id), garbage)?,
+        Change::PutManifest { channel, manifest, .. } => {
+            put(txn, format, format!("{CHANNELS}{channel}"), manifest)?
+        }
+        Change::PutGarbage(garbage) => put(txn, format, format!("{GARBAGE}{}", garbage.id), garbage)?,
         Change::RemoveGarbage(id) => txn.delete(format!("{GARBAGE}{id}")),
-        Change::PutGroup { name, config } => put(txn, format!("{GROUPS}{name}"), config)?,
+        Change::PutGroup { name, config } => put(txn, format, format!("{GROUPS}{name}"), config)?,
         Change::RemoveGroup(name) => txn.delete(format!("{GROUPS}{name}")),
     })
 }
@@ -79,8 +89,8 @@ pub fn term_key(channel: &str) -> String {
     format!("terms/{channel}")
 }
 
-fn put<T: Serialize>(txn: Txn, key: String, value: &T) -> Result<Txn, Error> {
-    let bytes = encode(&key, value)?;
+fn put<T: Serialize>(txn: Txn, format: u32, key: String, value: &T) -> Result<Txn, Error> {
+    let bytes = encode_as(format, &key, value)?;
     Ok(txn.put(key, bytes))
 }
 

@@ -8,9 +8,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::base::{Kind, Kinded as _};
-use crate::coord::decide::{self, Fsck};
+use crate::coord::decide;
 use crate::coord::drive::Coordinator;
-use crate::rpc;
+use crate::rpc::{self, Fsck};
 
 /// Only what was begun so long ago is an orphan. Twice what a flush may take, and a job's own objects are spared.
 const SPARED_MS: u64 = 60 * 60 * 1_000;
@@ -47,15 +47,16 @@ impl Coordinator {
     ///
     /// # Errors
     /// If no node can list the objects.
-    pub async fn fsck(&self) -> Result<Fsck, rpc::Error> {
+    pub async fn compare_stored(&self) -> Result<Fsck, rpc::Error> {
         // Whatever is begun from here on is younger.
         let until = self.timestamps_now().minus_ms(SPARED_MS);
         let mut in_work = self.running.lock().segments();
         let before = self.catalog.read().clone();
         let builder = self.any_builder()?;
-        let mut listed = Vec::new();
+        let mut listed = BTreeMap::new();
         for prefix in decide::LISTED {
-            listed.extend(builder.list_objects(prefix).await?.into_iter().map(|object| object.key));
+            let objects = builder.list_objects(prefix).await?.into_iter();
+            listed.extend(objects.map(|object| (object.key, object.size_bytes)));
         }
         in_work.extend(self.running.lock().segments());
         let after = self.catalog.read().clone();
@@ -69,9 +70,16 @@ impl Coordinator {
     }
 
     async fn remove_orphans(&self) -> Result<(), rpc::Error> {
-        let Fsck { orphans, missing, strange } = self.fsck().await?;
+        let Fsck { orphans, missing, strange, resized, .. } = self.compare_stored().await?;
         if let Some(first) = missing.first() {
             tracing::error!(objects = missing.len(), first, "objects are lost");
+        }
+        if let Some(first) = resized.first() {
+            tracing::error!(
+                objects = resized.len(),
+                first = first.key,
+                "objects have another size than was written"
+            );
         }
         if let Some(first) = strange.first() {
             warn!(objects = strange.len(), first, "there are objects of an unknown kind");

@@ -52,6 +52,8 @@ impl Cluster {
                 lost_after: Duration::from_secs(600),
                 ..PlaceSettings::default()
             },
+            address: "a".to_owned(),
+            alone: true,
         };
         let coord = Coordinator::start(parts, epoch).await.unwrap();
         coord.leads_until(Duration::MAX);

@@ -17,9 +17,10 @@ use crate::model::{
 use crate::plan::{QueryKind, QueryPlan, QueryRows, SearchHits, SearchPlan, merge_query, merge_search};
 use crate::rpc::{
     AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionPlan, CompactionState,
-    CompactionStep, Consistency, Coord, DEFAULT_GROUP, DatabaseInfo, Error, Flushed, GroupConfig, GroupInfo,
-    GroupNode, IndexProgress, LoadSpec, Mark, NewCollection, NewIndex, NodeStatus, Operation, Orders, Reader,
-    Refusal, ReplicaInfo, ReplicaShard, ReplicaSpec, Report, Routes, Tail, Write, Writer, Written,
+    CompactionStep, Consistency, Coord, DEFAULT_GROUP, DatabaseInfo, Error, Flushed, Fsck, GroupConfig,
+    GroupInfo, GroupNode, IndexProgress, LeadInfo, LoadSpec, Mark, NewCollection, NewIndex, NodeStatus,
+    Operation, Orders, Reader, Refusal, ReplicaInfo, ReplicaShard, ReplicaSpec, Report, Routes, Tail, Write,
+    Writer, Written,
 };
 
 /// The only compaction that was asked for.
@@ -659,5 +660,21 @@ impl Coord for Twin {
         ];
         let known = CompactionState { executing: 1, completed: 1, failed: 0, plans };
         Ok(if id == COMPACTION { known } else { CompactionState::default() })
+    }
+
+    async fn lead(&self) -> Result<LeadInfo, Error> {
+        Ok(LeadInfo::default())
+    }
+
+    async fn resign(&self) -> Result<LeadInfo, Error> {
+        Ok(LeadInfo::default())
+    }
+
+    async fn fsck(&self) -> Result<Fsck, Error> {
+        Ok(Fsck::default())
+    }
+
+    async fn finalize(&self, format: u32) -> Result<(u32, u32), Error> {
+        Ok((format, format))
     }
 }

@@ -9,8 +9,8 @@ use crate::base::{ChannelName, CollectionId, NodeId, SegmentId, Timestamp};
 use crate::model::ChannelManifest;
 use crate::rpc::{
     AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionState, Coord, DatabaseInfo,
-    Error, Flushed, GroupConfig, GroupInfo, IndexProgress, NewCollection, NewIndex, NodeStatus, Orders,
-    ReplicaInfo, Report, Routes,
+    Error, Flushed, Fsck, GroupConfig, GroupInfo, IndexProgress, LeadInfo, NewCollection, NewIndex,
+    NodeStatus, Orders, ReplicaInfo, Report, Routes,
 };
 
 fn named(database: &str, name: &str) -> CollectionRef {
@@ -227,5 +227,21 @@ impl Coord for CatalogCache {
 
     async fn compaction(&self, id: i64) -> Result<CompactionState, Error> {
         self.inner.compaction(id).await
+    }
+
+    async fn lead(&self) -> Result<LeadInfo, Error> {
+        self.inner.lead().await
+    }
+
+    async fn resign(&self) -> Result<LeadInfo, Error> {
+        self.inner.resign().await
+    }
+
+    async fn fsck(&self) -> Result<Fsck, Error> {
+        self.inner.fsck().await
+    }
+
+    async fn finalize(&self, format: u32) -> Result<(u32, u32), Error> {
+        self.inner.finalize(format).await
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Error, GroupConfig, GroupInfo, NodeStatus, Orders, ReplicaInfo, Report, Routes};
+use super::{Error, Fsck, GroupConfig, GroupInfo, LeadInfo, NodeStatus, Orders, ReplicaInfo, Report, Routes};
 use crate::base::{
     ChannelName, CollectionId, DatabaseId, FieldId, IndexId, NodeId, PartitionId, Position, SegmentId,
     Timestamp,
@@ -388,6 +388,18 @@ pub trait Coord: Send + Sync + 'static {
     /// How far that is. One that is not known, or was asked of an earlier leader, has no plans: there is nothing to wait
     /// for. # Errors: none today.
     async fn compaction(&self, id: i64) -> Result<CompactionState, Error>;
+    /// Who leads. # Errors: [`Error::is_stale`] from a coordinator that does not.
+    async fn lead(&self) -> Result<LeadInfo, Error>;
+    /// Gives up the lead, so that a standby takes over at once; returns who led.
+    /// # Errors: `NoOtherCandidate`; [`Error::is_stale`] from a coordinator that does not lead.
+    async fn resign(&self) -> Result<LeadInfo, Error>;
+    /// Compares what is stored with the catalog; removes nothing. Lists all sealed objects, which takes long where there
+    /// are many. # Errors: if no node can list the objects.
+    async fn fsck(&self) -> Result<Fsck, Error>;
+    /// Raises the version of the formats that the cluster writes; 0 means the newest that the leader knows. Raising to the
+    /// one that is in force is fine. Returns the version before and the one now.
+    /// # Errors: `NotFinal` while a process takes part that does not read it, or to go back.
+    async fn finalize(&self, format: u32) -> Result<(u32, u32), Error>;
     /// Fresh segment ids, as [`Self::allocate_ids`]. # Errors: the same.
     async fn allocate_segment(&self) -> Result<SegmentId, Error> {
         Ok(SegmentId(self.allocate_ids(1).await?))

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{LoadReport, NodeInfo, NodeState};
+use super::{HeldCollection, LoadReport, NodeInfo, NodeState, OpenChannel};
 use crate::base::{ChannelName, CollectionId, NodeId, PartitionId, SegmentId, Timestamp};
 
 /// The group that every query node without another one is in. It always exists.
@@ -89,7 +89,7 @@ pub struct ReplicaShard {
 }
 
 /// A node as the coordinator sees it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct NodeStatus {
     /// Who it is.
     pub info: NodeInfo,
@@ -109,4 +109,25 @@ pub struct NodeStatus {
     pub remaining: u64,
     /// How busy it is.
     pub load: LoadReport,
+    /// Channels it reports to have open.
+    #[serde(default)]
+    pub open: Vec<OpenChannel>,
+    /// Data it reports to hold.
+    #[serde(default)]
+    pub held: Vec<HeldCollection>,
+    /// The same as `remaining`, by kind.
+    #[serde(default)]
+    pub left: Left,
+}
+
+/// What a node still has to hand over before it can go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Left {
+    /// Channels that it owns or still has open.
+    pub channels: u64,
+    /// Sealed segments that it is still to hold.
+    pub segments: u64,
+    /// Channels whose unsealed rows it is still to hold.
+    pub followed: u64,
 }

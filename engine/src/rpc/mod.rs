@@ -6,7 +6,9 @@
 mod builder;
 mod coord;
 mod dial;
+mod fsck;
 mod group;
+mod lead;
 mod local;
 pub mod net;
 mod node;
@@ -22,7 +24,11 @@ pub use coord::{
     ReplicaSpec,
 };
 pub use dial::{Dial, Reader};
-pub use group::{DEFAULT_GROUP, GroupConfig, GroupInfo, GroupNode, NodeStatus, ReplicaInfo, ReplicaShard};
+pub use fsck::{Fsck, Resized};
+pub use group::{
+    DEFAULT_GROUP, GroupConfig, GroupInfo, GroupNode, Left, NodeStatus, ReplicaInfo, ReplicaShard,
+};
+pub use lead::LeadInfo;
 pub use local::{LocalNodes, Served};
 pub use node::{
     Duties, Follower, HeldChannel, HeldCollection, HoldChannel, HoldOrder, LoadReport, NodeInfo, NodeState,

@@ -47,6 +47,8 @@ pub struct NodeInfo {
     pub memory_bytes: u64,
     /// Its version, for people and for upgrades.
     pub version: String,
+    /// The newest version of the formats that it reads; 0 from a node that is too old to say.
+    pub newest_format: u32,
 }
 
 impl NodeInfo {
@@ -127,7 +129,7 @@ pub struct LoadReport {
     /// How long a read took, 99th percentile of the last seconds. Unit: milliseconds.
     #[serde(deserialize_with = "number")]
     pub p99_ms: f64,
-    /// Processor time spent on reads in the last seconds, in processors.
+    /// Processor time of the threads that read, in the last seconds, in processors.
     #[serde(deserialize_with = "number")]
     pub search_cpu: f64,
     /// Loaded data. Unit: bytes.

@@ -93,6 +93,10 @@ pub enum Refusal {
     /// A parameter that only the search engine can judge.
     #[error("{text}")]
     BadSearch { text: String },
+    #[error("no other process can take over the lead")]
+    NoOtherCandidate,
+    #[error("the cluster cannot be finalized to format {format}: {why}")]
+    NotFinal { format: u32, why: String },
     /// A rule of the service that the request breaks, without a code of its own in Milvus.
     #[error("{text}")]
     Rule { text: String },
@@ -139,6 +143,8 @@ impl Refusal {
             | Self::SecondIndexOnField
             | Self::DropIndexOfLoaded { .. }
             | Self::NoVectorIndex { .. }
+            | Self::NoOtherCandidate
+            | Self::NotFinal { .. }
             | Self::BadParameter { .. }
             | Self::Rule { .. } => 1100,
         }

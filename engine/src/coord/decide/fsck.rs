@@ -1,34 +1,24 @@
 //! What is stored against what the catalog names.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::{CollectionId, SegmentId, Timestamp};
 use crate::coord::catalog::Catalog;
+use crate::rpc::{Fsck, Resized};
 
 /// The prefixes below which every object is named by the catalog or is garbage.
 pub const LISTED: [&str; 2] = ["segments/", "deletes/"];
 
-/// What does not fit together.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fsck {
-    /// Stored objects that nothing names and that were begun long enough ago, ascending: they can go.
-    pub orphans: Vec<String>,
-    /// Objects that manifests name and the store lacks, ascending: rows are lost.
-    pub missing: Vec<String>,
-    /// Stored objects below the prefixes that no version of this program is known to write, ascending: left alone.
-    pub strange: Vec<String>,
-}
-
 /// Compares a listing of the store with the catalog.
 ///
 /// - `before`, `after`: the catalog from before and from after the listing.
-/// - `listed`: the keys of all objects below [`LISTED`].
+/// - `listed`: all objects below [`LISTED`] with their sizes in bytes.
 /// - `in_work`: segments that a job under way reads or writes; everything of theirs is spared.
 /// - `until`: only what was begun before this time is an orphan. Names tell: they carry numbers that are times.
 pub fn compare(
     before: &Catalog,
     after: &Catalog,
-    listed: &[String],
+    listed: &BTreeMap<String, u64>,
     in_work: &BTreeSet<SegmentId>,
     until: Timestamp,
 ) -> Fsck {
@@ -36,9 +26,8 @@ pub fn compare(
     let named_after: BTreeSet<String> = after.named_objects().collect();
     let garbage = [before, after].into_iter().flat_map(|catalog| catalog.garbage.values());
     let leaving: BTreeSet<&String> = garbage.flat_map(|garbage| &garbage.objects).collect();
-    let stored: BTreeSet<&String> = listed.iter().collect();
-    let mut found = Fsck::default();
-    for &key in &stored {
+    let mut found = Fsck { named: named_after.len() as u64, ..Fsck::default() };
+    for key in listed.keys() {
         if named_before.contains(key) || named_after.contains(key) || leaving.contains(key) {
             continue;
         }
@@ -51,8 +40,15 @@ pub fn compare(
             found.orphans.push(key.clone());
         }
     }
-    let lost = named_before.intersection(&named_after).filter(|key| !stored.contains(key));
+    let lost = named_before.intersection(&named_after).filter(|key| !listed.contains_key(*key));
     found.missing = lost.cloned().collect();
+    for object in after.named_refs() {
+        if let Some(&size) = listed.get(&object.key).filter(|size| **size != object.size_bytes) {
+            let key = object.key.clone();
+            found.resized.push(Resized { key, expected: object.size_bytes, found: size });
+        }
+    }
+    found.resized.sort_by(|left, right| left.key.cmp(&right.key));
     found
 }
 
@@ -136,13 +132,24 @@ mod tests {
             .collect();
         listed.extend(whole(10));
         listed.extend(whole(20));
+        let sizes = |key: String| {
+            let size = if key == "segments/1/20/scalars.parquet" { 7 } else { 1 };
+            (key, size)
+        };
+        let listed = listed.into_iter().map(sizes).collect();
         // What is committed or removed while the listing is made is neither lost nor an orphan.
         let (before, after) = (catalog(&[10, 20, 30, 31]), catalog(&[10, 20, 30, 32]));
 
         let found = compare(&before, &after, &listed, &BTreeSet::from([SegmentId(55)]), Timestamp(100));
 
-        assert_eq!(found.orphans, orphan);
-        assert_eq!(found.missing, whole(30));
-        assert_eq!(found.strange, strange);
+        let resized = Resized { key: "segments/1/20/scalars.parquet".to_owned(), expected: 1, found: 7 };
+        let expected = Fsck {
+            orphans: orphan.map(str::to_owned).into(),
+            missing: whole(30).into(),
+            strange: strange.map(str::to_owned).into(),
+            resized: vec![resized],
+            named: 8,
+        };
+        assert_eq!(found, expected);
     }
 }

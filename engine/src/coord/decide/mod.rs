@@ -15,7 +15,7 @@ pub use collection::{
 };
 pub use compact::{CompactPlan, Pace, commit_compaction, next_compaction, plan_of, still_there};
 pub use database::{alter_database, create_database, drop_database};
-pub use fsck::{Fsck, LISTED, compare};
+pub use fsck::{LISTED, compare};
 pub use garbage::{RECORDS, spared};
 pub use group::{create_group, drop_group, transfer_nodes, transfer_replicas, update_groups};
 pub use index::{alter_index, create_index, drop_index, is_scanned, next_index_job, progress};

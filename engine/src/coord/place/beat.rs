@@ -107,6 +107,7 @@ impl Placer {
         node.beat = self.now;
         node.seen = report.seen;
         node.load = report.load;
+        node.opened.clone_from(&report.channels);
         node.open = report.channels.iter().map(|open| open.channel.clone()).collect();
         changed |= node.serves() != served;
         if changed && self.settled {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::base::{ChannelName, CollectionId, NodeId, SegmentId};
 use crate::rpc::{
-    HeldChannel, HeldCollection, LoadReport, NodeInfo, NodeState, OrderNumber, OwnOrder, Place,
+    HeldChannel, HeldCollection, LoadReport, NodeInfo, NodeState, OpenChannel, OrderNumber, OwnOrder, Place,
 };
 
 /// A node that reports.
@@ -27,6 +27,8 @@ pub(super) struct Node {
     pub held: BTreeMap<CollectionId, HeldCollection>,
     /// Channels it reports to have open.
     pub open: BTreeSet<ChannelName>,
+    /// The same with what it says of them.
+    pub opened: Vec<OpenChannel>,
     /// Channels it is ordered to own.
     pub owned: BTreeMap<ChannelName, OwnOrder>,
     /// Channels it owns or is about to own, less those that are about to leave it.
@@ -78,6 +80,7 @@ impl Node {
             group: String::new(),
             held: BTreeMap::new(),
             open: BTreeSet::new(),
+            opened: Vec::new(),
             owned: BTreeMap::new(),
             owns: 0,
             log: OrderLog { floor: number, ..OrderLog::default() },

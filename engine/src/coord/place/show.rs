@@ -8,7 +8,7 @@ use super::collection::{Collection, Follow, Replica};
 use super::node::Node;
 use crate::base::{CollectionId, NodeId, SegmentId, Timestamp};
 use crate::rpc::{
-    DEFAULT_GROUP, GroupConfig, GroupInfo, GroupNode, NodeShare, NodeState, NodeStatus, Owner, Place,
+    DEFAULT_GROUP, GroupConfig, GroupInfo, GroupNode, Left, NodeShare, NodeState, NodeStatus, Owner, Place,
     ReplicaInfo, ReplicaRoute, ReplicaShard, Routes, Share,
 };
 
@@ -238,12 +238,21 @@ impl Placer {
         let id = node.info.id;
         let ordered = node.log.last.keys().filter_map(|collection| self.collections.get(collection));
         let holds = ordered.filter_map(|collection| collection.holds.get(&id)).flatten();
-        let things: usize =
-            holds.map(|hold| hold.segments.len() + usize::from(hold.growing_from.is_some())).sum();
+        let mut left = Left {
+            channels: node.owned.keys().chain(&node.open).collect::<BTreeSet<_>>().len() as u64,
+            ..Left::default()
+        };
+        for hold in holds {
+            left.segments += hold.segments.len() as u64;
+            left.followed += u64::from(hold.growing_from.is_some());
+        }
         let held = node.held.values().flat_map(|held| &held.channels);
         let segments: u64 = held.clone().map(|held| held.segments.len() as u64).sum();
-        // A leader that still listens does not know what it will need.
-        let unknown = if self.settled { 0 } else { segments + held.count() as u64 };
+        if !self.settled {
+            // A leader that still listens does not know what it will need.
+            left.segments += segments;
+            left.followed += held.count() as u64;
+        }
         let joined = u64::try_from((node.since.saturating_sub(self.started)).as_millis()).unwrap_or(0);
         NodeStatus {
             info: node.info.clone(),
@@ -253,9 +262,11 @@ impl Placer {
             channels: node.owned.keys().cloned().collect(),
             collections: node.held.keys().copied().collect(),
             segments,
-            remaining: (node.owned.keys().chain(&node.open).collect::<BTreeSet<_>>().len() + things) as u64
-                + unknown,
+            remaining: left.channels + left.segments + left.followed,
             load: node.load,
+            open: node.opened.clone(),
+            held: node.held.values().cloned().collect(),
+            left,
         }
     }
 

@@ -557,14 +557,7 @@ impl Coord for World {
                 duties: Duties { writes: true, ..Duties::default() },
                 ..NodeInfo::default()
             },
-            state: NodeState::Serving,
-            group: String::new(),
-            since: Timestamp::ZERO,
-            channels: Vec::new(),
-            collections: Vec::new(),
-            segments: 0,
-            remaining: 0,
-            load: LoadReport::default(),
+            ..NodeStatus::default()
         };
         Ok(self.nodes.lock().keys().map(status).collect())
     }
@@ -589,5 +582,21 @@ impl Coord for World {
 
     async fn compaction(&self, _: i64) -> Result<CompactionState, Error> {
         Ok(CompactionState::default())
+    }
+
+    async fn lead(&self) -> Result<LeadInfo, Error> {
+        Ok(LeadInfo::default())
+    }
+
+    async fn resign(&self) -> Result<LeadInfo, Error> {
+        Ok(LeadInfo::default())
+    }
+
+    async fn fsck(&self) -> Result<Fsck, Error> {
+        Ok(Fsck::default())
+    }
+
+    async fn finalize(&self, format: u32) -> Result<(u32, u32), Error> {
+        Ok((format, format))
     }
 }

@@ -10,8 +10,8 @@ use crate::base::{ChannelName, CollectionId, NodeId, SegmentId, Timestamp};
 use crate::model::ChannelManifest;
 use crate::rpc::{
     AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionState, Coord, DatabaseInfo,
-    Error, Flushed, GroupConfig, GroupInfo, IndexProgress, NewCollection, NewIndex, NodeStatus, Orders,
-    ReplicaInfo, Report, Routes,
+    Error, Flushed, Fsck, GroupConfig, GroupInfo, IndexProgress, LeadInfo, NewCollection, NewIndex,
+    NodeStatus, Orders, ReplicaInfo, Report, Routes,
 };
 use contract::internal as pb;
 
@@ -122,6 +122,7 @@ lend_clones!(
 /// - `alter_collection` to another name, and `alter_alias` to make or drop one: likewise.
 /// - `commit_flush`: the second time conflicts with the first. The writer looks at the checkpoint and knows.
 /// - `compact`: what the first time found to do is no longer to be found.
+/// - `resign`: the second time would meet the successor.
 /// - `transfer_nodes`, `transfer_replicas`, `balance`: moves so many, or from where they then no longer are.
 macro_rules! coord_calls {
     ($with:ident) => {
@@ -165,6 +166,10 @@ macro_rules! coord_calls {
             drain(node: NodeId as NodeId, on: bool as bool) -> (), Safe;
             compact(collection: CollectionId as CollectionId) -> i64, Unsafe;
             compaction(id: i64 as i64) -> CompactionState, Safe;
+            lead() -> LeadInfo, Safe;
+            resign() -> LeadInfo, Unsafe;
+            fsck() -> Fsck, Safe;
+            finalize(format: u32 as u32) -> (u32, u32), Safe;
         }
     };
 }

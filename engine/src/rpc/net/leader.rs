@@ -16,8 +16,8 @@ use crate::base::{ChannelName, Clock, CollectionId, Kind, Kinded as _, NodeId, T
 use crate::model::ChannelManifest;
 use crate::rpc::{
     AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionState, Coord, DatabaseInfo,
-    Error, Flushed, GroupConfig, GroupInfo, IndexProgress, NewCollection, NewIndex, NodeStatus, Orders,
-    ReplicaInfo, Report, Routes,
+    Error, Flushed, Fsck, GroupConfig, GroupInfo, IndexProgress, LeadInfo, NewCollection, NewIndex,
+    NodeStatus, Orders, ReplicaInfo, Report, Routes,
 };
 
 /// First wait before a call is tried again; doubles up to [`PAUSE_MOST`].

@@ -115,7 +115,12 @@ impl Remote {
             }
         };
         let settings = self.links.settings();
-        let limit = if matches!(asked, CoordCall::beat { .. }) { settings.beat } else { settings.brief };
+        let limit = match asked {
+            CoordCall::beat { .. } => settings.beat,
+            // The one call that lists the object store, as `list_objects` does.
+            CoordCall::fsck {} => settings.flush,
+            _ => settings.brief,
+        };
         let answer = self.call(call, Some(limit), send).await?;
         convert::from_answer(call, answer.into_inner())
     }

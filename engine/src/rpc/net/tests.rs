@@ -116,7 +116,8 @@ async fn every_call_of_the_coordinator_arrives_as_it_was_made() {
             "transfer_nodes",
             "transfer_replicas",
             "balance",
-            "compact"
+            "compact",
+            "resign"
         ]
     );
 }

@@ -319,12 +319,13 @@ impl World {
 
     /// Nothing is lost, and nothing is left but what refused flushes left.
     async fn fsck(&self) {
-        let mut listed = Vec::new();
+        let mut listed = BTreeMap::new();
         for prefix in LISTED {
-            listed.extend(self.blobs.list(prefix).await.unwrap().into_iter().map(|entry| entry.key));
+            let entries = self.blobs.list(prefix).await.unwrap().into_iter();
+            listed.extend(entries.map(|entry| (entry.key, entry.size_bytes)));
         }
         let found = compare(&self.catalog, &self.catalog, &listed, &BTreeSet::new(), Timestamp::MAX);
-        assert_eq!((found.missing, found.strange), (Vec::new(), Vec::new()));
+        assert_eq!((found.missing, found.strange, found.resized), (Vec::new(), Vec::new(), Vec::new()));
         assert_eq!(found.orphans.into_iter().collect::<BTreeSet<_>>(), self.refused);
     }
 }

@@ -15,9 +15,9 @@ use crate::rpc::net::coord_call::{
 };
 use crate::rpc::{
     AliasChange, Builder, CollectionChange, CollectionInfo, CollectionRef, CompactJob, CompactionState,
-    Coord, DatabaseInfo, Error, Flushed, GroupConfig, GroupInfo, IndexJob, IndexProgress, Mark,
-    NewCollection, NewIndex, NodeStatus, Orders, Querier, ReadAfter, ReplicaInfo, Report, Routes, Share,
-    StoredObject, Tail, TimeSpan, Write, Writer, Written,
+    Coord, DatabaseInfo, Error, Flushed, Fsck, GroupConfig, GroupInfo, IndexJob, IndexProgress, LeadInfo,
+    Mark, NewCollection, NewIndex, NodeStatus, Orders, Querier, ReadAfter, ReplicaInfo, Report, Routes,
+    Share, StoredObject, Tail, TimeSpan, Write, Writer, Written,
 };
 
 /// Notes every call; each method answers its sample unless an error is set.
@@ -50,6 +50,7 @@ impl Double {
             writer: Some(Arc::clone(self) as _),
             querier: Some(Arc::clone(self) as _),
             builder: Some(Arc::clone(self) as _),
+            admin: None,
         }
     }
 }

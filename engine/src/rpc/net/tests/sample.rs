@@ -228,6 +228,7 @@ samples! {
         labels: BTreeMap::sample(),
         memory_bytes: u64::sample(),
         version: String::sample(),
+        newest_format: 2,
     };
     NodeState => NodeState::Draining;
     OrderNumber => OrderNumber { epoch: 3, number: u64::sample() };
@@ -352,6 +353,26 @@ samples! {
         segments: 5,
         remaining: 6,
         load: LoadReport::sample(),
+        open: Vec::sample(),
+        held: Vec::sample(),
+        left: Left { channels: 1, segments: 2, followed: 3 },
+    };
+    LeadInfo => LeadInfo {
+        address: String::sample(),
+        epoch: u64::sample(),
+        settled: true,
+        version: String::sample(),
+        format: 7,
+        newest_format: 8,
+        cluster: String::sample(),
+    };
+    Resized => Resized { key: String::sample(), expected: 1, found: 2 };
+    Fsck => Fsck {
+        orphans: Vec::sample(),
+        missing: Vec::sample(),
+        strange: Vec::sample(),
+        resized: Vec::sample(),
+        named: 3,
     };
     Batch => Batch {
         rows: 2,

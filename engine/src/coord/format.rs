@@ -1,0 +1,108 @@
+//! The version of the formats that a cluster writes: one record, which only grows.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::{FIRST_FORMAT, NEWEST_FORMAT};
+use crate::coord::{Error, record};
+use crate::meta::{Metas, Txn};
+use crate::rpc::{NodeStatus, Refusal};
+
+/// Record of the version.
+const FORMAT: &str = "cluster/format";
+
+/// What the record says. It is written the same way in every version, so that each can read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Stored {
+    format: u32,
+}
+
+/// The version that the cluster writes.
+///
+/// # Errors
+/// If the record cannot be read, or [`Error::NewerFormat`] if this build does not read that version.
+pub async fn read(metas: &dyn Metas) -> Result<u32, Error> {
+    let failed = |source| Error::ReadCatalog { prefix: FORMAT, source };
+    let format = match metas.get(FORMAT).await.map_err(failed)? {
+        Some(stored) => record::decode::<Stored>(FORMAT, &stored.value)?.format,
+        None => FIRST_FORMAT,
+    };
+    if format > NEWEST_FORMAT { Err(Error::NewerFormat { format }) } else { Ok(format) }
+}
+
+/// Adds to a transaction that the cluster writes `format` from now on.
+///
+/// # Errors
+/// [`Error::BadRecord`] if it cannot be written down, which would be a defect.
+pub fn put(txn: Txn, format: u32) -> Result<Txn, Error> {
+    Ok(txn.put(FORMAT, record::encode(FORMAT, &Stored { format })?))
+}
+
+/// The version to raise to.
+///
+/// - `asked`: 0 for the newest.
+/// - `now`, `newest`: what the cluster writes, and the most that this leader can.
+///
+/// # Errors
+/// `NotFinal` if that is a step back, more than the leader can write, or more than one of the nodes reads.
+pub fn decide(asked: u32, now: u32, newest: u32, nodes: &[NodeStatus]) -> Result<u32, Refusal> {
+    let format = if asked == 0 { newest } else { asked };
+    let refuse = |why| Err(Refusal::NotFinal { format, why });
+    if format < now {
+        return refuse(format!("it writes {now} already, and there is no way back"));
+    }
+    if format > newest {
+        return refuse(format!("the leader writes up to {newest}"));
+    }
+    let behind = |node: &&NodeStatus| node.info.newest_format.max(FIRST_FORMAT) < format;
+    if let Some(node) = nodes.iter().find(behind) {
+        let info = &node.info;
+        let who = format!("node {} ({} at {}, version {})", info.id, info.role, info.address, info.version);
+        return refuse(format!("{who} reads up to {} only", info.newest_format.max(FIRST_FORMAT)));
+    }
+    Ok(format)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::decide;
+    use crate::base::NodeId;
+    use crate::rpc::{NodeInfo, NodeStatus};
+
+    fn node(id: i64, newest_format: u32) -> NodeStatus {
+        let info = NodeInfo { id: NodeId(id), newest_format, ..NodeInfo::default() };
+        NodeStatus { info, ..NodeStatus::default() }
+    }
+
+    #[test]
+    fn the_version_only_grows_and_only_as_far_as_everybody_reads() {
+        let modern = [node(1, 2), node(2, 3)];
+        // One that is too old to say what it reads reads the first version.
+        let mixed = [node(1, 2), node(2, 0)];
+        let texts = [
+            decide(0, 1, 2, &modern),
+            decide(2, 2, 2, &modern),
+            decide(1, 2, 2, &modern),
+            decide(3, 1, 2, &modern),
+            decide(0, 1, 2, &mixed),
+            decide(1, 1, 2, &mixed),
+        ]
+        .map(|decided| decided.map_err(|refusal| refusal.to_string()));
+
+        let text = |text: &str| Err(text.to_owned());
+        assert_eq!(
+            texts,
+            [
+                Ok(2),
+                Ok(2),
+                text(
+                    "the cluster cannot be finalized to format 1: it writes 2 already, and there is no way back"
+                ),
+                text("the cluster cannot be finalized to format 3: the leader writes up to 2"),
+                text(
+                    "the cluster cannot be finalized to format 2: node 2 ( at , version ) reads up to 1 only"
+                ),
+                Ok(1),
+            ]
+        );
+    }
+}
