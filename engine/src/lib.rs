@@ -1,11 +1,13 @@
 //! Redkite engine: the vector database as a library of rooms; `ARCHITECTURE.md` has the map.
 
+pub mod admin;
 pub mod agent;
 pub mod assembly;
 pub mod base;
 pub mod blob;
 pub mod builder;
 pub mod coord;
+pub mod ctl;
 pub mod exec;
 pub mod expr;
 pub mod index;

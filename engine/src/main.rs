@@ -1,6 +1,7 @@
 //! The engine's process: arguments to assembly.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -8,6 +9,7 @@ use clap::{Parser, Subcommand};
 use contract::role::Role;
 use engine::assembly::{self, Flags, Surroundings};
 use engine::base::{NodeId, RealClock, SeededRng, TaskSet};
+use engine::ctl::{self, Ctl};
 use engine::obs::{self, Health, Metrics};
 use tracing::{info, warn};
 
@@ -23,8 +25,13 @@ struct Arguments {
 enum Command {
     /// Runs a role until it is told to stop.
     Run(Run),
+    /// Looks into a running Redkite and changes how it runs.
+    Ctl(Box<Ctl>),
     /// Prints the table of settings as Markdown.
     Settings,
+    /// Prints the reference of `ctl` as Markdown.
+    #[command(hide = true)]
+    CtlReference,
 }
 
 #[derive(clap::Args)]
@@ -52,17 +59,22 @@ struct Run {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> anyhow::Result<ExitCode> {
     match Arguments::parse().command {
-        Command::Run(run) => start(run).await,
-        Command::Settings => print_settings(),
+        Command::Run(run) => start(run).await?,
+        Command::Ctl(ctl) => {
+            let code = ctl::run(*ctl, &mut std::io::stdout(), &mut std::io::stderr()).await;
+            return Ok(ExitCode::from(code));
+        }
+        Command::Settings => print(&contract::settings::markdown(assembly::default_of)),
+        Command::CtlReference => print(&ctl::markdown()),
     }
+    Ok(ExitCode::SUCCESS)
 }
 
-#[expect(clippy::print_stdout, reason = "the page is this command's output")]
-fn print_settings() -> anyhow::Result<()> {
-    print!("{}", contract::settings::markdown(assembly::default_of));
-    Ok(())
+#[expect(clippy::print_stdout, reason = "the page is the command's output")]
+fn print(page: &str) {
+    print!("{page}");
 }
 
 async fn start(run: Run) -> anyhow::Result<()> {

@@ -1,24 +1,33 @@
 //! One process: a node with the ports for clients, for other nodes and for operators.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use contract::role::Role;
 use contract::settings::Settings;
 use tokio::net::TcpListener;
-use tracing::info;
+use tracing::{info, warn};
 
+use crate::admin::{self, AdminParts, Marking, Standing};
 use crate::agent::Agent;
+use crate::assembly::identity::mark_finalized;
 use crate::assembly::meter::ProxyMeter;
 use crate::assembly::reread::Sources;
-use crate::assembly::{Error, Node, machine, open_seams, operations, wire};
-use crate::base::{Clock, Rng, TaskSet};
+use crate::assembly::{Error, Node, NodeCalls, NodeSeams, machine, open_seams, operations, wire};
+use crate::base::{Clock, NodeId, Rng, TaskSet, chain};
+use crate::blob::Blobs;
 use crate::obs::{Health, Metrics, TraceFormat, TraceSettings};
 use crate::proxy::{self, ProxyParts, ProxySettings};
+use crate::rpc::Served;
 
 /// Where a role of a cluster listens for other nodes unless it is told otherwise.
 const INTERNAL_LISTEN: &str = "0.0.0.0:19529";
+
+/// Where a standalone listens for its operator unless it is told otherwise and can tell who that is.
+const ADMIN_LISTEN: &str = "127.0.0.1:19529";
+/// What `/healthz` says while a node hands over what it has.
+const DRAINING: &str = "draining";
 
 /// What a process runs in.
 #[derive(Clone)]
@@ -40,6 +49,10 @@ pub struct Surroundings {
 /// A process that serves.
 pub struct Running {
     role: Role,
+    /// Where it listens for clients, if it does.
+    pub clients: Option<SocketAddr>,
+    /// Where it listens for other nodes and for the admin API, if it does.
+    pub inside: Option<SocketAddr>,
     agent: Option<Arc<Agent>>,
     health: Health,
     patience: Duration,
@@ -50,7 +63,7 @@ impl Running {
     /// when nothing is left, or once nothing has been taken over for the time of `queryNode.gracefulStopTimeout`.
     pub async fn hand_over(&self) {
         let Some(agent) = self.agent.as_ref().filter(|_| self.role != Role::Standalone) else { return };
-        self.health.failing(self.role.name(), "draining");
+        self.health.failing(self.role.name(), DRAINING);
         agent.drain();
         let left = agent.drained(self.patience).await;
         info!(left, "handed over");
@@ -75,15 +88,16 @@ pub async fn run(role: Role, settings: &Settings, around: Surroundings) -> Resul
         Role::Proxy | Role::Standalone => Some(listen(&settings.proxy.listen).await?),
         _ => None,
     };
-    let internal = match (settings.redkite.internal_listen.as_str(), role) {
-        ("", Role::Standalone) => None,
-        ("", _) => Some(listen(INTERNAL_LISTEN).await?),
-        (address, _) => Some(listen(address).await?),
-    };
+    let internal = listen_inside(role, settings).await?;
+    let bound = |listener: &Option<TcpListener>| listener.as_ref().and_then(|one| one.local_addr().ok());
+    let (clients_at, inside_at) = (bound(&clients), bound(&internal));
     let address = own_address(settings, internal.as_ref())?;
     let seams = open_seams(role, settings, &seams_around).await?;
     let calls = wire::open(role, settings, &seams, address, internal, &tasks).await?;
+    let about = Arc::new(About { role, health: health.clone(), agent: OnceLock::new() });
+    let calls = administered(calls, &seams, settings, &about);
     let node = Node::start(role, seams, calls, settings, &tasks).await?;
+    about.know(&node);
     if let (Some(listener), Some(door)) = (clients, node.door.clone()) {
         let parts = ProxyParts {
             coord: door.coord,
@@ -112,6 +126,8 @@ pub async fn run(role: Role, settings: &Settings, around: Surroundings) -> Resul
     report_health(&node, name, &health, &tasks);
     let running = Running {
         role,
+        clients: clients_at,
+        inside: inside_at,
         agent: node.agent.clone(),
         health,
         patience: Duration::from_secs(settings.query_node.graceful_stop_timeout),
@@ -125,6 +141,66 @@ pub async fn run(role: Role, settings: &Settings, around: Surroundings) -> Resul
     let (clients, operators) = (&settings.proxy.listen, &settings.redkite.metrics_listen);
     info!(role = name, %clients, %operators, data = settings.local_storage.path, "process serves");
     Ok(running)
+}
+
+/// What the admin API says of this process.
+struct About {
+    role: Role,
+    health: Health,
+    /// Known once the node is numbered.
+    agent: OnceLock<Arc<Agent>>,
+}
+
+impl About {
+    fn know(&self, node: &Node) {
+        if let Some(agent) = &node.agent {
+            // Nobody else sets it.
+            let _ = self.agent.set(Arc::clone(agent));
+        }
+    }
+
+    fn standing(&self) -> Standing {
+        let (ready, health) = self.health.report();
+        let node = self.agent.get().map_or(NodeId(0), |agent| agent.node());
+        let draining = self.agent.get().is_some_and(|agent| agent.drains());
+        Standing { node, ready, health, draining }
+    }
+}
+
+/// Makes the admin API reachable together with the duties.
+fn administered(calls: NodeCalls, seams: &NodeSeams, settings: &Settings, about: &Arc<About>) -> NodeCalls {
+    let NodeCalls { address, dial, coord, publish } = calls;
+    let (own, own_coord, about) = (address.clone(), coord.clone(), Arc::clone(about));
+    let (blobs, logs) = (Arc::clone(&seams.blobs), Arc::clone(&seams.logs));
+    let table = admin::table(settings);
+    let publish = Box::new(move |mut served: Served| {
+        let candidate = served.coord.clone();
+        if let Some(coord) = own_coord.or_else(|| candidate.clone()) {
+            served.admin = Some(admin::routes(AdminParts {
+                coord,
+                candidate,
+                mark: marking(&blobs),
+                blobs,
+                logs,
+                role: about.role.name(),
+                address: own,
+                host: machine::host(),
+                standing: Box::new(move || about.standing()),
+                settings: table,
+            }));
+        }
+        publish(served);
+    });
+    NodeCalls { address, dial, coord, publish }
+}
+
+/// Says in the store to which format its cluster was finalized.
+fn marking(blobs: &Arc<dyn Blobs>) -> Box<dyn Fn(String, u32) -> Marking + Send + Sync> {
+    let blobs = Arc::clone(blobs);
+    Box::new(move |cluster, format| {
+        let blobs = Arc::clone(&blobs);
+        Box::pin(async move { mark_finalized(blobs.as_ref(), &cluster, format).await })
+    })
 }
 
 /// A node is well once it has joined, and stays so while the coordinator is away; a coordinator is well also while it
@@ -159,6 +235,26 @@ fn own_address(settings: &Settings, internal: Option<&TcpListener>) -> Result<St
     let bound: SocketAddr = listener.local_addr().map_err(unknown)?;
     let own = if bound.ip().is_unspecified() { machine::own_ip() } else { None };
     Ok(SocketAddr::new(own.unwrap_or_else(|| bound.ip()), bound.port()).to_string())
+}
+
+/// The port for other nodes and for the admin API.
+async fn listen_inside(role: Role, settings: &Settings) -> Result<Option<TcpListener>, Error> {
+    let asked = settings.redkite.internal_listen.as_str();
+    if !asked.is_empty() {
+        return listen(asked).await.map(Some);
+    }
+    if role != Role::Standalone {
+        return listen(INTERNAL_LISTEN).await.map(Some);
+    }
+    let address = if wire::knows_callers(settings) { INTERNAL_LISTEN } else { ADMIN_LISTEN };
+    match listen(address).await {
+        Ok(listener) => Ok(Some(listener)),
+        // Nobody asked for it, and there may be several on one machine.
+        Err(error) => {
+            warn!(error = chain(&error), "the admin API is not served: set redkite.internalListen");
+            Ok(None)
+        }
+    }
 }
 
 async fn listen(address: &str) -> Result<TcpListener, Error> {

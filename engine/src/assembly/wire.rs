@@ -52,10 +52,12 @@ pub async fn open(
         }
         (None, _) => return Err(Error::NoCatalog { role: role.name() }),
     };
-    let (clock, tasks) = (Arc::clone(&seams.clock), tasks.clone());
+    let (clock, tasks, alone) = (Arc::clone(&seams.clock), tasks.clone(), role == Role::Standalone);
     let (own, staying) = (address.clone(), Arc::clone(&dial));
     let publish = Box::new(move |served: Served| {
         staying.stay(own, served.clone());
+        // A standalone has no other nodes: only its operator calls.
+        let served = if alone { Served { admin: served.admin, ..Served::default() } } else { served };
         let parts = ServeParts { served, security, clock, grace: GRACE };
         tasks.start("serve other nodes", |stop| async move { Ok(serve(listener, parts, stop).await?) });
     });
@@ -92,6 +94,11 @@ impl FindLeader for Records {
             }
         }
     }
+}
+
+/// Whether whoever calls has to say who it is.
+pub fn knows_callers(settings: &Settings) -> bool {
+    settings.common.security.internal_tls_enabled || !settings.redkite.admin.token_file.is_empty()
 }
 
 async fn security(

@@ -31,7 +31,7 @@ impl NetDial {
     /// Knows the way to every other node, and not yet which one is its own.
     #[must_use]
     pub fn new(security: Security, settings: NetSettings, clock: Arc<dyn Clock>) -> Arc<Self> {
-        let links = Arc::new(Links::new(security, settings, clock));
+        let links = Arc::new(Links::new(security.credentials(), settings, clock));
         Arc::new(Self { links, own: RwLock::default() })
     }
 

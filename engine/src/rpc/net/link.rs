@@ -13,11 +13,11 @@ use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 
-use super::{CONNECTION_WINDOW, NetSettings, PING_AFTER, PING_LIMIT, STREAM_WINDOW, Security};
+use super::{CONNECTION_WINDOW, Credentials, NetSettings, PING_AFTER, PING_LIMIT, STREAM_WINDOW};
 use crate::base::{Clock, chain};
 
 /// What a generated client calls through.
-pub(super) type Carrier = InterceptedService<Channel, Bearer>;
+pub type Carrier = InterceptedService<Channel, Bearer>;
 
 /// A connection as it was when a call took it.
 #[derive(Clone)]
@@ -29,7 +29,7 @@ pub(super) struct Link {
 
 /// Adds the token to each call.
 #[derive(Clone)]
-pub(super) struct Bearer(Option<MetadataValue<Ascii>>);
+pub struct Bearer(Option<MetadataValue<Ascii>>);
 
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Status> {
@@ -64,7 +64,7 @@ type AnyStream = TokioIo<Box<dyn Stream>>;
 
 /// All connections of this node to others.
 pub(super) struct Links {
-    security: Security,
+    credentials: Credentials,
     settings: NetSettings,
     clock: Arc<dyn Clock>,
     lines: Mutex<Lines>,
@@ -102,9 +102,23 @@ struct Failure {
     pause: Duration,
 }
 
+/// A way to whatever is served at `address`, for one who is no node.
+///
+/// # Errors
+/// Why no connection could be made.
+pub async fn reach(
+    address: &str,
+    credentials: Credentials,
+    settings: NetSettings,
+    clock: Arc<dyn Clock>,
+) -> Result<Carrier, String> {
+    let links = Links::new(credentials, settings, clock);
+    Ok(links.link(&Arc::from(address)).await?.carrier)
+}
+
 impl Links {
-    pub(super) fn new(security: Security, settings: NetSettings, clock: Arc<dyn Clock>) -> Self {
-        Self { security, settings, clock, lines: Mutex::default() }
+    pub(super) fn new(credentials: Credentials, settings: NetSettings, clock: Arc<dyn Clock>) -> Self {
+        Self { credentials, settings, clock, lines: Mutex::default() }
     }
 
     pub(super) fn clock(&self) -> &Arc<dyn Clock> {
@@ -163,12 +177,10 @@ impl Links {
     }
 
     async fn bearer(&self) -> Bearer {
-        match &self.security {
-            Security::Token(tokens) => {
-                // Tokens are printable, so they make a header.
-                Bearer(format!("Bearer {}", tokens.own().await).parse().ok())
-            }
-            Security::Trusted | Security::MutualTls { .. } => Bearer(None),
+        match &self.credentials.token {
+            // Tokens are printable, so they make a header.
+            Some(tokens) => Bearer(format!("Bearer {}", tokens.own().await).parse().ok()),
+            None => Bearer(None),
         }
     }
 
@@ -218,9 +230,9 @@ impl Links {
         let failed = |error: &dyn std::error::Error| format!("cannot connect: {}", chain(error));
         let stream = TcpStream::connect(address).await.map_err(|error| failed(&error))?;
         stream.set_nodelay(true).map_err(|error| failed(&error))?;
-        let stream: Box<dyn Stream> = match &self.security {
-            Security::Trusted | Security::Token(_) => Box::new(stream),
-            Security::MutualTls { connector, .. } => {
+        let stream: Box<dyn Stream> = match &self.credentials.connector {
+            None => Box::new(stream),
+            Some(connector) => {
                 let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
                 let host = host.trim_matches(['[', ']']);
                 Box::new(connector.connect(stream, host).await.map_err(|error| failed(&error))?)

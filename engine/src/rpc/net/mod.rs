@@ -20,6 +20,7 @@ use std::time::Duration;
 
 pub use dial::NetDial;
 pub use leader::{CoordClient, FindLeader};
+pub use link::{Carrier, reach};
 pub use serve::{ServeParts, serve};
 
 pub use super::Served;
@@ -53,6 +54,28 @@ pub enum Security {
         /// For connections to others.
         connector: Arc<Connector>,
     },
+}
+
+/// What a caller shows of itself, and whom it trusts.
+#[derive(Clone, Default)]
+pub struct Credentials {
+    /// Shown in every call.
+    pub token: Option<Arc<Tokens>>,
+    /// Makes connections secure; `None` for clear text.
+    pub connector: Option<Arc<Connector>>,
+}
+
+impl Security {
+    /// What calls to other nodes show.
+    fn credentials(&self) -> Credentials {
+        match self {
+            Self::Trusted => Credentials::default(),
+            Self::Token(tokens) => Credentials { token: Some(Arc::clone(tokens)), connector: None },
+            Self::MutualTls { connector, .. } => {
+                Credentials { token: None, connector: Some(Arc::clone(connector)) }
+            }
+        }
+    }
 }
 
 /// How long calls may take, and how connections are kept.

@@ -1,5 +1,6 @@
 //! The port for other nodes.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ use super::{CONNECTION_WINDOW, Error, MAX_FRAME, PING_AFTER, PING_LIMIT, STREAM_
 use crate::base::{Clock, TaskSet, chain};
 use crate::secure::Tokens;
 
+/// Every call of the admin API.
+const ADMIN: &str = "/redkite.admin.v1.Admin/{call}";
 /// Calls at once on one connection.
 const MAX_STREAMS: u32 = 4096;
 
@@ -50,11 +53,11 @@ pub async fn serve(listener: TcpListener, parts: ServeParts, stop: CancellationT
         tokio::select! {
             () = stop.cancelled() => break Ok(()),
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     is_idle = false;
                     let host = Arc::clone(&host);
                     connections.start("connection of a node", |stop| async move {
-                        host.converse(stream, stop).await;
+                        host.converse(stream, peer, stop).await;
                         Ok(())
                     });
                 }
@@ -88,32 +91,51 @@ fn is_passing(error: &std::io::Error) -> bool {
 /// What every connection shares.
 struct Host {
     parts: ServeParts,
+    /// For whoever has shown who it is, and for this machine's own processes.
     router: Router,
+    /// For everybody else: calls between nodes, and no admin API.
+    outside: Router,
 }
 
 impl Host {
     fn new(parts: ServeParts, stop: CancellationToken) -> Self {
-        let router = Desk::new(parts.served.clone(), stop).routes();
+        let duties = Desk::new(parts.served.clone(), stop).routes();
+        let outside = duties.clone().route(ADMIN, axum::routing::any(keep_out));
+        let router = match &parts.served.admin {
+            Some(admin) => duties.merge(admin.clone()),
+            None => duties,
+        };
         let router = match &parts.security {
             Security::Token(tokens) => {
                 router.layer(axum::middleware::from_fn_with_state(Arc::clone(tokens), check))
             }
             Security::Trusted | Security::MutualTls { .. } => router,
         };
-        Self { parts, router }
+        Self { parts, router, outside }
+    }
+
+    /// What a connection may call.
+    fn router_for(&self, peer: SocketAddr) -> Router {
+        let is_known = match &self.parts.security {
+            Security::Trusted => peer.ip().to_canonical().is_loopback(),
+            Security::Token(_) | Security::MutualTls { .. } => true,
+        };
+        if is_known { self.router.clone() } else { self.outside.clone() }
     }
 
     /// One connection, from its handshake to its end. That it broke is the peer's business.
-    async fn converse(&self, stream: TcpStream, stop: CancellationToken) {
+    async fn converse(&self, stream: TcpStream, peer: SocketAddr, stop: CancellationToken) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "connection was gone at once");
             return;
         }
         match &self.parts.security {
-            Security::Trusted | Security::Token(_) => self.speak(stream, stop).await,
+            Security::Trusted | Security::Token(_) => {
+                self.speak(stream, self.router_for(peer), stop).await;
+            }
             Security::MutualTls { acceptor, .. } => tokio::select! {
                 accepted = acceptor.accept(stream) => match accepted {
-                    Ok(stream) => self.speak(stream, stop).await,
+                    Ok(stream) => self.speak(stream, self.router_for(peer), stop).await,
                     // Probes of the port come here too; a node of ours that is turned away says so itself.
                     Err(error) => tracing::debug!(error = chain(&error), "turned away who is no node of ours"),
                 },
@@ -122,14 +144,14 @@ impl Host {
         }
     }
 
-    async fn speak<S>(&self, stream: S, stop: CancellationToken)
+    async fn speak<S>(&self, stream: S, router: Router, stop: CancellationToken)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let service =
-            TowerToHyperService::new(self.router.clone().map_request(
-                |request: http::Request<hyper::body::Incoming>| request.map(axum::body::Body::new),
-            ));
+            TowerToHyperService::new(router.map_request(|request: http::Request<hyper::body::Incoming>| {
+                request.map(axum::body::Body::new)
+            }));
         let mut builder = auto::Builder::new(TokioExecutor::new()).http2_only();
         builder
             .http2()
@@ -159,6 +181,12 @@ impl Host {
     }
 }
 
+/// What callers of the admin API hear from whom nobody asked for credentials and who is not on this machine.
+async fn keep_out() -> Response {
+    let text = "the admin API is served beyond this machine only with redkite.admin.tokenFile or internaltls";
+    tonic::Status::permission_denied(text).into_http()
+}
+
 /// Lets only those in who know the token.
 async fn check(State(tokens): State<Arc<Tokens>>, request: Request, next: Next) -> Response {
     let shown = request.headers().get(AUTHORIZATION).map_or(&[][..], |value| value.as_bytes());
@@ -170,4 +198,51 @@ async fn check(State(tokens): State<Arc<Tokens>>, request: Request, next: Next) 
         return next.run(request).await;
     }
     tonic::Status::unauthenticated("the token is not that of this cluster").into_http()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::RealClock;
+    use crate::secure::REREAD;
+
+    /// What somebody at `peer` without credentials hears from the admin API: the gRPC status, or that it is there.
+    async fn heard(security: Security, peer: &str) -> String {
+        let admin = Router::new().route(ADMIN, axum::routing::any(|| async { "let in" }));
+        let served = Served { admin: Some(admin), ..Served::default() };
+        let parts = ServeParts { served, security, clock: RealClock::new(), grace: Duration::ZERO };
+        let host = Host::new(parts, CancellationToken::new());
+        let request = http::Request::post("/redkite.admin.v1.Admin/ListNodes");
+        let request = request.body(axum::body::Body::empty()).unwrap();
+
+        let answer = host.router_for(peer.parse().unwrap()).oneshot(request).await.unwrap();
+
+        answer.headers().get("grpc-status").map_or("let in", |status| status.to_str().unwrap()).to_owned()
+    }
+
+    #[tokio::test]
+    async fn without_credentials_the_admin_api_is_for_this_machine_only() {
+        let peers = ["127.0.0.1:9", "[::1]:9", "[::ffff:127.0.0.1]:9", "192.0.2.7:9", "[2001:db8::1]:9"];
+
+        let mut answers = Vec::new();
+        for peer in peers {
+            answers.push(heard(Security::Trusted, peer).await);
+        }
+
+        // 7 is PERMISSION_DENIED.
+        assert_eq!(answers, ["let in", "let in", "let in", "7", "7"]);
+    }
+
+    #[tokio::test]
+    async fn where_a_token_is_asked_for_this_machine_has_to_show_it_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("token");
+        std::fs::write(&file, "secret").unwrap();
+        let tokens = Arc::new(Tokens::open(file, REREAD, RealClock::new()).await.unwrap());
+
+        let answer = heard(Security::Token(tokens), "127.0.0.1:9").await;
+
+        // 16 is UNAUTHENTICATED.
+        assert_eq!(answer, "16");
+    }
 }
