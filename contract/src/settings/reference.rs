@@ -59,6 +59,7 @@ const COMPONENTS: &[(&str, &[Role])] = &[
     ("redkite.cluster.callTimeoutMs", &ROLES),
     ("redkite.cluster.leaderTtlMs", &[Role::Coordinator]),
     ("redkite.cluster.lostAfterMs", &[Role::Coordinator]),
+    ("redkite.cluster.preferOwnZone", &[Role::Proxy]),
     ("redkite.createBucket", &ROLES),
     ("redkite.datanode", &[Role::DataNode]),
     ("redkite.internalListen", &ROLES),

@@ -1,0 +1,31 @@
+"""Adds row N to the only collection, made with the first, and compares all rows that are there then.
+
+    row.py URI N
+"""
+
+import logging
+import sys
+
+from pymilvus import MilvusClient
+
+
+def main() -> None:
+    uri, count = sys.argv[1], int(sys.argv[2])
+    logging.disable(logging.CRITICAL)
+    client = MilvusClient(uri, timeout=30)
+    if count == 1:
+        client.create_collection("rows", dimension=2, metric_type="L2")
+    client.insert("rows", [{"id": count, "vector": [count, 0.5]}])
+    # Half of the rows are sealed by the build that wrote them, the others only in its log.
+    if count % 2:
+        client.flush("rows")
+    client.load_collection("rows")
+    found = client.query("rows", "id > 0", output_fields=["id", "vector"], consistency_level="Strong")
+    rows = sorted((row["id"], list(row["vector"])) for row in found)
+    wanted = [(id, [float(id), 0.5]) for id in range(1, count + 1)]
+    if rows != wanted:
+        raise SystemExit(f"found {rows}, wanted {wanted}")
+
+
+if __name__ == "__main__":
+    main()
