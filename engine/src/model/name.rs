@@ -157,6 +157,19 @@ pub fn check_name(named: Named, name: &str) -> Result<(), NameError> {
     }
 }
 
+/// What is wrong with the name of a resource group, in Milvus's words. The rules are those of a collection's name, the words
+/// are not.
+#[must_use]
+pub fn group_flaw(name: &str) -> Option<String> {
+    let reason = match flaw(Named::Collection, name)? {
+        Flaw::Empty => return Some("resource group name couldn't be empty: invalid parameter".to_owned()),
+        Flaw::Long => "the length of a resource group name must be less than 255 characters",
+        Flaw::First => "the first character of a resource group name must be an underscore or letter",
+        _ => "resource group name can only contain numbers, letters and underscores",
+    };
+    Some(format!("Invalid resource group name {name}. {reason}: invalid parameter"))
+}
+
 /// Checks a partition name that only selects: anything but an empty or a long one may exist.
 ///
 /// # Errors

@@ -9,7 +9,7 @@ use super::params;
 use super::status::success;
 use crate::model::check::check_batch;
 use crate::model::check_schema::{DefaultRequest, FieldRequest, SchemaRequest, check_schema};
-use crate::model::name::{Flaw, NameError, Named, check_name};
+use crate::model::name::{Named, check_name, group_flaw};
 use crate::model::{Batch, DYNAMIC_FIELD, DataType, Field, Schema, Value};
 use crate::proxy::Error;
 use crate::rpc::{CollectionInfo, NewCollection};
@@ -311,24 +311,9 @@ pub fn check_index_name(name: &str) -> Result<(), Error> {
 /// # Errors
 /// Milvus's words for the first flaw: empty, long, first letter, other letters.
 pub fn check_group_name(name: &str) -> Result<(), Error> {
-    let refuse = |reason: &str| {
-        let text = format!("Invalid resource group name {name}. {reason}: invalid parameter");
-        Err(Error::Checked { code: 1100, text })
-    };
-    // The rules are those of a collection's name, the words are not.
-    match check_name(Named::Collection, name) {
-        Ok(()) => Ok(()),
-        Err(NameError { flaw: Flaw::Empty, .. }) => {
-            let text = "resource group name couldn't be empty: invalid parameter".to_owned();
-            Err(Error::Checked { code: 1100, text })
-        }
-        Err(NameError { flaw: Flaw::Long, .. }) => {
-            refuse("the length of a resource group name must be less than 255 characters")
-        }
-        Err(NameError { flaw: Flaw::First, .. }) => {
-            refuse("the first character of a resource group name must be an underscore or letter")
-        }
-        Err(_) => refuse("resource group name can only contain numbers, letters and underscores"),
+    match group_flaw(name) {
+        Some(text) => Err(Error::Checked { code: 1100, text }),
+        None => Ok(()),
     }
 }
 
