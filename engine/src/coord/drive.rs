@@ -25,7 +25,7 @@ use crate::coord::lead::EPOCH;
 use crate::coord::members::{self, Members};
 use crate::coord::place::{PlaceSettings, Placer};
 use crate::coord::time::{Allocation, Allocator};
-use crate::coord::{Error, format, record};
+use crate::coord::{Error, drains, format, record};
 use crate::meta::{Metas, Txn};
 use crate::model::ChannelManifest;
 use crate::rpc::{
@@ -152,6 +152,7 @@ impl Coordinator {
         let cluster = cluster.map_err(|source| Error::ReadCatalog { prefix: CLUSTER, source })?;
         let catalog = record::read(parts.metas.as_ref()).await?;
         let expected = members::read(parts.metas.as_ref()).await?;
+        let drains = drains::read(parts.metas.as_ref()).await?;
         let collections = catalog.collections.len();
         let now = parts.clock.monotonic();
         let mut placer =
@@ -162,6 +163,7 @@ impl Coordinator {
             placer.put_collection(Arc::clone(info), manifests, now);
         }
         placer.expect(expected.clone(), now);
+        placer.keep_drains(drains);
         let coordinator = Arc::new(Self {
             parts,
             epoch,
@@ -672,9 +674,7 @@ impl Coord for Coordinator {
     }
 
     async fn drain(&self, node: NodeId, on: bool) -> Result<(), rpc::Error> {
-        let unknown = || Refusal::BadParameter { text: format!("node {node} is not there") };
-        let known = self.place(|placer, _| placer.drain(node, on));
-        Ok(known.then_some(()).ok_or_else(unknown)?)
+        self.drain_node(node, on).await
     }
 
     async fn compact(&self, collection: CollectionId) -> Result<i64, rpc::Error> {

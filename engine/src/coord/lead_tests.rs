@@ -12,7 +12,7 @@ use crate::agent::{Agent, AgentParts};
 use crate::base::{Clock, Kind, NodeTime, RealClock, TaskSet};
 use crate::meta::{self, Doing, MemoryMetas, Metas, Txn, Versioned};
 use crate::rpc::net::{CoordClient, FindLeader, NetDial, NetSettings, Security, ServeParts, serve};
-use crate::rpc::{Coord as _, Duties, NodeInfo, Report, Served};
+use crate::rpc::{Coord as _, Duties, NodeInfo, NodeState, Report, Served};
 
 /// Metadata that one process may be cut off from.
 struct Cut {
@@ -134,6 +134,30 @@ async fn a_node_goes_to_the_new_leader_once_its_lease_is_not_renewed() {
         change.is_err_and(|error| error.is_stale()),
         "nothing is begun that the second would not know of"
     );
+    tasks.stop();
+    tasks.join().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_to_be_emptied_is_so_under_the_next_leader_too() {
+    let (metas, tasks) = (MemoryMetas::new(), TaskSet::new());
+    let first = candidate(Arc::clone(&metas) as _, &tasks).await;
+    until("the first leads", async || first.leads()).await;
+    let second = candidate(Arc::clone(&metas) as _, &tasks).await;
+    let info = node(&metas, &tasks).await;
+    let states = async |leader: &Candidacy| {
+        let nodes = leader.nodes().await.unwrap_or_default();
+        nodes.iter().map(|node| node.state).collect::<Vec<_>>()
+    };
+    until("the node has joined", async || states(&first).await == [NodeState::Serving]).await;
+
+    first.drain(info.id, true).await.unwrap();
+    first.resign().await.unwrap();
+
+    until("the node is with the second", async || states(&second).await.len() == 1).await;
+    assert_eq!(states(&second).await, [NodeState::Draining]);
+    second.drain(info.id, false).await.unwrap();
+    assert_eq!(states(&second).await, [NodeState::Serving]);
     tasks.stop();
     tasks.join().await.unwrap();
 }

@@ -11,6 +11,7 @@ mod compaction;
 #[cfg(test)]
 mod crash_tests;
 mod decide;
+mod drains;
 mod drive;
 mod format;
 mod jobs;

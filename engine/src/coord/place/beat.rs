@@ -70,9 +70,24 @@ impl Placer {
         }
     }
 
+    /// Goes on with what an earlier leader was asked for. Call it before the first report.
+    pub fn keep_drains(&mut self, drains: BTreeSet<NodeId>) {
+        self.drains = drains;
+    }
+
+    /// Nodes to be emptied, also those that are not there.
+    pub const fn drains(&self) -> &BTreeSet<NodeId> {
+        &self.drains
+    }
+
     /// Asks for a node to be emptied, or takes that back. `false` if there is no such node.
     pub fn drain(&mut self, node: NodeId, on: bool) -> bool {
         let Some(known) = self.nodes.get_mut(&node) else { return false };
+        if on {
+            self.drains.insert(node)
+        } else {
+            self.drains.remove(&node)
+        };
         if known.drained != on {
             known.drained = on;
             if self.settled {
@@ -92,7 +107,9 @@ impl Placer {
         if !self.nodes.contains_key(&id) {
             // Whatever it has seen before, it gets all of its orders anew.
             let number = self.next_number();
-            self.nodes.insert(id, Node::new(report.node.clone(), self.now, number));
+            let mut node = Node::new(report.node.clone(), self.now, number);
+            node.drained = self.drains.contains(&id);
+            self.nodes.insert(id, node);
             changed = true;
         }
         self.seats.put(id, limit);

@@ -86,6 +86,8 @@ pub struct Placer {
     settled: bool,
     /// Nodes of the record that it has not heard of yet; `None` if it has no such record.
     expected: Option<BTreeSet<NodeId>>,
+    /// Nodes to be emptied, also those that are not there.
+    drains: BTreeSet<NodeId>,
     /// The newest order number.
     number: u64,
     /// Grows with each route of any collection.
@@ -138,6 +140,7 @@ impl Placer {
             now,
             settled: false,
             expected: None,
+            drains: BTreeSet::new(),
             number: 1,
             version: epoch << 32,
             nodes: BTreeMap::new(),
