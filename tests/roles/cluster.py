@@ -117,12 +117,12 @@ class Process:
 class Node(Process):
     """One role of Redkite."""
 
-    def __init__(self, name, role, folder, environment, flags=(), where=None, group=None):
+    def __init__(self, name, role, folder, environment, flags=(), where=None, group=None, binary=None):
         self.role, where = role, where or Loopback()
         self.port, self.metrics, self.internal = free_port(), free_port(), free_port()
         self.host, self.data = where.address(name), pathlib.Path(folder) / f"{name}.data"
         command = [
-            RELEASE / "redkite", "run", role, "--data-dir", self.data,
+            binary or RELEASE / "redkite", "run", role, "--data-dir", self.data,
             "--listen", f"{self.host}:{self.port}", "--metrics-listen", f"{self.host}:{self.metrics}",
             "--internal-listen", f"{self.host}:{self.internal}", *flags,
         ]
@@ -167,6 +167,7 @@ class Cluster:
         self.log, self.extra, self.keep, self.roles = log, environment or {}, keep, roles or {}
         self.is_between, self.between, self.where = between, None, where or Loopback()
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="redkite-roles-"))
+        self.binary = None  # another build for the nodes that are started from here on
         self.servers, self.nodes, self.numbers = {}, {}, {}
 
     def __enter__(self):
@@ -271,7 +272,7 @@ class Cluster:
         self.numbers[role] = number + 1
         name = f"{role}-{number}"
         settings = {**self.environment(), **self.roles.get(role, {}), **(environment or {})}
-        node = Node(name, role, self.folder, settings, where=self.where, group=group)
+        node = Node(name, role, self.folder, settings, where=self.where, group=group, binary=self.binary)
         self.nodes[name] = node
         if wait:
             node.wait_healthy()
