@@ -70,7 +70,6 @@ pub struct AdminParts {
 }
 
 /// The API as routes for the port of calls between nodes.
-#[must_use]
 pub fn routes(parts: AdminParts) -> axum::Router {
     let server = AdminServer::new(Desk::new(parts));
     let server = server.map_request(|request: http::Request<axum::body::Body>| request.map(Body::new));

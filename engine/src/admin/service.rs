@@ -15,8 +15,8 @@ use super::pick::{collections, each, reference, sealed, unless_gone};
 use super::show;
 use super::status::status;
 use super::{AdminParts, Standing, dump};
-use crate::base::NEWEST_FORMAT;
-use crate::model::name::{Named, check_name};
+use crate::base::{Kind, NEWEST_FORMAT};
+use crate::model::name::group_flaw;
 use crate::rpc::{CollectionInfo, Error, Fsck, NodeStatus};
 
 /// Answers the calls.
@@ -68,7 +68,16 @@ impl Desk {
     }
 
     async fn node(&self, named: &str) -> Result<NodeStatus, Error> {
-        Ok(find(&self.parts.coord.nodes().await?, named)?.clone())
+        let (nodes, lead) = tokio::try_join!(self.parts.coord.nodes(), self.parts.coord.lead())?;
+        match find(&nodes, named) {
+            Ok(node) => Ok(node.clone()),
+            Err(refusal) if lead.settled => Err(refusal.into()),
+            Err(refusal) => Err(Error::Failed {
+                call: "nodes",
+                kind: Kind::Unavailable,
+                reason: format!("{refusal} so far: the leader is new and still listens to the nodes"),
+            }),
+        }
     }
 
     /// Asks for a node to be emptied, or takes that back.
@@ -316,7 +325,9 @@ impl Admin for Desk {
         request: Request<pb::CreateResourceGroupRequest>,
     ) -> Answer<pb::CreateResourceGroupResponse> {
         let pb::CreateResourceGroupRequest { name, config } = request.into_inner();
-        check_name(Named::Collection, &name).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        if let Some(flaw) = group_flaw(&name) {
+            return Err(Status::invalid_argument(flaw));
+        }
         let made = self.parts.coord.create_group(&name, show::group_config(config)).await;
         answer(made.map(|()| pb::CreateResourceGroupResponse {}))
     }

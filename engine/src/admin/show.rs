@@ -12,7 +12,7 @@ use crate::rpc::{
 };
 
 pub(super) fn leader(lead: LeadInfo) -> pb::Leader {
-    let LeadInfo { address, epoch, settled, version } = lead;
+    let LeadInfo { address, epoch, settled, version, .. } = lead;
     pb::Leader { address, epoch, settled, version }
 }
 

@@ -121,6 +121,8 @@ async fn own_id(metas: &dyn Metas, rng: &dyn Rng) -> Result<String, Error> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::{claim, mark_finalized};
     use crate::assembly::Error;
     use crate::base::SeededRng;
@@ -171,7 +173,7 @@ mod tests {
     async fn a_cluster_that_was_finalized_further_is_refused_by_its_metadata_alone() {
         let (blobs, metas, rng) = (MemoryBlobs::new(), MemoryMetas::new(), SeededRng::new(1));
         let record = r#"{"version":1,"value":{"format":9}}"#;
-        metas.commit(Txn::new().put("cluster/format", record.into())).await.unwrap();
+        metas.commit(Txn::new().put("cluster/format", Bytes::from_static(record.as_bytes()))).await.unwrap();
 
         let refused = claim(blobs.as_ref(), metas.as_ref(), rng.as_ref()).await.unwrap_err();
 

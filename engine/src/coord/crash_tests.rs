@@ -151,6 +151,8 @@ impl World {
                 lost_after: Duration::from_secs(600),
                 ..PlaceSettings::default()
             },
+            address: "a".to_owned(),
+            alone: false,
         };
         let coordinator = Coordinator::start(parts, epoch).await?;
         let duties = Duties { builds: true, queries: true, writes: true, ..Duties::default() };

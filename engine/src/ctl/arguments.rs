@@ -131,23 +131,23 @@ pub(super) struct Only {
 /// What to do with resource groups.
 #[derive(Subcommand, Debug)]
 pub(super) enum Groups {
-    /// Shows them.
+    /// Shows resource groups: what they ask for and what they have.
     List,
-    /// Makes one.
+    /// Makes a resource group.
     Create {
         /// Its name.
         name: String,
         #[command(flatten)]
         config: GroupConfig,
     },
-    /// Replaces what one asks for.
+    /// Replaces what a resource group asks for.
     Update {
         /// Its name.
         name: String,
         #[command(flatten)]
         config: GroupConfig,
     },
-    /// Drops one that nothing uses and whose limit is 0.
+    /// Drops a resource group that nothing uses and whose limit is 0.
     Drop {
         /// Its name.
         name: String,
@@ -155,12 +155,12 @@ pub(super) enum Groups {
     /// Moves the claim on query nodes from one to another.
     TransferNodes {
         /// The group that gives.
-        #[arg(long)]
+        #[arg(long, value_name = "GROUP")]
         from: String,
         /// The group that takes.
-        #[arg(long)]
+        #[arg(long, value_name = "GROUP")]
         to: String,
-        /// How many nodes.
+        /// How many query nodes.
         #[arg(default_value_t = 1)]
         count: u32,
     },
@@ -169,10 +169,10 @@ pub(super) enum Groups {
         /// The collection's name, alias or id.
         collection: String,
         /// The group that gives.
-        #[arg(long)]
+        #[arg(long, value_name = "GROUP")]
         from: String,
         /// The group that takes.
-        #[arg(long)]
+        #[arg(long, value_name = "GROUP")]
         to: String,
         /// The collection's database.
         #[arg(long, default_value = "default")]
@@ -211,7 +211,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
 /// What to show.
 #[derive(Subcommand, Debug)]
 pub(super) enum Dump {
-    /// The records of a channel's log, as far as it goes now.
+    /// Shows the records of a channel's log, as far as it goes now.
     Log {
         /// The channel's name, as `channels` shows it.
         channel: String,
@@ -222,7 +222,7 @@ pub(super) enum Dump {
         #[arg(long, value_name = "POSITION")]
         to: Option<u64>,
     },
-    /// The rows of a sealed segment.
+    /// Shows the rows of a sealed segment.
     Segment {
         /// The segment's id, as `segments` shows it.
         segment: i64,
@@ -238,7 +238,7 @@ pub(super) enum Dump {
 /// What to do with a node.
 #[derive(Subcommand, Debug)]
 pub(super) enum Drain {
-    /// Asks the node to hand over everything it has.
+    /// Asks a node to hand over everything it has.
     Start {
         /// Its number, its address, or the name of its machine or pod.
         node: String,
@@ -246,12 +246,12 @@ pub(super) enum Drain {
         #[arg(long, value_name = "SECONDS")]
         wait: Option<u64>,
     },
-    /// Lets the node take part again.
+    /// Lets a node take part again.
     Stop {
         /// Its number, its address, or the name of its machine or pod.
         node: String,
     },
-    /// Shows what it still has to hand over.
+    /// Shows what a node still has to hand over.
     Status {
         /// Its number, its address, or the name of its machine or pod.
         node: String,

@@ -65,7 +65,10 @@ pub enum Error {
 fn said(status: &tonic::Status) -> String {
     match status.code() {
         tonic::Code::Unauthenticated => format!("not let in: {}", status.message()),
-        tonic::Code::Unimplemented => "that process is of a version that does not have this call".to_owned(),
+        tonic::Code::Unimplemented => {
+            "nothing answers this call there: it is another port than that of calls between nodes, or an older version"
+                .to_owned()
+        }
         _ => status.message().to_owned(),
     }
 }

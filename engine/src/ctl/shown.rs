@@ -370,15 +370,14 @@ impl Shown for pb::ListResourceGroupsResponse {
 impl Shown for pb::FsckResponse {
     fn text(&self) -> String {
         let mut table = Table::new(&["WHAT", "OBJECT", "WHY"]);
-        let mut list = |what: &str, keys: &[String]| {
-            keys.iter().for_each(|key| table.row(vec![what.to_owned(), key.clone(), String::new()]));
+        let mut list = |what: &str, key: &str, why: &str| {
+            table.row(vec![what.to_owned(), key.to_owned(), why.to_owned()]);
         };
-        list("missing", &self.missing);
-        list("orphan", &self.orphans);
-        list("unknown", &self.unknown);
-        for damaged in &self.damaged {
-            table.row(vec!["damaged".to_owned(), damaged.key.clone(), damaged.what.clone()]);
-        }
+        // What loses rows comes first.
+        self.missing.iter().for_each(|key| list("missing", key, ""));
+        self.damaged.iter().for_each(|damaged| list("damaged", &damaged.key, &damaged.what));
+        self.orphans.iter().for_each(|key| list("orphan", key, ""));
+        self.unknown.iter().for_each(|key| list("unknown", key, ""));
         let found = self.missing.len() + self.orphans.len() + self.unknown.len() + self.damaged.len();
         let read =
             if self.bytes_read == 0 { String::new() } else { format!(", {} read", bytes(self.bytes_read)) };

@@ -1,6 +1,7 @@
 //! A standalone in this process, and `redkite ctl` asking it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Parser as _;
 use contract::role::Role;
@@ -50,12 +51,14 @@ impl Standalone {
         settings.redkite.internal_listen = "127.0.0.1:0".to_owned();
         change(&mut settings, folder.path());
         let tasks = TaskSet::new();
+        let same = settings.clone();
         let around = Surroundings {
             clock: RealClock::new(),
             rng: SeededRng::new(1),
             tasks: tasks.clone(),
             health: Health::new(),
             metrics: Metrics::new(NodeId(1)),
+            sources: Arc::new(move || Ok(same.clone())),
         };
         let running = assembly::run(Role::Standalone, &settings, around).await.unwrap();
         let (clients, inside) = (running.clients.unwrap().to_string(), running.inside.unwrap().to_string());

@@ -1,7 +1,7 @@
 //! Any history of writes, flushes and compactions, committed in any order, against a naive list of rows: what is sealed and
 //! the log after it give exactly the rows of the model, also to a reader with a manifest of a while ago.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::*;

@@ -98,6 +98,7 @@ fn node(id: i64) -> NodeInfo {
         labels: BTreeMap::new(),
         memory_bytes: 0,
         version: "1".to_owned(),
+        newest_format: 1,
     }
 }
 

@@ -478,5 +478,7 @@ refusals! {
     IndexTypeNotSupported { index_type }
     BadParameter { text }
     BadSearch { text }
+    NoOtherCandidate {}
+    NotFinal { format, why }
     Rule { text }
 }
