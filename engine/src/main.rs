@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 use contract::role::Role;
 use engine::assembly::{self, Flags, Surroundings};
 use engine::base::{NodeId, RealClock, SeededRng, TaskSet};
-use engine::ctl::{self, Ctl};
+use engine::ctl;
 use engine::obs::{self, Health, Metrics};
 use tracing::{info, warn};
 
@@ -32,6 +32,21 @@ enum Command {
     /// Prints the reference of `ctl` as Markdown.
     #[command(hide = true)]
     CtlReference,
+}
+
+#[derive(clap::Args)]
+struct Ctl {
+    #[command(flatten)]
+    flags: ctl::Flags,
+    #[command(subcommand)]
+    command: CtlCommand,
+}
+
+#[derive(Subcommand)]
+enum CtlCommand {
+    /// What a running process is asked; a command that does without one is a row beside it.
+    #[command(flatten)]
+    Ask(ctl::Command),
 }
 
 #[derive(clap::Args)]
@@ -62,14 +77,24 @@ struct Run {
 async fn main() -> anyhow::Result<ExitCode> {
     match Arguments::parse().command {
         Command::Run(run) => start(run).await?,
-        Command::Ctl(ctl) => {
-            let code = ctl::run(*ctl, &mut std::io::stdout(), &mut std::io::stderr()).await;
-            return Ok(ExitCode::from(code));
-        }
+        Command::Ctl(ctl) => return Ok(operate(*ctl).await),
         Command::Settings => print(&contract::settings::markdown(assembly::default_of)),
-        Command::CtlReference => print(&ctl::markdown()),
+        Command::CtlReference => print(&ctl_page()),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn operate(ctl: Ctl) -> ExitCode {
+    match ctl.command {
+        CtlCommand::Ask(command) => {
+            let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
+            ctl::run(ctl.flags, command, &mut out, &mut err).await.into()
+        }
+    }
+}
+
+fn ctl_page() -> String {
+    ctl::markdown(<Ctl as clap::Args>::augment_args(clap::Command::new("redkite ctl")))
 }
 
 #[expect(clippy::print_stdout, reason = "the page is the command's output")]
@@ -143,4 +168,14 @@ async fn told_to_stop() -> anyhow::Result<()> {
         _ = interrupt.recv() => {}
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ctl_page;
+
+    #[test]
+    fn every_command_of_ctl_is_on_the_page_that_is_kept() {
+        assert_eq!(ctl_page(), include_str!("../../config/ctl.md"), "run make gen");
+    }
 }

@@ -5,16 +5,14 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-/// Looks into a running Redkite and changes how it runs.
+/// The flags of every command.
 #[derive(Args, Debug)]
-pub struct Ctl {
+pub struct Flags {
     #[command(flatten)]
     pub(super) reach: Reach,
     /// How answers are shown.
     #[arg(long, short, global = true, value_enum, default_value = "table")]
     pub(super) output: Output,
-    #[command(subcommand)]
-    pub(super) command: Command,
 }
 
 /// Whom to ask, and how.
@@ -60,9 +58,9 @@ pub(super) enum Output {
     Yaml,
 }
 
-/// What to do.
+/// What to ask a running process, or to have it do.
 #[derive(Subcommand, Debug)]
-pub(super) enum Command {
+pub enum Command {
     /// Shows the process that is asked: its role, health and version.
     Process,
     /// Shows the settings of the process that is asked, without secrets.
@@ -120,7 +118,7 @@ pub(super) enum Command {
 
 /// Which collections.
 #[derive(Args, Debug, Default)]
-pub(super) struct Only {
+pub struct Only {
     /// Only this collection: its name, alias or id.
     pub(super) collection: Option<String>,
     /// Its database; without a collection, only this database.
@@ -130,7 +128,7 @@ pub(super) struct Only {
 
 /// What to do with resource groups.
 #[derive(Subcommand, Debug)]
-pub(super) enum Groups {
+pub enum Groups {
     /// Shows resource groups: what they ask for and what they have.
     List,
     /// Makes a resource group.
@@ -185,7 +183,7 @@ pub(super) enum Groups {
 
 /// What a resource group asks for.
 #[derive(Args, Debug)]
-pub(super) struct GroupConfig {
+pub struct GroupConfig {
     /// Query nodes it needs.
     #[arg(long, default_value_t = 0)]
     pub(super) requests: u32,
@@ -210,7 +208,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
 
 /// What to show.
 #[derive(Subcommand, Debug)]
-pub(super) enum Dump {
+pub enum Dump {
     /// Shows the records of a channel's log, as far as it goes now.
     Log {
         /// The channel's name, as `channels` shows it.
@@ -237,7 +235,7 @@ pub(super) enum Dump {
 
 /// What to do with a node.
 #[derive(Subcommand, Debug)]
-pub(super) enum Drain {
+pub enum Drain {
     /// Asks a node to hand over everything it has.
     Start {
         /// Its number, its address, or the name of its machine or pod.

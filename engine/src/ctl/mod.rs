@@ -15,8 +15,8 @@ use std::sync::Arc;
 
 use contract::admin::admin_client::AdminClient;
 
-pub use self::arguments::Ctl;
 use self::arguments::Reach;
+pub use self::arguments::{Command, Flags};
 use self::calls::Page;
 pub use self::reference::markdown;
 use crate::base::{RealClock, chain};
@@ -95,9 +95,14 @@ impl Error {
 /// The API at the other end.
 type Client = AdminClient<Carrier>;
 
-/// Does what the command line asks for. Answers go to `out`, what is wrong to `err`; returns the exit code.
-pub async fn run(ctl: Ctl, out: &mut (dyn Write + Send), err: &mut (dyn Write + Send)) -> u8 {
-    match obey(ctl, out).await {
+/// Does what a command asks for. Answers go to `out`, what is wrong to `err`; returns the exit code.
+pub async fn run(
+    flags: Flags,
+    command: Command,
+    out: &mut (dyn Write + Send),
+    err: &mut (dyn Write + Send),
+) -> u8 {
+    match obey(flags, command, out).await {
         Ok(()) => 0,
         Err(Error::Write(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
         Err(error) => {
@@ -113,8 +118,8 @@ pub async fn run(ctl: Ctl, out: &mut (dyn Write + Send), err: &mut (dyn Write + 
     }
 }
 
-async fn obey(ctl: Ctl, out: &mut (dyn Write + Send)) -> Result<(), Error> {
-    let Ctl { reach, output, command } = ctl;
+async fn obey(flags: Flags, command: Command, out: &mut (dyn Write + Send)) -> Result<(), Error> {
+    let Flags { reach, output } = flags;
     let client = connect(&reach).await?;
     calls::make(client, command, &mut Page { output, out, clock: RealClock::new() }).await
 }

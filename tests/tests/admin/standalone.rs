@@ -8,7 +8,7 @@ use contract::role::Role;
 use contract::settings::Settings;
 use engine::assembly::{self, Surroundings};
 use engine::base::{NodeId, RealClock, SeededRng, TaskSet};
-use engine::ctl::{self, Ctl};
+use engine::ctl;
 use engine::obs::{Health, Metrics};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -24,7 +24,9 @@ pub struct Standalone {
 #[derive(clap::Parser)]
 struct Line {
     #[command(flatten)]
-    ctl: Ctl,
+    flags: ctl::Flags,
+    #[command(subcommand)]
+    command: ctl::Command,
 }
 
 /// What a command came to.
@@ -91,9 +93,9 @@ impl Standalone {
             line.extend(["--address", self.inside.as_str()]);
         }
         line.extend(words);
-        let Line { ctl } = Line::try_parse_from(line).unwrap();
+        let Line { flags, command } = Line::try_parse_from(line).unwrap();
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let code = ctl::run(ctl, &mut out, &mut err).await;
+        let code = ctl::run(flags, command, &mut out, &mut err).await;
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Answered { code, out: text(out), err: text(err) }
     }
