@@ -15,7 +15,7 @@ use super::pick::{collections, each, reference, sealed, unless_gone};
 use super::show;
 use super::status::status;
 use super::{AdminParts, Standing, dump};
-use crate::base::{Kind, NEWEST_FORMAT};
+use crate::base::{Kind, newest_format};
 use crate::model::name::group_flaw;
 use crate::rpc::{CollectionInfo, Error, Fsck, NodeStatus};
 
@@ -55,7 +55,7 @@ impl Desk {
             health,
             leads,
             draining,
-            newest_format: NEWEST_FORMAT,
+            newest_format: newest_format(),
         }
     }
 

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use crate::agent::{Agent, AgentParts};
 use crate::assembly::{Error, machine};
-use crate::base::{Clock, NEWEST_FORMAT, NodeId, NodeTime, Rng, TaskSet};
+use crate::base::{Clock, NodeId, NodeTime, Rng, TaskSet, newest_format};
 use crate::blob::Blobs;
 use crate::builder::Workshop;
 use crate::coord::{Candidacy, CandidacyParts, CompactionLimits, LeadSettings, Limits};
@@ -249,7 +249,7 @@ async fn introduce(
         labels: labels(std::env::vars()),
         memory_bytes: if limit == 0 { machine::memory_bytes() } else { limit },
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        newest_format: NEWEST_FORMAT,
+        newest_format: newest_format(),
     }
 }
 

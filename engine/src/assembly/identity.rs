@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::assembly::Error;
-use crate::base::{FIRST_FORMAT, Kind, Kinded, NEWEST_FORMAT, Rng};
+use crate::base::{FIRST_FORMAT, Kind, Kinded, Rng, newest_format};
 use crate::blob::{self, BlobEntry, Blobs};
 use crate::coord::read_format;
 use crate::meta::{Metas, Txn};
@@ -57,7 +57,7 @@ pub async fn claim(blobs: &dyn Blobs, metas: &dyn Metas, rng: &dyn Rng) -> Resul
     };
     let identity: Identity =
         serde_json::from_slice(&found).map_err(|source| Error::BadIdentity { source })?;
-    if identity.oldest_reader > NEWEST_FORMAT {
+    if identity.oldest_reader > newest_format() {
         return Err(Error::NewerStore { layout: identity.layout, oldest_reader: identity.oldest_reader });
     }
     if identity.cluster != ours {
@@ -93,7 +93,7 @@ async fn refuse_newer(blobs: &dyn Blobs) -> Result<(), Error> {
         entry.key.strip_prefix(FINALIZED)?.strip_suffix(".json")?.parse().ok()
     };
     match listed.iter().filter_map(version).max() {
-        Some(format) if format > NEWEST_FORMAT => {
+        Some(format) if format > newest_format() => {
             Err(Error::NewerStore { layout: format, oldest_reader: format })
         }
         _ => Ok(()),

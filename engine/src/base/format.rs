@@ -4,11 +4,28 @@
 //! that is newer goes on writing the old version until `redkite ctl finalize` raises it; so it can be replaced by the
 //! version before it until then, and not any more afterwards.
 
-/// The newest version that this build reads, and writes once the cluster is finalized to it.
-///
-/// Built with `REDKITE_NEXT_FORMAT=1` in the environment it is one more: a stand-in for the next release, by which tests
-/// show what an upgrade and a way back do.
-pub const NEWEST_FORMAT: u32 = if option_env!("REDKITE_NEXT_FORMAT").is_some() { 2 } else { 1 };
-
 /// The version of a cluster that was never finalized.
 pub const FIRST_FORMAT: u32 = 1;
+
+/// The newest version, as it stands in the executable. Tests play the next release with a copy of the executable in which
+/// the last digit is one more (`tests/formats/next`), so it is read from memory and stands there once.
+static STAMP: [u8; 24] = *b"redkite-newest-format=01";
+
+/// The newest version that this build reads, and writes once the cluster is finalized to it.
+#[must_use]
+pub fn newest_format() -> u32 {
+    // Otherwise the compiler would put the number into the code.
+    let [.., tens, ones] = std::hint::black_box(&STAMP);
+    let digit = |byte: &u8| u32::from(byte.wrapping_sub(b'0'));
+    digit(tens) * 10 + digit(ones)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FIRST_FORMAT, newest_format};
+
+    #[test]
+    fn the_newest_version_is_the_one_in_the_executable() {
+        assert_eq!(newest_format(), FIRST_FORMAT);
+    }
+}

@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::base::{
-    ChannelName, Clock, CollectionId, DatabaseId, FIRST_FORMAT, IndexId, Kind, NEWEST_FORMAT, NodeId,
-    SegmentId, Timestamp,
+    ChannelName, Clock, CollectionId, DatabaseId, FIRST_FORMAT, IndexId, Kind, NodeId, SegmentId, Timestamp,
+    newest_format,
 };
 use crate::coord::catalog::{Catalog, DEFAULT_DATABASE};
 use crate::coord::change::Change;
@@ -694,7 +694,7 @@ impl Coord for Coordinator {
             settled: self.placer.lock().is_settled(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             format: self.format.load(Ordering::Acquire),
-            newest_format: NEWEST_FORMAT,
+            newest_format: newest_format(),
             cluster: self.cluster.clone(),
         })
     }
@@ -717,7 +717,7 @@ impl Coord for Coordinator {
         // Whoever joins meanwhile has read the record before, or refuses to start after it.
         let _one_at_a_time = self.writing.lock().await;
         let now = self.format.load(Ordering::Acquire);
-        let to = format::decide(format, now, NEWEST_FORMAT, &self.placer.lock().nodes())?;
+        let to = format::decide(format, now, newest_format(), &self.placer.lock().nodes())?;
         if to != now {
             let txn = format::put(Txn::new(), to).map_err(|error| error.answer("finalize"))?;
             self.commit_txn(txn).await.map_err(|error| error.answer("finalize"))?;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{FIRST_FORMAT, NEWEST_FORMAT};
+use crate::base::{FIRST_FORMAT, newest_format};
 use crate::coord::{Error, record};
 use crate::meta::{Metas, Txn};
 use crate::rpc::{NodeStatus, Refusal};
@@ -26,7 +26,7 @@ pub async fn read(metas: &dyn Metas) -> Result<u32, Error> {
         Some(stored) => record::decode::<Stored>(FORMAT, &stored.value)?.format,
         None => FIRST_FORMAT,
     };
-    if format > NEWEST_FORMAT { Err(Error::NewerFormat { format }) } else { Ok(format) }
+    if format > newest_format() { Err(Error::NewerFormat { format }) } else { Ok(format) }
 }
 
 /// Adds to a transaction that the cluster writes `format` from now on.

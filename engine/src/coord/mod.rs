@@ -68,7 +68,7 @@ pub enum Error {
     /// The cluster was finalized to formats that this build does not read.
     #[error(
         "the cluster was finalized to format {format}, and this version reads up to {}: run a later version",
-        crate::base::NEWEST_FORMAT
+        crate::base::newest_format()
     )]
     NewerFormat {
         /// The version of the formats.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::base::{FIRST_FORMAT, NEWEST_FORMAT};
+use crate::base::{FIRST_FORMAT, newest_format};
 use crate::coord::Error;
 use crate::coord::catalog::{Catalog, Garbage};
 use crate::coord::change::Change;
@@ -50,8 +50,8 @@ fn encode_as<T: Serialize>(format: u32, key: &str, value: &T) -> Result<Bytes, E
 pub fn decode<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, Error> {
     let bad = |source| Error::BadRecord { key: key.to_owned(), source };
     let record: Record<T> = serde_json::from_slice(bytes).map_err(bad)?;
-    if record.version > NEWEST_FORMAT {
-        let text = format!("version {} is later than {NEWEST_FORMAT}", record.version);
+    if record.version > newest_format() {
+        let text = format!("version {} is later than {}", record.version, newest_format());
         return Err(bad(serde::de::Error::custom(text)));
     }
     Ok(record.value)
