@@ -16,8 +16,8 @@ def main() -> None:
     if count == 1:
         client.create_collection("rows", dimension=2, metric_type="L2")
     client.insert("rows", [{"id": count, "vector": [count, 0.5]}])
-    # Half of the rows are sealed by the build that wrote them, the others only in its log.
-    if count % 2:
+    # Two rows are sealed by the builds that wrote them, the next two are only in their logs, and so on.
+    if count % 4 in (1, 2):
         client.flush("rows")
     client.load_collection("rows")
     found = client.query("rows", "id > 0", output_fields=["id", "vector"], consistency_level="Strong")

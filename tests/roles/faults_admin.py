@@ -14,7 +14,7 @@ from cluster import CACHE, RELEASE, Cluster, Node
 from load import Still, Workers, connect, make, row, until, writing
 from parts import all_alive, compared, full, leader_of, part, stopped
 
-# The engine one version of the formats ahead, as tests/formats/next builds it.
+# The engine one version of the formats ahead, as tests/formats/next makes it.
 NEXT = pathlib.Path(os.environ.get("NEXT", CACHE / "next-format/redkite"))
 
 
