@@ -38,13 +38,17 @@ pub async fn serve_operations(
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let routes = axum::Router::new()
+    let routes = routes(Shown { health, metrics });
+    axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await?;
+    Ok(())
+}
+
+fn routes(shown: Shown) -> axum::Router {
+    axum::Router::new()
         .route("/healthz", get(healthz))
         .route("/livez", get(livez))
         .route("/metrics", get(show_metrics))
-        .with_state(Shown { health, metrics });
-    axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await?;
-    Ok(())
+        .with_state(shown)
 }
 
 async fn healthz(State(shown): State<Shown>) -> impl IntoResponse {
@@ -155,12 +159,27 @@ fn to_gauge(count: usize) -> i64 {
 mod tests {
     use std::sync::Arc;
 
-    use super::show_held;
+    use axum::http::{Request, StatusCode};
+    use tower::ServiceExt as _;
+
+    use super::{Shown, routes, show_held};
     use crate::base::{CollectionId, DatabaseId, NodeId, Timestamp};
     use crate::model::Schema;
-    use crate::obs::Metrics;
+    use crate::obs::{Health, Metrics};
     use crate::querier::HeldFigures;
     use crate::rpc::CollectionInfo;
+
+    #[tokio::test]
+    async fn nothing_that_needs_credentials_is_on_the_port_without_any() {
+        let mut answers = Vec::new();
+        for path in ["/livez", "/redkite.admin.v1.Admin/ListNodes", "/redkite.internal.v1.Coord/Ask"] {
+            let routes = routes(Shown { health: Health::new(), metrics: Metrics::new(NodeId(1)) });
+            let request = Request::get(path).body(axum::body::Body::empty()).unwrap();
+            answers.push(routes.oneshot(request).await.unwrap().status());
+        }
+
+        assert_eq!(answers, [StatusCode::OK, StatusCode::NOT_FOUND, StatusCode::NOT_FOUND]);
+    }
 
     fn held(id: i64, name: &str, sealed: usize) -> HeldFigures {
         let info = CollectionInfo {

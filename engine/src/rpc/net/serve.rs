@@ -202,17 +202,31 @@ async fn check(State(tokens): State<Arc<Tokens>>, request: Request, next: Next) 
 
 #[cfg(test)]
 mod tests {
+    use axum::response::IntoResponse as _;
+
     use super::*;
     use crate::base::RealClock;
     use crate::secure::REREAD;
 
     /// What somebody at `peer` without credentials hears from the admin API: the gRPC status, or that it is there.
     async fn heard(security: Security, peer: &str) -> String {
-        let admin = Router::new().route(ADMIN, axum::routing::any(|| async { "let in" }));
+        heard_of("ListNodes", security, peer).await
+    }
+
+    async fn heard_of(call: &str, security: Security, peer: &str) -> String {
+        // What only the API itself knows about its calls must not be told to everybody.
+        let known = |axum::extract::Path(call): axum::extract::Path<String>| async move {
+            if call == "ListNodes" {
+                "let in".into_response()
+            } else {
+                tonic::Status::unimplemented("").into_http()
+            }
+        };
+        let admin = Router::new().route(ADMIN, axum::routing::any(known));
         let served = Served { admin: Some(admin), ..Served::default() };
         let parts = ServeParts { served, security, clock: RealClock::new(), grace: Duration::ZERO };
         let host = Host::new(parts, CancellationToken::new());
-        let request = http::Request::post("/redkite.admin.v1.Admin/ListNodes");
+        let request = http::Request::post(format!("/redkite.admin.v1.Admin/{call}"));
         let request = request.body(axum::body::Body::empty()).unwrap();
 
         let answer = host.router_for(peer.parse().unwrap()).oneshot(request).await.unwrap();
@@ -240,9 +254,10 @@ mod tests {
         std::fs::write(&file, "secret").unwrap();
         let tokens = Arc::new(Tokens::open(file, REREAD, RealClock::new()).await.unwrap());
 
-        let answer = heard(Security::Token(tokens), "127.0.0.1:9").await;
+        let known = heard(Security::Token(Arc::clone(&tokens)), "127.0.0.1:9").await;
+        let unknown = heard_of("Nothing", Security::Token(tokens), "127.0.0.1:9").await;
 
-        // 16 is UNAUTHENTICATED.
-        assert_eq!(answer, "16");
+        // 16 is UNAUTHENTICATED, and comes before it is looked which call is meant.
+        assert_eq!((known.as_str(), unknown.as_str()), ("16", "16"));
     }
 }
