@@ -35,6 +35,7 @@ enum Command {
 }
 
 #[derive(clap::Args)]
+#[command(after_help = ctl::EXIT_CODES)]
 struct Ctl {
     #[command(flatten)]
     flags: ctl::Flags,

@@ -10,7 +10,7 @@ mod admin {
 use std::path::Path;
 
 use admin::client::fill;
-use admin::standalone::Standalone;
+use admin::standalone::{Standalone, ctl_at};
 use contract::admin as pb;
 use pb::admin_client::AdminClient;
 use pb::admin_server::AdminServer;
@@ -24,18 +24,81 @@ async fn client(address: &str) -> AdminClient<Channel> {
     AdminClient::new(endpoint.connect().await.unwrap())
 }
 
-#[tokio::test]
-async fn the_twin_conforms() {
+/// Serves a twin for as long as a test asks it.
+async fn beside(twin: &Twin, test: impl AsyncFnOnce(String)) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let routes = tonic::service::Routes::new(AdminServer::new(Twin::new(&["pod-1:19529"])));
+    let routes = tonic::service::Routes::new(AdminServer::new(twin.clone()));
     let server = tonic::transport::Server::builder().add_routes(routes);
     let serving = server.serve_with_incoming(tokio_stream::wrappers::TcpListenerStream::new(listener));
 
     tokio::select! {
-        () = async { conformance(&client(&address).await).await } => {}
+        () = test(address) => {}
         ended = serving => panic!("the twin's server ended: {ended:?}"),
     }
+}
+
+#[tokio::test]
+async fn the_twin_conforms() {
+    let twin = Twin::new(&["pod-1:19529"]);
+
+    beside(&twin, async |address: String| conformance(&client(&address).await).await).await;
+}
+
+#[tokio::test]
+async fn waiting_for_an_empty_node_outlasts_a_change_of_the_leader() {
+    let twin = Twin::new(&["pod-1:19529"]);
+    twin.burden(1, 1, 2);
+    twin.be_away(2);
+
+    beside(&twin, async |address: String| {
+        let answer = ctl_at(&address, "drain start pod-1 --wait 60 -o json").await;
+
+        assert_eq!((answer.code, answer.err.as_str()), (0, ""));
+        let shown: Value = serde_json::from_str(&answer.out).unwrap();
+        assert_eq!((&shown["done"], &shown["segments"]), (&json!(true), &json!(0)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_node_that_is_not_empty_in_time_is_an_exit_code_and_says_what_is_left() {
+    let twin = Twin::new(&["pod-1:19529"]);
+    twin.burden(1, 3, 5);
+
+    beside(&twin, async |address: String| {
+        let answer = ctl_at(&address, "drain start 1 --wait 0").await;
+
+        let left = "3 channels to own, 5 segments and 0 channels to follow";
+        let text = format!("redkite ctl: node 1 still has {left}; it goes on handing over\n");
+        assert_eq!((answer.code, answer.out.as_str(), answer.err), (6, "", text));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_that_hangs_up_is_unreachable() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+
+    let answer = tokio::select! {
+        answer = ctl_at(&address, "nodes") => answer,
+        () = async { while listener.accept().await.is_ok() {} } => panic!("the listener ended"),
+    };
+
+    assert_eq!((answer.code, answer.out.as_str()), (3, ""), "{}", answer.err);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_port_of_clients_does_not_have_the_admin_api() {
+    let standalone = Standalone::start(|_, _| {}).await;
+
+    let answer = ctl_at(&standalone.clients, "nodes").await;
+
+    let text = "redkite ctl: nothing answers this call there: it is another port than that of calls between nodes, or an older version\n";
+    assert_eq!((answer.code, answer.out.as_str(), answer.err.as_str()), (1, "", text));
+
+    standalone.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

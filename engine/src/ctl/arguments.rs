@@ -74,7 +74,7 @@ pub enum Command {
     },
     /// Shows who leads and which formats the cluster writes.
     Cluster,
-    /// Shows every node that takes part, and who leads.
+    /// Shows every node that takes part, and who leads. Coordinators that stand by are not among them.
     Nodes,
     /// Makes a node hand over everything it has, or takes that back.
     #[command(subcommand)]
@@ -209,14 +209,14 @@ fn pair(text: &str) -> Result<(String, String), String> {
 /// What to show.
 #[derive(Subcommand, Debug)]
 pub enum Dump {
-    /// Shows the records of a channel's log, as far as it goes now.
+    /// Shows the records of a channel's log.
     Log {
         /// The channel's name, as `channels` shows it.
         channel: String,
         /// The first position; the checkpoint if it is left out, before which the log may have been truncated.
         #[arg(long, value_name = "POSITION")]
         from: Option<u64>,
-        /// The position to end before.
+        /// The position to end before; where it is left out, the walk ends once it has caught up with whoever writes.
         #[arg(long, value_name = "POSITION")]
         to: Option<u64>,
     },
@@ -240,7 +240,7 @@ pub enum Drain {
     Start {
         /// Its number, its address, or the name of its machine or pod.
         node: String,
-        /// Waits until nothing is left, at most so long. Seconds.
+        /// Waits until nothing is left, at most so long; exit code 6 if something is left then. Seconds.
         #[arg(long, value_name = "SECONDS")]
         wait: Option<u64>,
     },

@@ -109,7 +109,7 @@ pub(super) async fn make(mut client: Client, command: Command, page: &mut Page<'
 
 /// What a call was answered with.
 pub(super) fn answered<T>(answer: Result<tonic::Response<T>, tonic::Status>) -> Result<T, Error> {
-    answer.map(tonic::Response::into_inner).map_err(Error::Refused)
+    answer.map(tonic::Response::into_inner).map_err(Error::of)
 }
 
 fn filter(only: Only) -> Option<pb::CollectionFilter> {
@@ -134,14 +134,14 @@ async fn dump(mut client: Client, dump: Dump, page: &mut Page<'_>) -> Result<(),
     match dump {
         Dump::Log { channel, from, to } => {
             let mut lines = answered(client.dump_log(pb::DumpLogRequest { channel, from, to }).await)?;
-            while let Some(line) = lines.message().await.map_err(Error::Refused)? {
+            while let Some(line) = lines.message().await.map_err(Error::of)? {
                 page.line(&line.line)?;
             }
         }
         Dump::Segment { segment, only_visible, limit } => {
             let request = pb::DumpSegmentRequest { segment, only_visible, limit };
             let mut lines = answered(client.dump_segment(request).await)?;
-            while let Some(line) = lines.message().await.map_err(Error::Refused)? {
+            while let Some(line) = lines.message().await.map_err(Error::of)? {
                 page.line(&line.line)?;
             }
         }
@@ -183,8 +183,12 @@ async fn empty(
             return Err(Error::TooLate(format!("node {node} still has {left}; it goes on handing over")));
         }
         clock.sleep(AGAIN).await;
-        let answer = answered(client.get_drain(pb::GetDrainRequest { node: node.clone() }).await)?;
-        progress = answer.progress.unwrap_or_default();
+        match answered(client.get_drain(pb::GetDrainRequest { node: node.clone() }).await) {
+            Ok(answer) => progress = answer.progress.unwrap_or_default(),
+            // The leader may have changed, and the next one goes on with it.
+            Err(Error::Refused(status)) if status.code() == tonic::Code::Unavailable => {}
+            Err(error) => return Err(error),
+        }
     }
     Ok(progress)
 }

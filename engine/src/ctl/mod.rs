@@ -26,6 +26,10 @@ use crate::secure::{self, Connector, ConnectorSettings, REREAD, Tokens};
 /// Largest answer. Unit: bytes.
 const MAX_ANSWER: usize = 256 << 20;
 
+/// What exit codes mean, for people.
+pub const EXIT_CODES: &str = "Exit codes: 0 done, 1 refused or failed, 2 wrong flags, 3 unreachable, 4 not let in, 5 something is \
+wrong with the data, 6 not done in time.";
+
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -44,6 +48,12 @@ pub enum Error {
     Unreachable {
         /// Where.
         address: String,
+        /// Why.
+        reason: String,
+    },
+    /// The connection ended before the answer did.
+    #[error("the connection broke: {reason}")]
+    Broken {
         /// Why.
         reason: String,
     },
@@ -74,13 +84,20 @@ fn said(status: &tonic::Status) -> String {
 }
 
 impl Error {
-    /// The exit code of the process: 1 refused or failed, 2 wrong flags, 3 unreachable, 4 not let in, 5 something is wrong
-    /// with the data, 6 too late.
+    /// Why a call failed: only what the process said itself has no cause here.
+    fn of(status: tonic::Status) -> Self {
+        match std::error::Error::source(&status) {
+            Some(cause) => Self::Broken { reason: chain(cause) },
+            None => Self::Refused(status),
+        }
+    }
+
+    /// The exit code of the process, as [`EXIT_CODES`] says.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::Credentials { .. } => 2,
-            Self::Unreachable { .. } => 3,
+            Self::Unreachable { .. } | Self::Broken { .. } => 3,
             Self::Refused(status) => match status.code() {
                 tonic::Code::Unauthenticated | tonic::Code::PermissionDenied => 4,
                 _ => 1,

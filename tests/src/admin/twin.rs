@@ -25,6 +25,8 @@ struct State {
     leader: pb::Leader,
     /// Whether another coordinator stands by.
     stands_by: bool,
+    /// How many looks at a drain find nobody who leads.
+    away: u64,
 }
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -58,6 +60,7 @@ impl Twin {
             loads: BTreeMap::new(),
             leader,
             stands_by: false,
+            away: 0,
         };
         Self { state: Arc::new(Mutex::new(state)) }
     }
@@ -68,6 +71,11 @@ impl Twin {
         if let Some(known) = state.nodes.iter_mut().find(|known| id_of(known) == node) {
             (known.channels, known.segments) = (channels, segments);
         }
+    }
+
+    /// Lets so many looks at a drain find nobody who leads.
+    pub fn be_away(&self, looks: u64) {
+        self.state().away = looks;
     }
 
     /// Says how busy a node is.
@@ -178,6 +186,10 @@ impl Admin for Twin {
 
     async fn get_drain(&self, request: Request<pb::GetDrainRequest>) -> Answer<pb::GetDrainResponse> {
         let mut state = self.state();
+        if state.away > 0 {
+            state.away -= 1;
+            return Err(Status::unavailable("nobody leads"));
+        }
         let named = request.into_inner().node;
         let known = state.find(&named)?;
         let draining = known.node.as_ref().is_some_and(|node| node.state() == pb::NodeState::Draining);

@@ -43,6 +43,21 @@ impl Answered {
     }
 }
 
+/// What a command comes to that is asked at `address`, unless it names another one.
+pub async fn ctl_at(address: &str, command: &str) -> Answered {
+    let words: Vec<&str> = command.split_whitespace().collect();
+    let mut line = vec!["ctl"];
+    if !words.contains(&"--address") {
+        line.extend(["--address", address]);
+    }
+    line.extend(words);
+    let Line { flags, command } = Line::try_parse_from(line).unwrap();
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let code = ctl::run(flags, command, &mut out, &mut err).await;
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Answered { code, out: text(out), err: text(err) }
+}
+
 impl Standalone {
     pub async fn start(change: impl FnOnce(&mut Settings, &std::path::Path)) -> Self {
         let folder = TempDir::new().unwrap();
@@ -87,17 +102,7 @@ impl Standalone {
     }
 
     pub async fn ctl(&self, command: &str) -> Answered {
-        let words: Vec<&str> = command.split_whitespace().collect();
-        let mut line = vec!["ctl"];
-        if !words.contains(&"--address") {
-            line.extend(["--address", self.inside.as_str()]);
-        }
-        line.extend(words);
-        let Line { flags, command } = Line::try_parse_from(line).unwrap();
-        let (mut out, mut err) = (Vec::new(), Vec::new());
-        let code = ctl::run(flags, command, &mut out, &mut err).await;
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        Answered { code, out: text(out), err: text(err) }
+        ctl_at(&self.inside, command).await
     }
 
     /// What a command answers once that is as `check` wants it.
