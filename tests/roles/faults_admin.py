@@ -40,10 +40,14 @@ def listed(asked: Node) -> list[tuple[str, str, str]]:
     return [(node["role"], node["address"], node["state"]) for node in shown(asked, "nodes")["nodes"]]
 
 
+def running(cluster: Cluster) -> list[tuple[str, str, str]]:
+    alive = [node for node in cluster.nodes.values() if node.alive() and node.role != "mixcoord"]
+    return sorted((node.role, f"{node.host}:{node.internal}", "ready") for node in alive)
+
+
 def as_it_runs(cluster: Cluster, client: Any) -> None:
     """Every process lists the same cluster: the processes that there are, and what was written to them."""
-    alive = [node for node in cluster.nodes.values() if node.alive() and node.role != "mixcoord"]
-    wanted = sorted((node.role, f"{node.host}:{node.internal}", "ready") for node in alive)
+    wanted = running(cluster)
     leader = leader_of(cluster)
     for asked in cluster.nodes.values():
         equal(sorted(listed(asked)), wanted, f"nodes by {asked.name}")
@@ -104,7 +108,8 @@ def admin(given: argparse.Namespace) -> dict[str, Any]:
         # Who leads next knows it too.
         was = leader_of(cluster)
         ctl(proxy, "resign")
-        until("another leader", 20, lambda: leader_of(cluster) is not was and named(proxy, first)["state"] == "draining")
+        until("another leader", 30, lambda: leader_of(cluster) is not was and shown(proxy, "cluster")["leader"]["settled"])
+        equal(named(proxy, first)["state"], "draining", "the emptied node under the next leader")
         begin = time.monotonic()
         owner = max(cluster.of("streamingnode"), key=lambda node: named(proxy, node)["channels"])
         ctl(proxy, "drain", "start", str(named(proxy, owner)["id"]), "--wait", "30")
@@ -133,6 +138,8 @@ def finalized(cluster: Cluster) -> None:
             cluster.start(role)
             stopped(old)
     old, new = cluster.of("proxy")[0], cluster.start("proxy")
+    # One that said farewell may be listed until it counts as lost.
+    until("the new ones and the old proxy to be listed", 20, lambda: sorted(listed(new)) == running(cluster))
     said = ctl(new, "finalize", code=1)[1]
     number = named(new, old)["id"]
     who = f"node {number} (proxy at {old.host}:{old.internal}, version "
@@ -140,6 +147,7 @@ def finalized(cluster: Cluster) -> None:
         raise AssertionError(f"the refusal does not name {who}: {said}")
     equal(shown(new, "cluster")["format"], 1, "the format")
     stopped(old)
+    until("the new ones to be listed", 20, lambda: sorted(listed(new)) == running(cluster))
     equal(ctl(new, "finalize")[0], "the cluster writes format 2 from now on, 1 before\n", "finalize")
     equal(shown(new, "cluster")["format"], 2, "the format")
     cluster.binary = None
