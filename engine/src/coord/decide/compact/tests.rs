@@ -34,7 +34,7 @@ fn file(newest: u64, rows: u64) -> DeleteManifest {
     DeleteManifest { rows, newest: Timestamp(newest), object }
 }
 
-pub(super) fn info(partitions: &[i64]) -> CollectionInfo {
+pub(in crate::coord::decide) fn info(partitions: &[i64]) -> CollectionInfo {
     let partition = |id: &i64| Partition { id: PartitionId(*id), name: format!("p{id}"), created_unix_ms: 0 };
     CollectionInfo {
         id: COLLECTION,
@@ -132,6 +132,7 @@ fn plan_of(manifest: &ChannelManifest, sources: &[i64]) -> CompactPlan {
         channel: ChannelName::of(COLLECTION, 0),
         sources: manifest.segments.iter().filter(is_source).cloned().collect(),
         deletes: manifest.deletes.clone(),
+        cluster_by: None,
     }
 }
 
