@@ -10,6 +10,8 @@ mod index;
 mod load;
 mod seal;
 
+#[cfg(test)]
+mod gc_test;
 
 pub use collection::{
     alter_alias, alter_collection, create_collection, create_partition, drop_collection, drop_partition,
