@@ -371,15 +371,30 @@ pub fn commit_compaction(
         }
         replaced.push(segment.clone());
     }
-    dropped.extend(drop_applied(&mut manifest, old.newest()));
+    let applied = drop_applied(&mut manifest, old.newest());
+    // Who still holds a segment that was replaced before may need these files to load it.
+    let earlier = if applied.is_empty() { BTreeSet::new() } else { leaving(catalog, plan.collection) };
+    dropped.extend(applied);
     let mut changes = vec![Change::PutManifest {
         collection: plan.collection,
         shard,
         channel: plan.channel.clone(),
         manifest,
     }];
-    changes.extend(leave_held(plan.collection, &replaced, dropped, fresh, not_before_unix_ms));
+    let mut left = leave_held(plan.collection, &replaced, dropped, fresh, not_before_unix_ms);
+    for change in &mut left {
+        if let Change::PutGarbage(record) = change {
+            record.segments.extend(&earlier);
+        }
+    }
+    changes.append(&mut left);
     Compacted { changes, taken: true }
+}
+
+/// Segments of a collection that were replaced and that somebody may hold.
+fn leaving(catalog: &Catalog, collection: CollectionId) -> BTreeSet<SegmentId> {
+    let records = catalog.garbage.values().filter(|record| record.collection == Some(collection));
+    records.flat_map(|record| &record.segments).copied().collect()
 }
 
 /// Leaves what a compaction made that is not wanted.
