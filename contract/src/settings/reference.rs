@@ -52,6 +52,8 @@ const COMPONENTS: &[(&str, &[Role])] = &[
     ("mq", &ROLES),
     ("proxy", &[Role::Proxy]),
     ("queryNode.gracefulStopTimeout", &ROLES),
+    ("queryNode.segcore", &[Role::QueryNode]),
+    ("quotaAndLimits", &[Role::DataNode, Role::StreamingNode]),
     ("redkite.admin", &ROLES),
     ("redkite.advertise", &ROLES),
     ("redkite.buildThreads", &[Role::DataNode]),
@@ -63,10 +65,11 @@ const COMPONENTS: &[(&str, &[Role])] = &[
     ("redkite.createBucket", &ROLES),
     ("redkite.datanode", &[Role::DataNode]),
     ("redkite.internalListen", &ROLES),
-    ("redkite.memory", &[Role::QueryNode]),
+    ("redkite.memory", &[Role::QueryNode, Role::DataNode, Role::StreamingNode]),
     ("redkite.metricsListen", &ROLES),
     ("redkite.reportedVersion", &[Role::Proxy]),
     ("rootCoord", &[Role::Coordinator]),
+    ("streaming", &[Role::DataNode, Role::StreamingNode]),
     ("tls", &[Role::Proxy]),
 ];
 

@@ -196,7 +196,7 @@ impl Catalog {
         self.manifests.values().flatten().flat_map(|manifest| {
             let segments = manifest.segments.iter().flat_map(|segment| {
                 let columns = segment.columns.iter().map(|column| &column.object);
-                columns.chain(segment.indexes.iter().map(|index| &index.object))
+                columns.chain(segment.indexes.iter().map(|index| &index.object)).chain(&segment.stats)
             });
             segments.chain(manifest.deletes.iter().map(|file| &file.object))
         })

@@ -30,8 +30,8 @@ use crate::meta::{Metas, Txn};
 use crate::model::ChannelManifest;
 use crate::rpc::{
     self, AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionState, Coord, DatabaseInfo,
-    Dial, Flushed, Followed, Fsck, GroupConfig, GroupInfo, IndexProgress, LeadInfo, NewCollection, NewIndex, NodeState,
-    NodeStatus, OrderNumber, Orders, Refusal, ReplicaInfo, Report, Routes,
+    Dial, Flushed, Followed, Fsck, GroupConfig, GroupInfo, IndexProgress, LeadInfo, NewCollection, NewIndex,
+    NodeState, NodeStatus, OrderNumber, Orders, Refusal, ReplicaInfo, Report, Routes,
 };
 
 /// Record of the cluster's id, made when its bucket was claimed.

@@ -8,8 +8,8 @@ use super::collection::{Collection, Follow, Replica};
 use super::node::Node;
 use crate::base::{ChannelName, CollectionId, NodeId, Position, SegmentId, Timestamp};
 use crate::rpc::{
-    DEFAULT_GROUP, Followed, GroupConfig, GroupInfo, GroupNode, Left, NodeShare, NodeState, NodeStatus, Owner,
-    Place, ReplicaInfo, ReplicaRoute, ReplicaShard, Routes, Share,
+    DEFAULT_GROUP, Followed, GroupConfig, GroupInfo, GroupNode, Left, NodeShare, NodeState, NodeStatus,
+    Owner, Place, ReplicaInfo, ReplicaRoute, ReplicaShard, Routes, Share,
 };
 
 /// Nodes that the default group takes. Source: Milvus's default.
