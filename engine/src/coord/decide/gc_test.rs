@@ -41,7 +41,7 @@ enum What {
 /// How far a search for orphans is.
 enum Sweep {
     Begun { before: Catalog, until: Timestamp, in_work: BTreeSet<SegmentId> },
-    Listed { before: Catalog, until: Timestamp, in_work: BTreeSet<SegmentId>, listed: Vec<String> },
+    Listed { before: Catalog, until: Timestamp, in_work: BTreeSet<SegmentId>, listed: BTreeMap<String, u64> },
     Removing(Vec<String>),
 }
 
@@ -364,7 +364,8 @@ impl World {
                 Some(Sweep::Begun { before: self.catalog.clone(), until, in_work: self.in_work.clone() })
             }
             Some(Sweep::Begun { before, until, in_work }) => {
-                let listed = self.store.iter().cloned().collect();
+                // Sizes are not looked at here.
+                let listed = self.store.iter().map(|key| (key.clone(), 1)).collect();
                 Some(Sweep::Listed { before, until, in_work, listed })
             }
             Some(Sweep::Listed { before, until, mut in_work, listed }) => {
@@ -548,7 +549,7 @@ fn a_sweep_that_spares_nothing_young_would_be_found() {
             for step in 0..20_000 {
                 world.step();
                 if step % 50 == 0 {
-                    let listed: Vec<String> = world.store.iter().cloned().collect();
+                    let listed = world.store.iter().map(|key| (key.clone(), 1)).collect();
                     let now = world.timestamp();
                     let found = compare(&world.catalog, &world.catalog, &listed, &BTreeSet::new(), now);
                     found.orphans.iter().for_each(|key| world.remove(key));
