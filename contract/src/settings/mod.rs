@@ -86,6 +86,10 @@ section! {
         kafka: Kafka = Kafka::default(),
         /// Query nodes.
         query_node: QueryNode = QueryNode::default(),
+        /// Streaming nodes.
+        streaming: Streaming = Streaming::default(),
+        /// What clients may do.
+        quota_and_limits: QuotaAndLimits = QuotaAndLimits::default(),
         /// Encryption of clients' connections.
         tls: TlsFiles = TlsFiles::default(),
         /// Encryption of calls between nodes.
@@ -231,6 +235,88 @@ section! {
     QueryNode {
         /// How long a node that is to stop waits while nothing is taken over from it. Unit: seconds.
         graceful_stop_timeout: u64 = 30,
+        /// `queryNode.segcore`
+        segcore: Segcore = Segcore::default(),
+    }
+}
+
+section! {
+    /// `queryNode.segcore`
+    Segcore {
+        /// `queryNode.segcore.interimIndex`
+        interim_index: InterimIndex = InterimIndex::default(),
+    }
+}
+
+section! {
+    /// `queryNode.segcore.interimIndex`
+    InterimIndex {
+        /// Whether large parts of rows that are not sealed are indexed.
+        enable_index: bool = true,
+        /// Lists of such an index. At least 1.
+        nlist: usize = 128,
+        /// Lists that a search of such an index reads. At least 1.
+        nprobe: usize = 16,
+    }
+}
+
+section! {
+    /// `streaming`
+    Streaming {
+        /// `streaming.flush`
+        flush: StreamingFlush = StreamingFlush::default(),
+    }
+}
+
+section! {
+    /// `streaming.flush`
+    StreamingFlush {
+        /// The fullest channels are sealed once what is not sealed is so large a part of the node's memory. 0.01 ..= 1.
+        growing_segment_bytes_hwm_threshold: f64 = 0.2,
+        /// They are sealed until it is this part. At most the other.
+        growing_segment_bytes_lwm_threshold: f64 = 0.1,
+    }
+}
+
+section! {
+    /// `quotaAndLimits`
+    QuotaAndLimits {
+        /// `quotaAndLimits.limitWriting`
+        limit_writing: LimitWriting = LimitWriting::default(),
+    }
+}
+
+section! {
+    /// `quotaAndLimits.limitWriting`
+    LimitWriting {
+        /// `quotaAndLimits.limitWriting.memProtection`
+        mem_protection: MemProtection = MemProtection::default(),
+        /// `quotaAndLimits.limitWriting.growingSegmentsSizeProtection`
+        growing_segments_size_protection: GrowingProtection = GrowingProtection::default(),
+    }
+}
+
+section! {
+    /// `quotaAndLimits.limitWriting.memProtection`
+    MemProtection {
+        /// Whether writes are slowed down and refused while query nodes have too little memory.
+        enabled: bool = true,
+        /// From this part of a query node's memory on they are slowed down. 0 ..= 1.
+        query_node_memory_low_water_level: f64 = 0.85,
+        /// From this part on they are refused. Above the other.
+        query_node_memory_high_water_level: f64 = 0.95,
+    }
+}
+
+section! {
+    /// `quotaAndLimits.limitWriting.growingSegmentsSizeProtection`
+    GrowingProtection {
+        /// Whether writes are slowed down and refused while too much is not sealed.
+        enabled: bool = true,
+        /// From this part of the node's memory on they are slowed down. 0 ..= 1.
+        low_water_level: f64 = 0.2,
+        /// From this part on they are refused. Above the other.
+        high_water_level: f64 = 0.4,
     }
 }
 
@@ -263,6 +349,18 @@ section! {
     Compaction {
         /// Whether sealed segments are compacted without being asked.
         enable_auto_compaction: bool = true,
+        /// `dataCoord.compaction.clustering`
+        clustering: Clustering = Clustering::default(),
+    }
+}
+
+section! {
+    /// `dataCoord.compaction.clustering`
+    Clustering {
+        /// Whether collections with a clustering key are clustered.
+        enable: bool = true,
+        /// Whether without being asked, once a segment's worth of rows is not.
+        auto_enable: bool = true,
     }
 }
 
@@ -445,6 +543,32 @@ section! {
 }
 
 impl Settings {
+    /// Levels of water: the lower ones below the upper ones.
+    fn validate_water(
+        &self,
+        check: impl Fn(bool, &'static str, String, &'static str) -> Result<(), OutOfRange>,
+    ) -> Result<(), OutOfRange> {
+        let StreamingFlush {
+            growing_segment_bytes_hwm_threshold: high,
+            growing_segment_bytes_lwm_threshold: low,
+        } = self.streaming.flush;
+        let key = "streaming.flush.growingSegmentBytesHwmThreshold";
+        check((0.01..=1.0).contains(&high), key, high.to_string(), "0.01 to 1")?;
+        let key = "streaming.flush.growingSegmentBytesLwmThreshold";
+        check((0.0..=high).contains(&low), key, low.to_string(), "0 to growingSegmentBytesHwmThreshold")?;
+        let limits = &self.quota_and_limits.limit_writing;
+        let (low, high) = (
+            limits.mem_protection.query_node_memory_low_water_level,
+            limits.mem_protection.query_node_memory_high_water_level,
+        );
+        let key = "quotaAndLimits.limitWriting.memProtection.queryNodeMemoryLowWaterLevel";
+        check((0.0..high).contains(&low), key, low.to_string(), "0 to queryNodeMemoryHighWaterLevel")?;
+        let growing = &limits.growing_segments_size_protection;
+        let key = "quotaAndLimits.limitWriting.growingSegmentsSizeProtection.lowWaterLevel";
+        let low = growing.low_water_level;
+        check((0.0..growing.high_water_level).contains(&low), key, low.to_string(), "0 to highWaterLevel")
+    }
+
     /// Checks what each value alone cannot say.
     ///
     /// # Errors
@@ -487,6 +611,10 @@ impl Settings {
         check(collections >= 1, "rootCoord.maxGeneralCapacity", collections.to_string(), "at least 1")?;
         let timeout = self.minio.request_timeout_ms;
         check(timeout >= 100, "minio.requestTimeoutMs", timeout.to_string(), "at least 100 milliseconds")?;
+        self.validate_water(check)?;
+        let InterimIndex { nlist, nprobe, .. } = self.query_node.segcore.interim_index;
+        check(nlist >= 1, "queryNode.segcore.interimIndex.nlist", nlist.to_string(), "at least 1")?;
+        check(nprobe >= 1, "queryNode.segcore.interimIndex.nprobe", nprobe.to_string(), "at least 1")?;
         let policy = self.proxy.replica_selection_policy.clone();
         let policies = ["look_aside", "round_robin"];
         let known = policies.contains(&policy.as_str());

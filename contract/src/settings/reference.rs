@@ -52,6 +52,8 @@ const COMPONENTS: &[(&str, &[Role])] = &[
     ("mq", &ROLES),
     ("proxy", &[Role::Proxy]),
     ("queryNode.gracefulStopTimeout", &ROLES),
+    ("queryNode.segcore", &[Role::QueryNode]),
+    ("quotaAndLimits", &[Role::DataNode, Role::StreamingNode]),
     ("redkite.admin", &ROLES),
     ("redkite.advertise", &ROLES),
     ("redkite.buildThreads", &[Role::DataNode]),
@@ -63,10 +65,11 @@ const COMPONENTS: &[(&str, &[Role])] = &[
     ("redkite.createBucket", &ROLES),
     ("redkite.datanode", &[Role::DataNode]),
     ("redkite.internalListen", &ROLES),
-    ("redkite.memory", &[Role::QueryNode]),
+    ("redkite.memory", &[Role::QueryNode, Role::DataNode, Role::StreamingNode]),
     ("redkite.metricsListen", &ROLES),
     ("redkite.reportedVersion", &[Role::Proxy]),
     ("rootCoord", &[Role::Coordinator]),
+    ("streaming", &[Role::DataNode, Role::StreamingNode]),
     ("tls", &[Role::Proxy]),
 ];
 
@@ -97,6 +100,14 @@ pub const KEYS: &[Key] = &[
     key(
         "common.storageType",
         "Where sealed data goes: `local` or `remote` (also `minio`). Empty: remote if `minio.address` is set.",
+    ),
+    key(
+        "dataCoord.compaction.clustering.autoEnable",
+        "Whether a collection with a clustering key is clustered without being asked, once so much of it is not that it makes a segment.",
+    ),
+    key(
+        "dataCoord.compaction.clustering.enable",
+        "Whether collections with a clustering key are clustered, by themselves or on demand.",
     ),
     key(
         "dataCoord.compaction.enableAutoCompaction",
@@ -187,6 +198,36 @@ pub const KEYS: &[Key] = &[
         "queryNode.gracefulStopTimeout",
         "How long a node that is to stop waits while nothing is taken over from it. Seconds.",
     ),
+    key(
+        "queryNode.segcore.interimIndex.enableIndex",
+        "Whether rows that are not sealed are indexed in memory, some 10,000 at a time.",
+    ),
+    key("queryNode.segcore.interimIndex.nlist", "Lists of such an index, at least 1."),
+    key("queryNode.segcore.interimIndex.nprobe", "Lists that a search of such an index reads, at least 1."),
+    key(
+        "quotaAndLimits.limitWriting.growingSegmentsSizeProtection.enabled",
+        "Whether writes are slowed down and then refused while too much of what was written is not sealed.",
+    ),
+    key(
+        "quotaAndLimits.limitWriting.growingSegmentsSizeProtection.highWaterLevel",
+        "They are refused from this part of the owning node's memory on.",
+    ),
+    key(
+        "quotaAndLimits.limitWriting.growingSegmentsSizeProtection.lowWaterLevel",
+        "They are slowed down from this part of the owning node's memory on.",
+    ),
+    key(
+        "quotaAndLimits.limitWriting.memProtection.enabled",
+        "Whether writes are slowed down and then refused while query nodes have too little memory.",
+    ),
+    key(
+        "quotaAndLimits.limitWriting.memProtection.queryNodeMemoryHighWaterLevel",
+        "They are refused from this part of a query node's memory on.",
+    ),
+    key(
+        "quotaAndLimits.limitWriting.memProtection.queryNodeMemoryLowWaterLevel",
+        "They are slowed down from this part of a query node's memory on.",
+    ),
     key("redkite.admin.tokenFile", "File of the token that calls between nodes and the admin API carry."),
     key(
         "redkite.advertise",
@@ -224,7 +265,7 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "redkite.memory.limitMb",
-        "What a node may hold of loaded data. MiB. 0: the machine's or the container's memory.",
+        "What a node may hold of loaded data and of rows that are not sealed. MiB. 0: the machine's or the container's memory, less what the program and its work need.",
     ),
     key("redkite.memory.loadShare", "The share of that memory that loading may fill. 0.1 to 1."),
     key("redkite.metricsListen", "Address of `/healthz` and `/metrics`; `--metrics-listen` sets it."),
@@ -232,6 +273,14 @@ pub const KEYS: &[Key] = &[
     key("rootCoord.maxDatabaseNum", "Most databases, at least 1."),
     key("rootCoord.maxGeneralCapacity", "Most collections in all databases together, at least 1."),
     key("rootCoord.maxPartitionNum", "Most partitions of one collection, at least 1."),
+    key(
+        "streaming.flush.growingSegmentBytesHwmThreshold",
+        "The fullest channels are sealed once what a node has not sealed is this part of its memory, 0.01 to 1.",
+    ),
+    key(
+        "streaming.flush.growingSegmentBytesLwmThreshold",
+        "They are sealed until it is this part of the memory.",
+    ),
     key(
         "tls.caPemPath",
         "File of the authority that signs clients' certificates, for `common.security.tlsMode` 2.",

@@ -67,7 +67,7 @@ async fn named(coord: &dyn Coord) -> Result<Vec<ObjectRef>, Error> {
 fn objects(channel: &ChannelManifest) -> impl Iterator<Item = ObjectRef> {
     let segments = channel.segments.iter().flat_map(|segment| {
         let columns = segment.columns.iter().map(|column| &column.object);
-        columns.chain(segment.indexes.iter().map(|index| &index.object))
+        columns.chain(segment.indexes.iter().map(|index| &index.object)).chain(&segment.stats)
     });
     segments.chain(channel.deletes.iter().map(|file| &file.object)).cloned()
 }

@@ -19,7 +19,8 @@ use crate::meta::Metas;
 use crate::querier::{QuerierParts, QuerierSettings, QueryNode};
 use crate::router::{CatalogCache, ReplicaPolicy, Router, RouterParts, RouterSettings};
 use crate::rpc::{Builder, Coord, Dial, Duties, Follower, NodeInfo, Querier, Reader, Served, Writer};
-use crate::writer::{ChannelWriter, FlushLimits, WriterParts};
+use crate::segment::InterimSettings;
+use crate::writer::{ChannelWriter, FlushLimits, Water, WriteLimits, WriterParts};
 
 /// Label by which a resource group claims a node, and how labels are given to a process.
 const LABEL_PREFIX: &str = "MILVUS_SERVER_LABEL_";
@@ -173,7 +174,8 @@ fn assemble(
             blobs: Arc::clone(&seams.blobs),
             clock: Arc::clone(clock),
             time: Arc::clone(&time),
-            limits: flush_limits(settings),
+            limits: flush_limits(info.memory_bytes, settings),
+            writes: write_limits(info.memory_bytes, settings),
             node: info.id,
         });
         served.writer = Some(Arc::clone(&channels) as _);
@@ -247,7 +249,7 @@ async fn introduce(
         role: role.name().to_owned(),
         duties,
         labels: labels(std::env::vars()),
-        memory_bytes: if limit == 0 { machine::memory_bytes() } else { limit },
+        memory_bytes: if limit == 0 { for_data(machine::memory_bytes(), duties, settings) } else { limit },
         version: env!("CARGO_PKG_VERSION").to_owned(),
         newest_format: newest_format(),
     }
@@ -294,6 +296,7 @@ fn candidacy(
 }
 
 fn limits(settings: &Settings) -> Limits {
+    let clustering = &settings.data_coord.compaction.clustering;
     Limits {
         databases: settings.root_coord.max_database_num,
         collections: settings.root_coord.max_general_capacity,
@@ -303,7 +306,12 @@ fn limits(settings: &Settings) -> Limits {
         compaction: CompactionLimits {
             enabled: settings.data_coord.enable_compaction,
             automatic: settings.data_coord.compaction.enable_auto_compaction,
-            max_bytes: settings.data_coord.segment.max_size << 20,
+            clusters: clustering.enable,
+            clusters_by_itself: clustering.auto_enable,
+            // What a job reads; of builders is only known that they are about as large as this machine.
+            max_bytes: (settings.data_coord.segment.max_size << 20)
+                .min(share_of(machine::memory_bytes(), 1.0 / 16.0))
+                .max(1 << 20),
             ..CompactionLimits::default()
         },
     }
@@ -323,16 +331,69 @@ fn router_settings(settings: &Settings, zone: &str) -> RouterSettings {
 }
 
 fn querier_settings(memory_bytes: u64, settings: &Settings) -> QuerierSettings {
+    let interim = &settings.query_node.segcore.interim_index;
     QuerierSettings {
         memory_bytes,
         memory_share: settings.redkite.memory.load_share,
+        interim: interim
+            .enable_index
+            .then_some(InterimSettings { lists: interim.nlist, probed: interim.nprobe }),
         ..QuerierSettings::default()
     }
 }
 
-const fn flush_limits(settings: &Settings) -> FlushLimits {
+/// What is left of the memory for data, beside the program and the work of its duties; 0 if it is not known how much there is.
+fn for_data(memory_bytes: u64, duties: Duties, settings: &Settings) -> u64 {
+    /// What a process needs that holds nothing.
+    const PROGRAM: u64 = 64 << 20;
+    if memory_bytes == 0 {
+        return 0;
+    }
+    // A job has about four times what it reads in memory, and so has a step of a flush; both are bounded by the memory too.
+    let most = 4 * (settings.data_coord.segment.max_size << 20);
+    let builds = if duties.builds { most.min(memory_bytes / 4) } else { 0 };
+    let writes = if duties.writes { most.min(memory_bytes / 8) } else { 0 };
+    memory_bytes.saturating_sub(PROGRAM + builds + writes).max(memory_bytes / 4)
+}
+
+/// A part of the memory; all there is if that is not known.
+fn share_of(memory_bytes: u64, share: f64) -> u64 {
+    if memory_bytes == 0 { u64::MAX } else { (memory_bytes as f64 * share) as u64 }
+}
+
+fn flush_limits(memory_bytes: u64, settings: &Settings) -> FlushLimits {
     let segment = &settings.data_coord.segment;
-    FlushLimits { bytes: segment.max_size << 20, age: Duration::from_secs(segment.max_idle_time) }
+    let flush = &settings.streaming.flush;
+    let bytes = segment.max_size << 20;
+    FlushLimits {
+        bytes,
+        age: Duration::from_secs(segment.max_idle_time),
+        // A step is in memory about three times: as records, as columns and as objects.
+        step_bytes: bytes.min(share_of(memory_bytes, 1.0 / 32.0)).max(1 << 20),
+        high_bytes: share_of(memory_bytes, flush.growing_segment_bytes_hwm_threshold),
+        low_bytes: share_of(memory_bytes, flush.growing_segment_bytes_lwm_threshold),
+    }
+}
+
+fn write_limits(memory_bytes: u64, settings: &Settings) -> WriteLimits {
+    let (growing, memory) = (
+        &settings.quota_and_limits.limit_writing.growing_segments_size_protection,
+        &settings.quota_and_limits.limit_writing.mem_protection,
+    );
+    let water = |is_on: bool, low, high| if is_on { Water { low, high } } else { Water::NONE };
+    let bytes = memory_bytes as f64;
+    WriteLimits {
+        unsealed_bytes: water(
+            growing.enabled && memory_bytes > 0,
+            bytes * growing.low_water_level,
+            bytes * growing.high_water_level,
+        ),
+        memory: water(
+            memory.enabled,
+            memory.query_node_memory_low_water_level,
+            memory.query_node_memory_high_water_level,
+        ),
+    }
 }
 
 fn build_threads(settings: &Settings) -> usize {
@@ -346,7 +407,23 @@ fn build_threads(settings: &Settings) -> usize {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::labels;
+    use contract::settings::Settings;
+
+    use super::{for_data, labels};
+    use crate::rpc::Duties;
+
+    #[test]
+    fn work_and_program_leave_part_of_the_memory_for_data() {
+        let (settings, mib) = (Settings::default(), 1 << 20);
+        let queries = Duties { queries: true, ..Duties::default() };
+        let all = Duties { queries: true, builds: true, writes: true, proxies: true };
+
+        assert_eq!(for_data(0, all, &settings), 0);
+        assert_eq!(for_data(1_024 * mib, queries, &settings), 960 * mib);
+        assert_eq!(for_data(1_024 * mib, all, &settings), (960 - 256 - 128) * mib);
+        assert_eq!(for_data(65_536 * mib, all, &settings), (65_536 - 64 - 2 * 2_048) * mib);
+        assert_eq!(for_data(80 * mib, queries, &settings), 20 * mib, "little is better than nothing");
+    }
 
     #[test]
     fn labels_come_from_the_environment() {

@@ -3,12 +3,36 @@
 use std::net::{IpAddr, UdpSocket};
 use std::path::Path;
 
-/// Memory that this process may use: the container's limit, else the machine's. Unit: bytes; 0 if neither is known.
+/// Memory that this process may use: the least limit of the container or control group it is in, else the machine's. Unit:
+/// bytes; 0 if neither is known.
 pub fn memory_bytes() -> u64 {
     let read = |path: &str| std::fs::read_to_string(Path::new(path)).unwrap_or_default();
-    let files = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
-    let limits = files.map(|path| read(path).trim().parse::<u64>().unwrap_or(u64::MAX));
+    let files = limit_files(&read("/proc/self/cgroup"));
+    let limits: Vec<u64> =
+        files.iter().map(|path| read(path).trim().parse::<u64>().unwrap_or(u64::MAX)).collect();
     smallest(&limits, total_of(&read("/proc/meminfo")))
+}
+
+/// Where limits of memory stand: those of the groups in the kernel's page about this process and of all groups around
+/// them, and those of the container whose root the group is.
+fn limit_files(groups: &str) -> Vec<String> {
+    let mut files = Vec::new();
+    for line in groups.lines() {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(group)) = (parts.next(), parts.next()) else { continue };
+        let (root, file) = match controllers {
+            "" => ("/sys/fs/cgroup", "memory.max"),
+            "memory" => ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+            _ => continue,
+        };
+        let mut group = group.trim_end_matches('/');
+        loop {
+            files.push(format!("{root}{group}/{file}"));
+            let Some((around, _)) = group.rsplit_once('/') else { break };
+            group = around;
+        }
+    }
+    files
 }
 
 fn smallest(limits: &[u64], total: Option<u64>) -> u64 {
@@ -40,7 +64,23 @@ pub fn host() -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{smallest, total_of};
+    use super::{limit_files, smallest, total_of};
+
+    #[test]
+    fn limits_of_all_groups_around_the_process_are_looked_at() {
+        let of = |groups| limit_files(groups);
+
+        assert_eq!(
+            of("0::/a/b\n"),
+            ["/sys/fs/cgroup/a/b/memory.max", "/sys/fs/cgroup/a/memory.max", "/sys/fs/cgroup/memory.max"]
+        );
+        assert_eq!(of("0::/\n"), ["/sys/fs/cgroup/memory.max"]);
+        let old = "5:cpu:/x\n4:memory:/x\n";
+        assert_eq!(
+            of(old),
+            ["/sys/fs/cgroup/memory/x/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
+        );
+    }
 
     #[test]
     fn the_smallest_limit_counts() {

@@ -42,6 +42,12 @@ impl Timestamp {
         Self(self.0.saturating_add(1))
     }
 
+    /// So many milliseconds later.
+    #[must_use]
+    pub const fn plus_ms(self, ms: u64) -> Self {
+        Self(self.0.saturating_add(ms << LOGICAL_BITS))
+    }
+
     /// This time less `ms` milliseconds, not below zero.
     #[must_use]
     pub const fn minus_ms(self, ms: u64) -> Self {

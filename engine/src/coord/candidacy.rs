@@ -18,7 +18,7 @@ use crate::meta::Metas;
 use crate::model::ChannelManifest;
 use crate::rpc::{
     self, AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionState, Coord, DatabaseInfo,
-    Dial, Flushed, Fsck, GroupConfig, GroupInfo, IndexProgress, LeadInfo, NewCollection, NewIndex,
+    Dial, Flushed, Followed, Fsck, GroupConfig, GroupInfo, IndexProgress, LeadInfo, NewCollection, NewIndex,
     NodeStatus, Orders, ReplicaInfo, Report, Routes,
 };
 
@@ -262,6 +262,8 @@ hand_on! {
     fn load_progress(collection: CollectionRef) -> Option<u8>;
     fn manifests(collection: CollectionId) -> Vec<Arc<ChannelManifest>>;
     fn commit_flush(flushed: Flushed) -> ();
+    fn keep_flush(channel: &ChannelName, since: i64) -> ();
+    fn followed(channels: Vec<ChannelName>) -> Vec<Followed>;
     fn channel_term(channel: &ChannelName, node: NodeId) -> u64;
     fn allocate_node() -> NodeId;
     fn beat(report: Report) -> Orders;
@@ -276,7 +278,7 @@ hand_on! {
     fn nodes() -> Vec<NodeStatus>;
     fn balance(collection: CollectionId, from: NodeId, to: Vec<NodeId>, segments: Vec<SegmentId>) -> ();
     fn drain(node: NodeId, on: bool) -> ();
-    fn compact(collection: CollectionId) -> i64;
+    fn compact(collection: CollectionId, major: bool) -> i64;
     fn compaction(id: i64) -> CompactionState;
     fn lead() -> LeadInfo;
     fn resign() -> LeadInfo;

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use crate::base::{ChannelName, CollectionId, DatabaseId, SegmentId};
 use crate::coord::change::Change;
 use crate::model::{ChannelManifest, ObjectRef, SegmentManifest};
-use crate::rpc::{CollectionInfo, CollectionRef, DEFAULT_GROUP, DatabaseInfo, GroupConfig, Refusal};
+use crate::rpc::{
+    CollectionInfo, CollectionRef, CompactionPlan, DEFAULT_GROUP, DatabaseInfo, GroupConfig, Refusal,
+};
 
 /// Name of the database that always exists.
 pub const DEFAULT_DATABASE: &str = "default";
@@ -34,6 +36,18 @@ pub struct Garbage {
     pub not_before_unix_ms: u64,
 }
 
+/// A compaction that was asked for: remembered, so that whoever asked another leader learns what became of it, and so that
+/// it goes on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Compaction {
+    /// Its number.
+    pub id: i64,
+    /// What is compacted.
+    pub collection: CollectionId,
+    /// Its parts.
+    pub plans: Vec<CompactionPlan>,
+}
+
 /// The catalog as of one instant.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
@@ -45,6 +59,10 @@ pub struct Catalog {
     pub manifests: BTreeMap<CollectionId, Vec<Arc<ChannelManifest>>>,
     /// What waits to be removed.
     pub garbage: BTreeMap<i64, Garbage>,
+    /// Compactions that were asked for, those of dropped collections too.
+    pub compactions: BTreeMap<i64, Compaction>,
+    /// Flushes that take long: objects of the channel with such a number or a later one are spared and taken.
+    pub flushes: BTreeMap<ChannelName, i64>,
     /// Resource groups, also what the default one asks for if that was changed.
     pub groups: BTreeMap<String, GroupConfig>,
     /// Names and aliases of collections.
@@ -123,11 +141,26 @@ impl Catalog {
                 self.forget_names(collection.id);
                 self.collections.remove(&collection.id);
                 self.manifests.remove(&collection.id);
+                for channel in &collection.channels {
+                    self.flushes.remove(channel);
+                }
             }
             Change::PutManifest { collection, shard, manifest, .. } => {
                 if let Some(place) = self.manifests.get_mut(&collection).and_then(|all| all.get_mut(shard)) {
                     *place = Arc::new(manifest);
                 }
+            }
+            Change::PutCompaction(compaction) => {
+                self.compactions.insert(compaction.id, compaction);
+            }
+            Change::RemoveCompaction(id) => {
+                self.compactions.remove(&id);
+            }
+            Change::KeepFlush { channel, since } => {
+                self.flushes.insert(channel, since);
+            }
+            Change::ForgetFlush(channel) => {
+                self.flushes.remove(&channel);
             }
             Change::PutGarbage(garbage) => {
                 self.garbage.insert(garbage.id, garbage);
@@ -163,7 +196,7 @@ impl Catalog {
         self.manifests.values().flatten().flat_map(|manifest| {
             let segments = manifest.segments.iter().flat_map(|segment| {
                 let columns = segment.columns.iter().map(|column| &column.object);
-                columns.chain(segment.indexes.iter().map(|index| &index.object))
+                columns.chain(segment.indexes.iter().map(|index| &index.object)).chain(&segment.stats)
             });
             segments.chain(manifest.deletes.iter().map(|file| &file.object))
         })

@@ -1,7 +1,7 @@
 //! The only ways in which the catalog changes.
 
 use crate::base::{ChannelName, CollectionId, DatabaseId};
-use crate::coord::catalog::Garbage;
+use crate::coord::catalog::{Compaction, Garbage};
 use crate::model::ChannelManifest;
 use crate::rpc::{CollectionInfo, DatabaseInfo, GroupConfig};
 
@@ -27,6 +27,19 @@ pub enum Change {
         /// What is sealed now.
         manifest: ChannelManifest,
     },
+    /// Remembers a compaction that was asked for, or how far it is.
+    PutCompaction(Compaction),
+    /// Forgets a compaction.
+    RemoveCompaction(i64),
+    /// Spares and takes objects of a channel's flush that have this number or a later one.
+    KeepFlush {
+        /// Its name.
+        channel: ChannelName,
+        /// The number.
+        since: i64,
+    },
+    /// No flush of the channel is spared any more.
+    ForgetFlush(ChannelName),
     /// Adds something to be removed.
     PutGarbage(Garbage),
     /// Forgets what has been removed.

@@ -1,149 +1,123 @@
 //! Has segments compacted: those that were asked for first, then those that are worth it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use tracing::{info, warn};
 
 use crate::base::{CollectionId, Kind, Kinded as _, SegmentId};
-use crate::coord::catalog::DEFAULT_DATABASE;
+use crate::coord::catalog::Catalog;
 use crate::coord::decide::{self, CompactPlan, Pace};
 use crate::coord::drive::Coordinator;
 use crate::coord::jobs::Step;
 use crate::model::SegmentManifest;
 use crate::rpc::{
-    self, CompactJob, CompactionPlan, CompactionState, CompactionStep, IndexJob, Place, Refusal,
+    self, ClusterBy, CompactJob, CompactionPlan, CompactionState, CompactionStep, IndexJob, Place, Refusal,
 };
-
-/// Compactions that were asked for and are remembered.
-const REMEMBERED: usize = 1_000;
 
 /// A plan of a compaction that was asked for: which one, and its place there.
 pub(super) type Asked = (i64, usize);
 
-/// Compactions that were asked for, and what cannot be compacted.
+/// What this leader knows of compactions beyond the catalog.
 #[derive(Debug, Default)]
 pub(super) struct Compactions {
-    asked: BTreeMap<i64, Request>,
+    /// Plans that a node is at.
+    begun: BTreeSet<Asked>,
     /// Segments whose compaction failed for good; not tried again before a restart.
     refused: BTreeSet<SegmentId>,
 }
 
-#[derive(Debug)]
-struct Request {
-    collection: CollectionId,
-    plans: Vec<Planned>,
-}
-
-#[derive(Debug)]
-struct Planned {
-    plan: CompactionPlan,
-    /// Whether a node is at it.
-    begun: bool,
-}
-
-impl Planned {
-    fn is_open(&self) -> bool {
-        self.plan.step == CompactionStep::Executing
-    }
-}
-
 impl Compactions {
-    /// Remembers a compaction that is to make each of `groups` one segment.
-    fn ask(&mut self, id: i64, collection: CollectionId, groups: Vec<Vec<SegmentId>>) {
-        let planned = |sources| Planned {
-            plan: CompactionPlan { sources, target: None, step: CompactionStep::Executing },
-            begun: false,
-        };
-        self.asked.insert(id, Request { collection, plans: groups.into_iter().map(planned).collect() });
-        while self.asked.len() > REMEMBERED {
-            self.asked.pop_first();
-        }
-    }
-
-    /// How far a compaction is.
-    pub(super) fn state(&self, id: i64) -> CompactionState {
-        let plans = self.asked.get(&id).map_or(&[][..], |request| &request.plans);
-        let plans: Vec<CompactionPlan> = plans.iter().map(|planned| planned.plan.clone()).collect();
-        let count = |step| plans.iter().filter(|plan| plan.step == step).count() as u32;
-        CompactionState {
-            executing: count(CompactionStep::Executing),
-            completed: count(CompactionStep::Completed),
-            failed: count(CompactionStep::Failed),
-            plans,
-        }
-    }
-
     /// Segments not to plan for: they are in a plan already, or cannot be compacted.
-    fn claimed(&self) -> BTreeSet<SegmentId> {
-        let plans = self.asked.values().flat_map(|request| &request.plans);
-        let open = plans.filter(|planned| planned.is_open()).flat_map(|planned| &planned.plan.sources);
+    fn claimed(&self, catalog: &Catalog) -> BTreeSet<SegmentId> {
+        let plans = catalog.compactions.values().flat_map(|compaction| &compaction.plans);
+        let open = plans.filter(|plan| is_open(plan)).flat_map(|plan| &plan.sources);
         open.chain(&self.refused).copied().collect()
     }
 
     /// The plans that wait for a node, oldest first.
-    fn waiting(&self) -> Vec<(Asked, CollectionId, Vec<SegmentId>)> {
-        let each = self.asked.iter().flat_map(|(id, request)| {
-            let plans =
-                request.plans.iter().enumerate().filter(|(_, planned)| planned.is_open() && !planned.begun);
-            plans.map(|(at, planned)| ((*id, at), request.collection, planned.plan.sources.clone()))
+    fn waiting(&self, catalog: &Catalog) -> Vec<(Asked, CollectionId, CompactionPlan)> {
+        let each = catalog.compactions.values().flat_map(|compaction| {
+            let plans = compaction.plans.iter().enumerate();
+            plans.map(|(at, plan)| ((compaction.id, at), compaction.collection, plan.clone()))
         });
-        each.collect()
+        each.filter(|(asked, _, plan)| is_open(plan) && !self.begun.contains(asked)).collect()
     }
+}
 
-    fn planned(&mut self, asked: Asked) -> Option<&mut Planned> {
-        self.asked.get_mut(&asked.0)?.plans.get_mut(asked.1)
-    }
-
-    fn begin(&mut self, asked: Asked) {
-        if let Some(planned) = self.planned(asked) {
-            planned.begun = true;
-        }
-    }
-
-    fn end(&mut self, asked: Option<Asked>, step: CompactionStep, target: Option<SegmentId>) {
-        if let Some(planned) = asked.and_then(|asked| self.planned(asked)) {
-            planned.begun = false;
-            planned.plan.step = step;
-            planned.plan.target = target;
-        }
-    }
+fn is_open(plan: &CompactionPlan) -> bool {
+    plan.step == CompactionStep::Executing
 }
 
 impl Coordinator {
     /// Plans the compaction of a collection as it is now, to be known as `id`.
     ///
     /// # Errors
-    /// If there is no such collection, or compaction is turned off.
-    pub(super) fn ask_compaction(&self, id: i64, collection: CollectionId) -> Result<(), Refusal> {
+    /// If there is no such collection, compaction is turned off, or the plans cannot be made durable.
+    pub(super) async fn ask_compaction(
+        &self,
+        id: i64,
+        collection: CollectionId,
+        major: bool,
+    ) -> Result<(), rpc::Error> {
         let limits = &self.parts.limits.compaction;
         if !limits.enabled {
             let text = "compaction is turned off: dataCoord.enableCompaction is false".to_owned();
-            return Err(Refusal::BadParameter { text });
+            return Err(Refusal::BadParameter { text }.into());
         }
-        let catalog = self.catalog.read();
-        let not_found = || Refusal::CollectionNotFound {
-            database: DEFAULT_DATABASE.to_owned(),
-            collection: collection.to_string(),
-        };
-        let info = catalog.collections.get(&collection).ok_or_else(not_found)?;
-        let manifests = catalog.manifests.get(&collection).map_or(&[][..], Vec::as_slice);
-        let mut compactions = self.compactions.lock();
-        let mut claimed = compactions.claimed();
-        let mut groups: Vec<Vec<SegmentId>> = Vec::new();
-        // Segments whose index is built now are planned for all the same, and wait for that.
-        while let Some(plan) =
-            decide::next_compaction(info, manifests, limits.max_bytes, Pace::Manual, |id| {
-                claimed.contains(&id)
-            })
-        {
-            let group: Vec<SegmentId> = plan.sources.iter().map(|source| source.id).collect();
-            claimed.extend(&group);
-            groups.push(group);
+        if major && !limits.clusters {
+            let text = "clustering is turned off: dataCoord.compaction.clustering.enable is false".to_owned();
+            return Err(Refusal::BadParameter { text }.into());
         }
-        info!(%collection, id, plans = groups.len(), "compaction asked for");
-        compactions.ask(id, collection, groups);
+        self.change("compact", |catalog| {
+            let claimed = self.compactions.lock().claimed(catalog);
+            decide::ask_compaction(catalog, collection, id, major, limits.max_bytes, &claimed)
+        })
+        .await?;
+        info!(%collection, id, "compaction asked for");
         self.wake.notify_one();
         Ok(())
+    }
+
+    /// How far a compaction is.
+    pub(super) fn compaction_state(&self, id: i64) -> CompactionState {
+        let catalog = self.catalog.read();
+        let plans = catalog.compactions.get(&id).map_or(&[][..], |compaction| &compaction.plans);
+        let count = |step| plans.iter().filter(|plan| plan.step == step).count() as u32;
+        CompactionState {
+            executing: count(CompactionStep::Executing),
+            completed: count(CompactionStep::Completed),
+            failed: count(CompactionStep::Failed),
+            plans: plans.to_vec(),
+        }
+    }
+
+    /// Plans that were asked for and whose segments somebody else has replaced or dropped: nothing is left to do.
+    fn overtaken(&self) -> Vec<Asked> {
+        let catalog = self.catalog.read();
+        let waiting = self.compactions.lock().waiting(&catalog);
+        let is_gone = |(_, collection, plan): &(Asked, CollectionId, CompactionPlan)| {
+            decide::plan_of(&catalog, *collection, plan).is_none()
+        };
+        waiting.into_iter().filter(is_gone).map(|(asked, _, _)| asked).collect()
+    }
+
+    /// Notes what has nothing left to do. What cannot be noted now is noted later.
+    pub(super) async fn note_overtaken(&self) {
+        for asked in self.overtaken() {
+            if let Err(error) = self.note(Some(asked), CompactionStep::Completed).await {
+                warn!(id = asked.0, %error, "the state of a compaction was not noted");
+                return;
+            }
+        }
+    }
+
+    /// Notes how a plan that was asked for has ended, without a new segment.
+    async fn note(&self, asked: Option<Asked>, step: CompactionStep) -> Result<(), rpc::Error> {
+        let Some(asked) = asked else { return Ok(()) };
+        self.change("note a compaction", |catalog| {
+            Ok(decide::note_compaction(catalog, asked, step, Vec::new()).into_iter().collect())
+        })
+        .await
     }
 
     /// What to compact next, of segments that no job has.
@@ -155,28 +129,30 @@ impl Coordinator {
         let catalog = self.catalog.read();
         let mut compactions = self.compactions.lock();
         let running = self.running.lock();
-        for (asked, collection, sources) in compactions.waiting() {
-            match decide::plan_of(&catalog, collection, &sources) {
-                // Somebody else has replaced or dropped them: nothing is left to do.
-                None => compactions.end(Some(asked), CompactionStep::Completed, None),
-                Some(_) if sources.iter().any(|id| running.has(*id)) => {}
-                Some(plan) => {
-                    compactions.begin(asked);
-                    return Some((plan, Some(asked)));
-                }
+        for (asked, collection, plan) in compactions.waiting(&catalog) {
+            if plan.sources.iter().any(|id| running.has(*id)) {
+                continue;
+            }
+            if let Some(plan) = decide::plan_of(&catalog, collection, &plan) {
+                compactions.begun.insert(asked);
+                return Some((plan, Some(asked)));
             }
         }
         if !limits.automatic {
             return None;
         }
-        let mut taken = compactions.claimed();
+        let mut taken = compactions.claimed(&catalog);
         taken.extend(running.segments());
         catalog.collections.values().find_map(|info| {
             let manifests = catalog.manifests.get(&info.id)?;
-            let plan = decide::next_compaction(info, manifests, limits.max_bytes, Pace::Automatic, |id| {
-                taken.contains(&id)
-            })?;
-            Some((plan, None))
+            let is_taken = |id| taken.contains(&id);
+            let merged =
+                decide::next_compaction(info, manifests, limits.max_bytes, Pace::Automatic, is_taken);
+            let clustered =
+                || decide::next_clustering(info, manifests, limits.max_bytes, Pace::Automatic, is_taken);
+            let plan =
+                if limits.clusters && limits.clusters_by_itself { merged.or_else(clustered) } else { merged };
+            Some((plan?, None))
         })
     }
 
@@ -190,31 +166,29 @@ impl Coordinator {
         asked: Option<Asked>,
     ) -> Step {
         let collection = plan.collection;
-        let outcome = self.compact_and_commit(&place, job, &plan).await;
+        let outcome = self.compact_and_commit(&place, job, &plan, asked).await;
         let is_current = decide::still_there(&self.catalog.read(), &plan);
-        let mut compactions = self.compactions.lock();
-        match outcome {
-            Ok(target) => {
-                compactions.end(asked, CompactionStep::Completed, target);
-                Step::More
-            }
+        let (noted, step) = match outcome {
+            Ok(()) => (Ok(()), Step::More),
             // It was read while it went away.
-            Err(_) if !is_current => {
-                compactions.end(asked, CompactionStep::Completed, None);
-                Step::More
-            }
+            Err(_) if !is_current => (self.note(asked, CompactionStep::Completed).await, Step::More),
             Err(error) if is_final(error.kind()) => {
                 warn!(%collection, channel = %plan.channel, %error, "segments cannot be compacted");
-                compactions.refused.extend(plan.sources.iter().map(|source| source.id));
-                compactions.end(asked, CompactionStep::Failed, None);
-                Step::More
+                self.compactions.lock().refused.extend(plan.sources.iter().map(|source| source.id));
+                (self.note(asked, CompactionStep::Failed).await, Step::More)
             }
             Err(error) => {
                 warn!(%collection, channel = %plan.channel, node = %place.node, %error, "segments were not compacted");
-                compactions.end(asked, CompactionStep::Executing, None);
-                Step::Failed
+                (Ok(()), Step::Failed)
             }
+        };
+        if let Err(error) = noted {
+            warn!(%collection, %error, "the state of a compaction was not noted");
         }
+        if let Some(asked) = asked {
+            self.compactions.lock().begun.remove(&asked);
+        }
+        step
     }
 
     async fn compact_and_commit(
@@ -222,16 +196,20 @@ impl Coordinator {
         place: &Place,
         job: u64,
         plan: &CompactPlan,
-    ) -> Result<Option<SegmentId>, rpc::Error> {
+        asked: Option<Asked>,
+    ) -> Result<(), rpc::Error> {
         let collection = plan.collection;
-        let output = SegmentId(self.fresh("compact", 1).await?.as_id());
-        self.running.lock().makes(job, output);
-        let Some(info) = self.catalog.read().collections.get(&collection).cloned() else { return Ok(None) };
+        let max_bytes = self.parts.limits.compaction.max_bytes;
+        let cluster = plan.cluster_by.map(|field| ClusterBy { field, max_bytes });
+        let most = decide::most_outputs(plan, max_bytes);
+        let output = SegmentId(self.fresh("compact", most).await?.as_id());
+        (0..i64::from(most)).for_each(|at| self.running.lock().makes(job, SegmentId(output.0 + at)));
+        let Some(info) = self.catalog.read().collections.get(&collection).cloned() else { return Ok(()) };
         let builder = self.parts.dial.builder(&place.address);
         let (sources, deletes) = (plan.sources.clone(), plan.deletes.clone());
         let schema = std::sync::Arc::clone(&info.schema);
         let mut outputs =
-            builder.compact(CompactJob { collection, schema, sources, deletes, output }).await?;
+            builder.compact(CompactJob { collection, schema, sources, deletes, output, cluster }).await?;
         for made in &mut outputs {
             self.index_new(builder.as_ref(), &info, made).await;
         }
@@ -242,7 +220,11 @@ impl Coordinator {
         self.change("commit a compaction", |catalog| {
             let done = decide::commit_compaction(catalog, plan, &outputs, fresh, not_before);
             taken = done.taken;
-            Ok(done.changes)
+            let targets = outputs.iter().filter(|_| taken).map(|made| made.id).collect();
+            let noted = asked.and_then(|asked| {
+                decide::note_compaction(catalog, asked, CompactionStep::Completed, targets)
+            });
+            Ok(done.changes.into_iter().chain(noted).collect())
         })
         .await?;
         let (before, after) = (rows(&plan.sources), rows(&outputs));
@@ -252,7 +234,7 @@ impl Coordinator {
         } else {
             info!(%collection, channel = %plan.channel, segments, "compacted segments were gone already");
         }
-        Ok(outputs.first().filter(|_| taken).map(|made| made.id))
+        Ok(())
     }
 
     /// Builds the indexes of a segment before anybody reads it, so that searches need not scan it for a while. One that

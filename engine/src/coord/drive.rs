@@ -30,8 +30,8 @@ use crate::meta::{Metas, Txn};
 use crate::model::ChannelManifest;
 use crate::rpc::{
     self, AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionState, Coord, DatabaseInfo,
-    Dial, Flushed, Fsck, GroupConfig, GroupInfo, IndexProgress, LeadInfo, NewCollection, NewIndex, NodeState,
-    NodeStatus, OrderNumber, Orders, Refusal, ReplicaInfo, Report, Routes,
+    Dial, Flushed, Followed, Fsck, GroupConfig, GroupInfo, IndexProgress, LeadInfo, NewCollection, NewIndex,
+    NodeState, NodeStatus, OrderNumber, Orders, Refusal, ReplicaInfo, Report, Routes,
 };
 
 /// Record of the cluster's id, made when its bucket was claimed.
@@ -67,6 +67,10 @@ pub struct CompactionLimits {
     pub enabled: bool,
     /// Whether without being asked.
     pub automatic: bool,
+    /// Whether collections with a clustering key are clustered at all, also on demand.
+    pub clusters: bool,
+    /// Whether that is done without being asked.
+    pub clusters_by_itself: bool,
     /// The size to which segments are merged. Unit: bytes.
     pub max_bytes: u64,
     /// How long replaced objects stay, at least.
@@ -75,7 +79,14 @@ pub struct CompactionLimits {
 
 impl Default for CompactionLimits {
     fn default() -> Self {
-        Self { enabled: true, automatic: true, max_bytes: 512 << 20, grace: Duration::from_secs(60) }
+        Self {
+            enabled: true,
+            automatic: true,
+            clusters: true,
+            clusters_by_itself: true,
+            max_bytes: 512 << 20,
+            grace: Duration::from_secs(60),
+        }
     }
 }
 
@@ -359,6 +370,19 @@ const fn is_definition(change: &Change) -> bool {
     matches!(change, Change::PutCollection(_) | Change::RemoveCollection(_))
 }
 
+/// What a writer hears whose flush is not taken.
+fn refused_flush(call: &'static str, channel: &ChannelName, stale: decide::Stale) -> rpc::Error {
+    let conflict = |reason| rpc::Error::Failed { call, kind: Kind::Conflict, reason };
+    match stale {
+        decide::Stale::Dropped => rpc::Error::Refused(Refusal::CollectionNotFound {
+            database: DEFAULT_DATABASE.to_owned(),
+            collection: channel.collection().map_or_else(|| channel.to_string(), |id| id.to_string()),
+        }),
+        decide::Stale::Moved => conflict(format!("the checkpoint of {channel} has moved")),
+        decide::Stale::Late => conflict(format!("the flush of {channel} was begun too long ago")),
+    }
+}
+
 /// The collection that a change is about.
 fn collection_of(change: &Change) -> Option<CollectionId> {
     match change {
@@ -537,24 +561,23 @@ impl Coord for Coordinator {
         let now = self.timestamps_now();
         let _one_at_a_time = self.writing.lock().await;
         let decision = decide::commit_flush(&self.catalog.read(), &flushed, now);
-        let change = decision.map_err(|stale| match stale {
-            decide::Stale::Dropped => rpc::Error::Refused(Refusal::CollectionNotFound {
-                database: DEFAULT_DATABASE.to_owned(),
-                collection: flushed.collection.to_string(),
-            }),
-            decide::Stale::Moved => rpc::Error::Failed {
-                call: "commit flush",
-                kind: Kind::Conflict,
-                reason: format!("the checkpoint of {} has moved", flushed.channel),
-            },
-            decide::Stale::Late => rpc::Error::Failed {
-                call: "commit flush",
-                kind: Kind::Conflict,
-                reason: format!("the flush of {} was begun too long ago", flushed.channel),
-            },
-        })?;
-        let committed = self.commit(vec![change]).await;
+        let changes = decision.map_err(|stale| refused_flush("commit flush", &flushed.channel, stale))?;
+        let committed = self.commit(changes).await;
         committed.map(drop).map_err(|error| error.answer("commit flush"))
+    }
+
+    async fn keep_flush(&self, channel: &ChannelName, since: i64) -> Result<(), rpc::Error> {
+        let now = self.timestamps_now();
+        let _one_at_a_time = self.writing.lock().await;
+        let decision = decide::keep_flush(&self.catalog.read(), channel, since, now);
+        let change = decision.map_err(|stale| refused_flush("keep a flush", channel, stale))?;
+        let committed = self.commit(change.into_iter().collect()).await;
+        committed.map(drop).map_err(|error| error.answer("keep a flush"))
+    }
+
+    async fn followed(&self, channels: Vec<ChannelName>) -> Result<Vec<Followed>, rpc::Error> {
+        let placer = self.placer.lock();
+        Ok(channels.iter().map(|channel| placer.followers_of(channel)).collect())
     }
 
     async fn channel_term(&self, channel: &ChannelName, node: NodeId) -> Result<u64, rpc::Error> {
@@ -677,14 +700,14 @@ impl Coord for Coordinator {
         self.drain_node(node, on).await
     }
 
-    async fn compact(&self, collection: CollectionId) -> Result<i64, rpc::Error> {
+    async fn compact(&self, collection: CollectionId, major: bool) -> Result<i64, rpc::Error> {
         let id = self.allocate_ids(1).await?;
-        self.ask_compaction(id, collection)?;
+        self.ask_compaction(id, collection, major).await?;
         Ok(id)
     }
 
     async fn compaction(&self, id: i64) -> Result<CompactionState, rpc::Error> {
-        Ok(self.compactions.lock().state(id))
+        Ok(self.compaction_state(id))
     }
 
     async fn lead(&self) -> Result<LeadInfo, rpc::Error> {

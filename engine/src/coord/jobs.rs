@@ -136,6 +136,7 @@ impl Coordinator {
                 let work = self.give_up(lost);
                 jobs.push(Box::pin(async move { Ended { work: Work::Loss, step: work.await } }));
             }
+            self.note_overtaken().await;
             while let Some((place, job)) = self.next_job(compact_first) {
                 // In turn, so that neither kind waits for ever.
                 compact_first = !compact_first;

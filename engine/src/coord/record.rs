@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::{FIRST_FORMAT, newest_format};
 use crate::coord::Error;
-use crate::coord::catalog::{Catalog, Garbage};
+use crate::coord::catalog::{Catalog, Compaction, Garbage};
 use crate::coord::change::Change;
 use crate::meta::{Metas, Txn};
 use crate::model::ChannelManifest;
@@ -18,6 +18,8 @@ const VERSION: u32 = FIRST_FORMAT;
 const DATABASES: &str = "databases/";
 const COLLECTIONS: &str = "collections/";
 const CHANNELS: &str = "channels/";
+const COMPACTIONS: &str = "compactions/";
+const FLUSHES: &str = "flushes/";
 const GARBAGE: &str = "garbage/";
 const GROUPS: &str = "groups/";
 
@@ -68,15 +70,21 @@ pub fn write(txn: Txn, format: u32, change: &Change) -> Result<Txn, Error> {
         Change::PutCollection(collection) => {
             put(txn, format, format!("{COLLECTIONS}{}", collection.id), collection)?
         }
-        Change::RemoveCollection(collection) => collection
-            .channels
-            .iter()
-            .fold(txn.delete(format!("{COLLECTIONS}{}", collection.id)), |txn, channel| {
-                txn.delete(format!("{CHANNELS}{channel}")).delete(term_key(channel.as_str()))
-            }),
+        Change::RemoveCollection(collection) => collection.channels.iter().fold(
+            txn.delete(format!("{COLLECTIONS}{}", collection.id)),
+            |txn, channel| {
+                txn.delete(format!("{CHANNELS}{channel}"))
+                    .delete(format!("{FLUSHES}{channel}"))
+                    .delete(term_key(channel.as_str()))
+            },
+        ),
         Change::PutManifest { channel, manifest, .. } => {
             put(txn, format, format!("{CHANNELS}{channel}"), manifest)?
         }
+        Change::PutCompaction(one) => put(txn, format, format!("{COMPACTIONS}{}", one.id), one)?,
+        Change::RemoveCompaction(id) => txn.delete(format!("{COMPACTIONS}{id}")),
+        Change::KeepFlush { channel, since } => put(txn, format, format!("{FLUSHES}{channel}"), since)?,
+        Change::ForgetFlush(channel) => txn.delete(format!("{FLUSHES}{channel}")),
         Change::PutGarbage(garbage) => put(txn, format, format!("{GARBAGE}{}", garbage.id), garbage)?,
         Change::RemoveGarbage(id) => txn.delete(format!("{GARBAGE}{id}")),
         Change::PutGroup { name, config } => put(txn, format, format!("{GROUPS}{name}"), config)?,
@@ -123,6 +131,16 @@ pub async fn read(metas: &dyn Metas) -> Result<Catalog, Error> {
         if let Some(manifest) = manifests.get(&format!("{CHANNELS}{channel}")) {
             let manifest = manifest.clone();
             catalog.apply(Change::PutManifest { collection, shard, channel, manifest });
+        }
+    }
+    for (_, compaction) in all::<Compaction>(metas, COMPACTIONS).await? {
+        catalog.apply(Change::PutCompaction(compaction));
+    }
+    let flushes: std::collections::HashMap<String, i64> = all(metas, FLUSHES).await?.into_iter().collect();
+    let channels: Vec<_> = catalog.collections.values().flat_map(|info| info.channels.clone()).collect();
+    for channel in channels {
+        if let Some(&since) = flushes.get(&format!("{FLUSHES}{channel}")) {
+            catalog.apply(Change::KeepFlush { channel, since });
         }
     }
     for (key, config) in all::<GroupConfig>(metas, GROUPS).await? {

@@ -11,15 +11,16 @@ use crate::base::{
 use crate::blob::{Blobs as _, MemoryBlobs};
 use crate::builder::Workshop;
 use crate::meta::MemoryMetas;
-use crate::model::{DataType, Keys, SegmentManifest};
+use crate::model::{DataType, Keys, Schema, SegmentManifest};
 use crate::rpc::{
     CollectionRef, CompactionState, CompactionStep, Coord as _, Duties, Flushed, HeldChannel, HeldCollection,
     LocalNodes, NewCollection, NewIndex, NodeInfo, Report, Served,
 };
-use crate::segment::fixture::{Row, batch, schema};
+use crate::segment::fixture::{NUMBER, Row, batch, schema};
 use crate::segment::{Deletes, write_deletes, write_segment};
 
 struct Cluster {
+    parts: CoordinatorParts,
     coord: Arc<Coordinator>,
     blobs: Arc<MemoryBlobs>,
     tasks: TaskSet,
@@ -30,6 +31,10 @@ struct Cluster {
 
 impl Cluster {
     async fn new(limits: CompactionLimits) -> Self {
+        Self::of(limits, schema(DataType::Int64)).await
+    }
+
+    async fn of(limits: CompactionLimits, schema: Schema) -> Self {
         let (nodes, blobs) = (LocalNodes::new(), MemoryBlobs::new());
         let builder = Some(Workshop::new(Arc::clone(&blobs) as _, 1) as _);
         nodes.open("a", Served { builder, ..Served::default() });
@@ -55,14 +60,14 @@ impl Cluster {
             address: "a".to_owned(),
             alone: true,
         };
-        let coord = Coordinator::start(parts, epoch).await.unwrap();
+        let coord = Coordinator::start(parts.clone(), epoch).await.unwrap();
         coord.leads_until(Duration::MAX);
         let tasks = TaskSet::new();
         tasks.start("work", |stop| Arc::clone(&coord).work(stop));
         let made = coord.create_collection(NewCollection {
             database: String::new(),
             name: "c".to_owned(),
-            schema: schema(DataType::Int64),
+            schema,
             shards: 1,
             properties: Vec::new(),
             consistency: 0,
@@ -70,6 +75,7 @@ impl Cluster {
         });
         let made = made.await.unwrap();
         let cluster = Self {
+            parts,
             coord,
             blobs,
             tasks,
@@ -79,6 +85,25 @@ impl Cluster {
         };
         cluster.beat(&[]).await;
         cluster
+    }
+
+    /// Nobody does any work any more.
+    async fn pause(&self) {
+        self.tasks.stop();
+        self.tasks.join().await.unwrap();
+    }
+
+    /// Another coordinator leads, and the node reports to it.
+    async fn change_leader(&mut self) {
+        self.pause().await;
+        let metas = self.parts.metas.as_ref();
+        let (version, _) = super::lead::read(metas).await.unwrap().unwrap();
+        let epoch = super::lead::take_over(metas, Some(version), "a").await.unwrap();
+        self.coord = Coordinator::start(self.parts.clone(), epoch).await.unwrap();
+        self.coord.leads_until(Duration::MAX);
+        self.tasks = TaskSet::new();
+        self.tasks.start("work", |stop| Arc::clone(&self.coord).work(stop));
+        self.beat(&[]).await;
     }
 
     /// The node reports to hold these segments.
@@ -94,6 +119,7 @@ impl Cluster {
             segments: segments.to_vec(),
             growing_from: None,
             applied: Position(self.checkpoint),
+            needs_from: Position(self.checkpoint),
         };
         let held = HeldCollection {
             collection: self.collection,
@@ -206,7 +232,7 @@ async fn a_compaction_that_is_asked_for_says_how_far_it_is() {
     cluster.flush(&[], &[1, 2, 3, 4]).await;
     let sources: Vec<SegmentId> = cluster.segments().await.iter().map(|one| one.id).collect();
 
-    let id = cluster.coord.compact(cluster.collection).await.unwrap();
+    let id = cluster.coord.compact(cluster.collection, false).await.unwrap();
     cluster.until("done", async || cluster.coord.compaction(id).await.unwrap().executing == 0).await;
 
     let state = cluster.coord.compaction(id).await.unwrap();
@@ -214,9 +240,65 @@ async fn a_compaction_that_is_asked_for_says_how_far_it_is() {
     assert_eq!((&state.plans[0].sources, state.plans[0].step), (&sources, CompactionStep::Completed));
     assert_eq!(cluster.segments().await, []);
     assert_eq!(cluster.coord.compaction(1).await.unwrap(), CompactionState::default());
-    assert!(cluster.coord.compact(CollectionId(1)).await.is_err());
+    assert!(cluster.coord.compact(CollectionId(1), false).await.is_err());
     let stored = cluster.blobs.list("segments/").await.unwrap();
     assert_eq!(stored.len(), 8, "what was replaced stays for a while");
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_compaction_goes_on_under_another_leader_and_its_state_is_known_there() {
+    let off = CompactionLimits { automatic: false, ..CompactionLimits::default() };
+    let mut cluster = Cluster::new(off).await;
+    cluster.flush(&[1, 2], &[]).await;
+    cluster.flush(&[3, 4], &[]).await;
+    let sources: Vec<SegmentId> = cluster.segments().await.iter().map(|one| one.id).collect();
+    cluster.pause().await;
+    let id = cluster.coord.compact(cluster.collection, false).await.unwrap();
+    assert_eq!(cluster.coord.compaction(id).await.unwrap().executing, 1);
+
+    cluster.change_leader().await;
+    let known = cluster.coord.compaction(id).await.unwrap();
+    assert_eq!((known.plans.len(), &known.plans[0].sources), (1, &sources));
+    cluster.until("done", async || cluster.coord.compaction(id).await.unwrap().executing == 0).await;
+
+    cluster.change_leader().await;
+    let known = cluster.coord.compaction(id).await.unwrap();
+    let made: Vec<SegmentId> = cluster.segments().await.iter().map(|one| one.id).collect();
+    assert_eq!((known.completed, made.len(), &known.plans[0].targets), (1, 1, &made));
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collection_is_clustered_on_demand_once_and_only_by_a_key() {
+    let limits = CompactionLimits { automatic: false, max_bytes: 5_000, ..CompactionLimits::default() };
+    let mut schema = schema(DataType::Int64);
+    schema.fields[1].is_clustering_key = true;
+    let mut cluster = Cluster::of(limits.clone(), schema).await;
+    for first in 0..4 {
+        let keys: Vec<i64> = (0..40).map(|key| key * 4 + first).collect();
+        cluster.flush(&keys, &[]).await;
+    }
+    let before = cluster.segments().await.len();
+
+    let id = cluster.coord.compact(cluster.collection, true).await.unwrap();
+    cluster.until("done", async || cluster.coord.compaction(id).await.unwrap().executing == 0).await;
+
+    let state = cluster.coord.compaction(id).await.unwrap();
+    let segments = cluster.segments().await;
+    let made: Vec<SegmentId> = segments.iter().map(|one| one.id).collect();
+    assert_eq!((before, state.completed, &state.plans[0].targets), (4, 1, &made));
+    assert!(made.len() > 1 && segments.iter().all(|one| one.clustered_by == Some(NUMBER)));
+    assert_eq!(segments.iter().map(|one| one.rows).sum::<u64>(), 160);
+    let again = cluster.coord.compact(cluster.collection, true).await.unwrap();
+    assert_eq!(cluster.coord.compaction(again).await.unwrap().plans, [], "there is nothing left to do");
+    let merge = cluster.coord.compact(cluster.collection, false).await.unwrap();
+    assert_eq!(cluster.coord.compaction(merge).await.unwrap().plans, [], "what is clustered is not merged");
+    cluster.stop().await;
+
+    let cluster = Cluster::new(limits).await;
+    let refused = cluster.coord.compact(cluster.collection, true).await.unwrap_err();
+    assert_eq!(refused.to_string(), "collection c has no clustering key");
     cluster.stop().await;
 }
 
@@ -255,7 +337,7 @@ async fn a_damaged_segment_is_given_up_and_the_others_are_compacted() {
     let lost = cluster.segments().await[0].columns[0].object.key.clone();
     cluster.blobs.delete(&lost).await.unwrap();
 
-    let id = cluster.coord.compact(cluster.collection).await.unwrap();
+    let id = cluster.coord.compact(cluster.collection, false).await.unwrap();
     cluster.until("given up", async || cluster.coord.compaction(id).await.unwrap().failed == 1).await;
 
     assert_eq!(cluster.segments().await.len(), 2);

@@ -10,7 +10,9 @@ use crate::expr;
 use crate::model::{Batch, ColumnData, DataType, IndexDefinition, Keys, Metric, Schema};
 use crate::plan::{QueryKind, QueryPlan, SearchPlan};
 use crate::segment::fixture::{KEY, NUMBER, VECTOR, field};
-use crate::segment::{Deletes, Growing, Sealed, SearchParams, build_index, write_segment};
+use crate::segment::{
+    Deletes, Growing, InterimSettings, InterimSpec, Sealed, SearchParams, build_index, write_segment,
+};
 
 const ROWS: usize = 63_000;
 const WIDE: usize = 384;
@@ -151,6 +153,69 @@ fn growing_rows_are_compared_at_the_speed_of_memory() {
         let start = Instant::now();
         drop(search(&plan(queries.clone(), &[]), &schema, &on).unwrap());
         println!("  one query {one:?}, 100 queries at once {:?}", start.elapsed());
+    }
+}
+
+/// Real vectors of `name` in the folder `REDKITE_DATA` (see `index::tests::real`), or numbers that look random.
+fn vectors(name: &str, count: usize) -> Vec<f32> {
+    let folder = std::env::var("REDKITE_DATA").ok();
+    let Some(bytes) = folder.and_then(|folder| std::fs::read(format!("{folder}/{name}")).ok()) else {
+        println!("no real vectors: measured on noise");
+        return noise(count * WIDE);
+    };
+    let head = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    let pairs = bytes[head..].chunks_exact(2).take(count * WIDE);
+    pairs.map(|pair| half::f16::from_le_bytes([pair[0], pair[1]]).to_f32()).collect()
+}
+
+#[test]
+#[ignore = "measures"]
+fn what_interim_indexes_change() {
+    let schema = Arc::new(wide_schema());
+    let values = vectors("debian-f16.npy", ROWS);
+    let count = values.len() / WIDE;
+    let growing = Growing::new(Arc::clone(&schema));
+    for (first, position) in (0..count).step_by(100).zip(0..) {
+        let batch = rows(&schema, first, 100.min(count - first), &values);
+        growing.append(Position(position), PartitionId(1), Timestamp(position + 1), &batch);
+    }
+    let queries: Vec<Vec<f32>> = vectors("queries-f16.npy", 200).chunks(WIDE).map(<[f32]>::to_vec).collect();
+    let on = Readable { sealed: Vec::new(), growing: vec![Arc::new(growing.snapshot())] };
+    let ask = |query: &Vec<f32>| {
+        let plan = SearchPlan { metric: Metric::Ip, ..plan(vec![query.clone()], &[]) };
+        search(&plan, &schema, &on).unwrap().keys
+    };
+    let truth: Vec<Keys> = queries.iter().map(ask).collect();
+    println!(
+        "{count} rows, {} parts, scanned: {:?}",
+        on.growing[0].parts().len(),
+        median(&queries, |query| drop(ask(query)))
+    );
+    for (lists, probed) in [(128, 8), (128, 16), (128, 32), (64, 8), (256, 32)] {
+        for part in growing.full_parts() {
+            let definition = IndexDefinition {
+                id: IndexId(7),
+                name: "v".to_owned(),
+                field: VECTOR,
+                index_type: "HNSW".to_owned(),
+                metric: Some(Metric::Ip),
+                params: Vec::new(),
+            };
+            let spec = InterimSpec::of(&definition, InterimSettings { lists, probed }).unwrap();
+            let start = Instant::now();
+            part.build_interim(&spec, &|| false).unwrap();
+            if probed == 8 && part.rows() == growing.full_parts()[0].rows() {
+                println!("  {} rows indexed in {:?}", part.rows(), start.elapsed());
+            }
+        }
+        let mut hits = 0;
+        for (query, truth) in queries.iter().zip(&truth) {
+            let (Keys::Int(found), Keys::Int(truth)) = (ask(query), truth) else { return };
+            hits += found.iter().filter(|key| truth.contains(key)).count();
+        }
+        let share = hits as f64 / (queries.len() * 10) as f64;
+        let took = median(&queries, |query| drop(ask(query)));
+        println!("{lists} lists, {probed} read: {took:?}, recall {share}");
     }
 }
 

@@ -10,6 +10,8 @@ mod query;
 mod search;
 
 #[cfg(test)]
+mod interim_test;
+#[cfg(test)]
 mod measure;
 #[cfg(test)]
 mod tests;

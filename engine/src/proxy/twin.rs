@@ -17,10 +17,10 @@ use crate::model::{
 use crate::plan::{QueryKind, QueryPlan, QueryRows, SearchHits, SearchPlan, merge_query, merge_search};
 use crate::rpc::{
     AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionPlan, CompactionState,
-    CompactionStep, Consistency, Coord, DEFAULT_GROUP, DatabaseInfo, Error, Flushed, Fsck, GroupConfig,
-    GroupInfo, GroupNode, IndexProgress, LeadInfo, LoadSpec, Mark, NewCollection, NewIndex, NodeStatus,
-    Operation, Orders, Reader, Refusal, ReplicaInfo, ReplicaShard, ReplicaSpec, Report, Routes, Tail, Write,
-    Writer, Written,
+    CompactionStep, Consistency, Coord, DEFAULT_GROUP, DatabaseInfo, Error, Flushed, Followed, Fsck,
+    GroupConfig, GroupInfo, GroupNode, IndexProgress, LeadInfo, LoadSpec, Mark, NewCollection, NewIndex,
+    NodeStatus, Operation, Orders, Reader, Refusal, ReplicaInfo, ReplicaShard, ReplicaSpec, Report, Routes,
+    Tail, Write, Writer, Written,
 };
 
 /// The only compaction that was asked for.
@@ -520,6 +520,14 @@ impl Coord for Twin {
         Ok(())
     }
 
+    async fn keep_flush(&self, _: &ChannelName, _: i64) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn followed(&self, channels: Vec<ChannelName>) -> Result<Vec<Followed>, Error> {
+        Ok(vec![Followed::default(); channels.len()])
+    }
+
     async fn channel_term(&self, _: &ChannelName, _: NodeId) -> Result<u64, Error> {
         Ok(1)
     }
@@ -643,21 +651,24 @@ impl Coord for Twin {
         Ok(())
     }
 
-    async fn compact(&self, collection: CollectionId) -> Result<i64, Error> {
+    async fn compact(&self, collection: CollectionId, major: bool) -> Result<i64, Error> {
         self.find(&CollectionRef::Id(collection))?;
+        if major {
+            let text = "collection c has no clustering key".to_owned();
+            return Err(Refusal::BadParameter { text }.into());
+        }
         Ok(COMPACTION)
     }
 
     async fn compaction(&self, id: i64) -> Result<CompactionState, Error> {
-        let plan = |sources: [i64; 2], target: Option<i64>, step| CompactionPlan {
+        let plan = |sources: [i64; 2], targets: &[i64], step| CompactionPlan {
             sources: sources.map(SegmentId).to_vec(),
-            target: target.map(SegmentId),
+            targets: targets.iter().copied().map(SegmentId).collect(),
+            cluster_by: None,
             step,
         };
-        let plans = vec![
-            plan([1, 2], Some(5), CompactionStep::Completed),
-            plan([3, 4], None, CompactionStep::Executing),
-        ];
+        let plans =
+            vec![plan([1, 2], &[5], CompactionStep::Completed), plan([3, 4], &[], CompactionStep::Executing)];
         let known = CompactionState { executing: 1, completed: 1, failed: 0, plans };
         Ok(if id == COMPACTION { known } else { CompactionState::default() })
     }

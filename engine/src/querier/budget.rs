@@ -11,7 +11,9 @@ use crate::model::{IndexDefinition, IndexRef, ObjectRef, SegmentManifest};
 /// What is left of the memory for segments, and who has the rest.
 #[derive(Debug)]
 pub(super) struct Budget {
-    /// Unit: bytes; the greatest number for no limit.
+    /// Memory of the node. Unit: bytes; 0 for no limit.
+    memory: u64,
+    /// What may be taken of it. Unit: bytes; the greatest number for no limit.
     limit: u64,
     taken: Mutex<u64>,
     /// Counts how often something was given back.
@@ -33,7 +35,12 @@ impl Budget {
             0 => u64::MAX,
             bytes => (bytes as f64 * settings.memory_share.clamp(0.0, 1.0)) as u64,
         };
-        Arc::new(Self { limit, taken: Mutex::new(0), freed: watch::Sender::new(0) })
+        Arc::new(Self {
+            memory: settings.memory_bytes,
+            limit,
+            taken: Mutex::new(0),
+            freed: watch::Sender::new(0),
+        })
     }
 
     /// Takes `bytes`, if so much is left beside what rooms and `besides` have.
@@ -41,6 +48,12 @@ impl Budget {
         let room = Room { budget: Arc::clone(self), bytes: Mutex::new(0) };
         room.grow(bytes, besides)?;
         Ok(room)
+    }
+
+    /// The part of the node's memory that rooms and `besides` take; 0 without a limit.
+    pub(super) fn fullness(&self, besides: u64) -> f64 {
+        let taken = self.taken.lock().saturating_add(besides);
+        if self.memory == 0 { 0.0 } else { taken as f64 / self.memory as f64 }
     }
 
     /// Something that rooms do not count was given back.
@@ -161,6 +174,15 @@ mod tests {
         room.set(150);
 
         assert_eq!(budget.take(1, 0).unwrap_err(), Full { free: 0, limit: 100 });
+    }
+
+    #[test]
+    fn fullness_counts_what_rooms_do_not() {
+        let budget = budget(200);
+        let _room = budget.take(60, 0).unwrap();
+
+        assert_eq!((budget.fullness(0), budget.fullness(120)), (0.3, 0.9));
+        assert_eq!(super::Budget::new(&QuerierSettings::default()).fullness(1 << 40), 0.0);
     }
 
     #[test]

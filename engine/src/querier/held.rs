@@ -10,13 +10,13 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::budget::{Budget, Room};
+use super::budget::{Budget, Full, Room};
 use super::load::Gauge;
 use super::node::HeldFigures;
 use super::shard::Shard;
 use super::{Error, QuerierParts};
 use crate::base::{ChannelName, CollectionId, SegmentId};
-use crate::rpc::{CollectionInfo, HeldCollection, HoldOrder};
+use crate::rpc::{CollectionInfo, HeldChannel, HeldCollection, HoldOrder};
 
 /// One collection of which something is held, or is to be.
 pub(super) struct Held {
@@ -26,6 +26,8 @@ pub(super) struct Held {
     pub(super) order: watch::Sender<Arc<HoldOrder>>,
     /// The channels that are ready, ascending by name.
     pub(super) shards: ArcSwap<Vec<Arc<Shard>>>,
+    /// What is to take the place of some of them, or of none, once it has caught up.
+    pub(super) coming: ArcSwap<Vec<Arc<Shard>>>,
     /// Why not everything that is ordered is held.
     pub(super) failure: Mutex<Option<String>>,
     /// Segments whose index is damaged or lost, with the key of its object.
@@ -45,6 +47,7 @@ impl Held {
             info: ArcSwap::from(Arc::clone(&order.info)),
             order: watch::Sender::new(Arc::new(order)),
             shards: ArcSwap::default(),
+            coming: ArcSwap::default(),
             failure: Mutex::new(None),
             damaged: Mutex::default(),
             to_load: AtomicU64::new(0),
@@ -60,9 +63,10 @@ impl Held {
         shards.get(place).cloned()
     }
 
-    /// Memory of the rows that are not sealed. Unit: bytes.
+    /// Memory of the rows that are not sealed, also of those that are not ready. Unit: bytes.
     fn growing_bytes(&self) -> u64 {
-        self.shards.load().iter().map(|shard| shard.growing_bytes()).sum()
+        let (ready, coming) = (self.shards.load(), self.coming.load());
+        ready.iter().chain(coming.iter()).map(|shard| shard.growing_bytes()).sum()
     }
 
     /// Memory of everything that is ready. Unit: bytes.
@@ -88,10 +92,19 @@ impl Held {
         }
     }
 
+    fn report_of(&self, shard: &Shard) -> HeldChannel {
+        let mut report = shard.report();
+        let coming = self.coming.load();
+        for other in coming.iter().filter(|other| other.channel == shard.channel) {
+            report.needs_from = report.needs_from.min(other.applied());
+        }
+        report
+    }
+
     pub(super) fn report(&self) -> HeldCollection {
         HeldCollection {
             collection: self.id,
-            channels: self.shards.load().iter().map(|shard| shard.report()).collect(),
+            channels: self.shards.load().iter().map(|shard| self.report_of(shard)).collect(),
             bytes: self.bytes(),
             failure: self.failure.lock().clone(),
             damaged: self.damaged.lock().clone(),
@@ -106,6 +119,8 @@ pub(super) struct Shared {
     pub(super) budget: Arc<Budget>,
     /// One permit for each segment that may be loaded at a time.
     pub(super) loads: Semaphore,
+    /// One permit: interim indexes are built one at a time, so that reads keep the other processors.
+    pub(super) builds: Semaphore,
     pub(super) gauge: Gauge,
     /// When the next load may begin, on the monotonic clock.
     next_load: Mutex<Duration>,
@@ -121,6 +136,7 @@ impl Shared {
             held: RwLock::default(),
             budget: Budget::new(&parts.settings),
             loads: Semaphore::new(parts.settings.load_parallel.max(1)),
+            builds: Semaphore::new(1),
             gauge: Gauge::new(),
             next_load: Mutex::new(Duration::ZERO),
             version: watch::Sender::new(1),
@@ -142,9 +158,22 @@ impl Shared {
         let _ = version.wait_for(is_news).await;
     }
 
+    /// The part of the node's memory that is taken; 0 without a limit.
+    pub(super) fn fullness(&self) -> f64 {
+        self.budget.fullness(self.growing_bytes())
+    }
+
     /// Memory of all rows that are not sealed. Unit: bytes.
     fn growing_bytes(&self) -> u64 {
         self.held.read().values().map(|held| held.growing_bytes()).sum()
+    }
+
+    /// Takes memory for something that is no segment.
+    ///
+    /// # Errors
+    /// What is free, if that is too little.
+    pub(super) fn reserve(&self, wanted: u64) -> Result<Room, Full> {
+        self.budget.take(wanted, self.growing_bytes())
     }
 
     /// Takes memory for a segment.

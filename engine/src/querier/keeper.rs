@@ -12,6 +12,7 @@ use tracing::{info, warn};
 use super::Error;
 use super::budget::{known_indexes, segment_bytes};
 use super::held::{Held, Shared};
+use super::interim::Indexer;
 use super::jobs::{self, Done, Source};
 use super::plan::{self, Sides, Turn};
 use super::shard::Shard;
@@ -256,6 +257,14 @@ impl Keeper {
 
     fn start_following(&self, shard: Arc<Shard>) {
         let parts = &self.shared.parts;
+        if let Some(settings) = parts.settings.interim.filter(|_| shard.side().rows) {
+            let (shared, held, shard) =
+                (Arc::clone(&self.shared), Arc::clone(&self.held), Arc::clone(&shard));
+            parts.tasks.start("index rows that are not sealed", |_| async move {
+                Indexer { shared, held, shard, settings }.run().await;
+                Ok(())
+            });
+        }
         let follower = Follower {
             writer: Arc::clone(&parts.writer),
             clock: Arc::clone(&parts.clock),
@@ -497,6 +506,10 @@ impl Keeper {
             && known.iter().zip(&ready).all(|(known, ready)| Arc::ptr_eq(known, ready));
         if !is_same {
             self.held.shards.store(Arc::new(ready));
+        }
+        let coming: Vec<Arc<Shard>> = self.places.values().filter_map(|place| place.coming.clone()).collect();
+        if !(coming.is_empty() && self.held.coming.load().is_empty()) {
+            self.held.coming.store(Arc::new(coming));
         }
         let failure = self.places.values().find_map(|place| {
             let following = place.target().and_then(|shard| shard.trouble());

@@ -9,6 +9,7 @@
 mod budget;
 mod fresh;
 mod held;
+mod interim;
 mod jobs;
 mod keeper;
 mod load;
@@ -38,6 +39,7 @@ pub use node::{HeldFigures, QueryNode};
 use crate::base::{ChannelName, Clock, Kind, Kinded, Position, SegmentId, TaskSet};
 use crate::blob::Blobs;
 use crate::rpc::Writer;
+use crate::segment::InterimSettings;
 use crate::{log, rpc, segment};
 
 /// What a querier needs.
@@ -69,6 +71,8 @@ pub struct QuerierSettings {
     pub follow_deadline: Duration,
     /// How long after a failure loading is tried again.
     pub retry: Duration,
+    /// How large parts of rows that are not sealed are indexed; `None` for not at all.
+    pub interim: Option<InterimSettings>,
 }
 
 impl Default for QuerierSettings {
@@ -80,6 +84,7 @@ impl Default for QuerierSettings {
             load_bytes_per_s: None,
             follow_deadline: Duration::from_secs(10),
             retry: Duration::from_secs(1),
+            interim: Some(InterimSettings::default()),
         }
     }
 }

@@ -101,6 +101,7 @@ impl Follower for QueryNode {
         report.load.queue_wait_ms = shown.queue_wait_ms;
         report.load.p99_ms = shown.p99_ms;
         report.load.search_cpu = shown.search_cpu;
+        report.load.fullness = self.shared.fullness();
         report.load.bytes_to_load = held.iter().map(|one| one.to_load.load(Ordering::Relaxed)).sum();
         let first = report.held.len();
         report.held.extend(held.iter().map(|one| one.report()));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::fresh::Marks;
@@ -16,7 +16,7 @@ use crate::exec::Readable;
 use crate::log::record::Message;
 use crate::model::{ChannelManifest, Keys, Schema};
 use crate::rpc::{ChannelShare, HeldChannel};
-use crate::segment::{Deletes, Growing, Sealed};
+use crate::segment::{Deletes, Growing, Part, Sealed};
 
 /// Deletes that came over the log, kept so that a segment loaded later can catch up on them.
 struct Recent {
@@ -59,6 +59,8 @@ pub(super) struct Shard {
     pub(super) schema: Arc<Schema>,
     /// How far the channel had come when its owner was last asked.
     pub(super) marks: Marks,
+    /// Told when there may be rows that are worth an interim index.
+    pub(super) grown: Notify,
     /// Ends the follower: something else has taken this one's place, or nothing needs it.
     pub(super) retired: CancellationToken,
     view: RwLock<View>,
@@ -115,6 +117,7 @@ impl Shard {
             channel,
             schema,
             marks: Marks::default(),
+            grown: Notify::new(),
             retired,
             view: RwLock::new(View { table: Arc::default(), growing }),
             following: Mutex::new(Following { from, recent: VecDeque::new(), goal: None }),
@@ -204,8 +207,10 @@ impl Shard {
             following.recent.push_back(Recent { position, deletes });
         };
         let append = |at, partition, rows| {
-            if let Some(growing) = growing.as_ref().filter(|growing| position >= growing.from) {
-                growing.rows.append(position, partition, at, rows);
+            if let Some(growing) = growing.as_ref().filter(|growing| position >= growing.from)
+                && growing.rows.append(position, partition, at, rows)
+            {
+                self.grown.notify_one();
             }
         };
         let at = match message {
@@ -301,10 +306,17 @@ impl Shard {
         let rows = Arc::clone(&kept.rows);
         drop(view);
         rows.release_before(from);
+        self.grown.notify_one();
         if let Some(kept) = self.view.write().growing.as_mut() {
             kept.is_exact = true;
         }
         true
+    }
+
+    /// Parts of rows that are not sealed and large.
+    pub(super) fn full_parts(&self) -> Vec<Arc<Part>> {
+        let kept = self.view.read().growing.clone();
+        kept.map_or_else(Vec::new, |kept| kept.rows.full_parts())
     }
 
     /// Gets ready for reads of the rows from `position` on. Copies some rows.
@@ -312,6 +324,7 @@ impl Shard {
         let kept = self.view.read().growing.clone();
         if let Some(kept) = kept.filter(|kept| kept.from < position) {
             kept.rows.split_at(position);
+            self.grown.notify_one();
         }
     }
 
@@ -377,12 +390,14 @@ impl Shard {
 
     /// What a report says of this.
     pub(super) fn report(&self) -> HeldChannel {
+        let applied = self.applied();
         let view = self.view.read();
         HeldChannel {
             channel: self.channel.clone(),
             segments: view.table.entries().iter().map(Entry::id).collect(),
             growing_from: view.growing.as_ref().map(|kept| kept.from),
-            applied: self.applied(),
+            applied,
+            needs_from: applied,
         }
     }
 }

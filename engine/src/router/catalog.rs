@@ -9,7 +9,7 @@ use crate::base::{ChannelName, CollectionId, NodeId, SegmentId, Timestamp};
 use crate::model::ChannelManifest;
 use crate::rpc::{
     AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionState, Coord, DatabaseInfo,
-    Error, Flushed, Fsck, GroupConfig, GroupInfo, IndexProgress, LeadInfo, NewCollection, NewIndex,
+    Error, Flushed, Followed, Fsck, GroupConfig, GroupInfo, IndexProgress, LeadInfo, NewCollection, NewIndex,
     NodeStatus, Orders, ReplicaInfo, Report, Routes,
 };
 
@@ -151,6 +151,14 @@ impl Coord for CatalogCache {
         self.inner.commit_flush(flushed).await
     }
 
+    async fn keep_flush(&self, channel: &ChannelName, since: i64) -> Result<(), Error> {
+        self.inner.keep_flush(channel, since).await
+    }
+
+    async fn followed(&self, channels: Vec<ChannelName>) -> Result<Vec<Followed>, Error> {
+        self.inner.followed(channels).await
+    }
+
     async fn channel_term(&self, channel: &ChannelName, node: NodeId) -> Result<u64, Error> {
         self.inner.channel_term(channel, node).await
     }
@@ -221,8 +229,8 @@ impl Coord for CatalogCache {
         self.inner.drain(node, on).await
     }
 
-    async fn compact(&self, collection: CollectionId) -> Result<i64, Error> {
-        self.inner.compact(collection).await
+    async fn compact(&self, collection: CollectionId, major: bool) -> Result<i64, Error> {
+        self.inner.compact(collection, major).await
     }
 
     async fn compaction(&self, id: i64) -> Result<CompactionState, Error> {

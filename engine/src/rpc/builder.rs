@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::Error;
-use crate::base::{CollectionId, SegmentId};
+use crate::base::{CollectionId, FieldId, SegmentId};
 use crate::model::{DeleteManifest, IndexDefinition, IndexRef, Schema, SegmentManifest};
 
 /// An index to build over one sealed segment.
@@ -23,7 +23,17 @@ pub struct IndexJob {
     pub serial: i64,
 }
 
-/// Segments of one partition of one channel to be made one, without the rows that deletes hide.
+/// By which field, and into how large segments, rows are to be spread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ClusterBy {
+    /// A scalar field; each segment gets a range of its values.
+    pub field: FieldId,
+    /// About so many stored bytes go into one segment. Not 0.
+    pub max_bytes: u64,
+}
+
+/// Segments of one partition of one channel to be made one, or as many as clustering asks for, without the rows that
+/// deletes hide.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct CompactJob {
     /// Whose segments they are.
@@ -34,8 +44,11 @@ pub struct CompactJob {
     pub sources: Vec<SegmentManifest>,
     /// All delete files of the channel, from the manifest that the sources are from.
     pub deletes: Vec<DeleteManifest>,
-    /// Fresh id of the segment to make.
+    /// Fresh id of the segment to make; with clustering the first of as many as there are stored bytes for, rounded up.
     pub output: SegmentId,
+    /// How to spread rows over several segments; `None` for one.
+    #[serde(default)]
+    pub cluster: Option<ClusterBy>,
 }
 
 /// An object that is stored.

@@ -204,15 +204,45 @@ pub enum CompactionStep {
     Failed,
 }
 
-/// Segments that a compaction makes one.
+/// Segments that a compaction makes one, or spreads over several.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(from = "PlanRecord", into = "PlanRecord")]
 pub struct CompactionPlan {
     /// What is replaced.
     pub sources: Vec<SegmentId>,
-    /// What replaces it, once that is committed; `None` also if no row was left.
-    pub target: Option<SegmentId>,
+    /// What replaces it, once that is committed; none also if no row was left.
+    pub targets: Vec<SegmentId>,
+    /// By which field's values rows are spread over the new segments; `None` where they become one.
+    pub cluster_by: Option<FieldId>,
     /// How far it is.
     pub step: CompactionStep,
+}
+
+/// A plan as it is kept and sent. Earlier versions know of one new segment only: nodes of both versions speak with each
+/// other during an upgrade, so both fields are written and read.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct PlanRecord {
+    sources: Vec<SegmentId>,
+    #[serde(default)]
+    target: Option<SegmentId>,
+    #[serde(default)]
+    targets: Vec<SegmentId>,
+    #[serde(default)]
+    cluster_by: Option<FieldId>,
+    step: CompactionStep,
+}
+
+impl From<PlanRecord> for CompactionPlan {
+    fn from(PlanRecord { sources, target, targets, cluster_by, step }: PlanRecord) -> Self {
+        let targets = if targets.is_empty() { target.into_iter().collect() } else { targets };
+        Self { sources, targets, cluster_by, step }
+    }
+}
+
+impl From<CompactionPlan> for PlanRecord {
+    fn from(CompactionPlan { sources, targets, cluster_by, step }: CompactionPlan) -> Self {
+        Self { sources, target: targets.first().copied(), targets, cluster_by, step }
+    }
 }
 
 /// How far a compaction that was asked for is.
@@ -243,6 +273,17 @@ pub struct Flushed {
     pub segments: Vec<SegmentManifest>,
     /// New files of deletes.
     pub deletes: Vec<DeleteManifest>,
+}
+
+/// How those who follow a channel are doing, as they said last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct Followed {
+    /// None of them needs a record before this one; the greatest position if there are none. `None` if that is not known
+    /// of all of them.
+    pub needs_from: Option<Position>,
+    /// How full the memory of the fullest one is: 1 is full, 0 is empty or without a limit.
+    pub fullness: f64,
 }
 
 /// The catalog's only writer; also ids, time, placement and jobs.
@@ -335,6 +376,12 @@ pub trait Coord: Send + Sync + 'static {
     /// Commits a flush. Once it returns, the log before `flushed.to` may go.
     /// # Errors: kind `Conflict` if the checkpoint has moved; `CollectionNotFound` if it was dropped meanwhile.
     async fn commit_flush(&self, flushed: Flushed) -> Result<(), Error>;
+    /// Says that objects of a flush of `channel` which have the number `since` or later are still being written, however
+    /// long that takes: they are spared and taken. Holds until a flush of the channel is committed.
+    /// # Errors: kind `Conflict` if the number is so old that objects may be gone; `CollectionNotFound`.
+    async fn keep_flush(&self, channel: &ChannelName, since: i64) -> Result<(), Error>;
+    /// How those who follow channels are doing, in the order of `channels`. # Errors: none today.
+    async fn followed(&self, channels: Vec<ChannelName>) -> Result<Vec<Followed>, Error>;
     /// A term for a channel, greater than every one before: its holder may write, older holders may not.
     /// # Errors: [`Error::is_stale`] if `node` is not the channel's owner; if the term cannot be made durable.
     async fn channel_term(&self, channel: &ChannelName, node: NodeId) -> Result<u64, Error>;
@@ -382,11 +429,12 @@ pub trait Coord: Send + Sync + 'static {
     /// # Errors: `BadParameter` for a node that is not there.
     async fn drain(&self, node: NodeId, on: bool) -> Result<(), Error>;
     /// Compacts what can be compacted of a collection as it is now: small segments together, and those that deletes apply
-    /// to. Returns at once with a number to ask [`Self::compaction`] about.
-    /// # Errors: `CollectionNotFound`, `BadParameter` if compaction is turned off.
-    async fn compact(&self, collection: CollectionId) -> Result<i64, Error>;
-    /// How far that is. One that is not known, or was asked of an earlier leader, has no plans: there is nothing to wait
-    /// for. # Errors: none today.
+    /// to; a `major` one spreads rows over segments by the collection's clustering key instead. Returns at once with a
+    /// number to ask [`Self::compaction`] about.
+    /// # Errors: `CollectionNotFound`, `BadParameter` if compaction is turned off or there is no clustering key.
+    async fn compact(&self, collection: CollectionId, major: bool) -> Result<i64, Error>;
+    /// How far that is, whichever leader was asked. One that is not known has no plans: there is nothing to wait for.
+    /// # Errors: none today.
     async fn compaction(&self, id: i64) -> Result<CompactionState, Error>;
     /// Who leads. # Errors: [`Error::is_stale`] from a coordinator that does not.
     async fn lead(&self) -> Result<LeadInfo, Error>;
@@ -407,5 +455,50 @@ pub trait Coord: Send + Sync + 'static {
     /// Fresh index ids, as [`Self::allocate_ids`]. # Errors: the same.
     async fn allocate_index(&self) -> Result<IndexId, Error> {
         Ok(IndexId(self.allocate_ids(1).await?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(targets: &[i64]) -> CompactionPlan {
+        CompactionPlan {
+            sources: vec![SegmentId(1), SegmentId(2)],
+            targets: targets.iter().copied().map(SegmentId).collect(),
+            cluster_by: None,
+            step: CompactionStep::Completed,
+        }
+    }
+
+    #[test]
+    fn a_plan_of_an_earlier_version_is_read_with_its_new_segment() {
+        let of = |target: &str| format!(r#"{{"sources":[1,2],"target":{target},"step":"Completed"}}"#);
+
+        let read = |text: &str| serde_json::from_str::<CompactionPlan>(text).unwrap();
+
+        assert_eq!(read(&of("7")), plan(&[7]));
+        assert_eq!(read(&of("null")), plan(&[]));
+    }
+
+    #[test]
+    fn an_earlier_version_reads_the_first_new_segment_of_a_plan() {
+        #[derive(Debug, PartialEq, serde::Deserialize)]
+        struct Earlier {
+            sources: Vec<SegmentId>,
+            target: Option<SegmentId>,
+            step: CompactionStep,
+        }
+        for (targets, target) in [(&[][..], None), (&[7], Some(7)), (&[8, 9], Some(8))] {
+            let text = serde_json::to_string(&plan(targets)).unwrap();
+
+            let expected = Earlier {
+                sources: vec![SegmentId(1), SegmentId(2)],
+                target: target.map(SegmentId),
+                step: CompactionStep::Completed,
+            };
+            assert_eq!(serde_json::from_str::<Earlier>(&text).unwrap(), expected);
+            assert_eq!(serde_json::from_str::<CompactionPlan>(&text).unwrap(), plan(targets));
+        }
     }
 }

@@ -17,10 +17,10 @@ mod refusal;
 mod route;
 mod writer;
 
-pub use builder::{Builder, CompactJob, IndexJob, StoredObject};
+pub use builder::{Builder, ClusterBy, CompactJob, IndexJob, StoredObject};
 pub use coord::{
     AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionPlan, CompactionState,
-    CompactionStep, Coord, DatabaseInfo, Flushed, IndexProgress, LoadSpec, NewCollection, NewIndex,
+    CompactionStep, Coord, DatabaseInfo, Flushed, Followed, IndexProgress, LoadSpec, NewCollection, NewIndex,
     ReplicaSpec,
 };
 pub use dial::{Dial, Reader};

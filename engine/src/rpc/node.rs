@@ -97,6 +97,9 @@ pub struct HeldChannel {
     pub growing_from: Option<Position>,
     /// Every record before this one is applied.
     pub applied: Position,
+    /// No record before this one is needed any more, also not for what is still catching up.
+    #[serde(default)]
+    pub needs_from: Position,
 }
 
 /// What a node holds of one collection.
@@ -136,6 +139,9 @@ pub struct LoadReport {
     pub held_bytes: u64,
     /// What is ordered and not loaded yet. Unit: bytes.
     pub bytes_to_load: u64,
+    /// The part of its memory that loaded data and rows that are not sealed take: 1 is full, 0 is empty or without a limit.
+    #[serde(deserialize_with = "number")]
+    pub fullness: f64,
     /// Jobs of a builder under way.
     pub jobs: u32,
 }

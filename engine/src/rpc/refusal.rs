@@ -85,6 +85,12 @@ pub enum Refusal {
     /// A configuration that contradicts itself; the text is the one that says how.
     #[error("{text}")]
     BadGroup { text: String },
+    /// For now; the same may be done a little later.
+    #[error("rate limit exceeded[reason={reason}]")]
+    RateLimited { reason: String },
+    /// Until somebody makes room.
+    #[error("quota exceeded[reason={reason}]")]
+    QuotaExceeded { reason: String },
     #[error("index type not supported[indexType={index_type}]")]
     IndexTypeNotSupported { index_type: String },
     /// A parameter that is wrong by itself; the text is the one that names it.
@@ -112,6 +118,8 @@ impl Refusal {
             Self::TooManyCollections { .. } => 102,
             Self::PartitionNotFound { .. } => 200,
             Self::PartitionNotLoaded { .. } => 201,
+            Self::RateLimited { .. } => 8,
+            Self::QuotaExceeded { .. } => 9,
             Self::TooManyReplicas { .. } => 12,
             Self::ResourceGroupNotFound { .. } => 300,
             Self::GroupExists { .. } => 301,
@@ -157,7 +165,7 @@ impl Kinded for Refusal {
             100 | 200 | 300 | 700 | 800 | 1600 => Kind::NotFound,
             1601 | 1602 => Kind::Exists,
             301 => Kind::Exists,
-            12 | 102 | 302 | 304 | 801 => Kind::Exhausted,
+            8 | 9 | 12 | 102 | 302 | 304 | 801 => Kind::Exhausted,
             _ => Kind::Invalid,
         }
     }

@@ -83,6 +83,15 @@ pub enum Error {
         #[source]
         source: index::Error,
     },
+    /// An interim index could not be made.
+    #[error("cannot index rows that are not sealed by their field {field}")]
+    Interim {
+        /// The field.
+        field: crate::base::FieldId,
+        /// What the index said.
+        #[source]
+        source: index::Error,
+    },
     /// The field to index is not among the segment's vectors.
     #[error("segment {segment} has no vectors of field {field} to index")]
     NoVectors {
@@ -114,7 +123,9 @@ impl Kinded for Error {
                 source.kind()
             }
             Self::Damaged { .. } | Self::Parquet { reading: true, .. } => Kind::Corrupt,
-            Self::Index { source, .. } | Self::Block { source } => source.kind(),
+            Self::Index { source, .. } | Self::Interim { source, .. } | Self::Block { source } => {
+                source.kind()
+            }
             Self::TooNew { .. } | Self::NoVectors { .. } => Kind::Invalid,
             Self::Columns { .. }
             | Self::Ragged { .. }

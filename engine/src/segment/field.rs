@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::interim::Interim;
 use super::part::{Part, Vectors};
 use crate::index::{Error, Hit, IndexType, Range, SearchParams, VectorIndex, flat};
 use crate::model::{Bitset, Metric};
@@ -13,6 +14,8 @@ pub struct FieldSearch<'a> {
     vectors: &'a Vectors,
     metric: Metric,
     index: Option<Arc<dyn VectorIndex>>,
+    /// Answers where there is no index.
+    interim: Option<Interim>,
 }
 
 impl<'a> FieldSearch<'a> {
@@ -20,13 +23,14 @@ impl<'a> FieldSearch<'a> {
     #[must_use]
     pub fn new(part: &Part, vectors: &'a Vectors, metric: Metric) -> Self {
         let index = part.index(vectors.field).filter(|index| index.metric() == metric);
-        Self { vectors, metric, index }
+        let interim = if index.is_some() { None } else { part.interim(vectors.field) };
+        Self { vectors, metric, index, interim: interim.filter(|interim| interim.index.metric() == metric) }
     }
 
     /// Whether an index answers.
     #[must_use]
     pub const fn is_indexed(&self) -> bool {
-        self.index.is_some()
+        self.index.is_some() || self.interim.is_some()
     }
 
     /// How many rows there are.
@@ -47,7 +51,11 @@ impl<'a> FieldSearch<'a> {
     /// What the index refuses, in Milvus's words.
     pub fn params(&self, given: &Map<String, Value>, k: usize) -> Result<SearchParams, Error> {
         let index_type = self.index.as_ref().map_or(IndexType::Flat, |index| index.index_type());
-        SearchParams::parse(index_type, self.metric, given, k)
+        let params = SearchParams::parse(index_type, self.metric, given, k)?;
+        Ok(match &self.interim {
+            Some(interim) => interim.adapt(params, k),
+            None => params,
+        })
     }
 
     /// The `k` nearest allowed rows to each query, nearest first, equal scores by row.
@@ -61,13 +69,18 @@ impl<'a> FieldSearch<'a> {
         params: &SearchParams,
         allowed: Option<&Bitset>,
     ) -> Result<Vec<Vec<Hit>>, Error> {
-        match &self.index {
-            Some(index) => queries.iter().map(|query| index.search(query, k, params, allowed)).collect(),
-            None => flat::search_block_many(&self.vectors.block, self.metric, queries, k, allowed),
+        match (&self.index, &self.interim) {
+            (Some(index), _) => queries.iter().map(|query| index.search(query, k, params, allowed)).collect(),
+            (None, Some(interim)) => {
+                let params = interim.widen(params, allowed);
+                queries.iter().map(|query| interim.index.search(query, k, &params, allowed)).collect()
+            }
+            (None, None) => flat::search_block_many(&self.vectors.block, self.metric, queries, k, allowed),
         }
     }
 
-    /// Up to `limit` allowed rows with a score in `range` for each query, nearest first, equal scores by row.
+    /// Up to `limit` allowed rows with a score in `range` for each query, nearest first, equal scores by row. Without an index
+    /// of its own, rows are compared one by one: an interim index does not know how many of its lists a range reaches into.
     ///
     /// # Errors
     /// As [`Self::search`].

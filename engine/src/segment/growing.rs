@@ -42,11 +42,12 @@ impl Growing {
 
     /// Adds the rows of the log record at `position`, written to `partition` at `at`. Positions never go back. The rows
     /// are whole rows of the schema, as the codec of records gives them; others would be a defect, and are reported and
-    /// left out.
-    pub fn append(&self, position: Position, partition: PartitionId, at: Timestamp, rows: &Batch) {
-        if let Err(cause) = self.try_append(position, partition, at, rows) {
+    /// left out. Returns whether there is one more of [`Self::full_parts`].
+    pub fn append(&self, position: Position, partition: PartitionId, at: Timestamp, rows: &Batch) -> bool {
+        self.try_append(position, partition, at, rows).unwrap_or_else(|cause| {
             error!(%position, rows = rows.rows, cause = &cause as &dyn std::error::Error, "rows do not fit the schema");
-        }
+            false
+        })
     }
 
     /// As [`Self::append`], for rows that were not checked.
@@ -60,9 +61,9 @@ impl Growing {
         partition: PartitionId,
         at: Timestamp,
         rows: &Batch,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         if rows.rows == 0 {
-            return Ok(());
+            return Ok(false);
         }
         let new = Part::of_batch(&self.schema, rows, Origin { at, partition, position })?;
         let borders = self.writing.lock();
@@ -75,8 +76,15 @@ impl Growing {
             [one] => parts.push(Arc::clone(one)),
             several => parts.push(Arc::new(Part::join(&self.schema, several)?)),
         }
+        let is_full = parts.last().is_some_and(|last| is_full(last.rows()));
         *self.parts.write() = Arc::new(parts);
-        Ok(())
+        Ok(is_full)
+    }
+
+    /// The parts that appends do not change any more, as far as they are large: worth an index of their own.
+    #[must_use]
+    pub fn full_parts(&self) -> Vec<Arc<Part>> {
+        self.parts().iter().filter(|part| is_full(part.rows())).cloned().collect()
     }
 
     /// Hides the rows of `keys` that are older than `at`, in `partition` or in all.
@@ -167,6 +175,11 @@ impl Growing {
     pub fn memory_bytes(&self) -> usize {
         self.parts().iter().map(|part| part.memory_bytes()).sum()
     }
+}
+
+/// Whether a part of so many rows is never joined with later ones: together with as many they would be too many.
+const fn is_full(rows: usize) -> bool {
+    rows * 2 > JOIN_ROWS
 }
 
 /// From which part on the last parts are joined with `rows` new rows; none with rows before `border`.

@@ -7,6 +7,7 @@ use parking_lot::RwLock;
 
 use super::Error;
 use super::hiding::Hiding;
+use super::interim::Interim;
 use super::keys::{KeyColumn, KeyOrder, KeyRef};
 use super::runs::{Origin, Runs};
 use super::stats::Stats;
@@ -66,6 +67,8 @@ pub struct Part {
     stats: Option<Stats>,
     hiding: RwLock<Hiding>,
     indexes: RwLock<Vec<(FieldId, Arc<dyn VectorIndex>)>>,
+    /// What answers for a field as long as it has no index of its own.
+    interims: RwLock<Vec<(FieldId, Interim)>>,
 }
 
 impl std::fmt::Debug for Part {
@@ -103,6 +106,7 @@ impl Part {
             stats: None,
             hiding: RwLock::new(hiding),
             indexes: RwLock::default(),
+            interims: RwLock::default(),
         }
     }
 
@@ -219,6 +223,19 @@ impl Part {
         let mut indexes = self.indexes.write();
         indexes.retain(|(indexed, _)| *indexed != field);
         indexes.push((field, index));
+    }
+
+    /// The interim index over the vectors of a field, if there is one.
+    pub(super) fn interim(&self, field: FieldId) -> Option<Interim> {
+        let interims = self.interims.read();
+        interims.iter().find(|(indexed, _)| *indexed == field).map(|(_, interim)| interim.clone())
+    }
+
+    /// Puts an interim index in place of what there was for the field.
+    pub(super) fn set_interim(&self, field: FieldId, interim: Interim) {
+        let mut interims = self.interims.write();
+        interims.retain(|(indexed, _)| *indexed != field);
+        interims.push((field, interim));
     }
 
     /// The primary key of row `row`, which must exist.
@@ -343,6 +360,7 @@ impl Part {
         columns.sum::<usize>()
             + vectors.sum::<usize>()
             + self.indexes.read().iter().map(|(_, index)| index.memory_bytes()).sum::<usize>()
+            + self.interims.read().iter().map(|(_, interim)| interim.memory_bytes()).sum::<usize>()
             + self.stats.as_ref().map_or(0, Stats::memory_bytes)
             + self.order.memory_bytes()
             + self.runs.memory_bytes()

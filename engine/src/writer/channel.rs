@@ -12,17 +12,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::base::{ChannelName, CollectionId, NodeTime, Position, Timestamp};
 use crate::log::{LogWriter, record};
 use crate::model::DataType;
-use crate::rpc::Mark;
+use crate::rpc::{Followed, Mark};
 use crate::writer::Error;
-
-/// What has not been sealed yet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Unsealed {
-    /// Bytes of log records.
-    pub bytes: u64,
-    /// When the oldest of them was written, on the monotonic clock.
-    pub since: Option<Duration>,
-}
+use crate::writer::pressure::Unsealed;
 
 /// What is known of a channel when it is opened.
 pub struct Opened {
@@ -34,7 +26,9 @@ pub struct Opened {
     pub primary: DataType,
     /// Sealed data reaches to this position.
     pub checkpoint: Position,
-    /// The latest time in the channel.
+    /// The log reached to this position.
+    pub end: Position,
+    /// No earlier owner gave or showed a later time than this.
     pub newest: Timestamp,
 }
 
@@ -52,6 +46,8 @@ pub struct Channel {
     pub flushing: tokio::sync::Mutex<Position>,
     /// What a flush would seal.
     pub unsealed: Mutex<Unsealed>,
+    /// How those who follow it are doing.
+    pub followed: Mutex<Followed>,
     /// Sealed stretches of the log that may go, oldest first: up to which position, and since when, on the monotonic clock.
     pub sealed: Mutex<VecDeque<(Position, Duration)>>,
     closed: CancellationToken,
@@ -61,14 +57,29 @@ pub struct Channel {
 
 impl Channel {
     /// A channel that was just opened.
-    pub fn new(of: Opened, log: Arc<dyn LogWriter>, time: Arc<NodeTime>) -> Self {
+    pub fn new(of: Opened, log: Arc<dyn LogWriter>, time: Arc<NodeTime>, now: Duration) -> Self {
         // Everything found in the log at opening is durable and counts as acknowledged.
-        let durable_end = AtomicU64::new(log.next_position().0);
+        let durable_end = AtomicU64::new(of.end.0);
         let (ordering, flushing) = (Mutex::new(of.newest), tokio::sync::Mutex::new(of.checkpoint));
-        let (unsealed, sealed) = (Mutex::default(), Mutex::default());
+        // How large a rest is shows when it is sealed; that it is there is enough for its age to count.
+        let is_rest = of.end > of.checkpoint;
+        let unsealed = Mutex::new(Unsealed { bytes: u64::from(is_rest), since: is_rest.then_some(now) });
+        let (followed, sealed) = (Mutex::default(), Mutex::default());
         let closed = CancellationToken::new();
         let guard = closed.clone().drop_guard();
-        Self { of, log, time, ordering, durable_end, flushing, unsealed, sealed, closed, _closing: guard }
+        Self {
+            of,
+            log,
+            time,
+            ordering,
+            durable_end,
+            flushing,
+            unsealed,
+            followed,
+            sealed,
+            closed,
+            _closing: guard,
+        }
     }
 
     /// Cancelled once this channel is closed. Who waits for that must not hold the channel.
@@ -81,15 +92,22 @@ impl Channel {
         Position(self.durable_end.load(Ordering::Acquire))
     }
 
-    /// The position before which the log has been sealed for `pause` or longer; each is given once.
-    pub fn outlived(&self, pause: Duration, now: Duration) -> Option<Position> {
-        let mut sealed = self.sealed.lock();
-        let mut outlived = None;
-        while let Some((position, _)) = sealed.pop_front_if(|(_, since)| now.saturating_sub(*since) >= pause)
-        {
-            outlived = Some(position);
-        }
-        outlived
+    /// Notes that a step of a flush has sealed a stretch of the log, in which it read `bytes` of records that came since
+    /// the channel was opened. `began` is set if what is left came after that.
+    pub fn note_sealed(
+        &self,
+        from: Position,
+        to: Position,
+        bytes: u64,
+        began: Option<Duration>,
+        now: Duration,
+    ) {
+        let is_rest = (from..to).contains(&Position(self.of.end.0.saturating_sub(1)));
+        let mut unsealed = self.unsealed.lock();
+        unsealed.bytes = unsealed.bytes.saturating_sub(bytes + u64::from(is_rest && unsealed.bytes > 0));
+        unsealed.since = began.or(unsealed.since).filter(|_| unsealed.bytes > 0);
+        drop(unsealed);
+        self.sealed.lock().push_back((to, now));
     }
 
     /// How far the channel has come. Says nothing about whether this process still owns it.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,35 +12,25 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::base::{
-    ChannelName, Clock, CollectionId, Kind, Kinded, NodeId, NodeTime, Position, Timestamp, chain,
-};
+use crate::base::{ChannelName, Clock, CollectionId, Kind, Kinded, NodeId, NodeTime, Position, Timestamp};
 use crate::blob::Blobs;
 use crate::log::{LogReader, Logs, record};
-use crate::model::{ChannelManifest, Keys, SegmentManifest};
+use crate::model::{ChannelManifest, Keys};
 use crate::rpc::{
-    self, CollectionRef, Coord, Flushed, Follower, Mark, OpenChannel, Operation, OrderNumber, Orders,
-    OwnOrder, Report, Tail, Write, Writer, Written,
+    self, CollectionRef, Coord, Follower, Mark, OpenChannel, Operation, OrderNumber, Orders, OwnOrder,
+    Report, Tail, Write, Writer, Written,
 };
-use crate::writer::channel::{Channel, Opened, Unsealed};
+use crate::writer::Error;
+use crate::writer::channel::{Channel, Opened};
 use crate::writer::lease::Lease;
-use crate::writer::{Error, flush};
+use crate::writer::pressure::{FlushLimits, WriteLimits};
 
 /// How often the writer looks for channels that are due.
-const LOOK: Duration = Duration::from_secs(1);
+pub(super) const LOOK: Duration = Duration::from_secs(1);
 
-/// How long records stay in the log once they are sealed: who follows it a little behind still finds them, and routes that
-/// name the state before the flush can still be served.
-const KEEP: Duration = Duration::from_secs(15);
-
-/// When a channel is sealed without being asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FlushLimits {
-    /// Once so many bytes of log are not sealed.
-    pub bytes: u64,
-    /// Once the oldest unsealed record is so old.
-    pub age: Duration,
-}
+/// How much later than the coordinator's time an owner that was replaced may have shown: what its monotonic clock was too
+/// fast by within a lease.
+const SHOWN_MS: u64 = 50;
 
 /// What a writer needs.
 pub struct WriterParts {
@@ -55,21 +46,25 @@ pub struct WriterParts {
     pub time: Arc<NodeTime>,
     /// When to seal.
     pub limits: FlushLimits,
+    /// How much may be written.
+    pub writes: WriteLimits,
     /// This node.
     pub node: NodeId,
 }
 
 /// The writer duty.
 pub struct ChannelWriter {
-    parts: WriterParts,
+    pub(super) parts: WriterParts,
     /// What the coordinator says is ours; a channel is opened when it is first needed.
     owned: RwLock<Owned>,
-    channels: RwLock<HashMap<ChannelName, Arc<Channel>>>,
+    pub(super) channels: RwLock<HashMap<ChannelName, Arc<Channel>>>,
     /// Held while a channel is opened or closed, so that each is opened once.
     opening: tokio::sync::Mutex<()>,
     lease: Lease,
+    /// Bytes of log that are not sealed, of all channels, about.
+    pub(super) unsealed_bytes: AtomicU64,
     /// The channels that are ours have changed.
-    reordered: Notify,
+    pub(super) reordered: Notify,
     /// The open channels have changed.
     changed: Notify,
 }
@@ -90,6 +85,7 @@ impl ChannelWriter {
             channels: RwLock::default(),
             opening: tokio::sync::Mutex::new(()),
             lease: Lease::default(),
+            unsealed_bytes: AtomicU64::new(0),
             reordered: Notify::new(),
             changed: Notify::new(),
         })
@@ -131,13 +127,12 @@ impl ChannelWriter {
         let manifest = shard.and_then(|shard| manifests.get(shard)).cloned().unwrap_or_default();
         let (checkpoint, end) = (manifest.checkpoint, log.next_position());
         let newest = self.newest(name, &manifest, end).await?;
+        // An owner before us may have shown a later time than that of its last record, but not than the coordinator's now.
+        let shown = coord.allocate_timestamps(1).await?.plus_ms(SHOWN_MS);
         let primary = info.schema.primary().data_type;
-        let of = Opened { name: name.clone(), collection, primary, checkpoint, newest };
-        let channel = Channel::new(of, log, Arc::clone(time));
-        if end > checkpoint {
-            // How large the rest is shows when it is sealed; that it is there is enough for its age to count.
-            *channel.unsealed.lock() = Unsealed { bytes: 1, since: Some(clock.monotonic()) };
-        }
+        let of =
+            Opened { name: name.clone(), collection, primary, checkpoint, end, newest: newest.max(shown) };
+        let channel = Channel::new(of, log, Arc::clone(time), clock.monotonic());
         info!(channel = %name, %term, %checkpoint, %end, "channel opened");
         Ok(channel)
     }
@@ -171,7 +166,7 @@ impl ChannelWriter {
 
     /// An owner before us may have committed a last flush after we had looked: then what we believe of the channel is old,
     /// its checkpoint has moved or the log before it is gone.
-    fn give_up_if_sealed_by_another(&self, channel: &Arc<Channel>, error: &rpc::Error) {
+    pub(super) fn give_up_if_sealed_by_another(&self, channel: &Arc<Channel>, error: &rpc::Error) {
         if matches!(error.kind(), Kind::Conflict | Kind::NotFound) {
             self.give_up(channel);
         }
@@ -193,68 +188,6 @@ impl ChannelWriter {
         Ok((channel, at))
     }
 
-    /// Seals what the channel holds now; true if there was something.
-    async fn seal(&self, channel: &Channel) -> Result<bool, rpc::Error> {
-        let clock = &self.parts.clock;
-        let mut checkpoint = channel.flushing.lock().await;
-        let (from, to) = (*checkpoint, channel.durable_end());
-        if to <= from {
-            return Ok(false);
-        }
-        let started = clock.monotonic();
-        let before = std::mem::take(&mut *channel.unsealed.lock());
-        let sealed = self.seal_stretch(channel, from, to).await;
-        let flushed = match sealed {
-            Ok(flushed) => flushed,
-            Err(error) => {
-                let mut unsealed = channel.unsealed.lock();
-                unsealed.bytes += before.bytes;
-                unsealed.since = before.since.or(unsealed.since);
-                return Err(error);
-            }
-        };
-        *checkpoint = to;
-        drop(checkpoint);
-        channel.sealed.lock().push_back((to, clock.monotonic()));
-        let (segments, rows) =
-            (flushed.segments.len(), flushed.segments.iter().map(|one| one.rows).sum::<u64>());
-        let took_ms = clock.monotonic().saturating_sub(started).as_millis();
-        info!(channel = %channel.of.name, segments, rows, took_ms, "channel flushed");
-        Ok(true)
-    }
-
-    async fn seal_stretch(
-        &self,
-        channel: &Channel,
-        from: Position,
-        to: Position,
-    ) -> Result<Flushed, rpc::Error> {
-        let WriterParts { coord, logs, blobs, .. } = &self.parts;
-        let failed = |error: Error| rpc::Error::failed("flush", &error);
-        let info = coord.collection(CollectionRef::Id(channel.of.collection)).await?;
-        let stretch = flush::read(logs.as_ref(), channel, &info, from, to).await.map_err(failed)?;
-        let flushed = flush::seal(blobs, coord.as_ref(), channel, &info, stretch).await.map_err(failed)?;
-        if let Err(refused) = coord.commit_flush(flushed.clone()).await {
-            // Nothing names the new objects and nothing will; after any other failure that is not known.
-            if matches!(refused.kind(), Kind::NotFound | Kind::Conflict) {
-                self.discard(&flushed).await;
-            }
-            return Err(refused);
-        }
-        Ok(flushed)
-    }
-
-    /// Removes all objects of a flush that was refused.
-    async fn discard(&self, flushed: &Flushed) {
-        let segments = flushed.segments.iter().flat_map(SegmentManifest::objects);
-        let deletes = flushed.deletes.iter().map(|deletes| deletes.object.key.clone());
-        for key in segments.chain(deletes) {
-            if let Err(error) = self.parts.blobs.delete(&key).await {
-                warn!(key, %error, "an object of a refused flush was not removed");
-            }
-        }
-    }
-
     /// Opens the channels that are ours, closes those that are not any more, and seals those that are due, until `stop`.
     ///
     /// # Errors
@@ -264,6 +197,7 @@ impl ChannelWriter {
             self.close_foreign().await;
             self.open_owned().await;
             self.seal_due().await;
+            self.ask_followers().await;
             self.truncate_sealed().await;
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
@@ -274,7 +208,7 @@ impl ChannelWriter {
     }
 
     /// Whoever still writes to such a channel finishes; the log writes what was appended.
-    async fn close_foreign(&self) {
+    pub(super) async fn close_foreign(&self) {
         let _nobody_opens = self.opening.lock().await;
         let owned = self.owned.read();
         let mut open = self.channels.write();
@@ -295,31 +229,6 @@ impl ChannelWriter {
                 && !error.is_stale()
             {
                 warn!(channel = %name, %error, "channel was not opened");
-            }
-        }
-    }
-
-    async fn truncate_sealed(&self) {
-        let open: Vec<Arc<Channel>> = self.channels.read().values().cloned().collect();
-        for channel in open {
-            let Some(before) = channel.outlived(KEEP, self.parts.clock.monotonic()) else { continue };
-            if let Err(error) = self.parts.logs.truncate(&channel.of.name, before).await {
-                // The next flush gives up this stretch too.
-                warn!(channel = %channel.of.name, error = chain(&error), "sealed records were not given up");
-            }
-        }
-    }
-
-    async fn seal_due(&self) {
-        let open: Vec<Arc<Channel>> = self.channels.read().values().cloned().collect();
-        for channel in open {
-            let unsealed = *channel.unsealed.lock();
-            if !is_due(unsealed, self.parts.limits, self.parts.clock.monotonic()) {
-                continue;
-            }
-            if let Err(error) = self.seal(&channel).await {
-                warn!(channel = %channel.of.name, %error, "channel was not flushed");
-                self.give_up_if_sealed_by_another(&channel, &error);
             }
         }
     }
@@ -344,12 +253,6 @@ fn walk(channel: ChannelName, reader: Box<dyn LogReader>, closed: CancellationTo
     records.take_until(closed.cancelled_owned()).boxed()
 }
 
-/// Whether a channel should be sealed now.
-fn is_due(unsealed: Unsealed, limits: FlushLimits, now: Duration) -> bool {
-    let old = unsealed.since.is_some_and(|since| now.saturating_sub(since) >= limits.age);
-    unsealed.bytes >= limits.bytes || (unsealed.bytes > 0 && old)
-}
-
 #[async_trait]
 impl Writer for ChannelWriter {
     async fn write(&self, write: Write) -> Result<Written, rpc::Error> {
@@ -360,7 +263,11 @@ impl Writer for ChannelWriter {
                 record::encode_upsert(*partition, replaced, rows)
             }
         };
+        let channel = self.channel(&write.channel).await?;
+        self.admit(&channel, &write.operation).await?;
+        let bytes = encoded.len() as u64;
         let (_, at) = self.append(&write.channel, encoded).await?;
+        self.count(bytes);
         Ok(Written { at })
     }
 
@@ -447,12 +354,10 @@ mod tests {
     use bytes::Bytes;
     use futures::StreamExt as _;
 
-    use super::{Channel, FlushLimits, Opened, Unsealed, is_due, walk};
+    use super::{Channel, Opened, walk};
     use crate::base::{ChannelName, CollectionId, NodeTime, Position, RealClock, Timestamp};
     use crate::log::{Logs as _, MemoryLogs};
     use crate::model::DataType;
-
-    const LIMITS: FlushLimits = FlushLimits { bytes: 100, age: Duration::from_secs(10) };
 
     #[tokio::test]
     async fn a_walk_along_a_log_ends_when_its_channel_is_closed_and_does_not_keep_it_open() {
@@ -465,8 +370,9 @@ mod tests {
             primary: DataType::Int64,
             checkpoint: Position(0),
             newest: Timestamp::ZERO,
+            end: Position(0),
         };
-        let channel = Channel::new(of, log, NodeTime::new(RealClock::new()));
+        let channel = Channel::new(of, log, NodeTime::new(RealClock::new()), Duration::ZERO);
         let reader = logs.read(&name, Position(0)).await.unwrap();
         let mut records = walk(name, reader, channel.closed());
         assert_eq!(records.next().await.unwrap().unwrap(), (Position(0), Bytes::from_static(b"one")));
@@ -475,25 +381,5 @@ mod tests {
 
         let ended = tokio::time::timeout(Duration::from_secs(20), records.next()).await.unwrap();
         assert!(ended.is_none());
-    }
-
-    #[test]
-    fn a_large_channel_is_due_at_once() {
-        let unsealed = Unsealed { bytes: 100, since: Some(Duration::from_secs(5)) };
-
-        assert!(is_due(unsealed, LIMITS, Duration::from_secs(5)));
-    }
-
-    #[test]
-    fn a_small_channel_is_due_once_it_is_old() {
-        let unsealed = Unsealed { bytes: 1, since: Some(Duration::from_secs(5)) };
-
-        assert!(!is_due(unsealed, LIMITS, Duration::from_secs(14)));
-        assert!(is_due(unsealed, LIMITS, Duration::from_secs(15)));
-    }
-
-    #[test]
-    fn an_empty_channel_is_never_due() {
-        assert!(!is_due(Unsealed::default(), LIMITS, Duration::from_secs(1_000)));
     }
 }

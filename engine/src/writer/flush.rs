@@ -21,17 +21,21 @@ struct Rows {
 
 /// What a stretch of the log holds.
 pub struct Stretch {
-    from: Position,
-    to: Position,
+    /// Its first position.
+    pub from: Position,
+    /// The position after its last.
+    pub to: Position,
+    /// Bytes of those of its records that came since the channel was opened.
+    pub fresh_bytes: u64,
     rows: BTreeMap<PartitionId, Rows>,
     deletes: Deletes,
 }
 
 impl Stretch {
-    /// Nothing yet of `from .. to`.
-    fn empty(from: Position, to: Position, primary: DataType) -> Self {
+    /// Nothing yet, from `from` on.
+    fn empty(from: Position, primary: DataType) -> Self {
         let deletes = Deletes { keys: Keys::empty(primary), times: Vec::new(), partitions: Vec::new() };
-        Self { from, to, rows: BTreeMap::new(), deletes }
+        Self { from, to: from, fresh_bytes: 0, rows: BTreeMap::new(), deletes }
     }
 
     /// Adds the next record.
@@ -75,7 +79,7 @@ impl Stretch {
     }
 }
 
-/// Reads the records of a channel in `from .. to`.
+/// Reads the records of a channel in `from .. to`; fewer once they are `most_bytes`, but at least one.
 ///
 /// # Errors
 /// If the log cannot be read or a record makes no sense.
@@ -85,17 +89,24 @@ pub async fn read(
     info: &CollectionInfo,
     from: Position,
     to: Position,
+    most_bytes: u64,
 ) -> Result<Stretch, Error> {
     let read_failed = |source| Error::ReadLog { channel: channel.of.name.clone(), source };
     let mut reader: Box<dyn LogReader> = logs.read(&channel.of.name, from).await.map_err(read_failed)?;
-    let mut stretch = Stretch::empty(from, to, info.schema.primary().data_type);
-    while reader.position() < to {
-        let (_, payload) = reader.next().await.map_err(read_failed)?;
+    let mut stretch = Stretch::empty(from, info.schema.primary().data_type);
+    let mut bytes = 0;
+    while reader.position() < to && bytes < most_bytes.max(1) {
+        let (position, payload) = reader.next().await.map_err(read_failed)?;
+        bytes += payload.len() as u64;
+        if position >= channel.of.end {
+            stretch.fresh_bytes += payload.len() as u64;
+        }
         let message = record::decode(&payload, &info.schema)
             .map_err(|source| Error::BadRecord { channel: channel.of.name.clone(), source })?;
         stretch
             .take(message)
             .map_err(|source| Error::Mismatch { channel: channel.of.name.clone(), source })?;
+        stretch.to = reader.position();
     }
     Ok(stretch)
 }

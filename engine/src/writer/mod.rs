@@ -5,10 +5,17 @@
 
 mod channel;
 mod drive;
+#[cfg(test)]
+mod fixture;
 mod flush;
 mod lease;
+mod pressure;
+mod steps;
+#[cfg(test)]
+mod tests;
 
-pub use drive::{ChannelWriter, FlushLimits, WriterParts};
+pub use drive::{ChannelWriter, WriterParts};
+pub use pressure::{FlushLimits, Water, WriteLimits};
 
 use crate::base::{ChannelName, Kind, Kinded};
 use crate::{log, segment};

@@ -25,6 +25,9 @@ use parking_lot::Mutex;
 
 use crate::model::{Change, Model};
 
+#[path = "crash_points.rs"]
+mod crash_points;
+
 /// Workers; each owns the keys that leave its number when divided by this, and writes to one channel.
 const WORKERS: usize = 4;
 const SHARDS: u32 = 2;

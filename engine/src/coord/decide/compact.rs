@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use super::Decision;
 use super::garbage::leave_held;
-use crate::base::{ChannelName, CollectionId, PartitionId, SegmentId, Timestamp};
-use crate::coord::catalog::Catalog;
+use crate::base::{ChannelName, CollectionId, FieldId, PartitionId, SegmentId, Timestamp};
+use crate::coord::catalog::{Catalog, Compaction};
 use crate::coord::change::Change;
 use crate::model::{ChannelManifest, DeleteManifest, IndexRef, SegmentManifest};
-use crate::rpc::CollectionInfo;
+use crate::rpc::{CollectionInfo, CollectionRef, CompactionPlan, CompactionStep, Refusal};
 
 /// Small segments that are worth merging without being asked.
 const ENOUGH: usize = 4;
@@ -38,6 +39,8 @@ pub struct CompactPlan {
     pub sources: Vec<SegmentManifest>,
     /// All delete files of the channel.
     pub deletes: Vec<DeleteManifest>,
+    /// By which field's values rows are spread over the new segments; `None` where they become one.
+    pub cluster_by: Option<FieldId>,
 }
 
 /// What to compact next of a collection, if anything; none of the segments that `taken` says are being worked on.
@@ -53,8 +56,7 @@ pub fn next_compaction(
     pace: Pace,
     taken: impl Fn(SegmentId) -> bool,
 ) -> Option<CompactPlan> {
-    let is_off = |(key, value): &(String, String)| key == PROPERTY && value.eq_ignore_ascii_case("false");
-    if pace == Pace::Automatic && info.properties.iter().any(is_off) {
+    if pace == Pace::Automatic && is_off(info) {
         return None;
     }
     let plan = |channel: &ChannelName, manifest: &ChannelManifest, chosen: BTreeSet<SegmentId>| CompactPlan {
@@ -62,6 +64,7 @@ pub fn next_compaction(
         channel: channel.clone(),
         sources: manifest.segments.iter().filter(|one| chosen.contains(&one.id)).cloned().collect(),
         deletes: manifest.deletes.clone(),
+        cluster_by: None,
     };
     let channels = || info.channels.iter().zip(manifests);
     let merged = channels().find_map(|(channel, manifest)| {
@@ -79,6 +82,76 @@ pub fn next_compaction(
     })
 }
 
+/// Whether the user wants no automatic compaction.
+fn is_off(info: &CollectionInfo) -> bool {
+    info.properties.iter().any(|(key, value)| key == PROPERTY && value.eq_ignore_ascii_case("false"))
+}
+
+/// Sources of one clustering, in segments of the greatest size: what one node reads for each of them.
+const CLUSTERED_AT_ONCE: u64 = 8;
+
+/// The field by whose values a collection's rows are to be near each other.
+fn clustering_key(info: &CollectionInfo) -> Option<FieldId> {
+    let field = info.schema.fields.iter().find(|field| field.is_clustering_key)?;
+    (!field.data_type.is_vector()).then_some(field.id)
+}
+
+/// Segments to cluster next, if any; none of the segments that `taken` says are being worked on. What is not clustered is
+/// put together with what is, as much as one node can do at once, so that ranges of values overlap little. Automatically
+/// only once there are `max_bytes` that are not clustered; on demand whatever is not. Doing it again does nothing.
+pub fn next_clustering(
+    info: &CollectionInfo,
+    manifests: &[std::sync::Arc<ChannelManifest>],
+    max_bytes: u64,
+    pace: Pace,
+    taken: impl Fn(SegmentId) -> bool,
+) -> Option<CompactPlan> {
+    let key = clustering_key(info)?;
+    if pace == Pace::Automatic && is_off(info) {
+        return None;
+    }
+    let worth = if pace == Pace::Manual { 1 } else { max_bytes };
+    info.channels.iter().zip(manifests).find_map(|(channel, manifest)| {
+        let chosen = info.partitions.iter().find_map(|partition| {
+            let free =
+                || manifest.segments.iter().filter(|one| one.partition == partition.id && !taken(one.id));
+            let is_clustered = |one: &SegmentManifest| one.clustered_by == Some(key);
+            let open: u64 = free().filter(|one| !is_clustered(one)).map(SegmentManifest::stored_bytes).sum();
+            if open < worth {
+                return None;
+            }
+            let mut ordered: Vec<&SegmentManifest> = free().collect();
+            // The largest of what is clustered come last: they have least to gain.
+            ordered.sort_by_key(|one| {
+                (is_clustered(one), if is_clustered(one) { one.stored_bytes() } else { 0 })
+            });
+            let mut sum = 0;
+            let fits = |one: &&&SegmentManifest| {
+                let is_first = sum == 0;
+                sum += one.stored_bytes();
+                is_first || sum <= max_bytes.saturating_mul(CLUSTERED_AT_ONCE)
+            };
+            Some(ordered.iter().take_while(fits).map(|one| one.id).collect::<BTreeSet<_>>())
+        })?;
+        Some(CompactPlan {
+            collection: info.id,
+            channel: channel.clone(),
+            sources: manifest.segments.iter().filter(|one| chosen.contains(&one.id)).cloned().collect(),
+            deletes: manifest.deletes.clone(),
+            cluster_by: Some(key),
+        })
+    })
+}
+
+/// How many segments a plan makes at most.
+pub fn most_outputs(plan: &CompactPlan, max_bytes: u64) -> u32 {
+    if plan.cluster_by.is_none() {
+        return 1;
+    }
+    let bytes: u64 = plan.sources.iter().map(SegmentManifest::stored_bytes).sum();
+    u32::try_from(bytes.div_ceil(max_bytes.max(1))).unwrap_or(u32::MAX).max(1)
+}
+
 /// Small segments of a partition that are worth merging.
 fn small_ones(
     manifest: &ChannelManifest,
@@ -88,7 +161,9 @@ fn small_ones(
     taken: impl Fn(SegmentId) -> bool,
 ) -> Option<BTreeSet<SegmentId>> {
     let is_small = |one: &&SegmentManifest| {
-        one.partition == partition && one.stored_bytes() <= max_bytes / 2 && !taken(one.id)
+        // What is clustered would not be any more.
+        let is_clustered = one.clustered_by.is_some();
+        one.partition == partition && one.stored_bytes() <= max_bytes / 2 && !is_clustered && !taken(one.id)
     };
     let small = manifest.segments.iter().filter(is_small);
     let mut sizes: Vec<(u64, SegmentId)> = small.map(|one| (one.stored_bytes(), one.id)).collect();
@@ -155,8 +230,63 @@ fn worn(
     worth.max().map(|(_, _, id)| id)
 }
 
-/// The plan to make these segments one, as the catalog is now; `None` if some are gone.
-pub fn plan_of(catalog: &Catalog, collection: CollectionId, sources: &[SegmentId]) -> Option<CompactPlan> {
+/// Compactions that are remembered.
+const REMEMBERED: usize = 1_000;
+
+/// Plans the compaction of a collection as it is now, to be known as `id`; none of the segments in `claimed`. A `major` one
+/// clusters. The oldest compactions are forgotten when there are very many.
+pub fn ask_compaction(
+    catalog: &Catalog,
+    collection: CollectionId,
+    id: i64,
+    major: bool,
+    max_bytes: u64,
+    claimed: &BTreeSet<SegmentId>,
+) -> Decision {
+    let info = catalog.collection(&CollectionRef::Id(collection))?;
+    let manifests = catalog.manifests.get(&collection).map_or(&[][..], Vec::as_slice);
+    let mut claimed = claimed.clone();
+    let mut plans = Vec::new();
+    // Segments whose index is built now are planned for all the same, and wait for that.
+    if major && clustering_key(info).is_none() {
+        let text = format!("collection {} has no clustering key", info.name);
+        return Err(Refusal::BadParameter { text });
+    }
+    loop {
+        let is_claimed = |id| claimed.contains(&id);
+        let next = if major {
+            next_clustering(info, manifests, max_bytes, Pace::Manual, is_claimed)
+        } else {
+            next_compaction(info, manifests, max_bytes, Pace::Manual, is_claimed)
+        };
+        let Some(plan) = next else { break };
+        let sources: Vec<SegmentId> = plan.sources.iter().map(|source| source.id).collect();
+        claimed.extend(&sources);
+        let (targets, step) = (Vec::new(), CompactionStep::Executing);
+        plans.push(CompactionPlan { sources, targets, cluster_by: plan.cluster_by, step });
+    }
+    let many = (catalog.compactions.len() + 1).saturating_sub(REMEMBERED);
+    let forgotten = catalog.compactions.keys().take(many).map(|old| Change::RemoveCompaction(*old));
+    let asked = Change::PutCompaction(Compaction { id, collection, plans });
+    Ok(std::iter::once(asked).chain(forgotten).collect())
+}
+
+/// Notes how a plan of a compaction has ended; `None` if nobody remembers it or it is known already.
+pub fn note_compaction(
+    catalog: &Catalog,
+    (id, at): (i64, usize),
+    step: CompactionStep,
+    targets: Vec<SegmentId>,
+) -> Option<Change> {
+    let mut known = catalog.compactions.get(&id)?.clone();
+    let plan = known.plans.get_mut(at).filter(|plan| plan.step == CompactionStep::Executing)?;
+    (plan.step, plan.targets) = (step, targets);
+    Some(Change::PutCompaction(known))
+}
+
+/// What a plan that was asked for asks to do, as the catalog is now; `None` if some of its segments are gone.
+pub fn plan_of(catalog: &Catalog, collection: CollectionId, asked: &CompactionPlan) -> Option<CompactPlan> {
+    let sources = &asked.sources;
     let info = catalog.collections.get(&collection)?;
     let manifests = catalog.manifests.get(&collection)?;
     info.channels.iter().zip(manifests).find_map(|(channel, manifest)| {
@@ -167,6 +297,7 @@ pub fn plan_of(catalog: &Catalog, collection: CollectionId, sources: &[SegmentId
             channel: channel.clone(),
             sources: found,
             deletes: manifest.deletes.clone(),
+            cluster_by: asked.cluster_by,
         })
     })
 }
@@ -240,15 +371,30 @@ pub fn commit_compaction(
         }
         replaced.push(segment.clone());
     }
-    dropped.extend(drop_applied(&mut manifest, old.newest()));
+    let applied = drop_applied(&mut manifest, old.newest());
+    // Who still holds a segment that was replaced before may need these files to load it.
+    let earlier = if applied.is_empty() { BTreeSet::new() } else { leaving(catalog, plan.collection) };
+    dropped.extend(applied);
     let mut changes = vec![Change::PutManifest {
         collection: plan.collection,
         shard,
         channel: plan.channel.clone(),
         manifest,
     }];
-    changes.extend(leave_held(plan.collection, &replaced, dropped, fresh, not_before_unix_ms));
+    let mut left = leave_held(plan.collection, &replaced, dropped, fresh, not_before_unix_ms);
+    for change in &mut left {
+        if let Change::PutGarbage(record) = change {
+            record.segments.extend(&earlier);
+        }
+    }
+    changes.append(&mut left);
     Compacted { changes, taken: true }
+}
+
+/// Segments of a collection that were replaced and that somebody may hold.
+fn leaving(catalog: &Catalog, collection: CollectionId) -> BTreeSet<SegmentId> {
+    let records = catalog.garbage.values().filter(|record| record.collection == Some(collection));
+    records.flat_map(|record| &record.segments).copied().collect()
 }
 
 /// Leaves what a compaction made that is not wanted.
@@ -280,4 +426,4 @@ fn drop_applied(manifest: &mut ChannelManifest, newest: Timestamp) -> Vec<String
 #[cfg(test)]
 mod model_test;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

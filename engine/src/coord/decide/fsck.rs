@@ -26,6 +26,9 @@ pub fn compare(
     let named_after: BTreeSet<String> = after.named_objects().collect();
     let garbage = [before, after].into_iter().flat_map(|catalog| catalog.garbage.values());
     let leaving: BTreeSet<&String> = garbage.flat_map(|garbage| &garbage.objects).collect();
+    // What flushes that take long have written. Their numbers are times too, so all that is younger than the oldest goes on.
+    let kept = [before, after].into_iter().flat_map(|catalog| catalog.flushes.values().copied());
+    let until = kept.chain([until.as_id()]).min().unwrap_or_default();
     let mut found = Fsck { named: named_after.len() as u64, ..Fsck::default() };
     for key in listed.keys() {
         if named_before.contains(key) || named_after.contains(key) || leaving.contains(key) {
@@ -36,7 +39,7 @@ pub fn compare(
             continue;
         };
         let is_spared = segment_of(key).is_some_and(|(_, segment)| in_work.contains(&segment));
-        if !is_spared && number < until.as_id() {
+        if !is_spared && number < until {
             found.orphans.push(key.clone());
         }
     }

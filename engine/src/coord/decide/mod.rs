@@ -10,17 +10,23 @@ mod index;
 mod load;
 mod seal;
 
+#[cfg(test)]
+mod gc_test;
+
 pub use collection::{
     alter_alias, alter_collection, create_collection, create_partition, drop_collection, drop_partition,
 };
-pub use compact::{CompactPlan, Pace, commit_compaction, next_compaction, plan_of, still_there};
+pub use compact::{
+    CompactPlan, Pace, ask_compaction, commit_compaction, most_outputs, next_clustering, next_compaction,
+    note_compaction, plan_of, still_there,
+};
 pub use database::{alter_database, create_database, drop_database};
 pub use fsck::{LISTED, compare};
 pub use garbage::{RECORDS, spared};
 pub use group::{create_group, drop_group, transfer_nodes, transfer_replicas, update_groups};
 pub use index::{alter_index, create_index, drop_index, is_scanned, next_index_job, progress};
 pub use load::{LoadRequest, load, release};
-pub use seal::{Stale, commit_flush, commit_index, lose_index};
+pub use seal::{Stale, commit_flush, commit_index, keep_flush, lose_index};
 
 use crate::coord::change::Change;
 use crate::rpc::Refusal;

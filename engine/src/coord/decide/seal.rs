@@ -1,6 +1,6 @@
 //! What becomes of new immutable objects.
 
-use crate::base::{CollectionId, SegmentId, Timestamp};
+use crate::base::{ChannelName, CollectionId, SegmentId, Timestamp};
 use crate::coord::catalog::Catalog;
 use crate::coord::change::Change;
 use crate::model::{ChannelManifest, IndexRef};
@@ -17,16 +17,45 @@ pub enum Stale {
     Late,
 }
 
-/// New objects are taken only so long after their number was given out; a sweep spares them for twice as long.
+/// New objects are taken only so long after their number was given out, unless their flush was kept meanwhile; a sweep
+/// spares all for twice as long.
 const TAKEN_FOR_MS: u64 = 30 * 60 * 1_000;
+
+/// Whether objects with this number may be gone by now.
+fn may_be_swept(number: i64, now: Timestamp) -> bool {
+    number < now.minus_ms(TAKEN_FOR_MS).as_id()
+}
+
+/// Spares what a flush writes that began with number `since`, for as long as it takes; `None` if that is so already.
+pub fn keep_flush(
+    catalog: &Catalog,
+    channel: &ChannelName,
+    since: i64,
+    now: Timestamp,
+) -> Result<Option<Change>, Stale> {
+    let collection =
+        channel.collection().and_then(|id| catalog.collections.get(&id)).ok_or(Stale::Dropped)?;
+    if !collection.channels.contains(channel) {
+        return Err(Stale::Dropped);
+    }
+    if catalog.flushes.get(channel) == Some(&since) {
+        return Ok(None);
+    }
+    if may_be_swept(since, now) {
+        return Err(Stale::Late);
+    }
+    Ok(Some(Change::KeepFlush { channel: channel.clone(), since }))
+}
 
 /// Adds what a flush made and moves the checkpoint. Segments of partitions that were dropped meanwhile are left out.
 ///
 /// `now` is not earlier than the numbers that were given out for the objects.
-pub fn commit_flush(catalog: &Catalog, flushed: &Flushed, now: Timestamp) -> Result<Change, Stale> {
+pub fn commit_flush(catalog: &Catalog, flushed: &Flushed, now: Timestamp) -> Result<Vec<Change>, Stale> {
     let begun = flushed.segments.iter().map(|segment| segment.id.0);
     let files = flushed.deletes.iter().filter_map(|file| super::fsck::born(&file.object.key));
-    if begun.chain(files).any(|number| number < now.minus_ms(TAKEN_FOR_MS).as_id()) {
+    let kept = catalog.flushes.get(&flushed.channel).copied();
+    let is_late = |number| may_be_swept(number, now) && kept.is_none_or(|since| number < since);
+    if begun.chain(files).any(is_late) {
         return Err(Stale::Late);
     }
     let collection = catalog.collections.get(&flushed.collection).ok_or(Stale::Dropped)?;
@@ -41,12 +70,14 @@ pub fn commit_flush(catalog: &Catalog, flushed: &Flushed, now: Timestamp) -> Res
     let exists = |id| collection.partitions.iter().any(|partition| partition.id == id);
     manifest.segments.extend(flushed.segments.iter().filter(|segment| exists(segment.partition)).cloned());
     manifest.deletes.extend(flushed.deletes.iter().cloned());
-    Ok(Change::PutManifest {
+    let put = Change::PutManifest {
         collection: flushed.collection,
         shard,
         channel: flushed.channel.clone(),
         manifest,
-    })
+    };
+    let forget = kept.map(|_| Change::ForgetFlush(flushed.channel.clone()));
+    Ok(std::iter::once(put).chain(forget).collect())
 }
 
 /// Takes an index whose object under `key` is damaged or lost off its segment, so that it is built again; `None` if no

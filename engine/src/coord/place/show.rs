@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::Placer;
 use super::collection::{Collection, Follow, Replica};
 use super::node::Node;
-use crate::base::{CollectionId, NodeId, SegmentId, Timestamp};
+use crate::base::{ChannelName, CollectionId, NodeId, Position, SegmentId, Timestamp};
 use crate::rpc::{
-    DEFAULT_GROUP, GroupConfig, GroupInfo, GroupNode, Left, NodeShare, NodeState, NodeStatus, Owner, Place,
-    ReplicaInfo, ReplicaRoute, ReplicaShard, Routes, Share,
+    DEFAULT_GROUP, Followed, GroupConfig, GroupInfo, GroupNode, Left, NodeShare, NodeState, NodeStatus,
+    Owner, Place, ReplicaInfo, ReplicaRoute, ReplicaShard, Routes, Share,
 };
 
 /// Nodes that the default group takes. Source: Milvus's default.
@@ -288,6 +288,26 @@ impl Placer {
         !self.settled
             || ordered.flatten().any(|hold| is_meant(&hold.segments))
             || reported.any(|held| held.channels.iter().any(|channel| is_meant(&channel.segments)))
+    }
+
+    /// How those who follow a channel are doing.
+    #[must_use]
+    pub fn followers_of(&self, channel: &ChannelName) -> Followed {
+        let at = self.channels.get(channel).filter(|_| self.settled);
+        let known = at.and_then(|(collection, at)| Some((self.collections.get(collection)?, *at)));
+        let Some((collection, at)) = known else { return Followed::default() };
+        let mut followed = Followed { needs_from: Some(Position(u64::MAX)), fullness: 0.0 };
+        for (node, holds) in &collection.holds {
+            let Some(hold) = holds.iter().find(|hold| hold.channel == at) else { continue };
+            let Some(node) = self.nodes.get(node) else { continue };
+            let held = node.held_channel(collection.info.id, channel);
+            followed.needs_from =
+                followed.needs_from.zip(held).map(|(known, held)| known.min(held.needs_from));
+            if hold.growing_from.is_some() {
+                followed.fullness = followed.fullness.max(node.load.fullness);
+            }
+        }
+        followed
     }
 
     /// A node that takes writes: the one that owns fewest channels.

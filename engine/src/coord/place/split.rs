@@ -111,6 +111,7 @@ mod tests {
             segments: segments.iter().copied().map(SegmentId).collect(),
             growing_from,
             applied: Position(applied),
+            needs_from: Position(applied),
         };
         let rows = held(&[], Some(Position(4)));
         [split.is_ready(NodeId(1), Some(&rows)), split.is_ready(NodeId(2), Some(&held(&[5], None)))]

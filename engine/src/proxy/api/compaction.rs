@@ -12,8 +12,8 @@ use crate::proxy::convert::status::success;
 use crate::proxy::{Error, Proxy};
 use crate::rpc::{CollectionRef, CompactionPlan, CompactionState, CompactionStep};
 
-/// Compacts a collection, named or by number. Clustering and a size to merge to are not known here: what can be merged
-/// is merged to the configured size.
+/// Compacts a collection, named or by number; a major compaction clusters it. A size to merge to is not known here: what can
+/// be merged is merged to the configured size.
 pub async fn compact(
     proxy: &Proxy,
     caller: Caller,
@@ -24,7 +24,7 @@ pub async fn compact(
     } else {
         proxy.info(&caller, &request.db_name, &request.collection_name).await?
     };
-    let compaction_id = proxy.coord().compact(info.id).await?;
+    let compaction_id = proxy.coord().compact(info.id, request.major_compaction).await?;
     let planned = proxy.coord().compaction(compaction_id).await?.plans.len();
     let compaction_plan_count = i32::try_from(planned).unwrap_or(i32::MAX);
     Ok(ManualCompactionResponse { status: Some(success()), compaction_id, compaction_plan_count })
@@ -57,15 +57,20 @@ pub async fn plans(
     Ok(GetCompactionPlansResponse {
         status: Some(success()),
         state: whole(&known).into(),
-        merge_infos: known.plans.iter().map(shown).collect(),
+        merge_infos: known.plans.iter().flat_map(shown).collect(),
     })
 }
 
-fn shown(plan: &CompactionPlan) -> CompactionMergeInfo {
-    CompactionMergeInfo {
+/// One entry for each new segment, as the wire knows only one; one with target 0 while there is none.
+fn shown(plan: &CompactionPlan) -> Vec<CompactionMergeInfo> {
+    let info = |target: i64| CompactionMergeInfo {
         sources: plan.sources.iter().map(|SegmentId(id)| *id).collect(),
-        target: plan.target.map_or(0, |target| target.0),
+        target,
         ..Default::default()
+    };
+    match plan.targets.as_slice() {
+        [] => vec![info(0)],
+        targets => targets.iter().map(|target| info(target.0)).collect(),
     }
 }
 

@@ -3,6 +3,7 @@
 //! Every answer of the application is HTTP 200 with `{code, data}` or `{code, message}`. Source: wire specification 4.
 //! An endpoint is a function from a [`Visit`] to JSON, entered in [`router`].
 
+mod compaction;
 mod groups;
 mod search;
 mod values;
@@ -45,6 +46,11 @@ pub fn router(proxy: Proxy) -> Router {
     let limit = proxy.settings().max_request_bytes.saturating_mul(4);
     Router::new()
         .route("/v2/vectordb/collections/list", endpoint!("RestListCollections", list))
+        .route("/v2/vectordb/collections/compact", endpoint!("RestCompact", compaction::compact))
+        .route(
+            "/v2/vectordb/collections/get_compaction_state",
+            endpoint!("RestGetCompactionState", compaction::state),
+        )
         .route("/v2/vectordb/entities/search", endpoint!("RestSearch", search::search))
         .route("/v2/vectordb/resource_groups/create", endpoint!("RestCreateResourceGroup", groups::create))
         .route("/v2/vectordb/resource_groups/alter", endpoint!("RestUpdateResourceGroups", groups::alter))

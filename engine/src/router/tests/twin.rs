@@ -504,6 +504,14 @@ impl Coord for World {
         Ok(())
     }
 
+    async fn keep_flush(&self, _: &ChannelName, _: i64) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn followed(&self, channels: Vec<ChannelName>) -> Result<Vec<Followed>, Error> {
+        Ok(vec![Followed::default(); channels.len()])
+    }
+
     async fn channel_term(&self, _: &ChannelName, _: NodeId) -> Result<u64, Error> {
         Ok(1)
     }
@@ -576,7 +584,7 @@ impl Coord for World {
         Ok(())
     }
 
-    async fn compact(&self, _: CollectionId) -> Result<i64, Error> {
+    async fn compact(&self, _: CollectionId, _: bool) -> Result<i64, Error> {
         Ok(0)
     }
 

@@ -10,7 +10,7 @@ use crate::base::{ChannelName, CollectionId, NodeId, SegmentId, Timestamp};
 use crate::model::ChannelManifest;
 use crate::rpc::{
     AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionState, Coord, DatabaseInfo,
-    Error, Flushed, Fsck, GroupConfig, GroupInfo, IndexProgress, LeadInfo, NewCollection, NewIndex,
+    Error, Flushed, Followed, Fsck, GroupConfig, GroupInfo, IndexProgress, LeadInfo, NewCollection, NewIndex,
     NodeStatus, Orders, ReplicaInfo, Report, Routes,
 };
 use contract::internal as pb;
@@ -46,8 +46,27 @@ pub(super) type Pairs = Vec<(String, String)>;
 pub(super) type Names = Vec<String>;
 pub(super) type Groups = Vec<(String, GroupConfig)>;
 pub(super) type SomeNames = Option<Vec<String>>;
+pub(super) type Channels = Vec<ChannelName>;
 pub(super) type Nodes = Vec<NodeId>;
 pub(super) type Segments = Vec<SegmentId>;
+
+/// A choice that callers of earlier versions do not send: for them it is no.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct LaterChoice(Option<bool>);
+
+impl From<bool> for LaterChoice {
+    fn from(choice: bool) -> Self {
+        Self(Some(choice))
+    }
+}
+
+impl Lend for LaterChoice {
+    type Lent<'a> = bool;
+    fn lend(&self) -> bool {
+        self.0.unwrap_or_default()
+    }
+}
 
 /// An argument that is kept, as the trait wants it.
 pub(super) trait Lend {
@@ -92,6 +111,7 @@ lend_clones!(
     Names,
     Groups,
     SomeNames,
+    Channels,
     Nodes,
     Segments,
     NewCollection,
@@ -150,6 +170,8 @@ macro_rules! coord_calls {
             load_progress(collection: CollectionRef as CollectionRef) -> Option<u8>, Safe;
             manifests(collection: CollectionId as CollectionId) -> Vec<Arc<ChannelManifest>>, Safe;
             commit_flush(flushed: Flushed as Flushed) -> (), Unsafe;
+            keep_flush(channel: &ChannelName as ChannelName, since: i64 as i64) -> (), Safe;
+            followed(channels: Channels as Channels) -> Vec<Followed>, Safe;
             channel_term(channel: &ChannelName as ChannelName, node: NodeId as NodeId) -> u64, Safe;
             allocate_node() -> NodeId, Safe;
             beat(report: Report as Report) -> Orders, Safe;
@@ -164,7 +186,7 @@ macro_rules! coord_calls {
             nodes() -> Vec<NodeStatus>, Safe;
             balance(collection: CollectionId as CollectionId, from: NodeId as NodeId, to: Nodes as Nodes, segments: Segments as Segments) -> (), Unsafe;
             drain(node: NodeId as NodeId, on: bool as bool) -> (), Safe;
-            compact(collection: CollectionId as CollectionId) -> i64, Unsafe;
+            compact(collection: CollectionId as CollectionId, major: bool as LaterChoice) -> i64, Unsafe;
             compaction(id: i64 as i64) -> CompactionState, Safe;
             lead() -> LeadInfo, Safe;
             resign() -> LeadInfo, Unsafe;
@@ -205,3 +227,19 @@ macro_rules! travel {
 }
 
 coord_calls!(travel);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_compaction_that_an_earlier_version_asks_for_does_not_cluster() {
+        let asked = |text: &str| match serde_json::from_str(text).unwrap() {
+            CoordCall::compact { collection, major } => (collection, major.lend()),
+            other => panic!("{other:?}"),
+        };
+
+        assert_eq!(asked(r#"{"compact":{"collection":7}}"#), (CollectionId(7), false));
+        assert_eq!(asked(r#"{"compact":{"collection":7,"major":true}}"#), (CollectionId(7), true));
+    }
+}

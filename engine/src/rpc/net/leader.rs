@@ -10,13 +10,14 @@ use parking_lot::Mutex;
 use super::NetDial;
 use super::coord_call::Repeat::{self, Safe, Unsafe};
 use super::coord_call::{
-    Groups, Lend as _, Names, Nodes, Pairs, Segments, SomeNames, coord_calls, of_alias, of_change,
+    Channels, Groups, LaterChoice, Lend as _, Names, Nodes, Pairs, Segments, SomeNames, coord_calls,
+    of_alias, of_change,
 };
 use crate::base::{ChannelName, Clock, CollectionId, Kind, Kinded as _, NodeId, Timestamp};
 use crate::model::ChannelManifest;
 use crate::rpc::{
     AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionState, Coord, DatabaseInfo,
-    Error, Flushed, Fsck, GroupConfig, GroupInfo, IndexProgress, LeadInfo, NewCollection, NewIndex,
+    Error, Flushed, Followed, Fsck, GroupConfig, GroupInfo, IndexProgress, LeadInfo, NewCollection, NewIndex,
     NodeStatus, Orders, ReplicaInfo, Report, Routes,
 };
 

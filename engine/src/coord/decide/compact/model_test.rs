@@ -44,13 +44,16 @@ struct World {
     refused: BTreeSet<String>,
     taken: usize,
     stale: usize,
+    clustered: usize,
     dropped: u64,
 }
 
 impl World {
     fn new(seed: u64) -> Self {
         let mut info = super::tests::info(&[1, 2]);
-        info.schema = Arc::new(schema(DataType::Int64));
+        let mut schema = schema(DataType::Int64);
+        schema.fields[1].is_clustering_key = true;
+        info.schema = Arc::new(schema);
         let schema = Arc::clone(&info.schema);
         let mut catalog = Catalog::default();
         catalog.apply(Change::PutCollection(info));
@@ -67,6 +70,7 @@ impl World {
             refused: BTreeSet::new(),
             taken: 0,
             stale: 0,
+            clustered: 0,
             dropped: 0,
         }
     }
@@ -168,20 +172,21 @@ impl World {
         let busy: BTreeSet<SegmentId> =
             manifest.segments.iter().map(|segment| segment.id).filter(|_| self.below(4) == 0).collect();
         let max_bytes = [4_000, 20_000, 1_000_000][self.below(3)];
-        let planned = next_compaction(&info, &manifests, max_bytes, pace, |id| busy.contains(&id));
+        let is_busy = |id| busy.contains(&id);
+        let planned = match self.below(3) {
+            0 => next_clustering(&info, &manifests, max_bytes, pace, is_busy),
+            _ => next_compaction(&info, &manifests, max_bytes, pace, is_busy),
+        };
         let Some(plan) = planned else { return };
         let id = SegmentId(self.fresh());
-        let made = segment::compact(
-            self.blobs.as_ref(),
-            COLLECTION,
-            id,
-            &self.schema,
-            &plan.sources,
-            &plan.deletes,
-            None,
-        );
+        let cluster = plan.cluster_by.map(|field| segment::Clustering { field, max_bytes });
+        let (sources, deletes) = (&plan.sources, &plan.deletes);
+        let made =
+            segment::compact(self.blobs.as_ref(), COLLECTION, id, &self.schema, sources, deletes, cluster);
         // The sources may have been replaced and removed long ago; then there is nothing to commit.
         let made: Vec<SegmentManifest> = made.await.unwrap();
+        assert!(made.len() <= most_outputs(&plan, max_bytes) as usize);
+        self.clustered += usize::from(made.len() > 1);
         let before: u64 = plan.sources.iter().map(|source| source.rows).sum();
         self.dropped += before - made.iter().map(|made| made.rows).sum::<u64>();
         self.compacting.push((plan, made));
@@ -193,7 +198,7 @@ impl World {
         }
         let flushed = self.flushing.remove(self.below(self.flushing.len()));
         match commit_flush(&self.catalog, &flushed, Timestamp(self.next as u64)) {
-            Ok(change) => self.catalog.apply(change),
+            Ok(changes) => changes.into_iter().for_each(|change| self.catalog.apply(change)),
             Err(_) => {
                 let segments = flushed.segments.iter().flat_map(SegmentManifest::objects);
                 let files = flushed.deletes.iter().map(|file| file.object.key.clone());
@@ -332,7 +337,7 @@ impl World {
 
 #[tokio::test]
 async fn whatever_is_compacted_and_whenever_it_is_committed_the_rows_are_those_of_the_model() {
-    let (mut taken, mut stale, mut dropped) = (0, 0, 0);
+    let (mut taken, mut stale, mut clustered, mut dropped) = (0, 0, 0, 0);
     for seed in 0..25 {
         let mut world = World::new(seed);
         for _ in 0..160 {
@@ -361,7 +366,8 @@ async fn whatever_is_compacted_and_whenever_it_is_committed_the_rows_are_those_o
         world.fsck().await;
         taken += world.taken;
         stale += world.stale;
+        clustered += world.clustered;
         dropped += world.dropped;
     }
-    assert!(taken > 50 && stale > 20 && dropped > 100, "taken {taken}, stale {stale}, dropped {dropped}");
+    assert!(taken > 50 && stale > 20 && clustered > 10 && dropped > 100);
 }

@@ -34,7 +34,7 @@ fn file(newest: u64, rows: u64) -> DeleteManifest {
     DeleteManifest { rows, newest: Timestamp(newest), object }
 }
 
-pub(super) fn info(partitions: &[i64]) -> CollectionInfo {
+pub(in crate::coord::decide) fn info(partitions: &[i64]) -> CollectionInfo {
     let partition = |id: &i64| Partition { id: PartitionId(*id), name: format!("p{id}"), created_unix_ms: 0 };
     CollectionInfo {
         id: COLLECTION,
@@ -132,6 +132,7 @@ fn plan_of(manifest: &ChannelManifest, sources: &[i64]) -> CompactPlan {
         channel: ChannelName::of(COLLECTION, 0),
         sources: manifest.segments.iter().filter(is_source).cloned().collect(),
         deletes: manifest.deletes.clone(),
+        cluster_by: None,
     }
 }
 
@@ -227,4 +228,27 @@ fn delete_files_stay_while_a_segment_needs_them_and_the_newest_time_is_never_los
     let Change::PutManifest { manifest: kept, .. } = &done.changes[0] else { panic!("{done:?}") };
     assert_eq!(*kept, manifest(Vec::new(), vec![file(50, 3)]));
     assert_eq!(kept.newest(), last.newest());
+}
+
+#[test]
+fn a_delete_file_stays_while_a_segment_is_held_that_was_replaced_before() {
+    let last = manifest(vec![segment(1, 10, 10)], vec![file(15, 1), file(50, 3)]);
+    let mut catalog = catalog(&[1], last.clone());
+    let garbage = |id, collection, segment| Garbage {
+        id,
+        collection: Some(CollectionId(collection)),
+        segments: vec![SegmentId(segment)],
+        ..Garbage::default()
+    };
+    for waiting in [garbage(3, 1, 7), garbage(4, 2, 8)] {
+        catalog.apply(Change::PutGarbage(waiting));
+    }
+
+    let done = commit_compaction(&catalog, &plan_of(&last, &[1]), &[], FRESH, 60_000);
+
+    let [Change::PutManifest { .. }, Change::PutGarbage(left)] = &done.changes[..] else {
+        panic!("{done:?}")
+    };
+    assert!(left.objects.contains(&file(15, 1).object.key), "{left:?}");
+    assert_eq!(left.segments, [SegmentId(1), SegmentId(7)], "of this collection alone");
 }

@@ -104,6 +104,7 @@ impl Process {
                 segments: has.segments.iter().copied().collect(),
                 growing_from: has.growing_from,
                 applied: Position(has.applied),
+                needs_from: Position(has.applied),
             });
         }
         let open = self.own.iter().map(|own| OpenChannel {

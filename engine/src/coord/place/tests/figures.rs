@@ -72,6 +72,7 @@ fn carry_out(placer: &mut Placer, now: Duration) {
                     segments: hold.segments.clone(),
                     growing_from: hold.growing_from,
                     applied: found.channels[hold.channel].manifest.checkpoint,
+                    needs_from: found.channels[hold.channel].manifest.checkpoint,
                 });
             }
         }

@@ -11,14 +11,21 @@ use crate::plan::{QueryPlan, QueryRows, SearchHits, SearchPlan};
 use crate::rpc::net::Served;
 use crate::rpc::net::coord_call::Repeat::{self, Safe, Unsafe};
 use crate::rpc::net::coord_call::{
-    Groups, Lend as _, Names, Nodes, Pairs, Segments, SomeNames, coord_calls, of_alias, of_change,
+    Channels, Groups, LaterChoice, Lend as _, Names, Nodes, Pairs, Segments, SomeNames, coord_calls,
+    of_alias, of_change,
 };
 use crate::rpc::{
     AliasChange, Builder, CollectionChange, CollectionInfo, CollectionRef, CompactJob, CompactionState,
-    Coord, DatabaseInfo, Error, Flushed, Fsck, GroupConfig, GroupInfo, IndexJob, IndexProgress, LeadInfo,
-    Mark, NewCollection, NewIndex, NodeStatus, Orders, Querier, ReadAfter, ReplicaInfo, Report, Routes,
-    Share, StoredObject, Tail, TimeSpan, Write, Writer, Written,
+    Coord, DatabaseInfo, Error, Flushed, Followed, Fsck, GroupConfig, GroupInfo, IndexJob, IndexProgress,
+    LeadInfo, Mark, NewCollection, NewIndex, NodeStatus, Orders, Querier, ReadAfter, ReplicaInfo, Report,
+    Routes, Share, StoredObject, Tail, TimeSpan, Write, Writer, Written,
 };
+
+impl Sample for LaterChoice {
+    fn sample() -> Self {
+        Self::from(true)
+    }
+}
 
 /// Notes every call; each method answers its sample unless an error is set.
 #[derive(Default)]

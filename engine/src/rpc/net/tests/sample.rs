@@ -137,7 +137,8 @@ samples! {
     CompactionStep => CompactionStep::Executing;
     CompactionPlan => CompactionPlan {
         sources: Vec::sample(),
-        target: Option::sample(),
+        targets: Vec::sample(),
+        cluster_by: Option::sample(),
         step: CompactionStep::sample(),
     };
     CompactionState => CompactionState {
@@ -146,12 +147,14 @@ samples! {
         failed: 2,
         plans: Vec::sample(),
     };
+    ClusterBy => ClusterBy { field: FieldId::sample(), max_bytes: u64::sample() };
     CompactJob => CompactJob {
         collection: CollectionId::sample(),
         schema: Arc::sample(),
         sources: Vec::sample(),
         deletes: Vec::sample(),
         output: SegmentId::sample(),
+        cluster: Option::sample(),
     };
     StoredObject => StoredObject { key: String::sample(), size_bytes: u64::sample() };
     DatabaseInfo => DatabaseInfo {
@@ -238,6 +241,7 @@ samples! {
         segments: Vec::sample(),
         growing_from: Option::sample(),
         applied: Position::sample(),
+        needs_from: Position::sample(),
     };
     HeldCollection => HeldCollection {
         collection: CollectionId::sample(),
@@ -246,6 +250,7 @@ samples! {
         failure: Option::sample(),
         damaged: vec![(SegmentId::sample(), String::sample())],
     };
+    Followed => Followed { needs_from: Option::sample(), fullness: 0.5 };
     LoadReport => LoadReport {
         reads: u32::sample(),
         queue_wait_ms: 0.25,
@@ -253,6 +258,7 @@ samples! {
         search_cpu: 1.5,
         held_bytes: u64::sample(),
         bytes_to_load: u64::sample(),
+        fullness: 0.75,
         jobs: 4,
     };
     Report => Report {
@@ -481,4 +487,6 @@ refusals! {
     NoOtherCandidate {}
     NotFinal { format, why }
     Rule { text }
+    RateLimited { reason }
+    QuotaExceeded { reason }
 }
