@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use super::ids::Ids;
 use super::passes;
 use super::table::{Found, Table};
+use super::under_way::{Reading, UnderWay};
 use crate::base::CollectionId;
 use crate::rpc::{CollectionInfo, CollectionRef, Coord, Error, Follower, Orders, Report, Routes};
 
@@ -67,13 +68,21 @@ pub struct CatalogCache {
     pub(super) inner: Arc<dyn Coord>,
     pub(super) ids: Ids,
     tables: Mutex<Tables>,
+    under_way: Arc<UnderWay>,
 }
 
 impl CatalogCache {
     /// A cache in front of `inner` that knows nothing yet.
     #[must_use]
     pub fn new(inner: Arc<dyn Coord>) -> Arc<Self> {
-        Arc::new(Self { inner, ids: Ids::default(), tables: Mutex::default() })
+        Arc::new(Self { inner, ids: Ids::default(), tables: Mutex::default(), under_way: Arc::default() })
+    }
+
+    /// A read begins, which may go by any routes that are known now or later. While it is under way the coordinator is told
+    /// that routes of before are in use.
+    #[must_use]
+    pub fn reading(&self) -> Reading {
+        self.under_way.begin()
     }
 
     /// Forgets everything about a collection.
@@ -211,6 +220,7 @@ impl Drop for Touching<'_> {
 impl Follower for CatalogCache {
     fn report(&self, report: &mut Report) {
         report.node.duties.proxies = true;
+        report.reads_since = self.under_way.oldest();
     }
 
     fn obey(&self, orders: &Orders, _: Duration) {
@@ -224,9 +234,12 @@ impl Follower for CatalogCache {
         for collection in &orders.rerouted {
             tables.routes.forget(collection);
         }
+        drop(tables);
+        // Only now: a read that begins in between is taken for an older one.
+        self.under_way.obey(orders.number);
     }
 
     async fn changed(&self) {
-        std::future::pending().await
+        self.under_way.over().await;
     }
 }

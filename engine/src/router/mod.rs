@@ -19,6 +19,7 @@ mod read;
 mod table;
 #[cfg(test)]
 pub(crate) mod tests;
+mod under_way;
 mod write;
 
 use std::sync::Arc;

@@ -138,6 +138,7 @@ impl Router {
     /// old or all their copies have failed; a copy that failed is asked again only after the others, and a pause.
     async fn read<P: Plan>(&self, plan: P, consistency: Consistency) -> Result<P::Answer, rpc::Error> {
         let collection = plan.collection();
+        let _reading = self.parts.cache.as_ref().map(|cache| cache.reading());
         let memory = self.memory(collection);
         let graceful_ms = self.parts.settings.graceful_ms;
         let after = read_after(consistency, self.now(), graceful_ms, memory.newest());

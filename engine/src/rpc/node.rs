@@ -170,6 +170,9 @@ pub struct Report {
     pub state: NodeState,
     /// The newest orders it has taken over; a proxy's tables are as fresh as that.
     pub seen: OrderNumber,
+    /// Of a proxy: reads are still under way that began when these were the newest orders. `None` if all that are under
+    /// way go by the newest.
+    pub reads_since: Option<OrderNumber>,
     /// Channels it has open.
     pub channels: Vec<OpenChannel>,
     /// Data it holds.

@@ -123,6 +123,10 @@ impl Placer {
         node.state = report.state;
         node.beat = self.now;
         node.seen = report.seen;
+        let known = node.reads_since;
+        node.reads_since = report
+            .reads_since
+            .map(|orders| known.filter(|(known, _)| *known == orders).unwrap_or((orders, node.beat)));
         node.load = report.load;
         node.opened.clone_from(&report.channels);
         node.open = report.channels.iter().map(|open| open.channel.clone()).collect();
@@ -173,7 +177,7 @@ impl Placer {
             }
             self.note_held(collection, id);
         }
-        let adopts = self.settled && !changed.is_empty() && self.seen_by_proxies() < self.first;
+        let adopts = self.settled && !changed.is_empty() && self.read_by_proxies() < self.first;
         for collection in changed {
             if self.holders.entry(collection).or_default().insert(id) && self.settled {
                 if adopts {

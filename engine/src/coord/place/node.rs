@@ -21,6 +21,8 @@ pub(super) struct Node {
     /// When it first did.
     pub since: Duration,
     pub seen: OrderNumber,
+    /// Reads of a proxy go by orders as old as these, since when they are known to.
+    pub reads_since: Option<(OrderNumber, Duration)>,
     pub load: LoadReport,
     /// Its resource group; empty for none.
     pub group: String,
@@ -76,6 +78,7 @@ impl Node {
             beat: now,
             since: now,
             seen: OrderNumber::default(),
+            reads_since: None,
             load: LoadReport::default(),
             group: String::new(),
             held: BTreeMap::new(),

@@ -9,6 +9,9 @@ use super::node::Node;
 use crate::base::{CollectionId, NodeId, Timestamp};
 use crate::rpc::{Duties, HoldChannel, HoldOrder, OrderNumber, Orders};
 
+/// How long what a read goes by is held for it, once it is known to be under way.
+const LONG_READ: Duration = Duration::from_secs(2);
+
 impl Placer {
     /// What is new for a node since it saw `seen`; `None` for nothing, and while this leader still listens.
     #[must_use]
@@ -114,6 +117,16 @@ impl Placer {
             _ => self.number,
         });
         seen.min().unwrap_or(self.number)
+    }
+
+    /// The greatest number such that no live proxy reads by older routes, as far as it says. A read that takes very long does
+    /// not count: it is told when what it reads is not there any more, and begins anew.
+    pub(super) fn read_by_proxies(&self) -> u64 {
+        let reading = self.nodes.values().filter_map(|node| node.reads_since);
+        let reading = reading.filter(|(_, since)| self.now.saturating_sub(*since) < LONG_READ);
+        let oldest =
+            reading.map(|(orders, _)| if orders.epoch == self.epoch { orders.number } else { 0 }).min();
+        self.seen_by_proxies().min(oldest.unwrap_or(u64::MAX))
     }
 
     /// Proxies that have seen less than this begin anew.

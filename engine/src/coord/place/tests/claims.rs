@@ -481,6 +481,45 @@ fn orders_are_what_changed_since_and_nothing_when_nothing_did() {
 }
 
 #[test]
+fn what_a_read_goes_by_is_held_until_it_is_over_but_not_for_long() {
+    for steps in [1, 3, u64::MAX] {
+        let mut world = World::of(1);
+        let info = info(7, 1, loaded());
+        world.put(&info, &[manifest(10, &[(1, 100)])]);
+        world.run(4);
+        let proxy = NodeInfo { duties: Duties { proxies: true, ..Default::default() }, ..node(9) };
+        let mut proxy = Process::new(proxy);
+        let beat = |world: &mut World, proxy: &mut Process| {
+            world.placer.report(proxy.report(), world.now);
+            if let Some(orders) = world.placer.orders(NodeId(9), proxy.seen, Timestamp::ZERO, SECOND) {
+                proxy.obey(&orders);
+            }
+            world.placer.report(proxy.report(), world.now);
+        };
+        beat(&mut world, &mut proxy);
+        proxy.table.insert(info.id, world.placer.routes(info.id).unwrap());
+        proxy.read(info.id, steps);
+
+        world.put(&info, &[manifest(20, &[(1, 100), (2, 100)])]);
+        let mut held = Vec::new();
+        for _ in 0..6 {
+            world.run(1);
+            proxy.go_on_reading();
+            beat(&mut world, &mut proxy);
+            world.beat();
+            held.push(world.nodes[&NodeId(1)].hold[&CollectionId(7)][0].growing_from.unwrap().0);
+        }
+
+        let expected = match steps {
+            1 => [10, 20, 20, 20, 20, 20],
+            3 => [10, 10, 20, 20, 20, 20],
+            _ => [10, 10, 10, 20, 20, 20],
+        };
+        assert_eq!(held, expected, "a read of {steps} s");
+    }
+}
+
+#[test]
 fn a_dropped_collection_is_let_go_of_once_no_proxy_uses_it() {
     let mut world = World::of(2);
     let info = info(7, 1, loaded());

@@ -61,6 +61,8 @@ pub(super) struct Process {
     pub has: BTreeMap<(CollectionId, ChannelName), Has>,
     /// A proxy's table.
     pub table: BTreeMap<CollectionId, Arc<Routes>>,
+    /// A proxy's reads: under which orders each began, by which routes, and how many steps it still takes.
+    pub reads: Vec<(OrderNumber, Arc<Routes>, u64)>,
     /// Whether the coordinator has to wait for this proxy.
     pub trusted: bool,
     pub beat: std::time::Duration,
@@ -79,6 +81,7 @@ impl Process {
             own: Vec::new(),
             has: BTreeMap::new(),
             table: BTreeMap::new(),
+            reads: Vec::new(),
             trusted: false,
             beat: std::time::Duration::ZERO,
             silent: 0,
@@ -112,14 +115,36 @@ impl Process {
             term: own.term,
             unsealed_bytes: 0,
         });
+        let reading = self.reads.iter().map(|(orders, ..)| *orders).filter(|orders| *orders != self.seen);
         Report {
             node: self.info.clone(),
             state: self.state,
             seen: self.seen,
+            reads_since: reading.min(),
             channels: open.collect(),
             held: held.into_values().collect(),
             ..Report::default()
         }
+    }
+
+    /// Begins a read by what is known of a collection, if anything is.
+    pub fn read(&mut self, collection: CollectionId, steps: u64) {
+        if let Some(routes) = self.table.get(&collection) {
+            self.reads.push((self.seen, routes.clone(), steps));
+        }
+    }
+
+    /// Reads come to their end.
+    pub fn go_on_reading(&mut self) {
+        for (.., steps) in &mut self.reads {
+            *steps = steps.saturating_sub(1);
+        }
+        self.reads.retain(|(.., steps)| *steps > 0);
+    }
+
+    /// The routes that it may go by.
+    pub fn uses(&self) -> impl Iterator<Item = &Arc<Routes>> {
+        self.table.values().chain(self.reads.iter().map(|(_, routes, _)| routes))
     }
 
     /// Takes over orders; what is not to be held is gone at once.

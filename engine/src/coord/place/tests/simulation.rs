@@ -306,6 +306,7 @@ impl Cluster {
 
     fn beat(&mut self, id: NodeId, calm: bool) {
         let process = self.processes.get_mut(&id).unwrap();
+        process.go_on_reading();
         process.work(&self.logs, &mut self.dice, if calm { 100 } else { 40 });
         if self.now.saturating_sub(process.beat) >= settings().lost_after {
             process.trusted = false;
@@ -326,6 +327,9 @@ impl Cluster {
             for collection in self.catalog.keys() {
                 if let Some(routes) = self.placer.routes(*collection).filter(|_| self.dice.percent(50)) {
                     process.table.entry(*collection).or_insert(routes);
+                }
+                if self.dice.percent(30) {
+                    process.read(*collection, 1 + self.dice.below(3));
                 }
             }
         }
@@ -351,7 +355,7 @@ impl Cluster {
                 continue;
             }
             for proxy in self.processes.values().filter(|proxy| proxy.trusted) {
-                for routes in proxy.table.values().filter(|one| self.catalog.contains_key(&one.collection)) {
+                for routes in proxy.uses().filter(|one| self.catalog.contains_key(&one.collection)) {
                     let named = routes.replicas.iter().flat_map(|replica| &replica.nodes);
                     assert!(
                         named.into_iter().all(|share| share.place.node != id),
@@ -381,9 +385,7 @@ impl Cluster {
         }
         for proxy in self.processes.values().filter(|proxy| proxy.trusted) {
             // A leader does not know what was dropped before its time; reads of that may fail.
-            for routes in
-                proxy.table.values().filter(|one| self.placer.collections.contains_key(&one.collection))
-            {
+            for routes in proxy.uses().filter(|one| self.placer.collections.contains_key(&one.collection)) {
                 for process in self.processes.values() {
                     if let Some(lacking) = process.lacks(routes) {
                         panic!("used by {} after {:?}: {lacking}", proxy.id(), proxy.seen);

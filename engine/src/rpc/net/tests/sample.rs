@@ -265,6 +265,7 @@ samples! {
         node: NodeInfo::sample(),
         state: NodeState::sample(),
         seen: OrderNumber::sample(),
+        reads_since: Option::sample(),
         channels: Vec::sample(),
         held: Vec::sample(),
         load: LoadReport::sample(),
