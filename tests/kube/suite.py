@@ -677,6 +677,61 @@ def roles_take_a_new_image_one_after_the_other(world: World) -> None:
 
 @claim
 @fault
+def an_upgrade_to_an_image_that_cannot_run_stops_at_the_first_component_and_serves_on_and_rolled_back_it_is_as_before(world: World) -> None:
+    namespace = roles_up(world)
+    labels = f"app.kubernetes.io/instance={world.name},app.kubernetes.io/name=milvus"
+
+    def images() -> dict[str, str]:
+        found = items("deployments", namespace, "-l", labels)
+        return {entry["metadata"]["name"].rsplit("-", 1)[1]: entry["spec"]["template"]["spec"]["containers"][0]["image"] for entry in found}
+
+    def serving() -> list[str]:
+        return sorted(pod["metadata"]["uid"] for pod in items("pods", namespace, "-l", labels) if ready_pod(pod))
+
+    def reached(reason: str, state: str) -> bool:
+        milvus = get("milvus", world.name, namespace) or {}
+        rollout = milvus.get("status", {}).get("redkite", {}).get("rollout", {})
+        if condition(milvus, "Stalled").get("reason") != reason or rollout.get("state") != state:
+            raise Failed(f"{condition(milvus, 'Stalled')} {rollout}")
+        return True
+
+    named = (get("milvus", world.name, namespace) or {})["spec"].get("components", {}).get("image")
+    bad = world.other_image.rsplit(":", 1)[0] + ":there-is-none"
+    before, pods = images(), serving()
+    with world.address(namespace) as uri, Searching(uri) as searches:
+        begin = time.monotonic()
+        roles_patch(world, namespace, {"components": {"image": bad}})
+        until("the rollout is paused", 90, lambda: reached("RolloutPaused", "Paused"))
+        paused = time.monotonic() - begin
+        milvus = get("milvus", world.name, namespace) or {}
+        message = condition(milvus, "Stalled")["message"]
+        if "paused at mixcoord" not in message or bad not in message or "pod " not in message:
+            raise Failed(f"the condition names not what is wrong: {message}")
+        equal((milvus["status"]["status"], condition(milvus, "MilvusReady").get("status")), ("Healthy", "True"), "state")
+        if "paused at mixcoord" not in kubectl("-n", namespace, "get", "milvus", world.name, "-o", "wide"):
+            raise Failed("`kubectl get -o wide` does not show it")
+        # Kubernetes goes on trying; nothing of that is news.
+        time.sleep(35)
+        reached("RolloutPaused", "Paused")
+        told = [event for event in items("events", namespace) if event["reason"] == "RolloutPaused"]
+        equal([(event["type"], event.get("count") or 1) for event in told], [("Warning", 1)], "events")
+        equal([role for role, image in images().items() if image == bad], ["mixcoord"], "components with the image")
+        equal(serving(), pods, "pods that serve")
+        roles_patch(world, namespace, {"redkite": {"rollout": {"onFailure": "Rollback"}}})
+        until("it is rolled back", 60, lambda: reached("RolledBack", "RolledBack"))
+        equal(images(), before, "images")
+        equal(serving(), pods, "pods that serve")
+    equal(searches.failed, [], f"failed of {searches.asked} searches")
+    print(f"        paused after {paused:.0f} s; {searches.asked} searches, none failed", flush=True)
+    with world.client(namespace) as client:
+        verify(client)
+    roles_patch(world, namespace, {"components": {"image": named}, "redkite": {"rollout": None}})
+    await_ready(world.name, namespace)
+    equal(serving(), pods, "pods that serve")
+
+
+@claim
+@fault
 def what_is_deleted_by_hand_is_made_again_at_once(world: World) -> None:
     namespace = roles_up(world)
     name = world.name

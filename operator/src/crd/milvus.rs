@@ -39,6 +39,13 @@ use super::{Components, Dependencies, MilvusStatus, Open, Redkite};
         type_ = "string",
         description = "Whether the pods run what the spec asks for"
     ),
+    printcolumn(
+        json_path = ".status.redkite.rollout.summary",
+        name = "Rollout",
+        type_ = "string",
+        description = "How far the rollout is",
+        priority = 1
+    ),
     printcolumn(json_path = ".metadata.creationTimestamp", name = "Age", type_ = "date")
 )]
 #[serde(rename_all = "camelCase")]

@@ -12,6 +12,7 @@ mod milvus_cluster;
 mod open;
 mod redkite;
 mod resource_group;
+mod rollout;
 mod schema;
 mod status;
 mod upgrade;
@@ -36,6 +37,9 @@ pub use redkite::{DataPolicy, NetworkPolicy, Redkite};
 pub use resource_group::{
     DatabaseRef, GroupCollection, GroupNode, GroupTemplate, MilvusResourceGroup, MilvusResourceGroupSpec,
     MilvusResourceGroupStatus, NodeCount,
+};
+pub use rollout::{
+    CompleteRollout, OnFailure, RejectedRollout, Rollout, RolloutFailure, RolloutState, RolloutStatus,
 };
 pub use schema::{BadObject, DefinitionError, definitions, files, read, read_cluster};
 pub use status::{MilvusStatus, Phase, RedkiteStatus};

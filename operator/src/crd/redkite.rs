@@ -4,7 +4,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Open;
+use super::{Open, Rollout};
 
 /// What only Redkite has.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -21,6 +21,9 @@ pub struct Redkite {
     /// Whether a budget for evictions is made for each workload of more than one pod. Default true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disruption_budgets: Option<bool>,
+    /// What is done when new pods do not come right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
 }
 
 /// Who may connect to the pods.

@@ -15,7 +15,7 @@ use crate::reach::Reach;
 use crate::render::{
     Checked, DataStore, Facts, Log, MetaStore, StoreFact, StoreKind, WorkloadObjects, print, secrets_of,
 };
-use crate::rollout::{Dependency, Found, SecretFault, Silent, trouble};
+use crate::rollout::{Dependency, Found, SecretFault, Silent};
 
 /// What exists and decides what is rendered. Of Secrets only the names of keys and prints of their values are kept.
 ///
@@ -89,30 +89,22 @@ pub(super) async fn running(
     Ok(ours.map(|found| (found.name_any(), found)).collect())
 }
 
-/// What is wrong with the object's pods, if anything is.
-pub(super) async fn pods(cluster: &dyn Cluster, checked: &Checked) -> Result<Option<String>, Error> {
+/// The object's pods.
+pub(super) async fn pods(cluster: &dyn Cluster, checked: &Checked) -> Result<Vec<Pod>, Error> {
     let label = (names::LABEL_INSTANCE, checked.name.as_str());
-    let found = list_as::<Pod>(cluster, &checked.namespace, label).await;
-    Ok(trouble(&found.map_err(step("look at the pods of"))?))
+    list_as::<Pod>(cluster, &checked.namespace, label).await.map_err(step("look at the pods of"))
 }
 
 /// How many pods of each planned workload are on their way out.
-pub(super) async fn leaving(
-    cluster: &dyn Cluster,
-    checked: &Checked,
-    planned: &[WorkloadObjects],
-) -> Result<Vec<usize>, Error> {
-    let label = (names::LABEL_INSTANCE, checked.name.as_str());
-    let found = list_as::<Pod>(cluster, &checked.namespace, label).await;
-    let mut pods = found.map_err(step("look at the pods of"))?;
-    pods.retain(|pod| pod.metadata.deletion_timestamp.is_some());
+pub(super) fn leaving(pods: &[Pod], planned: &[WorkloadObjects]) -> Vec<usize> {
     let of = |workload: &WorkloadObjects| {
         let selector = workload.deployment.spec.as_ref().and_then(|spec| spec.selector.match_labels.clone());
         let selector = selector.unwrap_or_default();
         let selected = |pod: &&Pod| selector.iter().all(|(key, value)| pod.labels().get(key) == Some(value));
-        pods.iter().filter(selected).count()
+        let gone = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_some());
+        gone.filter(selected).count()
     };
-    Ok(planned.iter().map(of).collect())
+    planned.iter().map(of).collect()
 }
 
 /// Asks what the database stands on whether it answers, and looks whether Secrets have their keys.

@@ -15,6 +15,7 @@ use tracing::{info, warn};
 
 use super::apply::Applier;
 use super::remove::{Removal, remove};
+use super::rollout::{self, Course};
 use super::{Error, Meters, Next, find, step};
 use crate::cluster::{self, Cluster, Kind, Note, Place, apply_as, get_as};
 use crate::crd::{Condition, ConditionStatus, ConditionType, Milvus, MilvusStatus, Mode, Phase, read};
@@ -22,11 +23,9 @@ use crate::engine_admin::Engine;
 use crate::reach::Reach;
 use crate::render::{
     Catalog, Checked, Component, DataStore, Facts, Fault, FaultReason, Log, MetaStore, Platform,
-    WorkloadObjects, check, random_secrets, render,
+    random_secrets, render,
 };
-use crate::rollout::{
-    Picture, Progress, Total, Turn, leftovers, order, refused, removing, report, shrink, shrinks,
-};
+use crate::rollout::{Picture, Progress, Total, Turn, leftovers, refused, removing, report, trouble};
 
 /// Key of the text in the ConfigMap of the image catalog.
 const CATALOG_KEY: &str = "catalog.yaml";
@@ -81,18 +80,19 @@ impl Driver {
         }
         let cluster = self.cluster.as_ref();
         let facts = find::facts(cluster, milvus).await?;
-        let checked = match check(milvus, &self.platform().await?, &facts) {
-            Ok(checked) => checked,
+        let course = match Course::of(milvus, &self.platform().await?, &facts) {
+            Ok(course) => course,
             Err(faults) => return self.refuse(milvus, &faults).await,
         };
+        let checked = &course.checked;
         let mut running = find::running(cluster, milvus).await?;
         running.retain(|name, _| !checked.left_alone.contains(name));
-        if let Some(fault) = foreign(&running).or_else(|| other_mode(&checked, &running)) {
+        if let Some(fault) = foreign(&running).or_else(|| other_mode(checked, &running)) {
             return self.refuse(milvus, &[fault]).await;
         }
-        self.draw_secrets(&checked).await?;
-        let planned = render(&checked);
-        let turns = self.turns(&checked, &planned.workloads, &running).await?;
+        self.draw_secrets(checked).await?;
+        let planned = render(checked);
+        let (turns, seen) = self.turns(checked, &planned.workloads, &running).await?;
         let applier = Applier {
             cluster,
             namespace: &checked.namespace,
@@ -116,42 +116,36 @@ impl Driver {
             applier.remove::<PodDisruptionBudget>(name).await.map_err(step("tidy up after"))?;
             applier.remove::<Deployment>(name).await.map_err(step("tidy up after"))?;
         }
-        let found = find::dependencies(self.reach.as_ref(), &checked, &facts).await;
-        let trouble = if complete { None } else { find::pods(cluster, &checked).await? };
+        let found = find::dependencies(self.reach.as_ref(), checked, &facts).await;
+        let pods = match (complete, seen) {
+            (true, _) => Vec::new(),
+            (false, Some(pods)) => pods,
+            (false, None) => find::pods(cluster, checked).await?,
+        };
+        let rollout = course.standing(self, milvus, &live, &turns, &pods);
         // Nothing that is watched tells that a pod is gone.
         let steps = turns.iter().any(|turn| matches!(turn, Turn::Step(_)));
         let away = steps || !found.secrets.is_empty() || !found.silent.is_empty();
         let now = (self.now)();
-        let picture = Picture { milvus, checked: &checked, found: &found, turns: &turns, trouble, now };
+        let picture = Picture {
+            milvus,
+            checked,
+            found: &found,
+            turns: &turns,
+            trouble: trouble(&pods),
+            rollout: &rollout,
+            now,
+        };
         let status = report(&picture, &live);
         let settled = complete && left.is_empty();
         self.tell(milvus, status).await?;
-        Ok(match (away, settled) {
+        let next = match (away, settled) {
             (true, _) => Next::Missing,
-            (false, true) if relies_on_others(&checked, &facts) => Next::Relying,
+            (false, true) if relies_on_others(checked, &facts) => Next::Relying,
             (false, true) => Next::Settled,
             (false, false) => Next::Moving,
-        })
-    }
-
-    /// Which workloads are given what the spec says now, and which on the way to it.
-    async fn turns(
-        &self,
-        checked: &Checked,
-        planned: &[WorkloadObjects],
-        running: &BTreeMap<String, Deployment>,
-    ) -> Result<Vec<Turn>, Error> {
-        let mut turns = order(planned, running, checked.update);
-        let now = |workload: &WorkloadObjects| running.get(&workload.deployment.name_any());
-        if planned.iter().any(|workload| shrinks(workload, now(workload))) {
-            let leaving = find::leaving(self.cluster.as_ref(), checked, planned).await?;
-            for ((workload, turn), leaving) in planned.iter().zip(&mut turns).zip(leaving) {
-                if let (Turn::Now, Some(count)) = (&*turn, shrink(workload, now(workload), leaving)) {
-                    *turn = Turn::Step(count);
-                }
-            }
-        }
-        Ok(turns)
+        };
+        Ok(rollout::next(&rollout, &turns).unwrap_or(next))
     }
 
     /// Makes the Secrets that are made once; one that exists is left as it is.
@@ -340,10 +334,14 @@ fn notes(milvus: &Milvus, status: &MilvusStatus) -> Vec<Note> {
         let (Some(now), then) = (find(status), find(&before)) else { continue };
         let bad = (now.status == ConditionStatus::True) == (watched == ConditionType::Stalled);
         let was = then.as_ref().map(|then| (then.status, then.message.clone()));
+        let reason = then.as_ref().and_then(|then| then.reason.clone());
         // How many members of a store serve changes often while it starts; whether it can be used does not.
         let counts = matches!(watched, ConditionType::EtcdReady | ConditionType::MsgStreamReady);
+        // A rollout that is stopped is told once, whatever its pods go through meanwhile.
+        let rollout = matches!(now.reason.as_deref(), Some("RolloutPaused" | "RolledBack"));
         let news = match &was {
             Some((status, _)) if counts => *status != now.status,
+            Some((status, _)) if rollout => *status != now.status || reason != now.reason,
             was => *was != Some((now.status, now.message.clone())),
         };
         let recovered = then.is_some_and(|then| then.status != now.status);

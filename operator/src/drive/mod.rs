@@ -13,6 +13,7 @@ mod meters;
 mod milvus;
 mod remove;
 mod requeue;
+mod rollout;
 mod serve;
 mod superseded;
 #[cfg(test)]

@@ -19,6 +19,7 @@ use crate::reach::{MemoryReach, Reach};
 use crate::render::Platform;
 
 mod defects;
+mod rollout;
 
 fn place() -> Place {
     Place::new("ns", "db")

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::crd::{
     Components, Dependencies, ImageUpdateMode, Ingress, Milvus, MilvusResourceGroup, Mode, MsgStreamType,
-    Open, Serving, TargetPortType,
+    Open, Rollout, Serving, TargetPortType,
 };
 
 pub use super::storage::deletes_data;
@@ -105,6 +105,8 @@ pub struct Checked {
     pub version: Option<String>,
     /// Order of a change of image.
     pub update: ImageUpdateMode,
+    /// What is done when a rollout does not come right.
+    pub rollout: Rollout,
     /// Whether coordinators stand by while another leads.
     pub standby: bool,
     /// The workloads, in the order of an upgrade.
@@ -251,6 +253,7 @@ pub fn check(milvus: &Milvus, platform: &Platform, facts: &Facts) -> Result<Chec
         level,
         version: components.global.version.clone(),
         update: components.image_update_mode.unwrap_or(ImageUpdateMode::RollingUpgrade),
+        rollout: redkite.and_then(|redkite| redkite.rollout.clone()).unwrap_or_default(),
         standby: components.enable_rolling_update != Some(false),
         serving: serving(mode, components),
         target_ports_by_number: components.target_port_type == Some(TargetPortType::Integer),

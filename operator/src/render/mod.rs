@@ -3,6 +3,7 @@
 //! [`check`] reads the whole spec once and names every field that cannot be carried out; after it nothing is left to
 //! check. [`render`] turns a checked object into Kubernetes objects. Neither knows what exists now, nor the time.
 
+mod before;
 mod check;
 mod component;
 mod dependency;
@@ -20,6 +21,7 @@ mod superseded;
 mod tests;
 mod workload;
 
+pub use before::as_before;
 pub use check::{
     Checked, Fault, FaultReason, Metrics, Platform, check, client_address, clients_need_tls, deletes_data,
 };

@@ -11,6 +11,8 @@ pub struct Observed {
     pub ready: i32,
     /// Pods that there should be.
     pub wanted: i32,
+    /// Pods that run the template, no more than there should be.
+    pub updated: i32,
 }
 
 /// How far a Deployment is.
@@ -50,12 +52,13 @@ impl Observed {
             (0, _) if current && total == 0 && terminating == 0 => Progress::Stopped,
             (0, _) => Progress::Stopping,
             _ if !current => Progress::Updating,
-            (_, Some(why)) if ready < wanted || updated < wanted => Progress::Stuck(why),
+            // The old pods may all serve while the new ones do not.
+            (_, Some(why)) if ready < wanted || updated < wanted || total > updated => Progress::Stuck(why),
             _ if updated < wanted || total > updated => Progress::Updating,
             _ if ready < wanted => Progress::NotReady,
             _ => Progress::Done,
         };
-        Self { progress, ready, wanted }
+        Self { progress, ready, wanted, updated: if current { updated.min(wanted) } else { 0 } }
     }
 }
 
@@ -105,5 +108,9 @@ mod tests {
         ]});
 
         assert_eq!(observed(1, 1, status), Progress::Stuck("quota exceeded".into()));
+
+        let surge = json!({"observedGeneration": 1, "replicas": 2, "updatedReplicas": 1, "readyReplicas": 1,
+            "conditions": [{"type": "Progressing", "status": "False", "message": "timed out"}]});
+        assert_eq!(observed(1, 1, surge), Progress::Stuck("timed out".into()));
     }
 }

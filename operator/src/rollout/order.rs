@@ -1,6 +1,6 @@
 //! Which workload is given a new image when.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::apps::v1::Deployment;
 
@@ -23,13 +23,14 @@ pub enum Turn {
 /// exist, by name.
 ///
 /// Only a change of image is ordered: coordinators first, proxies last, the other way round for a downgrade; each waits until
-/// the one before it is complete with its image. One that never becomes complete holds up all that come after it, which go
+/// the one before it is complete with its image, and steady if it is named in `unsteady`. One that never becomes complete holds up all that come after it, which go
 /// on as they are. Everything else, and what does not exist yet, goes at once.
 #[must_use]
 pub fn order(
     planned: &[WorkloadObjects],
     live: &BTreeMap<String, Deployment>,
     mode: ImageUpdateMode,
+    unsteady: &BTreeSet<String>,
 ) -> Vec<Turn> {
     let mut turns = vec![Turn::Now; planned.len()];
     let mut positions: Vec<usize> = (0..planned.len()).collect();
@@ -49,7 +50,9 @@ pub fn order(
         }
         let complete = found.is_some_and(|found| {
             let paused = found.spec.as_ref().is_some_and(|spec| spec.paused == Some(true));
-            !changes && (paused || matches!(Observed::of(found).progress, Progress::Done | Progress::Stopped))
+            !changes
+                && !unsteady.contains(&name)
+                && (paused || matches!(Observed::of(found).progress, Progress::Done | Progress::Stopped))
         });
         if !complete {
             first.get_or_insert(name);
@@ -127,7 +130,7 @@ mod tests {
         let planned = planned(image);
         let mut passes = Vec::new();
         for _ in 0..10 {
-            let turns = order(&planned, live, mode);
+            let turns = order(&planned, live, mode, &BTreeSet::new());
             let mut changed = Vec::new();
             for (workload, turn) in planned.iter().zip(turns) {
                 let name = name(&workload.deployment);
@@ -179,12 +182,28 @@ mod tests {
         let mut live = running("old");
         live.insert("mixcoord".to_owned(), deployment(Component::MixCoord, "new", 0));
 
-        let turns = order(&planned("new"), &live, ImageUpdateMode::RollingUpgrade);
+        let turns = order(&planned("new"), &live, ImageUpdateMode::RollingUpgrade, &BTreeSet::new());
 
         let after = Turn::After("mixcoord".to_owned());
         assert_eq!(turns, [Turn::Now, after.clone(), after.clone(), after.clone(), after]);
         // Taken back, nothing is held: the one that was changed may go back at once.
-        assert_eq!(order(&planned("old"), &live, ImageUpdateMode::RollingUpgrade), vec![Turn::Now; 5]);
+        assert_eq!(
+            order(&planned("old"), &live, ImageUpdateMode::RollingUpgrade, &BTreeSet::new()),
+            vec![Turn::Now; 5]
+        );
+    }
+
+    #[test]
+    fn a_workload_that_serves_and_has_just_crashed_holds_up_those_after_it() {
+        let mut live = running("old");
+        live.insert("mixcoord".to_owned(), deployment(Component::MixCoord, "new", 1));
+        let turns = |unsteady: &[&str]| {
+            let unsteady = unsteady.iter().map(|name| (*name).to_owned()).collect();
+            order(&planned("new"), &live, ImageUpdateMode::RollingUpgrade, &unsteady)
+        };
+
+        assert_eq!(turns(&[])[1], Turn::Now);
+        assert_eq!(turns(&["mixcoord"])[1], Turn::After("mixcoord".to_owned()));
     }
 
     #[test]

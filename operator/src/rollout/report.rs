@@ -4,10 +4,11 @@ use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use super::standing::{stopped, told};
 use super::{Found, Progress, Total, Turn, foundation};
 use crate::crd::{
     Condition, ConditionStatus, ConditionType, ImageUpdateMode, Milvus, MilvusStatus, Open, Phase,
-    RedkiteStatus, ServiceType, Typed,
+    RedkiteStatus, RolloutStatus, ServiceType, Typed,
 };
 use crate::render::{Checked, Fault, Live, Objects, Wanted, WorkloadObjects};
 
@@ -24,6 +25,8 @@ pub struct Picture<'a> {
     pub turns: &'a [Turn],
     /// What is wrong with pods that do not serve, if anything was found.
     pub trouble: Option<String>,
+    /// How far the rollout is.
+    pub rollout: &'a RolloutStatus,
     /// The time now.
     pub now: Timestamp,
 }
@@ -48,11 +51,10 @@ pub(super) fn said(
 /// The status of an object whose spec is carried out.
 #[must_use]
 pub fn report(picture: &Picture<'_>, live: &Objects<Live>) -> MilvusStatus {
-    let Picture { milvus, checked, found, turns, .. } = picture;
+    let Picture { milvus, checked, found, turns, rollout, .. } = picture;
     let total = Total::of(live, turns);
     let mut conditions = vec![said(ConditionType::SpecAccepted, true, "Accepted", accepted(checked))];
-    let stopped = matches!(total.progress, Progress::Stopped | Progress::Stopping);
-    if !stopped {
+    if !matches!(total.progress, Progress::Stopped | Progress::Stopping) {
         conditions.extend(foundation::conditions(checked, found, live));
     }
     conditions.extend(workloads(picture, &total));
@@ -86,6 +88,7 @@ pub fn report(picture: &Picture<'_>, live: &Objects<Live>) -> MilvusStatus {
             image: Some(checked.image.reference.clone()),
             level: Some(checked.level.name().to_owned()),
             notes: checked.notes.clone(),
+            rollout: Some((*rollout).clone()),
         }),
     }
 }
@@ -192,10 +195,14 @@ fn accepted(checked: &Checked) -> String {
 /// The conditions about the pods: the peer's two and the three that every tool understands.
 fn workloads(picture: &Picture<'_>, total: &Total) -> Vec<Said> {
     use ConditionType::{MilvusReady, MilvusUpdated, Ready, Reconciling, Stalled};
-    let count = match &picture.trouble {
+    let rollout = picture.rollout;
+    let trouble = rollout.failure.as_ref().map(told).or_else(|| picture.trouble.clone());
+    let count = match trouble.filter(|_| total.progress != Progress::Done) {
         Some(trouble) => format!("{}; {trouble}", total.message),
         None => total.message.clone(),
     };
+    let moved = format!("rolling out: {}; {count}", rollout.summary);
+    let back = rollout.rejected.is_some();
     let changing = match (total.image_changes, picture.checked.update) {
         (false, _) => "MilvusComponentsUpdating",
         (true, ImageUpdateMode::RollingDowngrade) => "MilvusDowngradingImage",
@@ -203,9 +210,11 @@ fn workloads(picture: &Picture<'_>, total: &Total) -> Vec<Said> {
     };
     let not_ready = "MilvusComponentNotHealthy";
     let (ready, ready_reason, updated, updated_reason, message) = match &total.progress {
+        Progress::Done if back => (true, "ReasonMilvusHealthy", false, "RolledBack", count),
         Progress::Done => (true, "ReasonMilvusHealthy", true, "MilvusComponentsUpdated", count),
+        Progress::NotReady if back => (total.serves, not_ready, false, "RolledBack", count),
         Progress::NotReady => (total.serves, not_ready, true, "MilvusComponentsUpdated", count),
-        Progress::Updating => (total.serves, not_ready, false, changing, format!("rolling out: {count}")),
+        Progress::Updating => (total.serves, not_ready, false, changing, moved),
         Progress::Stuck(why) => (total.serves, not_ready, false, changing, format!("{count}: {why}")),
         Progress::Stopping => (
             false,
@@ -223,20 +232,23 @@ fn workloads(picture: &Picture<'_>, total: &Total) -> Vec<Said> {
         ),
     };
     let ready_reason = if ready { "ReasonMilvusHealthy" } else { ready_reason };
-    let reached = total.progress == Progress::Done;
-    let stopped = total.progress == Progress::Stopped;
+    let done = total.progress == Progress::Done;
+    let reached = done && !back;
+    let none_run = total.progress == Progress::Stopped;
     let stuck = match (&total.progress, picture.found.secrets.first()) {
-        (Progress::Stuck(why), _) => Some(("DeploymentStuck", why.clone())),
-        (_, Some(fault)) if !reached && !stopped => Some((fault.reason, fault.message.clone())),
+        (_, Some(fault)) if !done && !none_run => Some((fault.reason, fault.message.clone())),
+        (_, _) if !none_run => stopped(rollout, picture.checked),
         _ => None,
     };
-    let moving = !reached && !stopped && stuck.is_none();
+    let moving = !done && !none_run && stuck.is_none();
     let (stalled, stalled_reason, stalled_message) = match stuck {
         Some((reason, why)) => (true, reason, why),
         None => (false, "NotStalled", "nobody has to act".to_owned()),
     };
     let whole = if reached {
         "Ready"
+    } else if back {
+        "RolledBack"
     } else if ready {
         not_ready
     } else {
@@ -257,8 +269,8 @@ fn phase(total: &Total, before: Phase) -> Phase {
         Progress::Done => Phase::Healthy,
         Progress::Stopped => Phase::Stopped,
         Progress::Stopping => before,
-        Progress::Stuck(_) => Phase::Unhealthy,
-        Progress::Updating | Progress::NotReady => match before {
+        Progress::Stuck(_) if !total.serves => Phase::Unhealthy,
+        Progress::Updating | Progress::NotReady | Progress::Stuck(_) => match before {
             Phase::Healthy | Phase::Unhealthy if total.serves => Phase::Healthy,
             Phase::Healthy | Phase::Unhealthy => Phase::Unhealthy,
             Phase::Pending | Phase::Stopped | Phase::Deleting => Phase::Pending,

@@ -65,16 +65,9 @@ fn every_component_serves(workloads: &[(&WorkloadObjects, Observed)]) -> bool {
     })
 }
 
-fn label(workload: &WorkloadObjects) -> String {
-    match &workload.group {
-        Some(group) => format!("{}-{group}", workload.component.name()),
-        None => workload.component.name().to_owned(),
-    }
-}
-
 /// With one workload alone there is nothing to name.
 fn named(workloads: &[(&WorkloadObjects, Observed)], workload: &WorkloadObjects, text: &str) -> String {
-    if workloads.len() == 1 { text.to_owned() } else { format!("{}: {text}", label(workload)) }
+    if workloads.len() == 1 { text.to_owned() } else { format!("{}: {text}", workload.label()) }
 }
 
 fn message(workloads: &[(&WorkloadObjects, Observed)], turns: &[Turn], ready: i32, wanted: i32) -> String {
@@ -83,7 +76,7 @@ fn message(workloads: &[(&WorkloadObjects, Observed)], turns: &[Turn], ready: i3
         let missing: Vec<String> = workloads
             .iter()
             .filter(|(_, one)| one.ready < one.wanted)
-            .map(|(workload, one)| format!("{} {} of {}", label(workload), one.ready, one.wanted))
+            .map(|(workload, one)| format!("{} {} of {}", workload.label(), one.ready, one.wanted))
             .collect();
         if !missing.is_empty() {
             message = format!("{message} ({})", missing.join(", "));
@@ -94,8 +87,8 @@ fn message(workloads: &[(&WorkloadObjects, Observed)], turns: &[Turn], ready: i3
         .zip(turns)
         .filter_map(|((workload, _), turn)| match turn {
             Turn::Now => None,
-            Turn::Step(count) => Some(format!("{} goes to {count} pods first", label(workload))),
-            Turn::After(first) => Some(format!("{} waits for {first}", label(workload))),
+            Turn::Step(count) => Some(format!("{} goes to {count} pods first", workload.label())),
+            Turn::After(first) => Some(format!("{} waits for {first}", workload.label())),
         })
         .collect();
     if !waits.is_empty() {

@@ -3,10 +3,11 @@
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
 /// Reasons of a waiting container that do not go away by waiting alone.
-const WAITING: [&str; 7] = [
+const WAITING: [&str; 8] = [
     "CrashLoopBackOff",
     "CreateContainerConfigError",
     "CreateContainerError",
+    "ErrImageNeverPull",
     "ErrImagePull",
     "ImagePullBackOff",
     "InvalidImageName",
@@ -37,20 +38,33 @@ fn containers(pod: &Pod) -> Option<String> {
 
 fn container(status: &ContainerStatus) -> Option<String> {
     let waiting = status.state.as_ref()?.waiting.as_ref()?;
-    let reason = waiting.reason.as_deref().filter(|reason| WAITING.contains(reason))?;
-    let ended = status.last_state.as_ref().and_then(|state| state.terminated.as_ref());
+    waiting.reason.as_deref().filter(|reason| WAITING.contains(reason))?;
+    Some(said_of_container(status))
+}
+
+/// What there is to say about a container that does not run as it should: Kubernetes' word, and the container's own last words
+/// if it had any.
+pub(super) fn said_of_container(status: &ContainerStatus) -> String {
+    let waiting = status.state.as_ref().and_then(|state| state.waiting.as_ref());
+    let ended = [&status.state, &status.last_state]
+        .into_iter()
+        .find_map(|state| state.as_ref().and_then(|state| state.terminated.as_ref()));
+    let reason = waiting
+        .and_then(|waiting| waiting.reason.clone())
+        .unwrap_or_else(|| format!("it has ended {} times", status.restart_count));
     let last_words = ended.and_then(|ended| {
         let mut lines = ended.message.as_deref().unwrap_or_default().lines().map(str::trim);
         lines.rfind(|line| !line.is_empty()).map(str::to_owned)
     });
-    let text = last_words.or_else(|| waiting.message.clone());
-    Some(match text {
+    let code = ended.map(|ended| format!("exit code {}", ended.exit_code));
+    let text = last_words.or_else(|| waiting.and_then(|waiting| waiting.message.clone())).or(code);
+    match text {
         Some(text) => format!("{reason}: {}", text.chars().take(MOST).collect::<String>()),
-        None => reason.to_owned(),
-    })
+        None => reason,
+    }
 }
 
-fn unscheduled(pod: &Pod) -> Option<String> {
+pub(super) fn unscheduled(pod: &Pod) -> Option<String> {
     let conditions = pod.status.as_ref()?.conditions.iter().flatten();
     let scheduled = conditions.into_iter().find(|condition| condition.type_ == "PodScheduled")?;
     let failed = scheduled.status == "False" && scheduled.reason.as_deref() == Some("Unschedulable");

@@ -51,6 +51,7 @@ pub(super) fn render(checked: &Checked, workload: &Workload) -> Deployment {
             selector: LabelSelector { match_labels: Some(labels.clone()), match_expressions: None },
             strategy: Some(strategy(checked, workload)),
             revision_history_limit: Some(3),
+            progress_deadline_seconds: checked.rollout.progress_deadline_seconds,
             template: template(checked, workload, &labels),
             ..DeploymentSpec::default()
         }),

@@ -62,6 +62,17 @@ pub struct WorkloadObjects {
     pub budget: Wanted<PodDisruptionBudget>,
 }
 
+impl WorkloadObjects {
+    /// The component, with its group if it has one, as sentences name it.
+    #[must_use]
+    pub fn label(&self) -> String {
+        match &self.group {
+            Some(group) => format!("{}-{group}", self.component.name()),
+            None => self.component.name().to_owned(),
+        }
+    }
+}
+
 /// All objects of one `Milvus`, at stage `S`. Whoever handles it destructures it whole, so that none is forgotten.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Objects<S> {

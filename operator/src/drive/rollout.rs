@@ -1,0 +1,107 @@
+//! The part of a reconcile that is about rollouts: what is carried out, whose turn it is, how far it came.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+
+use super::{Driver, Error, Next, find};
+use crate::crd::{Milvus, RejectedRollout, RolloutState, RolloutStatus};
+use crate::render::{Checked, Facts, Fault, Live, Objects, Platform, WorkloadObjects, as_before, check};
+use crate::rollout::{
+    Attempt, Look, Observed, Progress, Total, Turn, backwards, failure, order, rolled_back, shrink, shrinks,
+    standing, unsteady,
+};
+
+/// What is carried out: the spec, or what ran before an attempt at it that was given up.
+pub(super) struct Course {
+    pub(super) checked: Checked,
+    pub(super) rejected: Option<RejectedRollout>,
+}
+
+/// What the status said of the rollout before.
+fn before(milvus: &Milvus) -> Option<&RolloutStatus> {
+    milvus.status.as_ref()?.redkite.as_ref()?.rollout.as_ref()
+}
+
+impl Course {
+    /// Reads the spec, and what is to take its place.
+    pub(super) fn of(milvus: &Milvus, platform: &Platform, facts: &Facts) -> Result<Self, Vec<Fault>> {
+        let wanted = check(milvus, platform, facts)?;
+        let Some((rejected, complete)) = rolled_back(before(milvus), &wanted) else {
+            return Ok(Self { checked: wanted, rejected: None });
+        };
+        let mut checked = check(&as_before(milvus, complete), platform, facts)?.with_images(&complete.images);
+        checked.update = backwards(wanted.update);
+        Ok(Self { checked, rejected: Some(rejected.clone()) })
+    }
+
+    /// How far the rollout is now; `pods` may be empty where everything serves.
+    pub(super) fn standing(
+        &self,
+        driver: &Driver,
+        milvus: &Milvus,
+        live: &Objects<Live>,
+        turns: &[Turn],
+        pods: &[Pod],
+    ) -> RolloutStatus {
+        let before = before(milvus);
+        let look = Look {
+            pods,
+            bound_seconds: self.checked.rollout.progress_deadline_seconds,
+            before: before.and_then(|before| before.failure.as_ref()),
+            now: (driver.now)(),
+        };
+        let attempt = Attempt {
+            before,
+            current: milvus.status.as_ref().and_then(|status| status.observed_generation)
+                == Some(self.checked.generation),
+            checked: &self.checked,
+            rejected: self.rejected.as_ref(),
+            failure: failure(&live.workloads, turns, &look),
+        };
+        standing(&attempt, &Total::of(live, turns), &live.workloads, turns)
+    }
+}
+
+/// When to look again for the rollout's sake: nothing that is watched tells what becomes of a pod.
+pub(super) fn next(rollout: &RolloutStatus, turns: &[Turn]) -> Option<Next> {
+    match rollout.state {
+        RolloutState::RollingBack => Some(Next::Following),
+        RolloutState::Rolling if turns.iter().any(|turn| matches!(turn, Turn::After(_))) => {
+            Some(Next::Missing)
+        }
+        _ => None,
+    }
+}
+
+impl Driver {
+    /// Which workloads are given what the spec says now, and which on the way to it; and the pods, if they had to be looked at.
+    pub(super) async fn turns(
+        &self,
+        checked: &Checked,
+        planned: &[WorkloadObjects],
+        running: &BTreeMap<String, Deployment>,
+    ) -> Result<(Vec<Turn>, Option<Vec<Pod>>), Error> {
+        let now = |workload: &WorkloadObjects| running.get(&workload.deployment.name_any());
+        let done =
+            |found: &Deployment| matches!(Observed::of(found).progress, Progress::Done | Progress::Stopped);
+        // Whether anything would wait if no pod were to be trusted, or waits anyway.
+        let doubtful = order(planned, running, checked.update, &running.keys().cloned().collect());
+        let waits = doubtful.iter().any(|turn| matches!(turn, Turn::After(_)));
+        let fewer = planned.iter().any(|workload| shrinks(workload, now(workload)));
+        if !waits && !fewer && planned.iter().filter_map(now).all(done) {
+            return Ok((doubtful, None));
+        }
+        let pods = find::pods(self.cluster.as_ref(), checked).await?;
+        let unsteady = unsteady(running.values(), &pods, (self.now)());
+        let mut turns = order(planned, running, checked.update, &unsteady);
+        for ((workload, turn), leaving) in planned.iter().zip(&mut turns).zip(find::leaving(&pods, planned)) {
+            if let (Turn::Now, Some(count)) = (&*turn, shrink(workload, now(workload), leaving)) {
+                *turn = Turn::Step(count);
+            }
+        }
+        Ok((turns, Some(pods)))
+    }
+}
