@@ -117,7 +117,10 @@ fn a_scaler_gets_the_number_of_pods_under_both_spellings() {
         "targetCPUUtilizationPercentage": 70, "targetMemoryUtilizationPercentage": 80}}});
 
     for values in [ours, of_guides] {
-        assert_eq!(object(&helm, "milvus", &values)["spec"]["components"]["queryNode"], json!({"replicas": -1}));
+        assert_eq!(
+            object(&helm, "milvus", &values)["spec"]["components"]["queryNode"],
+            json!({"replicas": -1})
+        );
         let all = with_values(&helm, "milvus", &values).unwrap();
         let scaler = all.iter().find(|one| one["kind"] == "HorizontalPodAutoscaler").unwrap();
         assert_eq!(scaler["metadata"]["name"], "milvus-querynode-hpa");

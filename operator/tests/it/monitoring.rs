@@ -40,7 +40,9 @@ fn of_operator() -> (BTreeSet<String>, BTreeSet<String>) {
             let (name, kind) = declared.split_once(' ').unwrap();
             all.extend(series(name, kind == "histogram"));
         } else if let Some((_, inner)) = line.split_once('{') {
-            labels.extend(inner.split(',').filter_map(|pair| pair.split_once('=')).map(|(label, _)| label.to_owned()));
+            labels.extend(
+                inner.split(',').filter_map(|pair| pair.split_once('=')).map(|(label, _)| label.to_owned()),
+            );
         }
     }
     (all, labels)
@@ -84,7 +86,8 @@ fn of_engine() -> BTreeSet<String> {
     for (constant, name) in constants() {
         let made = |by: &str| registry.contains(&format!(".{by}(n::{constant},"));
         let histogram = made("ms") || made("histogram");
-        let field = name.trim_start_matches("milvus_").trim_start_matches("redkite_").trim_start_matches("log_");
+        let field =
+            name.trim_start_matches("milvus_").trim_start_matches("redkite_").trim_start_matches("log_");
         if (histogram || made("counter") || made("gauge")) && touched.contains(field) {
             all.extend(series(&name, histogram));
         } else if name.starts_with("process_") && process.contains(&constant) {
@@ -159,7 +162,9 @@ fn every_series_and_label_of_a_dashboard_or_an_alert_is_served() {
         let named = promql::read(&query).unwrap_or_else(|error| panic!("{place}: {error}: {query}"));
         assert!(!named.series.is_empty(), "{place} names no series: {query}");
         faults.extend(named.series.difference(&served).map(|name| format!("{place}: nobody serves {name}")));
-        faults.extend(named.labels.difference(&labels).map(|name| format!("{place}: nothing has the label {name}")));
+        faults.extend(
+            named.labels.difference(&labels).map(|name| format!("{place}: nothing has the label {name}")),
+        );
         let unknown = named.calls.iter().filter(|call| !CALLS.contains(&call.as_str()));
         faults.extend(unknown.map(|call| format!("{place}: {call} is no function of this list")));
     }
@@ -205,9 +210,13 @@ fn the_charts_copies_and_the_rule_object_are_what_config_has() {
     }
     let Some(helm) = helm() else { return };
 
-    let rendered = template(&helm, &["--set", "rules.enabled=true", "--show-only", "templates/rules.yaml"]).unwrap();
+    let rendered =
+        template(&helm, &["--set", "rules.enabled=true", "--show-only", "templates/rules.yaml"]).unwrap();
 
-    assert!(text("config/monitoring/prometheusrule.yaml").ends_with(&rendered), "not current: run `make gen`");
+    assert!(
+        text("config/monitoring/prometheusrule.yaml").ends_with(&rendered),
+        "not current: run `make gen`"
+    );
     let plain: Value = serde_yaml::from_str(&text("config/monitoring/rules.yaml")).unwrap();
     assert_eq!(documents(&rendered)[0]["spec"], plain);
 }
@@ -217,8 +226,14 @@ fn the_chart_renders_rules_and_dashboards_only_when_asked() {
     let Some(helm) = helm() else { return };
     let kinds = |arguments: &[&str]| -> Vec<String> {
         let rendered = documents(&template(&helm, arguments).unwrap());
-        let of_us = rendered.iter().filter(|one| one["kind"] == "PrometheusRule" || !one["metadata"]["labels"]["grafana_dashboard"].is_null());
-        of_us.map(|one| format!("{} {}", one["kind"].as_str().unwrap(), one["metadata"]["name"].as_str().unwrap())).collect()
+        let of_us = rendered.iter().filter(|one| {
+            one["kind"] == "PrometheusRule" || !one["metadata"]["labels"]["grafana_dashboard"].is_null()
+        });
+        of_us
+            .map(|one| {
+                format!("{} {}", one["kind"].as_str().unwrap(), one["metadata"]["name"].as_str().unwrap())
+            })
+            .collect()
     };
 
     assert_eq!(kinds(&[]), Vec::<String>::new());

@@ -77,7 +77,8 @@ pub fn read(query: &str) -> Result<Named, String> {
         let before = at.checked_sub(1).and_then(|before| tokens.get(before));
         match token {
             Token::Sign(sign @ ('(' | '{' | '[')) => {
-                let listed = matches!(before, Some(Token::Word(word)) if BEFORE_LABELS.contains(&word.as_str()));
+                let listed =
+                    matches!(before, Some(Token::Word(word)) if BEFORE_LABELS.contains(&word.as_str()));
                 open.push((*sign, *sign == '{' || listed));
             }
             Token::Sign(sign @ (')' | '}' | ']')) => {
@@ -92,7 +93,9 @@ pub fn read(query: &str) -> Result<Named, String> {
                     &mut named.labels
                 } else if BEFORE_LABELS.contains(&word.as_str()) || BETWEEN.contains(&word.as_str()) {
                     continue;
-                } else if call || matches!(tokens.get(at + 1), Some(Token::Word(next)) if BEFORE_LABELS.contains(&next.as_str()) && is_aggregation(word)) {
+                } else if call
+                    || matches!(tokens.get(at + 1), Some(Token::Word(next)) if BEFORE_LABELS.contains(&next.as_str()) && is_aggregation(word))
+                {
                     &mut named.calls
                 } else {
                     &mut named.series
