@@ -1,12 +1,12 @@
 //! The chart: what it renders, and that the one-file install is what it renders.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::{clone, documents};
 
 /// Helm, from the path or from the cache of the test cluster; none skips the test.
-fn helm() -> Option<PathBuf> {
+pub fn helm() -> Option<PathBuf> {
     let cache = std::env::var_os("REDKITE_CACHE")
         .map(PathBuf::from)
         .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache/redkite")));
@@ -20,11 +20,17 @@ fn helm() -> Option<PathBuf> {
     found
 }
 
-fn template(helm: &PathBuf, arguments: &[&str]) -> Result<String, String> {
+/// What the operator's chart renders, or what Helm says against it.
+pub fn template(helm: &Path, arguments: &[&str]) -> Result<String, String> {
+    rendered(helm, "redkite-operator", "redkite-operator", arguments)
+}
+
+/// What a chart renders for a release in a namespace of the chart's name, or what Helm says against it.
+pub fn rendered(helm: &Path, release: &str, chart: &str, arguments: &[&str]) -> Result<String, String> {
     let output = Command::new(helm)
-        .args(["template", "redkite-operator"])
-        .arg(clone("charts/redkite-operator"))
-        .args(["--namespace", "redkite-operator"])
+        .args(["template", release])
+        .arg(clone(&format!("charts/{chart}")))
+        .args(["--namespace", chart])
         .args(arguments)
         .output()
         .unwrap();

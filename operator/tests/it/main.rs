@@ -8,6 +8,9 @@
 mod chart;
 mod definitions;
 mod manifests;
+mod milvus_chart;
+mod monitoring;
+mod promql;
 mod rights;
 mod schema;
 

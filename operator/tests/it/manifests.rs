@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use crate::{clone, documents, schema};
 
-fn definition() -> Value {
+/// The schema of `Milvus`.
+pub fn definition() -> Value {
     let mut all = crd::definitions().unwrap().into_iter();
     let (_, value) = all.find(|(name, _)| *name == "milvus.io_milvuses.yaml").unwrap();
     value["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
@@ -36,7 +37,7 @@ fn platform() -> Platform {
 }
 
 /// What a manifest means, or what is wrong with it.
-fn checked(object: Value) -> Result<Checked, Vec<String>> {
+pub fn checked(object: Value) -> Result<Checked, Vec<String>> {
     let mut object: kube::core::DynamicObject = serde_json::from_value(object).unwrap();
     object.metadata.namespace.get_or_insert_with(|| "default".to_owned());
     object.metadata.uid = Some("uid".to_owned());
