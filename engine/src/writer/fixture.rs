@@ -17,8 +17,9 @@ use crate::log::{Logs, MemoryLogs};
 use crate::model::{ChannelManifest, DataType, Partition};
 use crate::rpc::{
     AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionState, Coord, DatabaseInfo,
-    Error, Flushed, Followed, Follower as _, GroupConfig, GroupInfo, IndexProgress, NewCollection, NewIndex,
-    NodeStatus, Operation, OrderNumber, Orders, OwnOrder, ReplicaInfo, Report, Routes, Write,
+    Error, Flushed, Followed, Follower as _, Fsck, GroupConfig, GroupInfo, IndexProgress, LeadInfo,
+    NewCollection, NewIndex, NodeStatus, Operation, OrderNumber, Orders, OwnOrder, ReplicaInfo, Report,
+    Routes, Write,
 };
 use crate::segment::fixture::{Row, batch, schema};
 
@@ -280,6 +281,10 @@ coordinator! {
     fn drain(NodeId, bool) -> ();
     fn compact(CollectionId, bool) -> i64;
     fn compaction(i64) -> CompactionState;
+    fn lead() -> LeadInfo;
+    fn resign() -> LeadInfo;
+    fn fsck() -> Fsck;
+    fn finalize(u32) -> (u32, u32);
 }
 
 /// Positions and times of all records of the channel from `from` on.

@@ -37,6 +37,10 @@ impl Clock for Skewed {
         self.inner.monotonic() * self.rate / 1_000
     }
 
+    fn thread_cpu(&self) -> Duration {
+        self.inner.thread_cpu()
+    }
+
     async fn sleep(&self, span: Duration) {
         self.inner.sleep(span).await;
     }
