@@ -155,6 +155,10 @@ impl Process {
         if orders.whole {
             self.hold.clear();
             self.table.clear();
+            if !self.trusted {
+                // What it read while nobody knew of it was promised nothing.
+                self.reads.clear();
+            }
             self.trusted = true;
         }
         for collection in orders.changed.iter().chain(&orders.rerouted) {
