@@ -7,6 +7,7 @@
 //! owner, do not do. [`super::keeps_creates_apart`] tells whether a server takes the condition seriously.
 
 mod answer;
+mod clock;
 mod settings;
 
 use std::ops::Range;
@@ -21,6 +22,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{
     BucketLocationConstraint, CompletedMultipartUpload, CompletedPart, CreateBucketConfiguration,
 };
+use aws_smithy_async::time::SharedTimeSource;
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 use parking_lot::Mutex;
@@ -31,6 +33,7 @@ use crate::base::Rng;
 use super::key::{bad_range, check_key, check_prefix};
 use super::{BlobEntry, Blobs, Doing, Error};
 use answer::Answer;
+use clock::ServerTime;
 pub use settings::{Addressing, S3Credentials, S3Settings};
 
 /// Key under which an object's metadata has the number of the call that made it.
@@ -55,6 +58,7 @@ struct Shared {
     /// Who the process found itself to be when `client` was made.
     found: Mutex<Option<Credentials>>,
     rng: Arc<dyn Rng>,
+    time: ServerTime,
     bucket: String,
     /// Before every key; empty or ending with a slash.
     root: String,
@@ -77,9 +81,20 @@ impl S3Blobs {
     /// [`Error::BadSetting`] for settings that cannot work, among them a bucket that does not exist; kind `Denied`
     /// for refused credentials, `Unavailable` while the server cannot be reached.
     pub async fn open(settings: &S3Settings, rng: Arc<dyn Rng>) -> Result<Arc<Self>, Error> {
+        Self::open_at(settings, rng, SharedTimeSource::default()).await
+    }
+
+    /// As [`Self::open`], on a machine whose clock shows `time`.
+    async fn open_at(
+        settings: &S3Settings,
+        rng: Arc<dyn Rng>,
+        time: SharedTimeSource,
+    ) -> Result<Arc<Self>, Error> {
         settings.check()?;
+        let time = ServerTime::new(time);
         let shared = Shared {
-            client: ArcSwap::from_pointee(settings.client().await?),
+            client: ArcSwap::from_pointee(settings.client(&time).await?),
+            time,
             settings: Mutex::new(settings.clone()),
             found: Mutex::new(settings.found().await),
             rng,
@@ -122,7 +137,7 @@ impl S3Blobs {
             let why = "it cannot change while the process runs".to_owned();
             return Err(Error::BadSetting { setting, why });
         }
-        let client = settings.client().await?;
+        let client = settings.client(&shared.time).await?;
         shared.look_into_bucket(&client).await?;
         shared.client.store(Arc::new(client));
         *shared.settings.lock() = settings.clone();

@@ -14,6 +14,8 @@ use aws_smithy_http_client::tls::{self, TlsContext, TrustStore, rustls_provider:
 use crate::base::Secret;
 use crate::blob::Error;
 
+use super::clock::ServerTime;
+
 /// Before a refused request is made again for the first time; it doubles, and chance shortens it. The library's own second
 /// would make a write that was refused once ten times as slow as others.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
@@ -160,8 +162,8 @@ impl S3Settings {
             .build_https())
     }
 
-    /// The client. Does not connect yet.
-    pub(super) async fn client(&self) -> Result<Client, Error> {
+    /// The client, which signs with `time`. Does not connect yet.
+    pub(super) async fn client(&self, time: &ServerTime) -> Result<Client, Error> {
         let http = self.http()?;
         let region = Region::new(self.region.clone());
         let credentials = match &self.credentials {
@@ -189,6 +191,8 @@ impl S3Settings {
                     .with_initial_backoff(FIRST_BACKOFF),
             )
             .timeout_config(timeouts)
+            .time_source(time.clone())
+            .retry_classifier(time.clone())
             // Objects carry checksums of their own, and not every server knows the trailing ones.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired);

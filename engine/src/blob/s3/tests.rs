@@ -3,8 +3,9 @@
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use aws_smithy_async::time::TimeSource;
 use tokio::process::{Child, Command};
 
 use crate::base::{Kind, Kinded as _, Secret, SeededRng};
@@ -232,6 +233,30 @@ async fn wrong_settings_are_told_apart() {
     let error = open(&S3Settings { credentials, ..good.clone() }).await.err().unwrap();
     assert_eq!(error.kind(), Kind::Denied, "{error:?}");
     assert!(!format!("{error:?}").contains("wrong-secret"));
+}
+
+#[derive(Debug)]
+struct Shifted(i64);
+
+impl TimeSource for Shifted {
+    fn now(&self) -> SystemTime {
+        let (now, by) = (SharedTimeSource::default().now(), Duration::from_secs(self.0.unsigned_abs()));
+        if self.0 < 0 { now - by } else { now + by }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_machine_whose_clock_is_wrong_is_let_in() {
+    let Some(server) = Server::start().await else { return };
+    for off_secs in [-3_600, 3_600, 90_000] {
+        let time = SharedTimeSource::new(Shifted(off_secs));
+        let settings = server.settings(&format!("off-{off_secs}"));
+        let blobs = S3Blobs::open_at(&settings, SeededRng::new(1), time).await.unwrap();
+
+        blobs.create("some/key", Bytes::from_static(b"content")).await.unwrap();
+
+        assert_eq!(blobs.read("some/key").await.unwrap(), "content");
+    }
 }
 
 #[tokio::test]
