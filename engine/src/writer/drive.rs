@@ -1,13 +1,14 @@
 //! Opens the channels that this node owns, writes to them, and seals them by demand, size and age.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::StreamExt as _;
-use parking_lot::RwLock;
+use futures::stream::FuturesUnordered;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -27,6 +28,9 @@ use crate::writer::pressure::{FlushLimits, WriteLimits};
 
 /// How often the writer looks for channels that are due.
 pub(super) const LOOK: Duration = Duration::from_secs(1);
+
+/// Channels that are opened at the same time because they are ours; others wait, unless somebody writes to them.
+const OPENED_AT_ONCE: usize = 16;
 
 /// How much later than the coordinator's time an owner that was replaced may have shown: what its monotonic clock was too
 /// fast by within a lease.
@@ -58,13 +62,15 @@ pub struct ChannelWriter {
     /// What the coordinator says is ours; a channel is opened when it is first needed.
     owned: RwLock<Owned>,
     pub(super) channels: RwLock<HashMap<ChannelName, Arc<Channel>>>,
-    /// Held while a channel is opened or closed, so that each is opened once.
-    opening: tokio::sync::Mutex<()>,
+    /// Held while a channel is opened, so that each is opened once. One that takes long holds up no other.
+    opening: Mutex<HashMap<ChannelName, Arc<tokio::sync::Mutex<()>>>>,
     lease: Lease,
     /// Bytes of log that are not sealed, of all channels, about.
     pub(super) unsealed_bytes: AtomicU64,
     /// The channels that are ours have changed.
-    pub(super) reordered: Notify,
+    reordered: Notify,
+    /// There is much that is not sealed.
+    pub(super) full: Notify,
     /// The open channels have changed.
     changed: Notify,
 }
@@ -75,6 +81,10 @@ struct Owned {
     channels: BTreeMap<ChannelName, OwnOrder>,
 }
 
+fn no_right(name: &ChannelName) -> rpc::Error {
+    rpc::Error::Stale { what: format!("the right to write to {name}") }
+}
+
 impl ChannelWriter {
     /// A writer that owns nothing yet.
     #[must_use]
@@ -83,17 +93,17 @@ impl ChannelWriter {
             parts,
             owned: RwLock::default(),
             channels: RwLock::default(),
-            opening: tokio::sync::Mutex::new(()),
+            opening: Mutex::default(),
             lease: Lease::default(),
             unsealed_bytes: AtomicU64::new(0),
             reordered: Notify::new(),
+            full: Notify::new(),
             changed: Notify::new(),
         })
     }
 
     fn order(&self, name: &ChannelName) -> Result<OwnOrder, rpc::Error> {
-        let stale = || rpc::Error::Stale { what: format!("the right to write to {name}") };
-        self.owned.read().channels.get(name).cloned().ok_or_else(stale)
+        self.owned.read().channels.get(name).cloned().ok_or_else(|| no_right(name))
     }
 
     async fn channel(&self, name: &ChannelName) -> Result<Arc<Channel>, rpc::Error> {
@@ -101,14 +111,28 @@ impl ChannelWriter {
         if let Some(open) = self.channels.read().get(name) {
             return Ok(Arc::clone(open));
         }
-        let _one_at_a_time = self.opening.lock().await;
+        let turn = Arc::clone(self.opening.lock().entry(name.clone()).or_default());
+        let opened = {
+            let _one_at_a_time = turn.lock().await;
+            self.open_once(name, &order).await
+        };
+        drop(turn);
+        self.opening.lock().retain(|_, turn| Arc::strong_count(turn) > 1);
+        opened
+    }
+
+    async fn open_once(&self, name: &ChannelName, order: &OwnOrder) -> Result<Arc<Channel>, rpc::Error> {
         if let Some(open) = self.channels.read().get(name) {
             return Ok(Arc::clone(open));
         }
         let channel = Arc::new(self.open(name, order.collection).await?);
         // The right may have been taken away meanwhile; then nobody is to find the channel open.
-        self.order(name)?;
+        let owned = self.owned.read();
+        if !owned.channels.contains_key(name) {
+            return Err(no_right(name));
+        }
         self.channels.write().insert(name.clone(), Arc::clone(&channel));
+        drop(owned);
         self.changed.notify_one();
         Ok(channel)
     }
@@ -193,23 +217,54 @@ impl ChannelWriter {
     /// # Errors
     /// None: failures are logged and tried again.
     pub async fn keep(self: Arc<Self>, stop: CancellationToken) -> anyhow::Result<()> {
+        tokio::join!(self.keep_open(&stop), self.keep_sealed(&stop));
+        Ok(())
+    }
+
+    async fn keep_open(&self, stop: &CancellationToken) {
+        let mut opening = FuturesUnordered::new();
+        // Those that failed among them: what cannot be opened now is not tried again at once.
+        let (mut under_way, mut failed) = (BTreeSet::new(), BTreeSet::new());
         loop {
-            self.close_foreign().await;
-            self.open_owned().await;
+            self.close_foreign();
+            for name in self.missing() {
+                if opening.len() < OPENED_AT_ONCE && under_way.insert(name.clone()) {
+                    opening.push(self.open_missing(name));
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.reordered.notified() => {}
+                Some((name, opened)) = opening.next() => {
+                    if opened {
+                        under_way.remove(&name);
+                    } else {
+                        failed.insert(name);
+                    }
+                    continue;
+                }
+                () = self.parts.clock.sleep(LOOK) => {}
+            }
+            under_way.retain(|name| !failed.contains(name));
+            failed.clear();
+        }
+    }
+
+    async fn keep_sealed(&self, stop: &CancellationToken) {
+        loop {
             self.seal_due().await;
             self.ask_followers().await;
             self.truncate_sealed().await;
             tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                () = self.reordered.notified() => {}
+                () = stop.cancelled() => return,
+                () = self.full.notified() => {}
                 () = self.parts.clock.sleep(LOOK) => {}
             }
         }
     }
 
     /// Whoever still writes to such a channel finishes; the log writes what was appended.
-    pub(super) async fn close_foreign(&self) {
-        let _nobody_opens = self.opening.lock().await;
+    pub(super) fn close_foreign(&self) {
         let owned = self.owned.read();
         let mut open = self.channels.write();
         let before = open.len();
@@ -219,18 +274,21 @@ impl ChannelWriter {
         }
     }
 
-    async fn open_owned(&self) {
-        let missing: Vec<ChannelName> = {
-            let (owned, open) = (self.owned.read(), self.channels.read());
-            owned.channels.keys().filter(|name| !open.contains_key(*name)).cloned().collect()
-        };
-        for name in missing {
-            if let Err(error) = self.channel(&name).await
-                && !error.is_stale()
-            {
-                warn!(channel = %name, %error, "channel was not opened");
-            }
+    /// The channels that are ours and not open.
+    fn missing(&self) -> Vec<ChannelName> {
+        let (owned, open) = (self.owned.read(), self.channels.read());
+        owned.channels.keys().filter(|name| !open.contains_key(*name)).cloned().collect()
+    }
+
+    /// Opens a channel; whether it is open now.
+    async fn open_missing(&self, name: ChannelName) -> (ChannelName, bool) {
+        let opened = self.channel(&name).await;
+        if let Err(error) = &opened
+            && !error.is_stale()
+        {
+            warn!(channel = %name, %error, "channel was not opened");
         }
+        (name, opened.is_ok())
     }
 }
 

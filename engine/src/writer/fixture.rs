@@ -49,7 +49,9 @@ pub(super) struct Known {
     pub(super) followed: Followed,
     /// Why nothing can be committed.
     pub(super) refusal: Option<Kind>,
-    owner: Option<NodeId>,
+    pub(super) owner: Option<NodeId>,
+    /// The channel whose owner gets no answer.
+    pub(super) unanswered: Option<ChannelName>,
     term: u64,
     last: Timestamp,
 }
@@ -87,6 +89,7 @@ impl Leader {
             followed: Followed::default(),
             refusal: None,
             owner: None,
+            unanswered: None,
             term: 0,
             last: Timestamp::ZERO,
         };
@@ -238,7 +241,10 @@ coordinator! {
             Ok(vec![self.known.lock().followed; channels.len()])
         }
 
-        async fn channel_term(&self, _: &ChannelName, node: NodeId) -> Result<u64, Error> {
+        async fn channel_term(&self, channel: &ChannelName, node: NodeId) -> Result<u64, Error> {
+            if self.known.lock().unanswered.as_ref() == Some(channel) {
+                std::future::pending::<()>().await;
+            }
             let mut known = self.known.lock();
             if known.owner != Some(node) {
                 return Err(Error::Stale { what: "the right to write".to_owned() });

@@ -190,7 +190,7 @@ impl ChannelWriter {
         let before = self.unsealed_bytes.fetch_add(bytes, Ordering::Relaxed);
         let high = self.parts.limits.high_bytes;
         if before < high && before + bytes >= high {
-            self.reordered.notify_one();
+            self.full.notify_one();
         }
     }
 }

@@ -6,12 +6,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::fixture::{PARTITION, World, channel, insert, records};
+use super::fixture::{COLLECTION, PARTITION, World, channel, insert, records};
 use super::{FlushLimits, Water};
-use crate::base::{Clock, Kind, Kinded as _, Position, Rng as _, SeededRng, TaskSet, TestClock, Timestamp};
+use crate::base::{
+    ChannelName, Clock, Kind, Kinded as _, NodeId, Position, Rng as _, SeededRng, TaskSet, TestClock,
+    Timestamp,
+};
 use crate::blob::{Blobs as _, Doing, FaultPlan, FaultyBlobs};
 use crate::log::Logs as _;
-use crate::rpc::{Error, Followed, Operation, Refusal, Write, Writer as _};
+use crate::rpc::{
+    Error, Followed, Follower as _, Operation, OrderNumber, Orders, OwnOrder, Refusal, Report, Write,
+    Writer as _,
+};
 
 const START_MS: u64 = 1_700_000_000_000;
 const LEASE: Duration = Duration::from_secs(5);
@@ -116,7 +122,7 @@ async fn change_owners(seed: u64, changes: u64) {
             world.order(former as i64, &nodes[former], false, Duration::ZERO);
             let refused = nodes[former].write(insert(&[-2])).await.unwrap_err();
             assert!(refused.is_stale(), "seed {seed}, change {change}: {refused}");
-            nodes[former].close_foreign().await;
+            nodes[former].close_foreign();
         }
         let mark = nodes[owner].mark(&channel()).await.unwrap();
         assert!(mark.at >= shown, "seed {seed}, change {change}: {} after {shown}", mark.at);
@@ -383,6 +389,38 @@ async fn rows_are_taken_again_once_there_is_memory_although_all_is_sealed_and_gi
     tokio::time::sleep(Duration::from_secs(3)).await;
 
     node.write(insert(&[2])).await.unwrap();
+    tasks.stop();
+    tasks.join().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_that_takes_long_to_open_holds_up_no_other() {
+    let world = world();
+    let node = world.node(1, Arc::clone(&world.clock));
+    let other = ChannelName::of(COLLECTION, 1);
+    world.leader.known.lock().unanswered = Some(channel());
+    world.leader.known.lock().owner = Some(NodeId(1));
+    let own = [channel(), other.clone()].map(|channel| OwnOrder { channel, collection: COLLECTION, term: 1 });
+    let number = OrderNumber { epoch: 1, number: 1 };
+    let orders = Orders { number, own: Some(own.to_vec()), lease: Duration::MAX, ..Orders::default() };
+    node.obey(&orders, world.clock.monotonic());
+    let tasks = TaskSet::new();
+    let keeping = Arc::clone(&node);
+    tasks.start("keep", |stop| keeping.keep(stop));
+
+    let opened = || {
+        let mut report = Report::default();
+        node.report(&mut report);
+        report.channels.into_iter().map(|open| open.channel).collect::<Vec<_>>()
+    };
+    until("the other channel is open", || opened() == [other.clone()]).await;
+    let write = Write { channel: other.clone(), ..insert(&[1]) };
+    tokio::time::timeout(Duration::from_secs(1), node.write(write)).await.unwrap().unwrap();
+
+    let none =
+        Orders { number: OrderNumber { epoch: 1, number: 2 }, own: Some(Vec::new()), ..Orders::default() };
+    node.obey(&none, world.clock.monotonic());
+    until("it is closed", || opened().is_empty()).await;
     tasks.stop();
     tasks.join().await.unwrap();
 }

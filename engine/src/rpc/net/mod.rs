@@ -36,9 +36,9 @@ const CONNECTION_WINDOW: u32 = 32 << 20;
 /// Largest frame. Unit: bytes.
 const MAX_FRAME: u32 = 1 << 20;
 /// How long a connection is silent before the peer is asked whether it is still there.
-const PING_AFTER: Duration = Duration::from_secs(5);
+const PING_AFTER: Duration = Duration::from_secs(2);
 /// How long the peer has to answer that.
-const PING_LIMIT: Duration = Duration::from_secs(10);
+const PING_LIMIT: Duration = Duration::from_secs(4);
 
 /// How nodes know each other. The same on every node of a cluster.
 #[derive(Clone)]
