@@ -63,6 +63,22 @@ pub enum Error {
     /// No node that writes takes part.
     #[error("no node is there to remove logs")]
     NoWriter,
+    /// The owner that was asked does not own the channel any more, and has not answered.
+    #[error("{address} has not answered and does not own {channel} any more")]
+    Replaced {
+        /// The channel.
+        channel: ChannelName,
+        /// The former owner.
+        address: String,
+    },
+    /// The owner that was asked has not answered in time.
+    #[error("{address}, which owns {channel}, has not answered in time")]
+    NoAnswer {
+        /// The channel.
+        channel: ChannelName,
+        /// The owner.
+        address: String,
+    },
     /// The connection to the owner, or the owner, failed while it had the write. It must not be repeated by the router,
     /// since that could add the rows twice.
     #[error("whether the write to {channel} took effect is unknown; it may be sent again")]
@@ -94,9 +110,12 @@ impl Kinded for Error {
     fn kind(&self) -> Kind {
         match self {
             Self::NotAChannel { .. } => Kind::Invalid,
-            Self::NoOwner { .. } | Self::NoReplica { .. } | Self::NoWriter | Self::UnknownOutcome { .. } => {
-                Kind::Unavailable
-            }
+            Self::NoOwner { .. }
+            | Self::Replaced { .. }
+            | Self::NoAnswer { .. }
+            | Self::NoReplica { .. }
+            | Self::NoWriter
+            | Self::UnknownOutcome { .. } => Kind::Unavailable,
             Self::Merge { .. } | Self::Times { .. } => Kind::Internal,
         }
     }
@@ -105,7 +124,8 @@ impl Kinded for Error {
 /// How long and how a router tries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouterSettings {
-    /// How long a call to the owner of a channel is tried again, from its first failure on. Unit: milliseconds.
+    /// How long a write is tried, and how long any other call to the owner of a channel is tried again, from its first
+    /// failure on. Unit: milliseconds.
     pub write_deadline_ms: u64,
     /// How long a read is tried again, from its first failure on. Unit: milliseconds.
     pub read_deadline_ms: u64,

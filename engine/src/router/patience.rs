@@ -25,6 +25,11 @@ impl Patience {
         Self { limit, until: None, pauses: 0 }
     }
 
+    /// Patience until `end` (monotonic), however long the first try takes.
+    pub const fn until(end: Duration) -> Self {
+        Self { limit: Duration::ZERO, until: Some(end), pauses: 0 }
+    }
+
     /// How long to wait after a failure at `now` (monotonic); `None` to give up.
     pub fn next(&mut self, now: Duration, rng: &dyn Rng) -> Option<Duration> {
         let until = *self.until.get_or_insert(now + self.limit);

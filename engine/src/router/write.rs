@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -12,6 +13,9 @@ use crate::model::Keys;
 use crate::rpc::{
     self, CollectionRef, Mark, NodeState, NodeStatus, Operation, Place, Routes, Tail, Write, Writer, Written,
 };
+
+/// How often it is looked whether the owner that has not answered yet is still the owner.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// How one round of asking an owner ended.
 enum Round<T> {
@@ -27,6 +31,8 @@ struct Tries {
     collection: CollectionId,
     channel: ChannelName,
     patience: Patience,
+    /// When the call ends by itself, on the monotonic clock; `None` if it takes as long as it takes.
+    end: Option<Duration>,
     /// Routes that did not work.
     seen: Option<Arc<Routes>>,
 }
@@ -37,7 +43,43 @@ impl Router {
             .collection()
             .ok_or_else(|| rpc::Error::failed(call, &Error::NotAChannel { channel: channel.clone() }))?;
         let patience = self.patience(self.parts.settings.write_deadline_ms);
-        Ok(Tries { call, collection, channel: channel.clone(), patience, seen: None })
+        Ok(Tries { call, collection, channel: channel.clone(), patience, end: None, seen: None })
+    }
+
+    /// Asks one owner, until it answers, is replaced, or the time is up. In the last two cases it may still do it.
+    async fn ask_one<T>(
+        &self,
+        tries: &Tries,
+        place: &Place,
+        answer: impl Future<Output = Result<T, rpc::Error>> + Send,
+    ) -> Result<T, rpc::Error> {
+        let Some(end) = tries.end else { return answer.await };
+        let channel = || tries.channel.clone();
+        let left = end.saturating_sub(self.parts.clock.monotonic());
+        tokio::select! {
+            biased;
+            answer = answer => answer,
+            () = self.replaced(tries, place) => {
+                Err(rpc::Error::failed(tries.call, &Error::Replaced { channel: channel(), address: place.address.to_string() }))
+            }
+            () = self.parts.clock.sleep(left) => {
+                Err(rpc::Error::failed(tries.call, &Error::NoAnswer { channel: channel(), address: place.address.to_string() }))
+            }
+        }
+    }
+
+    /// Completes once the channel has another owner. What the former one still has under way is in the log by then, or
+    /// never will be.
+    async fn replaced(&self, tries: &Tries, place: &Place) {
+        loop {
+            self.parts.clock.sleep(LOOK_AGAIN).await;
+            let routes = self.routes(tries.collection, None).await;
+            if let Some(now) = routes.ok().and_then(|routes| owner(&routes, &tries.channel))
+                && now != *place
+            {
+                return;
+            }
+        }
     }
 
     /// Asks owner after owner until one does not say that it is none.
@@ -58,7 +100,10 @@ impl Router {
                     let place = owner(&routes, &tries.channel);
                     tries.seen = Some(routes);
                     match place {
-                        Some(place) => match run(self.parts.dial.writer(&place.address)).await {
+                        Some(place) => match self
+                            .ask_one(tries, &place, run(self.parts.dial.writer(&place.address)))
+                            .await
+                        {
                             Ok(done) => return Ok(Round::Done(done)),
                             Err(error) if error.is_stale() => error,
                             Err(error) => return Ok(Round::Unclear(error)),
@@ -134,6 +179,8 @@ fn writers(nodes: &[NodeStatus]) -> Vec<&NodeStatus> {
 impl Writer for Router {
     async fn write(&self, write: Write) -> Result<Written, rpc::Error> {
         let mut tries = self.tries("write", &write.channel)?;
+        let end = self.parts.clock.monotonic() + Duration::from_millis(self.parts.settings.write_deadline_ms);
+        (tries.end, tries.patience) = (Some(end), Patience::until(end));
         loop {
             // Everything large in a write is shared.
             let run = |writer: Arc<dyn Writer>| {

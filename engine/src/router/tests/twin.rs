@@ -36,6 +36,8 @@ fn stale() -> Error {
 #[derive(Default)]
 pub struct NodeTwin {
     pub dead: AtomicBool,
+    /// Never answers a write.
+    pub hangs: AtomicBool,
     /// Owns every channel.
     pub owns: AtomicBool,
     /// Does the next write and loses the answer.
@@ -70,6 +72,9 @@ impl NodeTwin {
 #[async_trait]
 impl Writer for NodeTwin {
     async fn write(&self, write: Write) -> Result<Written, Error> {
+        if self.hangs.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
         self.owned()?;
         self.written.lock().push(write);
         if self.loses.swap(false, Ordering::Relaxed) {

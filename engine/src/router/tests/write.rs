@@ -137,6 +137,44 @@ async fn a_write_gives_up_when_no_owner_comes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_owner_that_is_replaced_before_it_answers_is_not_waited_for() {
+    for (write, outcome) in [(upsert(1, 1), None), (insert(1), Some("took effect is unknown"))] {
+        let world = World::new();
+        world.publish(Some(1), &[]);
+        world.node(1).hangs.store(true, Relaxed);
+        world.node(2).owns.store(true, Relaxed);
+        let router = world.router_with(RouterSettings::default(), None);
+        let started = tokio::time::Instant::now();
+
+        let takeover = async {
+            tokio::time::sleep(Duration::from_secs(6)).await;
+            world.publish(Some(2), &[]);
+        };
+        let (written, ()) = futures::join!(router.write(write), takeover);
+
+        let failure = written.err().map(|error| error.to_string());
+        assert_eq!(failure.is_some(), outcome.is_some(), "{failure:?}");
+        assert!(failure.is_none_or(|text| text.contains(outcome.unwrap())));
+        assert!(started.elapsed() < Duration::from_secs(7), "{:?}", started.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_ends_within_its_deadline_whatever_its_owner_does() {
+    for write in [delete(1), upsert(1, 1), insert(1)] {
+        let world = World::new();
+        world.publish(Some(1), &[]);
+        world.node(1).hangs.store(true, Relaxed);
+        let started = tokio::time::Instant::now();
+
+        let error = world.router().write(write).await.unwrap_err();
+
+        assert_eq!(error.kind(), Kind::Unavailable);
+        assert!(started.elapsed() <= Duration::from_secs(10), "{:?}", started.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_write_to_what_is_not_there_is_refused_at_once() {
     let world = World::new();
     let strange = crate::rpc::Write { channel: ChannelName("strange".into()), ..insert(1) };
