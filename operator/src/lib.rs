@@ -2,9 +2,10 @@
 //!
 //! Read the rooms in the order of a reconcile: [`crd`] (what a user writes) → [`render`] (what should exist) →
 //! [`cluster`] (making it exist) → [`rollout`] (what it means) → [`drive`] (running the steps). [`reach`] looks whether what a
-//! database stands on answers. [`topology`] decides what a running engine is told about resource groups and replicas, and
-//! [`engine_admin`] tells it.
+//! database stands on answers. [`certificates`] decides when which certificate is issued. [`topology`] decides what a running engine is
+//! told about resource groups and replicas, and [`engine_admin`] tells it.
 
+pub mod certificates;
 pub mod cluster;
 pub mod crd;
 pub mod drive;

@@ -8,6 +8,7 @@ OTHER_IMAGE is the engine's image under another tag, for the change of images.
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import os
@@ -15,6 +16,7 @@ import random
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -673,6 +675,155 @@ def roles_take_a_new_image_one_after_the_other(world: World) -> None:
     await_ready(world.name, namespace)
     with world.client(namespace) as client:
         verify(client)
+
+
+class AskingSecurely:
+    """Searches and writes over TLS without any retry: on one connection each all the time, and searches on a new one each time too.
+    It trusts what `ca.crt` of the issued Secret says, read again every second, as a client that mounts it would."""
+
+    def __init__(self, uri: str, namespace: str, secret: str) -> None:
+        self.uri, self.namespace, self.secret = uri.replace("http://", "https://"), namespace, secret
+        self.folder = tempfile.TemporaryDirectory()
+        self.authorities = os.path.join(self.folder.name, "ca.crt")
+        self.trusted: set[str] = set()
+        self.asked, self.failed = {"search": 0, "new": 0, "insert": 0}, []
+        self.took: list[tuple[str, float, float]] = []
+        self.stopped = threading.Event()
+        self.threads = [threading.Thread(target=work) for work in (self.read_on, self.search_on, self.connect_on, self.write_on)]
+
+    def client(self) -> MilvusClient:
+        return MilvusClient(self.uri, timeout=60, dedicated=True, secure=True, server_pem_path=self.authorities, server_name="localhost")
+
+    def read(self) -> None:
+        found = get("secret", self.secret, self.namespace) or {}
+        text = base64.b64decode(found["data"]["ca.crt"]).decode()
+        self.trusted.add(text)
+        with open(f"{self.authorities}.new", "w") as file:
+            file.write(text)
+        os.replace(f"{self.authorities}.new", self.authorities)
+
+    def read_on(self) -> None:
+        while not self.stopped.wait(1):
+            self.read()
+
+    def search(self, kind: str, client: MilvusClient) -> None:
+        key = self.asked[kind] * 37 % ROWS
+        hits = client.search("rows", [row(key)["vec"]], anns_field="vec", limit=1, search_params={"params": {"ef": 64}}, retry_times=0, retry_on_rate_limit=False)
+        equal(hits[0][0]["id"], key, "nearest to a stored row")
+
+    def each(self, kind: str, ask: Callable[[], None]) -> None:
+        begin = time.monotonic()
+        try:
+            ask()
+        except Exception as error:  # noqa: BLE001 - every failure counts
+            self.failed.append(f"{time.strftime('%H:%M:%S')} {kind}: {error}")
+        self.asked[kind] += 1
+        self.took.append((kind, begin, time.monotonic() - begin))
+
+    def search_on(self) -> None:
+        client = self.client()
+        while not self.stopped.wait(0.05):
+            self.each("search", lambda: self.search("search", client))
+        client.close()
+
+    def connect_on(self) -> None:
+        def ask() -> None:
+            client = self.client()
+            self.search("new", client)
+            client.close()
+
+        while not self.stopped.wait(0.3):
+            self.each("new", ask)
+
+    def write_on(self) -> None:
+        client = self.client()
+        while not self.stopped.wait(0.1):
+            self.each("insert", lambda: client.insert("rows", [row(ROWS + self.asked["insert"])], retry_times=0, retry_on_rate_limit=False))
+        client.close()
+
+    def check_rows(self) -> None:
+        client = self.client()
+        found = client.query("rows", filter=f"id >= {ROWS}", output_fields=["id"], limit=16_000, consistency_level="Strong")
+        equal(sorted(entity["id"] for entity in found), list(range(ROWS, ROWS + self.asked["insert"])), "rows written meanwhile")
+        client.close()
+
+    def p99(self, kind: str, begin: float, end: float) -> str:
+        """Of those asked in that time, in milliseconds."""
+        took = sorted(seconds for word, at, seconds in self.took if word == kind and begin <= at < end)
+        return f"{took[len(took) * 99 // 100] * 1000:.0f}" if took else "-"
+
+    def __enter__(self) -> "AskingSecurely":
+        self.read()
+        client = self.client()
+        fill(client)
+        client.close()
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def stop(self) -> None:
+        self.stopped.set()
+        for thread in self.threads:
+            thread.join()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        self.folder.cleanup()
+
+
+@claim
+def certificates_and_their_authority_are_replaced_twice_and_no_request_fails(world: World) -> None:
+    namespace = world.make_namespace("tls", **{"pod-security.kubernetes.io/enforce": "restricted"})
+    certificates = {"clients": {}, "nodes": {}, "overlapHours": 0}
+    world.apply({**world.milvus(), "spec": roles_spec(redkite={"certificates": certificates})}, namespace)
+    await_ready(world.name, namespace, 240)
+    client_secret, node_secret = f"{world.name}-client-tls", f"{world.name}-node-tls"
+
+    def said(reason: str) -> Callable[[], bool]:
+        return lambda: condition(get("milvus", world.name, namespace), "CertificatesReady").get("reason") == reason
+
+    def shown() -> list[str]:
+        return [(get("secret", name, namespace) or {})["data"]["tls.crt"] for name in (client_secret, node_secret)]
+
+    def lives() -> list[tuple[str, int]]:
+        pods = items("pods", namespace, "-l", f"app.kubernetes.io/instance={world.name},app.kubernetes.io/name=milvus")
+        return sorted((pod["metadata"]["uid"], sum(c["restartCount"] for c in pod["status"]["containerStatuses"])) for pod in pods)
+
+    until("the condition", 30, said("CertificatesValid"))
+    # The operator tells the engine over TLS too.
+    world.apply(beside("MilvusResourceGroup", "gold", world, {"replicas": 0}), namespace)
+    await_beside("milvusresourcegroup", "gold", namespace)
+    until("all pods are settled", 60, lambda: is_ready(world.name, namespace))
+    pods, laps = lives(), []
+    with world.address(namespace) as uri, AskingSecurely(uri, namespace, client_secret) as load:
+        quiet = time.monotonic()
+        time.sleep(15)
+        begin = time.monotonic()
+        for word in ("asked", "asked again"):
+            before, asked = shown(), time.monotonic()
+            roles_patch(world, namespace, {"redkite": {"certificates": {"rotation": word}}})
+            until("a new authority is introduced", 60, said("RotatingAuthority"))
+            until("it issues", 240, lambda: all(new != old for new, old in zip(shown(), before)))
+            issues = time.monotonic() - asked
+            until("the old one is retired", 240, said("CertificatesValid"))
+            laps.append(f"the new authority issues after {issues:.0f} s, the old one is retired after {time.monotonic() - asked:.0f} s")
+        time.sleep(10)
+        end = time.monotonic()
+        load.stop()
+        if not load.failed:
+            load.check_rows()
+    counts = f"{load.asked['search']} searches and {load.asked['insert']} inserts on one connection each, {load.asked['new']} searches each on a new one"
+    if min(load.asked.values()) < 100:
+        raise Failed(f"only {counts}: nothing is said about them")
+    equal(load.failed, [], f"failed of {counts} ({'; '.join(laps)})")
+    # Every authority alone, and each beside the next one in both orders.
+    equal(sorted(text.count("BEGIN") for text in load.trusted), [1, 1, 1, 2, 2, 2, 2], "authorities in ca.crt, as it changed")
+    equal(lives(), pods, "pods and their restarts")
+    p99s = ", ".join(f"{kind} {load.p99(kind, quiet, begin)} and {load.p99(kind, begin, end)} ms" for kind in load.asked)
+    print(f"        {counts}, 0 failed; {'; '.join(laps)}; p99 in quiet and meanwhile: {p99s}", flush=True)
+    kubectl("-n", namespace, "delete", "milvusresourcegroup", "gold", "--timeout=60s")
+    kubectl("-n", namespace, "delete", "milvus", world.name, "--timeout=150s")
+    until("no Secret of ours", 60, lambda: [secret for secret in items("secrets", namespace) if "tls" in secret["metadata"]["name"]] == [])
 
 
 @claim

@@ -128,8 +128,8 @@
   resources: [secrets]
   verbs:
     - get    # see by name whether a Secret is there, has its keys, and has changed; never listed or watched
-    - create # make the token of calls between nodes, the keys of a store, settings that a spec has in clear text
-    - patch  # change the latter by server-side apply
+    - create # make the token of calls between nodes, the keys of a store, settings that a spec has in clear text, certificates
+    - patch  # change the latter two by server-side apply, by the names that follow from the object's
     - delete # remove them when they are no longer wanted
 - apiGroups: [""]
   resources: [pods]

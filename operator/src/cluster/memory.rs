@@ -220,6 +220,10 @@ impl Cluster for MemoryCluster {
         let key = (kind.kind.clone(), place.clone());
         self.call(Verb::Apply, &kind.kind, &place, |state| {
             let mut wanted = object.clone();
+            let known = state.objects.get(&key).and_then(|old| old.metadata.resource_version.as_ref());
+            if object.metadata.resource_version.as_ref().is_some_and(|version| Some(version) != known) {
+                return Err(409);
+            }
             if let Some(old) = state.objects.get(&key) {
                 let same = |one: &DynamicObject, other: &DynamicObject| {
                     one.metadata.labels == other.metadata.labels

@@ -97,7 +97,7 @@ pub trait Cluster: Send + Sync + 'static {
     /// now go, fields of others stay. Returns the object as it is now.
     ///
     /// # Errors
-    /// If the API server cannot be asked or refuses.
+    /// If the API server cannot be asked or refuses; [`Kind::Conflict`] if the object names a version and has another one.
     async fn apply(&self, kind: &ApiResource, object: &DynamicObject) -> Result<DynamicObject, Error>;
 
     /// Like [`Cluster::apply`], for the status alone.

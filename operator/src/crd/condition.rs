@@ -51,6 +51,8 @@ pub enum ConditionType {
     MilvusReady,
     /// The pods run what the spec asks for.
     MilvusUpdated,
+    /// The certificates that the spec asks for can be used.
+    CertificatesReady,
     /// The spec can be carried out.
     SpecAccepted,
     /// The database serves what the spec asks for.
@@ -73,6 +75,7 @@ impl ConditionType {
             Self::MsgStreamReady => "MsgStreamReady",
             Self::MilvusReady => "MilvusReady",
             Self::MilvusUpdated => "MilvusUpdated",
+            Self::CertificatesReady => "CertificatesReady",
             Self::SpecAccepted => "SpecAccepted",
             Self::Ready => "Ready",
             Self::Reconciling => "Reconciling",

@@ -33,7 +33,7 @@ pub use dependency::{
 pub use milvus::{Milvus, MilvusSpec, Mode};
 pub use milvus_cluster::{MilvusCluster, MilvusClusterSpec};
 pub use open::{Open, Typed};
-pub use redkite::{DataPolicy, NetworkPolicy, Redkite};
+pub use redkite::{Certificates, ClientCertificates, DataPolicy, NetworkPolicy, NodeCertificates, Redkite};
 pub use resource_group::{
     DatabaseRef, GroupCollection, GroupNode, GroupTemplate, MilvusResourceGroup, MilvusResourceGroupSpec,
     MilvusResourceGroupStatus, NodeCount,

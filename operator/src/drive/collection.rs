@@ -68,9 +68,9 @@ impl Driver {
         if database.database() != Database::Here {
             return Err(Wait::new(Reason::EngineUnreachable, "there is no database"));
         }
-        let address = database.address()?;
+        let door = self.door(database).await?;
         let name = object.collection();
-        let found = self.engine.collection(&address, object.database(), &name).await;
+        let found = self.engine.collection(&door, object.database(), &name).await;
         let found = found.map_err(|error| unsaid(&error))?;
         let acts = object.spec.policy == Policy::Manage && object.spec.load.is_some();
         let groups = match acts {
@@ -87,16 +87,16 @@ impl Driver {
         database: &Found,
         action: &CollectionAction,
     ) -> Result<(), Wait> {
-        let address = database.address()?;
+        let door = self.door(database).await?;
         let (within, name) = (object.database(), object.collection());
         let (told, reason, message) = match action {
             CollectionAction::Load(groups) => (
-                self.engine.load(&address, within, &name, groups).await,
+                self.engine.load(&door, within, &name, groups).await,
                 "CollectionLoaded",
                 format!("collection {name} is to have replicas in {}", groups.join(", ")),
             ),
             CollectionAction::Release => (
-                self.engine.release(&address, within, &name).await,
+                self.engine.release(&door, within, &name).await,
                 "CollectionReleased",
                 format!("collection {name} is to take no memory"),
             ),

@@ -179,6 +179,7 @@ async fn watch(settings: &Settings, client: Client, meters: Arc<Meters>, stop: C
         engine: Arc::new(NetEngine),
         now: Timestamp::now,
         random: draw,
+        new_key: crate::certificates::new_key,
         meters,
     });
     let scopes: Vec<Option<&str>> = match settings.namespaces.as_slice() {

@@ -83,8 +83,8 @@ impl Driver {
         action: &GroupAction,
     ) -> Result<Option<Wait>, Error> {
         let name = object.engine_name();
-        let address = match database.address() {
-            Ok(address) => address,
+        let door = match self.door(database).await {
+            Ok(door) => door,
             Err(wait) => return Ok(Some(wait)),
         };
         let engine = self.engine.as_ref();
@@ -102,12 +102,12 @@ impl Driver {
                 return Ok(None);
             }
             GroupAction::Create(claims) => (
-                engine.create_group(&address, &name, claims).await,
+                engine.create_group(&door, &name, claims).await,
                 "GroupCreated",
                 format!("resource group {name} was made in the engine"),
             ),
             GroupAction::Update(claims) => (
-                engine.update_group(&address, &name, claims).await,
+                engine.update_group(&door, &name, claims).await,
                 "GroupChanged",
                 format!(
                     "resource group {name} now requests {} and takes at most {} query nodes",
@@ -115,7 +115,7 @@ impl Driver {
                 ),
             ),
             GroupAction::Drop => (
-                engine.drop_group(&address, &name).await,
+                engine.drop_group(&door, &name).await,
                 "GroupDropped",
                 format!("resource group {name} was dropped in the engine"),
             ),

@@ -17,6 +17,7 @@ use super::apply::Applier;
 use super::remove::{Removal, remove};
 use super::rollout::{self, Course};
 use super::{Error, Meters, Next, find, step};
+use crate::certificates::{self, Key};
 use crate::cluster::{self, Cluster, Kind, Note, Place, apply_as, get_as};
 use crate::crd::{Condition, ConditionStatus, ConditionType, Milvus, MilvusStatus, Mode, Phase, read};
 use crate::engine_admin::Engine;
@@ -25,7 +26,9 @@ use crate::render::{
     Catalog, Checked, Component, DataStore, Facts, Fault, FaultReason, Log, MetaStore, Platform,
     random_secrets, render,
 };
-use crate::rollout::{Picture, Progress, Total, Turn, leftovers, refused, removing, report, trouble};
+use crate::rollout::{
+    CertificateState, Picture, Progress, Total, Turn, leftovers, refused, removing, report, trouble,
+};
 
 /// Key of the text in the ConfigMap of the image catalog.
 const CATALOG_KEY: &str = "catalog.yaml";
@@ -46,6 +49,8 @@ pub struct Driver {
     pub now: fn() -> Timestamp,
     /// A secret that nobody can guess.
     pub random: fn() -> std::io::Result<String>,
+    /// A private key that nobody can guess.
+    pub new_key: fn() -> Result<Key, certificates::Error>,
     /// Counters.
     pub meters: Arc<Meters>,
 }
@@ -91,6 +96,7 @@ impl Driver {
             return self.refuse(milvus, &[fault]).await;
         }
         self.draw_secrets(checked).await?;
+        let certificates = self.keep_certificates(milvus, checked).await?;
         let planned = render(checked);
         let (turns, seen) = self.turns(checked, &planned.workloads, &running).await?;
         let applier = Applier {
@@ -116,7 +122,8 @@ impl Driver {
             applier.remove::<PodDisruptionBudget>(name).await.map_err(step("tidy up after"))?;
             applier.remove::<Deployment>(name).await.map_err(step("tidy up after"))?;
         }
-        let found = find::dependencies(self.reach.as_ref(), checked, &facts).await;
+        let mut found = find::dependencies(self.reach.as_ref(), checked, &facts).await;
+        found.secrets.extend(certificates.iter().flat_map(CertificateState::secret_faults));
         let pods = match (complete, seen) {
             (true, _) => Vec::new(),
             (false, Some(pods)) => pods,
@@ -125,12 +132,14 @@ impl Driver {
         let rollout = course.standing(self, milvus, &live, &turns, &pods);
         // Nothing that is watched tells that a pod is gone.
         let steps = turns.iter().any(|turn| matches!(turn, Turn::Step(_)));
-        let away = steps || !found.secrets.is_empty() || !found.silent.is_empty();
+        let rotating = certificates.as_ref().is_some_and(|state| state.soon);
+        let away = steps || rotating || !found.secrets.is_empty() || !found.silent.is_empty();
         let now = (self.now)();
         let picture = Picture {
             milvus,
             checked,
             found: &found,
+            certificates: certificates.as_ref(),
             turns: &turns,
             trouble: trouble(&pods),
             rollout: &rollout,
@@ -278,7 +287,13 @@ fn relies_on_others(checked: &Checked, facts: &Facts) -> bool {
     let bucket = matches!(&checked.store, DataStore::Bucket(bucket) if bucket.external);
     let etcd = matches!(checked.meta, MetaStore::Etcd { external: true, .. });
     let kafka = matches!(checked.log, Log::Kafka { .. });
-    bucket || etcd || kafka || !facts.secrets.is_empty() || facts.stores.values().any(|fact| fact.foreign)
+    let certificates = checked.certificates.sides().next().is_some();
+    bucket
+        || etcd
+        || kafka
+        || certificates
+        || !facts.secrets.is_empty()
+        || facts.stores.values().any(|fact| fact.foreign)
 }
 
 /// An answer of the API server that only a change of the spec can change.
@@ -327,6 +342,7 @@ fn notes(milvus: &Milvus, status: &MilvusStatus) -> Vec<Note> {
         ConditionType::EtcdReady,
         ConditionType::StorageReady,
         ConditionType::MsgStreamReady,
+        ConditionType::CertificatesReady,
         ConditionType::Stalled,
     ] {
         let find =

@@ -5,6 +5,7 @@
 
 mod apply;
 mod beside;
+mod certificates;
 mod collection;
 mod controller;
 mod find;
@@ -59,6 +60,13 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// A certificate could not be issued.
+    #[error("cannot issue certificates for the Milvus object")]
+    Certificate {
+        /// Why.
+        #[source]
+        source: crate::certificates::Error,
+    },
     /// The image catalog is wrong.
     #[error("cannot read the image catalog")]
     Catalog {
@@ -75,6 +83,7 @@ impl Error {
         match self {
             Self::Step { source, .. } => source.kind(),
             Self::Random { .. } => cluster::Kind::Unavailable,
+            Self::Certificate { .. } => cluster::Kind::Internal,
             Self::Read { .. } | Self::Catalog { .. } => cluster::Kind::Invalid,
         }
     }

@@ -18,6 +18,7 @@ use crate::engine_admin::{Engine, MemoryEngine};
 use crate::reach::{MemoryReach, Reach};
 use crate::render::Platform;
 
+mod certificates;
 mod defects;
 mod rollout;
 
@@ -51,6 +52,7 @@ fn driver(cluster: &Arc<MemoryCluster>) -> Driver {
         home: None,
         now: || Timestamp::UNIX_EPOCH,
         random: || Ok("drawn".to_owned()),
+        new_key: || Ok(crate::certificates::tests::key()),
         meters: Arc::new(Meters::new().unwrap()),
     }
 }

@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::core::v1::{ObjectReference, Secret};
 use kube::ResourceExt;
 use kube::core::{ApiResource, DynamicObject};
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
+use super::certificates::client_trust;
 use super::{Driver, Error, Next, step};
-use crate::cluster::{Note, Place};
+use crate::cluster::{Note, Place, get_as};
 use crate::crd::{Milvus, read};
-use crate::engine_admin::{self, Kind};
-use crate::render::{client_address, clients_need_tls};
+use crate::engine_admin::{self, Door, Kind};
+use crate::render::{client_address, client_tls, clients_need_tls};
 use crate::topology::{Database, EngineGroup, Reason, Wait};
 
 /// Steps of one reconcile. More are left to the next one.
@@ -31,18 +32,6 @@ impl Found {
             Some(_) => Database::Here,
         }
     }
-
-    /// Where its engine is told things.
-    pub(super) fn address(&self) -> Result<String, Wait> {
-        let unreachable = |message: &str| Wait::new(Reason::EngineUnreachable, message);
-        match &self.milvus {
-            None => Err(unreachable("there is no database")),
-            Some(milvus) if clients_need_tls(milvus) => Err(unreachable(
-                "spec.config.common.security.tlsMode: the operator does not speak TLS to the engine yet",
-            )),
-            Some(milvus) => Ok(client_address(milvus)),
-        }
-    }
 }
 
 impl Driver {
@@ -53,10 +42,39 @@ impl Driver {
         Ok(Found { milvus: found.map(read).transpose().map_err(|source| Error::Read { source })? })
     }
 
+    /// Where its engine is told things. Certificates are read anew each time, so that new ones are known at once.
+    pub(super) async fn door(&self, found: &Found) -> Result<Door, Wait> {
+        let unreachable = |message: String| Wait::new(Reason::EngineUnreachable, message);
+        let Some(milvus) = &found.milvus else {
+            return Err(unreachable("there is no database".to_owned()));
+        };
+        let Some(side) = client_tls(milvus) else {
+            if clients_need_tls(milvus) {
+                return Err(unreachable(
+                    "spec.config.common.security.tlsMode: the operator knows no certificate of the client port; name \
+                     it in spec.redkite.certificates.clients.secretName"
+                        .to_owned(),
+                ));
+            }
+            return Ok(Door::plain(client_address(milvus)));
+        };
+        let place = Place::new(milvus.namespace().unwrap_or_default(), &side.secret);
+        let secret = get_as::<Secret>(self.cluster.as_ref(), &place).await;
+        let secret = secret.map_err(|error| unreachable(error.to_string()))?;
+        let trust = secret.and_then(|secret| client_trust(&secret, side.mutual));
+        match trust {
+            Some(trust) => Ok(Door { address: client_address(milvus), trust: Some(trust) }),
+            None => Err(unreachable(format!(
+                "{}: Secret {} has no certificate that can be read",
+                side.path, side.secret
+            ))),
+        }
+    }
+
     /// All resource groups of its engine.
     pub(super) async fn groups_of(&self, found: &Found) -> Result<BTreeMap<String, EngineGroup>, Wait> {
-        let address = found.address()?;
-        self.engine.groups(&address).await.map_err(|error| unsaid(&error))
+        let door = self.door(found).await?;
+        self.engine.groups(&door).await.map_err(|error| unsaid(&error))
     }
 
     /// Says what was done to the engine.

@@ -35,6 +35,7 @@ impl World {
             home: None,
             now: || Timestamp::UNIX_EPOCH,
             random: || Ok("drawn".to_owned()),
+            new_key: || Ok(crate::certificates::tests::key()),
             meters: Arc::new(Meters::new().unwrap()),
         };
         let world = Self { cluster, engine, driver };

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 use contract::names;
 
-use super::{Engine, Error, GROUP_EXISTS, GROUP_ILLEGAL, GROUP_NOT_FOUND};
+use super::{Door, Engine, Error, GROUP_EXISTS, GROUP_ILLEGAL, GROUP_NOT_FOUND};
 use crate::crd::GroupNode;
 use crate::topology::{EngineCollection, EngineGroup, EngineReplica, Loading, NodeClaims};
 
@@ -65,13 +65,13 @@ impl MemoryEngine {
     fn call<T>(
         &self,
         attempt: String,
-        at: &str,
+        at: &Door,
         act: impl FnOnce(&mut State) -> Result<T, (i32, String)>,
     ) -> Result<T, Error> {
         let mut state = self.lock();
         if state.away {
             let source = Box::new(std::io::Error::other("connection refused"));
-            return Err(Error::Unreachable { attempt, address: at.to_owned(), source });
+            return Err(Error::Unreachable { attempt, address: at.address.clone(), source });
         }
         act(&mut state).map_err(|(code, text)| Error::Refused { attempt, code, text })
     }
@@ -108,11 +108,11 @@ impl State {
 
 #[async_trait]
 impl Engine for MemoryEngine {
-    async fn groups(&self, at: &str) -> Result<BTreeMap<String, EngineGroup>, Error> {
+    async fn groups(&self, at: &Door) -> Result<BTreeMap<String, EngineGroup>, Error> {
         self.call("list resource groups".to_owned(), at, |state| Ok(state.groups.clone()))
     }
 
-    async fn create_group(&self, at: &str, name: &str, claims: &NodeClaims) -> Result<(), Error> {
+    async fn create_group(&self, at: &Door, name: &str, claims: &NodeClaims) -> Result<(), Error> {
         self.call(format!("make resource group {name}"), at, |state| {
             match state.groups.get(name) {
                 Some(known) if known.claims == *claims => return Ok(()),
@@ -126,7 +126,7 @@ impl Engine for MemoryEngine {
         })
     }
 
-    async fn update_group(&self, at: &str, name: &str, claims: &NodeClaims) -> Result<(), Error> {
+    async fn update_group(&self, at: &Door, name: &str, claims: &NodeClaims) -> Result<(), Error> {
         self.call(format!("change resource group {name}"), at, |state| {
             state.check(name, claims)?;
             let missing = || (GROUP_NOT_FOUND, format!("resource group not found[rg={name}]"));
@@ -136,7 +136,7 @@ impl Engine for MemoryEngine {
         })
     }
 
-    async fn drop_group(&self, at: &str, name: &str) -> Result<(), Error> {
+    async fn drop_group(&self, at: &Door, name: &str) -> Result<(), Error> {
         self.call(format!("drop resource group {name}"), at, |state| {
             let Some(known) = state.groups.get(name) else { return Ok(()) };
             if known.claims.limits != 0 {
@@ -154,7 +154,7 @@ impl Engine for MemoryEngine {
 
     async fn collection(
         &self,
-        at: &str,
+        at: &Door,
         database: &str,
         name: &str,
     ) -> Result<Option<EngineCollection>, Error> {
@@ -164,7 +164,7 @@ impl Engine for MemoryEngine {
         })
     }
 
-    async fn load(&self, at: &str, database: &str, name: &str, groups: &[String]) -> Result<(), Error> {
+    async fn load(&self, at: &Door, database: &str, name: &str, groups: &[String]) -> Result<(), Error> {
         let key = (database.to_owned(), name.to_owned());
         self.call(format!("load collection {name} of database {database}"), at, |state| {
             if let Some(missing) = groups.iter().find(|group| !state.groups.contains_key(*group)) {
@@ -196,7 +196,7 @@ impl Engine for MemoryEngine {
         })
     }
 
-    async fn release(&self, at: &str, database: &str, name: &str) -> Result<(), Error> {
+    async fn release(&self, at: &Door, database: &str, name: &str) -> Result<(), Error> {
         let key = (database.to_owned(), name.to_owned());
         self.call(format!("release collection {name} of database {database}"), at, |state| {
             if let Some(collection) = state.collections.get_mut(&key) {

@@ -13,37 +13,54 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use thiserror::Error;
 
+use crate::reach::Trust;
 use crate::topology::{EngineCollection, EngineGroup, NodeClaims};
 
 pub use memory::MemoryEngine;
 pub use net::NetEngine;
 
-/// The engine's management, at an address `host:port`. All calls are safe to repeat.
+/// Where an engine is told things.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Door {
+    /// Its `host:port`.
+    pub address: String,
+    /// Whom to trust there, if it speaks TLS.
+    pub trust: Option<Trust>,
+}
+
+impl Door {
+    /// An engine that speaks clear text.
+    pub fn plain(address: impl Into<String>) -> Self {
+        Self { address: address.into(), trust: None }
+    }
+}
+
+/// The engine's management. All calls are safe to repeat.
 #[async_trait]
 pub trait Engine: Send + Sync + 'static {
     /// All resource groups, by name.
     ///
     /// # Errors
     /// [`Error`].
-    async fn groups(&self, at: &str) -> Result<BTreeMap<String, EngineGroup>, Error>;
+    async fn groups(&self, at: &Door) -> Result<BTreeMap<String, EngineGroup>, Error>;
 
     /// Makes a group.
     ///
     /// # Errors
     /// [`Error::Refused`] if there is one that claims something else.
-    async fn create_group(&self, at: &str, name: &str, claims: &NodeClaims) -> Result<(), Error>;
+    async fn create_group(&self, at: &Door, name: &str, claims: &NodeClaims) -> Result<(), Error>;
 
     /// Replaces what a group claims.
     ///
     /// # Errors
     /// [`Error::Refused`] if there is no such group, or the claims contradict themselves.
-    async fn update_group(&self, at: &str, name: &str, claims: &NodeClaims) -> Result<(), Error>;
+    async fn update_group(&self, at: &Door, name: &str, claims: &NodeClaims) -> Result<(), Error>;
 
     /// Drops a group; one that is gone is fine.
     ///
     /// # Errors
     /// [`Error::Refused`] if it still claims nodes, holds replicas, or is named by another group.
-    async fn drop_group(&self, at: &str, name: &str) -> Result<(), Error>;
+    async fn drop_group(&self, at: &Door, name: &str) -> Result<(), Error>;
 
     /// A collection, or `None` if there is none of this name or alias.
     ///
@@ -51,7 +68,7 @@ pub trait Engine: Send + Sync + 'static {
     /// [`Error`].
     async fn collection(
         &self,
-        at: &str,
+        at: &Door,
         database: &str,
         name: &str,
     ) -> Result<Option<EngineCollection>, Error>;
@@ -60,13 +77,13 @@ pub trait Engine: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Error::Refused`] if a group does not exist or has too few query nodes.
-    async fn load(&self, at: &str, database: &str, name: &str, groups: &[String]) -> Result<(), Error>;
+    async fn load(&self, at: &Door, database: &str, name: &str, groups: &[String]) -> Result<(), Error>;
 
     /// Takes a collection out of memory.
     ///
     /// # Errors
     /// [`Error`].
-    async fn release(&self, at: &str, database: &str, name: &str) -> Result<(), Error>;
+    async fn release(&self, at: &Door, database: &str, name: &str) -> Result<(), Error>;
 }
 
 /// Why a call failed.

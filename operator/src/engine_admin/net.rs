@@ -15,10 +15,14 @@ use contract::pb::milvus::{
 use contract::pb::rg::{
     ResourceGroupConfig, ResourceGroupLimit, ResourceGroupNodeFilter, ResourceGroupTransfer,
 };
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tonic::transport::{Channel, Endpoint};
 
-use super::{COLLECTION_NOT_FOUND, DATABASE_NOT_FOUND, Engine, Error, GROUP_NOT_FOUND};
+use super::{COLLECTION_NOT_FOUND, DATABASE_NOT_FOUND, Door, Engine, Error, GROUP_NOT_FOUND};
 use crate::crd::GroupNode;
+use crate::reach::secure;
 use crate::topology::{EngineCollection, EngineGroup, EngineReplica, Loading, NodeClaims};
 
 /// How long a connection may take. Unit: seconds.
@@ -38,18 +42,12 @@ struct Line {
 }
 
 impl Line {
-    async fn to(at: &str, attempt: String) -> Result<Self, Error> {
-        let failed = |source: tonic::transport::Error| Error::Unreachable {
-            attempt: attempt.clone(),
-            address: at.to_owned(),
-            source: Box::new(source),
-        };
-        let endpoint = Endpoint::from_shared(format!("http://{at}")).map_err(failed)?;
-        let endpoint = endpoint
-            .connect_timeout(Duration::from_secs(CONNECT_SECONDS))
-            .timeout(Duration::from_secs(CALL_SECONDS));
-        let channel = endpoint.connect().await.map_err(failed)?;
-        Ok(Self { client: MilvusServiceClient::new(channel), attempt, address: at.to_owned() })
+    async fn to(at: &Door, attempt: String) -> Result<Self, Error> {
+        let address = at.address.clone();
+        match connect(at).await {
+            Ok(channel) => Ok(Self { client: MilvusServiceClient::new(channel), attempt, address }),
+            Err(source) => Err(Error::Unreachable { attempt, address, source }),
+        }
     }
 
     /// The answer of a call, which may carry a refusal of its own.
@@ -85,6 +83,27 @@ impl Line {
     }
 }
 
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// A channel to the engine; over TLS where its door asks for it.
+async fn connect(at: &Door) -> Result<Channel, Cause> {
+    let limit = Duration::from_secs(CONNECT_SECONDS);
+    let endpoint = Endpoint::from_shared(format!("http://{}", at.address))?
+        .connect_timeout(limit)
+        .timeout(Duration::from_secs(CALL_SECONDS));
+    let Some(trust) = &at.trust else { return Ok(endpoint.connect().await?) };
+    let made = async {
+        let stream = TcpStream::connect(&at.address).await?;
+        Ok::<_, Cause>(secure(stream, trust).await?)
+    };
+    // A channel lives as long as what it was made for, so that one stream is enough.
+    let mut stream = Some(TokioIo::new(timeout(limit, made).await??));
+    let once = tower::service_fn(move |_| {
+        std::future::ready(stream.take().ok_or_else(|| std::io::Error::other("the connection has ended")))
+    });
+    Ok(endpoint.connect_with_connector(once).await?)
+}
+
 /// `None` for a refusal with one of these codes.
 fn unless<T>(result: Result<T, Error>, codes: &[i32]) -> Result<Option<T>, Error> {
     match result {
@@ -95,7 +114,7 @@ fn unless<T>(result: Result<T, Error>, codes: &[i32]) -> Result<Option<T>, Error
 
 #[async_trait]
 impl Engine for NetEngine {
-    async fn groups(&self, at: &str) -> Result<BTreeMap<String, EngineGroup>, Error> {
+    async fn groups(&self, at: &Door) -> Result<BTreeMap<String, EngineGroup>, Error> {
         let mut line = Line::to(at, "list resource groups".to_owned()).await?;
         let answer = line.client.list_resource_groups(ListResourceGroupsRequest::default()).await;
         let names = line.read(answer, |answer| answer.status.as_ref())?.resource_groups;
@@ -112,7 +131,7 @@ impl Engine for NetEngine {
         Ok(groups)
     }
 
-    async fn create_group(&self, at: &str, name: &str, claims: &NodeClaims) -> Result<(), Error> {
+    async fn create_group(&self, at: &Door, name: &str, claims: &NodeClaims) -> Result<(), Error> {
         let mut line = Line::to(at, format!("make resource group {name}")).await?;
         let request = CreateResourceGroupRequest {
             resource_group: name.to_owned(),
@@ -123,7 +142,7 @@ impl Engine for NetEngine {
         line.read(answer, |status| Some(status)).map(drop)
     }
 
-    async fn update_group(&self, at: &str, name: &str, claims: &NodeClaims) -> Result<(), Error> {
+    async fn update_group(&self, at: &Door, name: &str, claims: &NodeClaims) -> Result<(), Error> {
         let mut line = Line::to(at, format!("change resource group {name}")).await?;
         let resource_groups = HashMap::from([(name.to_owned(), config(claims))]);
         let request = UpdateResourceGroupsRequest { resource_groups, ..Default::default() };
@@ -131,7 +150,7 @@ impl Engine for NetEngine {
         line.read(answer, |status| Some(status)).map(drop)
     }
 
-    async fn drop_group(&self, at: &str, name: &str) -> Result<(), Error> {
+    async fn drop_group(&self, at: &Door, name: &str) -> Result<(), Error> {
         let mut line = Line::to(at, format!("drop resource group {name}")).await?;
         let request = DropResourceGroupRequest { resource_group: name.to_owned(), ..Default::default() };
         let answer = line.client.drop_resource_group(request).await;
@@ -140,7 +159,7 @@ impl Engine for NetEngine {
 
     async fn collection(
         &self,
-        at: &str,
+        at: &Door,
         database: &str,
         name: &str,
     ) -> Result<Option<EngineCollection>, Error> {
@@ -197,7 +216,7 @@ impl Engine for NetEngine {
         Ok(Some(found))
     }
 
-    async fn load(&self, at: &str, database: &str, name: &str, groups: &[String]) -> Result<(), Error> {
+    async fn load(&self, at: &Door, database: &str, name: &str, groups: &[String]) -> Result<(), Error> {
         let mut line = Line::to(at, format!("load collection {name} of database {database}")).await?;
         let same = groups.iter().all(|group| groups.first() == Some(group));
         let request = LoadCollectionRequest {
@@ -212,7 +231,7 @@ impl Engine for NetEngine {
         line.read(answer, |status| Some(status)).map(drop)
     }
 
-    async fn release(&self, at: &str, database: &str, name: &str) -> Result<(), Error> {
+    async fn release(&self, at: &Door, database: &str, name: &str) -> Result<(), Error> {
         let mut line = Line::to(at, format!("release collection {name} of database {database}")).await?;
         let request = ReleaseCollectionRequest {
             db_name: database.to_owned(),

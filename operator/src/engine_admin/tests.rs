@@ -13,9 +13,14 @@ use contract::pb::milvus::{
     ReplicaInfo, ResourceGroup, ShardReplica, UpdateResourceGroupsRequest,
 };
 use contract::pb::rg::{ResourceGroupConfig, ResourceGroupLimit, ResourceGroupTransfer};
+use k8s_openapi::jiff::Timestamp;
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tonic::{Request, Response};
 
 use super::*;
+use crate::certificates::{Credentials, Order, authority, certificate, new_key};
 use crate::topology::Loading;
 
 /// The twin behind Milvus's gRPC API.
@@ -73,7 +78,7 @@ impl MilvusService for Served {
         &self,
         _: Request<ListResourceGroupsRequest>,
     ) -> Answer<ListResourceGroupsResponse> {
-        let resource_groups = self.0.groups("").await.unwrap().into_keys().collect();
+        let resource_groups = self.0.groups(&nowhere()).await.unwrap().into_keys().collect();
         Ok(Response::new(ListResourceGroupsResponse { status: None, resource_groups }))
     }
 
@@ -82,7 +87,7 @@ impl MilvusService for Served {
         request: Request<DescribeResourceGroupRequest>,
     ) -> Answer<DescribeResourceGroupResponse> {
         let name = request.into_inner().resource_group;
-        let found = self.0.groups("").await.unwrap().remove(&name);
+        let found = self.0.groups(&nowhere()).await.unwrap().remove(&name);
         let status = Status { code: if found.is_some() { 0 } else { GROUP_NOT_FOUND }, ..Status::default() };
         let resource_group = found.map(|found| shown(name, found));
         Ok(Response::new(DescribeResourceGroupResponse { status: Some(status), resource_group }))
@@ -90,13 +95,13 @@ impl MilvusService for Served {
 
     async fn create_resource_group(&self, request: Request<CreateResourceGroupRequest>) -> Answer<Status> {
         let request = request.into_inner();
-        let done = self.0.create_group("", &request.resource_group, &claims(request.config)).await;
+        let done = self.0.create_group(&nowhere(), &request.resource_group, &claims(request.config)).await;
         Ok(Response::new(status(done)))
     }
 
     async fn update_resource_groups(&self, request: Request<UpdateResourceGroupsRequest>) -> Answer<Status> {
         for (name, config) in request.into_inner().resource_groups {
-            let done = self.0.update_group("", &name, &claims(Some(config))).await;
+            let done = self.0.update_group(&nowhere(), &name, &claims(Some(config))).await;
             if done.is_err() {
                 return Ok(Response::new(status(done)));
             }
@@ -105,7 +110,7 @@ impl MilvusService for Served {
     }
 
     async fn drop_resource_group(&self, request: Request<DropResourceGroupRequest>) -> Answer<Status> {
-        Ok(Response::new(status(self.0.drop_group("", &request.into_inner().resource_group).await)))
+        Ok(Response::new(status(self.0.drop_group(&nowhere(), &request.into_inner().resource_group).await)))
     }
 
     async fn describe_collection(
@@ -113,7 +118,7 @@ impl MilvusService for Served {
         request: Request<DescribeCollectionRequest>,
     ) -> Answer<DescribeCollectionResponse> {
         let request = request.into_inner();
-        let found = self.0.collection("", &request.db_name, &request.collection_name).await.unwrap();
+        let found = self.0.collection(&nowhere(), &request.db_name, &request.collection_name).await.unwrap();
         let code = if found.is_some() { 0 } else { COLLECTION_NOT_FOUND };
         Ok(Response::new(DescribeCollectionResponse {
             status: Some(Status { code, ..Status::default() }),
@@ -124,7 +129,7 @@ impl MilvusService for Served {
 
     async fn get_load_state(&self, request: Request<GetLoadStateRequest>) -> Answer<GetLoadStateResponse> {
         let request = request.into_inner();
-        let found = self.0.collection("", &request.db_name, &request.collection_name).await.unwrap();
+        let found = self.0.collection(&nowhere(), &request.db_name, &request.collection_name).await.unwrap();
         let state = match found.unwrap().loading {
             Loading::Not => LoadState::NotLoad,
             Loading::Under(_) => LoadState::Loading,
@@ -135,7 +140,8 @@ impl MilvusService for Served {
 
     async fn get_replicas(&self, request: Request<GetReplicasRequest>) -> Answer<GetReplicasResponse> {
         let request = request.into_inner();
-        let found = self.0.collection("", &request.db_name, &request.collection_name).await.unwrap().unwrap();
+        let found =
+            self.0.collection(&nowhere(), &request.db_name, &request.collection_name).await.unwrap().unwrap();
         let replica = |replica: crate::topology::EngineReplica| ReplicaInfo {
             replica_id: replica.id,
             resource_group_name: replica.group,
@@ -158,13 +164,15 @@ impl MilvusService for Served {
             [one] => vec![one.clone(); count],
             each => each.to_vec(),
         };
-        let done = self.0.load("", &request.db_name, &request.collection_name, &groups).await;
+        let done = self.0.load(&nowhere(), &request.db_name, &request.collection_name, &groups).await;
         Ok(Response::new(status(done)))
     }
 
     async fn release_collection(&self, request: Request<ReleaseCollectionRequest>) -> Answer<Status> {
         let request = request.into_inner();
-        Ok(Response::new(status(self.0.release("", &request.db_name, &request.collection_name).await)))
+        Ok(Response::new(status(
+            self.0.release(&nowhere(), &request.db_name, &request.collection_name).await,
+        )))
     }
 }
 
@@ -180,6 +188,10 @@ async fn served(engine: Arc<MemoryEngine>, test: impl AsyncFnOnce(String)) {
     }
 }
 
+fn nowhere() -> Door {
+    Door::plain("")
+}
+
 fn named(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
@@ -191,7 +203,7 @@ fn code(result: Result<(), Error>) -> i32 {
     }
 }
 
-async fn groups_are_made_changed_and_dropped_by_their_rules(engine: &dyn Engine, at: &str) {
+async fn groups_are_made_changed_and_dropped_by_their_rules(engine: &dyn Engine, at: &Door) {
     let one = NodeClaims { requests: 1, limits: 2, ..NodeClaims::default() };
     let pair = NodeClaims { transfer_from: named(&["silver"]), ..one.clone() };
 
@@ -220,7 +232,7 @@ async fn groups_are_made_changed_and_dropped_by_their_rules(engine: &dyn Engine,
     assert!(!engine.groups(at).await.unwrap().contains_key("gold"));
 }
 
-async fn a_collection_is_loaded_moved_and_released(engine: &dyn Engine, at: &str) {
+async fn a_collection_is_loaded_moved_and_released(engine: &dyn Engine, at: &Door) {
     assert_eq!(engine.collection(at, "default", "none").await.unwrap(), None);
     engine.create_group(at, "gold", &NodeClaims::default()).await.unwrap();
     assert_eq!(engine.collection(at, "default", "rows").await.unwrap().unwrap().loading, Loading::Not);
@@ -248,19 +260,19 @@ fn twin() -> Arc<MemoryEngine> {
     Arc::new(twin)
 }
 
-async fn all_claims(engine: &dyn Engine, at: &str) {
+async fn all_claims(engine: &dyn Engine, at: &Door) {
     groups_are_made_changed_and_dropped_by_their_rules(engine, at).await;
     a_collection_is_loaded_moved_and_released(engine, at).await;
 }
 
 #[tokio::test]
 async fn the_twin_does_what_an_engine_does() {
-    all_claims(twin().as_ref(), "").await;
+    all_claims(twin().as_ref(), &nowhere()).await;
 }
 
 #[tokio::test]
 async fn an_engine_over_the_wire_does_the_same() {
-    served(twin(), async |at| all_claims(&NetEngine, &at).await).await;
+    served(twin(), async |at| all_claims(&NetEngine, &Door::plain(at)).await).await;
 }
 
 #[tokio::test]
@@ -269,9 +281,77 @@ async fn an_engine_that_is_away_is_named_with_its_address() {
     let at = listener.local_addr().unwrap().to_string();
     drop(listener);
 
-    let error = NetEngine.groups(&at).await.unwrap_err();
+    let error = NetEngine.groups(&Door::plain(&at)).await.unwrap_err();
 
     assert_eq!(error.kind(), Kind::Unavailable);
     assert!(error.line().starts_with(&format!("cannot list resource groups at {at}: ")), "{}", error.line());
     assert!(error.line().contains("refused"), "{}", error.line());
+}
+
+/// Runs `test` against the twin behind TLS, with a certificate for `engine.example` of `by`.
+#[expect(clippy::disallowed_methods, reason = "the test's own server, stopped with it")]
+async fn served_over_tls(by: &Credentials, test: impl AsyncFnOnce(String)) {
+    let order = Order {
+        owner: "db",
+        serial: "2".repeat(20),
+        key: new_key().unwrap(),
+        now: Timestamp::now(),
+        days: 1,
+    };
+    let own = certificate(by, &["engine.example".to_owned()], order).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![CertificateDer::from_pem_slice(own.pem.as_bytes()).unwrap()],
+            PrivateKeyDer::from_pem_slice(own.key.pem().as_bytes()).unwrap(),
+        );
+    let mut config = config.unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let incoming = futures::stream::unfold((listener, acceptor), async |(listener, acceptor)| {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            if let Ok(mut stream) = acceptor.accept(stream).await {
+                let (mut near, far) = tokio::io::duplex(1 << 16);
+                tokio::spawn(async move { tokio::io::copy_bidirectional(&mut stream, &mut near).await });
+                break Some((Ok::<_, std::io::Error>(far), (listener, acceptor)));
+            }
+        }
+    });
+    let server = tonic::transport::Server::builder().add_service(MilvusServiceServer::new(Served(twin())));
+    tokio::select! {
+        ended = server.serve_with_incoming(incoming) => panic!("the server ended: {ended:?}"),
+        () = test(address) => {}
+    }
+}
+
+#[tokio::test]
+async fn an_engine_over_tls_does_the_same_and_an_impostor_is_told_nothing() {
+    let order = |owner| Order {
+        owner,
+        serial: "1".repeat(20),
+        key: new_key().unwrap(),
+        now: Timestamp::now(),
+        days: 1,
+    };
+    let (ours, others) = (authority(order("ours")).unwrap(), authority(order("others")).unwrap());
+    let door = |address: String, by: &Credentials, name: &str| Door {
+        address,
+        trust: Some(Trust { authorities: by.pem.clone(), name: name.to_owned(), identity: None }),
+    };
+
+    served_over_tls(&ours, async |at| {
+        all_claims(&NetEngine, &door(at.clone(), &ours, "engine.example")).await;
+        for wrong in [door(at.clone(), &others, "engine.example"), door(at.clone(), &ours, "another.example")]
+        {
+            let error = NetEngine.groups(&wrong).await.unwrap_err();
+            assert_eq!(error.kind(), Kind::Unavailable);
+            assert!(error.line().contains("no TLS with"), "{}", error.line());
+        }
+    })
+    .await;
 }

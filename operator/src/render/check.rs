@@ -14,8 +14,8 @@ use super::settings::UserSettings;
 use super::store::Store;
 use super::workload::{self, Workload};
 use super::{
-    Catalog, Component, DataClaim, DataStore, Image, Level, component, image, resource_group, settings,
-    storage,
+    Catalog, Certificates, Component, DataClaim, DataStore, Image, Level, certificates, component, image,
+    resource_group, settings, storage,
 };
 use crate::crd::{
     Components, Dependencies, ImageUpdateMode, Ingress, Milvus, MilvusResourceGroup, Mode, MsgStreamType,
@@ -145,6 +145,8 @@ pub struct Checked {
     pub budgets: bool,
     /// Who may connect; `None` if no policy is asked for, empty for everybody.
     pub clients: Option<Vec<NetworkPolicyPeer>>,
+    /// What the pods show and trust.
+    pub certificates: Certificates,
     /// Prints of the Secrets that the spec names and that exist.
     pub secrets: BTreeMap<String, Prints>,
     /// Namespace of the operator.
@@ -243,6 +245,8 @@ pub fn check(milvus: &Milvus, platform: &Platform, facts: &Facts) -> Result<Chec
     check_workload_names(&name, &workloads, &mut faults);
     let own = own_settings(mode, &wanted);
     let redkite = milvus.spec.redkite.as_ref();
+    let asked = redkite.and_then(|redkite| redkite.certificates.as_ref());
+    let certificates = certificates::read(asked, mode, &name, &namespace, &mut faults);
     let checked = Checked {
         mode,
         image: match mode {
@@ -262,7 +266,7 @@ pub fn check(milvus: &Milvus, platform: &Platform, facts: &Facts) -> Result<Chec
             .clone()
             .filter(|map| !map.is_empty())
             .unwrap_or_else(|| name.clone()),
-        settings: settings::user(&name, config, &own, &foundation),
+        settings: settings::user(&name, config, &own, &foundation, &certificates::settings(&certificates)),
         hook: hook.cloned(),
         config_rolls: components.update_config_map_only != Some(true),
         patience_seconds: patience_seconds(config),
@@ -281,9 +285,10 @@ pub fn check(milvus: &Milvus, platform: &Platform, facts: &Facts) -> Result<Chec
         }),
         budgets: redkite.and_then(|redkite| redkite.disruption_budgets) != Some(false),
         clients: clients(redkite.and_then(|redkite| redkite.network_policy.as_ref()), &mut faults),
+        certificates,
         secrets: facts.secrets.clone(),
         home: platform.home.clone(),
-        notes: notes(&subject, components, dependencies, level, &foundation.log),
+        notes: notes(&subject, components, dependencies, level, &foundation.log, asked),
         uid: milvus.uid().unwrap_or_default(),
         generation: milvus.metadata.generation.unwrap_or_default(),
         workloads,
@@ -406,6 +411,7 @@ fn notes(
     dependencies: &Dependencies,
     level: Level,
     log: &Log,
+    certificates: Option<&crate::crd::Certificates>,
 ) -> Vec<String> {
     let cluster = subject.mode == Mode::Cluster;
     let mut notes = Vec::new();
@@ -418,6 +424,10 @@ fn notes(
     note(
         dependencies.tei.as_ref().is_some_and(|tei| tei.enabled == Some(true)),
         "spec.dependencies.tei: the embedding service is not run".to_owned(),
+    );
+    note(
+        !cluster && certificates.is_some_and(|asked| asked.nodes.is_some()),
+        "spec.redkite.certificates.nodes: a standalone has no calls between pods".to_owned(),
     );
     let folded = |component: Component| {
         cluster && level != Level::Before26 && component::written(components, component).own.is_some()

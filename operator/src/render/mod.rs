@@ -4,6 +4,7 @@
 //! check. [`render`] turns a checked object into Kubernetes objects. Neither knows what exists now, nor the time.
 
 mod before;
+mod certificates;
 mod check;
 mod component;
 mod dependency;
@@ -22,6 +23,7 @@ mod tests;
 mod workload;
 
 pub use before::as_before;
+pub use certificates::{Certificates, Side, authority_secret, client_tls};
 pub use check::{
     Checked, Fault, FaultReason, Metrics, Platform, check, client_address, clients_need_tls, deletes_data,
 };
@@ -31,7 +33,8 @@ pub use hash::print;
 pub use image::{BadCatalog, Catalog, CatalogEntry, Image, Level};
 pub use object::{
     Live, Objects, Planned, RandomSecret, StoreObjects, Wanted, WorkloadObjects, admin_secret, fit_claim,
-    fit_stateful_set, owner, pod_monitor_kind, random_secrets, render,
+    fit_stateful_set, owner, pod_monitor_kind, random_secrets, read_authorities, read_issued, render,
+    render_authorities, render_issued,
 };
 pub use resource_group::{is_taken, resource_group_faults, resource_group_workload};
 pub use settings::UserSettings;

@@ -27,7 +27,7 @@ const SECRETS: [&str; 6] = [
     "minio.secretAccessKey",
 ];
 
-/// The settings of the engine: our defaults under the user's `config` under what the dependencies dictate.
+/// The settings of the engine: our defaults under the user's `config` under what the dependencies and certificates dictate.
 ///
 /// Keys are sorted, so that equal settings are equal text. No secret is in the plain part.
 pub(super) fn user(
@@ -35,6 +35,7 @@ pub(super) fn user(
     config: Option<&Value>,
     own: &Value,
     foundation: &Foundation,
+    certificates: &Value,
 ) -> UserSettings {
     let mut settings = json!({
         "common": {"storageType": "local"},
@@ -54,6 +55,7 @@ pub(super) fn user(
     for dictate in dictated(foundation) {
         merge(&mut settings, &dictate);
     }
+    merge(&mut settings, certificates);
     let kafka = matches!(foundation.log, Log::Kafka { .. });
     if let Value::Object(sections) = &mut settings {
         // Sections of streams that nobody uses say nothing, but may hold passwords.
@@ -202,7 +204,7 @@ mod tests {
             "log": null,
         });
 
-        let settings = user("db", Some(&config), &Value::Null, &elsewhere());
+        let settings = user("db", Some(&config), &Value::Null, &elsewhere(), &Value::Null);
 
         assert_eq!(
             settings,
@@ -229,8 +231,8 @@ mod tests {
             "minio": {"accessKeyID": "id", "secretAccessKey": "three"},
         });
 
-        let outside = user("db", Some(&config), &Value::Null, &elsewhere());
-        let inside = user("db", Some(&config), &Value::Null, &embedded());
+        let outside = user("db", Some(&config), &Value::Null, &elsewhere(), &Value::Null);
+        let inside = user("db", Some(&config), &Value::Null, &embedded(), &Value::Null);
 
         assert_eq!(
             outside.secret,
@@ -247,7 +249,9 @@ mod tests {
 
     #[test]
     fn the_order_in_which_a_user_writes_keys_does_not_show() {
-        let settings = |config: Value| user("db", Some(&config), &Value::Null, &embedded()).plain.to_string();
+        let settings = |config: Value| {
+            user("db", Some(&config), &Value::Null, &embedded(), &Value::Null).plain.to_string()
+        };
 
         assert_eq!(
             settings(json!({"a": {"x": 1, "y": 2}, "b": 1})),

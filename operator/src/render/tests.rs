@@ -762,3 +762,82 @@ fn what_is_not_run_is_said() {
         ]
     );
 }
+
+fn with_certificates(certificates: Value) -> Objects<Planned> {
+    cluster(json!({"redkite": {"certificates": certificates}}))
+}
+
+/// What a pod mounts of certificates: volume, Secret with keys, folder.
+fn certificates_of(objects: &Objects<Planned>, name: &str) -> Vec<String> {
+    let pod = pod_of(objects, name);
+    let volumes = pod.volumes.unwrap();
+    let mounts = pod.containers[0].volume_mounts.clone().unwrap();
+    let ours = volumes.into_iter().filter(|volume| volume.name.ends_with("-tls"));
+    ours.map(|volume| {
+        let secret = volume.secret.unwrap();
+        let keys: Vec<String> = secret.items.unwrap().into_iter().map(|item| item.key).collect();
+        let folder = &mounts.iter().find(|mount| mount.name == volume.name).unwrap().mount_path;
+        format!("{}: {} at {folder}", secret.secret_name.unwrap(), keys.join(" "))
+    })
+    .collect()
+}
+
+#[test]
+fn certificates_reach_the_pods_that_need_them_as_whole_folders() {
+    let objects = with_certificates(json!({"clients": {}, "nodes": {}}));
+
+    let nodes = "db-node-tls: tls.crt tls.key ca.crt at /milvus/node-tls".to_owned();
+    let clients = "db-client-tls: tls.crt tls.key at /milvus/client-tls".to_owned();
+    assert_eq!(certificates_of(&objects, "proxy"), [clients, nodes.clone()]);
+    assert_eq!(certificates_of(&objects, "querynode"), [nodes]);
+    let settings = settings_of(&objects);
+    insta::assert_json_snapshot!(json!({
+        "security": settings["common"]["security"], "tls": settings["tls"], "internaltls": settings["internaltls"]}));
+}
+
+#[test]
+fn secrets_of_the_users_take_the_place_of_issued_ones() {
+    let objects = with_certificates(json!({
+        "clients": {"secretName": "front", "mutual": true},
+        "nodes": {"secretName": "back", "serverName": "nodes.example"}}));
+
+    assert_eq!(
+        certificates_of(&objects, "proxy"),
+        [
+            "front: tls.crt tls.key ca.crt at /milvus/client-tls",
+            "back: tls.crt tls.key ca.crt at /milvus/node-tls"
+        ]
+    );
+    let settings = settings_of(&objects);
+    assert_eq!(settings["common"]["security"], json!({"internaltlsEnabled": true, "tlsMode": 2}));
+    assert_eq!(settings["internaltls"]["sni"], "nodes.example");
+    assert_eq!(settings["tls"]["caPemPath"], "/milvus/client-tls/ca.crt");
+}
+
+#[test]
+fn certificates_change_nothing_where_none_are_asked_for() {
+    let plain = settings_of(&cluster(json!({})));
+
+    assert_eq!(
+        (&plain["common"]["security"], &plain["tls"], &plain["internaltls"]),
+        (&Value::Null, &Value::Null, &Value::Null)
+    );
+    let notes = checked(json!({"redkite": {"certificates": {"nodes": {}}}})).notes;
+    assert_eq!(notes, ["spec.redkite.certificates.nodes: a standalone has no calls between pods"]);
+}
+
+#[test]
+fn wrong_certificates_are_named_by_field() {
+    assert_eq!(
+        complaints(json!({"mode": "cluster", "redkite": {"certificates": {
+            "clients": {"mutual": true, "names": ["a.example", "*.example", "::1", "two words"]}, "nodes": {"secretName": "back"}, "certificateDays": 90, "authorityDays": 100}}})),
+        [
+            "InvalidField spec.redkite.certificates.clients.names[3]: 'two words' is neither a host name nor an address",
+            "InvalidField spec.redkite.certificates.clients.mutual: needs clients.secretName: the operator issues no \
+             certificates to clients",
+            "InvalidField spec.redkite.certificates.nodes.serverName: is needed with secretName: pods call each other by \
+             addresses, which no certificate is for",
+            "InvalidField spec.redkite.certificates.authorityDays: 100 is less than three times certificateDays, 90",
+        ]
+    );
+}

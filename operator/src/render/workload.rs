@@ -69,6 +69,10 @@ pub(super) const SCRATCH_VOLUME: &str = "milvus-tmp";
 pub(super) const ADMIN_VOLUME: &str = "redkite-admin";
 /// Volume of the authority of Kafka's certificates.
 pub(super) const KAFKA_VOLUME: &str = "redkite-kafka";
+/// Volume of the certificate of the client port.
+pub(super) const CLIENT_TLS_VOLUME: &str = "redkite-client-tls";
+/// Volume of the certificate of calls between nodes.
+pub(super) const NODE_TLS_VOLUME: &str = "redkite-node-tls";
 /// Volumes that every pod has.
 const OWN_VOLUMES: [&str; 3] = [CONFIG_VOLUME, DATA_VOLUME, SCRATCH_VOLUME];
 /// Mounts of this name remove the mount at their path.

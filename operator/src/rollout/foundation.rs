@@ -48,6 +48,8 @@ pub enum Dependency {
     Storage,
     /// The message stream.
     Stream,
+    /// The certificates of its pods.
+    Certificates,
 }
 
 impl Found {

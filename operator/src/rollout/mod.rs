@@ -2,6 +2,7 @@
 //!
 //! Takes what exists and answers with turns and a status. Knows no client, no waiting and no clock; the time is an argument.
 
+mod certificates;
 mod failure;
 mod foundation;
 mod observed;
@@ -13,6 +14,7 @@ mod total;
 mod trouble;
 mod upgrade;
 
+pub use certificates::{CertificateState, Held};
 pub use failure::{Look, failure, unsteady};
 pub use foundation::{Dependency, Found, SecretFault, Silent};
 pub use observed::{Observed, Progress};

@@ -5,7 +5,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::standing::{stopped, told};
-use super::{Found, Progress, Total, Turn, foundation};
+use super::{CertificateState, Found, Progress, Total, Turn, certificates, foundation};
 use crate::crd::{
     Condition, ConditionStatus, ConditionType, ImageUpdateMode, Milvus, MilvusStatus, Open, Phase,
     RedkiteStatus, RolloutStatus, ServiceType, Typed,
@@ -21,6 +21,8 @@ pub struct Picture<'a> {
     pub checked: &'a Checked,
     /// What was found out about dependencies.
     pub found: &'a Found,
+    /// What was found out about certificates, if the spec asks for any.
+    pub certificates: Option<&'a CertificateState>,
     /// Whether each workload was given what its spec says.
     pub turns: &'a [Turn],
     /// What is wrong with pods that do not serve, if anything was found.
@@ -33,10 +35,10 @@ pub struct Picture<'a> {
 
 /// A condition before its times are known.
 pub(super) struct Said {
-    kind: ConditionType,
-    holds: bool,
-    reason: &'static str,
-    message: String,
+    pub(super) kind: ConditionType,
+    pub(super) holds: bool,
+    pub(super) reason: &'static str,
+    pub(super) message: String,
 }
 
 pub(super) fn said(
@@ -57,6 +59,7 @@ pub fn report(picture: &Picture<'_>, live: &Objects<Live>) -> MilvusStatus {
     if !matches!(total.progress, Progress::Stopped | Progress::Stopping) {
         conditions.extend(foundation::conditions(checked, found, live));
     }
+    conditions.extend(picture.certificates.map(certificates::condition));
     conditions.extend(workloads(picture, &total));
     let before = milvus.status.clone().unwrap_or_default();
     let (components, groups) = deployed(live);

@@ -1,6 +1,7 @@
 //! The Kubernetes objects of one `Milvus`, each built from a [`Checked`] alone.
 
 mod budget;
+mod certificate;
 mod claim;
 mod config_map;
 mod deployment;
@@ -27,6 +28,7 @@ use super::workload::Workload;
 use super::{Checked, Component};
 use crate::crd::Milvus;
 
+pub use certificate::{read_authorities, read_issued, render_authorities, render_issued};
 pub use claim::fit_claim;
 pub use pod_monitor::pod_monitor_kind;
 pub use secret::{RandomSecret, random_secrets};

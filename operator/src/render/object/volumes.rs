@@ -1,4 +1,4 @@
-//! What the pods mount: settings, the token of calls between nodes, data, scratch space.
+//! What the pods mount: settings, the token of calls between nodes, certificates, data, scratch space.
 
 use contract::names;
 use k8s_openapi::api::core::v1::{
@@ -8,15 +8,21 @@ use k8s_openapi::api::core::v1::{
 };
 
 use super::admin_secret;
+use crate::certificates::{AUTHORITY, CERTIFICATE, PRIVATE_KEY};
 use crate::crd::Mode;
+use crate::render::certificates::{CLIENT_DIR, NODE_DIR, Side};
 use crate::render::dependency::Log;
 use crate::render::workload::{
-    ADMIN_VOLUME, CONFIG_VOLUME, DATA_VOLUME, KAFKA_VOLUME, SCRATCH_VOLUME, Workload,
+    ADMIN_VOLUME, CLIENT_TLS_VOLUME, CONFIG_VOLUME, DATA_VOLUME, KAFKA_VOLUME, NODE_TLS_VOLUME,
+    SCRATCH_VOLUME, Workload,
 };
 use crate::render::{Checked, DataClaim, storage};
 
 /// Read by the owner and the group of the pod alone.
 const SECRET_MODE: i32 = 0o440;
+
+/// Keys of a Secret with a certificate; the last one only where callers show one too.
+const CERTIFICATE_KEYS: [&str; 3] = [CERTIFICATE, PRIVATE_KEY, AUTHORITY];
 
 /// Name of the data volume: `data`, as mounts of the peer's users call it, unless a volume of theirs has that name.
 fn data_volume(workload: &Workload) -> &'static str {
@@ -54,18 +60,33 @@ fn data(checked: &Checked, workload: &Workload) -> Volume {
     }
 }
 
-/// All volumes of a pod; those of the spec take the places of ours.
-pub(super) fn volumes(checked: &Checked, workload: &Workload) -> Vec<Volume> {
-    let secret = |name: &str, secret: String, key: &str| Volume {
+/// Some keys of a Secret as files.
+fn secret(name: &str, secret: &str, keys: &[&str]) -> Volume {
+    let item = |key: &&str| KeyToPath { key: (*key).to_owned(), path: (*key).to_owned(), mode: None };
+    Volume {
         name: name.to_owned(),
         secret: Some(SecretVolumeSource {
-            secret_name: Some(secret),
+            secret_name: Some(secret.to_owned()),
             default_mode: Some(SECRET_MODE),
-            items: Some(vec![KeyToPath { key: key.to_owned(), path: key.to_owned(), mode: None }]),
+            items: Some(keys.iter().map(item).collect()),
             optional: None,
         }),
         ..Volume::default()
-    };
+    }
+}
+
+/// What a pod of this workload needs of certificates: volume, folder, and the use of them.
+fn certificates<'a>(
+    checked: &'a Checked,
+    workload: &Workload,
+) -> impl Iterator<Item = (&'static str, &'static str, &'a Side)> {
+    let clients = checked.certificates.clients.iter().filter(|_| workload.component.serves_clients());
+    let clients = clients.map(|side| (CLIENT_TLS_VOLUME, CLIENT_DIR, side));
+    clients.chain(checked.certificates.nodes.iter().map(|side| (NODE_TLS_VOLUME, NODE_DIR, side)))
+}
+
+/// All volumes of a pod; those of the spec take the places of ours.
+pub(super) fn volumes(checked: &Checked, workload: &Workload) -> Vec<Volume> {
     let mut volumes = vec![
         Volume {
             name: CONFIG_VOLUME.to_owned(),
@@ -83,10 +104,14 @@ pub(super) fn volumes(checked: &Checked, workload: &Workload) -> Vec<Volume> {
         },
     ];
     if checked.mode == Mode::Cluster {
-        volumes.push(secret(ADMIN_VOLUME, admin_secret(&checked.name), names::ADMIN_TOKEN_KEY));
+        volumes.push(secret(ADMIN_VOLUME, &admin_secret(&checked.name), &[names::ADMIN_TOKEN_KEY]));
     }
     if let Log::Kafka { secret: Some(name), authority: true, .. } = &checked.log {
-        volumes.push(secret(KAFKA_VOLUME, name.clone(), names::SECRET_KAFKA_CA));
+        volumes.push(secret(KAFKA_VOLUME, name, &[names::SECRET_KAFKA_CA]));
+    }
+    for (volume, _, side) in certificates(checked, workload) {
+        let keys = if side.mutual { &CERTIFICATE_KEYS[..] } else { &CERTIFICATE_KEYS[..2] };
+        volumes.push(secret(volume, &side.secret, keys));
     }
     volumes.retain(|ours| !workload.pod.volumes.iter().any(|theirs| theirs.name == ours.name));
     volumes.extend(workload.pod.volumes.clone());
@@ -112,6 +137,9 @@ pub(super) fn mounts(checked: &Checked, workload: &Workload) -> Vec<VolumeMount>
     if matches!(checked.log, Log::Kafka { secret: Some(_), authority: true, .. }) {
         mounts.push(mount(KAFKA_VOLUME, names::KAFKA_DIR, Some(true)));
     }
+    // Whole folders: a file that is mounted alone never changes.
+    let folders = certificates(checked, workload);
+    mounts.extend(folders.map(|(volume, folder, _)| mount(volume, folder, Some(true))));
     mounts.retain(|ours| !workload.pod.mounts.iter().any(|theirs| theirs.mount_path == ours.mount_path));
     mounts.extend(workload.pod.mounts.clone());
     mounts
