@@ -1,8 +1,10 @@
 //! The engine's process: arguments to assembly.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -25,7 +27,7 @@ struct Arguments {
 enum Command {
     /// Runs a role until it is told to stop.
     Run(Run),
-    /// Looks into a running Redkite and changes how it runs.
+    /// Looks into a running Redkite and changes how it runs; makes catalogs anew and moves them while nothing runs.
     Ctl(Box<Ctl>),
     /// Prints the table of settings as Markdown.
     Settings,
@@ -48,6 +50,32 @@ enum CtlCommand {
     /// What a running process is asked; a command that does without one is a row beside it.
     #[command(flatten)]
     Ask(ctl::Command),
+    /// Makes the metadata of a cluster anew from its bucket, after it was lost. All processes must be stopped. Asks none, so
+    /// it needs no address and no credentials of the admin API.
+    Rebuild(Rebuild),
+    /// Moves the data directory of a standalone to the bucket and the metadata store that the settings name. Asks no
+    /// process either.
+    Move(Move),
+}
+
+#[derive(clap::Args)]
+struct Rebuild {
+    /// File of settings; later ones win over earlier ones. They name the bucket and the empty metadata store.
+    #[arg(long = "config", value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Data directory of a standalone whose metadata file was lost.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+#[derive(clap::Args)]
+struct Move {
+    /// The data directory. It may be served while most is copied; then it has to be stopped.
+    #[arg(long, value_name = "DIR")]
+    from: PathBuf,
+    /// File of settings; later ones win over earlier ones. They name the bucket and metadata store to move to.
+    #[arg(long = "config", value_name = "FILE")]
+    files: Vec<PathBuf>,
 }
 
 #[derive(clap::Args)]
@@ -86,12 +114,49 @@ async fn main() -> anyhow::Result<ExitCode> {
 }
 
 async fn operate(ctl: Ctl) -> ExitCode {
-    match ctl.command {
-        CtlCommand::Ask(command) => {
-            let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
-            ctl::run(ctl.flags, command, &mut out, &mut err).await.into()
+    let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
+    let done = match ctl.command {
+        CtlCommand::Ask(command) => return ctl::run(ctl.flags, command, &mut out, &mut err).await.into(),
+        CtlCommand::Rebuild(rebuild) => rebuild_catalog(rebuild, &mut out).await,
+        CtlCommand::Move(moved) => move_directory(moved, &mut out).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody is left to be told if this cannot be written either.
+            let _ = writeln!(err, "redkite ctl: {error:#}");
+            ExitCode::FAILURE
         }
     }
+}
+
+async fn rebuild_catalog(rebuild: Rebuild, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
+    let role = if rebuild.data_dir.is_some() { Role::Standalone } else { Role::Coordinator };
+    let flags = Flags { files: rebuild.files, data_dir: rebuild.data_dir, ..Flags::default() };
+    let assembly::Loaded { settings, .. } = assembly::load(&flags, std::env::vars())?;
+    let (clock, rng, tasks) = (RealClock::new(), SeededRng::from_system(), TaskSet::new());
+    let metrics = Metrics::new(NodeId(0));
+    let made = assembly::rebuild_catalog(role, &settings, clock, rng, &metrics, &tasks).await;
+    let made = made.context("the catalog was not made anew")?;
+    writeln!(out, "{made}").context("cannot write the answer")
+}
+
+async fn move_directory(moved: Move, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
+    let flags = Flags { files: moved.files, ..Flags::default() };
+    let assembly::Loaded { settings, .. } = assembly::load(&flags, std::env::vars())?;
+    let (clock, rng) = (RealClock::new(), SeededRng::from_system());
+    let source = assembly::Idle::new(&moved.from, Arc::clone(&clock) as _, Arc::clone(&rng) as _);
+    let parts = assembly::MoveParts {
+        from: &moved.from,
+        source: &source,
+        settings: &settings,
+        pause: Duration::from_secs(10),
+        clock,
+        rng,
+    };
+    let done = assembly::move_directory(&parts, out).await;
+    let done = done.context("the directory was not moved")?;
+    writeln!(out, "{done}").context("cannot write the answer")
 }
 
 fn ctl_page() -> String {

@@ -20,6 +20,7 @@ from typing import Any
 from pymilvus import DataType, MilvusClient
 
 import faults_admin  # noqa: F401 - each brings its parts
+import faults_catalog  # noqa: F401
 import faults_clocks  # noqa: F401
 import faults_net  # noqa: F401
 import faults_owners  # noqa: F401

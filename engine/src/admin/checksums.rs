@@ -7,7 +7,7 @@ use contract::admin as pb;
 use super::pick::{collections, sealed};
 use crate::base::{Kind, Kinded as _};
 use crate::blob::Blobs;
-use crate::model::{ChannelManifest, ObjectRef};
+use crate::model::ObjectRef;
 use crate::rpc::{Coord, Error};
 
 /// What was found.
@@ -58,16 +58,8 @@ async fn named(coord: &dyn Coord) -> Result<Vec<ObjectRef>, Error> {
     let mut all = Vec::new();
     for info in collections(coord, None).await? {
         for channel in sealed(coord, &info).await? {
-            all.extend(objects(&channel));
+            all.extend(channel.refs().cloned());
         }
     }
     Ok(all)
-}
-
-fn objects(channel: &ChannelManifest) -> impl Iterator<Item = ObjectRef> {
-    let segments = channel.segments.iter().flat_map(|segment| {
-        let columns = segment.columns.iter().map(|column| &column.object);
-        columns.chain(segment.indexes.iter().map(|index| &index.object)).chain(&segment.stats)
-    });
-    segments.chain(channel.deletes.iter().map(|file| &file.object)).cloned()
 }

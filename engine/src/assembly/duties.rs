@@ -41,8 +41,8 @@ pub struct NodeSeams {
     pub rng: Arc<dyn Rng>,
     /// Whether no other process can have the same metadata.
     pub alone: bool,
-    /// Keeps other processes out of the data directory as long as it lives.
-    pub lock: Option<File>,
+    /// Keeps other processes out of the data directory as long as it lives; the catalog and the log hold it too.
+    pub lock: Option<Arc<File>>,
 }
 
 /// How a node reaches others and is reached.
@@ -63,6 +63,8 @@ pub struct Node {
     pub coord: Arc<dyn Coord>,
     /// What a proxy needs besides; `None` without that duty.
     pub door: Option<Door>,
+    /// Writes, if that is its duty.
+    pub writer: Option<Arc<ChannelWriter>>,
     /// Reads, if that is its duty.
     pub querier: Option<Arc<QueryNode>>,
     /// The candidate for the lead, if it is one.
@@ -73,7 +75,7 @@ pub struct Node {
     pub id: NodeId,
     /// The clock.
     pub clock: Arc<dyn Clock>,
-    _lock: Option<File>,
+    _lock: Option<Arc<File>>,
 }
 
 /// What a proxy does its work with.
@@ -118,10 +120,11 @@ impl Node {
         let clock = &seams.clock;
         if duties == Duties::default() {
             (calls.publish)(served);
-            let (door, querier, agent, clock) = (None, None, None, Arc::clone(clock));
+            let (door, writer, querier, agent, clock) = (None, None, None, None, Arc::clone(clock));
             return Ok(Self {
                 coord,
                 door,
+                writer,
                 querier,
                 candidacy,
                 agent,
@@ -132,8 +135,8 @@ impl Node {
         }
         let info = introduce(coord.as_ref(), role, duties, &calls.address, settings, clock.as_ref()).await;
         let id = info.id;
-        let (followers, door, querier) =
-            assemble(&seams, &calls, &coord, &info, settings, tasks, &mut served);
+        let (followers, own) = assemble(&seams, &calls, &coord, &info, settings, tasks, &mut served);
+        let Own { door, writer, querier } = own;
         (calls.publish)(served);
         let agent = Agent::new(AgentParts {
             coord: Arc::clone(&coord),
@@ -145,8 +148,15 @@ impl Node {
         let beating = Arc::clone(&agent);
         tasks.start("keep in step", |stop| beating.run(stop));
         let clock = Arc::clone(&seams.clock);
-        Ok(Self { coord, door, querier, candidacy, agent: Some(agent), id, clock, _lock: seams.lock })
+        Ok(Self { coord, door, writer, querier, candidacy, agent: Some(agent), id, clock, _lock: seams.lock })
     }
+}
+
+/// The duties that the process asks by itself.
+struct Own {
+    door: Option<Door>,
+    writer: Option<Arc<ChannelWriter>>,
+    querier: Option<Arc<QueryNode>>,
 }
 
 /// What the agent looks after.
@@ -163,10 +173,11 @@ fn assemble(
     settings: &Settings,
     tasks: &TaskSet,
     served: &mut Served,
-) -> (Followers, Option<Door>, Option<Arc<QueryNode>>) {
+) -> (Followers, Own) {
     let clock = &seams.clock;
     let time = NodeTime::new(Arc::clone(clock));
     let mut all: Vec<Arc<dyn Follower>> = Vec::new();
+    let mut writer = None;
     if info.duties.writes {
         let channels = ChannelWriter::new(WriterParts {
             coord: Arc::clone(coord),
@@ -180,6 +191,7 @@ fn assemble(
         });
         served.writer = Some(Arc::clone(&channels) as _);
         all.push(Arc::clone(&channels) as _);
+        writer = Some(Arc::clone(&channels));
         tasks.start("keep channels", |stop| channels.keep(stop));
     }
     let cache = CatalogCache::new(Arc::clone(coord));
@@ -214,7 +226,7 @@ fn assemble(
         let (writer, reader) = (Arc::clone(&router) as _, router as _);
         Door { coord: cache as _, writer, reader, time: Arc::clone(&time) }
     });
-    (Followers { time, all }, door, querier)
+    (Followers { time, all }, Own { door, writer, querier })
 }
 
 /// Asks for a number until there is one.
@@ -282,6 +294,7 @@ fn candidacy(
     let ttl = Duration::from_millis(cluster.leader_ttl_ms);
     Ok(Candidacy::new(CandidacyParts {
         metas,
+        blobs: Arc::clone(&seams.blobs),
         clock: Arc::clone(&seams.clock),
         dial: Arc::clone(&calls.dial),
         limits: limits(settings),

@@ -1,8 +1,11 @@
 //! The composition root: reads settings, builds each seam once, makes the duties of the role, introduces them to each
 //! other, starts and stops them. No logic on data.
 
+mod adopt;
 mod duties;
+mod growth;
 mod identity;
+mod leave;
 mod machine;
 mod meter;
 mod operations;
@@ -13,16 +16,19 @@ mod settings;
 mod stores;
 mod wire;
 
+pub use adopt::{adopt, rebuild_catalog};
 pub use duties::{Door, Node, NodeCalls, NodeSeams};
+pub use growth::{Idle, MoveParts, Moved, Source, move_directory};
 pub use process::{Running, Surroundings, run, trace_settings};
 pub use reread::Sources;
 pub use seams::open_seams;
 pub use settings::{Flags, Loaded, default_of, load};
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::base::Kinded;
-use crate::{blob, coord, log, meta, secure};
+use crate::{blob, coord, log, meta, rpc, secure};
 
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +86,44 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// The data directory was moved to a cluster.
+    #[error("the data directory {} was moved to {to}, and only what is there counts", path.display())]
+    DataMoved {
+        /// Which directory.
+        path: PathBuf,
+        /// Where it was moved to.
+        to: String,
+    },
+    /// What is to be moved somewhere would be mixed with something else.
+    #[error("{place} is not empty: it has {found}")]
+    TargetNotEmpty {
+        /// Where it was to go.
+        place: String,
+        /// What is there.
+        found: String,
+    },
+    /// The source of a move does not do its part.
+    #[error("cannot {doing} the source")]
+    Source {
+        /// What was asked of it.
+        doing: &'static str,
+        /// Why not.
+        #[source]
+        source: rpc::Error,
+    },
+    /// What is new in the source comes faster than it can be moved.
+    #[error("what is new cannot be copied within {} s", pause.as_secs_f64())]
+    TooSlow {
+        /// The longest time without writes.
+        pause: Duration,
+    },
+    /// Progress could not be shown.
+    #[error("cannot write the progress")]
+    Output {
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// Another process uses the data directory.
     #[error("the data directory {} is in use by another process", path.display())]
     DataDirectoryInUse {
@@ -111,6 +155,34 @@ pub enum Error {
         theirs: String,
         /// Who we are.
         ours: String,
+    },
+    /// The metadata of the blob store's cluster is not where it should be.
+    #[error(
+        "the blob store belongs to the cluster {cluster}, and the metadata is empty: restore it, or make it anew with `redkite ctl rebuild`"
+    )]
+    CatalogLost {
+        /// Whose store it is.
+        cluster: String,
+    },
+    /// The metadata was replaced by one that was made anew from the blob store.
+    #[error(
+        "this metadata is of generation {own}; the catalog was moved, or made anew, and is of generation {newest} elsewhere"
+    )]
+    CatalogMoved {
+        /// What is here.
+        own: u64,
+        /// What the blob store says.
+        newest: u64,
+    },
+    /// The catalog is being made anew, or waits for a coordinator to take it over.
+    #[error("the catalog is being made anew")]
+    CatalogWaits,
+    /// The copy of the catalog in the blob store is of no use.
+    #[error("cannot work on the catalog in the blob store")]
+    Catalog {
+        /// Why.
+        #[source]
+        source: coord::Error,
     },
     /// The blob store was written by a later version.
     #[error("the blob store has layout {layout}, which needs a version that reads {oldest_reader} or later")]
@@ -190,12 +262,22 @@ impl Kinded for Error {
     fn kind(&self) -> crate::base::Kind {
         match self {
             Self::ReadFile { source, .. }
+            | Self::Output { source }
             | Self::DataDirectory { source, .. }
             | Self::Listen { source, .. } => Kinded::kind(source),
             Self::BadFile { .. } | Self::BadSetting { .. } | Self::OutOfRange { .. } => {
                 crate::base::Kind::Invalid
             }
-            Self::DataDirectoryInUse { .. } | Self::ForeignStore { .. } => crate::base::Kind::Conflict,
+            Self::DataDirectoryInUse { .. }
+            | Self::ForeignStore { .. }
+            | Self::CatalogLost { .. }
+            | Self::DataMoved { .. }
+            | Self::TargetNotEmpty { .. }
+            | Self::CatalogMoved { .. } => crate::base::Kind::Conflict,
+            Self::Source { source, .. } => source.kind(),
+            Self::TooSlow { .. } => crate::base::Kind::Exhausted,
+            Self::CatalogWaits => crate::base::Kind::Unavailable,
+            Self::Catalog { source } => source.kind(),
             Self::NewerStore { .. }
             | Self::UnfitForLog { .. }
             | Self::NoCatalog { .. }

@@ -12,6 +12,7 @@ use tracing::{info, warn};
 use crate::admin::{self, AdminParts, Marking, Standing};
 use crate::agent::Agent;
 use crate::assembly::identity::mark_finalized;
+use crate::assembly::leave::Leave;
 use crate::assembly::meter::ProxyMeter;
 use crate::assembly::reread::Sources;
 use crate::assembly::{Error, Node, NodeCalls, NodeSeams, machine, open_seams, operations, wire};
@@ -56,12 +57,21 @@ pub struct Running {
     agent: Option<Arc<Agent>>,
     health: Health,
     patience: Duration,
+    leave: Option<Leave>,
 }
 
 impl Running {
     /// Hands over what the node has to other nodes, where its role can; to be called before the tasks are stopped. Ends
     /// when nothing is left, or once nothing has been taken over for the time of `queryNode.gracefulStopTimeout`.
     pub async fn hand_over(&self) {
+        if let Some(leave) = &self.leave {
+            self.health.failing(self.role.name(), "stopping");
+            match leave.seal().await {
+                Ok(()) => info!("everything is sealed: a cluster may begin on this bucket"),
+                Err(error) => warn!(%error, "not everything is sealed: only this data directory has it all"),
+            }
+            return;
+        }
         let Some(agent) = self.agent.as_ref().filter(|_| self.role != Role::Standalone) else { return };
         self.health.failing(self.role.name(), DRAINING);
         agent.drain();
@@ -131,9 +141,10 @@ pub async fn run(role: Role, settings: &Settings, around: Surroundings) -> Resul
         agent: node.agent.clone(),
         health,
         patience: Duration::from_secs(settings.query_node.graceful_stop_timeout),
+        leave: Leave::of(role, settings, &node),
     };
-    // The node, and with it the lock of the data directory, lives as long as the process's tasks do.
-    tasks.start("hold the data directory", |stop| async move {
+    // The lock of the data directory outlives the node: the catalog and the log hold it until they are closed.
+    tasks.start("hold the node", |stop| async move {
         stop.cancelled().await;
         drop(node);
         Ok(())

@@ -6,18 +6,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use contract::role::Role;
+use contract::role::{Duty, Role};
 use contract::settings::{Etcd, Settings};
 use tracing::warn;
 
-use crate::assembly::identity::claim;
+use crate::assembly::adopt::adopt;
+use crate::assembly::growth::refuse_moved;
+use crate::assembly::identity::{Claimed, claim};
 use crate::assembly::reread::{REREAD, Rereader};
 use crate::assembly::{Error, NodeSeams, Surroundings, stores};
 use crate::base::{Clock, Kind, Kinded as _, Rng, Secret, TaskSet, chain};
 use crate::blob::{Blobs, CachedBlobs, DiskCacheSettings, ProbeSettings, keeps_creates_apart};
 use crate::log::disk::OsDisk;
 use crate::log::{FileLogSettings, FileLogs, KafkaLogs, KafkaSettings, Logs, ObjectLogSettings, ObjectLogs};
-use crate::meta::{EtcdMetas, EtcdSettings, EtcdTls, EtcdUser, Metas, RedbMetas};
+use crate::meta::{self, EtcdMetas, EtcdSettings, EtcdTls, EtcdUser, Metas, RedbMetas};
 use crate::obs::{Health, Metrics};
 
 /// Keys of sealed data begin with one of these.
@@ -26,7 +28,7 @@ const SEALED: [&str; 2] = ["segments/", "deletes/"];
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Opens everything that outlives the process. A standalone keeps in its data directory, which is locked until the result
-/// is dropped, whatever no setting puts elsewhere; a role of a cluster keeps nothing there that it could not lose.
+/// is dropped and what it keeps there is closed, whatever no setting puts elsewhere; a role of a cluster keeps nothing there that it could not lose.
 ///
 /// An address that does not answer is tried again for as long as it takes, and named in `/healthz`.
 ///
@@ -40,30 +42,62 @@ pub async fn open_seams(role: Role, settings: &Settings, around: &Surroundings) 
     if !alone && !settings.stores_remotely() {
         return Err(Error::NoBucket { role: role.name() });
     }
-    let lock = if alone { Some(lock_directory(root)?) } else { None };
+    let lock = if alone { Some(Arc::new(lock_directory(root)?)) } else { None };
     let start = Start { role, health, clock: &clock };
     let bucket = Needed::bucket(settings);
     let store = start.patiently(&bucket, || stores::open(settings, root, &clock, &rng)).await?;
     let blobs = Arc::clone(&store.blobs);
     let etcd = Needed::etcd(settings);
-    let metas = start.patiently(&etcd, || open_metas(role, settings, root, &clock)).await?;
+    let metas = start.patiently(&etcd, || open_metas(role, settings, root, lock.as_ref(), &clock)).await?;
+    let both = etcd.and(&bucket);
+    let mut sealed = None;
     if let Some(metas) = &metas {
-        let both = etcd.and(&bucket);
-        start.patiently(&both, || claim(blobs.as_ref(), metas.as_ref(), rng.as_ref())).await?;
+        let claimed = start.patiently(&both, || may_start(role, alone, &blobs, metas, &rng)).await?;
+        if let Claimed::Sealed(whose) = claimed {
+            sealed = Some((Arc::clone(metas), whose));
+        }
     }
     if !alone && !logs_to_kafka(settings) {
         start.patiently(&bucket, || probe(blobs.as_ref(), rng.as_ref())).await?;
     }
     let logs = start
         .patiently(&Needed::kafka(settings), || {
-            open_logs(role, settings, root, &blobs, &clock, &rng, metrics, tasks)
+            open_logs(role, settings, root, lock.as_ref(), &blobs, &clock, &rng, metrics, tasks)
         })
         .await?;
+    if let Some((metas, whose)) = sealed {
+        start
+            .patiently(&both, || async {
+                match claim(&blobs, metas.as_ref(), rng.as_ref()).await? {
+                    Claimed::Ours => Ok(()),
+                    Claimed::Sealed(_) => {
+                        adopt(&blobs, metas.as_ref(), &logs, &whose, clock.as_ref()).await.map(drop)
+                    }
+                }
+            })
+            .await?;
+    }
     let reader = Rereader { store, sources: Arc::clone(sources), clock: Arc::clone(&clock), every: REREAD };
     tasks.start("read credentials again", |stop| reader.run(stop));
     let blobs = cached(role, settings, root, blobs, &clock).await?;
     let alone = alone && settings.etcd.endpoints.is_empty();
     Ok(NodeSeams { blobs, metas, logs, clock, rng, alone, lock })
+}
+
+/// Whether this bucket and this metadata are ones to start with; a cluster's coordinator may take over a sealed catalog.
+async fn may_start(
+    role: Role,
+    alone: bool,
+    blobs: &Arc<dyn Blobs>,
+    metas: &Arc<dyn Metas>,
+    rng: &Arc<dyn Rng>,
+) -> Result<Claimed, Error> {
+    match claim(blobs, metas.as_ref(), rng.as_ref()).await? {
+        Claimed::Sealed(_) if !role.duties().contains(&Duty::Coord) => Err(Error::CatalogWaits),
+        // Its log is in a directory that may be here: whether it is, only its owner can say.
+        Claimed::Sealed(whose) if alone => Err(Error::CatalogLost { cluster: whose.cluster }),
+        claimed => Ok(claimed),
+    }
 }
 
 /// Something outside the process that a start needs.
@@ -145,20 +179,24 @@ impl Start<'_> {
     }
 }
 
-async fn open_metas(
+pub(super) async fn open_metas(
     role: Role,
     settings: &Settings,
     root: &Path,
+    lock: Option<&Arc<File>>,
     clock: &Arc<dyn Clock>,
 ) -> Result<Option<Arc<dyn Metas>>, Error> {
-    let failed = |source| Error::OpenMetas { source };
+    let failed = |source| match source {
+        meta::Error::InUse { .. } => Error::DataDirectoryInUse { path: root.to_owned() },
+        source => Error::OpenMetas { source },
+    };
     let etcd = &settings.etcd;
     if !etcd.endpoints.is_empty() {
         let metas = EtcdMetas::connect(etcd_settings(etcd), Arc::clone(clock)).await.map_err(failed)?;
         return Ok(Some(metas));
     }
     if role == Role::Standalone {
-        let metas = RedbMetas::open(root.join("meta.redb")).await.map_err(failed)?;
+        let metas = RedbMetas::open_locked(root.join("meta.redb"), lock.cloned()).await.map_err(failed)?;
         return Ok(Some(metas));
     }
     Err(Error::NoCatalog { role: role.name() })
@@ -189,10 +227,11 @@ fn etcd_settings(etcd: &Etcd) -> EtcdSettings {
 }
 
 #[expect(clippy::too_many_arguments, reason = "each is one seam that a log stands on")]
-async fn open_logs(
+pub(super) async fn open_logs(
     role: Role,
     settings: &Settings,
     root: &Path,
+    lock: Option<&Arc<File>>,
     blobs: &Arc<dyn Blobs>,
     clock: &Arc<dyn Clock>,
     rng: &Arc<dyn Rng>,
@@ -207,7 +246,10 @@ async fn open_logs(
     if role == Role::Standalone {
         let folder = root.join("log");
         let disk =
-            OsDisk::open(&folder).await.map_err(|source| Error::DataDirectory { path: folder, source })?;
+            OsDisk::open_locked(&folder, lock.cloned()).await.map_err(|source| match source.kind() {
+                std::io::ErrorKind::ResourceBusy => Error::DataDirectoryInUse { path: root.to_owned() },
+                _ => Error::DataDirectory { path: folder, source },
+            })?;
         let sizes = FileLogSettings::default();
         return Ok(FileLogs::new(disk, tasks.clone(), Arc::clone(clock), metrics.log.clone(), sizes));
     }
@@ -273,12 +315,12 @@ async fn cached(
 }
 
 /// Makes the directory if need be, and keeps every other process out of it.
-fn lock_directory(root: &Path) -> Result<File, Error> {
+pub(super) fn lock_directory(root: &Path) -> Result<File, Error> {
     let failed = |source| Error::DataDirectory { path: root.to_owned(), source };
     std::fs::create_dir_all(root).map_err(failed)?;
     let lock = File::create(root.join("lock")).map_err(failed)?;
     match lock.try_lock() {
-        Ok(()) => Ok(lock),
+        Ok(()) => refuse_moved(root).map(|()| lock),
         Err(std::fs::TryLockError::WouldBlock) => Err(Error::DataDirectoryInUse { path: root.to_owned() }),
         Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
     }

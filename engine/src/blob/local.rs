@@ -45,6 +45,12 @@ impl LocalBlobs {
         run(Doing::Open, &name, move || opened.prepare()).await?;
         Ok(Arc::new(Self { place }))
     }
+
+    /// A view of a directory that another process uses: only to read and to list.
+    #[must_use]
+    pub fn view(root: impl Into<PathBuf>, rng: Arc<dyn Rng>) -> Arc<Self> {
+        Arc::new(Self { place: Arc::new(Place { root: root.into(), rng }) })
+    }
 }
 
 #[async_trait]

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::base::{ChannelName, Clock, CollectionId, NodeId, SegmentId, TaskSet, Timestamp};
+use crate::blob::Blobs;
 use crate::coord::Error;
 use crate::coord::drive::{Coordinator, CoordinatorParts, Limits};
 use crate::coord::format;
@@ -26,6 +27,8 @@ use crate::rpc::{
 pub struct CandidacyParts {
     /// Where the lead and the catalog are recorded.
     pub metas: Arc<dyn Metas>,
+    /// Where that of the catalog is kept that is too large for a record.
+    pub blobs: Arc<dyn Blobs>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// Reaches the nodes that do the work.
@@ -124,7 +127,10 @@ impl Candidacy {
                     format::read(metas.as_ref()).await?;
                     match lead::take_over(metas.as_ref(), version, &settings.address).await {
                         Ok(epoch) => return Ok((epoch, began)),
-                        Err(Error::Deposed) => seen = Seen::default(),
+                        Err(Error::Deposed) => {
+                            seen = Seen::default();
+                            clock.sleep(settings.every).await;
+                        }
                         Err(error) => return Err(error),
                     }
                 }
@@ -133,7 +139,7 @@ impl Candidacy {
     }
 
     async fn lead(&self, epoch: u64, began: Duration, stop: &CancellationToken) -> Result<Ended, Error> {
-        let CandidacyParts { metas, clock, dial, limits, lost_after, lead: settings } = &self.parts;
+        let CandidacyParts { metas, blobs, clock, dial, limits, lost_after, lead: settings } = &self.parts;
         let placing = PlaceSettings {
             lost_after: *lost_after,
             // A node alone with its coordinator has nobody to wait for.
@@ -142,6 +148,7 @@ impl Candidacy {
         };
         let parts = CoordinatorParts {
             metas: Arc::clone(metas),
+            blobs: Arc::clone(blobs),
             clock: Arc::clone(clock),
             dial: Arc::clone(dial),
             limits: limits.clone(),
@@ -151,10 +158,15 @@ impl Candidacy {
         };
         let coordinator = Coordinator::start(parts, epoch).await?;
         coordinator.leads_until(if settings.alone { Duration::MAX } else { began + settings.ttl });
+        if settings.alone {
+            // Nobody may have made the catalog anew elsewhere while this process was not there to be seen.
+            coordinator.prove_current(stop).await?;
+        }
         let tasks = TaskSet::new();
         tasks.start("watch nodes", |stop| Arc::clone(&coordinator).watch(stop));
         tasks.start("keep the record of nodes", |stop| Arc::clone(&coordinator).keep_members(stop));
         tasks.start("do jobs", |stop| Arc::clone(&coordinator).work(stop));
+        tasks.start("keep the copy in the bucket", |stop| Arc::clone(&coordinator).keep_mirror(stop));
         tasks.start("sweep orphans", |stop| Arc::clone(&coordinator).sweep(stop));
         self.leading.store(Some(Arc::clone(&coordinator)));
         let ended = self.keep_leading(&coordinator, epoch, stop).await;
@@ -186,10 +198,16 @@ impl Candidacy {
                     return Ended::Deposed;
                 }
                 () = deposed.cancelled() => return Ended::Deposed,
-                () = clock.sleep(settings.every), if !settings.alone => {}
+                () = clock.sleep(settings.every), if !settings.alone || coordinator.is_unsure() => {}
+                () = coordinator.doubted.notified() => continue,
             }
             let began = clock.monotonic();
             match lead::renew(metas.as_ref(), epoch, &self.record(false)).await {
+                Ok(()) if coordinator.is_unsure() => {
+                    // What is stored is read again, under an epoch that a late commit does not expect.
+                    self.give_up(epoch).await;
+                    return Ended::Deposed;
+                }
                 Ok(()) => coordinator.leads_until(began + settings.ttl),
                 Err(Error::Deposed) => return Ended::Deposed,
                 // Nobody else can commit either: what needs no commit goes on.
@@ -209,6 +227,15 @@ impl Candidacy {
     /// What the record says of this process while it leads.
     fn record(&self, resigned: bool) -> Leader {
         Leader { address: self.parts.lead.address.clone(), resigned }
+    }
+
+    /// Says in the bucket that nothing is in any log that is not sealed, so that a cluster may take over the catalog; or
+    /// takes that back.
+    ///
+    /// # Errors
+    /// [`rpc::Error::is_stale`] if this process does not lead; if the bucket cannot be written.
+    pub async fn seal_mirror(&self, on: bool) -> Result<(), rpc::Error> {
+        self.leader()?.seal_mirror(on).await
     }
 
     fn leader(&self) -> Result<Arc<Coordinator>, rpc::Error> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::base::{ChannelName, CollectionId, DatabaseId, SegmentId};
 use crate::coord::change::Change;
+use crate::coord::stored::{self, Piece, Stored};
 use crate::model::{ChannelManifest, ObjectRef, SegmentManifest};
 use crate::rpc::{
     CollectionInfo, CollectionRef, CompactionPlan, DEFAULT_GROUP, DatabaseInfo, GroupConfig, Refusal,
@@ -34,6 +35,9 @@ pub struct Garbage {
     /// Nothing can go before this time.
     #[serde(default)]
     pub not_before_unix_ms: u64,
+    /// The object that all this is in, if it is too much for a record.
+    #[serde(skip)]
+    pub list: Option<Piece>,
 }
 
 /// A compaction that was asked for: remembered, so that whoever asked another leader learns what became of it, and so that
@@ -57,6 +61,8 @@ pub struct Catalog {
     pub collections: BTreeMap<CollectionId, Arc<CollectionInfo>>,
     /// What is sealed, by channel in the order of the collection's channels.
     pub manifests: BTreeMap<CollectionId, Vec<Arc<ChannelManifest>>>,
+    /// Where manifests are that are too large for a record.
+    pub stored: HashMap<ChannelName, Stored>,
     /// What waits to be removed.
     pub garbage: BTreeMap<i64, Garbage>,
     /// Compactions that were asked for, those of dropped collections too.
@@ -142,13 +148,17 @@ impl Catalog {
                 self.collections.remove(&collection.id);
                 self.manifests.remove(&collection.id);
                 for channel in &collection.channels {
+                    self.stored.remove(channel);
                     self.flushes.remove(channel);
                 }
             }
-            Change::PutManifest { collection, shard, manifest, .. } => {
-                if let Some(place) = self.manifests.get_mut(&collection).and_then(|all| all.get_mut(shard)) {
-                    *place = Arc::new(manifest);
-                }
+            Change::PutManifest { collection, shard, channel, manifest } => {
+                self.stored.remove(&channel);
+                self.put_manifest(collection, shard, manifest);
+            }
+            Change::PutStored { collection, shard, channel, manifest, stored } => {
+                self.stored.insert(channel, stored);
+                self.put_manifest(collection, shard, manifest);
             }
             Change::PutCompaction(compaction) => {
                 self.compactions.insert(compaction.id, compaction);
@@ -177,29 +187,34 @@ impl Catalog {
         }
     }
 
-    /// The keys of all objects that manifests name.
+    /// The keys of all objects that the catalog names: those that manifests name, and the catalog's own.
     pub fn named_objects(&self) -> impl Iterator<Item = String> {
-        self.manifests.keys().flat_map(|id| self.named_objects_of(*id))
+        let lists = self.garbage.values().filter_map(|garbage| garbage.list);
+        let lists = lists.map(|list| stored::garbage_key(list.number));
+        self.manifests.keys().flat_map(|id| self.named_objects_of(*id)).chain(lists)
     }
 
-    /// The keys of all objects that manifests of a collection name.
+    /// The keys of all objects of a collection: those that its manifests name, and those that these are in.
     pub fn named_objects_of(&self, collection: CollectionId) -> impl Iterator<Item = String> {
         let manifests = self.manifests.get(&collection).into_iter().flatten();
-        manifests.flat_map(|manifest| {
+        let sealed = manifests.flat_map(|manifest| {
             let segments = manifest.segments.iter().flat_map(SegmentManifest::objects);
             segments.chain(manifest.deletes.iter().map(|file| file.object.key.clone()))
-        })
+        });
+        let channels = self.collections.get(&collection).into_iter().flat_map(|info| &info.channels);
+        let own = channels.filter_map(move |channel| Some((channel, self.stored.get(channel)?)));
+        sealed.chain(own.flat_map(move |(channel, stored)| stored.keys(collection, channel)))
+    }
+
+    fn put_manifest(&mut self, collection: CollectionId, shard: usize, manifest: ChannelManifest) {
+        if let Some(place) = self.manifests.get_mut(&collection).and_then(|all| all.get_mut(shard)) {
+            *place = Arc::new(manifest);
+        }
     }
 
     /// The objects that manifests name with a size: all but the segments' own descriptions.
     pub fn named_refs(&self) -> impl Iterator<Item = &ObjectRef> {
-        self.manifests.values().flatten().flat_map(|manifest| {
-            let segments = manifest.segments.iter().flat_map(|segment| {
-                let columns = segment.columns.iter().map(|column| &column.object);
-                columns.chain(segment.indexes.iter().map(|index| &index.object)).chain(&segment.stats)
-            });
-            segments.chain(manifest.deletes.iter().map(|file| &file.object))
-        })
+        self.manifests.values().flatten().flat_map(|manifest| manifest.refs())
     }
 
     fn forget_names(&mut self, id: CollectionId) {

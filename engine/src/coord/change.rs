@@ -2,6 +2,7 @@
 
 use crate::base::{ChannelName, CollectionId, DatabaseId};
 use crate::coord::catalog::{Compaction, Garbage};
+use crate::coord::stored::Stored;
 use crate::model::ChannelManifest;
 use crate::rpc::{CollectionInfo, DatabaseInfo, GroupConfig};
 
@@ -26,6 +27,19 @@ pub enum Change {
         channel: ChannelName,
         /// What is sealed now.
         manifest: ChannelManifest,
+    },
+    /// The same, with the manifest in objects. No decision says so: a manifest is put there when it is committed.
+    PutStored {
+        /// Whose channel it is.
+        collection: CollectionId,
+        /// Its place among the collection's channels.
+        shard: usize,
+        /// Its name.
+        channel: ChannelName,
+        /// What is sealed now.
+        manifest: ChannelManifest,
+        /// Where that is.
+        stored: Stored,
     },
     /// Remembers a compaction that was asked for, or how far it is.
     PutCompaction(Compaction),

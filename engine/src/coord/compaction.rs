@@ -213,7 +213,7 @@ impl Coordinator {
         for made in &mut outputs {
             self.index_new(builder.as_ref(), &info, made).await;
         }
-        let fresh = self.fresh("compact", decide::RECORDS).await?;
+        let fresh = self.fresh("compact", 1).await?;
         let grace = self.parts.limits.compaction.grace.as_millis() as u64;
         let not_before = self.parts.clock.unix_ms() + grace;
         let mut taken = false;

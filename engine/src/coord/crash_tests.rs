@@ -132,6 +132,7 @@ impl World {
         let epoch = super::lead::take_over(self.metas.as_ref(), found, "a").await?;
         let parts = CoordinatorParts {
             metas,
+            blobs: Arc::clone(&self.blobs) as _,
             clock: RealClock::new(),
             dial: Arc::clone(&self.nodes) as _,
             limits: Limits {
@@ -397,6 +398,7 @@ async fn cleaned(world: &World, mut coord: Arc<Coordinator>) {
     for _ in 0..2 {
         let tasks = TaskSet::new();
         tasks.start("work", |stop| Arc::clone(&coord).work(stop));
+        tasks.start("mirror", |stop| Arc::clone(&coord).keep_mirror(stop));
         let over = async {
             while !world.is_clean().await && !world.is_dead() {
                 tokio::time::sleep(Duration::from_millis(1)).await;

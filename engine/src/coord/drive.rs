@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,14 +16,17 @@ use crate::base::{
     ChannelName, Clock, CollectionId, DatabaseId, FIRST_FORMAT, IndexId, Kind, NodeId, SegmentId, Timestamp,
     newest_format,
 };
+use crate::blob::Blobs;
 use crate::coord::catalog::{Catalog, DEFAULT_DATABASE};
 use crate::coord::change::Change;
 use crate::coord::compaction::Compactions;
-use crate::coord::decide::{self, Decision, LoadRequest};
+use crate::coord::decide::{self, LoadRequest};
 use crate::coord::jobs::{Lost, Running};
-use crate::coord::lead::EPOCH;
 use crate::coord::members::{self, Members};
+use crate::coord::mirror::Mirror;
+use crate::coord::page::CLUSTER;
 use crate::coord::place::{PlaceSettings, Placer};
+use crate::coord::shelf::Shelf;
 use crate::coord::time::{Allocation, Allocator};
 use crate::coord::{Error, drains, format, record};
 use crate::meta::{Metas, Txn};
@@ -34,14 +37,14 @@ use crate::rpc::{
     NodeState, NodeStatus, OrderNumber, Orders, Refusal, ReplicaInfo, Report, Routes,
 };
 
-/// Record of the cluster's id, made when its bucket was claimed.
-const CLUSTER: &str = "cluster/id";
 /// How long a beat waits for news.
 const BEAT: Duration = Duration::from_secs(1);
 /// How long a change waits for proxies that do not answer; they are lost a little later.
-const HEARD_WITHIN: Duration = Duration::from_secs(3);
+pub(super) const HEARD_WITHIN: Duration = Duration::from_secs(3);
+/// Of a term, the bits below are the version of a record; no store comes to so many.
+const GENERATION_SHIFT: u32 = 40;
 /// Record of the bound below which time and ids may be handed out.
-const TIME: &str = "coord/time";
+pub(super) const TIME: &str = "coord/time";
 
 /// How much of everything there may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +98,8 @@ impl Default for CompactionLimits {
 pub struct CoordinatorParts {
     /// The catalog's store.
     pub metas: Arc<dyn Metas>,
+    /// Where that of the catalog is kept that is too large for a record.
+    pub blobs: Arc<dyn Blobs>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// Reaches the nodes that do the work.
@@ -117,6 +122,10 @@ pub struct Coordinator {
     times: Mutex<Allocator>,
     /// Held over a decision, its commit and its application.
     pub(super) writing: tokio::sync::Mutex<()>,
+    /// The catalog's objects.
+    pub(super) shelf: Shelf,
+    /// What of the catalog is in the bucket.
+    pub(super) mirror: Mirror,
     pub(super) placer: Mutex<Placer>,
     /// The newest orders, so that waiting beats look again.
     placed: watch::Sender<OrderNumber>,
@@ -127,13 +136,17 @@ pub struct Coordinator {
     /// Until when, on the monotonic clock, nobody else can lead.
     leads_until: Mutex<Duration>,
     /// Another coordinator has committed.
-    deposed: CancellationToken,
+    pub(super) deposed: CancellationToken,
+    /// A commit may have happened that is not in `catalog`.
+    pub(super) unsure: AtomicBool,
+    /// Tells that it may have.
+    pub(super) doubted: Notify,
     /// Which nodes the record names: others get no lease.
     pub(super) members: Mutex<Members>,
     /// Somebody asked it to give up the lead.
     resigning: CancellationToken,
     /// The version of the records that it writes.
-    format: AtomicU32,
+    pub(super) format: AtomicU32,
     /// The cluster's id.
     cluster: String,
     assignments: AtomicU64,
@@ -161,9 +174,11 @@ impl Coordinator {
         let format = format::read(parts.metas.as_ref()).await?;
         let cluster = parts.metas.get(CLUSTER).await;
         let cluster = cluster.map_err(|source| Error::ReadCatalog { prefix: CLUSTER, source })?;
-        let catalog = record::read(parts.metas.as_ref()).await?;
+        let shelf = Shelf::new(Arc::clone(&parts.blobs));
+        let catalog = record::read(parts.metas.as_ref(), &shelf).await?;
         let expected = members::read(parts.metas.as_ref()).await?;
         let drains = drains::read(parts.metas.as_ref()).await?;
+        let mirror = Mirror::open(parts.metas.as_ref(), bound).await?;
         let collections = catalog.collections.len();
         let now = parts.clock.monotonic();
         let mut placer =
@@ -181,6 +196,8 @@ impl Coordinator {
             catalog: RwLock::new(catalog),
             times: Mutex::new(Allocator::starting_at(bound)),
             writing: tokio::sync::Mutex::new(()),
+            shelf,
+            mirror,
             placer: Mutex::new(placer),
             placed: watch::Sender::new(OrderNumber::default()),
             reported: watch::Sender::new(0),
@@ -188,6 +205,8 @@ impl Coordinator {
             leads_until: Mutex::new(Duration::ZERO),
             deposed: CancellationToken::new(),
             members: Mutex::new(Members::of(expected.unwrap_or_default())),
+            unsure: AtomicBool::new(false),
+            doubted: Notify::new(),
             resigning: CancellationToken::new(),
             format: AtomicU32::new(format),
             cluster: cluster.map_or(String::new(), |id| String::from_utf8_lossy(&id.value).into_owned()),
@@ -236,7 +255,7 @@ impl Coordinator {
     }
 
     /// Waits until every proxy has heard of `number`, or until it must be gone or lost.
-    async fn heard(&self, number: OrderNumber) {
+    pub(super) async fn heard(&self, number: OrderNumber) {
         let mut reported = self.reported.subscribe();
         let all_heard = async {
             while !self.placer.lock().proxies_saw(number) {
@@ -263,7 +282,7 @@ impl Coordinator {
         self.commit(vec![Change::PutDatabase(database)]).await.map(drop)
     }
 
-    async fn timestamps(&self, count: u32) -> Result<Timestamp, Error> {
+    pub(super) async fn timestamps(&self, count: u32) -> Result<Timestamp, Error> {
         loop {
             let allocation = self.times.lock().allocate(count, self.parts.clock.unix_ms());
             let bound = match allocation {
@@ -271,103 +290,23 @@ impl Coordinator {
                 Allocation::Extend(bound) => bound,
             };
             let _one_at_a_time = self.writing.lock().await;
-            let bytes = serde_json::to_vec(&serde_json::json!({ "version": 1, "value": bound }))
-                .map_err(|source| Error::BadRecord { key: TIME.to_owned(), source })?;
-            self.commit_txn(Txn::new().put(TIME, Bytes::from(bytes))).await?;
+            self.commit_txn(Txn::new().put(TIME, record::encode(TIME, &bound)?)).await?;
             self.times.lock().extend(bound);
+            self.mirror.note_bound(bound);
         }
     }
 
     /// A leader that was not heard for so long that another one may lead begins nothing: its callers are better off with
     /// that one, and are sure that nothing was done. It goes on once it has renewed the lead.
-    fn check_lead(&self) -> Result<(), Error> {
+    pub(super) fn check_lead(&self) -> Result<(), Error> {
         let until = *self.leads_until.lock();
         let is_over = !until.is_zero() && until < self.parts.clock.monotonic();
         if is_over { Err(Error::NotRenewed) } else { Ok(()) }
     }
 
-    /// Does a transaction if this coordinator still leads.
-    pub(super) async fn commit_txn(&self, txn: Txn) -> Result<u64, Error> {
-        self.check_lead()?;
-        let committed = self.parts.metas.commit(txn.expect_version(EPOCH, self.epoch)).await;
-        committed.map_err(|source| {
-            let error = Error::of_commit(source);
-            if matches!(error, Error::Deposed) {
-                self.deposed.cancel();
-            }
-            error
-        })
-    }
-
-    /// Makes changes durable and then takes them over; the caller holds the writing lock. Returns the number of the
-    /// orders that tell the nodes.
-    async fn commit(&self, changes: Vec<Change>) -> Result<OrderNumber, Error> {
-        if changes.is_empty() {
-            return Ok(OrderNumber::default());
-        }
-        let mut txn = Txn::new();
-        for change in &changes {
-            txn = record::write(txn, self.format.load(Ordering::Acquire), change)?;
-        }
-        self.commit_txn(txn).await?;
-        let touched: BTreeSet<CollectionId> = changes.iter().filter_map(collection_of).collect();
-        let redefined: BTreeSet<CollectionId> =
-            changes.iter().filter(|one| is_definition(one)).filter_map(collection_of).collect();
-        let groups =
-            changes.iter().any(|one| matches!(one, Change::PutGroup { .. } | Change::RemoveGroup(_)));
-        let number = {
-            let mut catalog = self.catalog.write();
-            for change in changes {
-                catalog.apply(change);
-            }
-            // Under the catalog's lock, so that the placer hears of changes in their order.
-            self.place(|placer, now| {
-                if groups {
-                    placer.put_groups(catalog.groups.clone(), now);
-                }
-                for id in touched {
-                    match catalog.collections.get(&id) {
-                        Some(info) => {
-                            let manifests = catalog.manifests.get(&id).cloned().unwrap_or_default();
-                            placer.put_collection(Arc::clone(info), manifests, now);
-                        }
-                        None => placer.remove_collection(id, now),
-                    }
-                }
-                for id in redefined {
-                    placer.changed(id);
-                }
-                placer.number()
-            })
-        };
-        self.wake.notify_one();
-        Ok(number)
-    }
-
-    /// Decides on the catalog as it is, commits, and says what was decided on in an error. Returns once all proxies
-    /// have heard of it.
-    pub(super) async fn change(
-        &self,
-        call: &'static str,
-        decide: impl FnOnce(&Catalog) -> Decision + Send,
-    ) -> Result<(), rpc::Error> {
-        let number = {
-            let _one_at_a_time = self.writing.lock().await;
-            let changes = decide(&self.catalog.read())?;
-            self.commit(changes).await.map_err(|error| error.answer(call))?
-        };
-        self.heard(number).await;
-        Ok(())
-    }
-
     pub(super) async fn fresh(&self, call: &'static str, count: u32) -> Result<Timestamp, rpc::Error> {
         self.timestamps(count).await.map_err(|error| error.answer(call))
     }
-}
-
-/// Whether proxies must forget what they know of the collection that a change is about, and not only its routes.
-const fn is_definition(change: &Change) -> bool {
-    matches!(change, Change::PutCollection(_) | Change::RemoveCollection(_))
 }
 
 /// What a writer hears whose flush is not taken.
@@ -380,15 +319,6 @@ fn refused_flush(call: &'static str, channel: &ChannelName, stale: decide::Stale
         }),
         decide::Stale::Moved => conflict(format!("the checkpoint of {channel} has moved")),
         decide::Stale::Late => conflict(format!("the flush of {channel} was begun too long ago")),
-    }
-}
-
-/// The collection that a change is about.
-fn collection_of(change: &Change) -> Option<CollectionId> {
-    match change {
-        Change::PutCollection(info) | Change::RemoveCollection(info) => Some(info.id),
-        Change::PutManifest { collection, .. } => Some(*collection),
-        _ => None,
     }
 }
 
@@ -406,7 +336,7 @@ impl Coord for Coordinator {
     async fn create_database(&self, name: &str, properties: Vec<(String, String)>) -> Result<(), rpc::Error> {
         let fresh = self.fresh("create database", 1).await?;
         self.change("create database", |catalog| {
-            decide::create_database(catalog, &self.parts.limits, name, properties, fresh)
+            decide::create_database(catalog, &self.parts.limits, name, properties.clone(), fresh)
         })
         .await
     }
@@ -439,7 +369,7 @@ impl Coord for Coordinator {
     }
 
     async fn drop_collection(&self, database: &str, name: &str) -> Result<(), rpc::Error> {
-        let fresh = self.fresh("drop collection", decide::RECORDS).await?;
+        let fresh = self.fresh("drop collection", 1).await?;
         self.change("drop collection", |catalog| decide::drop_collection(catalog, database, name, fresh))
             .await
     }
@@ -475,7 +405,7 @@ impl Coord for Coordinator {
     }
 
     async fn drop_partition(&self, collection: CollectionRef, name: &str) -> Result<(), rpc::Error> {
-        let fresh = self.fresh("drop partition", decide::RECORDS).await?;
+        let fresh = self.fresh("drop partition", 1).await?;
         self.change("drop partition", |catalog| decide::drop_partition(catalog, &collection, name, fresh))
             .await
     }
@@ -490,7 +420,7 @@ impl Coord for Coordinator {
     }
 
     async fn drop_index(&self, collection: CollectionRef, name: &str) -> Result<(), rpc::Error> {
-        let fresh = self.fresh("drop index", decide::RECORDS).await?;
+        let fresh = self.fresh("drop index", 1).await?;
         self.change("drop index", |catalog| decide::drop_index(catalog, &collection, name, fresh)).await
     }
 
@@ -558,21 +488,20 @@ impl Coord for Coordinator {
     }
 
     async fn commit_flush(&self, flushed: Flushed) -> Result<(), rpc::Error> {
-        let now = self.timestamps_now();
-        let _one_at_a_time = self.writing.lock().await;
-        let decision = decide::commit_flush(&self.catalog.read(), &flushed, now);
-        let changes = decision.map_err(|stale| refused_flush("commit flush", &flushed.channel, stale))?;
-        let committed = self.commit(changes).await;
-        committed.map(drop).map_err(|error| error.answer("commit flush"))
+        let settled = self.settle(|catalog| decide::commit_flush(catalog, &flushed, self.timestamps_now()));
+        let settled = settled.await.map_err(|error| error.answer("commit flush"))?;
+        settled.map_err(|stale| refused_flush("commit flush", &flushed.channel, stale))?;
+        // The log may go once this is answered: then all can be made anew from the bucket without it.
+        self.mirrored_flush().await
     }
 
     async fn keep_flush(&self, channel: &ChannelName, since: i64) -> Result<(), rpc::Error> {
-        let now = self.timestamps_now();
-        let _one_at_a_time = self.writing.lock().await;
-        let decision = decide::keep_flush(&self.catalog.read(), channel, since, now);
-        let change = decision.map_err(|stale| refused_flush("keep a flush", channel, stale))?;
-        let committed = self.commit(change.into_iter().collect()).await;
-        committed.map(drop).map_err(|error| error.answer("keep a flush"))
+        let settled = self.settle(|catalog| {
+            let change = decide::keep_flush(catalog, channel, since, self.timestamps_now())?;
+            Ok(change.into_iter().collect())
+        });
+        let settled = settled.await.map_err(|error| error.answer("keep a flush"))?;
+        settled.map(drop).map_err(|stale| refused_flush("keep a flush", channel, stale))
     }
 
     async fn followed(&self, channels: Vec<ChannelName>) -> Result<Vec<Followed>, rpc::Error> {
@@ -587,8 +516,10 @@ impl Coord for Coordinator {
         }
         let key = record::term_key(channel.as_str());
         // Versions only grow, so the version that the put got is a term that was never given before.
-        let term = self.commit_txn(Txn::new().put(key, Bytes::new())).await;
-        term.map_err(|error| error.answer("give a term"))
+        let version = self.commit_txn(Txn::new().put(key, Bytes::new())).await;
+        // And than those that were given before the metadata was made anew.
+        let term = |version| (self.mirror.generation << GENERATION_SHIFT) + version;
+        version.map(term).map_err(|error| error.answer("give a term"))
     }
 
     async fn allocate_node(&self) -> Result<NodeId, rpc::Error> {
@@ -642,8 +573,10 @@ impl Coord for Coordinator {
 
     async fn create_group(&self, name: &str, config: GroupConfig) -> Result<(), rpc::Error> {
         let limit = self.parts.limits.groups;
-        self.change("create resource group", |catalog| decide::create_group(catalog, limit, name, config))
-            .await
+        self.change("create resource group", |catalog| {
+            decide::create_group(catalog, limit, name, config.clone())
+        })
+        .await
     }
 
     async fn drop_group(&self, name: &str) -> Result<(), rpc::Error> {
@@ -737,16 +670,21 @@ impl Coord for Coordinator {
 
     async fn finalize(&self, format: u32) -> Result<(u32, u32), rpc::Error> {
         self.listened().await;
-        // Whoever joins meanwhile has read the record before, or refuses to start after it.
-        let _one_at_a_time = self.writing.lock().await;
-        let now = self.format.load(Ordering::Acquire);
-        let to = format::decide(format, now, newest_format(), &self.placer.lock().nodes())?;
-        if to != now {
-            let txn = format::put(Txn::new(), to).map_err(|error| error.answer("finalize"))?;
-            self.commit_txn(txn).await.map_err(|error| error.answer("finalize"))?;
-            self.format.store(to, Ordering::Release);
-            info!(from = now, to, "the cluster writes a newer format");
-        }
+        let (now, to) = {
+            // Whoever joins meanwhile has read the record before, or refuses to start after it.
+            let _one_at_a_time = self.writable().await;
+            let now = self.format.load(Ordering::Acquire);
+            let to = format::decide(format, now, newest_format(), &self.placer.lock().nodes())?;
+            if to != now {
+                let txn = format::put(Txn::new(), to).map_err(|error| error.answer("finalize"))?;
+                self.commit_txn(txn).await.map_err(|error| error.answer("finalize"))?;
+                self.format.store(to, Ordering::Release);
+                info!(from = now, to, "the cluster writes a newer format");
+            }
+            (now, to)
+        };
+        // Whoever makes the catalog anew must not begin with an older one.
+        self.mirrored_flush().await?;
         Ok((now, to))
     }
 }

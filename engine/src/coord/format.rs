@@ -1,5 +1,7 @@
 //! The version of the formats that a cluster writes: one record, which only grows.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::base::{FIRST_FORMAT, newest_format};
@@ -22,8 +24,27 @@ struct Stored {
 /// If the record cannot be read, or [`Error::NewerFormat`] if this build does not read that version.
 pub async fn read(metas: &dyn Metas) -> Result<u32, Error> {
     let failed = |source| Error::ReadCatalog { prefix: FORMAT, source };
-    let format = match metas.get(FORMAT).await.map_err(failed)? {
-        Some(stored) => record::decode::<Stored>(FORMAT, &stored.value)?.format,
+    let stored = metas.get(FORMAT).await.map_err(failed)?;
+    format_of(stored.as_ref().map(|stored| &*stored.value))
+}
+
+/// The version that a copy of the records is to be continued in, and that it says from now on: the bucket may say of a later
+/// one than the copy, if that was all that its leader still did.
+///
+/// # Errors
+/// As [`read`].
+pub fn continue_copy(records: &mut BTreeMap<String, String>, bucket: u32) -> Result<u32, Error> {
+    let copied = format_of(records.get(FORMAT).map(String::as_bytes))?;
+    if copied < bucket {
+        let bytes = record::encode(FORMAT, &Stored { format: bucket })?;
+        records.insert(FORMAT.to_owned(), String::from_utf8_lossy(&bytes).into_owned());
+    }
+    Ok(copied.max(bucket))
+}
+
+fn format_of(record: Option<&[u8]>) -> Result<u32, Error> {
+    let format = match record {
+        Some(bytes) => record::decode::<Stored>(FORMAT, bytes)?.format,
         None => FIRST_FORMAT,
     };
     if format > newest_format() { Err(Error::NewerFormat { format }) } else { Ok(format) }
@@ -64,13 +85,29 @@ pub fn decide(asked: u32, now: u32, newest: u32, nodes: &[NodeStatus]) -> Result
 
 #[cfg(test)]
 mod tests {
-    use super::decide;
+    use std::collections::BTreeMap;
+
+    use super::{FORMAT, continue_copy, decide};
     use crate::base::NodeId;
+    use crate::coord::Error;
     use crate::rpc::{NodeInfo, NodeStatus};
 
     fn node(id: i64, newest_format: u32) -> NodeStatus {
         let info = NodeInfo { id: NodeId(id), newest_format, ..NodeInfo::default() };
         NodeStatus { info, ..NodeStatus::default() }
+    }
+
+    #[test]
+    fn a_copy_is_continued_in_the_later_version_of_bucket_and_copy() {
+        let mut copy = BTreeMap::new();
+
+        assert_eq!(continue_copy(&mut copy, 1).unwrap(), 1);
+        assert_eq!(copy, BTreeMap::new());
+        assert_eq!(continue_copy(&mut copy, 2).unwrap(), 2);
+        let record = r#"{"version":1,"value":{"format":2}}"#.to_owned();
+        assert_eq!(copy, BTreeMap::from([(FORMAT.to_owned(), record)]));
+        // Which this build does not read.
+        assert!(matches!(continue_copy(&mut copy, 1), Err(Error::NewerFormat { format: 2 })));
     }
 
     #[test]

@@ -16,6 +16,8 @@ use crate::coord::change::Change;
 use crate::coord::compaction::Asked;
 use crate::coord::decide::{self, CompactPlan};
 use crate::coord::drive::Coordinator;
+use crate::coord::sweep::AT_ONCE;
+use crate::coord::{record, stored};
 use crate::model::IndexRef;
 use crate::rpc::{IndexJob, Place, Report};
 
@@ -245,14 +247,21 @@ impl Coordinator {
     }
 
     /// Garbage whose time has come and that nobody holds.
-    fn next_garbage(&self) -> Option<Garbage> {
+    pub(super) fn next_garbage(&self) -> Option<Garbage> {
+        if self.is_unsure() {
+            return None;
+        }
         let catalog = self.catalog.read();
         let now = self.parts.clock.unix_ms();
         let placer = self.placer.lock();
         let is_held = |garbage: &Garbage| {
             garbage.collection.is_some_and(|collection| placer.holds_any(collection, &garbage.segments))
         };
-        let mut due = catalog.garbage.values().filter(|garbage| garbage.not_before_unix_ms <= now);
+        let is_due = |garbage: &&Garbage| {
+            // What the bucket's copy of the catalog still names must be there.
+            garbage.not_before_unix_ms <= now && self.mirror.has(&record::garbage_key(garbage.id))
+        };
+        let mut due = catalog.garbage.values().filter(is_due);
         due.find(|garbage| !is_held(garbage)).cloned()
     }
 
@@ -323,9 +332,18 @@ impl Coordinator {
             }
             if !garbage.objects.is_empty() {
                 let builder = builder.ok_or_else(|| missing("node that builds"))?;
-                self.parts.dial.builder(&builder.address).remove_objects(garbage.objects.clone()).await?;
+                let builder = self.parts.dial.builder(&builder.address);
+                for some in garbage.objects.chunks(AT_ONCE) {
+                    builder.remove_objects(some.to_vec()).await?;
+                }
             }
-            self.change("forget garbage", |_| Ok(vec![Change::RemoveGarbage(garbage.id)])).await
+            self.change("forget garbage", |_| Ok(vec![Change::RemoveGarbage(garbage.id)])).await?;
+            // While the bucket's copy still names the list, it stays; the sweep of orphans finds it later.
+            if self.mirror.has(&record::garbage_key(garbage.id)) {
+                let list = garbage.list.map(|list| stored::garbage_key(list.number));
+                self.shelf.discard(list.as_slice()).await;
+            }
+            Ok::<_, crate::rpc::Error>(())
         };
         match removed.await {
             Ok(()) => Step::More,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::coord::page::REBUILDING;
 use crate::coord::{Error, record};
 use crate::meta::{Metas, Txn, Versioned};
 
@@ -89,14 +90,18 @@ pub async fn read(metas: &dyn Metas) -> Result<Option<(u64, Leader)>, Error> {
 /// Replaces the leader whose record has `version`. Returns the new epoch: the version of both records.
 ///
 /// # Errors
-/// [`Error::Deposed`] if another candidate was faster.
+/// [`Error::Deposed`] if another candidate was faster, or the catalog is being made anew.
 pub async fn take_over(metas: &dyn Metas, version: Option<u64>, address: &str) -> Result<u64, Error> {
     let leader = Leader { address: address.to_owned(), resigned: false };
     let txn = match version {
         Some(version) => Txn::new().expect_version(LEADER, version),
         None => Txn::new().expect_absent(LEADER),
     };
-    let txn = txn.put(LEADER, record::encode(LEADER, &leader)?).put(EPOCH, Bytes::from(address.to_owned()));
+    // Nobody leads while the catalog is made anew.
+    let txn = txn
+        .expect_absent(REBUILDING)
+        .put(LEADER, record::encode(LEADER, &leader)?)
+        .put(EPOCH, Bytes::from(address.to_owned()));
     metas.commit(txn).await.map_err(Error::of_commit)
 }
 

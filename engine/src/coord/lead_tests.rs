@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use super::{Candidacy, CandidacyParts, CompactionLimits, LeadSettings, Limits, find_leader};
 use crate::agent::{Agent, AgentParts};
 use crate::base::{Clock, Kind, NodeTime, RealClock, TaskSet};
+use crate::blob::MemoryBlobs;
 use crate::meta::{self, Doing, MemoryMetas, Metas, Txn, Versioned};
 use crate::rpc::net::{CoordClient, FindLeader, NetDial, NetSettings, Security, ServeParts, serve};
 use crate::rpc::{Coord as _, Duties, NodeInfo, NodeState, Report, Served};
@@ -67,6 +68,7 @@ async fn candidate(metas: Arc<dyn Metas>, tasks: &TaskSet) -> Arc<Candidacy> {
     let (ttl, address) = (Duration::from_millis(600), listener.local_addr().unwrap().to_string());
     let candidacy = Candidacy::new(CandidacyParts {
         metas,
+        blobs: MemoryBlobs::new(),
         clock: RealClock::new(),
         dial: dial(),
         limits: Limits {

@@ -2,11 +2,12 @@
 //!
 //! Decisions are pure functions in `decide`, from a [`catalog::Catalog`] to [`change::Change`]s, and the state machine in
 //! `place`; [`drive::Coordinator`] commits changes in one transaction and only then applies them. [`Candidacy`] makes a
-//! process lead, or stand by. No blobs, no segment bytes, no wire types.
+//! process lead, or stand by. No segment bytes, no wire types; blobs only in `shelf`, for what is too large for a record.
 
 mod candidacy;
 mod catalog;
 mod change;
+mod commit;
 mod compaction;
 #[cfg(test)]
 mod crash_tests;
@@ -15,12 +16,21 @@ mod drains;
 mod drive;
 mod format;
 mod jobs;
+#[cfg(test)]
+mod large_test;
 mod lead;
 #[cfg(test)]
 mod lead_tests;
 mod members;
+mod mirror;
+mod page;
 mod place;
+mod rebuild;
+#[cfg(test)]
+mod rebuild_test;
 mod record;
+mod shelf;
+mod stored;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -30,9 +40,11 @@ pub use candidacy::{Candidacy, CandidacyParts, find_leader};
 pub use drive::{CompactionLimits, Limits};
 pub use format::read as read_format;
 pub use lead::LeadSettings;
+pub use page::{CLUSTER, Image, REBUILDING};
+pub use rebuild::{LogEnds, Rebuilt, check_empty, newest_generation, own_generation, read_mirror, rebuild};
 
-use crate::base::{Kind, Kinded};
-use crate::{meta, rpc};
+use crate::base::{ChannelName, Kind, Kinded};
+use crate::{blob, meta, rpc};
 
 /// Why the coordinator could not do something.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +67,15 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
+    /// An object of the catalog could not be read or stored.
+    #[error("the catalog's object {key} is out of reach")]
+    Store {
+        /// Which object.
+        key: String,
+        /// Why.
+        #[source]
+        source: blob::Error,
+    },
     /// A change could not be made durable.
     #[error("cannot commit a change of the catalog")]
     Commit {
@@ -65,6 +86,35 @@ pub enum Error {
     /// The lead could not be renewed, so another coordinator may have taken over. Nothing was done.
     #[error("the lead of the cluster was not renewed in time")]
     NotRenewed,
+    /// A catalog is to be made anew where there is one.
+    #[error("the metadata is not empty: it has {found}")]
+    NotEmpty {
+        /// What is there.
+        found: String,
+    },
+    /// There is nothing to make a catalog from.
+    #[error("the object store has no copy of a catalog")]
+    NoMirror,
+    /// It is not known how far a log goes.
+    #[error("cannot see whether the log of {channel} is there")]
+    Log {
+        /// Which log.
+        channel: ChannelName,
+        /// Why.
+        #[source]
+        source: rpc::Error,
+    },
+    /// Somebody else makes the catalog anew, or writes it still.
+    #[error("the catalog is being written or made anew by somebody else")]
+    StillWritten,
+    /// The catalog was made anew elsewhere.
+    #[error(
+        "this metadata is old: it was made anew elsewhere, which the object store says is generation {newest}"
+    )]
+    Superseded {
+        /// The newest.
+        newest: u64,
+    },
     /// The cluster was finalized to formats that this build does not read.
     #[error(
         "the cluster was finalized to format {format}, and this version reads up to {}: run a later version",
@@ -100,7 +150,11 @@ impl Kinded for Error {
     fn kind(&self) -> Kind {
         match self {
             Self::ReadCatalog { source, .. } | Self::Commit { source } => source.kind(),
+            Self::Store { source, .. } => source.kind(),
             Self::BadRecord { .. } => Kind::Corrupt,
+            Self::NotEmpty { .. } | Self::StillWritten | Self::Superseded { .. } => Kind::Conflict,
+            Self::Log { source, .. } => source.kind(),
+            Self::NoMirror => Kind::NotFound,
             Self::NewerFormat { .. } => Kind::Invalid,
             Self::Deposed => Kind::Fenced,
             Self::NotRenewed => Kind::Unavailable,

@@ -1,13 +1,20 @@
 //! The catalog's records in the metadata store: JSON with a version, one record a thing.
+//!
+//! A manifest or a piece of garbage that is too large for a record is an object; its record has `objects` in the place of
+//! `value`, and says which.
+
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
-use crate::base::{FIRST_FORMAT, newest_format};
+use crate::base::{ChannelName, FIRST_FORMAT, newest_format};
 use crate::coord::Error;
 use crate::coord::catalog::{Catalog, Compaction, Garbage};
 use crate::coord::change::Change;
+use crate::coord::shelf::Shelf;
+use crate::coord::stored::{self, Piece, Stored};
 use crate::meta::{Metas, Txn};
 use crate::model::ChannelManifest;
 use crate::rpc::{CollectionInfo, DatabaseInfo, GroupConfig};
@@ -19,7 +26,8 @@ const DATABASES: &str = "databases/";
 const COLLECTIONS: &str = "collections/";
 const CHANNELS: &str = "channels/";
 const COMPACTIONS: &str = "compactions/";
-const FLUSHES: &str = "flushes/";
+/// Flushes that are under way.
+pub const FLUSHES: &str = "flushes/";
 const GARBAGE: &str = "garbage/";
 const GROUPS: &str = "groups/";
 
@@ -27,6 +35,20 @@ const GROUPS: &str = "groups/";
 struct Record<T> {
     version: u32,
     value: T,
+}
+
+/// A record whose value is in objects.
+#[derive(Serialize, Deserialize)]
+struct Pointer<T> {
+    version: u32,
+    objects: T,
+}
+
+/// What has to be known of a record before it is read.
+#[derive(Deserialize)]
+struct Head {
+    version: u32,
+    objects: Option<IgnoredAny>,
 }
 
 /// The bytes of a record that every version reads.
@@ -37,11 +59,25 @@ pub fn encode<T: Serialize>(key: &str, value: &T) -> Result<Bytes, Error> {
     encode_as(VERSION, key, value)
 }
 
+/// The bytes of a record of version `format` that says in which objects the value is.
+///
+/// # Errors
+/// [`Error::BadRecord`] if it cannot be written down, which would be a defect.
+pub fn pointer<T: Serialize>(format: u32, key: &str, objects: &T) -> Result<Bytes, Error> {
+    bytes_of(key, &Pointer { version: format, objects })
+}
+
 /// The bytes of a record of version `format`.
-fn encode_as<T: Serialize>(format: u32, key: &str, value: &T) -> Result<Bytes, Error> {
-    let record = Record { version: format, value };
+///
+/// # Errors
+/// [`Error::BadRecord`] if a value cannot be written down, which would be a defect.
+pub fn encode_as<T: Serialize>(format: u32, key: &str, value: &T) -> Result<Bytes, Error> {
+    bytes_of(key, &Record { version: format, value })
+}
+
+fn bytes_of<T: Serialize>(key: &str, record: &T) -> Result<Bytes, Error> {
     let bytes =
-        serde_json::to_vec(&record).map_err(|source| Error::BadRecord { key: key.to_owned(), source })?;
+        serde_json::to_vec(record).map_err(|source| Error::BadRecord { key: key.to_owned(), source })?;
     Ok(bytes.into())
 }
 
@@ -50,13 +86,35 @@ fn encode_as<T: Serialize>(format: u32, key: &str, value: &T) -> Result<Bytes, E
 /// # Errors
 /// [`Error::BadRecord`] if the record is damaged or of a later version.
 pub fn decode<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, Error> {
-    let bad = |source| Error::BadRecord { key: key.to_owned(), source };
-    let record: Record<T> = serde_json::from_slice(bytes).map_err(bad)?;
-    if record.version > newest_format() {
-        let text = format!("version {} is later than {}", record.version, newest_format());
-        return Err(bad(serde::de::Error::custom(text)));
+    head(key, bytes)?;
+    Ok(parse::<Record<T>>(key, bytes)?.value)
+}
+
+/// Refuses a record of a later version.
+fn head(key: &str, bytes: &[u8]) -> Result<Head, Error> {
+    let head: Head = parse(key, bytes)?;
+    if head.version > newest_format() {
+        let text = format!("version {} is later than {}", head.version, newest_format());
+        return Err(Error::BadRecord { key: key.to_owned(), source: serde::de::Error::custom(text) });
     }
-    Ok(record.value)
+    Ok(head)
+}
+
+fn parse<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice(bytes).map_err(|source| Error::BadRecord { key: key.to_owned(), source })
+}
+
+/// What a record says: the value, or where it is.
+enum Found<T, P> {
+    Here(T),
+    There(P),
+}
+
+fn find<T: DeserializeOwned, P: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<Found<T, P>, Error> {
+    if head(key, bytes)?.objects.is_some() {
+        return Ok(Found::There(parse::<Pointer<P>>(key, bytes)?.objects));
+    }
+    decode(key, bytes).map(Found::Here)
 }
 
 /// Adds the records of `change` to a transaction, in the version that the cluster writes.
@@ -73,23 +131,43 @@ pub fn write(txn: Txn, format: u32, change: &Change) -> Result<Txn, Error> {
         Change::RemoveCollection(collection) => collection.channels.iter().fold(
             txn.delete(format!("{COLLECTIONS}{}", collection.id)),
             |txn, channel| {
-                txn.delete(format!("{CHANNELS}{channel}"))
+                txn.delete(channel_key(channel))
                     .delete(format!("{FLUSHES}{channel}"))
                     .delete(term_key(channel.as_str()))
             },
         ),
-        Change::PutManifest { channel, manifest, .. } => {
-            put(txn, format, format!("{CHANNELS}{channel}"), manifest)?
+        Change::PutManifest { channel, manifest, .. } => put(txn, format, channel_key(channel), manifest)?,
+        Change::PutStored { channel, stored, .. } => {
+            let key = channel_key(channel);
+            let bytes = pointer(format, &key, stored)?;
+            txn.put(key, bytes)
         }
         Change::PutCompaction(one) => put(txn, format, format!("{COMPACTIONS}{}", one.id), one)?,
         Change::RemoveCompaction(id) => txn.delete(format!("{COMPACTIONS}{id}")),
         Change::KeepFlush { channel, since } => put(txn, format, format!("{FLUSHES}{channel}"), since)?,
         Change::ForgetFlush(channel) => txn.delete(format!("{FLUSHES}{channel}")),
-        Change::PutGarbage(garbage) => put(txn, format, format!("{GARBAGE}{}", garbage.id), garbage)?,
-        Change::RemoveGarbage(id) => txn.delete(format!("{GARBAGE}{id}")),
+        Change::PutGarbage(garbage) => {
+            let key = garbage_key(garbage.id);
+            let bytes = match &garbage.list {
+                Some(list) => pointer(format, &key, list)?,
+                None => encode_as(format, &key, garbage)?,
+            };
+            txn.put(key, bytes)
+        }
+        Change::RemoveGarbage(id) => txn.delete(garbage_key(*id)),
         Change::PutGroup { name, config } => put(txn, format, format!("{GROUPS}{name}"), config)?,
         Change::RemoveGroup(name) => txn.delete(format!("{GROUPS}{name}")),
     })
+}
+
+/// The record of what is sealed of a channel.
+pub fn channel_key(channel: &ChannelName) -> String {
+    format!("{CHANNELS}{channel}")
+}
+
+/// The record of a piece of garbage.
+pub fn garbage_key(id: i64) -> String {
+    format!("{GARBAGE}{id}")
 }
 
 /// The record of the highest term given out for a channel.
@@ -102,67 +180,89 @@ fn put<T: Serialize>(txn: Txn, format: u32, key: String, value: &T) -> Result<Tx
     Ok(txn.put(key, bytes))
 }
 
-/// Reads the whole catalog.
+/// Reads the whole catalog: records, and the objects that they name.
 ///
 /// # Errors
-/// If the store fails or a record cannot be understood.
-pub async fn read(metas: &dyn Metas) -> Result<Catalog, Error> {
+/// If a store fails, or a record or object cannot be understood.
+pub async fn read(metas: &dyn Metas, shelf: &Shelf) -> Result<Catalog, Error> {
+    let mut records = Records::new();
+    for prefix in [DATABASES, COLLECTIONS, CHANNELS, GROUPS, COMPACTIONS, FLUSHES, GARBAGE] {
+        let found = metas.list(prefix).await.map_err(|source| Error::ReadCatalog { prefix, source })?;
+        records.extend(found.into_iter().map(|(key, record)| (key, record.value)));
+    }
+    catalog_of(&records, shelf).await
+}
+
+/// Reads the catalog that a copy of the records says.
+///
+/// # Errors
+/// As [`read`].
+pub async fn read_copy(records: &BTreeMap<String, String>, shelf: &Shelf) -> Result<Catalog, Error> {
+    let bytes = |(key, value): (&String, &String)| (key.clone(), Bytes::from(value.clone()));
+    catalog_of(&records.iter().map(bytes).collect(), shelf).await
+}
+
+type Records = BTreeMap<String, Bytes>;
+
+async fn catalog_of(records: &Records, shelf: &Shelf) -> Result<Catalog, Error> {
     let mut catalog = Catalog::default();
-    for (_, database) in all::<DatabaseInfo>(metas, DATABASES).await? {
-        catalog.apply(Change::PutDatabase(database));
+    for (key, bytes) in below(records, DATABASES) {
+        catalog.apply(Change::PutDatabase(decode::<DatabaseInfo>(key, bytes)?));
     }
-    for (_, collection) in all::<CollectionInfo>(metas, COLLECTIONS).await? {
-        catalog.apply(Change::PutCollection(collection));
+    for (key, bytes) in below(records, COLLECTIONS) {
+        catalog.apply(Change::PutCollection(decode::<CollectionInfo>(key, bytes)?));
     }
-    let manifests: std::collections::HashMap<String, ChannelManifest> =
-        all(metas, CHANNELS).await?.into_iter().collect();
-    let places: Vec<_> = catalog
-        .collections
-        .values()
-        .flat_map(|collection| {
-            collection
-                .channels
-                .iter()
-                .enumerate()
-                .map(|(shard, channel)| (collection.id, shard, channel.clone()))
-        })
-        .collect();
-    for (collection, shard, channel) in places {
-        if let Some(manifest) = manifests.get(&format!("{CHANNELS}{channel}")) {
-            let manifest = manifest.clone();
-            catalog.apply(Change::PutManifest { collection, shard, channel, manifest });
-        }
+    read_manifests(records, shelf, &mut catalog).await?;
+    for (key, bytes) in below(records, GROUPS) {
+        let name = key.strip_prefix(GROUPS).unwrap_or(key).to_owned();
+        catalog.apply(Change::PutGroup { name, config: decode::<GroupConfig>(key, bytes)? });
     }
-    for (_, compaction) in all::<Compaction>(metas, COMPACTIONS).await? {
-        catalog.apply(Change::PutCompaction(compaction));
+    for (key, bytes) in below(records, COMPACTIONS) {
+        catalog.apply(Change::PutCompaction(decode::<Compaction>(key, bytes)?));
     }
-    let flushes: std::collections::HashMap<String, i64> = all(metas, FLUSHES).await?.into_iter().collect();
     let channels: Vec<_> = catalog.collections.values().flat_map(|info| info.channels.clone()).collect();
     for channel in channels {
-        if let Some(&since) = flushes.get(&format!("{FLUSHES}{channel}")) {
-            catalog.apply(Change::KeepFlush { channel, since });
+        let key = format!("{FLUSHES}{channel}");
+        if let Some(bytes) = records.get(&key) {
+            catalog.apply(Change::KeepFlush { channel, since: decode(&key, bytes)? });
         }
     }
-    for (key, config) in all::<GroupConfig>(metas, GROUPS).await? {
-        let name = key.strip_prefix(GROUPS).unwrap_or(&key).to_owned();
-        catalog.apply(Change::PutGroup { name, config });
-    }
-    for (_, garbage) in all::<Garbage>(metas, GARBAGE).await? {
+    for (key, bytes) in below(records, GARBAGE) {
+        let garbage = match find::<Garbage, Piece>(key, bytes)? {
+            Found::Here(garbage) => garbage,
+            Found::There(list) => {
+                let garbage = shelf.get::<Garbage>(&stored::garbage_key(list.number), Some(&list)).await?;
+                Garbage { list: Some(list), ..garbage }
+            }
+        };
         catalog.apply(Change::PutGarbage(garbage));
     }
     Ok(catalog)
 }
 
-async fn all<T: DeserializeOwned>(
-    metas: &dyn Metas,
-    prefix: &'static str,
-) -> Result<Vec<(String, T)>, Error> {
-    let records = metas.list(prefix).await.map_err(|source| Error::ReadCatalog { prefix, source })?;
-    records
-        .into_iter()
-        .map(|(key, record)| {
-            let value = decode(&key, &record.value)?;
-            Ok((key, value))
-        })
-        .collect()
+async fn read_manifests(records: &Records, shelf: &Shelf, catalog: &mut Catalog) -> Result<(), Error> {
+    let mut changes = Vec::new();
+    let mut there = Vec::new();
+    for info in catalog.collections.values() {
+        for (shard, channel) in info.channels.iter().enumerate() {
+            let key = channel_key(channel);
+            let Some(bytes) = records.get(&key) else { continue };
+            let (collection, channel) = (info.id, channel.clone());
+            match find::<ChannelManifest, Stored>(&key, bytes)? {
+                Found::Here(manifest) => {
+                    changes.push(Change::PutManifest { collection, shard, channel, manifest });
+                }
+                Found::There(stored) => there.push((collection, channel, stored, (collection, shard))),
+            }
+        }
+    }
+    for (manifest, channel, stored, (collection, shard)) in shelf.manifests(there).await? {
+        changes.push(Change::PutStored { collection, shard, channel, manifest, stored });
+    }
+    changes.into_iter().for_each(|change| catalog.apply(change));
+    Ok(())
+}
+
+fn below<'a>(records: &'a Records, prefix: &'static str) -> impl Iterator<Item = (&'a String, &'a Bytes)> {
+    records.range(prefix.to_owned()..).take_while(move |(key, _)| key.starts_with(prefix))
 }

@@ -19,7 +19,7 @@ const EVERY: Duration = Duration::from_secs(3_600);
 /// How long after a failure.
 const AGAIN: Duration = Duration::from_secs(30);
 /// Objects removed with one call.
-const AT_ONCE: usize = 1_000;
+pub(super) const AT_ONCE: usize = 1_000;
 
 impl Coordinator {
     /// Removes orphans, at once and then every hour, until `stop`; returns then.
@@ -85,9 +85,11 @@ impl Coordinator {
             warn!(objects = strange.len(), first, "there are objects of an unknown kind");
         }
         let builder = self.any_builder()?;
+        // What only an old page of the bucket's copy names is no orphan before a newer one is there.
+        self.mirrored_flush().await?;
         for some in orphans.chunks(AT_ONCE) {
             // Another leader may take over what this one thinks is an orphan, an hour later at the earliest.
-            if self.deposed().is_cancelled() || self.leads_for().is_zero() {
+            if self.deposed().is_cancelled() || self.leads_for().is_zero() || self.is_unsure() {
                 return Err(rpc::Error::Stale { what: "the lead of the cluster".to_owned() });
             }
             builder.remove_objects(some.to_vec()).await?;

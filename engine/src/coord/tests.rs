@@ -42,6 +42,7 @@ impl Cluster {
         let epoch = super::lead::take_over(metas.as_ref(), None, "a").await.unwrap();
         let parts = CoordinatorParts {
             metas,
+            blobs: Arc::clone(&blobs) as _,
             clock: RealClock::new(),
             dial: nodes,
             limits: Limits {
@@ -218,7 +219,7 @@ async fn small_segments_become_one_and_stay_stored_while_a_node_holds_them() {
     cluster.beat(&[]).await;
     cluster.coord.wake.notify_one();
     cluster.until("removed", async || !cluster.has(&old[0]).await && !cluster.has(&old[1]).await).await;
-    let left = cluster.blobs.list("").await.unwrap();
+    let left = cluster.blobs.list("segments/").await.unwrap();
     assert_eq!(left.len(), 4, "scalars, vectors, statistics and manifest of one segment: {left:?}");
     cluster.stop().await;
 }

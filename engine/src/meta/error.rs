@@ -58,6 +58,12 @@ pub enum Error {
         /// What is wrong with it; never a secret.
         why: String,
     },
+    /// A file that one process at a time may use is open already.
+    #[error("the metadata store {place} is in use by another process")]
+    InUse {
+        /// Which file.
+        place: String,
+    },
     /// The store failed.
     #[error("cannot {doing}: {place}")]
     Store {
@@ -79,6 +85,7 @@ impl Kinded for Error {
             Self::Conflict { .. } => Kind::Conflict,
             Self::Malformed { .. } | Self::BadSetting { .. } => Kind::Invalid,
             Self::Damaged { .. } => Kind::Corrupt,
+            Self::InUse { .. } => Kind::Unavailable,
             Self::Store { kind, .. } => *kind,
         }
     }

@@ -3,6 +3,7 @@
 //! Table `records`: the key's text to version (`u64` little-endian) and value. Table `store`: `format` (1) and
 //! `version`, the highest version given.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -28,9 +29,11 @@ pub struct RedbMetas {
     store: Arc<Store>,
 }
 
+/// Fields are dropped in their order: what is let go of last is the lock.
 struct Store {
     database: Database,
     path: PathBuf,
+    _lock: Option<Arc<File>>,
 }
 
 impl RedbMetas {
@@ -38,8 +41,16 @@ impl RedbMetas {
     /// order: every commit that had returned is there.
     ///
     /// # Errors
-    /// Kind `Unavailable` if another process has it open, `Corrupt` if it is damaged or of an unknown format.
+    /// [`Error::InUse`] if it is open already, kind `Corrupt` if it is damaged or of an unknown format.
     pub async fn open(path: impl Into<PathBuf>) -> Result<Arc<Self>, Error> {
+        Self::open_locked(path, None).await
+    }
+
+    /// The same, which lets go of `lock` only once the file is closed, also if work on it outlasts this value.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_locked(path: impl Into<PathBuf>, lock: Option<Arc<File>>) -> Result<Arc<Self>, Error> {
         let path = path.into();
         let place = path.clone();
         let opened = run(&place, Doing::Open, move || {
@@ -48,7 +59,7 @@ impl RedbMetas {
             }
             let database = Database::create(&path)
                 .map_err(|source| failed(&path, Doing::Open, ::redb::Error::from(source)))?;
-            let store = Store { database, path };
+            let store = Store { database, path, _lock: lock };
             store.prepare()?;
             Ok(store)
         });
@@ -212,6 +223,9 @@ async fn run<T: Send + 'static>(
 
 fn failed(path: &Path, doing: Doing, source: impl Into<::redb::Error>) -> Error {
     let source = source.into();
+    if matches!(source, ::redb::Error::DatabaseAlreadyOpen) {
+        return Error::InUse { place: path.display().to_string() };
+    }
     let kind = match &source {
         ::redb::Error::Corrupted(_) | ::redb::Error::UpgradeRequired(_) => Kind::Corrupt,
         ::redb::Error::Io(source) => crate::base::Kinded::kind(source),
@@ -275,6 +289,23 @@ mod tests {
 
         let error = RedbMetas::open(&path).await.err().unwrap();
 
+        assert!(matches!(&error, Error::InUse { place } if *place == path.display().to_string()), "{error}");
         assert_eq!(crate::base::Kinded::kind(&error), Kind::Unavailable);
+    }
+
+    #[tokio::test]
+    async fn a_lock_is_let_go_of_only_once_the_file_is_closed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("meta.redb");
+        let lock = Arc::new(File::create(dir.path().join("lock")).unwrap());
+        lock.try_lock().unwrap();
+        let metas = RedbMetas::open_locked(&path, Some(Arc::clone(&lock))).await.unwrap();
+        drop(lock);
+        let other = File::open(dir.path().join("lock")).unwrap();
+
+        assert!(matches!(other.try_lock(), Err(std::fs::TryLockError::WouldBlock)));
+        drop(metas);
+        other.try_lock().unwrap();
+        RedbMetas::open(&path).await.unwrap();
     }
 }

@@ -88,12 +88,28 @@ impl SegmentManifest {
     /// The keys of all objects of the segment, also that of its own description, which nothing else names.
     #[must_use]
     pub fn objects(&self) -> Vec<String> {
-        let columns = self.columns.iter().map(|column| column.object.key.clone());
-        let indexes = self.indexes.iter().map(|index| index.object.key.clone());
         let folder = self.columns.first().and_then(|column| column.object.key.rsplit_once('/'));
         let description = folder.map(|(folder, _)| format!("{folder}/{DESCRIPTION}"));
-        let stats = self.stats.iter().map(|stats| stats.key.clone());
-        columns.chain(indexes).chain(stats).chain(description).collect()
+        self.refs().map(|object| object.key.clone()).chain(description).collect()
+    }
+
+    /// All objects that the segment names with size and checksum.
+    pub fn refs(&self) -> impl Iterator<Item = &ObjectRef> {
+        // Every field is named, so that a new one is thought of here.
+        let Self {
+            columns,
+            indexes,
+            stats,
+            id: _,
+            partition: _,
+            rows: _,
+            oldest: _,
+            newest: _,
+            clean_through: _,
+            clustered_by: _,
+        } = self;
+        let columns = columns.iter().map(|column| &column.object);
+        columns.chain(indexes.iter().map(|index| &index.object)).chain(stats)
     }
 }
 
@@ -129,6 +145,12 @@ impl ChannelManifest {
     pub fn newest(&self) -> Timestamp {
         let rows = self.segments.iter().map(|segment| segment.newest.max(segment.clean_through));
         rows.chain(self.deletes.iter().map(|file| file.newest)).max().unwrap_or_default()
+    }
+
+    /// All objects that it names with size and checksum: everything but the segments' own descriptions.
+    pub fn refs(&self) -> impl Iterator<Item = &ObjectRef> {
+        let segments = self.segments.iter().flat_map(SegmentManifest::refs);
+        segments.chain(self.deletes.iter().map(|file| &file.object))
     }
 }
 

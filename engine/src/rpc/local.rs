@@ -47,6 +47,11 @@ impl LocalNodes {
         self.nodes.write().insert(address.to_owned(), served);
     }
 
+    /// Lets go of a node's duties, which hold this table themselves.
+    pub fn close(&self, address: &str) {
+        self.nodes.write().remove(address);
+    }
+
     fn peer(&self, address: &str) -> Arc<Peer> {
         Arc::new(Peer { nodes: Arc::clone(&self.nodes), address: address.to_owned() })
     }

@@ -65,6 +65,8 @@ pub struct ChannelWriter {
     /// Held while a channel is opened, so that each is opened once. One that takes long holds up no other.
     opening: Mutex<HashMap<ChannelName, Arc<tokio::sync::Mutex<()>>>>,
     lease: Lease,
+    /// Whether writes are refused; read for as long as a write takes.
+    held: tokio::sync::RwLock<bool>,
     /// Bytes of log that are not sealed, of all channels, about.
     pub(super) unsealed_bytes: AtomicU64,
     /// The channels that are ours have changed.
@@ -95,11 +97,18 @@ impl ChannelWriter {
             channels: RwLock::default(),
             opening: Mutex::default(),
             lease: Lease::default(),
+            held: tokio::sync::RwLock::new(false),
             unsealed_bytes: AtomicU64::new(0),
             reordered: Notify::new(),
             full: Notify::new(),
             changed: Notify::new(),
         })
+    }
+
+    /// Refuses writes from now on, or takes them again. Those that were under way are done when this returns; who is
+    /// refused may try again.
+    pub async fn hold(&self, on: bool) {
+        *self.held.write().await = on;
     }
 
     fn order(&self, name: &ChannelName) -> Result<OwnOrder, rpc::Error> {
@@ -323,6 +332,10 @@ impl Writer for ChannelWriter {
         };
         let channel = self.channel(&write.channel).await?;
         self.admit(&channel, &write.operation).await?;
+        let held = self.held.read().await;
+        if *held {
+            return Err(rpc::Error::Stale { what: format!("{}, which takes no writes now", write.channel) });
+        }
         let bytes = encoded.len() as u64;
         let (_, at) = self.append(&write.channel, encoded).await?;
         self.count(bytes);

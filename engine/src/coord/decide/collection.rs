@@ -74,17 +74,10 @@ pub fn drop_collection(catalog: &Catalog, database: &str, name: &str, fresh: Tim
         let aliases = collection.aliases.join(", ");
         return Err(Refusal::CollectionHasAliases { collection: name.to_owned(), aliases });
     }
-    let manifests = catalog.manifests.get(&collection.id).into_iter().flatten();
-    let objects = manifests.flat_map(|manifest| objects_of(manifest)).collect();
+    let objects = catalog.named_objects_of(collection.id).collect();
     let mut changes = vec![Change::RemoveCollection(CollectionInfo::clone(collection))];
     changes.extend(leave(collection.channels.clone(), objects, fresh));
     Ok(changes)
-}
-
-fn objects_of(manifest: &ChannelManifest) -> Vec<String> {
-    let segments = manifest.segments.iter().flat_map(SegmentManifest::objects);
-    let deletes = manifest.deletes.iter().map(|deletes| deletes.object.key.clone());
-    segments.chain(deletes).collect()
 }
 
 pub fn alter_collection(

@@ -332,7 +332,7 @@ pub struct Compacted {
 /// `not_before_unix_ms`, and so do delete files that no segment needs any more. When a source is gone, the outputs are the
 /// garbage. The checkpoint stays what it is.
 ///
-/// `fresh` is the first of [`super::RECORDS`] unused numbers.
+/// `fresh` is an unused number.
 pub fn commit_compaction(
     catalog: &Catalog,
     plan: &CompactPlan,
@@ -382,12 +382,10 @@ pub fn commit_compaction(
         manifest,
     }];
     let mut left = leave_held(plan.collection, &replaced, dropped, fresh, not_before_unix_ms);
-    for change in &mut left {
-        if let Change::PutGarbage(record) = change {
-            record.segments.extend(&earlier);
-        }
+    if let Some(Change::PutGarbage(record)) = &mut left {
+        record.segments.extend(&earlier);
     }
-    changes.append(&mut left);
+    changes.extend(left);
     Compacted { changes, taken: true }
 }
 
@@ -403,7 +401,7 @@ fn discard_compaction(
     outputs: &[SegmentManifest],
     fresh: Timestamp,
 ) -> Vec<Change> {
-    leave_held(collection, outputs, Vec::new(), fresh, 0)
+    leave_held(collection, outputs, Vec::new(), fresh, 0).into_iter().collect()
 }
 
 /// Takes out the delete files that no segment needs; returns their keys. Keeps one if nothing else tells how new the

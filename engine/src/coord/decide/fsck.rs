@@ -7,7 +7,7 @@ use crate::coord::catalog::Catalog;
 use crate::rpc::{Fsck, Resized};
 
 /// The prefixes below which every object is named by the catalog or is garbage.
-pub const LISTED: [&str; 2] = ["segments/", "deletes/"];
+pub const LISTED: [&str; 4] = ["segments/", "deletes/", "manifests/", "garbage/"];
 
 /// Compares a listing of the store with the catalog.
 ///
@@ -72,8 +72,9 @@ pub fn born(key: &str) -> Option<i64> {
             None => Some(segment.0),
         };
     }
-    let (_, name) = key.strip_prefix("deletes/")?.rsplit_once('/')?;
-    name.strip_suffix(".bin")?.parse().ok()
+    let (folder, name) = key.rsplit_once('/')?;
+    let is_known = folder == "garbage" || folder.starts_with("deletes/") || folder.starts_with("manifests/");
+    if is_known { name.strip_suffix(".bin")?.parse().ok() } else { None }
 }
 
 #[cfg(test)]
@@ -98,7 +99,7 @@ mod tests {
             newest: Timestamp(1),
             clean_through: Timestamp::ZERO,
             clustered_by: None,
-            stats: None,
+            stats: Some(object(&format!("segments/1/{id}/stats.bin"))),
             columns: vec![ColumnRef {
                 fields: Vec::new(),
                 object: object(&format!("segments/1/{id}/scalars.parquet")),
@@ -116,14 +117,26 @@ mod tests {
         catalog
     }
 
-    fn whole(segment: i64) -> [String; 2] {
-        [format!("segments/1/{segment}/manifest.json"), format!("segments/1/{segment}/scalars.parquet")]
+    fn whole(segment: i64) -> [String; 3] {
+        ["manifest.json", "scalars.parquet", "stats.bin"].map(|name| format!("segments/1/{segment}/{name}"))
     }
 
     #[test]
     fn planted_orphans_and_a_planted_loss_are_found() {
-        let orphan = ["deletes/1/c/70.bin", "segments/1/10/index-3-80.bin", "segments/8/60/manifest.json"];
-        let young = ["deletes/1/c/100.bin", "segments/1/10/index-3-100.bin", "segments/8/101/manifest.json"];
+        let orphan = [
+            "deletes/1/c/70.bin",
+            "garbage/71.bin",
+            "manifests/1/c/72.bin",
+            "segments/1/10/index-3-80.bin",
+            "segments/8/60/manifest.json",
+        ];
+        let young = [
+            "deletes/1/c/100.bin",
+            "garbage/101.bin",
+            "manifests/1/c/102.bin",
+            "segments/1/10/index-3-100.bin",
+            "segments/8/101/manifest.json",
+        ];
         let spared = ["segments/1/55/scalars.parquet", "segments/1/40/scalars.parquet"];
         let strange = ["deletes/1/c/x.tmp", "segments/readme"];
         let mut listed: Vec<String> = [orphan, young]
@@ -136,7 +149,7 @@ mod tests {
         listed.extend(whole(10));
         listed.extend(whole(20));
         let sizes = |key: String| {
-            let size = if key == "segments/1/20/scalars.parquet" { 7 } else { 1 };
+            let size = if key == "segments/1/20/stats.bin" { 7 } else { 1 };
             (key, size)
         };
         let listed = listed.into_iter().map(sizes).collect();
@@ -145,13 +158,13 @@ mod tests {
 
         let found = compare(&before, &after, &listed, &BTreeSet::from([SegmentId(55)]), Timestamp(100));
 
-        let resized = Resized { key: "segments/1/20/scalars.parquet".to_owned(), expected: 1, found: 7 };
+        let resized = Resized { key: "segments/1/20/stats.bin".to_owned(), expected: 1, found: 7 };
         let expected = Fsck {
             orphans: orphan.map(str::to_owned).into(),
             missing: whole(30).into(),
             strange: strange.map(str::to_owned).into(),
             resized: vec![resized],
-            named: 8,
+            named: 12,
         };
         assert_eq!(found, expected);
     }

@@ -1,4 +1,4 @@
-//! What waits to be removed: records of a size that a transaction and a builder can take.
+//! What waits to be removed.
 
 use std::collections::BTreeSet;
 
@@ -7,27 +7,19 @@ use crate::coord::catalog::{Catalog, Garbage};
 use crate::coord::change::Change;
 use crate::model::SegmentManifest;
 
-/// Keys in one record.
-const KEYS: usize = 1_000;
-/// Records that one decision leaves: what is more becomes orphans, which a sweep finds. Keeps the transaction small.
-pub const RECORDS: u32 = 16;
-
-/// Records for `objects` that nobody needs; `channels` come with the first. None for nothing.
+/// A record for `objects` that nobody needs, and for the logs of `channels`. None for nothing.
 ///
-/// `fresh` is the first of [`RECORDS`] unused numbers.
-pub fn leave(channels: Vec<ChannelName>, objects: Vec<String>, fresh: Timestamp) -> Vec<Change> {
+/// `fresh` is an unused number.
+pub fn leave(channels: Vec<ChannelName>, objects: Vec<String>, fresh: Timestamp) -> Option<Change> {
     if channels.is_empty() && objects.is_empty() {
-        return Vec::new();
+        return None;
     }
-    let mut pieces = objects.chunks(KEYS).map(<[String]>::to_vec);
-    let first = Garbage { channels, objects: pieces.next().unwrap_or_default(), ..Garbage::default() };
-    let rest = pieces.map(|objects| Garbage { objects, ..Garbage::default() });
-    numbered(std::iter::once(first).chain(rest), fresh)
+    Some(Change::PutGarbage(Garbage { id: fresh.as_id(), channels, objects, ..Garbage::default() }))
 }
 
-/// Records for segments and other objects that somebody may still be reading.
+/// A record for segments and other objects that somebody may still be reading.
 ///
-/// - `fresh`: the first of [`RECORDS`] unused numbers.
+/// - `fresh`: an unused number.
 /// - `not_before_unix_ms`: nobody who comes after this needs them.
 pub fn leave_held(
     collection: CollectionId,
@@ -35,23 +27,20 @@ pub fn leave_held(
     objects: Vec<String>,
     fresh: Timestamp,
     not_before_unix_ms: u64,
-) -> Vec<Change> {
+) -> Option<Change> {
     let ids: Vec<SegmentId> = segments.iter().map(|segment| segment.id).collect();
-    let all: Vec<String> = segments.iter().flat_map(SegmentManifest::objects).chain(objects).collect();
-    let record = |objects: &[String]| Garbage {
-        objects: objects.to_vec(),
+    let objects: Vec<String> = segments.iter().flat_map(SegmentManifest::objects).chain(objects).collect();
+    if objects.is_empty() {
+        return None;
+    }
+    Some(Change::PutGarbage(Garbage {
+        id: fresh.as_id(),
+        objects,
         collection: Some(collection),
-        segments: ids.clone(),
+        segments: ids,
         not_before_unix_ms,
         ..Garbage::default()
-    };
-    numbered(all.chunks(KEYS).map(record), fresh)
-}
-
-fn numbered(records: impl Iterator<Item = Garbage>, fresh: Timestamp) -> Vec<Change> {
-    let number = |offset: u64| Timestamp(fresh.0 + offset).as_id();
-    let records = records.take(RECORDS as usize).zip(0..);
-    records.map(|(record, at)| Change::PutGarbage(Garbage { id: number(at), ..record })).collect()
+    }))
 }
 
 /// The objects of a record that a manifest names all the same, which must never be: they stay.
@@ -69,20 +58,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn many_objects_are_split_over_records_of_a_thousand() {
-        let objects: Vec<String> = (0..2_500).map(|number| format!("o{number}")).collect();
+    fn what_is_left_is_one_record_however_much_it_is() {
+        let objects: Vec<String> = (0..20_000).map(|number| format!("o{number}")).collect();
+        let channels = vec![ChannelName::of(CollectionId(1), 0)];
 
-        let changes = leave(vec![ChannelName::of(CollectionId(1), 0)], objects, Timestamp(10));
+        let left = leave(channels.clone(), objects.clone(), Timestamp(10));
 
-        let sizes: Vec<(i64, usize, usize)> = changes
-            .iter()
-            .map(|change| match change {
-                Change::PutGarbage(one) => (one.id, one.objects.len(), one.channels.len()),
-                other => panic!("{other:?}"),
-            })
-            .collect();
-        assert_eq!(sizes, [(10, 1_000, 1), (11, 1_000, 0), (12, 500, 0)]);
-        assert_eq!(leave(Vec::new(), Vec::new(), Timestamp(1)), []);
+        let record = Garbage { id: 10, channels, objects, ..Garbage::default() };
+        assert_eq!(left, Some(Change::PutGarbage(record)));
+        assert_eq!(leave(Vec::new(), Vec::new(), Timestamp(1)), None);
     }
 
     #[test]

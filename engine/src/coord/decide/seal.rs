@@ -19,7 +19,7 @@ pub enum Stale {
 
 /// New objects are taken only so long after their number was given out, unless their flush was kept meanwhile; a sweep
 /// spares all for twice as long.
-const TAKEN_FOR_MS: u64 = 30 * 60 * 1_000;
+pub const TAKEN_FOR_MS: u64 = 30 * 60 * 1_000;
 
 /// Whether objects with this number may be gone by now.
 fn may_be_swept(number: i64, now: Timestamp) -> bool {

@@ -24,6 +24,8 @@ pub struct OsDisk {
     open: Mutex<HashMap<String, Arc<File>>>,
     /// Held locked; the lock ends with the handle.
     _lock: File,
+    /// Of the directory around it: let go of last.
+    _outer: Option<Arc<File>>,
 }
 
 impl OsDisk {
@@ -32,12 +34,20 @@ impl OsDisk {
     /// # Errors
     /// `ResourceBusy` if another process uses the directory; otherwise what the system says.
     pub async fn open(root: impl Into<PathBuf>) -> io::Result<Arc<Self>> {
+        Self::open_locked(root, None).await
+    }
+
+    /// The same, which lets go of `outer` only once this directory is free.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_locked(root: impl Into<PathBuf>, outer: Option<Arc<File>>) -> io::Result<Arc<Self>> {
         let root = root.into();
         run(move || {
             std::fs::create_dir_all(&root)?;
             let lock = OpenOptions::new().create(true).truncate(false).write(true).open(root.join(LOCK))?;
             match lock.try_lock() {
-                Ok(()) => Ok(Arc::new(Self { root, open: Mutex::default(), _lock: lock })),
+                Ok(()) => Ok(Arc::new(Self { root, open: Mutex::default(), _lock: lock, _outer: outer })),
                 Err(std::fs::TryLockError::WouldBlock) => {
                     let why = format!("another process uses {}", root.display());
                     Err(io::Error::new(io::ErrorKind::ResourceBusy, why))

@@ -1,0 +1,211 @@
+"""The catalog made anew: from the bucket after the loss of etcd, and where a standalone becomes a cluster."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import time
+from typing import Any
+
+from pymilvus import MilvusClient
+
+from cluster import RELEASE, Cluster, Node, Process
+from load import Still, Workers, connect, make, row, until, vector, writing
+from parts import compared, part, stopped
+
+
+def described(client: MilvusClient) -> dict[str, Any]:
+    """Everything that a client can see of the catalog, but for what changes by itself."""
+    seen: dict[str, Any] = {"groups": {}}
+    for group in client.list_resource_groups():
+        seen["groups"][group] = str(client.describe_resource_group(group).config)
+    for database in client.list_databases():
+        client.use_database(database)
+        seen[database] = {"properties": client.describe_database(database)}
+        for name in client.list_collections():
+            indexes = [client.describe_index(name, index) for index in client.list_indexes(name)]
+            wanted = ("index_type", "metric_type", "field_name", "index_name", "M", "efConstruction")
+            seen[database][name] = {
+                "collection": {key: value for key, value in client.describe_collection(name).items() if key != "update_timestamp"},
+                "partitions": client.list_partitions(name),
+                "aliases": sorted(client.list_aliases(name)["aliases"]),
+                "indexes": [{key: index.get(key) for key in wanted} for index in indexes],
+                "loaded": str(client.get_load_state(name)["state"]),
+            }
+    client.use_database("default")
+    return seen
+
+
+def furnish(client: MilvusClient) -> None:
+    """One of everything that a catalog can have."""
+    client.create_database("other", properties={"database.replica.number": 1})
+    client.create_resource_group("gold", config={"requests": {"node_num": 0}, "limits": {"node_num": 3}})
+    make(client, "written", shards=2)
+    client.create_alias("written", "the_written")
+    client.create_partition("written", "part")
+    client.use_database("other")
+    make(client, "elsewhere", shards=1)
+    client.insert("elsewhere", [row(key, 5) for key in range(100)])
+    client.release_collection("elsewhere")
+    client.use_database("default")
+
+
+def elsewhere(client: MilvusClient) -> None:
+    """The collection that was not loaded, by value."""
+    client.use_database("other")
+    client.load_collection("elsewhere")
+    rows = client.query("elsewhere", filter="id >= 0", output_fields=["id", "value", "vec"], consistency_level="Strong")
+    found = {each["id"]: (each["value"], list(map(float, each["vec"]))) for each in rows}
+    wanted = {key: (5, [float(one) for one in vector(key, 5)]) for key in range(100)}
+    if found != wanted:
+        raise AssertionError(f"{len(found)} rows elsewhere, wanted {len(wanted)}")
+    client.use_database("default")
+
+
+def ctl(cluster: Cluster, *arguments: Any, environment: dict[str, str] | None = None) -> str:
+    """Runs `redkite ctl`, and returns what it says."""
+    done = subprocess.run(
+        [RELEASE / "redkite", "ctl", *map(str, arguments)], env={**os.environ, **(environment or cluster.environment())},
+        capture_output=True, text=True, timeout=300,
+    )
+    if done.returncode != 0:
+        raise AssertionError(f"redkite ctl {arguments} ended with {done.returncode}: {done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def refused(node: Node, words: str) -> None:
+    """The node ends by itself and says why."""
+    until(f"{node.name} refuses to start", 30, lambda: not node.alive())
+    if node.popen.returncode == 0 or words not in node.log.read_text():
+        raise AssertionError(f"{node.name} ended with {node.popen.returncode} and says nothing of {words!r}:\n{node.tail()}")
+
+
+def begin_roles(cluster: Cluster) -> None:
+    for role in ("mixcoord", "streamingnode", "querynode", "datanode", "proxy"):
+        cluster.start(role, wait=False)
+    for node in cluster.nodes.values():
+        if node.alive():
+            node.wait_healthy()
+
+
+def when_loaded(client: MilvusClient, still: Still) -> None:
+    """That a collection is to be loaded is in the catalog; that it is comes once owners and query nodes have what they need."""
+    until("searches of the loaded collection", 60, lambda: still.check(client) or True)
+    until("the written collection is loaded", 60, lambda: "Loaded" in str(client.get_load_state("written")["state"]))
+
+
+@part
+def rebuild(given: argparse.Namespace) -> dict[str, Any]:
+    """etcd and every process are lost under load; from the bucket alone come the catalog and every acknowledged row."""
+    with Cluster(keep=given.keep) as cluster:
+        client = connect(cluster.uri)
+        furnish(client)
+        still = Still(client, "still")
+        workers = Workers()
+        uri = cluster.uri
+        writers = writing(workers, "written", lambda: uri, 3)
+        time.sleep(4)
+        client.flush("written")
+        before = described(client)
+        time.sleep(2)
+        for process in [*cluster.nodes.values(), *[each for name, each in cluster.servers.items() if name.startswith("etcd")]]:
+            process.kill()
+        workers.stop()
+        for folder in cluster.folder.glob("etcd-*"):
+            if folder.is_dir():
+                shutil.rmtree(folder)
+        cluster.start_etcd()
+        refused(cluster.start("mixcoord", wait=False), "redkite ctl rebuild")
+        begin = time.monotonic()
+        said = ctl(cluster, "rebuild")
+        rebuilt = time.monotonic() - begin
+        begin_roles(cluster)
+        client = connect(cluster.uri)
+        when_loaded(client, still)
+        if described(client) != before:
+            raise AssertionError(f"another catalog: {described(client)}, wanted {before}")
+        rows = compared(cluster, writers)
+        elsewhere(client)
+        again = subprocess.run([RELEASE / "redkite", "ctl", "rebuild"], env={**os.environ, **cluster.environment()},
+                               capture_output=True, text=True, timeout=60)
+        if again.returncode == 0 or "not empty" not in again.stderr:
+            raise AssertionError(f"a catalog with a leader was written over: {again.stdout}{again.stderr}")
+        client.insert("written", [row(9, 9)])
+        return {"rows equal": rows + 3300 + 100, "rebuild ms": round(rebuilt * 1000), "said": said.strip()}
+
+
+@part
+def grow_bucket(given: argparse.Namespace) -> dict[str, Any]:
+    """A standalone whose sealed data is in a bucket is stopped, and a cluster begins on that bucket."""
+    with Cluster(proxies=0, coords=0, streaming=0, query=0, data=0, keep=given.keep) as cluster:
+        alone = {key: value for key, value in cluster.environment().items() if key != "ETCD_ENDPOINTS"}
+        node = Node("standalone-0", "standalone", cluster.folder, alone)
+        cluster.nodes["standalone-0"] = node
+        node.wait_healthy()
+        client = connect(node.uri)
+        furnish(client)
+        still = Still(client, "still")
+        workers = Workers()
+        writers = writing(workers, "written", lambda: node.uri, 3)
+        time.sleep(4)
+        before = described(client)
+        begin = time.monotonic()
+        took = stopped(node)
+        workers.stop()
+        begin_roles(cluster)
+        client = connect(cluster.uri)
+        when_loaded(client, still)
+        away = time.monotonic() - begin
+        if described(client) != before:
+            raise AssertionError(f"another catalog: {described(client)}, wanted {before}")
+        rows = compared(cluster, writers)
+        elsewhere(client)
+        node.start()
+        refused(node, "elsewhere")
+        return {"rows equal": rows + 3300 + 100, "stop s": round(took, 1), "from stop to searches s": round(away, 1)}
+
+
+@part
+def grow_move(given: argparse.Namespace) -> dict[str, Any]:
+    """A standalone with a directory of its own is moved to a bucket and etcd while clients write to it."""
+    with Cluster(proxies=0, coords=0, streaming=0, query=0, data=0, keep=given.keep) as cluster:
+        node = Node("standalone-0", "standalone", cluster.folder, {})
+        cluster.nodes["standalone-0"] = node
+        node.wait_healthy()
+        client = connect(node.uri)
+        furnish(client)
+        still = Still(client, "still")
+        workers = Workers()
+        writers = writing(workers, "written", lambda: node.uri, 3)
+        time.sleep(4)
+        before = described(client)
+        directory = cluster.folder / "standalone-0.data"
+        mover = Process("move", [RELEASE / "redkite", "ctl", "move", "--from", directory], cluster.folder, cluster.environment())
+        cluster.servers["move"] = mover
+        until("most is copied", 60, lambda: "stop the source now" in mover.log.read_text())
+        time.sleep(2)
+        begin = time.monotonic()
+        stopped(node)
+        until("the move ends", 60, lambda: not mover.alive())
+        paused = round(time.monotonic() - begin, 1)
+        workers.stop()
+        if mover.popen.returncode != 0:
+            raise AssertionError(f"the move ended with {mover.popen.returncode}\n{mover.tail()}")
+        if paused > 10:
+            raise AssertionError(f"no writes for {paused} s")
+        begin_roles(cluster)
+        client = connect(cluster.uri)
+        when_loaded(client, still)
+        if described(client) != before:
+            raise AssertionError(f"another catalog: {described(client)}, wanted {before}")
+        rows = compared(cluster, writers)
+        elsewhere(client)
+        node.start()
+        refused(node, "was moved to")
+        again = subprocess.run([RELEASE / "redkite", "ctl", "move", "--from", directory],
+                               env={**os.environ, **cluster.environment()}, capture_output=True, text=True, timeout=60)
+        if again.returncode == 0:
+            raise AssertionError(f"a directory was moved over a cluster: {again.stdout}")
+        return {"rows equal": rows + 3300 + 100, "no writes s": paused}
