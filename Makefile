@@ -29,7 +29,7 @@ lint: ## Formatting, clippy, licences, generated files
 gen: ## Write the generated files (CRDs and the chart's copy of them)
 	@scripts/gen
 
-sim: ## The simulated world with losses of power (SEEDS=n, or SEED=one)
+sim: ## Simulated worlds: a cluster (SEEDS=n fresh ones, SEED=one again), or losses of power (POWER=n)
 	@scripts/sim
 
 soak: ## A long proof: PART=kill9 | sim | roles

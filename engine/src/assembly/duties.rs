@@ -13,7 +13,7 @@ use crate::assembly::{Error, machine};
 use crate::base::{Clock, NodeId, NodeTime, Rng, TaskSet, newest_format};
 use crate::blob::Blobs;
 use crate::builder::Workshop;
-use crate::coord::{Candidacy, CandidacyParts, CompactionLimits, LeadSettings, Limits};
+use crate::coord::{self, Candidacy, CandidacyParts, CompactionLimits, LeadSettings, Limits};
 use crate::log::Logs;
 use crate::meta::Metas;
 use crate::querier::{QuerierParts, QuerierSettings, QueryNode};
@@ -43,6 +43,8 @@ pub struct NodeSeams {
     pub alone: bool,
     /// Keeps other processes out of the data directory as long as it lives; the catalog and the log hold it too.
     pub lock: Option<Arc<File>>,
+    /// A rule that a test has the coordinator leave out.
+    pub flaw: Option<coord::Flaw>,
 }
 
 /// How a node reaches others and is reached.
@@ -305,6 +307,7 @@ fn candidacy(
             alone: seams.lock.is_some(),
             address: calls.address.clone(),
         },
+        flaw: seams.flaw,
     }))
 }
 

@@ -81,7 +81,7 @@ pub async fn open_seams(role: Role, settings: &Settings, around: &Surroundings) 
     tasks.start("read credentials again", |stop| reader.run(stop));
     let blobs = cached(role, settings, root, blobs, &clock).await?;
     let alone = alone && settings.etcd.endpoints.is_empty();
-    Ok(NodeSeams { blobs, metas, logs, clock, rng, alone, lock })
+    Ok(NodeSeams { blobs, metas, logs, clock, rng, alone, lock, flaw: None })
 }
 
 /// Whether this bucket and this metadata are ones to start with; a cluster's coordinator may take over a sealed catalog.

@@ -22,5 +22,5 @@ pub use kind::{Kind, Kinded, chain};
 pub use node_time::NodeTime;
 pub use rng::{Rng, SeededRng};
 pub use secret::Secret;
-pub use task::{TaskError, TaskSet};
+pub use task::{TaskError, TaskSet, heavy};
 pub use time::Timestamp;

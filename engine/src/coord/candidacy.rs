@@ -10,11 +10,11 @@ use tracing::{info, warn};
 
 use crate::base::{ChannelName, Clock, CollectionId, NodeId, SegmentId, TaskSet, Timestamp};
 use crate::blob::Blobs;
-use crate::coord::Error;
 use crate::coord::drive::{Coordinator, CoordinatorParts, Limits};
 use crate::coord::format;
 use crate::coord::lead::{self, LeadSettings, Leader, Next, Seen};
 use crate::coord::place::PlaceSettings;
+use crate::coord::{Error, Flaw};
 use crate::meta::Metas;
 use crate::model::ChannelManifest;
 use crate::rpc::{
@@ -39,6 +39,8 @@ pub struct CandidacyParts {
     pub lost_after: Duration,
     /// When a leader is replaced.
     pub lead: LeadSettings,
+    /// A rule that a test leaves out.
+    pub flaw: Option<Flaw>,
 }
 
 /// A candidate for the lead. While it leads, its calls are the coordinator's; else they fail with
@@ -139,9 +141,11 @@ impl Candidacy {
     }
 
     async fn lead(&self, epoch: u64, began: Duration, stop: &CancellationToken) -> Result<Ended, Error> {
-        let CandidacyParts { metas, blobs, clock, dial, limits, lost_after, lead: settings } = &self.parts;
+        let CandidacyParts { metas, blobs, clock, dial, limits, lost_after, lead: settings, flaw } =
+            &self.parts;
         let placing = PlaceSettings {
             lost_after: *lost_after,
+            releases_early: *flaw == Some(Flaw::EarlyRelease),
             // A node alone with its coordinator has nobody to wait for.
             settle: if settings.alone { Duration::ZERO } else { *lost_after },
             ..PlaceSettings::default()
@@ -155,6 +159,7 @@ impl Candidacy {
             placing,
             address: settings.address.clone(),
             alone: settings.alone,
+            flaw: *flaw,
         };
         let coordinator = Coordinator::start(parts, epoch).await?;
         coordinator.leads_until(if settings.alone { Duration::MAX } else { began + settings.ttl });

@@ -154,6 +154,7 @@ impl World {
             },
             address: "a".to_owned(),
             alone: false,
+            flaw: None,
         };
         let coordinator = Coordinator::start(parts, epoch).await?;
         let duties = Duties { builds: true, queries: true, writes: true, ..Duties::default() };

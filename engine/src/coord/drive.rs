@@ -28,7 +28,7 @@ use crate::coord::page::CLUSTER;
 use crate::coord::place::{PlaceSettings, Placer};
 use crate::coord::shelf::Shelf;
 use crate::coord::time::{Allocation, Allocator};
-use crate::coord::{Error, drains, format, record};
+use crate::coord::{Error, Flaw, drains, format, record};
 use crate::meta::{Metas, Txn};
 use crate::model::ChannelManifest;
 use crate::rpc::{
@@ -112,6 +112,8 @@ pub struct CoordinatorParts {
     pub address: String,
     /// Whether no other process can ever lead.
     pub alone: bool,
+    /// A rule that a test leaves out.
+    pub flaw: Option<Flaw>,
 }
 
 /// The catalog's one writer, for as long as it leads.

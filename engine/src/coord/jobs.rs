@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::base::{CollectionId, IndexId, Kind, Kinded, NodeId, SegmentId};
+use crate::coord::Flaw;
 use crate::coord::catalog::Garbage;
 use crate::coord::change::Change;
 use crate::coord::compaction::Asked;
@@ -257,6 +258,9 @@ impl Coordinator {
         let is_held = |garbage: &Garbage| {
             garbage.collection.is_some_and(|collection| placer.holds_any(collection, &garbage.segments))
         };
+        if self.parts.flaw == Some(Flaw::EarlyGarbage) {
+            return catalog.garbage.values().next().cloned();
+        }
         let is_due = |garbage: &&Garbage| {
             // What the bucket's copy of the catalog still names must be there.
             garbage.not_before_unix_ms <= now && self.mirror.has(&record::garbage_key(garbage.id))

@@ -112,6 +112,7 @@ impl World {
             blobs: Arc::clone(&self.blobs) as _,
             clock: RealClock::new(),
             dial: nodes,
+            flaw: None,
             limits: Limits {
                 databases: 9,
                 collections: 9,

@@ -81,6 +81,7 @@ async fn candidate(metas: Arc<dyn Metas>, tasks: &TaskSet) -> Arc<Candidacy> {
         },
         lost_after: Duration::from_secs(600),
         lead: LeadSettings { ttl, every: ttl / 6, alone: false, address },
+        flaw: None,
     });
     let served = Served { coord: Some(Arc::clone(&candidacy) as _), ..Served::default() };
     let (clock, grace) = (RealClock::new(), Duration::from_millis(50));

@@ -14,6 +14,7 @@ mod crash_tests;
 mod decide;
 mod drains;
 mod drive;
+mod flaw;
 mod format;
 mod jobs;
 #[cfg(test)]
@@ -38,6 +39,7 @@ mod time;
 
 pub use candidacy::{Candidacy, CandidacyParts, find_leader};
 pub use drive::{CompactionLimits, Limits};
+pub use flaw::Flaw;
 pub use format::read as read_format;
 pub use lead::LeadSettings;
 pub use page::{CLUSTER, Image, REBUILDING};

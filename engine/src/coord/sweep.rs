@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::base::{Kind, Kinded as _};
+use crate::base::{Kind, Kinded as _, heavy};
 use crate::coord::decide;
 use crate::coord::drive::Coordinator;
 use crate::rpc::{self, Fsck};
@@ -60,8 +60,7 @@ impl Coordinator {
         }
         in_work.extend(self.running.lock().segments());
         let after = self.catalog.read().clone();
-        let compared =
-            tokio::task::spawn_blocking(move || decide::compare(&before, &after, &listed, &in_work, until));
+        let compared = heavy("compare", move || decide::compare(&before, &after, &listed, &in_work, until));
         compared.await.map_err(|error| rpc::Error::Failed {
             call: "compare objects with the catalog",
             kind: Kind::Internal,

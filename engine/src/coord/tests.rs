@@ -60,6 +60,7 @@ impl Cluster {
             },
             address: "a".to_owned(),
             alone: true,
+            flaw: None,
         };
         let coord = Coordinator::start(parts.clone(), epoch).await.unwrap();
         coord.leads_until(Duration::MAX);

@@ -34,7 +34,7 @@ pub use error::{Doing, Error};
 pub use file::{FileLogSettings, FileLogs};
 pub use kafka::{KafkaLogs, KafkaSettings};
 pub use memory::MemoryLogs;
-pub use object::{ObjectLogSettings, ObjectLogs};
+pub use object::{Flaw, ObjectLogSettings, ObjectLogs};
 pub use writing::{Acknowledge, Appending};
 
 /// The largest payload of one record. Unit: bytes.

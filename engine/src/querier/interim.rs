@@ -6,7 +6,7 @@ use tracing::{debug, warn};
 
 use super::held::{Held, Shared};
 use super::shard::Shard;
-use crate::base::chain;
+use crate::base::{chain, heavy};
 use crate::segment::{InterimSettings, InterimSpec, Part};
 
 /// Indexes the rows of one shard, one part at a time, until the shard is retired.
@@ -54,8 +54,7 @@ impl Indexer {
         let (rows, stop) = (part.rows(), self.shard.retired.clone());
         let clock = &self.shared.parts.clock;
         let started = clock.monotonic();
-        let built =
-            tokio::task::spawn_blocking(move || part.build_interim(&spec, &|| stop.is_cancelled())).await;
+        let built = heavy("index", move || part.build_interim(&spec, &|| stop.is_cancelled())).await;
         let channel = &self.shard.channel;
         match built {
             Ok(Ok(())) => {

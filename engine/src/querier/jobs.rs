@@ -9,7 +9,7 @@ use super::budget::{index_bytes, known_indexes, segment_bytes};
 use super::held::Shared;
 use super::shard::Shard;
 use super::table::Entry;
-use crate::base::{ChannelName, Kind, Kinded as _, Position, SegmentId, chain};
+use crate::base::{ChannelName, Kind, Kinded as _, Position, SegmentId, TaskError, chain, heavy};
 use crate::model::{ChannelManifest, DeleteManifest, IndexDefinition, Schema, SegmentManifest};
 use crate::segment::{self, Deletes, Sealed};
 
@@ -108,7 +108,7 @@ pub(super) async fn catch_up(target: &Arc<Shard>, entry: &Entry, checkpoint: Pos
         return None;
     }
     let (target, sealed) = (Arc::clone(target), Arc::clone(&entry.sealed));
-    tokio::task::spawn_blocking(move || target.catch_up(&sealed, checkpoint)).await.ok().flatten()
+    heavy("catch up on deletes", move || target.catch_up(&sealed, checkpoint)).await.ok().flatten()
 }
 
 /// Gets `entries` of `old` ready to join `target`, which is to take its place. Where the log was followed without a gap
@@ -160,13 +160,11 @@ async fn apply_files(shared: &Shared, source: &Source, segments: Vec<Arc<Sealed>
         let failed = |cause| Error::LoadDeletes { channel: source.channel.clone(), source: cause };
         let deletes: Deletes = read.map_err(failed)?;
         let segments = segments.clone();
-        let applied = tokio::task::spawn_blocking(move || {
+        let applied = heavy("apply deletes", move || {
             segments.iter().for_each(|sealed| sealed.delete(&deletes));
         });
-        let broke = |error: tokio::task::JoinError| Error::Broke {
-            channel: source.channel.clone(),
-            cause: error.to_string(),
-        };
+        let broke =
+            |error: TaskError| Error::Broke { channel: source.channel.clone(), cause: error.to_string() };
         applied.await.map_err(broke)?;
     }
     Ok(())

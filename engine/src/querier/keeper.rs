@@ -18,7 +18,7 @@ use super::plan::{self, Sides, Turn};
 use super::shard::Shard;
 use super::table::Entry;
 use super::tail::Follower;
-use crate::base::{ChannelName, Position, SegmentId, chain};
+use crate::base::{ChannelName, Position, SegmentId, chain, heavy};
 use crate::rpc::{HoldChannel, HoldOrder};
 
 /// A load that is under way, until its segment has joined a shard.
@@ -347,7 +347,7 @@ impl Keeper {
             let shard = Arc::clone(shard);
             self.jobs.push(Box::pin(async move {
                 // If it fails, the first read does it.
-                let _ = tokio::task::spawn_blocking(move || shard.split_rows(checkpoint)).await;
+                let _ = heavy("split rows", move || shard.split_rows(checkpoint)).await;
                 Done::Nothing
             }));
         }

@@ -10,7 +10,7 @@ use super::fresh::{Reached, reach};
 use super::held::Held;
 use super::load::Spans;
 use super::shard::{Missing, Shard, Taken};
-use crate::base::{ChannelName, Clock, CollectionId, Kind, Kinded, PartitionId};
+use crate::base::{ChannelName, Clock, CollectionId, Kind, Kinded, PartitionId, TaskError, heavy};
 use crate::exec::{self, Cost};
 use crate::model::TypeMismatch;
 use crate::plan::{QueryPlan, QueryRows, SearchHits, SearchPlan, merge_query, merge_search};
@@ -180,8 +180,8 @@ impl QueryNode {
             timed(clock.as_ref())
         } else {
             let inner = Arc::clone(clock);
-            let on_thread = tokio::task::spawn_blocking(move || timed(inner.as_ref()));
-            let broke = |error: tokio::task::JoinError| rpc::Error::Failed {
+            let on_thread = heavy("read", move || timed(inner.as_ref()));
+            let broke = |error: TaskError| rpc::Error::Failed {
                 call: "read",
                 kind: Kind::Internal,
                 reason: error.to_string(),

@@ -11,7 +11,7 @@ use super::runs::Runs;
 use super::stats::Stats;
 use super::vectors::Wrong;
 use super::{Deletes, Error, scalars, stats, vectors};
-use crate::base::{FieldId, Kind, Kinded as _, PartitionId, SegmentId, chain};
+use crate::base::{FieldId, Kind, Kinded as _, PartitionId, SegmentId, chain, heavy};
 use crate::blob::Blobs;
 use crate::index::{self, VectorBlock, VectorIndex};
 use crate::model::{ColumnRef, IndexDefinition, IndexRef, Schema, SegmentManifest};
@@ -183,7 +183,7 @@ pub(super) async fn work<T: Send + 'static>(
     segment: SegmentId,
     job: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Error> {
-    tokio::task::spawn_blocking(job)
+    heavy("work on a segment", job)
         .await
         .map_err(|source| Error::Broke { segment, cause: source.to_string() })
 }

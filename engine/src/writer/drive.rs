@@ -29,6 +29,10 @@ use crate::writer::pressure::{FlushLimits, WriteLimits};
 /// How often the writer looks for channels that are due.
 pub(super) const LOOK: Duration = Duration::from_secs(1);
 
+/// How long a write waits at most for its channel to be opened. Whoever sent it may have done it again at another owner in
+/// the meantime, and gone on: done after all it would undo what was written to its keys since.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// Channels that are opened at the same time because they are ours; others wait, unless somebody writes to them.
 const OPENED_AT_ONCE: usize = 16;
 
@@ -135,9 +139,10 @@ impl ChannelWriter {
             return Ok(Arc::clone(open));
         }
         let channel = Arc::new(self.open(name, order.collection).await?);
-        // The right may have been taken away meanwhile; then nobody is to find the channel open.
+        // The right may have been taken away meanwhile, or given anew after another had it; then nobody is to find the
+        // channel open.
         let owned = self.owned.read();
-        if !owned.channels.contains_key(name) {
+        if owned.channels.get(name) != Some(order) {
             return Err(no_right(name));
         }
         self.channels.write().insert(name.clone(), Arc::clone(&channel));
@@ -188,6 +193,11 @@ impl ChannelWriter {
         Ok(sealed.max(record::stamp_of(&last).unwrap_or_default()))
     }
 
+    /// Whether this opening of a channel is still the one in use.
+    fn is_open(&self, channel: &Arc<Channel>) -> bool {
+        self.channels.read().get(&channel.of.name).is_some_and(|open| Arc::ptr_eq(open, channel))
+    }
+
     /// Lets go of a channel that can no longer be written to; the next use opens it again with a greater term.
     fn give_up(&self, channel: &Arc<Channel>) {
         let mut open = self.channels.write();
@@ -205,20 +215,30 @@ impl ChannelWriter {
         }
     }
 
+    /// The channel, unless it takes so long to open that a write is not to be done any more.
+    async fn channel_soon(&self, name: &ChannelName) -> Result<Arc<Channel>, rpc::Error> {
+        let clock = &self.parts.clock;
+        let began = clock.monotonic();
+        let channel = self.channel(name).await?;
+        if clock.monotonic().saturating_sub(began) > PATIENCE {
+            return Err(rpc::Error::Stale { what: format!("a write that waited for {name}") });
+        }
+        Ok(channel)
+    }
+
+    /// Appends to this very opening of the channel, which is fenced if there was another owner since.
     async fn append(
         &self,
-        name: &ChannelName,
+        channel: &Arc<Channel>,
         encoded: bytes::BytesMut,
-    ) -> Result<(Arc<Channel>, Timestamp), rpc::Error> {
-        let channel = self.channel(name).await?;
+    ) -> Result<Timestamp, rpc::Error> {
         let written = channel.write(encoded, self.parts.clock.monotonic()).await;
-        let at = written.map_err(|error| {
+        written.map_err(|error| {
             if matches!(error.kind(), Kind::Fenced | Kind::Unavailable) {
-                self.give_up(&channel);
+                self.give_up(channel);
             }
             rpc::Error::failed("write", &error)
-        })?;
-        Ok((channel, at))
+        })
     }
 
     /// Opens the channels that are ours, closes those that are not any more, and seals those that are due, until `stop`.
@@ -270,6 +290,26 @@ impl ChannelWriter {
                 () = self.parts.clock.sleep(LOOK) => {}
             }
         }
+    }
+
+    /// Takes over which channels are ours. What was opened under an order that is over is closed at once: should the right
+    /// come back, another owner may have written since, and the lease would let the old opening answer for the channel.
+    fn own(&self, number: OrderNumber, own: &[OwnOrder]) {
+        let mut owned = self.owned.write();
+        if number < owned.number {
+            return;
+        }
+        owned.number = number;
+        let now = own.iter().map(|order| (order.channel.clone(), order.clone())).collect();
+        let before = std::mem::replace(&mut owned.channels, now);
+        let mut open = self.channels.write();
+        let count = open.len();
+        open.retain(|name, _| owned.channels.get(name) == before.get(name));
+        if open.len() < count {
+            self.changed.notify_one();
+        }
+        drop((open, owned));
+        self.reordered.notify_one();
     }
 
     /// Whoever still writes to such a channel finishes; the log writes what was appended.
@@ -330,14 +370,14 @@ impl Writer for ChannelWriter {
                 record::encode_upsert(*partition, replaced, rows)
             }
         };
-        let channel = self.channel(&write.channel).await?;
+        let channel = self.channel_soon(&write.channel).await?;
         self.admit(&channel, &write.operation).await?;
         let held = self.held.read().await;
         if *held {
             return Err(rpc::Error::Stale { what: format!("{}, which takes no writes now", write.channel) });
         }
         let bytes = encoded.len() as u64;
-        let (_, at) = self.append(&write.channel, encoded).await?;
+        let at = self.append(&channel, encoded).await?;
         self.count(bytes);
         Ok(Written { at })
     }
@@ -355,12 +395,13 @@ impl Writer for ChannelWriter {
         let channel = self.channel(name).await?;
         let mark = channel.mark();
         // Looked at after the mark was taken: a process that was stopped in between finds its lease over.
-        if self.lease.holds(self.parts.clock.monotonic()) && self.order(name).is_ok() {
+        if self.lease.holds(self.parts.clock.monotonic()) && self.is_open(&channel) {
             return Ok(mark);
         }
         // The log answers for us: it takes nothing from an owner that was replaced.
         let proof = record::encode_delete(None, &Keys::empty(channel.of.primary));
-        let (channel, _) = self.append(name, proof).await?;
+        let channel = self.channel(name).await?;
+        self.append(&channel, proof).await?;
         Ok(channel.mark())
     }
 
@@ -401,16 +442,11 @@ impl Follower for ChannelWriter {
     }
 
     fn obey(&self, orders: &Orders, sent: Duration) {
-        self.lease.renew(sent, orders.lease);
-        let Some(own) = &orders.own else { return };
-        let mut owned = self.owned.write();
-        if orders.number < owned.number {
-            return;
+        if let Some(own) = &orders.own {
+            self.own(orders.number, own);
         }
-        owned.number = orders.number;
-        owned.channels = own.iter().map(|order| (order.channel.clone(), order.clone())).collect();
-        drop(owned);
-        self.reordered.notify_one();
+        // Only now: whoever finds the lease renewed must not find a channel that went with the same answer.
+        self.lease.renew(sent, orders.lease);
     }
 
     async fn changed(&self) {

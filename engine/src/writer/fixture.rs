@@ -49,6 +49,8 @@ pub(super) struct Known {
     pub(super) followed: Followed,
     /// Why nothing can be committed.
     pub(super) refusal: Option<Kind>,
+    /// How long a term is waited for.
+    pub(super) term_takes: Duration,
     pub(super) owner: Option<NodeId>,
     /// The channel whose owner gets no answer.
     pub(super) unanswered: Option<ChannelName>,
@@ -88,6 +90,7 @@ impl Leader {
             kept: Vec::new(),
             followed: Followed::default(),
             refusal: None,
+            term_takes: Duration::ZERO,
             owner: None,
             unanswered: None,
             term: 0,
@@ -242,6 +245,8 @@ coordinator! {
         }
 
         async fn channel_term(&self, channel: &ChannelName, node: NodeId) -> Result<u64, Error> {
+            let takes = self.known.lock().term_takes;
+            self.clock.sleep(takes).await;
             if self.known.lock().unanswered.as_ref() == Some(channel) {
                 std::future::pending::<()>().await;
             }

@@ -84,6 +84,37 @@ async fn a_write_after_a_change_of_owner_is_later_than_every_mark_of_the_old_own
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_owner_that_was_replaced_and_is_owner_again_shows_what_was_written_meanwhile() {
+    let world = world();
+    let (first, second) = (world.node(1, Arc::clone(&world.clock)), world.node(2, Arc::clone(&world.clock)));
+    world.order(1, &first, true, LEASE);
+    first.write(insert(&[1])).await.unwrap();
+    world.order(2, &second, true, LEASE);
+    second.write(insert(&[2])).await.unwrap();
+
+    // Both orders come before it has looked after its channels.
+    world.order(1, &first, false, LEASE);
+    world.order(1, &first, true, LEASE);
+    let mark = first.mark(&channel()).await.unwrap();
+
+    assert_eq!(mark.end, Position(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_waited_long_for_its_channel_is_not_done_and_later_ones_are() {
+    let world = world();
+    let node = world.node(1, Arc::clone(&world.clock));
+    world.order(1, &node, true, LEASE);
+    world.leader.known.lock().term_takes = Duration::from_secs(10);
+
+    let waited = node.write(insert(&[1])).await.unwrap_err();
+    node.write(insert(&[2])).await.unwrap();
+
+    assert!(waited.is_stale(), "{waited}");
+    assert_eq!(records(&world.logs, Position(0)).await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn over_ten_thousand_changes_of_owner_positions_and_times_only_grow_and_nothing_is_missing() {
     let seeds = std::env::var("REDKITE_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
     for seed in 0..seeds {

@@ -63,6 +63,7 @@ impl World {
             blobs: Arc::clone(&self.blobs) as _,
             clock: RealClock::new(),
             dial: LocalNodes::new(),
+            flaw: None,
             limits: Limits {
                 databases: 9,
                 collections: 2 * COLLECTIONS,

@@ -124,7 +124,7 @@ impl Placer {
 
     /// Lets go of what only routes needed that no proxy uses any more.
     pub(super) fn let_go(&mut self) {
-        let seen = self.read_by_proxies();
+        let seen = if self.settings.releases_early { self.number } else { self.read_by_proxies() };
         let mut freed = BTreeSet::new();
         while let Some(&(number, collection)) = self.retiring.first() {
             if number > seen {

@@ -53,6 +53,8 @@ pub struct PlaceSettings {
     pub balance_above: f64,
     /// Collections divided anew in one tick after a resource group's nodes changed.
     pub plans_per_tick: usize,
+    /// Lets go before proxies have forgotten the older routes. Only tests set it, to see that it is found.
+    pub releases_early: bool,
 }
 
 impl Default for PlaceSettings {
@@ -66,6 +68,7 @@ impl Default for PlaceSettings {
             channel_move_pause: Duration::from_secs(60),
             balance_above: 1.1,
             plans_per_tick: 256,
+            releases_early: false,
         }
     }
 }

@@ -68,6 +68,7 @@ use crate::obs::LogMetrics;
 use super::queue::{Queue, Writer};
 use super::{Error, LogReader, LogWriter, Logs, Position, check_name};
 use channel::Channel;
+pub use flaw::Flaw;
 use flaw::Flaws;
 use names::{Life, MARKERS};
 use owning::Claim;
@@ -153,6 +154,21 @@ impl ObjectLogs {
         settings: ObjectLogSettings,
     ) -> Arc<Self> {
         Self::with_flaws(Store { blobs, clock, rng, settings, flaws: Flaws::default() }, tasks, metrics)
+    }
+
+    /// The same with a rule left out, for tests that show that leaving it out is found.
+    #[must_use]
+    pub fn leaving_out(
+        flaw: Flaw,
+        blobs: Arc<dyn Blobs>,
+        tasks: TaskSet,
+        clock: Arc<dyn Clock>,
+        rng: Arc<dyn Rng>,
+        metrics: LogMetrics,
+        settings: ObjectLogSettings,
+    ) -> Arc<Self> {
+        let flaws = Flaws { left_out: Some(flaw) };
+        Self::with_flaws(Store { blobs, clock, rng, settings, flaws }, tasks, metrics)
     }
 
     fn with_flaws(store: Store, tasks: TaskSet, metrics: LogMetrics) -> Arc<Self> {

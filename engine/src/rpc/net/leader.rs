@@ -36,6 +36,18 @@ pub trait FindLeader: Send + Sync + 'static {
     async fn leader(&self, not: Option<&str>) -> Option<String>;
 }
 
+/// Makes clients of the coordinator of a node, without looking for another one when that does not lead.
+pub trait ReachCoord: Send + Sync + 'static {
+    /// The coordinator of the node at `address`.
+    fn coord(&self, address: &str) -> Arc<dyn Coord>;
+}
+
+impl ReachCoord for NetDial {
+    fn coord(&self, address: &str) -> Arc<dyn Coord> {
+        Self::coord(self, address)
+    }
+}
+
 /// The coordinator as every duty calls it. Remembers who leads; when that node says that it does not, or cannot be
 /// reached, asks again who does and repeats what may be repeated, until [`super::NetSettings::patience`] is over.
 ///
@@ -44,7 +56,7 @@ pub trait FindLeader: Send + Sync + 'static {
 /// them. Cancel safe as far as the calls themselves are.
 pub struct CoordClient {
     find: Arc<dyn FindLeader>,
-    dial: Arc<NetDial>,
+    reach: Arc<dyn ReachCoord>,
     clock: Arc<dyn Clock>,
     patience: Duration,
     leader: Mutex<Option<String>>,
@@ -56,7 +68,18 @@ impl CoordClient {
     #[must_use]
     pub fn new(find: Arc<dyn FindLeader>, dial: Arc<NetDial>) -> Self {
         let (clock, patience) = (dial.clock(), dial.settings().patience);
-        Self { find, dial, clock, patience, leader: Mutex::new(None), doubted: AtomicBool::new(false) }
+        Self::over(find, dial, clock, patience)
+    }
+
+    /// The same over any carrier of calls; `patience` is how long a call is tried again.
+    #[must_use]
+    pub fn over(
+        find: Arc<dyn FindLeader>,
+        reach: Arc<dyn ReachCoord>,
+        clock: Arc<dyn Clock>,
+        patience: Duration,
+    ) -> Self {
+        Self { find, reach, clock, patience, leader: Mutex::new(None), doubted: AtomicBool::new(false) }
     }
 
     /// The address of the remembered leader, or of the one found now.
@@ -113,12 +136,12 @@ impl<'a> Tries<'a> {
             let found = self.client.leader(not.as_deref()).await;
             match found {
                 Some(address) if not.as_ref() != Some(&address) => {
-                    return Ok((address.clone(), self.client.dial.coord(&address)));
+                    return Ok((address.clone(), self.client.reach.coord(&address)));
                 }
                 found => {
                     self.wait().await?;
                     if let Some(address) = found {
-                        return Ok((address.clone(), self.client.dial.coord(&address)));
+                        return Ok((address.clone(), self.client.reach.coord(&address)));
                     }
                 }
             }

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use dial::NetDial;
-pub use leader::{CoordClient, FindLeader};
+pub use leader::{CoordClient, FindLeader, ReachCoord};
 pub use link::{Carrier, reach};
 pub use serve::{ServeParts, serve};
 

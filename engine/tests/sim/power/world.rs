@@ -23,7 +23,7 @@ use engine::rpc::{
 };
 use parking_lot::Mutex;
 
-use crate::model::{Change, Model};
+use super::model::{Change, Model};
 
 #[path = "crash_points.rs"]
 mod crash_points;
@@ -145,7 +145,8 @@ impl World {
         settings.data_coord.segment.max_idle_time = 1;
         let (blobs, metas) = (Arc::clone(&self.blobs), Arc::clone(&self.metas));
         let rng = SeededRng::new(self.rng.next_u64());
-        let seams = NodeSeams { blobs, metas: Some(metas), logs, clock, rng, alone: true, lock: None };
+        let seams =
+            NodeSeams { blobs, metas: Some(metas), logs, clock, rng, alone: true, lock: None, flaw: None };
         let local = LocalNodes::new();
         let calls = NodeCalls {
             address: "local".to_owned(),

@@ -1,0 +1,177 @@
+//! The rows that clients write, and how they read them back.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use engine::base::{CollectionId, FieldId, PartitionId, Timestamp};
+use engine::model::{Batch, Column, ColumnData, DataType, Field, Keys, Metric, Schema};
+use engine::plan::{QueryKind, QueryPlan, SearchPlan};
+use engine::rpc::{CollectionInfo, CollectionRef, NewCollection, NewIndex, Operation, Write};
+
+pub const DIM: usize = 4;
+const KEY: FieldId = FieldId(100);
+const VALUE: FieldId = FieldId(101);
+const VECTOR: FieldId = FieldId(102);
+pub const SHARDS: i64 = 2;
+pub const DATABASE: &str = "default";
+
+fn field(id: FieldId, name: &str, data_type: DataType) -> Field {
+    let type_params =
+        if data_type.is_vector() { vec![("dim".to_owned(), DIM.to_string())] } else { Vec::new() };
+    Field {
+        id,
+        name: name.to_owned(),
+        description: String::new(),
+        data_type,
+        is_primary: id == KEY,
+        auto_id: false,
+        is_dynamic: false,
+        nullable: false,
+        default: None,
+        is_partition_key: false,
+        is_clustering_key: false,
+        type_params,
+    }
+}
+
+pub fn named(name: &str) -> CollectionRef {
+    CollectionRef::Name { database: DATABASE.to_owned(), name: name.to_owned() }
+}
+
+pub fn new_collection(name: &str, shards: u32) -> NewCollection {
+    let fields = vec![
+        field(KEY, "id", DataType::Int64),
+        field(VALUE, "value", DataType::Int64),
+        field(VECTOR, "vector", DataType::FloatVector),
+    ];
+    NewCollection {
+        database: DATABASE.to_owned(),
+        name: name.to_owned(),
+        schema: Schema { description: String::new(), fields, enable_dynamic_field: false },
+        shards,
+        partitions_by_key: 0,
+        consistency: 0,
+        properties: Vec::new(),
+    }
+}
+
+/// An index that finds all there is, so that a search can be compared with what was written.
+pub fn new_index(collection: &str) -> NewIndex {
+    let param = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    NewIndex {
+        collection: named(collection),
+        name: String::new(),
+        field: "vector".to_owned(),
+        params: vec![param("index_type", "FLAT"), param("metric_type", "L2")],
+    }
+}
+
+fn vector(value: i64) -> [f32; DIM] {
+    [value as f32, 1.0, (value % 7) as f32, -(value as f32)]
+}
+
+fn batch(rows: &[(i64, i64)]) -> (Arc<Keys>, Arc<Batch>) {
+    let keys: Vec<i64> = rows.iter().map(|(key, _)| *key).collect();
+    let values: Vec<i64> = rows.iter().map(|(_, value)| *value).collect();
+    let vectors = values.iter().flat_map(|value| vector(*value)).collect();
+    let column = |field, data| Column { field, data, valid: None };
+    let columns = vec![
+        column(KEY, ColumnData::Int64(keys.clone())),
+        column(VALUE, ColumnData::Int64(values)),
+        column(VECTOR, ColumnData::FloatVector { dim: DIM, values: vectors }),
+    ];
+    (Arc::new(Keys::Int(keys)), Arc::new(Batch { rows: rows.len(), columns }))
+}
+
+/// One write, of keys of one shard.
+#[derive(Clone, Debug)]
+pub enum Change {
+    Insert(Vec<(i64, i64)>),
+    Upsert(Vec<(i64, i64)>),
+    Delete(Vec<i64>),
+}
+
+impl Change {
+    pub fn effects(&self) -> Vec<(i64, Option<i64>)> {
+        match self {
+            Self::Insert(rows) | Self::Upsert(rows) => {
+                rows.iter().map(|(key, value)| (*key, Some(*value))).collect()
+            }
+            Self::Delete(keys) => keys.iter().map(|key| (*key, None)).collect(),
+        }
+    }
+
+    pub fn write(&self, info: &CollectionInfo, shard: usize, partition: PartitionId) -> Write {
+        let operation = match self {
+            Self::Insert(rows) => Operation::Insert { partition, rows: batch(rows).1 },
+            Self::Upsert(rows) => {
+                let (replaced, rows) = batch(rows);
+                Operation::Upsert { partition, replaced, rows }
+            }
+            Self::Delete(keys) => {
+                Operation::Delete { partition: None, keys: Arc::new(Keys::Int(keys.clone())) }
+            }
+        };
+        Write { collection: info.id, channel: info.channels[shard].clone(), operation }
+    }
+}
+
+pub fn query(collection: CollectionId, kind: QueryKind) -> QueryPlan {
+    QueryPlan {
+        collection,
+        partitions: None,
+        filter: None,
+        limit: None,
+        output: vec![KEY, VALUE, VECTOR],
+        read_at: Timestamp::MAX,
+        ignore_growing: false,
+        kind,
+    }
+}
+
+/// The nearest of a point, so many that it is all rows.
+pub fn search(collection: CollectionId) -> SearchPlan {
+    SearchPlan {
+        collection,
+        partitions: None,
+        field: VECTOR,
+        metric: Metric::L2,
+        queries: vec![vec![0.0; DIM]],
+        count: 16_384,
+        params: BTreeMap::new(),
+        range: None,
+        filter: None,
+        output: vec![KEY, VALUE, VECTOR],
+        read_at: Timestamp::MAX,
+        ignore_growing: false,
+    }
+}
+
+fn data(rows: &Batch, field: FieldId) -> Option<&ColumnData> {
+    rows.column(field).map(|column| &column.data)
+}
+
+/// Keys with their values.
+///
+/// # Errors
+/// If a row is not as it was written: another row's vector, a column of another type, a key twice.
+pub fn read_back(rows: &Batch) -> Result<BTreeMap<i64, i64>, String> {
+    if rows.rows == 0 {
+        return Ok(BTreeMap::new());
+    }
+    let (
+        Some(ColumnData::Int64(keys)),
+        Some(ColumnData::Int64(values)),
+        Some(ColumnData::FloatVector { values: vectors, .. }),
+    ) = (data(rows, KEY), data(rows, VALUE), data(rows, VECTOR))
+    else {
+        return Err("an answer lacks a column".to_owned());
+    };
+    for (row, value) in values.iter().enumerate() {
+        if vectors[row * DIM..(row + 1) * DIM] != vector(*value) {
+            return Err(format!("key {} has the vector of another row", keys[row]));
+        }
+    }
+    let found: BTreeMap<i64, i64> = keys.iter().copied().zip(values.iter().copied()).collect();
+    if found.len() == keys.len() { Ok(found) } else { Err("a key is twice in one answer".to_owned()) }
+}
