@@ -153,6 +153,8 @@ def grow_bucket(given: argparse.Namespace) -> dict[str, Any]:
         before = described(client)
         begin = time.monotonic()
         took = stopped(node)
+        if took > 5:
+            raise AssertionError(f"it took {took:.1f} s to stop amid writes")
         workers.stop()
         begin_roles(cluster)
         client = connect(cluster.uri)

@@ -401,7 +401,7 @@ impl Source for Idle {
         let leave = Leave::new(&node);
         serving.node = Some(node);
         match leave {
-            Some(leave) => leave.seal().await,
+            Some(leave) => leave.seal(std::future::ready(())).await,
             None => Ok(()),
         }
     }

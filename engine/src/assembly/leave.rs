@@ -38,13 +38,15 @@ impl Leave {
         Some(Self { writer, candidacy, clock: Arc::clone(&node.clock) })
     }
 
-    /// Takes no more writes, seals everything, and says so in the bucket.
+    /// Takes no more writes, seals everything, and says so in the bucket. `answered` completes once nobody writes any
+    /// more; whoever did until then is answered as ever.
     ///
     /// # Errors
     /// If something cannot be sealed; writes are refused all the same.
-    pub async fn seal(&self) -> Result<(), rpc::Error> {
+    pub async fn seal(&self, answered: impl Future<Output = ()>) -> Result<(), rpc::Error> {
         // Most of it while writes go on, so that they wait only for the rest.
         self.flush().await?;
+        answered.await;
         self.writer.hold(true).await;
         self.flush().await?;
         self.candidacy.seal_mirror(true).await

@@ -7,6 +7,7 @@ use std::time::Duration;
 use contract::role::Role;
 use contract::settings::Settings;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::admin::{self, AdminParts, Marking, Standing};
@@ -21,6 +22,7 @@ use crate::blob::Blobs;
 use crate::obs::{Health, Metrics, TraceFormat, TraceSettings};
 use crate::proxy::{self, ProxyParts, ProxySettings};
 use crate::rpc::Served;
+use crate::secure::Acceptor;
 
 /// Where a role of a cluster listens for other nodes unless it is told otherwise.
 const INTERNAL_LISTEN: &str = "0.0.0.0:19529";
@@ -58,6 +60,44 @@ pub struct Running {
     health: Health,
     patience: Duration,
     leave: Option<Leave>,
+    door: Option<ClientDoor>,
+}
+
+/// The port of clients, which can be closed before everything else is.
+#[derive(Clone, Default)]
+struct ClientDoor {
+    /// Nobody is let in any more; what was asked is answered.
+    closing: CancellationToken,
+    /// Everything that was asked has been answered.
+    closed: CancellationToken,
+}
+
+impl ClientDoor {
+    async fn serve(
+        self,
+        listener: TcpListener,
+        parts: ProxyParts,
+        acceptor: Option<Arc<Acceptor>>,
+        stop: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let mut served = std::pin::pin!(proxy::serve(listener, parts, acceptor, self.closing.clone()));
+        let outcome = tokio::select! {
+            biased;
+            outcome = &mut served => outcome,
+            () = stop.cancelled() => {
+                self.closing.cancel();
+                served.await
+            }
+        };
+        self.closed.cancel();
+        Ok(outcome?)
+    }
+
+    /// Returns once everything that was asked has been answered.
+    async fn close(&self) {
+        self.closing.cancel();
+        self.closed.cancelled().await;
+    }
 }
 
 impl Running {
@@ -66,17 +106,29 @@ impl Running {
     pub async fn hand_over(&self) {
         if let Some(leave) = &self.leave {
             self.health.failing(self.role.name(), "stopping");
-            match leave.seal().await {
+            match leave.seal(self.close_door()).await {
                 Ok(()) => info!("everything is sealed: a cluster may begin on this bucket"),
                 Err(error) => warn!(%error, "not everything is sealed: only this data directory has it all"),
             }
             return;
         }
-        let Some(agent) = self.agent.as_ref().filter(|_| self.role != Role::Standalone) else { return };
+        if self.role == Role::Standalone {
+            // What clients have asked for is done while everything is there that does it.
+            self.health.failing(self.role.name(), "stopping");
+            self.close_door().await;
+            return;
+        }
+        let Some(agent) = &self.agent else { return };
         self.health.failing(self.role.name(), DRAINING);
         agent.drain();
         let left = agent.drained(self.patience).await;
         info!(left, "handed over");
+    }
+
+    async fn close_door(&self) {
+        if let Some(door) = &self.door {
+            door.close().await;
+        }
     }
 }
 
@@ -108,6 +160,7 @@ pub async fn run(role: Role, settings: &Settings, around: Surroundings) -> Resul
     let calls = administered(calls, &seams, settings, &about);
     let node = Node::start(role, seams, calls, settings, &tasks).await?;
     about.know(&node);
+    let mut client_door = None;
     if let (Some(listener), Some(door)) = (clients, node.door.clone()) {
         let parts = ProxyParts {
             coord: door.coord,
@@ -122,9 +175,9 @@ pub async fn run(role: Role, settings: &Settings, around: Surroundings) -> Resul
             },
         };
         let acceptor = wire::client_tls(settings, &clock).await?;
-        tasks.start("serve clients", |stop| async move {
-            Ok(proxy::serve(listener, parts, acceptor, stop).await?)
-        });
+        let door = ClientDoor::default();
+        client_door = Some(door.clone());
+        tasks.start("serve clients", |stop| door.serve(listener, parts, acceptor, stop));
     }
     let gauges = operations::Gauges {
         metrics,
@@ -142,6 +195,7 @@ pub async fn run(role: Role, settings: &Settings, around: Surroundings) -> Resul
         health,
         patience: Duration::from_secs(settings.query_node.graceful_stop_timeout),
         leave: Leave::of(role, settings, &node),
+        door: client_door,
     };
     // The lock of the data directory outlives the node: the catalog and the log hold it until they are closed.
     tasks.start("hold the node", |stop| async move {
