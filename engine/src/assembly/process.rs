@@ -104,18 +104,9 @@ impl Running {
     /// Hands over what the node has to other nodes, where its role can; to be called before the tasks are stopped. Ends
     /// when nothing is left, or once nothing has been taken over for the time of `queryNode.gracefulStopTimeout`.
     pub async fn hand_over(&self) {
-        if let Some(leave) = &self.leave {
-            self.health.failing(self.role.name(), "stopping");
-            match leave.seal(self.close_door()).await {
-                Ok(()) => info!("everything is sealed: a cluster may begin on this bucket"),
-                Err(error) => warn!(%error, "not everything is sealed: only this data directory has it all"),
-            }
-            return;
-        }
         if self.role == Role::Standalone {
-            // What clients have asked for is done while everything is there that does it.
             self.health.failing(self.role.name(), "stopping");
-            self.close_door().await;
+            self.leave().await;
             return;
         }
         let Some(agent) = &self.agent else { return };
@@ -123,6 +114,15 @@ impl Running {
         agent.drain();
         let left = agent.drained(self.patience).await;
         info!(left, "handed over");
+    }
+
+    /// Of a standalone: what clients have asked for is done while everything is there that does it.
+    async fn leave(&self) {
+        let Some(leave) = &self.leave else { return self.close_door().await };
+        match leave.seal(self.close_door()).await {
+            Ok(()) => info!("everything is sealed: a cluster may begin on this bucket"),
+            Err(error) => warn!(%error, "not everything is sealed: only this data directory has it all"),
+        }
     }
 
     async fn close_door(&self) {

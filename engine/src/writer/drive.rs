@@ -241,7 +241,7 @@ impl ChannelWriter {
         })
     }
 
-    /// Opens the channels that are ours, closes those that are not any more, and seals those that are due, until `stop`.
+    /// Opens the channels that are ours and seals those that are due, until `stop`.
     ///
     /// # Errors
     /// None: failures are logged and tried again.
@@ -255,7 +255,6 @@ impl ChannelWriter {
         // Those that failed among them: what cannot be opened now is not tried again at once.
         let (mut under_way, mut failed) = (BTreeSet::new(), BTreeSet::new());
         loop {
-            self.close_foreign();
             for name in self.missing() {
                 if opening.len() < OPENED_AT_ONCE && under_way.insert(name.clone()) {
                     opening.push(self.open_missing(name));
@@ -294,6 +293,7 @@ impl ChannelWriter {
 
     /// Takes over which channels are ours. What was opened under an order that is over is closed at once: should the right
     /// come back, another owner may have written since, and the lease would let the old opening answer for the channel.
+    /// Whoever still writes to it finishes; the log writes what was appended.
     fn own(&self, number: OrderNumber, own: &[OwnOrder]) {
         let mut owned = self.owned.write();
         if number < owned.number {
@@ -310,17 +310,6 @@ impl ChannelWriter {
         }
         drop((open, owned));
         self.reordered.notify_one();
-    }
-
-    /// Whoever still writes to such a channel finishes; the log writes what was appended.
-    pub(super) fn close_foreign(&self) {
-        let owned = self.owned.read();
-        let mut open = self.channels.write();
-        let before = open.len();
-        open.retain(|name, _| owned.channels.contains_key(name));
-        if open.len() < before {
-            self.changed.notify_one();
-        }
     }
 
     /// The channels that are ours and not open.

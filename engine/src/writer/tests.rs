@@ -153,7 +153,6 @@ async fn change_owners(seed: u64, changes: u64) {
             world.order(former as i64, &nodes[former], false, Duration::ZERO);
             let refused = nodes[former].write(insert(&[-2])).await.unwrap_err();
             assert!(refused.is_stale(), "seed {seed}, change {change}: {refused}");
-            nodes[former].close_foreign();
         }
         let mark = nodes[owner].mark(&channel()).await.unwrap();
         assert!(mark.at >= shown, "seed {seed}, change {change}: {} after {shown}", mark.at);

@@ -11,3 +11,4 @@
 
 mod cluster;
 mod power;
+mod table;

@@ -4,50 +4,24 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use engine::base::{CollectionId, FieldId, PartitionId, Timestamp};
-use engine::model::{Batch, Column, ColumnData, DataType, Field, Keys, Metric, Schema};
+use engine::model::{Batch, ColumnData, Keys, Metric};
 use engine::plan::{QueryKind, QueryPlan, SearchPlan};
 use engine::rpc::{CollectionInfo, CollectionRef, NewCollection, NewIndex, Operation, Write};
 
-pub const DIM: usize = 4;
-const KEY: FieldId = FieldId(100);
-const VALUE: FieldId = FieldId(101);
-const VECTOR: FieldId = FieldId(102);
+use crate::table::{DIM, KEY, VALUE, VECTOR, batch, schema, vector};
+
 pub const SHARDS: i64 = 2;
 pub const DATABASE: &str = "default";
-
-fn field(id: FieldId, name: &str, data_type: DataType) -> Field {
-    let type_params =
-        if data_type.is_vector() { vec![("dim".to_owned(), DIM.to_string())] } else { Vec::new() };
-    Field {
-        id,
-        name: name.to_owned(),
-        description: String::new(),
-        data_type,
-        is_primary: id == KEY,
-        auto_id: false,
-        is_dynamic: false,
-        nullable: false,
-        default: None,
-        is_partition_key: false,
-        is_clustering_key: false,
-        type_params,
-    }
-}
 
 pub fn named(name: &str) -> CollectionRef {
     CollectionRef::Name { database: DATABASE.to_owned(), name: name.to_owned() }
 }
 
 pub fn new_collection(name: &str, shards: u32) -> NewCollection {
-    let fields = vec![
-        field(KEY, "id", DataType::Int64),
-        field(VALUE, "value", DataType::Int64),
-        field(VECTOR, "vector", DataType::FloatVector),
-    ];
     NewCollection {
         database: DATABASE.to_owned(),
         name: name.to_owned(),
-        schema: Schema { description: String::new(), fields, enable_dynamic_field: false },
+        schema: schema(),
         shards,
         partitions_by_key: 0,
         consistency: 0,
@@ -64,23 +38,6 @@ pub fn new_index(collection: &str) -> NewIndex {
         field: "vector".to_owned(),
         params: vec![param("index_type", "FLAT"), param("metric_type", "L2")],
     }
-}
-
-fn vector(value: i64) -> [f32; DIM] {
-    [value as f32, 1.0, (value % 7) as f32, -(value as f32)]
-}
-
-fn batch(rows: &[(i64, i64)]) -> (Arc<Keys>, Arc<Batch>) {
-    let keys: Vec<i64> = rows.iter().map(|(key, _)| *key).collect();
-    let values: Vec<i64> = rows.iter().map(|(_, value)| *value).collect();
-    let vectors = values.iter().flat_map(|value| vector(*value)).collect();
-    let column = |field, data| Column { field, data, valid: None };
-    let columns = vec![
-        column(KEY, ColumnData::Int64(keys.clone())),
-        column(VALUE, ColumnData::Int64(values)),
-        column(VECTOR, ColumnData::FloatVector { dim: DIM, values: vectors }),
-    ];
-    (Arc::new(Keys::Int(keys)), Arc::new(Batch { rows: rows.len(), columns }))
 }
 
 /// One write, of keys of one shard.

@@ -15,7 +15,7 @@ use engine::blob::{Blobs, MemoryBlobs};
 use engine::log::disk::{Disk, SimDisk};
 use engine::log::{FileLogSettings, FileLogs};
 use engine::meta::{MemoryMetas, Metas};
-use engine::model::{Batch, Column, ColumnData, DataType, Field, Keys, Schema};
+use engine::model::{Batch, ColumnData, Keys};
 use engine::obs::Metrics;
 use engine::plan::{QueryKind, QueryPlan};
 use engine::rpc::{
@@ -24,6 +24,7 @@ use engine::rpc::{
 use parking_lot::Mutex;
 
 use super::model::{Change, Model};
+use crate::table::{DIM, KEY, VALUE, VECTOR, batch, schema, vector};
 
 #[path = "crash_points.rs"]
 mod crash_points;
@@ -31,10 +32,6 @@ mod crash_points;
 /// Workers; each owns the keys that leave its number when divided by this, and writes to one channel.
 const WORKERS: usize = 4;
 const SHARDS: u32 = 2;
-const DIM: usize = 4;
-const KEY: FieldId = FieldId(100);
-const VALUE: FieldId = FieldId(101);
-const VECTOR: FieldId = FieldId(102);
 
 /// What happened in all lives of all seeds.
 #[derive(Clone, Copy, Debug, Default)]
@@ -179,37 +176,12 @@ fn worker_of(key: i64) -> usize {
     key as usize % WORKERS
 }
 
-fn field(id: FieldId, name: &str, data_type: DataType) -> Field {
-    let type_params =
-        if data_type.is_vector() { vec![("dim".to_owned(), DIM.to_string())] } else { Vec::new() };
-    Field {
-        id,
-        name: name.to_owned(),
-        description: String::new(),
-        data_type,
-        is_primary: id == KEY,
-        auto_id: false,
-        is_dynamic: false,
-        nullable: false,
-        default: None,
-        is_partition_key: false,
-        is_clustering_key: false,
-        type_params,
-    }
-}
-
 /// The collection, made, indexed and loaded, however far an earlier life got with that.
 async fn prepare(node: &Door) -> Arc<CollectionInfo> {
-    let fields = vec![
-        field(KEY, "id", DataType::Int64),
-        field(VALUE, "value", DataType::Int64),
-        field(VECTOR, "vector", DataType::FloatVector),
-    ];
-    let schema = Schema { description: String::new(), fields, enable_dynamic_field: false };
     let wanted = NewCollection {
         database: "default".to_owned(),
         name: "rows".to_owned(),
-        schema,
+        schema: schema(),
         shards: SHARDS,
         partitions_by_key: 0,
         consistency: 0,
@@ -278,10 +250,6 @@ fn data(rows: &Batch, field: FieldId) -> &ColumnData {
     &rows.column(field).expect("the column was asked for").data
 }
 
-fn vector(value: i64) -> [f32; DIM] {
-    [value as f32, 1.0, (value % 7) as f32, -(value as f32)]
-}
-
 async fn work(life: Arc<Life>, worker: usize) {
     loop {
         let change = next_change(&life, worker);
@@ -328,17 +296,8 @@ fn write_of(info: &CollectionInfo, worker: usize, change: &Change) -> Write {
     let partition: PartitionId = info.partitions[0].id;
     let operation = match change {
         Change::Put(rows) => {
-            let keys: Vec<i64> = rows.iter().map(|(key, _)| *key).collect();
-            let values: Vec<i64> = rows.iter().map(|(_, value)| *value).collect();
-            let vectors = values.iter().flat_map(|value| vector(*value)).collect();
-            let column = |field, data| Column { field, data, valid: None };
-            let columns = vec![
-                column(KEY, ColumnData::Int64(keys.clone())),
-                column(VALUE, ColumnData::Int64(values)),
-                column(VECTOR, ColumnData::FloatVector { dim: DIM, values: vectors }),
-            ];
-            let batch = Arc::new(Batch { rows: rows.len(), columns });
-            Operation::Upsert { partition, replaced: Arc::new(Keys::Int(keys)), rows: batch }
+            let (replaced, rows) = batch(rows);
+            Operation::Upsert { partition, replaced, rows }
         }
         Change::Remove(keys) => {
             Operation::Delete { partition: None, keys: Arc::new(Keys::Int(keys.clone())) }
