@@ -136,78 +136,75 @@ def rebuild(given: argparse.Namespace) -> dict[str, Any]:
         return {"rows equal": rows + 3300 + 100, "rebuild ms": round(rebuilt * 1000), "said": said.strip()}
 
 
+class Alone:
+    """A standalone with data in it, which clients write to, beside the stores of a cluster that has no role yet."""
+
+    def __init__(self, cluster: Cluster, environment: dict[str, str]) -> None:
+        self.cluster = cluster
+        self.node = Node("standalone-0", "standalone", cluster.folder, environment)
+        cluster.nodes["standalone-0"] = self.node
+        self.node.wait_healthy()
+        client = connect(self.node.uri)
+        furnish(client)
+        self.still = Still(client, "still")
+        self.workers = Workers()
+        self.writers = writing(self.workers, "written", lambda: self.node.uri, 3)
+        time.sleep(4)
+        self.before = described(client)
+
+    def becomes_a_cluster(self, begin: float, refusal: str) -> tuple[int, float]:
+        """Starts the roles, which have everything that the standalone had, while that is refused. Rows that were compared, and
+        seconds from `begin` until searches were answered."""
+        begin_roles(self.cluster)
+        client = connect(self.cluster.uri)
+        when_loaded(client, self.still)
+        away = time.monotonic() - begin
+        if described(client) != self.before:
+            raise AssertionError(f"another catalog: {described(client)}, wanted {self.before}")
+        rows = compared(self.cluster, self.writers)
+        elsewhere(client)
+        self.node.start()
+        refused(self.node, refusal)
+        return rows + 3300 + 100, away
+
+
 @part
 def grow_bucket(given: argparse.Namespace) -> dict[str, Any]:
     """A standalone whose sealed data is in a bucket is stopped, and a cluster begins on that bucket."""
     with Cluster(proxies=0, coords=0, streaming=0, query=0, data=0, keep=given.keep) as cluster:
-        alone = {key: value for key, value in cluster.environment().items() if key != "ETCD_ENDPOINTS"}
-        node = Node("standalone-0", "standalone", cluster.folder, alone)
-        cluster.nodes["standalone-0"] = node
-        node.wait_healthy()
-        client = connect(node.uri)
-        furnish(client)
-        still = Still(client, "still")
-        workers = Workers()
-        writers = writing(workers, "written", lambda: node.uri, 3)
-        time.sleep(4)
-        before = described(client)
+        without_etcd = {key: value for key, value in cluster.environment().items() if key != "ETCD_ENDPOINTS"}
+        alone = Alone(cluster, without_etcd)
         begin = time.monotonic()
-        took = stopped(node)
+        took = stopped(alone.node)
         if took > 5:
             raise AssertionError(f"it took {took:.1f} s to stop amid writes")
-        workers.stop()
-        begin_roles(cluster)
-        client = connect(cluster.uri)
-        when_loaded(client, still)
-        away = time.monotonic() - begin
-        if described(client) != before:
-            raise AssertionError(f"another catalog: {described(client)}, wanted {before}")
-        rows = compared(cluster, writers)
-        elsewhere(client)
-        node.start()
-        refused(node, "elsewhere")
-        return {"rows equal": rows + 3300 + 100, "stop s": round(took, 1), "from stop to searches s": round(away, 1)}
+        alone.workers.stop()
+        rows, away = alone.becomes_a_cluster(begin, "elsewhere")
+        return {"rows equal": rows, "stop s": round(took, 1), "from stop to searches s": round(away, 1)}
 
 
 @part
 def grow_move(given: argparse.Namespace) -> dict[str, Any]:
     """A standalone with a directory of its own is moved to a bucket and etcd while clients write to it."""
     with Cluster(proxies=0, coords=0, streaming=0, query=0, data=0, keep=given.keep) as cluster:
-        node = Node("standalone-0", "standalone", cluster.folder, {})
-        cluster.nodes["standalone-0"] = node
-        node.wait_healthy()
-        client = connect(node.uri)
-        furnish(client)
-        still = Still(client, "still")
-        workers = Workers()
-        writers = writing(workers, "written", lambda: node.uri, 3)
-        time.sleep(4)
-        before = described(client)
+        alone = Alone(cluster, {})
         directory = cluster.folder / "standalone-0.data"
         mover = Process("move", [RELEASE / "redkite", "ctl", "move", "--from", directory], cluster.folder, cluster.environment())
         cluster.servers["move"] = mover
         until("most is copied", 60, lambda: "stop the source now" in mover.log.read_text())
         time.sleep(2)
         begin = time.monotonic()
-        stopped(node)
+        stopped(alone.node)
         until("the move ends", 60, lambda: not mover.alive())
         paused = round(time.monotonic() - begin, 1)
-        workers.stop()
+        alone.workers.stop()
         if mover.popen.returncode != 0:
             raise AssertionError(f"the move ended with {mover.popen.returncode}\n{mover.tail()}")
         if paused > 10:
             raise AssertionError(f"no writes for {paused} s")
-        begin_roles(cluster)
-        client = connect(cluster.uri)
-        when_loaded(client, still)
-        if described(client) != before:
-            raise AssertionError(f"another catalog: {described(client)}, wanted {before}")
-        rows = compared(cluster, writers)
-        elsewhere(client)
-        node.start()
-        refused(node, "was moved to")
+        rows, _ = alone.becomes_a_cluster(begin, "was moved to")
         again = subprocess.run([RELEASE / "redkite", "ctl", "move", "--from", directory],
                                env={**os.environ, **cluster.environment()}, capture_output=True, text=True, timeout=60)
         if again.returncode == 0:
             raise AssertionError(f"a directory was moved over a cluster: {again.stdout}")
-        return {"rows equal": rows + 3300 + 100, "no writes s": paused}
+        return {"rows equal": rows, "no writes s": paused}
