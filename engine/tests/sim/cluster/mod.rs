@@ -175,25 +175,25 @@ fn is_found(defect: &str) {
 }
 
 #[test]
-#[ignore = "takes minutes: make sim DEFECTS=1"]
+#[ignore = "searches up to 200 seeds: make sim DEFECTS=1"]
 fn appends_that_are_acknowledged_early_are_found() {
     is_found("early-acknowledge");
 }
 
 #[test]
-#[ignore = "takes minutes: make sim DEFECTS=1"]
+#[ignore = "searches up to 200 seeds: make sim DEFECTS=1"]
 fn an_owner_that_no_fence_stops_is_found() {
     is_found("skipped-fence");
 }
 
 #[test]
-#[ignore = "takes minutes: make sim DEFECTS=1"]
+#[ignore = "searches up to 200 seeds: make sim DEFECTS=1"]
 fn segments_that_are_let_go_of_early_are_found() {
     is_found("early-release");
 }
 
 #[test]
-#[ignore = "takes minutes: make sim DEFECTS=1"]
+#[ignore = "searches up to 200 seeds: make sim DEFECTS=1"]
 fn garbage_that_is_removed_early_is_found() {
     is_found("early-garbage");
 }
