@@ -15,6 +15,11 @@ use engine::ctl;
 use engine::obs::{self, Health, Metrics};
 use tracing::{info, warn};
 
+/// Loads and flushes come in waves; the system's allocator keeps what they needed at their highest, and a process with little
+/// memory is killed by it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Redkite: a vector database that speaks Milvus's API.
 #[derive(Parser)]
 #[command(name = "redkite", version)]
