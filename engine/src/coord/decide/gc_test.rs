@@ -505,7 +505,8 @@ impl World {
 
 #[test]
 fn no_object_that_anybody_needs_is_removed_however_removal_races() {
-    let steps: u64 = std::env::var("REDKITE_STEPS").ok().and_then(|text| text.parse().ok()).unwrap_or(60_000);
+    let steps: u64 =
+        std::env::var("REDKITE_STEPS").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000_000);
     let seeds = 20;
     let mut all = Counts::default();
     for seed in 0..seeds {
