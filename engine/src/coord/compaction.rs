@@ -92,7 +92,7 @@ impl Coordinator {
     }
 
     /// Plans that were asked for and whose segments somebody else has replaced or dropped: nothing is left to do.
-    fn overtaken(&self) -> Vec<Asked> {
+    pub(super) fn overtaken(&self) -> Vec<Asked> {
         let catalog = self.catalog.read();
         let waiting = self.compactions.lock().waiting(&catalog);
         let is_gone = |(_, collection, plan): &(Asked, CollectionId, CompactionPlan)| {
@@ -102,13 +102,14 @@ impl Coordinator {
     }
 
     /// Notes what has nothing left to do. What cannot be noted now is noted later.
-    pub(super) async fn note_overtaken(&self) {
-        for asked in self.overtaken() {
+    pub(super) async fn note_overtaken(&self, overtaken: Vec<Asked>) -> Step {
+        for asked in overtaken {
             if let Err(error) = self.note(Some(asked), CompactionStep::Completed).await {
                 warn!(id = asked.0, %error, "the state of a compaction was not noted");
-                return;
+                return Step::Failed;
             }
         }
+        Step::More
     }
 
     /// Notes how a plan that was asked for has ended, without a new segment.

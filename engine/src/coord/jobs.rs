@@ -94,6 +94,20 @@ enum Work {
     Garbage,
     /// A lost index.
     Loss,
+    /// Compactions that have nothing left to do.
+    Notes,
+    /// Nothing, for a while after a failure.
+    Rest,
+}
+
+/// What is under way of which there is one at a time.
+#[derive(Default)]
+struct Going {
+    removal: bool,
+    notes: bool,
+    rest: bool,
+    /// Whether a compaction is looked for before an index.
+    compact_first: bool,
 }
 
 /// How a piece of work ended.
@@ -125,25 +139,13 @@ impl Coordinator {
     /// # Errors
     /// None: failures are logged and tried again.
     pub async fn work(self: Arc<Self>, stop: CancellationToken) -> anyhow::Result<()> {
+        // All that takes time is among these, also a rest: one that is not polled may hold the right to commit.
         let mut jobs: FuturesUnordered<BoxFuture<'_, Ended>> = FuturesUnordered::new();
-        let mut removing = false;
-        let mut compact_first = true;
+        let mut going = Going { compact_first: true, ..Going::default() };
         loop {
             let woken = self.wake.notified();
-            if !removing && let Some(garbage) = self.next_garbage() {
-                removing = true;
-                let work = self.remove(garbage);
-                jobs.push(Box::pin(async move { Ended { work: Work::Garbage, step: work.await } }));
-            }
-            while let Some(lost) = self.next_lost() {
-                let work = self.give_up(lost);
-                jobs.push(Box::pin(async move { Ended { work: Work::Loss, step: work.await } }));
-            }
-            self.note_overtaken().await;
-            while let Some((place, job)) = self.next_job(compact_first) {
-                // In turn, so that neither kind waits for ever.
-                compact_first = !compact_first;
-                jobs.push(self.begin(place, job));
+            if !going.rest {
+                self.begin_due(&mut going, &jobs);
             }
             let ended = tokio::select! {
                 () = stop.cancelled() => return Ok(()),
@@ -154,15 +156,44 @@ impl Coordinator {
             };
             match ended.work {
                 Work::Job(job) => self.running.lock().end(job),
-                Work::Garbage => removing = false,
+                Work::Garbage => going.removal = false,
                 Work::Loss => {}
+                Work::Notes => going.notes = false,
+                Work::Rest => going.rest = false,
             }
-            if ended.step == Step::Failed {
-                tokio::select! {
-                    () = stop.cancelled() => return Ok(()),
-                    () = self.parts.clock.sleep(RETRY) => {}
-                }
+            if ended.step == Step::Failed && !going.rest {
+                going.rest = true;
+                jobs.push(Box::pin(async {
+                    self.parts.clock.sleep(RETRY).await;
+                    Ended { work: Work::Rest, step: Step::More }
+                }));
             }
+        }
+    }
+
+    /// Begins all that is to be done and that nobody is at.
+    fn begin_due<'a>(&'a self, going: &mut Going, jobs: &FuturesUnordered<BoxFuture<'a, Ended>>) {
+        if !going.removal
+            && let Some(garbage) = self.next_garbage()
+        {
+            going.removal = true;
+            let work = self.remove(garbage);
+            jobs.push(Box::pin(async move { Ended { work: Work::Garbage, step: work.await } }));
+        }
+        while let Some(lost) = self.next_lost() {
+            let work = self.give_up(lost);
+            jobs.push(Box::pin(async move { Ended { work: Work::Loss, step: work.await } }));
+        }
+        let overtaken = self.overtaken();
+        if !going.notes && !overtaken.is_empty() {
+            going.notes = true;
+            let work = self.note_overtaken(overtaken);
+            jobs.push(Box::pin(async move { Ended { work: Work::Notes, step: work.await } }));
+        }
+        while let Some((place, job)) = self.next_job(going.compact_first) {
+            // In turn, so that neither kind waits for ever.
+            going.compact_first = !going.compact_first;
+            jobs.push(self.begin(place, job));
         }
     }
 

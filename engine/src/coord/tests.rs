@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::catalog::Compaction;
+use super::change::Change;
 use super::drive::{CompactionLimits, Coordinator, CoordinatorParts, Limits};
 use super::place::PlaceSettings;
 use crate::base::{
@@ -13,8 +15,8 @@ use crate::builder::Workshop;
 use crate::meta::MemoryMetas;
 use crate::model::{DataType, Keys, Schema, SegmentManifest};
 use crate::rpc::{
-    CollectionRef, CompactionState, CompactionStep, Coord as _, Duties, Flushed, HeldChannel, HeldCollection,
-    LocalNodes, NewCollection, NewIndex, NodeInfo, Report, Served,
+    CollectionRef, CompactionPlan, CompactionState, CompactionStep, Coord as _, Duties, Flushed, HeldChannel,
+    HeldCollection, LocalNodes, NewCollection, NewIndex, NodeInfo, Report, Served,
 };
 use crate::segment::fixture::{NUMBER, Row, batch, schema};
 use crate::segment::{Deletes, write_deletes, write_segment};
@@ -222,6 +224,37 @@ async fn small_segments_become_one_and_stay_stored_while_a_node_holds_them() {
     cluster.until("removed", async || !cluster.has(&old[0]).await && !cluster.has(&old[1]).await).await;
     let left = cluster.blobs.list("segments/").await.unwrap();
     assert_eq!(left.len(), 4, "scalars, vectors, statistics and manifest of one segment: {left:?}");
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removal_that_waits_for_the_right_to_commit_gets_it_while_an_overtaken_compaction_is_noted() {
+    let mut cluster = Cluster::new(CompactionLimits { automatic: false, ..no_grace() }).await;
+    cluster.flush(&[1, 2], &[]).await;
+    cluster.flush(&[3, 4], &[]).await;
+    let old = cluster.segments().await;
+    cluster.beat(&[old[0].id, old[1].id]).await;
+    let id = cluster.coord.compact(cluster.collection, false).await.unwrap();
+    cluster.until("merged", async || cluster.coord.compaction(id).await.unwrap().executing == 0).await;
+
+    let right = cluster.coord.writing.lock().await;
+    cluster.beat(&[]).await;
+    cluster.coord.wake.notify_one();
+    cluster.until("removed", async || !cluster.has(&old[0]).await && !cluster.has(&old[1]).await).await;
+    let gone = CompactionPlan {
+        sources: vec![SegmentId(1)],
+        targets: Vec::new(),
+        cluster_by: None,
+        step: CompactionStep::Executing,
+    };
+    let overtaken = Compaction { id: 7, collection: cluster.collection, plans: vec![gone] };
+    cluster.coord.commit(vec![Change::PutCompaction(overtaken)]).await.unwrap();
+    // The removal is in line for the right by now, and the note after it.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    drop(right);
+
+    cluster.until("noted", async || cluster.coord.compaction(7).await.unwrap().completed == 1).await;
+    cluster.until("forgotten", async || cluster.coord.catalog.read().garbage.is_empty()).await;
     cluster.stop().await;
 }
 
