@@ -15,7 +15,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=../Cargo.lock");
     let protos = public_protos()?;
-    let files = protox::compile([protos.join("milvus.proto")], [&protos])?;
+    let mut compiler = protox::Compiler::new([&protos])?;
+    compiler.include_source_info(true).include_imports(true).open_file(protos.join("milvus.proto"))?;
+    // With the options of messages, which the decoded form below does not keep.
+    let described = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
+    std::fs::write(described.join("public.bin"), compiler.encode_file_descriptor_set())?;
+    let files = compiler.file_descriptor_set();
     tonic_prost_build::configure()
         .build_client(true)
         .build_server(true)

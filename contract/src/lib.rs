@@ -5,6 +5,9 @@
 pub mod names;
 pub mod role;
 
+/// The public protocol as its files describe it, options included: an encoded `FileDescriptorSet`.
+pub const PUBLIC_PROTOCOL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/public.bin"));
+
 /// The generated types of the public protocol (`milvus.proto.*`).
 #[allow(
     missing_docs,

@@ -116,6 +116,16 @@ section! {
 section! {
     /// `common.security`
     Security {
+        /// Whether users have to say who they are, and may do only what their roles may.
+        authorization_enabled: bool = false,
+        /// Root's password until it is given another one.
+        default_root_password: Secret = Secret::new("Milvus".to_owned()),
+        /// Users who may set passwords without saying the old one, with commas between them.
+        super_users: String = String::new(),
+        /// Whether root, too, may do only what its roles may.
+        root_should_bind_role: bool = false,
+        /// Whether every user may see collections, aliases and indexes.
+        enable_public_privilege: bool = true,
         /// The client port: 0 in clear text, 1 TLS, 2 TLS with certificates of clients.
         tls_mode: u8 = 0,
         /// Whether calls between nodes are encrypted and authenticated by certificates of both sides.
@@ -479,6 +489,8 @@ section! {
         /// Address of calls between nodes and of the admin API; the flag `--internal-listen` sets it. Empty: 0.0.0.0:19529;
         /// for a standalone without a token file or certificates of nodes, 127.0.0.1:19529.
         internal_listen: String = String::new(),
+        /// Whether it is logged who did what: lines of the target `audit`, for changes and for what was refused.
+        audit_log: bool = false,
         /// Address that other nodes call this one by. Empty: the listening address, or this machine's.
         advertise: String = String::new(),
         /// `redkite.admin`

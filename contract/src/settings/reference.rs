@@ -36,7 +36,12 @@ const fn live(name: &'static str, meaning: &'static str) -> Key {
 /// The roles that each setting concerns, by the longest beginning of its name that is listed; a standalone has them all.
 const COMPONENTS: &[(&str, &[Role])] = &[
     ("common.gracefulTime", &[Role::Proxy]),
+    ("common.security.authorizationEnabled", &[Role::Proxy]),
+    ("common.security.defaultRootPassword", &[Role::Proxy]),
+    ("common.security.enablePublicPrivilege", &[Role::Proxy]),
     ("common.security.internaltlsEnabled", &ROLES),
+    ("common.security.rootShouldBindRole", &[Role::Proxy]),
+    ("common.security.superUsers", &[Role::Proxy]),
     ("common.security.tlsMode", &[Role::Proxy]),
     ("common.storageType", &ROLES),
     ("dataCoord", &[Role::Coordinator]),
@@ -56,6 +61,7 @@ const COMPONENTS: &[(&str, &[Role])] = &[
     ("quotaAndLimits", &[Role::DataNode, Role::StreamingNode]),
     ("redkite.admin", &ROLES),
     ("redkite.advertise", &ROLES),
+    ("redkite.auditLog", &[Role::Proxy]),
     ("redkite.buildThreads", &[Role::DataNode]),
     ("redkite.cache", &[Role::QueryNode]),
     ("redkite.cluster.callTimeoutMs", &ROLES),
@@ -90,8 +96,22 @@ pub fn components(name: &str) -> &'static [Role] {
 pub const KEYS: &[Key] = &[
     key("common.gracefulTime", "How old a read of consistency level Bounded may be. Milliseconds."),
     key(
+        "common.security.authorizationEnabled",
+        "Whether users have to say who they are, and may do only what their roles may.",
+    ),
+    key("common.security.defaultRootPassword", "Root's password until it is given another one."),
+    key(
+        "common.security.enablePublicPrivilege",
+        "Whether every user may see collections, aliases and indexes.",
+    ),
+    key(
         "common.security.internaltlsEnabled",
         "Whether calls between nodes are encrypted and authenticated by certificates of both sides.",
+    ),
+    key("common.security.rootShouldBindRole", "Whether root, too, may do only what its roles may."),
+    key(
+        "common.security.superUsers",
+        "Users who may set passwords without saying the old one, with commas between them.",
     ),
     key(
         "common.security.tlsMode",
@@ -232,6 +252,10 @@ pub const KEYS: &[Key] = &[
     key(
         "redkite.advertise",
         "Address that other nodes call this one by. Empty: the listening address, or this machine's.",
+    ),
+    key(
+        "redkite.auditLog",
+        "Whether it is logged who did what: lines of the target `audit`, for changes and for what was refused.",
     ),
     key("redkite.buildThreads", "Threads that build an index. 0: as many as there are processors."),
     key(

@@ -80,6 +80,7 @@ mod tests {
         assert_eq!(
             hidden,
             [
+                "common.security.defaultRootPassword",
                 "etcd.auth.password",
                 "kafka.saslPassword",
                 "kafka.ssl.tlsKeyPassword",

@@ -169,6 +169,7 @@ pub async fn run(role: Role, settings: &Settings, around: Surroundings) -> Resul
             clock: Arc::clone(&clock),
             time: door.time,
             meter: Some(Arc::new(ProxyMeter(Arc::clone(&metrics)))),
+            access: wire::access(settings),
             settings: ProxySettings {
                 version: settings.redkite.reported_version.clone(),
                 ..ProxySettings::default()

@@ -16,6 +16,7 @@ use crate::assembly::{Error, NodeCalls, NodeSeams};
 use crate::base::{Clock, TaskSet, chain};
 use crate::coord;
 use crate::meta::Metas;
+use crate::proxy::AccessSettings;
 use crate::rpc::net::{CoordClient, FindLeader, NetDial, NetSettings, Security, ServeParts, serve};
 use crate::rpc::{LocalNodes, Served};
 use crate::secure::{Acceptor, AcceptorSettings, Connector, ConnectorSettings, REREAD, Tokens};
@@ -128,6 +129,21 @@ async fn security(
         );
     }
     Ok(Security::Trusted)
+}
+
+/// How users are checked, as `common.security` asks for.
+pub fn access(settings: &Settings) -> AccessSettings {
+    let security = &settings.common.security;
+    let names = security.super_users.split(',').map(str::trim).filter(|name| !name.is_empty());
+    AccessSettings {
+        enabled: security.authorization_enabled,
+        root_password: security.default_root_password.clone(),
+        super_users: names.map(str::to_owned).collect(),
+        root_binds_roles: security.root_should_bind_role,
+        public: security.enable_public_privilege,
+        audit: settings.redkite.audit_log,
+        ..AccessSettings::default()
+    }
 }
 
 /// Encryption of the client port, as `common.security.tlsMode` asks for.

@@ -17,10 +17,11 @@ use crate::coord::place::PlaceSettings;
 use crate::coord::{Error, Flaw};
 use crate::meta::Metas;
 use crate::model::ChannelManifest;
+use crate::model::access::Policy;
 use crate::rpc::{
     self, AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionState, Coord, DatabaseInfo,
     Dial, Flushed, Followed, Fsck, GroupConfig, GroupInfo, IndexProgress, LeadInfo, NewCollection, NewIndex,
-    NodeStatus, Orders, ReplicaInfo, Report, Routes,
+    NodeStatus, Orders, PolicyChange, ReplicaInfo, Report, Routes,
 };
 
 /// What a candidacy needs.
@@ -312,6 +313,8 @@ hand_on! {
     fn drain(node: NodeId, on: bool) -> ();
     fn compact(collection: CollectionId, major: bool) -> i64;
     fn compaction(id: i64) -> CompactionState;
+    fn policy() -> Arc<Policy>;
+    fn change_policy(change: PolicyChange) -> ();
     fn lead() -> LeadInfo;
     fn resign() -> LeadInfo;
     fn fsck() -> Fsck;

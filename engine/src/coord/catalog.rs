@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::base::{ChannelName, CollectionId, DatabaseId, SegmentId};
 use crate::coord::change::Change;
 use crate::coord::stored::{self, Piece, Stored};
+use crate::model::access::Policy;
 use crate::model::{ChannelManifest, ObjectRef, SegmentManifest};
 use crate::rpc::{
     CollectionInfo, CollectionRef, CompactionPlan, DEFAULT_GROUP, DatabaseInfo, GroupConfig, Refusal,
@@ -71,6 +72,8 @@ pub struct Catalog {
     pub flushes: BTreeMap<ChannelName, i64>,
     /// Resource groups, also what the default one asks for if that was changed.
     pub groups: BTreeMap<String, GroupConfig>,
+    /// Who may do what.
+    pub policy: Arc<Policy>,
     /// Names and aliases of collections.
     names: HashMap<(DatabaseId, String), CollectionId>,
 }
@@ -183,6 +186,24 @@ impl Catalog {
             }
             Change::RemoveGroup(name) => {
                 self.groups.remove(&name);
+            }
+            Change::PutUser { name, user } => {
+                Arc::make_mut(&mut self.policy).users.insert(name, user);
+            }
+            Change::RemoveUser(name) => {
+                Arc::make_mut(&mut self.policy).users.remove(&name);
+            }
+            Change::PutRole { name, role } => {
+                Arc::make_mut(&mut self.policy).roles.insert(name, role);
+            }
+            Change::RemoveRole(name) => {
+                Arc::make_mut(&mut self.policy).roles.remove(&name);
+            }
+            Change::PutPrivileges { group, privileges } => {
+                Arc::make_mut(&mut self.policy).groups.insert(group, privileges);
+            }
+            Change::RemovePrivileges(group) => {
+                Arc::make_mut(&mut self.policy).groups.remove(&group);
             }
         }
     }

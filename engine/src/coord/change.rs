@@ -1,9 +1,12 @@
 //! The only ways in which the catalog changes.
 
+use std::collections::BTreeSet;
+
 use crate::base::{ChannelName, CollectionId, DatabaseId};
 use crate::coord::catalog::{Compaction, Garbage};
 use crate::coord::stored::Stored;
 use crate::model::ChannelManifest;
+use crate::model::access::{Role, User};
 use crate::rpc::{CollectionInfo, DatabaseInfo, GroupConfig};
 
 /// One change; several are committed together.
@@ -67,4 +70,31 @@ pub enum Change {
     },
     /// Forgets a resource group.
     RemoveGroup(String),
+    /// Makes a user or replaces what is known of it.
+    PutUser {
+        /// Its name.
+        name: String,
+        /// What is known of it.
+        user: User,
+    },
+    /// Forgets a user.
+    RemoveUser(String),
+    /// Makes a role or replaces what is known of it.
+    PutRole {
+        /// Its name.
+        name: String,
+        /// What is known of it.
+        role: Role,
+    },
+    /// Forgets a role.
+    RemoveRole(String),
+    /// Makes a group of privileges or replaces what is in it.
+    PutPrivileges {
+        /// The group's name.
+        group: String,
+        /// What is in it.
+        privileges: BTreeSet<String>,
+    },
+    /// Forgets a group of privileges.
+    RemovePrivileges(String),
 }

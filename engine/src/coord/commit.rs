@@ -243,6 +243,7 @@ impl Coordinator {
             changes.iter().filter(|one| is_definition(one)).filter_map(collection_of).collect();
         let groups =
             changes.iter().any(|one| matches!(one, Change::PutGroup { .. } | Change::RemoveGroup(_)));
+        let policy = changes.iter().any(is_of_policy);
         let number = {
             let mut catalog = self.catalog.write();
             for change in changes {
@@ -265,6 +266,9 @@ impl Coordinator {
                 for id in redefined {
                     placer.changed(id);
                 }
+                if policy {
+                    placer.policy_changed();
+                }
                 placer.number()
             })
         };
@@ -282,6 +286,19 @@ fn is_small(garbage: &Garbage) -> bool {
 /// Whether proxies must forget what they know of the collection that a change is about, and not only its routes.
 const fn is_definition(change: &Change) -> bool {
     matches!(change, Change::PutCollection(_) | Change::RemoveCollection(_))
+}
+
+/// Whether proxies must forget who may do what.
+const fn is_of_policy(change: &Change) -> bool {
+    matches!(
+        change,
+        Change::PutUser { .. }
+            | Change::RemoveUser(_)
+            | Change::PutRole { .. }
+            | Change::RemoveRole(_)
+            | Change::PutPrivileges { .. }
+            | Change::RemovePrivileges(_)
+    )
 }
 
 /// The collection that a change is about.

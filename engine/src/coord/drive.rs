@@ -31,10 +31,11 @@ use crate::coord::time::{Allocation, Allocator};
 use crate::coord::{Error, Flaw, drains, format, record};
 use crate::meta::{Metas, Txn};
 use crate::model::ChannelManifest;
+use crate::model::access::Policy;
 use crate::rpc::{
     self, AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionState, Coord, DatabaseInfo,
     Dial, Flushed, Followed, Fsck, GroupConfig, GroupInfo, IndexProgress, LeadInfo, NewCollection, NewIndex,
-    NodeState, NodeStatus, OrderNumber, Orders, Refusal, ReplicaInfo, Report, Routes,
+    NodeState, NodeStatus, OrderNumber, Orders, PolicyChange, Refusal, ReplicaInfo, Report, Routes,
 };
 
 /// How long a beat waits for news.
@@ -643,6 +644,14 @@ impl Coord for Coordinator {
 
     async fn compaction(&self, id: i64) -> Result<CompactionState, rpc::Error> {
         Ok(self.compaction_state(id))
+    }
+
+    async fn policy(&self) -> Result<Arc<Policy>, rpc::Error> {
+        Ok(Arc::clone(&self.catalog.read().policy))
+    }
+
+    async fn change_policy(&self, change: PolicyChange) -> Result<(), rpc::Error> {
+        self.change("change who may do what", |catalog| decide::change_policy(catalog, &change)).await
     }
 
     async fn lead(&self) -> Result<LeadInfo, rpc::Error> {

@@ -17,9 +17,10 @@ use crate::base::{
 };
 use crate::blob::Blobs as _;
 use crate::meta::{self, MemoryMetas, Metas, Txn, Versioned};
+use crate::model::access::{ANY, Grant, Object, PasswordHash, ROOT};
 use crate::rpc::{
     self, AliasChange, CollectionChange, CollectionRef, CompactionPlan, CompactionStep, Coord as _, Duties,
-    GroupConfig, NewIndex, NodeInfo, Report,
+    GroupConfig, NewIndex, NodeInfo, PolicyChange, Report,
 };
 
 /// Logs that all go on, or that are all gone.
@@ -42,13 +43,39 @@ async fn make_anew(world: &World, metas: &dyn Metas) -> Result<Rebuilt, Error> {
     rebuild(metas, Arc::clone(&world.blobs) as _, "us", FIRST_FORMAT, &All(true), 1).await
 }
 
+/// A change of who may do what, whatever comes of it.
+fn policy_change(rng: &SeededRng, number: u64) -> PolicyChange {
+    let pick = |below: u64| rng.next_u64() % below;
+    let (user, role, group) = (format!("u{}", pick(3)), format!("r{}", pick(3)), format!("g{}", pick(2)));
+    let grant = Grant {
+        object: Object::Collection,
+        name: format!("c{}", pick(4)),
+        database: ANY.to_owned(),
+        privilege: "Search".to_owned(),
+        grantor: ROOT.to_owned(),
+    };
+    match pick(9) {
+        0 | 1 => {
+            let password = PasswordHash::new(number.to_string());
+            PolicyChange::CreateUser { user, password, description: String::new() }
+        }
+        2 => PolicyChange::DropUser { user },
+        3 => PolicyChange::CreateRole { role, description: number.to_string() },
+        4 => PolicyChange::DropRole { role, force: pick(2) == 0 },
+        5 => PolicyChange::Bind { user, role },
+        6 => PolicyChange::Grant { role, grant },
+        7 => PolicyChange::CreateGroup { group },
+        _ => PolicyChange::AddToGroup { group, privileges: ["Search".to_owned()].into() },
+    }
+}
+
 /// A change of the catalog, whatever comes of it.
 async fn step(coord: &super::drive::Coordinator, rng: &SeededRng, number: u64) {
     let pick = |below: u64| rng.next_u64() % below;
     let name = format!("c{}", pick(4));
     let named = || CollectionRef::Name { database: String::new(), name: name.clone() };
     let other = format!("x{}", pick(3));
-    match pick(14) {
+    match pick(18) {
         0 => drop(coord.create_database(&other, vec![("k".to_owned(), number.to_string())]).await),
         1 => drop(coord.drop_database(&other).await),
         2 | 3 => drop(create_named(coord, &name).await),
@@ -74,6 +101,7 @@ async fn step(coord: &super::drive::Coordinator, rng: &SeededRng, number: u64) {
             let set = vec![("p".to_owned(), number.to_string())];
             drop(coord.alter_collection(named(), CollectionChange::SetProperties(set)).await);
         }
+        14..18 => drop(coord.change_policy(policy_change(rng, number)).await),
         _ => {
             if let Ok(info) = coord.collection(named()).await {
                 let place = (info.id, info.partitions[0].id);
@@ -107,6 +135,7 @@ async fn whatever_was_committed_is_there_again() {
         assert_eq!(next.catalog.read().manifests, coord.catalog.read().manifests);
         assert_eq!(next.catalog.read().stored, coord.catalog.read().stored);
         assert_eq!(next.catalog.read().garbage, coord.catalog.read().garbage);
+        assert_eq!(next.catalog.read().policy, coord.catalog.read().policy);
         assert!(next.allocate_ids(1).await.unwrap() > given, "seed {seed}: an id is given twice");
     }
 }

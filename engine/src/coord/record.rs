@@ -30,6 +30,10 @@ const COMPACTIONS: &str = "compactions/";
 pub const FLUSHES: &str = "flushes/";
 const GARBAGE: &str = "garbage/";
 const GROUPS: &str = "groups/";
+const USERS: &str = "users/";
+const ROLES: &str = "roles/";
+/// Groups of privileges that users made.
+const PRIVILEGES: &str = "privileges/";
 
 #[derive(Serialize, Deserialize)]
 struct Record<T> {
@@ -157,6 +161,14 @@ pub fn write(txn: Txn, format: u32, change: &Change) -> Result<Txn, Error> {
         Change::RemoveGarbage(id) => txn.delete(garbage_key(*id)),
         Change::PutGroup { name, config } => put(txn, format, format!("{GROUPS}{name}"), config)?,
         Change::RemoveGroup(name) => txn.delete(format!("{GROUPS}{name}")),
+        Change::PutUser { name, user } => put(txn, format, format!("{USERS}{name}"), user)?,
+        Change::RemoveUser(name) => txn.delete(format!("{USERS}{name}")),
+        Change::PutRole { name, role } => put(txn, format, format!("{ROLES}{name}"), role)?,
+        Change::RemoveRole(name) => txn.delete(format!("{ROLES}{name}")),
+        Change::PutPrivileges { group, privileges } => {
+            put(txn, format, format!("{PRIVILEGES}{group}"), privileges)?
+        }
+        Change::RemovePrivileges(group) => txn.delete(format!("{PRIVILEGES}{group}")),
     })
 }
 
@@ -186,7 +198,9 @@ fn put<T: Serialize>(txn: Txn, format: u32, key: String, value: &T) -> Result<Tx
 /// If a store fails, or a record or object cannot be understood.
 pub async fn read(metas: &dyn Metas, shelf: &Shelf) -> Result<Catalog, Error> {
     let mut records = Records::new();
-    for prefix in [DATABASES, COLLECTIONS, CHANNELS, GROUPS, COMPACTIONS, FLUSHES, GARBAGE] {
+    let all =
+        [DATABASES, COLLECTIONS, CHANNELS, GROUPS, COMPACTIONS, FLUSHES, GARBAGE, USERS, ROLES, PRIVILEGES];
+    for prefix in all {
         let found = metas.list(prefix).await.map_err(|source| Error::ReadCatalog { prefix, source })?;
         records.extend(found.into_iter().map(|(key, record)| (key, record.value)));
     }
@@ -217,6 +231,7 @@ async fn catalog_of(records: &Records, shelf: &Shelf) -> Result<Catalog, Error> 
         let name = key.strip_prefix(GROUPS).unwrap_or(key).to_owned();
         catalog.apply(Change::PutGroup { name, config: decode::<GroupConfig>(key, bytes)? });
     }
+    read_policy(records, &mut catalog)?;
     for (key, bytes) in below(records, COMPACTIONS) {
         catalog.apply(Change::PutCompaction(decode::<Compaction>(key, bytes)?));
     }
@@ -238,6 +253,21 @@ async fn catalog_of(records: &Records, shelf: &Shelf) -> Result<Catalog, Error> 
         catalog.apply(Change::PutGarbage(garbage));
     }
     Ok(catalog)
+}
+
+fn read_policy(records: &Records, catalog: &mut Catalog) -> Result<(), Error> {
+    let name = |key: &str, prefix: &str| key.strip_prefix(prefix).unwrap_or(key).to_owned();
+    for (key, bytes) in below(records, USERS) {
+        catalog.apply(Change::PutUser { name: name(key, USERS), user: decode(key, bytes)? });
+    }
+    for (key, bytes) in below(records, ROLES) {
+        catalog.apply(Change::PutRole { name: name(key, ROLES), role: decode(key, bytes)? });
+    }
+    for (key, bytes) in below(records, PRIVILEGES) {
+        catalog
+            .apply(Change::PutPrivileges { group: name(key, PRIVILEGES), privileges: decode(key, bytes)? });
+    }
+    Ok(())
 }
 
 async fn read_manifests(records: &Records, shelf: &Shelf, catalog: &mut Catalog) -> Result<(), Error> {

@@ -1,7 +1,9 @@
-//! What users store: schemas, values, columns, keys, and the check of rows against a schema.
+//! What users store: schemas, values, columns, keys, and the check of rows against a schema; and who may
+//! do what with them.
 //!
 //! No types of protocols, no async, no storage.
 
+pub mod access;
 mod bitset;
 pub mod check;
 pub mod check_schema;

@@ -4,6 +4,8 @@ use crate::base::{Kind, Kinded};
 
 /// Longest name of anything, in bytes.
 pub const NAME_BYTES: usize = 255;
+/// Longest name of a user. Unit: bytes. Source: wire specification 2.18.
+const USER_BYTES: usize = 32;
 
 /// Words of the filter language in both spellings: a field of such a name could never be named in a filter.
 const KEYWORDS: [&str; 18] = [
@@ -168,6 +170,34 @@ pub fn group_flaw(name: &str) -> Option<String> {
         _ => "resource group name can only contain numbers, letters and underscores",
     };
     Some(format!("Invalid resource group name {name}. {reason}: invalid parameter"))
+}
+
+/// What is wrong with the name of a role or a group of privileges, in Milvus's words: the rules of a resource group's name.
+#[must_use]
+pub fn private_flaw(what: &str, name: &str) -> Option<String> {
+    let reason = match flaw(Named::Collection, name)? {
+        Flaw::Empty => return Some(format!("{what} name couldn't be empty: invalid parameter")),
+        Flaw::Long => format!("the length of a {what} name must be less than 255 characters"),
+        Flaw::First => format!("the first character of a {what} name must be an underscore or letter"),
+        _ => format!("{what} name can only contain numbers, letters and underscores"),
+    };
+    Some(format!("Invalid {what} name {name}. {reason}: invalid parameter"))
+}
+
+/// What is wrong with the name of a user, in Milvus's words.
+///
+/// Source: wire specification 2.18.
+#[must_use]
+pub fn user_flaw(name: &str) -> Option<String> {
+    let is_letter = |letter: u8| letter.is_ascii_alphanumeric() || b"_.-".contains(&letter);
+    let reason = match name.as_bytes().first() {
+        None => "username must be not empty",
+        Some(_) if name.len() > USER_BYTES => "the length of username must be less than 32",
+        Some(first) if !first.is_ascii_alphabetic() => "the first character must be a letter",
+        Some(_) if !name.bytes().all(is_letter) => "username contain only _, ., - letters and numbers",
+        Some(_) => return None,
+    };
+    Some(format!("invalid user name {name}, {reason}: invalid parameter"))
 }
 
 /// Checks a partition name that only selects: anything but an empty or a long one may exist.

@@ -253,6 +253,10 @@ pub enum Error {
     #[error("the answer of a peer is not what was asked for: {reason}")]
     Answer { reason: String },
 
+    // Users.
+    #[error("cannot hash the password: {reason}")]
+    Hash { reason: String },
+
     // Placement.
     #[error("{text}")]
     GroupConfig { text: String },
@@ -300,7 +304,7 @@ impl Error {
             Self::IndexNotBuilt { .. } => 701,
             Self::NotJson { .. } => 1801,
             Self::MissingParameter { .. } => 1802,
-            Self::Answer { .. } | Self::Accept(_) | Self::Serve(_) => 5,
+            Self::Hash { .. } | Self::Answer { .. } | Self::Accept(_) | Self::Serve(_) => 5,
             Self::PartitionNameNotFound { .. }
             | Self::QuerySize { .. }
             | Self::RangeOrder { .. }
@@ -329,7 +333,7 @@ impl Kinded for Error {
             Self::Peer(peer) => peer.kind(),
             Self::Step { cause, .. } => cause.kind(),
             Self::Accept(source) => Kinded::kind(source),
-            Self::Answer { .. } | Self::Serve(_) => Kind::Internal,
+            Self::Hash { .. } | Self::Answer { .. } | Self::Serve(_) => Kind::Internal,
             Self::DescribeNotFound { .. } | Self::PartitionNameNotFound { .. } | Self::NoReplicas { .. } => {
                 Kind::NotFound
             }

@@ -3,6 +3,7 @@
 //! Converts requests to plans and rows, routes rows to channels, and turns every failure into Milvus's words and code.
 //! Holds no data and decides nothing about it; storage, indexes and the catalog are other duties' rooms.
 
+mod access;
 mod api;
 mod convert;
 mod error;
@@ -16,8 +17,11 @@ mod twin;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use access::AccessSettings;
 pub use error::Error;
 pub use serve::serve;
+
+use access::Access;
 
 use crate::base::{Clock, Kind, NodeTime};
 use crate::rpc::{Coord, Reader, Writer};
@@ -76,19 +80,27 @@ pub struct ProxyParts {
     pub settings: ProxySettings,
     /// Counters, if anybody wants them.
     pub meter: Option<Arc<dyn Meter>>,
+    /// How users are checked.
+    pub access: AccessSettings,
 }
 
 /// The proxy's service. Cloning shares it.
 #[derive(Clone)]
 pub struct Proxy {
     parts: Arc<ProxyParts>,
+    access: Arc<Access>,
 }
 
 impl Proxy {
     /// A proxy over `parts`.
     #[must_use]
     pub fn new(parts: ProxyParts) -> Self {
-        Self { parts: Arc::new(parts) }
+        let access = Access::new(parts.access.clone(), Arc::clone(&parts.clock));
+        Self { parts: Arc::new(parts), access: Arc::new(access) }
+    }
+
+    pub(in crate::proxy) fn access(&self) -> &Access {
+        &self.access
     }
 
     pub(in crate::proxy) fn coord(&self) -> &dyn Coord {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use axum::Router;
 use axum::response::{IntoResponse as _, Response};
 use contract::pb::milvus::milvus_service_server::MilvusServiceServer;
-use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
@@ -17,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::codec::CompressionEncoding;
 use tower::ServiceExt as _;
 
+use super::access::{self, Peer, is_grpc};
 use super::{Error, Proxy, ProxyParts, api};
 use crate::base::{TaskSet, chain};
 use crate::secure::Acceptor;
@@ -50,10 +50,10 @@ pub async fn serve(
         tokio::select! {
             () = stop.cancelled() => break Ok(()),
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     is_idle = false;
                     let (router, acceptor) = (router.clone(), acceptor.clone());
-                    connections.start("connection", |stop| converse(stream, acceptor, router, stop));
+                    connections.start("connection", move |stop| converse((stream, Peer(peer)), acceptor, router, stop));
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => break Err(Error::Accept(error)),
@@ -77,14 +77,16 @@ fn is_of_one_connection(error: &std::io::Error) -> bool {
 }
 
 /// Both APIs as one service.
-fn router(proxy: Proxy) -> Router {
+pub(super) fn router(proxy: Proxy) -> Router {
     let settings = proxy.settings().clone();
     let grpc = MilvusServiceServer::new(proxy.clone())
         .max_decoding_message_size(settings.max_request_bytes)
         .max_encoding_message_size(settings.max_answer_bytes)
         .accept_compressed(CompressionEncoding::Gzip);
     let grpc = tonic::service::Routes::new(grpc).prepare().into_axum_router();
-    let both = api::rest::router(proxy).merge(grpc).fallback(unknown).method_not_allowed_fallback(unknown);
+    let both = api::rest::router(proxy.clone());
+    let both = both.merge(grpc).fallback(unknown).method_not_allowed_fallback(unknown);
+    let both = both.layer(axum::middleware::from_fn_with_state(proxy, access::door));
     both.layer(axum::middleware::map_response(move |answer: Response| {
         let limit = settings.max_request_bytes;
         async move { with_final_code(answer, limit) }
@@ -93,9 +95,7 @@ fn router(proxy: Proxy) -> Router {
 
 /// What nobody serves: UNIMPLEMENTED over gRPC, 404 else.
 async fn unknown(headers: HeaderMap) -> Response {
-    let is_grpc =
-        headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
-    if is_grpc {
+    if is_grpc(&headers) {
         return tonic::Status::unimplemented("unknown service").into_http();
     }
     (StatusCode::NOT_FOUND, "404 page not found").into_response()
@@ -103,7 +103,7 @@ async fn unknown(headers: HeaderMap) -> Response {
 
 /// One connection, from its handshake, if there is to be one, to its end.
 async fn converse(
-    stream: TcpStream,
+    (stream, peer): (TcpStream, Peer),
     acceptor: Option<Arc<Acceptor>>,
     router: Router,
     stop: CancellationToken,
@@ -113,12 +113,12 @@ async fn converse(
         return Ok(());
     }
     let Some(acceptor) = acceptor else {
-        speak(stream, router, stop).await;
+        speak(stream, peer, router, stop).await;
         return Ok(());
     };
     tokio::select! {
         accepted = acceptor.accept(stream) => match accepted {
-            Ok(stream) => speak(stream, router, stop).await,
+            Ok(stream) => speak(stream, peer, router, stop).await,
             Err(error) => tracing::debug!(error = chain(&error), "turned a client away"),
         },
         () = stop.cancelled() => {}
@@ -127,14 +127,16 @@ async fn converse(
 }
 
 /// Serves one connection until it ends, or until `stop` and the calls under way are done.
-async fn speak<S>(stream: S, router: Router, stop: CancellationToken)
+async fn speak<S>(stream: S, peer: Peer, router: Router, stop: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = TowerToHyperService::new(
-        router
-            .map_request(|request: http::Request<hyper::body::Incoming>| request.map(axum::body::Body::new)),
-    );
+    let service = TowerToHyperService::new(router.map_request(
+        move |mut request: http::Request<hyper::body::Incoming>| {
+            request.extensions_mut().insert(peer);
+            request.map(axum::body::Body::new)
+        },
+    ));
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http2()

@@ -1,5 +1,6 @@
 //! Claims about the API as clients see it, over the naive duties of [`super::twin`].
 
+mod access;
 mod compaction;
 mod placement;
 

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use super::{ProxyParts, ProxySettings};
+use super::{AccessSettings, ProxyParts, ProxySettings};
 use crate::base::{
     ChannelName, CollectionId, DatabaseId, IndexId, NodeId, NodeTime, PartitionId, Position, RealClock,
     SegmentId, Timestamp,
 };
+use crate::model::access::{Policy, Role, User};
 use crate::model::{
     Batch, ChannelManifest, ColumnData, IndexDefinition, Key, Keys, Metric, Partition, SegmentManifest,
 };
@@ -19,8 +20,8 @@ use crate::rpc::{
     AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionPlan, CompactionState,
     CompactionStep, Consistency, Coord, DEFAULT_GROUP, DatabaseInfo, Error, Flushed, Followed, Fsck,
     GroupConfig, GroupInfo, GroupNode, IndexProgress, LeadInfo, LoadSpec, Mark, NewCollection, NewIndex,
-    NodeStatus, Operation, Orders, Reader, Refusal, ReplicaInfo, ReplicaShard, ReplicaSpec, Report, Routes,
-    Tail, Write, Writer, Written,
+    NodeStatus, Operation, Orders, PolicyChange, Reader, Refusal, ReplicaInfo, ReplicaShard, ReplicaSpec,
+    Report, Routes, Tail, Write, Writer, Written,
 };
 
 /// The only compaction that was asked for.
@@ -43,6 +44,8 @@ pub struct Twin {
     collections: Mutex<Vec<Arc<CollectionInfo>>>,
     rows: Mutex<Vec<Row>>,
     groups: Mutex<Vec<GroupInfo>>,
+    /// Who may do what.
+    pub policy: Mutex<Arc<Policy>>,
     /// How fresh each read was asked to be.
     pub asked: Mutex<Vec<Consistency>>,
     /// Channels that were flushed.
@@ -64,6 +67,7 @@ impl Twin {
             collections: Mutex::new(Vec::new()),
             rows: Mutex::new(Vec::new()),
             groups: Mutex::new(vec![default_group()]),
+            policy: Mutex::default(),
             asked: Mutex::default(),
             flushed: Mutex::default(),
         })
@@ -79,6 +83,7 @@ impl Twin {
             time: NodeTime::new(RealClock::new()),
             settings: ProxySettings::default(),
             meter: None,
+            access: AccessSettings::default(),
         }
     }
 
@@ -671,6 +676,66 @@ impl Coord for Twin {
             vec![plan([1, 2], &[5], CompactionStep::Completed), plan([3, 4], &[], CompactionStep::Executing)];
         let known = CompactionState { executing: 1, completed: 1, failed: 0, plans };
         Ok(if id == COMPACTION { known } else { CompactionState::default() })
+    }
+
+    async fn policy(&self) -> Result<Arc<Policy>, Error> {
+        Ok(Arc::clone(&self.policy.lock()))
+    }
+
+    async fn change_policy(&self, change: PolicyChange) -> Result<(), Error> {
+        let mut policy = self.policy.lock();
+        let policy = Arc::make_mut(&mut policy);
+        match change {
+            PolicyChange::CreateUser { user, .. } if policy.has_user(&user) => {
+                return Err(Refusal::UserExists { user }.into());
+            }
+            PolicyChange::CreateUser { user, password, description } => {
+                let new = User { password: Some(password), description, ..User::default() };
+                policy.users.insert(user, new);
+            }
+            PolicyChange::SetPassword { user, password, .. } => {
+                policy.users.entry(user).or_default().password = Some(password);
+            }
+            PolicyChange::DescribeUser { user, description } => {
+                policy.users.entry(user).or_default().description = description;
+            }
+            PolicyChange::DropUser { user } => {
+                policy.users.remove(&user);
+            }
+            PolicyChange::CreateRole { role, description } => {
+                policy.roles.insert(role, Role { description, ..Role::default() });
+            }
+            PolicyChange::DescribeRole { role, description } => {
+                policy.roles.entry(role).or_default().description = description;
+            }
+            PolicyChange::DropRole { role, .. } => {
+                policy.roles.remove(&role);
+            }
+            PolicyChange::Bind { user, role } => {
+                policy.users.entry(user).or_default().roles.insert(role);
+            }
+            PolicyChange::Unbind { user, role } => {
+                policy.users.entry(user).or_default().roles.remove(&role);
+            }
+            PolicyChange::Grant { role, grant } => policy.roles.entry(role).or_default().grants.push(grant),
+            PolicyChange::Revoke { role, grant } => {
+                policy.roles.entry(role).or_default().grants.retain(|known| !known.is_same(&grant));
+            }
+            PolicyChange::CreateGroup { group } => {
+                policy.groups.insert(group, std::collections::BTreeSet::new());
+            }
+            PolicyChange::DropGroup { group } => {
+                policy.groups.remove(&group);
+            }
+            PolicyChange::AddToGroup { group, privileges } => {
+                policy.groups.entry(group).or_default().extend(privileges);
+            }
+            PolicyChange::RemoveFromGroup { group, privileges } => {
+                policy.groups.entry(group).or_default().retain(|one| !privileges.contains(one));
+            }
+            PolicyChange::Restore(saved) => *policy = *saved,
+        }
+        Ok(())
     }
 
     async fn lead(&self) -> Result<LeadInfo, Error> {

@@ -12,6 +12,7 @@ use super::passes;
 use super::table::{Found, Table};
 use super::under_way::{Reading, UnderWay};
 use crate::base::CollectionId;
+use crate::model::access::Policy;
 use crate::rpc::{CollectionInfo, CollectionRef, Coord, Error, Follower, Orders, Report, Routes};
 
 /// A collection's name or alias, in a database.
@@ -22,6 +23,7 @@ struct Tables {
     names: Table<Name, CollectionInfo>,
     infos: Table<CollectionId, CollectionInfo>,
     routes: Table<CollectionId, Routes>,
+    policy: Table<(), Policy>,
 }
 
 impl Tables {
@@ -35,6 +37,7 @@ impl Tables {
         self.names.clear();
         self.infos.clear();
         self.routes.forget_all();
+        self.policy.forget(&());
     }
 
     /// Forgets whatever `collection` may mean.
@@ -145,6 +148,35 @@ impl CatalogCache {
         self.routes_from(collection, found).await
     }
 
+    /// Who may do what. While the coordinator is away, what was known last goes on being in force: who may read may still
+    /// read then, as the data can still be read.
+    pub(super) async fn known_policy(&self) -> Result<Arc<Policy>, Error> {
+        let found = self.tables.lock().policy.look(
+            &(),
+            |_| true,
+            || {
+                let inner = Arc::clone(&self.inner);
+                async move { inner.policy().await }.boxed()
+            },
+        );
+        let (number, fetch) = match found {
+            Found::Known(policy) => return Ok(policy),
+            Found::Coming(number, fetch) => (number, fetch),
+        };
+        let answer = fetch.await;
+        let mut tables = self.tables.lock();
+        tables.policy.settle(&(), number, &answer);
+        match answer {
+            Err(error) if passes(&error) => tables.policy.last(&()).ok_or(error),
+            answer => answer,
+        }
+    }
+
+    /// Forgets who may do what once a change of that ends, however it ends.
+    pub(super) const fn changing_policy(&self) -> PolicyChanging<'_> {
+        PolicyChanging(self)
+    }
+
     fn ask_info(&self, collection: CollectionRef) -> BoxFuture<'static, Result<Arc<CollectionInfo>, Error>> {
         let inner = Arc::clone(&self.inner);
         async move { inner.collection(collection).await }.boxed()
@@ -216,6 +248,15 @@ impl Drop for Touching<'_> {
     }
 }
 
+/// A change of who may do what is under way: what was known of that is forgotten when this is dropped.
+pub(super) struct PolicyChanging<'a>(&'a CatalogCache);
+
+impl Drop for PolicyChanging<'_> {
+    fn drop(&mut self) {
+        self.0.tables.lock().policy.forget(&());
+    }
+}
+
 #[async_trait]
 impl Follower for CatalogCache {
     fn report(&self, report: &mut Report) {
@@ -230,6 +271,9 @@ impl Follower for CatalogCache {
         }
         for collection in &orders.changed {
             tables.forget(*collection);
+        }
+        if orders.policy {
+            tables.policy.forget(&());
         }
         for collection in &orders.rerouted {
             tables.routes.forget(collection);

@@ -7,10 +7,11 @@ use async_trait::async_trait;
 use super::CatalogCache;
 use crate::base::{ChannelName, CollectionId, NodeId, SegmentId, Timestamp};
 use crate::model::ChannelManifest;
+use crate::model::access::Policy;
 use crate::rpc::{
     AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionState, Coord, DatabaseInfo,
     Error, Flushed, Followed, Fsck, GroupConfig, GroupInfo, IndexProgress, LeadInfo, NewCollection, NewIndex,
-    NodeStatus, Orders, ReplicaInfo, Report, Routes,
+    NodeStatus, Orders, PolicyChange, ReplicaInfo, Report, Routes,
 };
 
 fn named(database: &str, name: &str) -> CollectionRef {
@@ -235,6 +236,15 @@ impl Coord for CatalogCache {
 
     async fn compaction(&self, id: i64) -> Result<CompactionState, Error> {
         self.inner.compaction(id).await
+    }
+
+    async fn policy(&self) -> Result<Arc<Policy>, Error> {
+        self.known_policy().await
+    }
+
+    async fn change_policy(&self, change: PolicyChange) -> Result<(), Error> {
+        let _changing = self.changing_policy();
+        self.inner.change_policy(change).await
     }
 
     async fn lead(&self) -> Result<LeadInfo, Error> {

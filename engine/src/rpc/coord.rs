@@ -4,11 +4,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Error, Fsck, GroupConfig, GroupInfo, LeadInfo, NodeStatus, Orders, ReplicaInfo, Report, Routes};
+use super::{
+    Error, Fsck, GroupConfig, GroupInfo, LeadInfo, NodeStatus, Orders, PolicyChange, ReplicaInfo, Report,
+    Routes,
+};
 use crate::base::{
     ChannelName, CollectionId, DatabaseId, FieldId, IndexId, NodeId, PartitionId, Position, SegmentId,
     Timestamp,
 };
+use crate::model::access::Policy;
 use crate::model::{ChannelManifest, DeleteManifest, IndexDefinition, Partition, Schema, SegmentManifest};
 
 /// A database.
@@ -436,6 +440,10 @@ pub trait Coord: Send + Sync + 'static {
     /// How far that is, whichever leader was asked. One that is not known has no plans: there is nothing to wait for.
     /// # Errors: none today.
     async fn compaction(&self, id: i64) -> Result<CompactionState, Error>;
+    /// Who may do what. # Errors: none today.
+    async fn policy(&self) -> Result<Arc<Policy>, Error>;
+    /// Changes who may do what. Returns once all proxies have heard of it. # Errors: what the change names.
+    async fn change_policy(&self, change: PolicyChange) -> Result<(), Error>;
     /// Who leads. # Errors: [`Error::is_stale`] from a coordinator that does not.
     async fn lead(&self) -> Result<LeadInfo, Error>;
     /// Gives up the lead, so that a standby takes over at once; returns who led.

@@ -12,6 +12,7 @@ mod lead;
 mod local;
 pub mod net;
 mod node;
+mod policy;
 mod querier;
 mod refusal;
 mod route;
@@ -34,6 +35,7 @@ pub use node::{
     Duties, Follower, HeldChannel, HeldCollection, HoldChannel, HoldOrder, LoadReport, NodeInfo, NodeState,
     OpenChannel, OrderNumber, Orders, OwnOrder, Report,
 };
+pub use policy::PolicyChange;
 pub use querier::Querier;
 pub use refusal::Refusal;
 pub use route::{

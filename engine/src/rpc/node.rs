@@ -232,6 +232,8 @@ pub struct Orders {
     pub changed: Vec<CollectionId>,
     /// Collections of which a proxy must forget the routes, and no more.
     pub rerouted: Vec<CollectionId>,
+    /// Whether a proxy must forget who may do what, as it also must with `whole`.
+    pub policy: bool,
     /// The coordinator's time when it answered.
     pub now: Timestamp,
     /// How long after the beat was sent its answer proves that nobody else has been made owner of the node's channels. Zero

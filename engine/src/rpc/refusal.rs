@@ -99,6 +99,36 @@ pub enum Refusal {
     /// A parameter that only the search engine can judge.
     #[error("{text}")]
     BadSearch { text: String },
+    #[error("user already exists: {user}")]
+    UserExists { user: String },
+    #[error("unable to add user because the number of users has reached the limit {limit}")]
+    TooManyUsers { limit: usize },
+    #[error("old password not correct for {user}: not authenticated")]
+    WrongPassword { user: String },
+    #[error("root user cannot be deleted")]
+    DropRoot,
+    #[error("not found the user, maybe the user isn't existed or internal system error")]
+    UserNotFound,
+    #[error("role [{role}] already exists")]
+    RoleExists { role: String },
+    #[error("unable to create role because the number of roles has reached the limit {limit}")]
+    TooManyRoles { limit: usize },
+    #[error("not found the role, maybe the role isn't existed or internal system error")]
+    RoleNotFound,
+    #[error("the role[{role}] is a default role, which can't be dropped")]
+    DropDefaultRole { role: String },
+    #[error("fail to drop the role that it has privileges. Use REVOKE API to revoke privileges")]
+    RoleHasGrants,
+    #[error("not found the privilege name[{privilege}]")]
+    PrivilegeNotFound { privilege: String },
+    #[error("privilege group name [{group}] already exists")]
+    PrivilegeGroupExists { group: String },
+    #[error("there is no privilege group name [{group}] defined in system to be operated")]
+    PrivilegeGroupNotFound { group: String },
+    #[error("privilege group [{group}] is used by role [{role}], Use REVOKE API to revoke it first")]
+    PrivilegeGroupInUse { group: String, role: String },
+    #[error("privileges are not the same privilege level")]
+    PrivilegeLevels,
     #[error("no other process can take over the lead")]
     NoOtherCandidate,
     #[error("the cluster cannot be finalized to format {format}: {why}")]
@@ -133,7 +163,15 @@ impl Refusal {
             Self::AliasNotFound { .. } => 1600,
             Self::AliasIsCollection { .. } => 1601,
             Self::AliasTaken { .. } => 1602,
-            Self::BadSearch { .. } => 65_535,
+            Self::WrongPassword { .. } => 1400,
+            Self::DropRoot => 1401,
+            Self::BadSearch { .. }
+            | Self::UserNotFound
+            | Self::RoleNotFound
+            | Self::RoleExists { .. }
+            | Self::DropDefaultRole { .. }
+            | Self::RoleHasGrants
+            | Self::PrivilegeNotFound { .. } => 65_535,
             Self::DatabaseExists { .. }
             | Self::DropDefaultDatabase
             | Self::DatabaseNotEmpty { .. }
@@ -151,6 +189,13 @@ impl Refusal {
             | Self::SecondIndexOnField
             | Self::DropIndexOfLoaded { .. }
             | Self::NoVectorIndex { .. }
+            | Self::UserExists { .. }
+            | Self::TooManyUsers { .. }
+            | Self::TooManyRoles { .. }
+            | Self::PrivilegeGroupExists { .. }
+            | Self::PrivilegeGroupNotFound { .. }
+            | Self::PrivilegeGroupInUse { .. }
+            | Self::PrivilegeLevels
             | Self::NoOtherCandidate
             | Self::NotFinal { .. }
             | Self::BadParameter { .. }
@@ -165,6 +210,7 @@ impl Kinded for Refusal {
             100 | 200 | 300 | 700 | 800 | 1600 => Kind::NotFound,
             1601 | 1602 => Kind::Exists,
             301 => Kind::Exists,
+            1400 | 1401 => Kind::Denied,
             8 | 9 | 12 | 102 | 302 | 304 | 801 => Kind::Exhausted,
             _ => Kind::Invalid,
         }

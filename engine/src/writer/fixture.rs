@@ -14,12 +14,13 @@ use crate::base::{
 };
 use crate::blob::{Blobs, MemoryBlobs};
 use crate::log::{Logs, MemoryLogs};
+use crate::model::access::Policy;
 use crate::model::{ChannelManifest, DataType, Partition};
 use crate::rpc::{
     AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionState, Coord, DatabaseInfo,
     Error, Flushed, Followed, Follower as _, Fsck, GroupConfig, GroupInfo, IndexProgress, LeadInfo,
-    NewCollection, NewIndex, NodeStatus, Operation, OrderNumber, Orders, OwnOrder, ReplicaInfo, Report,
-    Routes, Write,
+    NewCollection, NewIndex, NodeStatus, Operation, OrderNumber, Orders, OwnOrder, PolicyChange, ReplicaInfo,
+    Report, Routes, Write,
 };
 use crate::segment::fixture::{Row, batch, schema};
 
@@ -292,6 +293,8 @@ coordinator! {
     fn drain(NodeId, bool) -> ();
     fn compact(CollectionId, bool) -> i64;
     fn compaction(i64) -> CompactionState;
+    fn policy() -> Arc<Policy>;
+    fn change_policy(PolicyChange) -> ();
     fn lead() -> LeadInfo;
     fn resign() -> LeadInfo;
     fn fsck() -> Fsck;

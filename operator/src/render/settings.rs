@@ -123,7 +123,10 @@ fn concerns(key: &str, component: Component) -> bool {
     let only =
         |components: &[Component]| component == Component::Standalone || components.contains(&component);
     let begins = |sections: &[&str]| sections.iter().any(|section| key.starts_with(section));
-    if begins(&["proxy.", "tls.", "common.security.tlsMode"]) {
+    let of_nodes = "common.security.internaltlsEnabled";
+    if begins(&["proxy.", "tls.", "redkite.auditLog"])
+        || key.starts_with("common.security.") && key != of_nodes
+    {
         only(&[Component::Proxy])
     } else if begins(&["redkite.cache."]) {
         only(&[Component::QueryNode])

@@ -1,5 +1,6 @@
 //! What a request means for the catalog: pure, tested as values. A decision is the changes to commit, or a refusal.
 
+mod access;
 mod collection;
 mod compact;
 mod database;
@@ -13,6 +14,7 @@ mod seal;
 #[cfg(test)]
 mod gc_test;
 
+pub use access::change_policy;
 pub use collection::{
     alter_alias, alter_collection, create_collection, create_partition, drop_collection, drop_partition,
 };

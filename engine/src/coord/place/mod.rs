@@ -111,6 +111,8 @@ pub struct Placer {
     news: OrderLog,
     /// Those among the news that the catalog changed: proxies must forget more than routes.
     redefined: OrderLog,
+    /// When it last changed who may do what: the number by which proxies hear of it.
+    policy: u64,
     /// Routes that some proxy may still use.
     retiring: BTreeSet<(u64, CollectionId)>,
     /// Collections to plan before the current call returns.
@@ -157,6 +159,7 @@ impl Placer {
             wanted: BTreeMap::new(),
             news: OrderLog::default(),
             redefined: OrderLog::default(),
+            policy: 0,
             retiring: BTreeSet::new(),
             dirty: BTreeSet::new(),
             later: BTreeSet::new(),

@@ -24,7 +24,7 @@ impl Placer {
         let missed = seen.number < known.log.floor || (proxy && seen.number < self.news_floor());
         let whole = seen.epoch != self.epoch || missed || seen.number > self.number;
         let since = if whole { 0 } else { seen.number };
-        let news = proxy && self.news.changed_since(since);
+        let news = proxy && self.has_news_since(since);
         if !whole && !news && !known.log.changed_since(since) {
             return None;
         }
@@ -59,6 +59,7 @@ impl Placer {
             let list = if redefined { &mut orders.changed } else { &mut orders.rerouted };
             list.push(collection);
         }
+        orders.policy = self.policy > since;
     }
 
     /// What a proxy hears while this leader still listens: which collections changed since it leads, so that no change of
@@ -66,7 +67,7 @@ impl Placer {
     fn early_news(&self, known: &Node, seen: OrderNumber, now: Timestamp, lease: Duration) -> Option<Orders> {
         let Duties { proxies, writes, queries, .. } = known.info.duties;
         let since = if seen.epoch == self.epoch { seen.number } else { 0 };
-        if !proxies || writes || queries || !self.news.changed_since(since) {
+        if !proxies || writes || queries || !self.has_news_since(since) {
             return None;
         }
         let mut orders = Orders { number: self.number(), now, lease, ..Orders::default() };
@@ -97,6 +98,16 @@ impl Placer {
         self.number()
     }
 
+    /// Makes proxies forget who may do what.
+    pub fn policy_changed(&mut self) {
+        self.policy = self.next_number();
+    }
+
+    /// Whether there is anything that a proxy must forget which has seen `seen`.
+    fn has_news_since(&self, seen: u64) -> bool {
+        self.news.changed_since(seen) || self.policy > seen
+    }
+
     /// Whether every live proxy has seen that number, and so has forgotten what changed with it.
     #[must_use]
     pub fn proxies_saw(&self, number: OrderNumber) -> bool {
@@ -113,7 +124,7 @@ impl Placer {
         let proxies = self.nodes.values().filter(|node| node.info.duties.proxies);
         let seen = proxies.map(|node| match node.seen {
             seen if seen.epoch != self.epoch => 0,
-            seen if self.news.changed_since(seen.number) || seen.number < self.news_floor() => seen.number,
+            seen if self.has_news_since(seen.number) || seen.number < self.news_floor() => seen.number,
             _ => self.number,
         });
         seen.min().unwrap_or(self.number)

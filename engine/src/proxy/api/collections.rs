@@ -115,9 +115,12 @@ pub async fn show(
     request: ShowCollectionsRequest,
 ) -> Result<ShowCollectionsResponse, Error> {
     let in_memory = request.r#type == ShowType::InMemory as i32;
-    let collections = proxy.coord().collections(&caller.database(&request.db_name)).await?;
+    let database = caller.database(&request.db_name);
+    let view = proxy.visible(caller.login.as_ref()).await?;
+    let collections = proxy.coord().collections(&database).await?;
+    let shown = collections.iter().filter(|info| view.shows(&database, Some(&info.name)));
     let mut answer = ShowCollectionsResponse { status: Some(success()), ..Default::default() };
-    for info in &collections {
+    for info in shown {
         if in_memory {
             if !request.collection_names.is_empty() && !request.collection_names.contains(&info.name) {
                 continue;

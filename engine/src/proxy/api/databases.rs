@@ -26,9 +26,15 @@ pub async fn drop(proxy: &Proxy, _: Caller, request: DropDatabaseRequest) -> Res
     Ok(success())
 }
 
-/// All databases.
-pub async fn list(proxy: &Proxy, _: Caller, _: ListDatabasesRequest) -> Result<ListDatabasesResponse, Error> {
-    let databases = proxy.coord().databases().await?;
+/// All databases that the caller is shown.
+pub async fn list(
+    proxy: &Proxy,
+    caller: Caller,
+    _: ListDatabasesRequest,
+) -> Result<ListDatabasesResponse, Error> {
+    let view = proxy.visible(caller.login.as_ref()).await?;
+    let mut databases = proxy.coord().databases().await?;
+    databases.retain(|database| view.shows(&database.name, None));
     Ok(ListDatabasesResponse {
         status: Some(success()),
         db_names: databases.iter().map(|database| database.name.clone()).collect(),

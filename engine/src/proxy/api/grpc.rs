@@ -1,6 +1,7 @@
 //! The gRPC door: one method per call, all alike. What is not here answers UNIMPLEMENTED.
 
 use std::future::Future;
+use std::time::Duration;
 
 use contract::pb::common::Status as Answer;
 use contract::pb::milvus::milvus_service_server::MilvusService;
@@ -9,10 +10,12 @@ use tonic::{Request, Response, Status};
 use tracing::Instrument as _;
 
 use super::{
-    Caller, aliases, collections, compaction, databases, groups, index, load, partitions, placement, reads,
-    rows, system,
+    Caller, access, aliases, collections, compaction, databases, groups, index, load, partitions, placement,
+    reads, rows, system,
 };
-use crate::base::Kinded as _;
+use crate::base::{Kind, Kinded as _};
+use crate::proxy::access::table::Asks;
+use crate::proxy::access::{Login, Peer};
 use crate::proxy::convert::status;
 use crate::proxy::{Error, Proxy};
 
@@ -40,6 +43,7 @@ macro_rules! answers_with_status {
 
 answers_with_status!(
     AllocTimestampResponse,
+    BackupRbacMetaResponse,
     BatchDescribeCollectionResponse,
     BoolResponse,
     CheckHealthResponse,
@@ -68,12 +72,17 @@ answers_with_status!(
     GetReplicasResponse,
     GetVersionResponse,
     ListAliasesResponse,
+    ListCredUsersResponse,
     ListDatabasesResponse,
+    ListPrivilegeGroupsResponse,
     ListResourceGroupsResponse,
     ManualCompactionResponse,
     MutationResult,
     QueryResults,
     SearchResults,
+    SelectGrantResponse,
+    SelectRoleResponse,
+    SelectUserResponse,
     ShowCollectionsResponse,
     ShowPartitionsResponse,
 );
@@ -88,23 +97,43 @@ impl Proxy {
         run: impl FnOnce(Caller, Q) -> W,
     ) -> Result<Response<A>, Status>
     where
+        Q: Asks,
         A: Failed,
         W: Future<Output = Result<A, Error>>,
     {
         let started = self.clock().monotonic();
-        let (metadata, _, request) = request.into_parts();
+        let (metadata, extensions, request) = request.into_parts();
         let database = metadata.get("dbname").and_then(|name| name.to_str().ok());
-        let caller = Caller { database: database.filter(|name| !name.is_empty()).map(str::to_owned) };
+        let caller = Caller {
+            database: database.filter(|name| !name.is_empty()).map(str::to_owned),
+            login: extensions.get::<Login>().cloned(),
+            from: extensions.get::<Peer>().map(|peer| peer.0.ip()),
+        };
         let span = tracing::debug_span!("call", call);
+        let check = self.check(&caller, Q::RULE, || request.target());
+        let checked = match check.await {
+            Ok(checked) => checked,
+            Err(refused) => {
+                self.ended(call, started, Some(refused.kind()));
+                return Err(refused.status());
+            }
+        };
         let outcome = run(caller, request).instrument(span.clone()).await;
-        if let Some(meter) = self.meter() {
-            let took = self.clock().monotonic().saturating_sub(started);
-            meter.ended(call, outcome.as_ref().err().map(Error::kind), took);
-        }
+        self.ended(call, started, outcome.as_ref().err().map(Error::kind));
+        checked.ended(self, outcome.as_ref().err().map(Error::code));
         Ok(Response::new(outcome.unwrap_or_else(|error| {
             tracing::debug!(parent: &span, code = error.code(), reason = %error, "call failed");
             A::failed(status::failure(&error))
         })))
+    }
+}
+
+impl Proxy {
+    /// Counts a call that has ended.
+    pub(super) fn ended(&self, call: &'static str, started: Duration, failure: Option<Kind>) {
+        if let Some(meter) = self.meter() {
+            meter.ended(call, failure, self.clock().monotonic().saturating_sub(started));
+        }
     }
 }
 
@@ -204,6 +233,29 @@ calls! {
         = compaction::state, "GetCompactionState";
     get_compaction_state_with_plans(GetCompactionPlansRequest) -> GetCompactionPlansResponse
         = compaction::plans, "GetCompactionStateWithPlans";
+
+    create_credential(CreateCredentialRequest) -> Answer = access::users::create, "CreateCredential";
+    update_credential(UpdateCredentialRequest) -> Answer = access::users::update, "UpdateCredential";
+    delete_credential(DeleteCredentialRequest) -> Answer = access::users::delete, "DeleteCredential";
+    list_cred_users(ListCredUsersRequest) -> ListCredUsersResponse = access::users::list, "ListCredUsers";
+    select_user(SelectUserRequest) -> SelectUserResponse = access::users::select, "SelectUser";
+    create_role(CreateRoleRequest) -> Answer = access::roles::create, "CreateRole";
+    alter_role(AlterRoleRequest) -> Answer = access::roles::alter, "AlterRole";
+    drop_role(DropRoleRequest) -> Answer = access::roles::drop, "DropRole";
+    operate_user_role(OperateUserRoleRequest) -> Answer = access::roles::operate, "OperateUserRole";
+    select_role(SelectRoleRequest) -> SelectRoleResponse = access::roles::select, "SelectRole";
+    operate_privilege(OperatePrivilegeRequest) -> Answer = access::grants::operate, "OperatePrivilege";
+    operate_privilege_v2(OperatePrivilegeV2Request) -> Answer = access::grants::operate_v2, "OperatePrivilegeV2";
+    select_grant(SelectGrantRequest) -> SelectGrantResponse = access::grants::select, "SelectGrant";
+    create_privilege_group(CreatePrivilegeGroupRequest) -> Answer
+        = access::privileges::create, "CreatePrivilegeGroup";
+    drop_privilege_group(DropPrivilegeGroupRequest) -> Answer = access::privileges::drop, "DropPrivilegeGroup";
+    list_privilege_groups(ListPrivilegeGroupsRequest) -> ListPrivilegeGroupsResponse
+        = access::privileges::list, "ListPrivilegeGroups";
+    operate_privilege_group(OperatePrivilegeGroupRequest) -> Answer
+        = access::privileges::operate, "OperatePrivilegeGroup";
+    backup_rbac(BackupRbacMetaRequest) -> BackupRbacMetaResponse = access::backup::save, "BackupRBAC";
+    restore_rbac(RestoreRbacMetaRequest) -> Answer = access::backup::restore, "RestoreRBAC";
 
     search(SearchRequest) -> SearchResults = reads::search, "Search";
     query(QueryRequest) -> QueryResults = reads::query, "Query";

@@ -1,5 +1,6 @@
 //! The calls of the public API, by subject; `grpc` and `rest` are their two doors.
 
+mod access;
 mod aliases;
 mod collections;
 mod compaction;
@@ -16,10 +17,13 @@ pub mod rest;
 mod rows;
 mod system;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::access::Login;
 use super::{Error, Proxy};
 use crate::base::PartitionId;
+use crate::model::access::ROOT;
 use crate::rpc::{CollectionInfo, CollectionRef};
 
 /// Name of the database that is meant where none is named.
@@ -32,9 +36,18 @@ pub const DEFAULT_PARTITION: &str = "_default";
 pub struct Caller {
     /// The database of the connection, if it names one.
     pub database: Option<String>,
+    /// The user, where users are checked.
+    pub login: Option<Login>,
+    /// The address it comes from, if that is known.
+    pub from: Option<IpAddr>,
 }
 
 impl Caller {
+    /// Who a change is put down to: root where nobody has to say who they are.
+    pub fn user(&self) -> &str {
+        self.login.as_ref().map_or(ROOT, |login| &*login.user)
+    }
+
     /// The database that a request means: its own, else the connection's, else the default one.
     pub fn database(&self, named: &str) -> String {
         if named.is_empty() {

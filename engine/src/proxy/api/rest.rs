@@ -3,6 +3,17 @@
 //! Every answer of the application is HTTP 200 with `{code, data}` or `{code, message}`. Source: wire specification 4.
 //! An endpoint is a function from a [`Visit`] to JSON, entered in [`router`].
 
+/// One endpoint: the name of the call, the request of gRPC whose rights it takes, and the function from a [`Visit`] to JSON.
+macro_rules! endpoint {
+    ($call:literal, $request:ty, $run:path) => {
+        post(|State(proxy): State<Proxy>, headers: HeaderMap, known: Extensions, body: Bytes| async move {
+            let names = (headers, known, <$request as Asks>::RULE);
+            answer(&proxy, $call, names, body, async |visit| $run(&proxy, visit).await).await
+        })
+    };
+}
+
+mod access;
 mod compaction;
 mod groups;
 mod search;
@@ -13,12 +24,16 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, header};
+use contract::pb::milvus::*;
+use http::{Extensions, HeaderMap, HeaderValue, header};
 use serde_json::{Map, Value as Json, json};
 use tracing::Instrument as _;
 
 use super::{Caller, collections};
 use crate::base::Kinded as _;
+use crate::model::access::Object;
+use crate::proxy::access::table::{Asks, Rule, Target};
+use crate::proxy::access::{Login, Peer};
 use crate::proxy::{Error, Proxy};
 
 /// One request: who asks, and the JSON object that was sent.
@@ -31,39 +46,49 @@ pub struct Visit {
     takes_int64: bool,
 }
 
-/// One endpoint: the name of the call, and the function from a [`Visit`] to JSON.
-macro_rules! endpoint {
-    ($call:literal, $run:path) => {
-        post(|State(proxy): State<Proxy>, headers: HeaderMap, body: Bytes| async move {
-            answer(&proxy, $call, headers, body, async |visit| $run(&proxy, visit).await).await
-        })
-    };
-}
-
 /// The router of all REST paths there are; every other path answers 404.
 pub fn router(proxy: Proxy) -> Router {
     // A JSON text takes a few times the room of the same rows on the wire of gRPC.
     let limit = proxy.settings().max_request_bytes.saturating_mul(4);
     Router::new()
-        .route("/v2/vectordb/collections/list", endpoint!("RestListCollections", list))
-        .route("/v2/vectordb/collections/compact", endpoint!("RestCompact", compaction::compact))
+        .route(
+            "/v2/vectordb/collections/list",
+            endpoint!("RestListCollections", ShowCollectionsRequest, list),
+        )
+        .route(
+            "/v2/vectordb/collections/compact",
+            endpoint!("RestCompact", ManualCompactionRequest, compaction::compact),
+        )
         .route(
             "/v2/vectordb/collections/get_compaction_state",
-            endpoint!("RestGetCompactionState", compaction::state),
+            endpoint!("RestGetCompactionState", GetCompactionStateRequest, compaction::state),
         )
-        .route("/v2/vectordb/entities/search", endpoint!("RestSearch", search::search))
-        .route("/v2/vectordb/resource_groups/create", endpoint!("RestCreateResourceGroup", groups::create))
-        .route("/v2/vectordb/resource_groups/alter", endpoint!("RestUpdateResourceGroups", groups::alter))
-        .route("/v2/vectordb/resource_groups/drop", endpoint!("RestDropResourceGroup", groups::drop))
+        .route("/v2/vectordb/entities/search", endpoint!("RestSearch", SearchRequest, search::search))
+        .route(
+            "/v2/vectordb/resource_groups/create",
+            endpoint!("RestCreateResourceGroup", CreateResourceGroupRequest, groups::create),
+        )
+        .route(
+            "/v2/vectordb/resource_groups/alter",
+            endpoint!("RestUpdateResourceGroups", UpdateResourceGroupsRequest, groups::alter),
+        )
+        .route(
+            "/v2/vectordb/resource_groups/drop",
+            endpoint!("RestDropResourceGroup", DropResourceGroupRequest, groups::drop),
+        )
         .route(
             "/v2/vectordb/resource_groups/describe",
-            endpoint!("RestDescribeResourceGroup", groups::describe),
+            endpoint!("RestDescribeResourceGroup", DescribeResourceGroupRequest, groups::describe),
         )
-        .route("/v2/vectordb/resource_groups/list", endpoint!("RestListResourceGroups", groups::list))
+        .route(
+            "/v2/vectordb/resource_groups/list",
+            endpoint!("RestListResourceGroups", ListResourceGroupsRequest, groups::list),
+        )
         .route(
             "/v2/vectordb/resource_groups/transfer_replica",
-            endpoint!("RestTransferReplica", groups::transfer_replica),
+            endpoint!("RestTransferReplica", TransferReplicaRequest, groups::transfer_replica),
         )
+        .merge(access::router())
         .layer(axum::extract::DefaultBodyLimit::max(limit))
         .with_state(proxy)
 }
@@ -72,18 +97,28 @@ pub fn router(proxy: Proxy) -> Router {
 async fn answer(
     proxy: &Proxy,
     call: &'static str,
-    headers: HeaderMap,
+    (headers, known, rule): (HeaderMap, Extensions, Rule),
     body: Bytes,
     run: impl AsyncFnOnce(Visit) -> Result<Map<String, Json>, Error>,
 ) -> Response {
     let started = proxy.clock().monotonic();
-    let outcome = match visit(&headers, &body) {
-        Ok(visit) => run(visit).instrument(tracing::debug_span!("call", call)).await,
+    let mut checked = None;
+    let outcome = match visit(&headers, &known, &body) {
+        Ok(visit) => {
+            match proxy.check(&visit.caller, rule, || visit.target(rule)).await {
+                Ok(allowed) => checked = Some(allowed),
+                Err(refused) => {
+                    proxy.ended(call, started, Some(refused.kind()));
+                    return refused.json();
+                }
+            }
+            run(visit).instrument(tracing::debug_span!("call", call)).await
+        }
         Err(error) => Err(error),
     };
-    if let Some(meter) = proxy.meter() {
-        let took = proxy.clock().monotonic().saturating_sub(started);
-        meter.ended(call, outcome.as_ref().err().map(Error::kind), took);
+    proxy.ended(call, started, outcome.as_ref().err().map(Error::kind));
+    if let Some(checked) = checked {
+        checked.ended(proxy, outcome.as_ref().err().map(Error::code));
     }
     let body = match outcome {
         Ok(mut fields) => {
@@ -99,7 +134,7 @@ async fn answer(
     answer
 }
 
-fn visit(headers: &HeaderMap, body: &[u8]) -> Result<Visit, Error> {
+fn visit(headers: &HeaderMap, known: &Extensions, body: &[u8]) -> Result<Visit, Error> {
     let body = match serde_json::from_slice(body) {
         Ok(Json::Object(body)) => body,
         Ok(other) => return Err(Error::NotJson { reason: format!("{other} is not an object") }),
@@ -109,10 +144,26 @@ fn visit(headers: &HeaderMap, body: &[u8]) -> Result<Visit, Error> {
     let named = body.get("dbName").and_then(Json::as_str).filter(|name| !name.is_empty());
     let database = named.or_else(|| text("db-name").filter(|name| !name.is_empty())).map(str::to_owned);
     let takes_int64 = text("accept-type-allow-int64").is_some_and(|value| value.eq_ignore_ascii_case("true"));
-    Ok(Visit { caller: Caller { database }, body, takes_int64 })
+    let caller = Caller {
+        database,
+        login: known.get::<Login>().cloned(),
+        from: known.get::<Peer>().map(|peer| peer.0.ip()),
+    };
+    Ok(Visit { caller, body, takes_int64 })
 }
 
 impl Visit {
+    /// What the request is about, in the words of REST.
+    fn target(&self, rule: Rule) -> Target {
+        let one = match rule.needs {
+            Some((Object::User, _)) => self.text("userName"),
+            _ => self.text("collectionName"),
+        };
+        let mut names = self.texts("collectionNames");
+        names.extend((!one.is_empty()).then_some(one));
+        Target { database: String::new(), names }
+    }
+
     /// A text that must be there. `request` is the name of the request's type in Milvus's words.
     fn required(&self, request: &str, key: &str) -> Result<String, Error> {
         match self.body.get(key).and_then(Json::as_str) {
@@ -152,8 +203,6 @@ fn data(data: Json) -> Map<String, Json> {
 
 /// The names of the collections of a database.
 async fn list(proxy: &Proxy, visit: Visit) -> Result<Map<String, Json>, Error> {
-    let shown =
-        collections::show(proxy, visit.caller, contract::pb::milvus::ShowCollectionsRequest::default())
-            .await?;
+    let shown = collections::show(proxy, visit.caller, ShowCollectionsRequest::default()).await?;
     Ok(data(json!(shown.collection_names)))
 }

@@ -5,9 +5,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::twin::{C, World, info};
+use crate::base::{Kind, Kinded as _};
+use crate::model::access::User;
 use crate::router::CatalogCache;
 use crate::rpc::{
-    CollectionChange, CollectionRef, Coord as _, Error, Follower as _, Orders, Refusal, Report,
+    CollectionChange, CollectionRef, Coord as _, Error, Follower as _, Orders, PolicyChange, Refusal, Report,
 };
 
 fn named(name: &str) -> CollectionRef {
@@ -217,4 +219,51 @@ async fn a_cache_reports_that_it_must_be_told() {
     let mut expected = Report::default();
     expected.node.duties.proxies = true;
     assert_eq!(report, expected);
+}
+
+/// Makes a user behind the cache's back.
+fn make_user(world: &World, name: &str) {
+    let mut policy = world.policy.lock();
+    Arc::make_mut(&mut policy).users.insert(name.to_owned(), User::default());
+}
+
+async fn users(cache: &CatalogCache) -> usize {
+    cache.policy().await.unwrap().users.len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_may_do_what_is_asked_once_and_again_when_it_changed() {
+    let world = World::new();
+    let cache = CatalogCache::new(world.clone());
+    assert_eq!(users(&cache).await, 0);
+    make_user(&world, "a");
+    assert_eq!(users(&cache).await, 0);
+
+    for (orders, known, next) in [
+        (Orders { policy: true, ..Orders::default() }, 1, "b"),
+        (changed(), 1, "c"),
+        (Orders { whole: true, ..Orders::default() }, 3, "d"),
+    ] {
+        cache.obey(&orders, Duration::ZERO);
+
+        assert_eq!(users(&cache).await, known);
+        make_user(&world, next);
+    }
+    cache.change_policy(PolicyChange::DropUser { user: "x".to_owned() }).await.unwrap();
+    assert_eq!(users(&cache).await, 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_known_last_of_who_may_do_what_counts_while_the_coordinator_is_away() {
+    let world = World::new();
+    make_user(&world, "a");
+    let cache = CatalogCache::new(world.clone());
+    assert_eq!(users(&cache).await, 1);
+    world.away.store(true, Relaxed);
+
+    cache.obey(&Orders { whole: true, ..Orders::default() }, Duration::ZERO);
+
+    assert_eq!(users(&cache).await, 1);
+    let fresh = CatalogCache::new(world.clone());
+    assert_eq!(fresh.policy().await.unwrap_err().kind(), Kind::Unavailable);
 }

@@ -12,6 +12,7 @@ use crate::base::{
     ChannelName, Clock, CollectionId, DatabaseId, FieldId, Kind, NodeId, NodeTime, PartitionId, Position,
     SeededRng, SegmentId, TestClock, Timestamp,
 };
+use crate::model::access::Policy;
 use crate::model::{Batch, ChannelManifest, Column, ColumnData, DataType, Field, Keys, Metric, Schema};
 use crate::plan::{QueryKind, QueryPlan, QueryRows, SearchHits, SearchPlan};
 use crate::router::{CatalogCache, Router, RouterParts, RouterSettings};
@@ -156,6 +157,7 @@ pub struct World {
     pub queriers: Mutex<HashMap<String, Arc<dyn Querier>>>,
     pub routes: Mutex<Option<Arc<Routes>>>,
     pub info: Mutex<Option<Arc<CollectionInfo>>>,
+    pub policy: Mutex<Arc<Policy>>,
     pub away: AtomicBool,
     /// How often something was asked.
     pub asked: AtomicUsize,
@@ -178,6 +180,7 @@ impl World {
             queriers: Mutex::default(),
             routes: Mutex::new(None),
             info: Mutex::new(Some(Arc::new(info("c", 1)))),
+            policy: Mutex::default(),
             away: AtomicBool::new(false),
             asked: AtomicUsize::new(0),
             ids: AtomicI64::new(1),
@@ -595,6 +598,15 @@ impl Coord for World {
 
     async fn compaction(&self, _: i64) -> Result<CompactionState, Error> {
         Ok(CompactionState::default())
+    }
+
+    async fn policy(&self) -> Result<Arc<Policy>, Error> {
+        let policy = Arc::clone(&self.policy.lock());
+        self.answer(Some(policy)).await
+    }
+
+    async fn change_policy(&self, _: PolicyChange) -> Result<(), Error> {
+        Ok(())
     }
 
     async fn lead(&self) -> Result<LeadInfo, Error> {

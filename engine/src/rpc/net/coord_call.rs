@@ -8,10 +8,11 @@ use super::convert;
 use super::remote::Remote;
 use crate::base::{ChannelName, CollectionId, NodeId, SegmentId, Timestamp};
 use crate::model::ChannelManifest;
+use crate::model::access::Policy;
 use crate::rpc::{
     AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionState, Coord, DatabaseInfo,
     Error, Flushed, Followed, Fsck, GroupConfig, GroupInfo, IndexProgress, LeadInfo, NewCollection, NewIndex,
-    NodeStatus, Orders, ReplicaInfo, Report, Routes,
+    NodeStatus, Orders, PolicyChange, ReplicaInfo, Report, Routes,
 };
 use contract::internal as pb;
 
@@ -39,6 +40,29 @@ pub(super) const fn of_alias(change: &AliasChange) -> Repeat {
     match change {
         AliasChange::Create { .. } | AliasChange::Drop => Repeat::Unsafe,
         AliasChange::Alter { .. } => Repeat::Safe,
+    }
+}
+
+/// Making a user, a role or a group, setting a password that is expected to be another one, dropping a role, and restoring are
+/// refused the second time; the others say what is to be.
+pub(super) const fn of_policy(change: &PolicyChange) -> Repeat {
+    match change {
+        PolicyChange::CreateUser { .. }
+        | PolicyChange::SetPassword { .. }
+        | PolicyChange::CreateRole { .. }
+        | PolicyChange::DropRole { .. }
+        | PolicyChange::CreateGroup { .. }
+        | PolicyChange::Restore(_) => Repeat::Unsafe,
+        PolicyChange::DescribeUser { .. }
+        | PolicyChange::DropUser { .. }
+        | PolicyChange::DescribeRole { .. }
+        | PolicyChange::Bind { .. }
+        | PolicyChange::Unbind { .. }
+        | PolicyChange::Grant { .. }
+        | PolicyChange::Revoke { .. }
+        | PolicyChange::DropGroup { .. }
+        | PolicyChange::AddToGroup { .. }
+        | PolicyChange::RemoveFromGroup { .. } => Repeat::Safe,
     }
 }
 
@@ -124,6 +148,7 @@ lend_clones!(
     Flushed,
     Report,
     GroupConfig,
+    PolicyChange,
 );
 
 /// Hands the table of calls to another macro: name, arguments (`taken as kept`), value, [`Repeat`].
@@ -140,6 +165,7 @@ lend_clones!(
 /// What is [`Repeat::Unsafe`], and why:
 /// - `create_database`, `drop_database`: the second time is refused because of the first.
 /// - `alter_collection` to another name, and `alter_alias` to make or drop one: likewise.
+/// - `change_policy` to make something or to set a password: likewise.
 /// - `commit_flush`: the second time conflicts with the first. The writer looks at the checkpoint and knows.
 /// - `compact`: what the first time found to do is no longer to be found.
 /// - `resign`: the second time would meet the successor.
@@ -188,6 +214,8 @@ macro_rules! coord_calls {
             drain(node: NodeId as NodeId, on: bool as bool) -> (), Safe;
             compact(collection: CollectionId as CollectionId, major: bool as LaterChoice) -> i64, Unsafe;
             compaction(id: i64 as i64) -> CompactionState, Safe;
+            policy() -> Arc<Policy>, Safe;
+            change_policy(change: PolicyChange as PolicyChange) -> (), of_policy(&change);
             lead() -> LeadInfo, Safe;
             resign() -> LeadInfo, Unsafe;
             fsck() -> Fsck, Safe;

@@ -117,6 +117,7 @@ async fn every_call_of_the_coordinator_arrives_as_it_was_made() {
             "transfer_replicas",
             "balance",
             "compact",
+            "change_policy",
             "resign"
         ]
     );

@@ -6,10 +6,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use engine::base::{ChannelName, CollectionId, NodeId, SegmentId, Timestamp};
 use engine::model::ChannelManifest;
+use engine::model::access::Policy;
 use engine::rpc::{
     AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionState, Coord, DatabaseInfo,
     Error, Flushed, Followed, Fsck, GroupConfig, GroupInfo, IndexProgress, LeadInfo, NewCollection, NewIndex,
-    NodeStatus, Orders, ReplicaInfo, Report, Routes,
+    NodeStatus, Orders, PolicyChange, ReplicaInfo, Report, Routes,
 };
 use futures::FutureExt as _;
 
@@ -95,6 +96,7 @@ lend_clones!(
     NodeId,
     Flushed,
     GroupConfig,
+    PolicyChange,
 );
 
 macro_rules! travel {
@@ -168,6 +170,8 @@ travel! {
     drain(node: NodeId as NodeId, on: bool as bool) -> ();
     compact(collection: CollectionId as CollectionId, major: bool as bool) -> i64;
     compaction(id: i64 as i64) -> CompactionState;
+    policy() -> Arc<Policy>;
+    change_policy(change: PolicyChange as PolicyChange) -> ();
     lead() -> LeadInfo;
     resign() -> LeadInfo;
     fsck() -> Fsck;

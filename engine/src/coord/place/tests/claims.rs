@@ -481,6 +481,25 @@ fn orders_are_what_changed_since_and_nothing_when_nothing_did() {
 }
 
 #[test]
+fn proxies_hear_that_who_may_do_what_changed() {
+    let mut world = World::of(2);
+    world.run(5);
+    let seen = world.nodes[&NodeId(1)].seen;
+    let orders = |world: &World, seen| world.placer.orders(NodeId(1), seen, Timestamp::ZERO, SECOND);
+
+    world.placer.policy_changed();
+    let number = world.placer.number();
+    assert!(!world.placer.proxies_saw(number));
+    let news = orders(&world, seen).unwrap();
+    assert_eq!((news.whole, news.policy, news.changed, news.rerouted), (false, true, vec![], vec![]));
+    world.run(1);
+    world.beat();
+
+    assert!(world.placer.proxies_saw(number));
+    assert_eq!(orders(&world, world.nodes[&NodeId(1)].seen), None);
+}
+
+#[test]
 fn what_a_read_goes_by_is_held_until_it_is_over_but_not_for_long() {
     for steps in [1, 3, u64::MAX] {
         let mut world = World::of(1);

@@ -6,19 +6,20 @@ use std::sync::Arc;
 
 use super::sample::Sample;
 use crate::base::{ChannelName, CollectionId, NodeId, Position, Timestamp};
+use crate::model::access::Policy;
 use crate::model::{ChannelManifest, IndexRef, SegmentManifest};
 use crate::plan::{QueryPlan, QueryRows, SearchHits, SearchPlan};
 use crate::rpc::net::Served;
 use crate::rpc::net::coord_call::Repeat::{self, Safe, Unsafe};
 use crate::rpc::net::coord_call::{
     Channels, Groups, LaterChoice, Lend as _, Names, Nodes, Pairs, Segments, SomeNames, coord_calls,
-    of_alias, of_change,
+    of_alias, of_change, of_policy,
 };
 use crate::rpc::{
     AliasChange, Builder, CollectionChange, CollectionInfo, CollectionRef, CompactJob, CompactionState,
     Coord, DatabaseInfo, Error, Flushed, Followed, Fsck, GroupConfig, GroupInfo, IndexJob, IndexProgress,
-    LeadInfo, Mark, NewCollection, NewIndex, NodeStatus, Orders, Querier, ReadAfter, ReplicaInfo, Report,
-    Routes, Share, StoredObject, Tail, TimeSpan, Write, Writer, Written,
+    LeadInfo, Mark, NewCollection, NewIndex, NodeStatus, Orders, PolicyChange, Querier, ReadAfter,
+    ReplicaInfo, Report, Routes, Share, StoredObject, Tail, TimeSpan, Write, Writer, Written,
 };
 
 impl Sample for LaterChoice {

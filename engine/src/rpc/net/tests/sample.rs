@@ -8,6 +8,7 @@ use crate::base::{
     ChannelName, CollectionId, DatabaseId, FieldId, IndexId, NodeId, PartitionId, Position, SegmentId,
     Timestamp,
 };
+use crate::model::access::{Grant, Object, PasswordHash, Policy, Role, User};
 use crate::model::{
     Batch, Bitset, ChannelManifest, Column, ColumnData, ColumnRef, DataType, DeleteManifest, Field,
     IndexDefinition, IndexRef, Keys, Metric, ObjectRef, Partition, Schema, SegmentManifest, Value,
@@ -290,10 +291,30 @@ samples! {
         own: Option::sample(),
         changed: Vec::sample(),
         rerouted: Vec::sample(),
+        policy: true,
         now: Timestamp::sample(),
         lease: Duration::sample(),
         group: String::sample(),
     };
+    Policy => Policy {
+        users: [(String::sample(), User::sample())].into(),
+        roles: [(String::sample(), Role::sample())].into(),
+        groups: [(String::sample(), [String::sample()].into())].into(),
+    };
+    User => User {
+        password: Some(PasswordHash::new(String::sample())),
+        roles: [String::sample()].into(),
+        description: String::sample(),
+    };
+    Role => Role { description: String::sample(), grants: Vec::sample() };
+    Grant => Grant {
+        object: Object::User,
+        name: String::sample(),
+        database: String::sample(),
+        privilege: String::sample(),
+        grantor: String::sample(),
+    };
+    PolicyChange => PolicyChange::Restore(Box::new(Policy::sample()));
     Place => Place { node: NodeId::sample(), address: "somewhere:1".into() };
     Owner => Owner { channel: ChannelName::sample(), place: Option::sample(), term: u64::sample() };
     ChannelShare => ChannelShare {
@@ -490,4 +511,19 @@ refusals! {
     Rule { text }
     RateLimited { reason }
     QuotaExceeded { reason }
+    UserExists { user }
+    TooManyUsers { limit }
+    WrongPassword { user }
+    DropRoot {}
+    UserNotFound {}
+    RoleExists { role }
+    TooManyRoles { limit }
+    RoleNotFound {}
+    DropDefaultRole { role }
+    RoleHasGrants {}
+    PrivilegeNotFound { privilege }
+    PrivilegeGroupExists { group }
+    PrivilegeGroupNotFound { group }
+    PrivilegeGroupInUse { group, role }
+    PrivilegeLevels {}
 }
