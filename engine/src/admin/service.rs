@@ -176,6 +176,7 @@ impl Desk {
             format: lead.format,
             newest_format: lead.newest_format,
             cluster: lead.cluster.clone(),
+            jobs: lead.jobs.map(|jobs| pb::Jobs { waiting: jobs.waiting, running: jobs.running }),
             leader: Some(show::leader(lead)),
         })
     }

@@ -139,11 +139,39 @@ impl Coordinator {
                 return Some((plan, Some(asked)));
             }
         }
+        let taken = compactions.claimed(&catalog);
+        self.worthwhile(&catalog, taken, running.segments()).map(|plan| (plan, None))
+    }
+
+    /// How many compactions wait for a node; of those that nobody asked for at most one.
+    pub(super) fn waiting_compactions(&self) -> usize {
+        if !self.parts.limits.compaction.enabled {
+            return 0;
+        }
+        let catalog = self.catalog.read();
+        let compactions = self.compactions.lock();
+        let running = self.running.lock();
+        let asked = compactions.waiting(&catalog).into_iter().filter(|(_, collection, plan)| {
+            decide::plan_of(&catalog, *collection, plan).is_some()
+                && !plan.sources.iter().any(|id| running.has(*id))
+        });
+        let own = self.worthwhile(&catalog, compactions.claimed(&catalog), running.segments());
+        asked.count() + usize::from(own.is_some())
+    }
+
+    /// A compaction that nobody asked for and that is worth it, of segments that are neither claimed nor worked on.
+    fn worthwhile(
+        &self,
+        catalog: &Catalog,
+        claimed: BTreeSet<SegmentId>,
+        worked_on: BTreeSet<SegmentId>,
+    ) -> Option<CompactPlan> {
+        let limits = &self.parts.limits.compaction;
         if !limits.automatic {
             return None;
         }
-        let mut taken = compactions.claimed(&catalog);
-        taken.extend(running.segments());
+        let mut taken = claimed;
+        taken.extend(worked_on);
         catalog.collections.values().find_map(|info| {
             let manifests = catalog.manifests.get(&info.id)?;
             let is_taken = |id| taken.contains(&id);
@@ -151,9 +179,7 @@ impl Coordinator {
                 decide::next_compaction(info, manifests, limits.max_bytes, Pace::Automatic, is_taken);
             let clustered =
                 || decide::next_clustering(info, manifests, limits.max_bytes, Pace::Automatic, is_taken);
-            let plan =
-                if limits.clusters && limits.clusters_by_itself { merged.or_else(clustered) } else { merged };
-            Some((plan?, None))
+            if limits.clusters && limits.clusters_by_itself { merged.or_else(clustered) } else { merged }
         })
     }
 

@@ -655,14 +655,16 @@ impl Coord for Coordinator {
     }
 
     async fn lead(&self) -> Result<LeadInfo, rpc::Error> {
+        let settled = self.placer.lock().is_settled();
         Ok(LeadInfo {
             address: self.parts.address.clone(),
             epoch: self.epoch,
-            settled: self.placer.lock().is_settled(),
+            settled,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             format: self.format.load(Ordering::Acquire),
             newest_format: newest_format(),
             cluster: self.cluster.clone(),
+            jobs: Some(self.job_count()),
         })
     }
 

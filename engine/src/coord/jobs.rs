@@ -20,7 +20,7 @@ use crate::coord::drive::Coordinator;
 use crate::coord::sweep::AT_ONCE;
 use crate::coord::{record, stored};
 use crate::model::IndexRef;
-use crate::rpc::{IndexJob, Place, Report};
+use crate::rpc::{IndexJob, JobCount, Place, Report};
 
 /// How long after a failure the work is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -278,10 +278,38 @@ impl Coordinator {
         }
     }
 
+    /// Work for the nodes that build: what they are at, and what waits for one.
+    pub(super) fn job_count(&self) -> JobCount {
+        let running = self.running.lock().jobs.len();
+        let waiting =
+            self.waiting_indexes() + self.waiting_compactions() + self.due_garbage(usize::MAX).len();
+        let count = |number| u32::try_from(number).unwrap_or(u32::MAX);
+        JobCount { waiting: count(waiting), running: count(running) }
+    }
+
+    fn waiting_indexes(&self) -> usize {
+        let catalog = self.catalog.read();
+        let failures = self.failures.lock();
+        let running = self.running.lock();
+        let has_failed = |index: IndexId| failures.keys().any(|(_, failed)| *failed == index);
+        let taken = |segment, index| running.has(segment) || has_failed(index);
+        let min_rows = self.parts.limits.min_rows_to_index;
+        let each = catalog.collections.values().filter_map(|info| {
+            let manifests = catalog.manifests.get(&info.id)?;
+            Some(decide::index_jobs(info, manifests, min_rows, taken).count())
+        });
+        each.sum()
+    }
+
     /// Garbage whose time has come and that nobody holds.
     pub(super) fn next_garbage(&self) -> Option<Garbage> {
+        self.due_garbage(1).pop()
+    }
+
+    /// At most so many pieces of it.
+    fn due_garbage(&self, most: usize) -> Vec<Garbage> {
         if self.is_unsure() {
-            return None;
+            return Vec::new();
         }
         let catalog = self.catalog.read();
         let now = self.parts.clock.unix_ms();
@@ -290,14 +318,14 @@ impl Coordinator {
             garbage.collection.is_some_and(|collection| placer.holds_any(collection, &garbage.segments))
         };
         if self.parts.flaw == Some(Flaw::EarlyGarbage) {
-            return catalog.garbage.values().next().cloned();
+            return catalog.garbage.values().next().cloned().into_iter().collect();
         }
         let is_due = |garbage: &&Garbage| {
             // What the bucket's copy of the catalog still names must be there.
             garbage.not_before_unix_ms <= now && self.mirror.has(&record::garbage_key(garbage.id))
         };
-        let mut due = catalog.garbage.values().filter(is_due);
-        due.find(|garbage| !is_held(garbage)).cloned()
+        let due = catalog.garbage.values().filter(is_due);
+        due.filter(|garbage| !is_held(garbage)).take(most).cloned().collect()
     }
 
     async fn build(&self, place: Place, job: IndexJob) -> Step {

@@ -16,7 +16,7 @@ use crate::meta::MemoryMetas;
 use crate::model::{DataType, Keys, Schema, SegmentManifest};
 use crate::rpc::{
     CollectionRef, CompactionPlan, CompactionState, CompactionStep, Coord as _, Duties, Flushed, HeldChannel,
-    HeldCollection, LocalNodes, NewCollection, NewIndex, NodeInfo, Report, Served,
+    HeldCollection, JobCount, LocalNodes, NewCollection, NewIndex, NodeInfo, Report, Served,
 };
 use crate::segment::fixture::{NUMBER, Row, batch, schema};
 use crate::segment::{Deletes, write_deletes, write_segment};
@@ -278,6 +278,25 @@ async fn a_compaction_that_is_asked_for_says_how_far_it_is() {
     assert!(cluster.coord.compact(CollectionId(1), false).await.is_err());
     let stored = cluster.blobs.list("segments/").await.unwrap();
     assert_eq!(stored.len(), 8, "what was replaced stays for a while");
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn work_is_counted_until_a_node_has_done_it() {
+    let off = CompactionLimits { automatic: false, grace: Duration::ZERO, ..CompactionLimits::default() };
+    let mut cluster = Cluster::new(off).await;
+    let count = async |cluster: &Cluster| cluster.coord.lead().await.unwrap().jobs.unwrap();
+    cluster.flush(&[1, 2], &[]).await;
+    cluster.flush(&[3, 4], &[]).await;
+    assert_eq!(count(&cluster).await, JobCount::default(), "nothing is to be done");
+
+    cluster.pause().await;
+    cluster.coord.compact(cluster.collection, false).await.unwrap();
+    assert_eq!(count(&cluster).await, JobCount { waiting: 1, running: 0 });
+
+    cluster.change_leader().await;
+    cluster.until("nothing waits", async || count(&cluster).await == JobCount::default()).await;
+    assert_eq!(cluster.segments().await.len(), 1);
     cluster.stop().await;
 }
 

@@ -121,7 +121,15 @@ impl Shown for pb::GetClusterResponse {
         } else {
             String::new()
         };
-        format!("cluster {}\nformat {}{newer}\n{}", self.cluster, self.format, leader(self.leader.as_ref()))
+        let jobs = self.jobs.as_ref().map_or_else(String::new, |jobs| {
+            format!("\njobs {} waiting, {} running", jobs.waiting, jobs.running)
+        });
+        format!(
+            "cluster {}\nformat {}{newer}\n{}{jobs}",
+            self.cluster,
+            self.format,
+            leader(self.leader.as_ref())
+        )
     }
 }
 
@@ -504,6 +512,7 @@ mod tests {
             format: 1,
             newest_format: 2,
             cluster: "c1".to_owned(),
+            jobs: Some(pb::Jobs { waiting: 3, running: 1 }),
         };
 
         let page = [sound.text(), broken.text(), cluster.text()].join("\n");

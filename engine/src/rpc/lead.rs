@@ -20,4 +20,16 @@ pub struct LeadInfo {
     pub newest_format: u32,
     /// The cluster's id.
     pub cluster: String,
+    /// Work for the nodes that build; `None` from a version that does not count it.
+    pub jobs: Option<JobCount>,
+}
+
+/// Work for the nodes that build.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct JobCount {
+    /// Jobs that no node is at.
+    pub waiting: u32,
+    /// Jobs that nodes are at.
+    pub running: u32,
 }

@@ -29,7 +29,7 @@ pub use fsck::{Fsck, Resized};
 pub use group::{
     DEFAULT_GROUP, GroupConfig, GroupInfo, GroupNode, Left, NodeStatus, ReplicaInfo, ReplicaShard,
 };
-pub use lead::LeadInfo;
+pub use lead::{JobCount, LeadInfo};
 pub use local::{LocalNodes, Served};
 pub use node::{
     Duties, Follower, HeldChannel, HeldCollection, HoldChannel, HoldOrder, LoadReport, NodeInfo, NodeState,

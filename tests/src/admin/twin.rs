@@ -155,6 +155,7 @@ impl Admin for Twin {
             format: FORMAT,
             newest_format: FORMAT,
             cluster: "twin".to_owned(),
+            jobs: Some(pb::Jobs::default()),
         }))
     }
 

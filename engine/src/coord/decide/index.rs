@@ -95,13 +95,22 @@ pub fn next_index_job<'a>(
     min_rows: u64,
     taken: impl Fn(SegmentId, IndexId) -> bool,
 ) -> Option<(&'a SegmentManifest, &'a IndexDefinition)> {
+    index_jobs(collection, manifests, min_rows, taken).max_by_key(|(segment, _)| segment.rows)
+}
+
+/// All segments that lack an index they should have, each with every such index.
+pub fn index_jobs<'a>(
+    collection: &'a CollectionInfo,
+    manifests: &'a [std::sync::Arc<ChannelManifest>],
+    min_rows: u64,
+    taken: impl Fn(SegmentId, IndexId) -> bool,
+) -> impl Iterator<Item = (&'a SegmentManifest, &'a IndexDefinition)> {
     let segments = manifests.iter().flat_map(|manifest| &manifest.segments);
     segments
         .flat_map(|segment| collection.indexes.iter().map(move |index| (segment, index)))
-        .filter(|(segment, index)| !is_scanned(segment, index, min_rows))
+        .filter(move |(segment, index)| !is_scanned(segment, index, min_rows))
         .filter(|(segment, index)| !segment.indexes.iter().any(|built| built.index == index.id))
-        .filter(|(segment, index)| !taken(segment.id, index.id))
-        .max_by_key(|(segment, _)| segment.rows)
+        .filter(move |(segment, index)| !taken(segment.id, index.id))
 }
 
 /// How far an index is built.

@@ -26,7 +26,7 @@ pub use database::{alter_database, create_database, drop_database};
 pub use fsck::{LISTED, compare};
 pub use garbage::spared;
 pub use group::{create_group, drop_group, transfer_nodes, transfer_replicas, update_groups};
-pub use index::{alter_index, create_index, drop_index, is_scanned, next_index_job, progress};
+pub use index::{alter_index, create_index, drop_index, index_jobs, is_scanned, next_index_job, progress};
 pub use load::{LoadRequest, load, release};
 pub use seal::{Stale, TAKEN_FOR_MS, commit_flush, commit_index, keep_flush, lose_index};
 

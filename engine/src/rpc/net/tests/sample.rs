@@ -393,6 +393,7 @@ samples! {
         format: 7,
         newest_format: 8,
         cluster: String::sample(),
+        jobs: Some(JobCount { waiting: 1, running: 2 }),
     };
     Resized => Resized { key: String::sample(), expected: 1, found: 2 };
     Fsck => Fsck {
