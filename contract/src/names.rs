@@ -113,5 +113,11 @@ pub const METRIC_BUILD: &str = "milvus_operator_build_info";
 pub const METRIC_RECONCILES: &str = "redkite_operator_reconciles_total";
 /// Histogram: how long a reconcile took.
 pub const METRIC_RECONCILE_SECONDS: &str = "redkite_operator_reconcile_seconds";
+/// Gauge: pods that autoscaling asks for, by workload.
+pub const METRIC_SCALING_REPLICAS: &str = "redkite_operator_autoscaling_replicas";
+/// Gauge: 1 while the load of a workload that follows it can be read, else 0.
+pub const METRIC_SCALING_ACTIVE: &str = "redkite_operator_autoscaling_active";
+/// Counter: changes of numbers of pods by autoscaling, by reason.
+pub const METRIC_SCALING_CHANGES: &str = "redkite_operator_autoscaling_changes_total";
 /// Gauge: 1 while this copy holds the lease.
 pub const METRIC_LEADER: &str = "redkite_operator_leader";

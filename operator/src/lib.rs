@@ -3,7 +3,8 @@
 //! Read the rooms in the order of a reconcile: [`crd`] (what a user writes) → [`render`] (what should exist) →
 //! [`cluster`] (making it exist) → [`rollout`] (what it means) → [`drive`] (running the steps). [`reach`] looks whether what a
 //! database stands on answers. [`certificates`] decides when which certificate is issued. [`topology`] decides what a running engine is
-//! told about resource groups and replicas, and [`engine_admin`] tells it.
+//! told about resource groups and replicas, and [`engine_admin`] tells it. [`scaling`] decides numbers of pods that follow
+//! the load.
 
 pub mod certificates;
 pub mod cluster;
@@ -13,4 +14,5 @@ pub mod engine_admin;
 pub mod reach;
 pub mod render;
 pub mod rollout;
+pub mod scaling;
 pub mod topology;

@@ -63,6 +63,8 @@ pub enum ConditionType {
     Stalled,
     /// The engine is as the spec says; of resource groups and collections.
     InSync,
+    /// Numbers of pods follow the load, where the spec asks for it.
+    ScalingActive,
 }
 
 impl ConditionType {
@@ -81,6 +83,7 @@ impl ConditionType {
             Self::Reconciling => "Reconciling",
             Self::Stalled => "Stalled",
             Self::InSync => "InSync",
+            Self::ScalingActive => "ScalingActive",
         }
     }
 }

@@ -92,5 +92,23 @@ fn rules() -> Value {
                  && has(self.dependencies.msgStreamType) && self.dependencies.msgStreamType in ['rocksmq', 'natsmq'])",
         "message": "spec.components.enableRollingUpdate cannot be true in standalone mode with rocksmq or natsmq: two pods \
                     cannot share their volume"
+    }, {
+        "rule": "!has(self.redkite) || !has(self.redkite.autoscaling) || (has(self.mode) && self.mode == 'cluster')",
+        "message": "spec.redkite.autoscaling needs mode: cluster"
+    }, {
+        "rule": follows("queryNode"),
+        "message": "spec.redkite.autoscaling.queryNode: spec.components.queryNode.replicas: -1 leaves the number to somebody else"
+    }, {
+        "rule": follows("dataNode"),
+        "message": "spec.redkite.autoscaling.dataNode: spec.components.dataNode.replicas: -1 leaves the number to somebody else"
     }])
+}
+
+/// A number follows the load only where it is not left to somebody else.
+fn follows(component: &str) -> String {
+    format!(
+        "!(has(self.redkite) && has(self.redkite.autoscaling) && has(self.redkite.autoscaling.{component}) \
+         && has(self.components) && has(self.components.{component}) && has(self.components.{component}.replicas) \
+         && self.components.{component}.replicas == -1)"
+    )
 }

@@ -13,6 +13,7 @@ mod open;
 mod redkite;
 mod resource_group;
 mod rollout;
+mod scaling;
 mod schema;
 mod status;
 mod upgrade;
@@ -41,6 +42,7 @@ pub use resource_group::{
 pub use rollout::{
     CompleteRollout, OnFailure, RejectedRollout, Rollout, RolloutFailure, RolloutState, RolloutStatus,
 };
+pub use scaling::{Autoscaling, AutoscalingStatus, JobScaling, QueryScaling, QueryTargets, ScalingStatus};
 pub use schema::{BadObject, DefinitionError, definitions, files, read, read_cluster};
 pub use status::{MilvusStatus, Phase, RedkiteStatus};
 pub use upgrade::{MilvusRef, MilvusUpgrade, MilvusUpgradeSpec, MilvusUpgradeStatus, Operation};

@@ -4,7 +4,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Open, Rollout};
+use super::{Autoscaling, Open, Rollout};
 
 /// What only Redkite has.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -27,6 +27,9 @@ pub struct Redkite {
     /// What is done when new pods do not come right.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<Rollout>,
+    /// Numbers of pods that follow the load. Needs `mode: cluster`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscaling: Option<Autoscaling>,
 }
 
 /// Certificates of the pods: from Secrets of yours, in cert-manager's form (`tls.crt`, `tls.key`, `ca.crt`), or issued by the

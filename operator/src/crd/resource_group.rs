@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Condition, Typed};
+use super::{Condition, QueryScaling, ScalingStatus, Typed};
 
 /// A group of query nodes that hold the replicas placed in it and no others. Its pods are those of the database's query nodes
 /// with the template laid over them; image and settings change with the database's.
@@ -52,10 +52,14 @@ pub struct MilvusResourceGroupSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 254), regex(pattern = r"^[A-Za-z_][A-Za-z0-9_]*$"))]
     pub name: Option<String>,
-    /// Query nodes of its own. Also changed by `kubectl scale` and by an autoscaler. Default 1.
+    /// Query nodes of its own. Also changed by `kubectl scale` and by an autoscaler. Where `autoscaling` is given, this is only
+    /// where it begins. Default 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub replicas: Option<i32>,
+    /// Its number of query nodes follows the load.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscaling: Option<QueryScaling>,
     /// Query nodes it needs. What its own do not make up is taken from other groups. Default 0: its own are enough.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests: Option<NodeCount>,
@@ -148,6 +152,9 @@ pub struct MilvusResourceGroupStatus {
     /// Selects its pods, for autoscalers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
+    /// How many query nodes of its own the load asks for, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscaling: Option<ScalingStatus>,
     /// The generation of the spec that everything here is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
@@ -183,7 +190,11 @@ impl MilvusResourceGroup {
     /// Query nodes of its own that there should be.
     #[must_use]
     pub fn replicas(&self) -> i32 {
-        self.spec.replicas.unwrap_or(1)
+        let written = self.spec.replicas.unwrap_or(1);
+        let Some(rule) = &self.spec.autoscaling else { return written };
+        let decided = self.status.as_ref().and_then(|status| status.autoscaling.as_ref());
+        let number = decided.map_or(written, |decided| decided.replicas);
+        number.max(rule.min.unwrap_or(1)).min(rule.max)
     }
 }
 

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Condition, Open, RolloutStatus, Typed};
+use super::{AutoscalingStatus, Condition, Open, RolloutStatus, Typed};
 
 /// What is, as of `observedGeneration`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -65,6 +65,9 @@ pub struct RedkiteStatus {
     /// How far the rollout of the spec is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutStatus>,
+    /// Numbers of pods that follow the load, and why they are what they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscaling: Option<AutoscalingStatus>,
 }
 
 /// One word for the state of a database.

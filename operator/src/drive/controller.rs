@@ -21,7 +21,7 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info, info_span, warn};
 
-use super::{Driver, Meters, beside, delay, serve};
+use super::{Driver, Meters, Windows, beside, delay, serve};
 use crate::cluster::{KubeCluster, Lease, LeaseError, Place};
 use crate::crd::{Milvus, MilvusResourceGroup};
 use crate::engine_admin::NetEngine;
@@ -181,6 +181,7 @@ async fn watch(settings: &Settings, client: Client, meters: Arc<Meters>, stop: C
         random: draw,
         new_key: crate::certificates::new_key,
         meters,
+        windows: Windows::default(),
     });
     let scopes: Vec<Option<&str>> = match settings.namespaces.as_slice() {
         [] => vec![None],

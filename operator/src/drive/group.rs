@@ -23,12 +23,20 @@ impl Driver {
     /// # Errors
     /// If a call to the API server failed. What was done stays done, and the next reconcile goes on from there.
     pub async fn reconcile_group(&self, place: &Place) -> Result<Next, Error> {
+        let mut scaled = None;
         for round in 0..=MOST_STEPS {
             let found = get_as::<MilvusResourceGroup>(self.cluster.as_ref(), place).await;
-            let Some(object) = found.map_err(step("read the resource group of"))? else {
+            let Some(mut object) = found.map_err(step("read the resource group of"))? else {
                 return Ok(Next::Waiting);
             };
+            let written = object.status.clone();
             let database = self.find_database(&place.namespace, &object.spec.milvus.name).await?;
+            if scaled.is_none() {
+                scaled = Some(self.scale_group(&object, database.milvus.as_ref()).await?);
+            }
+            let follows = scaled.iter().flatten().next();
+            // From here on its number is what the load asks for.
+            object.status.get_or_insert_default().autoscaling = follows.map(|(status, _)| status.clone());
             let faults: Vec<String> = database
                 .milvus
                 .iter()
@@ -65,12 +73,20 @@ impl Driver {
                     refused => refused,
                 },
             };
-            let status = group_status(&picture, wait.as_ref(), (self.now)());
-            if object.status.as_ref() != Some(&status) {
+            let mut status = group_status(&picture, wait.as_ref(), (self.now)());
+            if let Some((_, standing)) = follows {
+                let before =
+                    object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+                status.conditions.push(standing.condition(before, object.metadata.generation, (self.now)()));
+            }
+            if written.as_ref() != Some(&status) {
                 let kind = ApiResource::erase::<MilvusResourceGroup>(&());
                 self.write_status(&kind, place, json!(status)).await?;
             }
-            return Ok(next(wait.as_ref()));
+            return Ok(match next(wait.as_ref()) {
+                Next::Relying if follows.is_some() => Next::Measuring,
+                next => next,
+            });
         }
         Ok(Next::Missing)
     }

@@ -19,6 +19,9 @@ pub struct Meters {
     reconciles: IntCounterVec,
     seconds: HistogramVec,
     leader: IntGauge,
+    scaled: GaugeVec,
+    follows: GaugeVec,
+    changes: IntCounterVec,
     states: Mutex<BTreeMap<Place, State>>,
 }
 
@@ -80,6 +83,20 @@ impl Meters {
             &["result"],
         )?;
         let leader = IntGauge::new(names::METRIC_LEADER, "1 while this copy holds the lease")?;
+        let workload = ["namespace", "workload"];
+        let scaled =
+            GaugeVec::new(opts(names::METRIC_SCALING_REPLICAS, "Pods that autoscaling asks for"), &workload)?;
+        let follows = GaugeVec::new(
+            opts(names::METRIC_SCALING_ACTIVE, "1 while the load can be read that autoscaling follows"),
+            &workload,
+        )?;
+        let changes = IntCounterVec::new(
+            opts(names::METRIC_SCALING_CHANGES, "Changes of numbers of pods by autoscaling, by reason"),
+            &["reason"],
+        )?;
+        registry.register(Box::new(scaled.clone()))?;
+        registry.register(Box::new(follows.clone()))?;
+        registry.register(Box::new(changes.clone()))?;
         registry.register(Box::new(status.clone()))?;
         registry.register(Box::new(total.clone()))?;
         registry.register(Box::new(build.clone()))?;
@@ -87,7 +104,18 @@ impl Meters {
         registry.register(Box::new(seconds.clone()))?;
         registry.register(Box::new(leader.clone()))?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
-        Ok(Self { registry, status, total, reconciles, seconds, leader, states: Mutex::default() })
+        Ok(Self {
+            registry,
+            status,
+            total,
+            reconciles,
+            seconds,
+            leader,
+            scaled,
+            follows,
+            changes,
+            states: Mutex::default(),
+        })
     }
 
     /// Notes the state of an object.
@@ -112,6 +140,25 @@ impl Meters {
     pub fn reconciled(&self, result: &'static str, seconds: f64) {
         self.reconciles.with_label_values(&[result]).inc();
         self.seconds.with_label_values(&[result]).observe(seconds);
+    }
+
+    /// Notes the number of pods that the load asks for, and whether the load could be read.
+    pub fn follow(&self, namespace: &str, workload: &str, replicas: i32, active: bool) {
+        let labels = [namespace, workload];
+        self.scaled.with_label_values(&labels).set(f64::from(replicas));
+        self.follows.with_label_values(&labels).set(f64::from(u8::from(active)));
+    }
+
+    /// Forgets a workload whose number does not follow the load any more.
+    pub fn unfollow(&self, namespace: &str, workload: &str) {
+        // An error means that it was not known.
+        drop(self.scaled.remove_label_values(&[namespace, workload]));
+        drop(self.follows.remove_label_values(&[namespace, workload]));
+    }
+
+    /// Counts a change of a number by autoscaling.
+    pub fn scaled(&self, reason: &str) {
+        self.changes.with_label_values(&[reason]).inc();
     }
 
     /// Notes whether this copy holds the lease.
@@ -159,6 +206,27 @@ mod tests {
             r#"milvus_status{milvus_name="b",milvus_namespace="ns"} 5"#,
             r#"milvus_total_count{status="Stopped"} 1"#,
             r#"milvus_total_count{status="Healthy"} 0"#,
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+        assert!(!text.contains("gone"));
+    }
+
+    #[test]
+    fn numbers_that_follow_the_load_are_shown_while_they_do() {
+        let meters = Meters::new().unwrap();
+
+        meters.follow("ns", "a", 3, true);
+        meters.follow("ns", "b", 2, false);
+        meters.follow("ns", "gone", 2, true);
+        meters.unfollow("ns", "gone");
+        meters.scaled("Cpu");
+
+        let text = meters.text();
+        for line in [
+            r#"redkite_operator_autoscaling_replicas{namespace="ns",workload="a"} 3"#,
+            r#"redkite_operator_autoscaling_active{namespace="ns",workload="b"} 0"#,
+            r#"redkite_operator_autoscaling_changes_total{reason="Cpu"} 1"#,
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

@@ -16,10 +16,13 @@ use tracing::{info, warn};
 use super::apply::Applier;
 use super::remove::{Removal, remove};
 use super::rollout::{self, Course};
-use super::{Error, Meters, Next, find, step};
+use super::scaling::said;
+use super::{Error, Meters, Next, Windows, find, step};
 use crate::certificates::{self, Key};
 use crate::cluster::{self, Cluster, Kind, Note, Place, apply_as, get_as};
-use crate::crd::{Condition, ConditionStatus, ConditionType, Milvus, MilvusStatus, Mode, Phase, read};
+use crate::crd::{
+    Condition, ConditionStatus, ConditionType, Milvus, MilvusStatus, Mode, Phase, ScalingStatus, read,
+};
 use crate::engine_admin::Engine;
 use crate::reach::Reach;
 use crate::render::{
@@ -33,7 +36,7 @@ use crate::rollout::{
 /// Key of the text in the ConfigMap of the image catalog.
 const CATALOG_KEY: &str = "catalog.yaml";
 
-/// Everything a reconcile needs. It holds no state of its own: two drivers over one cluster do no harm.
+/// Everything a reconcile needs. Two drivers over one cluster do no harm.
 pub struct Driver {
     /// The API server.
     pub cluster: Arc<dyn Cluster>,
@@ -53,6 +56,8 @@ pub struct Driver {
     pub new_key: fn() -> Result<Key, certificates::Error>,
     /// Counters.
     pub meters: Arc<Meters>,
+    /// What was seen lately of workloads that follow the load; all else that a reconcile knows is in the API server.
+    pub windows: Windows,
 }
 
 impl Driver {
@@ -64,6 +69,7 @@ impl Driver {
         let kind = ApiResource::erase::<Milvus>(&());
         let Some(object) = self.cluster.get(&kind, place).await.map_err(step("read"))? else {
             self.meters.forget(place);
+            self.unfollow_all(place);
             return Ok(Next::Waiting);
         };
         let milvus = read(object).map_err(|source| Error::Read { source })?;
@@ -85,16 +91,17 @@ impl Driver {
         }
         let cluster = self.cluster.as_ref();
         let facts = find::facts(cluster, milvus).await?;
-        let course = match Course::of(milvus, &self.platform().await?, &facts) {
+        let mut course = match Course::of(milvus, &self.platform().await?, &facts) {
             Ok(course) => course,
             Err(faults) => return self.refuse(milvus, &faults).await,
         };
-        let checked = &course.checked;
         let mut running = find::running(cluster, milvus).await?;
-        running.retain(|name, _| !checked.left_alone.contains(name));
-        if let Some(fault) = foreign(&running).or_else(|| other_mode(checked, &running)) {
+        running.retain(|name, _| !course.checked.left_alone.contains(name));
+        if let Some(fault) = foreign(&running).or_else(|| other_mode(&course.checked, &running)) {
             return self.refuse(milvus, &[fault]).await;
         }
+        let scaled = self.scale(milvus, &mut course.checked, &running).await?;
+        let checked = &course.checked;
         self.draw_secrets(checked).await?;
         let certificates = self.keep_certificates(milvus, checked).await?;
         let planned = render(checked);
@@ -145,11 +152,16 @@ impl Driver {
             rollout: &rollout,
             now,
         };
-        let status = report(&picture, &live);
+        let mut status = report(&picture, &live);
+        let follows = scaled.is_some();
+        if let Some(scaled) = scaled {
+            scaled.tell(milvus, &mut status, self);
+        }
         let settled = complete && left.is_empty();
         self.tell(milvus, status).await?;
         let next = match (away, settled) {
             (true, _) => Next::Missing,
+            _ if follows => Next::Measuring,
             (false, true) if relies_on_others(checked, &facts) => Next::Relying,
             (false, true) => Next::Settled,
             (false, false) => Next::Moving,
@@ -311,6 +323,21 @@ fn holds(conditions: &[Condition], kind: ConditionType) -> bool {
         .any(|condition| condition.kind == kind.name() && condition.status == ConditionStatus::True)
 }
 
+/// Numbers of pods that follow the load, before and now.
+fn numbers<'a>(
+    before: &'a MilvusStatus,
+    status: &'a MilvusStatus,
+) -> Vec<(&'static str, Option<&'a ScalingStatus>, &'a ScalingStatus)> {
+    let of =
+        |status: &'a MilvusStatus| status.redkite.as_ref().and_then(|redkite| redkite.autoscaling.as_ref());
+    let (was, is) = (of(before), of(status));
+    let query = is.and_then(|is| is.query_node.as_ref());
+    let data = is.and_then(|is| is.data_node.as_ref());
+    let query = query.map(|is| ("query nodes", was.and_then(|was| was.query_node.as_ref()), is));
+    let data = data.map(|is| ("data nodes", was.and_then(|was| was.data_node.as_ref()), is));
+    [query, data].into_iter().flatten().collect()
+}
+
 /// Events for what changed between the last status and this one.
 fn notes(milvus: &Milvus, status: &MilvusStatus) -> Vec<Note> {
     let before = milvus.status.clone().unwrap_or_default();
@@ -337,6 +364,12 @@ fn notes(milvus: &Milvus, status: &MilvusStatus) -> Vec<Note> {
             format!("the database went from {} to {}", before.status.name(), status.status.name()),
         );
     }
+    for (component, was, is) in numbers(&before, status) {
+        if was.is_some_and(|was| was.replicas != is.replicas) {
+            let (reason, message) = said(was, is);
+            note(false, reason, format!("{component}: {message}"));
+        }
+    }
     for watched in [
         ConditionType::SpecAccepted,
         ConditionType::EtcdReady,
@@ -344,6 +377,7 @@ fn notes(milvus: &Milvus, status: &MilvusStatus) -> Vec<Note> {
         ConditionType::MsgStreamReady,
         ConditionType::CertificatesReady,
         ConditionType::Stalled,
+        ConditionType::ScalingActive,
     ] {
         let find =
             |status: &MilvusStatus| status.conditions.iter().find(|old| old.kind == watched.name()).cloned();
@@ -353,6 +387,10 @@ fn notes(milvus: &Milvus, status: &MilvusStatus) -> Vec<Note> {
         let reason = then.as_ref().and_then(|then| then.reason.clone());
         // How many members of a store serve changes often while it starts; whether it can be used does not.
         let counts = matches!(watched, ConditionType::EtcdReady | ConditionType::MsgStreamReady);
+        // Before its pods serve, nobody can say how busy a database is.
+        if matches!(now.reason.as_deref(), Some("NotServing")) {
+            continue;
+        }
         // A rollout that is stopped is told once, whatever its pods go through meanwhile.
         let rollout = matches!(now.reason.as_deref(), Some("RolloutPaused" | "RolledBack"));
         let news = match &was {

@@ -15,6 +15,7 @@ mod milvus;
 mod remove;
 mod requeue;
 mod rollout;
+mod scaling;
 mod serve;
 mod superseded;
 #[cfg(test)]
@@ -33,6 +34,7 @@ pub use controller::{RunError, Settings, run};
 pub use meters::Meters;
 pub use milvus::Driver;
 pub use requeue::{Next, delay};
+pub use scaling::Windows;
 
 /// Why a reconcile ended early.
 #[derive(Debug, Error)]

@@ -15,6 +15,8 @@ pub enum Next {
     Moving,
     /// Something is missing that no watch reports.
     Missing,
+    /// A number of pods follows the load, which no watch reports.
+    Measuring,
     /// An engine is doing what it was told, which no watch reports and which takes seconds.
     Following,
     /// Only a change of the object can help, or the object is gone.
@@ -29,7 +31,7 @@ impl Next {
             Self::Settled => Some(Duration::from_secs(600)),
             Self::Relying => Some(Duration::from_secs(60)),
             Self::Moving => Some(Duration::from_secs(30)),
-            Self::Missing => Some(Duration::from_secs(10)),
+            Self::Missing | Self::Measuring => Some(Duration::from_secs(10)),
             Self::Following => Some(Duration::from_secs(2)),
             Self::Waiting => None,
         }

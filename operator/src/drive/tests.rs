@@ -9,7 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::core::{ApiResource, DynamicObject};
 use serde_json::{Value, from_value, json};
 
-use super::{Driver, Meters, Next};
+use super::{Driver, Meters, Next, Windows};
 use crate::cluster::{Cluster, MemoryCluster, Place};
 use crate::crd::{
     Milvus, MilvusCluster, MilvusCollection, MilvusResourceGroup, MilvusStatus, MilvusUpgrade, Phase, read,
@@ -21,6 +21,7 @@ use crate::render::Platform;
 mod certificates;
 mod defects;
 mod rollout;
+mod scaling;
 
 fn place() -> Place {
     Place::new("ns", "db")
@@ -54,6 +55,7 @@ fn driver(cluster: &Arc<MemoryCluster>) -> Driver {
         random: || Ok("drawn".to_owned()),
         new_key: || Ok(crate::certificates::tests::key()),
         meters: Arc::new(Meters::new().unwrap()),
+        windows: Windows::default(),
     }
 }
 

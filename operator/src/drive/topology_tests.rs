@@ -7,7 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::core::{ApiResource, DynamicObject};
 use serde_json::{Value, from_value, json};
 
-use super::{Driver, Meters, Next};
+use super::{Driver, Meters, Next, Windows};
 use crate::cluster::{Cluster, MemoryCluster, Place};
 use crate::crd::{Milvus, MilvusCollection, MilvusResourceGroup};
 use crate::engine_admin::{Engine, MemoryEngine};
@@ -37,6 +37,7 @@ impl World {
             random: || Ok("drawn".to_owned()),
             new_key: || Ok(crate::certificates::tests::key()),
             meters: Arc::new(Meters::new().unwrap()),
+            windows: Windows::default(),
         };
         let world = Self { cluster, engine, driver };
         world.put::<Milvus>("db", json!({"mode": "cluster"}));

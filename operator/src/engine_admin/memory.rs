@@ -10,8 +10,11 @@ use contract::names;
 
 use super::{Door, Engine, Error, GROUP_EXISTS, GROUP_ILLEGAL, GROUP_NOT_FOUND};
 use crate::crd::GroupNode;
+use crate::scaling::LoadReport;
 use crate::topology::{EngineCollection, EngineGroup, EngineReplica, Loading, NodeClaims};
 
+/// Code of a call without a token.
+const UNAUTHENTICATED: i32 = 16;
 /// Code of a wrong parameter.
 const BAD_PARAMETER: i32 = 1100;
 
@@ -27,6 +30,7 @@ struct State {
     collections: BTreeMap<(String, String), EngineCollection>,
     changes: Vec<String>,
     away: bool,
+    load: LoadReport,
     numbers: i64,
 }
 
@@ -48,6 +52,11 @@ impl MemoryEngine {
     /// Stops or begins to answer.
     pub fn set_away(&self, away: bool) {
         self.lock().away = away;
+    }
+
+    /// Says how busy it is.
+    pub fn set_load(&self, load: LoadReport) {
+        self.lock().load = load;
     }
 
     /// All changes so far, in words.
@@ -206,6 +215,14 @@ impl Engine for MemoryEngine {
                 state.count();
             }
             Ok(())
+        })
+    }
+
+    async fn load_report(&self, at: &Door, token: &str) -> Result<LoadReport, Error> {
+        let token = token.to_owned();
+        self.call("read the load".to_owned(), at, |state| match token.is_empty() {
+            true => Err((UNAUTHENTICATED, "no token".to_owned())),
+            false => Ok(state.load.clone()),
         })
     }
 }

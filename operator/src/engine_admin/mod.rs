@@ -1,7 +1,7 @@
-//! What the operator asks of a running engine: resource groups, and how collections are loaded.
+//! What the operator asks of a running engine: resource groups, how collections are loaded, and how busy it is.
 //!
-//! [`NetEngine`] uses Milvus's own gRPC API through the client Service; [`MemoryEngine`] is its twin for tests. Knows no
-//! Kubernetes and no policy. No call reads or writes rows.
+//! [`NetEngine`] uses Milvus's own gRPC API through the client Service, and the admin API of a pod for what that does not have;
+//! [`MemoryEngine`] is its twin for tests. Knows no Kubernetes and no policy. No call reads or writes rows.
 
 mod memory;
 mod net;
@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use thiserror::Error;
 
 use crate::reach::Trust;
+use crate::scaling::LoadReport;
 use crate::topology::{EngineCollection, EngineGroup, NodeClaims};
 
 pub use memory::MemoryEngine;
@@ -84,6 +85,12 @@ pub trait Engine: Send + Sync + 'static {
     /// # Errors
     /// [`Error`].
     async fn release(&self, at: &Door, database: &str, name: &str) -> Result<(), Error>;
+
+    /// How busy it is, from the admin API of one of its pods, to whoever shows `token`.
+    ///
+    /// # Errors
+    /// [`Error`].
+    async fn load_report(&self, at: &Door, token: &str) -> Result<LoadReport, Error>;
 }
 
 /// Why a call failed.

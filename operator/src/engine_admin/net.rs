@@ -1,9 +1,11 @@
-//! A real engine, over Milvus's gRPC API.
+//! A real engine, over Milvus's gRPC API and its own admin API.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use contract::admin;
+use contract::admin::admin_client::AdminClient;
 use contract::pb::common::{KeyValuePair, LoadState, Status};
 use contract::pb::milvus::milvus_service_client::MilvusServiceClient;
 use contract::pb::milvus::{
@@ -23,6 +25,7 @@ use tonic::transport::{Channel, Endpoint};
 use super::{COLLECTION_NOT_FOUND, DATABASE_NOT_FOUND, Door, Engine, Error, GROUP_NOT_FOUND};
 use crate::crd::GroupNode;
 use crate::reach::secure;
+use crate::scaling::{Jobs, LoadReport, NodeLoad};
 use crate::topology::{EngineCollection, EngineGroup, EngineReplica, Loading, NodeClaims};
 
 /// How long a connection may take. Unit: seconds.
@@ -56,21 +59,7 @@ impl Line {
         answer: Result<tonic::Response<T>, tonic::Status>,
         status: impl Fn(&T) -> Option<&Status>,
     ) -> Result<T, Error> {
-        let answer = answer.map_err(|status| match status.code() {
-            tonic::Code::Unimplemented
-            | tonic::Code::InvalidArgument
-            | tonic::Code::PermissionDenied
-            | tonic::Code::Unauthenticated => Error::Refused {
-                attempt: self.attempt.clone(),
-                code: i32::from(status.code()),
-                text: status.message().to_owned(),
-            },
-            _ => Error::Unreachable {
-                attempt: self.attempt.clone(),
-                address: self.address.clone(),
-                source: Box::new(status),
-            },
-        })?;
+        let answer = answer.map_err(|status| failed(&self.attempt, &self.address, status))?;
         let answer = answer.into_inner();
         match status(&answer).filter(|status| status.code != 0) {
             None => Ok(answer),
@@ -81,6 +70,35 @@ impl Line {
             }),
         }
     }
+}
+
+/// A call that was not answered with what it asks for.
+fn failed(attempt: &str, address: &str, status: tonic::Status) -> Error {
+    match status.code() {
+        tonic::Code::Unimplemented
+        | tonic::Code::InvalidArgument
+        | tonic::Code::PermissionDenied
+        | tonic::Code::Unauthenticated => Error::Refused {
+            attempt: attempt.to_owned(),
+            code: i32::from(status.code()),
+            text: status.message().to_owned(),
+        },
+        _ => Error::Unreachable {
+            attempt: attempt.to_owned(),
+            address: address.to_owned(),
+            source: Box::new(status),
+        },
+    }
+}
+
+/// A call of the admin API.
+fn shown<T>(message: T, token: &str) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    // What no header can carry is no token; the engine says so.
+    if let Ok(value) = format!("Bearer {token}").parse() {
+        request.metadata_mut().insert("authorization", value);
+    }
+    request
 }
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -240,6 +258,39 @@ impl Engine for NetEngine {
         };
         let answer = line.client.release_collection(request).await;
         line.read(answer, |status| Some(status)).map(drop)
+    }
+
+    async fn load_report(&self, at: &Door, token: &str) -> Result<LoadReport, Error> {
+        let (attempt, address) = ("read the load", at.address.clone());
+        let channel = connect(at).await.map_err(|source| Error::Unreachable {
+            attempt: attempt.to_owned(),
+            address: address.clone(),
+            source,
+        })?;
+        let mut client = AdminClient::new(channel);
+        let failed = |status| failed(attempt, &address, status);
+        let cluster = client.get_cluster(shown(admin::GetClusterRequest {}, token)).await.map_err(failed)?;
+        let loads = client.list_loads(shown(admin::ListLoadsRequest {}, token)).await.map_err(failed)?;
+        let cluster = cluster.into_inner();
+        Ok(LoadReport {
+            settled: cluster.leader.is_some_and(|leader| leader.settled),
+            nodes: loads.into_inner().loads.into_iter().map(load).collect(),
+            jobs: cluster.jobs.map(|jobs| Jobs { waiting: jobs.waiting, running: jobs.running }),
+        })
+    }
+}
+
+fn load(found: admin::NodeLoad) -> NodeLoad {
+    NodeLoad {
+        stays: found.state() == admin::NodeState::Ready,
+        host: found.host,
+        address: found.address,
+        queue_wait_ms: found.queue_wait_ms,
+        p99_ms: found.p99_ms,
+        search_cpu: found.search_cpu,
+        held_bytes: found.held_bytes,
+        memory_bytes: found.memory_bytes,
+        bytes_to_load: found.bytes_to_load,
     }
 }
 

@@ -243,6 +243,7 @@ pub fn check(milvus: &Milvus, platform: &Platform, facts: &Facts) -> Result<Chec
         }
     }
     check_workload_names(&name, &workloads, &mut faults);
+    check_autoscaling(milvus, components, &wanted, &mut faults);
     let own = own_settings(mode, &wanted);
     let redkite = milvus.spec.redkite.as_ref();
     let asked = redkite.and_then(|redkite| redkite.certificates.as_ref());
@@ -377,6 +378,52 @@ fn check_workload_names(name: &str, workloads: &[Workload], faults: &mut Faults)
             let message =
                 format!("the name of the workload of group '{group}' would have {length} characters");
             faults.add(FaultReason::InvalidField, path, message);
+        }
+    }
+}
+
+/// Only a number that nobody else sets can follow the load.
+fn check_autoscaling(milvus: &Milvus, components: &Components, wanted: &[Component], faults: &mut Faults) {
+    let redkite = milvus.spec.redkite.as_ref();
+    let Some(autoscaling) = redkite.and_then(|redkite| redkite.autoscaling.as_ref()) else { return };
+    let path = "spec.redkite.autoscaling";
+    if milvus.spec.mode == Mode::Standalone {
+        faults.add(
+            FaultReason::NotSupported,
+            path,
+            "a standalone database is one process; it needs mode: cluster",
+        );
+        return;
+    }
+    let query =
+        autoscaling.query_node.as_ref().map(|rule| (Component::QueryNode, "queryNode", rule.min, rule.max));
+    let data =
+        autoscaling.data_node.as_ref().map(|rule| (Component::DataNode, "dataNode", rule.min, rule.max));
+    for (component, field, min, max) in [query, data].into_iter().flatten() {
+        let path = format!("{path}.{field}");
+        let written = component::written(components, component);
+        if min.is_some_and(|min| min > max) {
+            faults.add(
+                FaultReason::InvalidField,
+                format!("{path}.min"),
+                format!("must not be more than {max}, max"),
+            );
+        }
+        if !written.groups.is_empty() {
+            let message = format!(
+                "{}.groups have numbers of their own; a MilvusResourceGroup can follow the load by itself",
+                component.path()
+            );
+            faults.add(FaultReason::NotSupported, path, message);
+        } else if written.own.is_some_and(|own| own.replicas == Some(-1)) {
+            let message = format!("{}.replicas: -1 leaves the number to somebody else", component.path());
+            faults.add(FaultReason::InvalidField, path, message);
+        } else if component == Component::DataNode
+            && !wanted.contains(&Component::StreamingNode)
+            && min.unwrap_or(0) < 1
+        {
+            let message = "must be 1 at least where no streaming node runs: data nodes keep the log there";
+            faults.add(FaultReason::InvalidField, format!("{path}.min"), message);
         }
     }
 }

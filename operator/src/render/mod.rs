@@ -36,7 +36,7 @@ pub use object::{
     fit_stateful_set, owner, pod_monitor_kind, random_secrets, read_authorities, read_issued, render,
     render_authorities, render_issued,
 };
-pub use resource_group::{is_taken, resource_group_faults, resource_group_workload};
+pub use resource_group::{is_taken, processors, resource_group_faults, resource_group_workload};
 pub use settings::UserSettings;
 pub use storage::{Bucket, DataClaim, DataStore};
 pub use store::{Fate, Store, StoreKind, fate};

@@ -27,6 +27,11 @@ pub(super) fn bytes(quantity: &Quantity) -> Option<f64> {
     number.parse::<f64>().ok().filter(|value| value.is_finite() && *value >= 0.0).map(|value| value * factor)
 }
 
+/// Processors, as a limit or a request says them; `None` if it is no quantity.
+pub(super) fn processors(quantity: &Quantity) -> Option<f64> {
+    bytes(quantity)
+}
+
 /// The larger of two sizes; `first` if they cannot be compared.
 pub(super) fn larger(first: Quantity, second: Quantity) -> Quantity {
     match (bytes(&first), bytes(&second)) {

@@ -1,12 +1,13 @@
 //! A `MilvusResourceGroup` → a workload of its database: its query nodes with the group's template laid over them.
 
 use contract::names;
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::EnvVar;
 use kube::ResourceExt;
 
 use super::fields::Faults;
 use super::workload::{Pod, Workload, by_name, check_keys, is_label, union};
-use super::{Component, Fault, FaultReason};
+use super::{Component, Fault, FaultReason, quantity};
 use crate::crd::{GroupTemplate, Milvus, MilvusResourceGroup, Mode};
 
 /// Label of a node of the cluster that says where it stands.
@@ -61,6 +62,16 @@ pub fn resource_group_faults(group: &MilvusResourceGroup, milvus: &Milvus) -> Ve
     }
     pod(group, Pod::default(), &mut faults);
     faults.0
+}
+
+/// What a pod of a workload has for its work: its limit of processors, or its request if it has none.
+#[must_use]
+pub fn processors(workload: &Deployment) -> Option<f64> {
+    let engine = workload.spec.as_ref()?.template.spec.as_ref()?.containers.first()?;
+    let resources = engine.resources.as_ref()?;
+    let limit = resources.limits.as_ref().and_then(|limits| limits.get("cpu"));
+    let request = resources.requests.as_ref().and_then(|requests| requests.get("cpu"));
+    limit.or(request).and_then(quantity::processors)
 }
 
 /// The workload of a group that has no faults.

@@ -92,6 +92,7 @@ pub fn report(picture: &Picture<'_>, live: &Objects<Live>) -> MilvusStatus {
             level: Some(checked.level.name().to_owned()),
             notes: checked.notes.clone(),
             rollout: Some((*rollout).clone()),
+            autoscaling: None,
         }),
     }
 }

@@ -213,6 +213,7 @@ pub fn group_status(
         replicas: picture.pods.as_ref().map(|pods| pods.total),
         ready_replicas: picture.pods.as_ref().map(|pods| pods.ready),
         selector: picture.pods.as_ref().map(|pods| pods.selector.clone()),
+        autoscaling: before.autoscaling,
         observed_generation: generation,
     }
 }
