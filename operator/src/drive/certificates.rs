@@ -319,9 +319,8 @@ impl Driver {
         let Some(ip) = pod.status.as_ref().and_then(|status| status.pod_ip.clone()) else {
             return sight(Err("it has no address yet".to_owned()));
         };
-        let host = if ip.contains(':') { format!("[{ip}]") } else { ip };
         for (_, port, trust) in ports.iter().filter(|(purpose, ..)| clients || *purpose == Purpose::Nodes) {
-            let greeted = self.reach.greet(&format!("{host}:{port}"), trust).await;
+            let greeted = self.reach.greet(&address(&ip, *port), trust).await;
             let issuer = greeted
                 .map_err(|error| error.to_string())
                 .and_then(|certificate| Certificate::of_der(&certificate).map_err(|error| error.to_string()));
@@ -361,6 +360,11 @@ fn tell_held(checked: &Checked, ours: &BTreeMap<Purpose, &Side>, kept: &Kept, st
     }
 }
 
+/// A port of a pod, as a caller writes it.
+pub(super) fn address(ip: &str, port: u16) -> String {
+    if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") }
+}
+
 /// Whether a pod of the engine may have read certificates: one without a node has not, one that has ended does not count.
 fn holds_certificates(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default();
@@ -373,13 +377,14 @@ fn held(purpose: Purpose, secret: &str, certificate: &Certificate) -> Held {
     Held { what: format!("the certificate of {purpose} (Secret {secret})"), until: certificate.until }
 }
 
-/// Whom a client of the port trusts that shows this Secret's certificate. Whoever may read the Secret knows what is shown: an
+/// Whom a caller of the port trusts that shows this Secret's certificate. Whoever may read the Secret knows what is shown: an
 /// authority that is not in it is one of its chain.
-pub(super) fn client_trust(secret: &Secret, mutual: bool) -> Option<Trust> {
+pub(super) fn trust_in(secret: &Secret, side: &Side) -> Option<Trust> {
     let text = |key: &str| String::from_utf8(secret.data.as_ref()?.get(key)?.0.clone()).ok();
     let shown = text(CERTIFICATE)?;
-    let name = Certificate::of_pem(shown.as_bytes()).ok()?.host()?;
-    let identity = if mutual { Some((shown.clone(), text(PRIVATE_KEY)?)) } else { None };
+    let own = || Certificate::of_pem(shown.as_bytes()).ok()?.host();
+    let name = side.server_name.clone().or_else(own)?;
+    let identity = if side.mutual { Some((shown.clone(), text(PRIVATE_KEY)?)) } else { None };
     let authorities = match text(AUTHORITY).filter(|text| !text.trim().is_empty()) {
         Some(authorities) => format!("{authorities}\n{shown}"),
         None => shown,

@@ -9,11 +9,15 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::{Resource, ResourceExt};
 
+use super::certificates::{address, trust_in};
 use super::{Driver, Error, step};
 use crate::cluster::{Place, get_as, list_as};
 use crate::crd::{AutoscalingStatus, Milvus, MilvusResourceGroup, MilvusStatus, ScalingStatus};
 use crate::engine_admin::Door;
-use crate::render::{Checked, Component, admin_secret, processors, resource_group_workload};
+use crate::reach::Trust;
+use crate::render::{
+    Checked, Component, admin_secret, node_tls, nodes_need_tls, processors, resource_group_workload,
+};
 use crate::scaling::{
     Decision, JobRule, JobWindow, LoadReport, NodeLoad, QueryRule, QueryWindow, Standing, Unread, data_nodes,
     query_nodes,
@@ -64,6 +68,7 @@ impl Read {
         let own: Vec<&Pod> = own.collect();
         let runs = |node: &&NodeLoad| {
             let host = node.address.rsplit_once(':').map_or("", |(host, _)| host);
+            let host = host.trim_start_matches('[').trim_end_matches(']');
             own.iter().any(|pod| pod.name_any() == node.host || ip(pod) == Some(host))
         };
         self.report.nodes.iter().filter(runs).cloned().collect()
@@ -262,7 +267,7 @@ impl Driver {
         able.sort_by_key(|pod| !coordinates(pod));
         let asked: Vec<String> = able
             .iter()
-            .filter_map(|pod| Some(format!("{}:{}", ip(pod)?, names::INTERNAL_PORT)))
+            .filter_map(|pod| Some(address(ip(pod)?, names::INTERNAL_PORT)))
             .take(MOST_ASKED)
             .collect();
         if asked.is_empty() {
@@ -274,9 +279,13 @@ impl Driver {
         let token = secret.and_then(|secret| secret.data?.remove(names::ADMIN_TOKEN_KEY));
         let token =
             token.map(|token| String::from_utf8_lossy(&token.0).trim().to_owned()).unwrap_or_default();
+        let trust = match self.trust_in_nodes(milvus).await? {
+            Ok(trust) => trust,
+            Err(why) => return Ok(Err(Unread::Unknown(why))),
+        };
         let mut last = Unread::NotServing;
-        for at in asked {
-            let door = Door::plain(at);
+        for address in asked {
+            let door = Door { address, trust: trust.clone() };
             match self.engine.load_report(&door, &token).await {
                 Ok(report) if report.settled => return Ok(Ok(Read { report, pods })),
                 Ok(_) => {
@@ -287,6 +296,23 @@ impl Driver {
             }
         }
         Ok(Err(last))
+    }
+
+    /// How nodes show each other who they are, or why the operator cannot: it asks as one of them. Read anew each time, so that
+    /// new certificates are known at once.
+    async fn trust_in_nodes(&self, milvus: &Milvus) -> Result<Result<Option<Trust>, String>, Error> {
+        let Some(side) = node_tls(milvus) else {
+            let unknown = "spec.config.common.security.internaltlsEnabled: the operator knows no certificate of the nodes; \
+                           name it in spec.redkite.certificates.nodes.secretName";
+            return Ok(if nodes_need_tls(milvus) { Err(unknown.to_owned()) } else { Ok(None) });
+        };
+        let place = Place::new(milvus.namespace().unwrap_or_default(), &side.secret);
+        let secret = get_as::<Secret>(self.cluster.as_ref(), &place).await;
+        let secret = secret.map_err(step("find the certificates of"))?;
+        let trust = secret.and_then(|secret| trust_in(&secret, &side));
+        let unreadable =
+            || format!("{}: Secret {} has no certificate that can be read", side.path, side.secret);
+        Ok(trust.map(Some).ok_or_else(unreadable))
     }
 }
 

@@ -8,7 +8,7 @@ use kube::core::{ApiResource, DynamicObject};
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
-use super::certificates::client_trust;
+use super::certificates::trust_in;
 use super::{Driver, Error, Next, step};
 use crate::cluster::{Note, Place, get_as};
 use crate::crd::{Milvus, read};
@@ -61,7 +61,7 @@ impl Driver {
         let place = Place::new(milvus.namespace().unwrap_or_default(), &side.secret);
         let secret = get_as::<Secret>(self.cluster.as_ref(), &place).await;
         let secret = secret.map_err(|error| unreachable(error.to_string()))?;
-        let trust = secret.and_then(|secret| client_trust(&secret, side.mutual));
+        let trust = secret.and_then(|secret| trust_in(&secret, &side));
         match trust {
             Some(trust) => Ok(Door { address: client_address(milvus), trust: Some(trust) }),
             None => Err(unreachable(format!(

@@ -31,6 +31,7 @@ struct State {
     changes: Vec<String>,
     away: bool,
     load: LoadReport,
+    asked: Option<Door>,
     numbers: i64,
 }
 
@@ -57,6 +58,12 @@ impl MemoryEngine {
     /// Says how busy it is.
     pub fn set_load(&self, load: LoadReport) {
         self.lock().load = load;
+    }
+
+    /// Where it was asked last how busy it is, and how.
+    #[must_use]
+    pub fn asked(&self) -> Option<Door> {
+        self.lock().asked.clone()
     }
 
     /// All changes so far, in words.
@@ -220,6 +227,7 @@ impl Engine for MemoryEngine {
 
     async fn load_report(&self, at: &Door, token: &str) -> Result<LoadReport, Error> {
         let token = token.to_owned();
+        self.lock().asked = Some(at.clone());
         self.call("read the load".to_owned(), at, |state| match token.is_empty() {
             true => Err((UNAUTHENTICATED, "no token".to_owned())),
             false => Ok(state.load.clone()),

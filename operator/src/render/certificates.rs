@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::FaultReason;
 use super::fields::Faults;
 use crate::certificates::{AUTHORITY, CERTIFICATE, PRIVATE_KEY};
-use crate::crd::{Certificates as Written, Milvus, Mode};
+use crate::crd::{Certificates as Written, Milvus, Mode, NodeCertificates};
 
 /// Folder in the container with the certificate of the client port.
 pub(super) const CLIENT_DIR: &str = "/milvus/client-tls";
@@ -70,6 +70,30 @@ pub fn client_tls(milvus: &Milvus) -> Option<Side> {
     let written = milvus.spec.redkite.as_ref()?.certificates.as_ref()?;
     let name = milvus.metadata.name.clone().unwrap_or_default();
     clients(written, &name, &milvus.metadata.namespace.clone().unwrap_or_default())
+}
+
+/// TLS of calls between nodes, if the spec says that the operator is to know their certificate.
+#[must_use]
+pub fn node_tls(milvus: &Milvus) -> Option<Side> {
+    let written = milvus.spec.redkite.as_ref()?.certificates.as_ref()?;
+    let name = milvus.metadata.name.clone().unwrap_or_default();
+    let namespace = milvus.metadata.namespace.clone().unwrap_or_default();
+    nodes(written, milvus.spec.mode, &name, &namespace)
+}
+
+/// A process that is alone calls nobody.
+fn nodes(written: &Written, mode: Mode, instance: &str, namespace: &str) -> Option<Side> {
+    let nodes = written.nodes.as_ref().filter(|_| mode == Mode::Cluster)?;
+    let own = format!("nodes.{instance}.{namespace}");
+    let secret = named(nodes.secret_name.as_ref());
+    let server_name = named(nodes.server_name.as_ref()).filter(|_| secret.is_some());
+    Some(Side {
+        path: "spec.redkite.certificates.nodes",
+        issued_for: secret.is_none().then(|| vec![own.clone()]),
+        secret: secret.unwrap_or_else(|| format!("{instance}-node-tls")),
+        server_name: Some(server_name.unwrap_or(own)),
+        mutual: true,
+    })
 }
 
 fn clients(written: &Written, instance: &str, namespace: &str) -> Option<Side> {
@@ -142,26 +166,17 @@ pub(super) fn read(
             "needs clients.secretName: the operator issues no certificates to clients",
         );
     }
-    let own = format!("nodes.{instance}.{namespace}");
-    let nodes = written.nodes.as_ref().filter(|_| mode == Mode::Cluster).map(|nodes| {
-        let secret = named(nodes.secret_name.as_ref());
-        let server_name = named(nodes.server_name.as_ref());
-        if secret.is_some() && server_name.is_none() {
-            faults.add(
-                FaultReason::InvalidField,
-                format!("{ROOT}.nodes.serverName"),
-                "is needed with secretName: pods call each other by addresses, which no certificate is for",
-            );
-        }
-        let server_name = server_name.filter(|_| secret.is_some()).unwrap_or_else(|| own.clone());
-        Side {
-            path: "spec.redkite.certificates.nodes",
-            issued_for: secret.is_none().then(|| vec![own.clone()]),
-            secret: secret.unwrap_or_else(|| format!("{instance}-node-tls")),
-            server_name: Some(server_name),
-            mutual: true,
-        }
-    });
+    let named_alone = |nodes: &NodeCertificates| {
+        named(nodes.secret_name.as_ref()).is_some() && named(nodes.server_name.as_ref()).is_none()
+    };
+    if mode == Mode::Cluster && written.nodes.as_ref().is_some_and(named_alone) {
+        faults.add(
+            FaultReason::InvalidField,
+            format!("{ROOT}.nodes.serverName"),
+            "is needed with secretName: pods call each other by addresses, which no certificate is for",
+        );
+    }
+    let nodes = nodes(written, mode, instance, namespace);
     let certificate_days = written.certificate_days.unwrap_or(CERTIFICATE_DAYS);
     let authority_days = written.authority_days.unwrap_or(AUTHORITY_DAYS.max(certificate_days * 3));
     if certificate_days < 1 || authority_days < certificate_days * 3 {

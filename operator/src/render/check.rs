@@ -330,6 +330,14 @@ pub fn clients_need_tls(milvus: &Milvus) -> bool {
     })
 }
 
+/// Whether the engine's nodes take only each other's calls, over TLS.
+#[must_use]
+pub fn nodes_need_tls(milvus: &Milvus) -> bool {
+    let config = milvus.spec.config.as_ref().map(Open::value);
+    let enabled = config.and_then(|config| config.pointer("/common/security/internaltlsEnabled"));
+    enabled.is_some_and(|enabled| enabled.as_bool().or_else(|| enabled.as_str()?.parse().ok()) == Some(true))
+}
+
 /// Settings that only the operator knows.
 fn own_settings(mode: Mode, wanted: &[Component]) -> Value {
     if mode == Mode::Standalone {

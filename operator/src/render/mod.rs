@@ -23,9 +23,10 @@ mod tests;
 mod workload;
 
 pub use before::as_before;
-pub use certificates::{Certificates, Side, authority_secret, client_tls};
+pub use certificates::{Certificates, Side, authority_secret, client_tls, node_tls};
 pub use check::{
     Checked, Fault, FaultReason, Metrics, Platform, check, client_address, clients_need_tls, deletes_data,
+    nodes_need_tls,
 };
 pub use component::Component;
 pub use dependency::{Facts, Log, MetaStore, Prints, StoreFact, describe_log, secrets_of};

@@ -2,10 +2,12 @@
 
 use std::cell::Cell;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, Secret};
 
 use super::*;
 use crate::crd::QueryScaling;
+use crate::engine_admin::Door;
+use crate::reach::Trust;
 use crate::scaling::{Jobs, LoadReport, NodeLoad};
 
 thread_local! {
@@ -27,11 +29,13 @@ struct Followed {
 
 impl Followed {
     fn new(autoscaling: Value) -> Self {
-        let cluster = cluster_with(json!({
-            "mode": "cluster",
-            "components": {"queryNode": {"replicas": 1, "resources": {"limits": {"cpu": "2"}}}},
-            "redkite": {"autoscaling": autoscaling},
-        }));
+        Self::with(json!({"redkite": {"autoscaling": autoscaling}}))
+    }
+
+    fn with(mut spec: Value) -> Self {
+        spec["mode"] = json!("cluster");
+        spec["components"] = json!({"queryNode": {"replicas": 1, "resources": {"limits": {"cpu": "2"}}}});
+        let cluster = cluster_with(spec);
         let engine = Arc::new(MemoryEngine::default());
         let driver = Driver { engine: Arc::clone(&engine) as Arc<dyn Engine>, now, ..driver(&cluster) };
         Self { cluster, engine, driver }
@@ -141,6 +145,49 @@ async fn nothing_changes_while_the_load_cannot_be_read() {
     assert_eq!(reason, "False LoadUnknown");
     assert!(message.contains("cannot read the load at 10.0.0.9:19529: connection refused"), "{message}");
     assert_eq!(world.told("LoadUnknown").len(), 1, "it is told once");
+}
+
+#[tokio::test]
+async fn nodes_that_take_only_each_other_are_asked_as_one_of_them() {
+    let redkite = json!({"autoscaling": {"queryNode": {"max": 4}}, "certificates": {"nodes": {}}});
+    let world = Followed::with(json!({"redkite": redkite}));
+    world.pass(20).await;
+    world.serve();
+    world.load(0.5, None);
+
+    world.pass(10).await;
+
+    let secret =
+        world.cluster.objects().remove(&("Secret".to_owned(), Place::new("ns", "db-node-tls"))).unwrap();
+    let secret: Secret = from_value(serde_json::to_value(secret).unwrap()).unwrap();
+    let text = |key: &str| String::from_utf8(secret.data.as_ref().unwrap()[key].0.clone()).unwrap();
+    let trust = Trust {
+        authorities: format!("{}\n{}", text("ca.crt"), text("tls.crt")),
+        name: "nodes.db.ns".to_owned(),
+        identity: Some((text("tls.crt"), text("tls.key"))),
+    };
+    let door = Door { address: "10.0.0.9:19529".to_owned(), trust: Some(trust) };
+    assert_eq!(world.engine.asked(), Some(door));
+    assert_eq!(said(&world.cluster, "ScalingActive").0, "True FollowsLoad");
+}
+
+#[tokio::test]
+async fn nodes_whose_certificate_nobody_named_are_not_asked_in_clear_text() {
+    let world = Followed::with(json!({
+        "redkite": {"autoscaling": {"queryNode": {"max": 4}}},
+        "config": {"common": {"security": {"internaltlsEnabled": true}}},
+    }));
+    world.pass(20).await;
+    world.serve();
+    world.load(1.9, None);
+
+    world.pass(60).await;
+
+    assert_eq!(world.engine.asked(), None);
+    assert_eq!(world.number(QUERY), 1);
+    let (reason, message) = said(&world.cluster, "ScalingActive");
+    assert_eq!(reason, "False LoadUnknown");
+    assert!(message.ends_with("name it in spec.redkite.certificates.nodes.secretName"), "{message}");
 }
 
 #[tokio::test]
