@@ -25,6 +25,8 @@ from typing import Any, Callable, Iterator
 
 from pymilvus import DataType, MilvusClient
 
+from watched import writes_of_operator
+
 OPERATOR_NAMESPACE = os.environ.get("OPERATOR_NAMESPACE", "redkite-operator")
 PREFIX = os.environ.get("NAMESPACE_PREFIX", "rk-test")
 ROWS = 3_000
@@ -260,10 +262,17 @@ def ready_pod(pod: dict[str, Any]) -> bool:
 
 @claim
 def nothing_changes_while_nothing_is_asked(world: World) -> None:
+    audit_log, begin = os.environ.get("AUDIT_LOG"), time.time()
+    if audit_log:
+        # The last status and Events of what was done before.
+        until("an end of what was begun", 60, lambda: not writes_of_operator(audit_log, time.time() - 5))
+        begin = time.time()
     before = world.deployment()["metadata"]["generation"], get("milvus", world.name, world.namespace)["metadata"]["generation"]
     time.sleep(10)
     after = world.deployment()["metadata"]["generation"], get("milvus", world.name, world.namespace)["metadata"]["generation"]
     equal(after, before, "generations of workload and object")
+    if audit_log:
+        equal(writes_of_operator(audit_log, begin), [], "what the operator wrote, but for its lease")
 
 
 @claim
@@ -327,7 +336,12 @@ def a_broken_object_gets_a_condition_that_names_the_field(world: World) -> None:
 
 @claim
 def what_the_schema_forbids_is_refused_at_once(world: World) -> None:
-    cases = [("spec.mode", {"mode": "galaxy"}), ("spec.dependencies.storage", {"dependencies": {"storage": {"external": True}}})]
+    follows = {"redkite": {"autoscaling": {"queryNode": {"min": 3, "max": 2}}}}
+    cases = [
+        ("spec.redkite.autoscaling.queryNode: Invalid value: min must not be more than max", follows),
+        ("spec.mode", {"mode": "galaxy"}),
+        ("spec.dependencies.storage", {"dependencies": {"storage": {"external": True}}}),
+    ]
     for path, spec in cases:
         command = ["kubectl", "-n", world.namespace, "apply", "--dry-run=server", "-f", "-"]
         done = subprocess.run(command, input=json.dumps(world.milvus(**spec)), capture_output=True, text=True)
@@ -771,11 +785,51 @@ class AskingSecurely:
         self.folder.cleanup()
 
 
+def scaling(world: World, namespace: str) -> tuple[str | None, str | None]:
+    found = condition(get("milvus", world.name, namespace), "ScalingActive")
+    return found.get("status"), found.get("reason")
+
+
+@claim
+def no_data_node_runs_while_nothing_waits_for_one_and_one_comes_for_an_index(world: World) -> None:
+    namespace = roles_up(world)
+    roles_patch(world, namespace, {"redkite": {"autoscaling": {"dataNode": {"max": 1, "idleSeconds": 30}}}})
+    begin = time.monotonic()
+    until("no data node", 120, lambda: not roles_pods(world, namespace, "datanode"))
+    gone = time.monotonic() - begin
+    equal(scaling(world, namespace), ("True", "FollowsLoad"), "ScalingActive")
+    await_ready(world.name, namespace)
+    with world.client(namespace) as client:
+        verify(client)
+        schema = client.create_schema(auto_id=False)
+        schema.add_field("id", DataType.INT64, is_primary=True)
+        schema.add_field("vec", DataType.FLOAT_VECTOR, dim=DIM)
+        client.create_collection("waits", schema=schema)
+        client.insert("waits", [{"id": key, "vec": row(key)["vec"]} for key in range(ROWS)])
+        client.flush("waits")
+        index = client.prepare_index_params()
+        index.add_index("vec", index_type="HNSW", metric_type="L2", params={"M": 8, "efConstruction": 100})
+        begin = time.monotonic()
+        client.create_index("waits", index)
+        until("the index is built", 90, lambda: client.describe_index("waits", "vec")["state"] == "Finished")
+        built = time.monotonic() - begin
+        client.drop_collection("waits")
+    status = (get("milvus", world.name, namespace) or {})["status"]["redkite"]["autoscaling"]["dataNode"]
+    equal((status["replicas"], status["reason"]), (1, "Jobs"), "what was decided")
+    told = {event["reason"] for event in items("events", namespace)}
+    equal({"ScaledUp", "ScaledDown"} - told, set(), "events that are missing")
+    print(f"        the data node left after {gone:.0f} s; an index was built {built:.0f} s after it was asked for", flush=True)
+    roles_patch(world, namespace, {"redkite": {"autoscaling": None}})
+    await_ready(world.name, namespace)
+
+
 @claim
 def certificates_and_their_authority_are_replaced_twice_and_no_request_fails(world: World) -> None:
     namespace = world.make_namespace("tls", **{"pod-security.kubernetes.io/enforce": "restricted"})
     certificates = {"clients": {}, "nodes": {}, "overlapHours": 0}
-    world.apply({**world.milvus(), "spec": roles_spec(redkite={"certificates": certificates})}, namespace)
+    # How busy the nodes are is asked over the same TLS; what it costs here asks for no second node.
+    autoscaling = {"queryNode": {"max": 2, "upAfterSeconds": 3600, "targets": {"queueWaitMs": 60_000}}}
+    world.apply({**world.milvus(), "spec": roles_spec(redkite={"certificates": certificates, "autoscaling": autoscaling})}, namespace)
     await_ready(world.name, namespace, 240)
     client_secret, node_secret = f"{world.name}-client-tls", f"{world.name}-node-tls"
 
@@ -794,6 +848,7 @@ def certificates_and_their_authority_are_replaced_twice_and_no_request_fails(wor
     world.apply(beside("MilvusResourceGroup", "gold", world, {"replicas": 0}), namespace)
     await_beside("milvusresourcegroup", "gold", namespace)
     until("all pods are settled", 60, lambda: is_ready(world.name, namespace))
+    until("the load is read", 30, lambda: scaling(world, namespace) == ("True", "FollowsLoad"))
     pods, laps = lives(), []
     with world.address(namespace) as uri, AskingSecurely(uri, namespace, client_secret) as load:
         quiet = time.monotonic()
@@ -819,6 +874,8 @@ def certificates_and_their_authority_are_replaced_twice_and_no_request_fails(wor
     # Every authority alone, and each beside the next one in both orders.
     equal(sorted(text.count("BEGIN") for text in load.trusted), [1, 1, 1, 2, 2, 2, 2], "authorities in ca.crt, as it changed")
     equal(lives(), pods, "pods and their restarts")
+    equal(scaling(world, namespace), ("True", "FollowsLoad"), "whether the load is read")
+    equal([event["message"] for event in items("events", namespace) if event["reason"] == "LoadUnknown"], [], "looks at the load that failed")
     p99s = ", ".join(f"{kind} {load.p99(kind, quiet, begin)} and {load.p99(kind, begin, end)} ms" for kind in load.asked)
     print(f"        {counts}, 0 failed; {'; '.join(laps)}; p99 in quiet and meanwhile: {p99s}", flush=True)
     kubectl("-n", namespace, "delete", "milvusresourcegroup", "gold", "--timeout=60s")
@@ -886,11 +943,48 @@ def an_upgrade_to_an_image_that_cannot_run_stops_at_the_first_component_and_serv
 def what_is_deleted_by_hand_is_made_again_at_once(world: World) -> None:
     namespace = roles_up(world)
     name = world.name
-    for kind, which in [("service", f"{name}-milvus"), ("service", f"{name}-minio"), ("configmap", name), ("serviceaccount", f"{name}-milvus"), ("deployment", f"{name}-milvus-datanode")]:
+    for kind, which in [
+        ("service", f"{name}-milvus"),
+        ("service", f"{name}-minio"),
+        ("configmap", name),
+        ("serviceaccount", f"{name}-milvus"),
+        ("deployment", f"{name}-milvus-datanode"),
+    ]:
         old = (get(kind, which, namespace) or {})["metadata"]["uid"]
         kubectl("-n", namespace, "delete", kind, which, "--wait=false", "--grace-period=0", "--force", "--cascade=background")
         begin = time.monotonic()
         until(f"{kind}/{which} again", 5, lambda: (get(kind, which, namespace) or {"metadata": {"uid": old}})["metadata"]["uid"] != old)
+        print(f"        {kind} {time.monotonic() - begin:.1f} s", flush=True)
+    await_ready(name, namespace)
+
+
+@claim
+@fault
+def what_is_edited_by_hand_is_put_back_at_once(world: World) -> None:
+    namespace = roles_up(world)
+    name = world.name
+    strange: dict[str, Any] = {"labels": {"app.kubernetes.io/instance": "another"}}
+    edits: list[tuple[str, str, dict[str, Any], list[Any]]] = [
+        ("service", f"{name}-milvus", {"spec": {"selector": {"app.kubernetes.io/instance": "another"}}}, ["spec", "selector"]),
+        ("configmap", name, {}, ["data"]),
+        ("serviceaccount", f"{name}-milvus", {"metadata": strange}, ["metadata", "labels"]),
+        ("deployment", f"{name}-milvus-datanode", {"spec": {"replicas": 0}}, ["spec", "replicas"]),
+        ("statefulset", f"{name}-minio", {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 7}}}}, ["spec", "template"]),
+    ]
+
+    def read(kind: str, which: str, path: list[Any]) -> Any:
+        found: Any = get(kind, which, namespace) or {}
+        for key in path:
+            found = found.get(key, {})
+        return found
+
+    for kind, which, patch, path in edits:
+        wanted = read(kind, which, path)
+        if kind == "configmap":
+            patch = {"data": {key: "strange: 1" for key in wanted}}
+        kubectl("-n", namespace, "patch", kind, which, "--type=merge", "-p", json.dumps(patch))
+        begin = time.monotonic()
+        until(f"{kind}/{which} as it was", 5, lambda: read(kind, which, path) == wanted)
         print(f"        {kind} {time.monotonic() - begin:.1f} s", flush=True)
     await_ready(name, namespace)
 

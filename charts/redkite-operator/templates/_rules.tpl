@@ -102,6 +102,7 @@
 - apiGroups: [""]
   resources: [configmaps]
   verbs:
+    - get    # see whether the settings are as they were made
     - list   # find ours at the start
     - watch  # learn of drift
     - create # make the settings
@@ -157,6 +158,7 @@
   resources: [podmonitors]
   verbs:
     - get    # see whether one that is no longer wanted is ours
+    - list   # see whether Prometheus's operator is installed
     - create # let Prometheus find the pods, where its operator is installed
     - patch  # change it by server-side apply
     - delete # remove it where a spec disables it

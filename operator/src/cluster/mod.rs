@@ -1,11 +1,13 @@
 //! Kubernetes: read, apply, patch and delete any object, publish events, hold the leader lease.
 //!
-//! Knows objects and places, no kind of ours and no policy. [`KubeCluster`] talks to an API server; [`MemoryCluster`] is
-//! its twin for tests, which can lose its connection after any number of calls.
+//! Knows objects and places, no kind of ours and no policy. [`KubeCluster`] talks to an API server, [`Sparing`] keeps writes
+//! from it that would change nothing; [`MemoryCluster`] is its twin for tests, which can lose its connection after any number
+//! of calls.
 
 mod kube_cluster;
 mod lease;
 mod memory;
+mod sparing;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +25,7 @@ use thiserror::Error;
 pub use kube_cluster::KubeCluster;
 pub use lease::{Lease, LeaseError};
 pub use memory::MemoryCluster;
+pub use sparing::Sparing;
 
 /// Where a namespaced object is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -83,7 +83,14 @@ impl Applier<'_> {
     async fn pod_monitor(&self, wanted: &Wanted<DynamicObject>) -> Result<(), Error> {
         let kind = pod_monitor_kind();
         let done = match wanted {
-            Wanted::Present(object) => self.cluster.apply(&kind, object).await.map(drop),
+            Wanted::Present(object) => {
+                // Asked first: a write that is refused each time is a write too.
+                let label = (names::LABEL_INSTANCE, object.name_any());
+                match self.cluster.list(&kind, self.namespace, (label.0, &label.1)).await {
+                    Ok(_) => self.cluster.apply(&kind, object).await.map(drop),
+                    Err(error) => Err(error),
+                }
+            }
             Wanted::Absent(name) => {
                 let place = Place::new(self.namespace, name);
                 let found = match self.cluster.get(&kind, &place).await {

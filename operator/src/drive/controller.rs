@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info, info_span, warn};
 
 use super::{Driver, Meters, Windows, beside, delay, serve};
-use crate::cluster::{KubeCluster, Lease, LeaseError, Place};
+use crate::cluster::{KubeCluster, Lease, LeaseError, Place, Sparing};
 use crate::crd::{Milvus, MilvusResourceGroup};
 use crate::engine_admin::NetEngine;
 use crate::reach::NetReach;
@@ -166,7 +166,7 @@ async fn lead(
 /// Watches and reconciles until `stop`.
 async fn watch(settings: &Settings, client: Client, meters: Arc<Meters>, stop: CancellationToken) {
     let driver = Arc::new(Driver {
-        cluster: Arc::new(KubeCluster::new(client.clone(), names::FIELD_MANAGER)),
+        cluster: Arc::new(Sparing::new(KubeCluster::new(client.clone(), names::FIELD_MANAGER))),
         platform: Platform {
             engine_image: settings.engine_image.clone(),
             pull_policy: settings.engine_pull_policy.clone(),

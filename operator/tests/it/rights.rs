@@ -55,7 +55,7 @@ fn needed() -> BTreeSet<(&'static str, &'static str, &'static str)> {
     }
     need("", "secrets", &["get", "create", "patch", "delete"]);
     need("", "pods", &["list"]);
-    need("monitoring.coreos.com", "podmonitors", &["get", "create", "patch", "delete"]);
+    need("monitoring.coreos.com", "podmonitors", &["get", "list", "create", "patch", "delete"]);
     need("events.k8s.io", "events", &["create", "patch"]);
     need("", "configmaps", &["get"]);
     need("coordination.k8s.io", "leases", &["get", "create", "patch"]);
