@@ -5,17 +5,22 @@ use std::process::Command;
 
 use crate::{clone, documents};
 
-/// Helm, from the path or from the cache of the test cluster; none skips the test.
+/// Helm; none skips the test.
 pub fn helm() -> Option<PathBuf> {
+    tool("helm")
+}
+
+/// A program or file of others, from the path or from the cache of the test cluster; none skips the test.
+pub fn tool(name: &str) -> Option<PathBuf> {
     let cache = std::env::var_os("REDKITE_CACHE")
         .map(PathBuf::from)
         .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache/redkite")));
     let folders = std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
     let mut candidates = folders.unwrap_or_default();
     candidates.extend(cache.map(|cache| cache.join("cluster-bin")));
-    let found = candidates.into_iter().map(|folder| folder.join("helm")).find(|helm| helm.is_file());
+    let found = candidates.into_iter().map(|folder| folder.join(name)).find(|found| found.is_file());
     if found.is_none() {
-        println!("skipped: helm is neither in the path nor in the cache");
+        println!("skipped: {name} is neither in the path nor in the cache");
     }
     found
 }

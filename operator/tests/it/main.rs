@@ -13,6 +13,7 @@ mod monitoring;
 mod promql;
 mod rights;
 mod schema;
+mod tools;
 
 use std::path::PathBuf;
 
