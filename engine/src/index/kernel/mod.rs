@@ -10,6 +10,7 @@
 )]
 
 mod buffer;
+mod narrow;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod scalar;
@@ -19,6 +20,7 @@ mod tests;
 mod x86;
 
 pub use buffer::{AlignedBytes, AlignedFloats};
+pub use narrow::prefetch_code;
 
 /// One vector against one vector of `dim` components.
 type Pair = unsafe fn(left: *const f32, right: *const f32, dim: usize) -> f32;
@@ -70,6 +72,8 @@ pub(super) struct Table {
     l2_tile: Tile,
     code_gather: CodeGather,
     code_rows: CodeRows,
+    byte_gather: narrow::NarrowGather,
+    nibble_gather: narrow::NarrowGather,
 }
 
 /// Distance functions of this processor. Small and cheap to copy; carried by the objects that compute distances.
@@ -397,4 +401,5 @@ macro_rules! plain_tile {
     };
 }
 
+use narrow::narrow_forms;
 use {batch_forms, code_forms, plain_tile};

@@ -1,6 +1,6 @@
 //! The plain forms: what every SIMD form must agree with, and the form of processors without one.
 
-use super::{HIGH_PART, Table, batch_forms, code_forms, plain_tile};
+use super::{HIGH_PART, Table, batch_forms, code_forms, narrow_forms, plain_tile};
 
 pub(in crate::index) const TABLE: Table = Table {
     name: "scalar",
@@ -14,6 +14,8 @@ pub(in crate::index) const TABLE: Table = Table {
     l2_tile,
     code_gather,
     code_rows,
+    byte_gather,
+    nibble_gather,
 };
 
 /// How many sums run side by side, so that the compiler may keep them in one register.
@@ -73,3 +75,27 @@ unsafe fn code_dot(high: *const i8, low: *const i8, codes: *const u8, stride: us
 }
 
 code_forms!(; code_dot, code_gather, code_rows);
+
+unsafe fn byte_dot(query: *const i8, codes: *const u8, stride: usize) -> i32 {
+    // SAFETY: the caller gives two runs of `stride` bytes.
+    let (query, codes) =
+        unsafe { (std::slice::from_raw_parts(query, stride), std::slice::from_raw_parts(codes, stride)) };
+    query.iter().zip(codes).map(|(&weight, &code)| i32::from(weight) * i32::from(code)).sum()
+}
+
+unsafe fn nibble_dot(query: *const i8, codes: *const u8, stride: usize) -> i32 {
+    // SAFETY: the caller gives `stride` bytes of codes and twice as many of the query.
+    let (query, codes) =
+        unsafe { (std::slice::from_raw_parts(query, stride * 2), std::slice::from_raw_parts(codes, stride)) };
+    let mut sum = 0;
+    for (weights, codes) in query.chunks_exact(128).zip(codes.chunks_exact(64)) {
+        let (lower, upper) = weights.split_at(64);
+        for ((&lower, &upper), &code) in lower.iter().zip(upper).zip(codes) {
+            sum += i32::from(lower) * i32::from(code & 15) + i32::from(upper) * i32::from(code >> 4);
+        }
+    }
+    sum
+}
+
+narrow_forms!(; byte_dot, byte_gather);
+narrow_forms!(; nibble_dot, nibble_gather);

@@ -85,6 +85,53 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn every_narrow_form_gives_the_very_sum_of_the_scalar_one(
+        (bytes, halves, codes, picks) in (1usize..6, 1usize..9).prop_flat_map(|(lines, rows)| (
+            prop::collection::vec(-127i8..=127, lines * 64),
+            prop::collection::vec(-127i8..=127, lines * 128),
+            prop::collection::vec(any::<u8>(), lines * 64 * rows),
+            prop::collection::vec(0..rows as u32, 0..14),
+        ))
+    ) {
+        let mut matrix = AlignedBytes::zeros(codes.len());
+        matrix.as_mut_slice().copy_from_slice(&codes);
+        let run = |kernels: &Kernels| {
+            let (mut whole, mut half) = (Vec::new(), Vec::new());
+            kernels.byte_gather(&bytes, &matrix, &picks, &mut whole);
+            kernels.nibble_gather(&halves, &matrix, &picks, &mut half);
+            (whole, half)
+        };
+        let forms = Kernels::available();
+        let expected = run(&forms[0]);
+        prop_assert_eq!(expected.0.len(), picks.len());
+        for kernels in &forms[1..] {
+            prop_assert_eq!(run(kernels), expected.clone(), "{:?}", kernels);
+        }
+    }
+}
+
+#[test]
+fn narrow_sums_are_the_textbook_formula() {
+    let mut codes = AlignedBytes::zeros(128);
+    codes.as_mut_slice()[64..].copy_from_slice(&(0..64).map(|at| at * 4 + 3).collect::<Vec<u8>>());
+    let weights: Vec<i8> = (0..128i32).map(|at| (at - 60) as i8).collect();
+    let scalar = Kernels::available()[0];
+    let (mut whole, mut half) = (Vec::new(), Vec::new());
+
+    scalar.byte_gather(&weights[..64], &codes, &[1, 0], &mut whole);
+    scalar.nibble_gather(&weights, &codes, &[1, 0], &mut half);
+
+    let code = |at: i32| at * 4 + 3;
+    let wanted: i32 = (0..64).map(|at| (at - 60) * code(at)).sum();
+    assert_eq!(whole, [wanted as f32, 0.0]);
+    let wanted: i32 = (0..64).map(|at| (at - 60) * (code(at) & 15) + (at + 4) * (code(at) >> 4)).sum();
+    assert_eq!(half, [wanted as f32, 0.0]);
+}
+
 #[test]
 fn the_scalar_form_is_the_textbook_formula() {
     let scalar = Kernels::available()[0];

@@ -1,6 +1,6 @@
 //! Forms for x86-64: AVX2 with FMA, and AVX-512.
 
-use super::{HIGH_PART, Table, batch_forms, code_forms};
+use super::{HIGH_PART, Table, batch_forms, code_forms, narrow_forms};
 use std::arch::x86_64::*;
 
 /// Hints all cache lines of one row.
@@ -30,6 +30,8 @@ pub(in crate::index) mod avx2 {
         l2_tile,
         code_gather,
         code_rows,
+        byte_gather,
+        nibble_gather,
     };
 
     #[target_feature(enable = "avx2,fma")]
@@ -175,6 +177,57 @@ pub(in crate::index) mod avx2 {
     }
 
     code_forms!("avx2,fma"; code_dot, code_gather, code_rows);
+
+    #[target_feature(enable = "avx2,fma")]
+    fn whole(sums: __m256i) -> i32 {
+        let half = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
+        let pair = _mm_add_epi32(half, _mm_shuffle_epi32::<0b1110>(half));
+        _mm_cvtsi128_si32(_mm_add_epi32(pair, _mm_shuffle_epi32::<1>(pair)))
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn byte_dot(query: *const i8, codes: *const u8, stride: usize) -> i32 {
+        let mut sums = _mm256_setzero_si256();
+        let mut at = 0;
+        // SAFETY: `stride` is a multiple of 64, and both runs have that many bytes.
+        unsafe {
+            while at < stride {
+                // 16 bits per product, as in `code_dot`.
+                let code = _mm256_cvtepu8_epi16(_mm_loadu_si128(codes.add(at).cast()));
+                let weight = _mm256_cvtepi8_epi16(_mm_loadu_si128(query.add(at).cast()));
+                sums = _mm256_add_epi32(sums, _mm256_madd_epi16(code, weight));
+                at += 16;
+            }
+        }
+        whole(sums)
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn nibble_dot(query: *const i8, codes: *const u8, stride: usize) -> i32 {
+        let (low, ones) = (_mm256_set1_epi8(15), _mm256_set1_epi16(1));
+        let mut sums = _mm256_setzero_si256();
+        let mut at = 0;
+        // SAFETY: `stride` is a multiple of 64, and the query has two bytes for each.
+        unsafe {
+            while at < stride {
+                let weights = query.add(at / 64 * 128 + at % 64);
+                let code = _mm256_loadu_si256(codes.add(at).cast());
+                // Two products of at most 15 * 128 each, four to a sum: 16 bits hold them.
+                let lower =
+                    _mm256_maddubs_epi16(_mm256_and_si256(code, low), _mm256_loadu_si256(weights.cast()));
+                let upper = _mm256_maddubs_epi16(
+                    _mm256_and_si256(_mm256_srli_epi16::<4>(code), low),
+                    _mm256_loadu_si256(weights.add(64).cast()),
+                );
+                sums = _mm256_add_epi32(sums, _mm256_madd_epi16(_mm256_add_epi16(lower, upper), ones));
+                at += 32;
+            }
+        }
+        whole(sums)
+    }
+
+    narrow_forms!("avx2,fma"; byte_dot, byte_gather);
+    narrow_forms!("avx2,fma"; nibble_dot, nibble_gather);
 }
 
 /// AVX-512: 16 floats at a time, the rest under a mask; byte codes with VNNI where the processor has it.
@@ -195,7 +248,7 @@ pub(in crate::index) mod avx512 {
     };
 
     pub(in crate::index) const TABLE_VNNI: Table =
-        Table { name: "avx512+vnni", code_gather, code_rows, ..TABLE };
+        Table { name: "avx512+vnni", code_gather, code_rows, byte_gather, nibble_gather, ..TABLE };
 
     /// The mask of the last `rest` (under 16) lanes.
     #[inline]
@@ -343,4 +396,51 @@ pub(in crate::index) mod avx512 {
     }
 
     code_forms!("avx512f,avx512bw,avx512vnni"; code_dot, code_gather, code_rows);
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    unsafe fn byte_dot(query: *const i8, codes: *const u8, stride: usize) -> i32 {
+        let mut sums = [_mm512_setzero_si512(); 2];
+        let mut at = 0;
+        // SAFETY: `stride` is a multiple of 64, and both runs have that many bytes.
+        unsafe {
+            while at + 128 <= stride {
+                for (half, sum) in sums.iter_mut().enumerate() {
+                    let code = _mm512_loadu_si512(codes.add(at + half * 64).cast());
+                    let weight = _mm512_loadu_si512(query.add(at + half * 64).cast());
+                    *sum = _mm512_dpbusd_epi32(*sum, code, weight);
+                }
+                at += 128;
+            }
+            if at < stride {
+                let code = _mm512_loadu_si512(codes.add(at).cast());
+                sums[0] = _mm512_dpbusd_epi32(sums[0], code, _mm512_loadu_si512(query.add(at).cast()));
+            }
+        }
+        _mm512_reduce_add_epi32(_mm512_add_epi32(sums[0], sums[1]))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    unsafe fn nibble_dot(query: *const i8, codes: *const u8, stride: usize) -> i32 {
+        let low = _mm512_set1_epi8(15);
+        let (mut lower, mut upper) = (_mm512_setzero_si512(), _mm512_setzero_si512());
+        let mut at = 0;
+        // SAFETY: `stride` is a multiple of 64, and the query has two bytes for each.
+        unsafe {
+            while at < stride {
+                let code = _mm512_loadu_si512(codes.add(at).cast());
+                let weights = query.add(at * 2);
+                let below = _mm512_and_si512(code, low);
+                let above = _mm512_and_si512(_mm512_srli_epi16::<4>(code), low);
+                lower = _mm512_dpbusd_epi32(lower, below, _mm512_loadu_si512(weights.cast()));
+                upper = _mm512_dpbusd_epi32(upper, above, _mm512_loadu_si512(weights.add(64).cast()));
+                at += 64;
+            }
+        }
+        _mm512_reduce_add_epi32(_mm512_add_epi32(lower, upper))
+    }
+
+    narrow_forms!("avx512f,avx512bw,avx512vnni"; byte_dot, byte_gather);
+    narrow_forms!("avx512f,avx512bw,avx512vnni"; nibble_dot, nibble_gather);
 }
