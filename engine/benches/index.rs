@@ -1,7 +1,7 @@
 //! Builds and searches the vector indexes on the real data set: recall, queries a second, build seconds.
 //!
-//! `cargo bench -p engine --bench index -- [DATA_DIRECTORY] [WHAT]...`, where `WHAT` is any of `flat`, `hnsw`, `ivf`, `filter`
-//! (all, if none is named). The data set is looked for in `../shared/data` beside the repository.
+//! `cargo bench -p engine --bench index -- [DATA_DIRECTORY] [WHAT]...`, where `WHAT` is any of `flat`, `hnsw`, `auto`, `ivf`,
+//! `filter` (all, if none is named). The data set is looked for in `../shared/data` beside the repository.
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a bench prints and may fail")]
 
 use std::path::{Path, PathBuf};
@@ -112,7 +112,7 @@ fn main() {
     let default = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data"));
     let data = arguments.iter().map(PathBuf::from).find(|path| path.is_dir()).unwrap_or(default);
     let wants = |what: &str| {
-        let named = ["flat", "hnsw", "ivf", "filter"]
+        let named = ["flat", "hnsw", "auto", "ivf", "filter"]
             .iter()
             .any(|known| arguments.iter().any(|given| given == known));
         !named || arguments.iter().any(|given| given == what)
@@ -157,6 +157,10 @@ fn main() {
                 sweep(&set, &*index, &answers(Some(&allowed)), &[ef(64)], Some(&allowed));
             }
         }
+    }
+    if wants("auto") {
+        let index = timed_build(&IndexSpec::auto(Metric::Ip), &set.block);
+        sweep(&set, &*index, &truth, &[48, 64, 128, 288].map(ef), None);
     }
     if wants("ivf") {
         let index = timed_build(&IndexSpec::ivf_flat(Metric::Ip, 1024), &set.block);

@@ -51,11 +51,10 @@ pub(super) fn open<'a>(bytes: &'a [u8], block: &VectorBlock) -> Result<(Head, &'
     if shape != (block.dim(), block.rows()) {
         return Err(corrupt("the block has another shape"));
     }
-    let types = [IndexType::Flat, IndexType::Hnsw, IndexType::IvfFlat];
     let metrics = [Metric::L2, Metric::Ip, Metric::Cosine];
     Ok((
         Head {
-            index_type: types
+            index_type: IndexType::ALL
                 .into_iter()
                 .find(|known| type_code(*known) == index_type)
                 .ok_or(corrupt("the index type is unknown"))?,
@@ -73,6 +72,14 @@ const fn type_code(index_type: IndexType) -> u8 {
         IndexType::Flat => 1,
         IndexType::Hnsw => 2,
         IndexType::IvfFlat => 3,
+        IndexType::Auto => 4,
+        IndexType::HnswSq => 5,
+        IndexType::HnswPq => 6,
+        IndexType::HnswPrq => 7,
+        IndexType::IvfSq8 => 8,
+        IndexType::IvfPq => 9,
+        IndexType::IvfRabitq => 10,
+        IndexType::Scann => 11,
     }
 }
 
@@ -124,6 +131,13 @@ mod tests {
         assert_eq!(bytes[..18], *b"RKVI\x01\0\x01\x02\x02\0\0\0\x03\0\0\0\x07\x08");
         assert_eq!(bytes[18..], crc32fast::hash(&bytes[..18]).to_le_bytes());
         assert_eq!(open(&bytes, &block), Ok((head, &[7u8, 8][..])));
+    }
+
+    #[test]
+    fn every_type_has_a_number_of_its_own() {
+        let mut codes: Vec<u8> = IndexType::ALL.into_iter().map(type_code).collect();
+        codes.sort_unstable();
+        assert_eq!(codes, (1..=11).collect::<Vec<_>>());
     }
 
     #[test]

@@ -9,7 +9,8 @@ use super::VectorBlock;
 use super::block::inverse_norm;
 use super::exact::Exact;
 use super::flat::{Run, each_run};
-use super::kernel::{AlignedBytes, HIGH_PART, Kernels};
+use super::grid::{Grid, NarrowQuery, ROUNDER};
+use super::kernel::{AlignedBytes, HIGH_PART, prefetch_code};
 use super::space::Space;
 use super::top::{Near, Top};
 use crate::model::{Bitset, Metric};
@@ -17,25 +18,18 @@ use crate::model::{Bitset, Metric};
 /// From this dimension on, codes are so much smaller than vectors that they pay.
 const CODED_DIM: usize = 32;
 
-/// Levels of one component, less one.
-const LEVELS: f32 = 255.0;
+/// The number of the highest of a component's levels.
+const HIGHEST: u8 = 255;
 /// The largest weight of a query: `HIGH_PART * 127`.
 const MAX_WEIGHT: f32 = 127.0 * HIGH_PART;
-/// A float with this added has its integer part in its lowest bits, rounded to nearest.
-const ROUNDER: f32 = 12_582_912.0;
 
 /// The codes of all rows of a block under one metric.
 pub(super) struct Codes {
-    metric: Metric,
-    kernels: Kernels,
+    grid: Grid,
     rows: usize,
     /// Bytes of a row: the dimension, up to whole cache lines.
     stride: usize,
     bytes: AlignedBytes,
-    /// What is taken off every vector before anything else: the middle of the ranges for L2, nothing otherwise.
-    centre: Vec<f32>,
-    low: Vec<f32>,
-    step: Vec<f32>,
     /// The squared lengths of the decoded rows, under L2.
     squares: Vec<f32>,
     /// The greatest distance of a vector from what its code decodes to.
@@ -44,9 +38,9 @@ pub(super) struct Codes {
     longest: f32,
 }
 
-/// A query as integer weights `HIGH_PART * high + low`, to be scaled and shifted.
+/// A query as integer weights `HIGH_PART * high + low`, to be scaled and shifted: exact enough to bound distances with.
 #[derive(Default)]
-pub(super) struct CodeQuery {
+struct SplitQuery {
     values: Vec<f32>,
     high: Vec<i8>,
     low: Vec<i8>,
@@ -64,23 +58,12 @@ impl Codes {
     /// Encodes all rows of `block`.
     fn new(block: &VectorBlock, metric: Metric) -> Self {
         let (dim, rows) = (block.dim(), block.rows());
-        let (least, most) = ranges(block, metric);
-        let step: Vec<f32> = least.iter().zip(&most).map(|(least, most)| (most - least) / LEVELS).collect();
-        let centre: Vec<f32> = match metric {
-            Metric::L2 => least.iter().zip(&most).map(|(least, most)| least + (most - least) / 2.0).collect(),
-            Metric::Ip | Metric::Cosine => vec![0.0; dim],
-        };
-        let low = least.iter().zip(&centre).map(|(least, centre)| least - centre).collect();
         let stride = dim.next_multiple_of(64);
         let mut codes = Self {
-            metric,
-            kernels: block.kernels(),
+            grid: Grid::whole(block, metric, HIGHEST),
             rows,
             stride,
             bytes: AlignedBytes::zeros(rows * stride),
-            centre,
-            low,
-            step,
             squares: Vec::new(),
             worst: 0.0,
             longest: 0.0,
@@ -91,26 +74,18 @@ impl Codes {
 
     /// Writes the codes, and learns how far they are off.
     fn fill(&mut self, block: &VectorBlock) {
-        let dim = block.dim();
-        let inverse_step: Vec<f32> =
-            self.step.iter().map(|&step| if step > 0.0 { 1.0 / step } else { 0.0 }).collect();
-        let (mut vector, mut decoded) = (vec![0.0; dim], Vec::new());
+        let (mut vector, mut decoded) = (Vec::new(), Vec::new());
         for row in 0..self.rows {
-            self.shift(block.row(row), row_scale(block, self.metric, row), &mut vector);
-            let code = &mut self.bytes.as_mut_slice()[row * self.stride..][..dim];
-            let levels = vector
-                .iter()
-                .zip(&self.low)
-                .zip(&inverse_step)
-                .map(|((x, low), inverse)| (x - low) * inverse);
-            for (code, level) in code.iter_mut().zip(levels) {
-                *code = (level.clamp(0.0, LEVELS) + ROUNDER).to_bits() as u8;
+            let code = &mut self.bytes.as_mut_slice()[row * self.stride..][..self.stride];
+            for (code, level) in code.iter_mut().zip(self.grid.levels(block, row, &mut vector)) {
+                *code = level;
             }
-            self.decode(row, &mut decoded);
-            self.worst = self.worst.max(self.kernels.l2(&vector, &decoded).sqrt());
-            let square = self.kernels.dot(&decoded, &decoded);
+            self.grid.decode(self.code(row), &mut decoded);
+            let kernels = self.grid.kernels;
+            self.worst = self.worst.max(kernels.l2(&vector, &decoded).sqrt());
+            let square = kernels.dot(&decoded, &decoded);
             self.longest = self.longest.max(square.sqrt());
-            if self.metric == Metric::L2 {
+            if self.grid.metric == Metric::L2 {
                 self.squares.push(square);
             }
         }
@@ -118,43 +93,32 @@ impl Codes {
 
     /// Bytes of memory held.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.bytes.as_slice().len()
-            + (self.centre.len() + self.low.len() + self.step.len() + self.squares.len()) * 4
+        self.bytes.as_slice().len() + self.grid.memory_bytes() + self.squares.len() * 4
     }
 
-    fn shift(&self, from: &[f32], scale: f32, to: &mut [f32]) {
-        for ((to, from), centre) in to.iter_mut().zip(from).zip(&self.centre) {
-            *to = from * scale - centre;
-        }
+    fn code(&self, row: usize) -> impl Iterator<Item = u8> + '_ {
+        self.bytes.as_slice()[row * self.stride..][..self.grid.low.len()].iter().copied()
     }
 
-    fn decode(&self, row: usize, out: &mut Vec<f32>) {
-        let code = &self.bytes.as_slice()[row * self.stride..][..self.low.len()];
-        out.clear();
-        out.extend(
-            code.iter()
-                .zip(&self.low)
-                .zip(&self.step)
-                .map(|((&code, low), step)| low + step * f32::from(code)),
-        );
-    }
-
-    /// Makes weights of `query.values`.
-    fn weigh(&self, query: &mut CodeQuery) {
-        query.base = self.kernels.dot(&query.values, &self.low);
+    /// A query for scans.
+    fn split(&self, vector: &[f32]) -> SplitQuery {
+        let grid = &self.grid;
+        let scale = if grid.metric == Metric::Cosine { inverse_norm(grid.kernels, vector) } else { 1.0 };
+        let mut query = SplitQuery::default();
+        query.values.resize(vector.len(), 0.0);
+        grid.shift(vector, scale, &mut query.values);
+        query.base = grid.kernels.dot(&query.values, &grid.low);
         query.square =
-            if self.metric == Metric::L2 { self.kernels.dot(&query.values, &query.values) } else { 0.0 };
+            if grid.metric == Metric::L2 { grid.kernels.dot(&query.values, &query.values) } else { 0.0 };
         let mut largest = 0.0f32;
-        for (value, step) in query.values.iter_mut().zip(&self.step) {
+        for (value, step) in query.values.iter_mut().zip(&grid.step) {
             *value *= step;
             largest = largest.max(value.abs());
         }
         let usable = largest > 0.0 && largest.is_finite();
         let inverse = if usable { MAX_WEIGHT / largest } else { 0.0 };
         query.scale = if usable { largest / MAX_WEIGHT } else { 0.0 };
-        query.high.clear();
         query.high.resize(self.stride, 0);
-        query.low.clear();
         query.low.resize(self.stride, 0);
         for ((value, high), low) in query.values.iter().zip(&mut query.high).zip(&mut query.low) {
             let weight = (value * inverse + ROUNDER).to_bits() as i32 - ROUNDER.to_bits() as i32;
@@ -162,11 +126,12 @@ impl Codes {
             *high = upper as i8;
             *low = (weight - (upper << 7)) as i8;
         }
+        query
     }
 
     /// Turns sums over codes into distances; `id_of` gives the row of each place.
-    fn finish(&self, query: &CodeQuery, out: &mut [f32], id_of: impl Fn(usize) -> usize) {
-        if self.metric == Metric::L2 {
+    fn finish(&self, query: &SplitQuery, out: &mut [f32], id_of: impl Fn(usize) -> usize) {
+        if self.grid.metric == Metric::L2 {
             for (place, value) in out.iter_mut().enumerate() {
                 let product = query.base + query.scale * *value;
                 *value = (query.square + self.squares[id_of(place)] - 2.0 * product).max(0.0);
@@ -181,11 +146,11 @@ impl Codes {
     /// How far the exact distance of a row may lie from its distance by code: no row's exact distance differs by more
     /// than the first number under IP and COSINE; under L2 it bounds the difference of the distances' square roots, and
     /// the second number bounds the rounding of the squares.
-    fn slack(&self, query: &CodeQuery, length: f32) -> (f32, f32) {
+    fn slack(&self, query: &SplitQuery, length: f32) -> (f32, f32) {
         // Each weight is off by up to half a unit (and a little for its own rounding), each code is at most 255.
-        let weights = query.scale * 0.51 * LEVELS * self.low.len() as f32;
+        let weights = query.scale * 0.51 * f32::from(HIGHEST) * self.grid.low.len() as f32;
         let rounding = 16.0 * f32::EPSILON * (length + self.longest + self.worst).powi(2);
-        match self.metric {
+        match self.grid.metric {
             Metric::L2 => (self.worst, 2.0 * weights + rounding),
             Metric::Ip | Metric::Cosine => (length * self.worst + weights + rounding, 0.0),
         }
@@ -210,12 +175,11 @@ impl Codes {
         k: usize,
         runs: impl FnOnce(&mut dyn FnMut(Run<'_>)),
     ) -> Vec<Near> {
-        let mut query = CodeQuery::default();
-        self.prepare(vector, &mut query);
-        let length = match self.metric {
+        let query = self.split(vector);
+        let length = match self.grid.metric {
             Metric::L2 => query.square.sqrt(),
             Metric::Cosine => 1.0,
-            Metric::Ip => self.kernels.dot(vector, vector).sqrt(),
+            Metric::Ip => self.grid.kernels.dot(vector, vector).sqrt(),
         };
         let slack = self.slack(&query, length);
         let mut top = Top::new(k, self.rows);
@@ -254,19 +218,22 @@ impl Codes {
         ranked
     }
 
-    fn distances_of(&self, query: &CodeQuery, run: &Run<'_>, out: &mut Vec<f32>) {
+    fn distances_of(&self, query: &SplitQuery, run: &Run<'_>, out: &mut Vec<f32>) {
         match *run {
             Run::Whole { start, count } => {
-                self.kernels.code_rows(&query.high, &query.low, &self.bytes, start, count, out);
+                self.grid.kernels.code_rows(&query.high, &query.low, &self.bytes, start, count, out);
                 self.finish(query, out, |place| start + place);
             }
-            Run::Some(ids) => self.distances(query, ids, out),
+            Run::Some(ids) => {
+                self.grid.kernels.code_gather(&query.high, &query.low, &self.bytes, ids, out);
+                self.finish(query, out, |place| ids[place] as usize);
+            }
         }
     }
 
     /// The greatest distance by code that a row nearer than one at `distance` by code can have.
     fn reach(&self, distance: f32, (slack, rounding): (f32, f32)) -> f32 {
-        match self.metric {
+        match self.grid.metric {
             Metric::L2 => {
                 let root = (distance + rounding).sqrt() + 2.0 * slack;
                 root * root * (1.0 + 4.0 * f32::EPSILON) + rounding
@@ -277,43 +244,24 @@ impl Codes {
 }
 
 impl Space for Codes {
-    type Query = CodeQuery;
+    type Query = NarrowQuery;
 
-    fn prepare(&self, vector: &[f32], query: &mut CodeQuery) {
-        let scale = if self.metric == Metric::Cosine { inverse_norm(self.kernels, vector) } else { 1.0 };
-        query.values.clear();
-        query.values.resize(vector.len(), 0.0);
-        self.shift(vector, scale, &mut query.values);
-        self.weigh(query);
+    fn prepare(&self, vector: &[f32], query: &mut NarrowQuery) {
+        self.grid.prepare(vector, self.stride, query);
     }
 
-    fn prepare_row(&self, row: u32, query: &mut CodeQuery) {
-        self.decode(row as usize, &mut query.values);
-        self.weigh(query);
+    fn prepare_row(&self, row: u32, query: &mut NarrowQuery) {
+        self.grid.prepare_levels(self.code(row as usize), self.stride, query);
     }
 
-    fn distances(&self, query: &CodeQuery, ids: &[u32], out: &mut Vec<f32>) {
-        self.kernels.code_gather(&query.high, &query.low, &self.bytes, ids, out);
-        self.finish(query, out, |place| ids[place] as usize);
+    fn distances(&self, query: &NarrowQuery, ids: &[u32], out: &mut Vec<f32>) {
+        self.grid.kernels.byte_gather(&query.weights, &self.bytes, ids, out);
+        self.grid.finish(query, &self.squares, ids, out);
     }
-}
 
-fn row_scale(block: &VectorBlock, metric: Metric, row: usize) -> f32 {
-    if metric == Metric::Cosine { block.inverse_norms()[row] } else { 1.0 }
-}
-
-/// The least and the greatest component of each dimension.
-fn ranges(block: &VectorBlock, metric: Metric) -> (Vec<f32>, Vec<f32>) {
-    let mut least = vec![f32::INFINITY; block.dim()];
-    let mut most = vec![f32::NEG_INFINITY; block.dim()];
-    for row in 0..block.rows() {
-        let scale = row_scale(block, metric, row);
-        for ((least, most), &value) in least.iter_mut().zip(&mut most).zip(block.row(row)) {
-            *least = least.min(value * scale);
-            *most = most.max(value * scale);
-        }
+    fn hint(&self, row: u32) {
+        prefetch_code(&self.bytes, self.stride, row);
     }
-    (least, most)
 }
 
 #[cfg(test)]

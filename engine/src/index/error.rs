@@ -75,6 +75,47 @@ pub enum Error {
         /// The greatest value allowed.
         high: i64,
     },
+    /// A build parameter that is neither true nor false.
+    #[error("invalid bool value, key: '{key}', value: '{value}': invalid parameter")]
+    NotBool {
+        /// The parameter.
+        key: &'static str,
+        /// The value that was given.
+        value: String,
+    },
+    /// No such codes for the rows of a graph.
+    #[error("invalid scalar quantizer type")]
+    UnknownQuantizer,
+    /// No such rows to compare again.
+    #[error("invalid refine type : {value}, optional types are [sq4u, sq6, sq8, fp16, bf16, fp32, flat]")]
+    UnknownRefineType {
+        /// The value that was given.
+        value: String,
+    },
+    /// A search parameter that is no number.
+    #[error("Type conflict in json: param '{key}' ({value}) should be a number")]
+    NoNumberInJson {
+        /// The parameter.
+        key: &'static str,
+        /// The value that was given.
+        value: String,
+    },
+    /// A factor below the least one.
+    #[error("Out of range in json: param '{key}' ({value}) should be in range [1, 3.4028235e+38]")]
+    FactorTooSmall {
+        /// The parameter.
+        key: &'static str,
+        /// The value that was given.
+        value: String,
+    },
+    /// Fewer rows to compare again than to answer with.
+    #[error("reorder_k({reorder_k}) should be larger than k({k})")]
+    ReorderBelowK {
+        /// Rows to compare again.
+        reorder_k: usize,
+        /// Rows to answer with.
+        k: usize,
+    },
     /// A search parameter of the wrong JSON type.
     #[error("Type conflict in json: param '{key}' ({value}) should be integer")]
     TypeConflict {
@@ -164,6 +205,12 @@ impl Kinded for Error {
             | Self::WrongDataType { .. }
             | Self::OutOfRange { .. }
             | Self::OutOfRangeInJson { .. }
+            | Self::NotBool { .. }
+            | Self::UnknownQuantizer
+            | Self::UnknownRefineType { .. }
+            | Self::NoNumberInJson { .. }
+            | Self::FactorTooSmall { .. }
+            | Self::ReorderBelowK { .. }
             | Self::TypeConflict { .. }
             | Self::NotNumber { .. }
             | Self::EfBelowK { .. }

@@ -1,5 +1,8 @@
 //! The index type `IVF_FLAT`: rows in lists around centres; a search reads the lists whose centres are nearest.
 //!
+//! Also `IVF_SQ8`, `IVF_PQ`, `IVF_RABITQ` and `SCANN`: this engine holds rows beside their byte codes in each of them, so
+//! that their answers are as exact as those of `IVF_FLAT`. What is open is less memory than byte codes take.
+//!
 //! Which rows are compared follows from `nlist` and `nprobe` alone, as in Milvus. Within those rows the answer is exact:
 //! byte codes only spare reading vectors that cannot be among the nearest.
 
@@ -19,7 +22,8 @@ use crate::model::{Bitset, Metric};
 const SAMPLE_PER_LIST: usize = 64;
 
 /// A built inverted file.
-pub struct IvfFlat {
+pub struct Ivf {
+    index_type: IndexType,
     metric: Metric,
     block: Arc<VectorBlock>,
     codes: Option<Codes>,
@@ -31,13 +35,20 @@ pub struct IvfFlat {
     rows: Vec<u32>,
 }
 
-impl std::fmt::Debug for IvfFlat {
+impl std::fmt::Debug for Ivf {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "IvfFlat({} lists, {} over {:?})", self.centres.rows(), self.metric, self.block)
+        write!(
+            out,
+            "{}({} lists, {} over {:?})",
+            self.index_type.name(),
+            self.centres.rows(),
+            self.metric,
+            self.block
+        )
     }
 }
 
-impl IvfFlat {
+impl Ivf {
     /// Groups the rows of `block`.
     pub(super) fn build(
         spec: &IndexSpec,
@@ -45,9 +56,10 @@ impl IvfFlat {
         threads: usize,
         stop: &(dyn Fn() -> bool + Sync),
     ) -> Result<Self, Error> {
+        let head = Head { index_type: spec.index_type, metric: spec.metric };
         let (dim, rows) = (block.dim(), block.rows());
         if rows == 0 {
-            return Self::of(spec.metric, block.clone(), block, &[]);
+            return Self::of(head, block.clone(), block, &[]);
         }
         let work = Work { kernels: block.kernels(), threads, stop };
         // Under IP and COSINE only the direction of a centre counts: long centres would draw all queries to them.
@@ -62,11 +74,11 @@ impl IvfFlat {
         let sample = Vectors { values: &values, dim, scales: sample_scales.as_deref() };
         let centres = kmeans::centres(sample, spec.nlist, unit, &*rng, work)?;
         let groups = kmeans::assign(Vectors { values: block.values(), dim, scales }, &centres, work)?;
-        Self::of(spec.metric, block, VectorBlock::new(dim, &centres)?, &groups)
+        Self::of(head, block, VectorBlock::new(dim, &centres)?, &groups)
     }
 
     fn of(
-        metric: Metric,
+        Head { index_type, metric }: Head,
         block: Arc<VectorBlock>,
         centres: Arc<VectorBlock>,
         groups: &[u32],
@@ -88,11 +100,11 @@ impl IvfFlat {
             *place += 1;
         }
         let codes = Codes::if_they_pay(&block, metric);
-        Ok(Self { metric, block, codes, centres, starts, rows })
+        Ok(Self { index_type, metric, block, codes, centres, starts, rows })
     }
 
     /// Reads the body that [`VectorIndex::encode`] wrote.
-    pub(super) fn decode(metric: Metric, body: &[u8], block: Arc<VectorBlock>) -> Result<Self, Error> {
+    pub(super) fn decode(head: Head, body: &[u8], block: Arc<VectorBlock>) -> Result<Self, Error> {
         let mut reader = Reader(body);
         let lists = reader.u32()? as usize;
         let centres = reader.words(lists.saturating_mul(block.dim()))?;
@@ -100,7 +112,7 @@ impl IvfFlat {
             reader.words(block.rows())?.iter().map(|word| u32::from_le_bytes(*word)).collect();
         reader.end()?;
         let centres = VectorBlock::from_le_bytes(block.dim(), centres.as_flattened())?;
-        Self::of(metric, block, centres, &groups)
+        Self::of(head, block, centres, &groups)
     }
 
     fn list(&self, list: usize) -> &[u32] {
@@ -134,9 +146,9 @@ impl IvfFlat {
     }
 }
 
-impl VectorIndex for IvfFlat {
+impl VectorIndex for Ivf {
     fn index_type(&self) -> IndexType {
-        IndexType::IvfFlat
+        self.index_type
     }
 
     fn metric(&self) -> Metric {
@@ -183,6 +195,6 @@ impl VectorIndex for IvfFlat {
             self.list(list).iter().for_each(|&row| groups[row as usize] = list as u32);
         }
         body.extend(groups.iter().flat_map(|group| group.to_le_bytes()));
-        artifact::seal(Head { index_type: IndexType::IvfFlat, metric: self.metric }, &self.block, &body)
+        artifact::seal(Head { index_type: self.index_type, metric: self.metric }, &self.block, &body)
     }
 }

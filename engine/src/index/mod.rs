@@ -12,10 +12,12 @@ mod codes;
 mod error;
 mod exact;
 pub mod flat;
+mod grid;
 mod hnsw;
 mod ivf;
 pub mod kernel;
 mod kmeans;
+mod nibbles;
 mod params;
 mod range;
 mod space;
@@ -29,7 +31,8 @@ use std::sync::Arc;
 pub use block::VectorBlock;
 pub use error::Error;
 pub use params::{Range, SearchParams};
-pub use spec::{IndexSpec, IndexType};
+use spec::Form;
+pub use spec::{IndexSpec, IndexType, Width};
 
 use crate::model::{Bitset, Metric};
 
@@ -101,10 +104,10 @@ pub fn build(
     threads: usize,
     stop: &(dyn Fn() -> bool + Sync),
 ) -> Result<Box<dyn VectorIndex>, Error> {
-    match spec.index_type {
-        IndexType::Flat => Ok(Box::new(flat::Flat::new(spec.metric, block))),
-        IndexType::Hnsw => Ok(Box::new(hnsw::Hnsw::build(spec, block, threads, stop)?)),
-        IndexType::IvfFlat => Ok(Box::new(ivf::IvfFlat::build(spec, block, threads, stop)?)),
+    match spec.index_type.form() {
+        Form::Flat => Ok(Box::new(flat::Flat::new(spec.metric, block))),
+        Form::Graph => Ok(Box::new(hnsw::Hnsw::build(spec, block, threads, stop)?)),
+        Form::Lists => Ok(Box::new(ivf::Ivf::build(spec, block, threads, stop)?)),
     }
 }
 
@@ -114,9 +117,9 @@ pub fn build(
 /// [`Error::Corrupt`] if `bytes` are not such, or were written for a block of another shape.
 pub fn decode(bytes: &[u8], block: Arc<VectorBlock>) -> Result<Box<dyn VectorIndex>, Error> {
     let (head, body) = artifact::open(bytes, &block)?;
-    match head.index_type {
-        IndexType::Flat => Ok(Box::new(flat::Flat::new(head.metric, block))),
-        IndexType::Hnsw => Ok(Box::new(hnsw::Hnsw::decode(head.metric, body, block)?)),
-        IndexType::IvfFlat => Ok(Box::new(ivf::IvfFlat::decode(head.metric, body, block)?)),
+    match head.index_type.form() {
+        Form::Flat => Ok(Box::new(flat::Flat::new(head.metric, block))),
+        Form::Graph => Ok(Box::new(hnsw::Hnsw::decode(head, body, block)?)),
+        Form::Lists => Ok(Box::new(ivf::Ivf::decode(head, body, block)?)),
     }
 }

@@ -2,11 +2,14 @@
 
 use serde_json::{Map, Value};
 
+use super::spec::Form;
 use super::{Error, IndexType};
 use crate::model::Metric;
 
 /// The least `ef` of a graph search that names none.
 const DEFAULT_EF: usize = 64;
+/// The `ef` of each `level` of an automatic index, from 1 on: a level costs about a third more than the one before.
+const LEVEL_EFS: [usize; 10] = [DEFAULT_EF, 88, 120, 160, 216, 288, 384, 512, 688, 920];
 /// How many lists a search reads that does not say.
 const DEFAULT_NPROBE: usize = 8;
 
@@ -45,6 +48,8 @@ pub struct SearchParams {
     pub ef: Option<usize>,
     /// Lists read of an inverted file.
     pub nprobe: Option<usize>,
+    /// How many times `k` candidates are compared by their full vectors; at least 1.
+    pub refine_k: Option<f32>,
     /// Set for a range search.
     pub range: Option<Range>,
 }
@@ -63,18 +68,25 @@ impl SearchParams {
     ) -> Result<Self, Error> {
         let range = parse_range(metric, params)?;
         let mut parsed = Self { range, ..Self::default() };
-        match index_type {
-            IndexType::Flat => {}
-            IndexType::Hnsw => {
+        match index_type.form() {
+            Form::Flat => {}
+            Form::Graph => {
                 let graph = |value, low, high| Error::OutOfRange { key: "ef", value, low, high };
                 parsed.ef = integer(params, "ef", 1, i64::from(i32::MAX), graph)?;
                 if range.is_none() {
                     parsed.check_ef(k)?;
                 }
+                if index_type == IndexType::Auto {
+                    let level = integer(params, "level", 1, LEVEL_EFS.len() as i64, in_json("level"))?;
+                    let ef = level.and_then(|level| LEVEL_EFS.get(level - 1));
+                    parsed.ef = parsed.ef.or(ef.map(|ef| *ef.max(&k)));
+                } else if index_type != IndexType::Hnsw {
+                    parsed.refine_k = factor(params, "refine_k")?;
+                }
             }
-            IndexType::IvfFlat => {
-                let file = |value, low, high| Error::OutOfRangeInJson { key: "nprobe", value, low, high };
-                parsed.nprobe = integer(params, "nprobe", 1, 65_536, file)?;
+            Form::Lists => {
+                parsed.nprobe = integer(params, "nprobe", 1, 65_536, in_json("nprobe"))?;
+                check_lists(index_type, params, k, range.is_some())?;
             }
         }
         Ok(parsed)
@@ -93,9 +105,59 @@ impl SearchParams {
         self.ef.unwrap_or(DEFAULT_EF).max(k)
     }
 
+    /// The candidates of a graph walk for `k` rows that are compared by their full vectors, if the client names them.
+    pub(super) fn refined_for(&self, k: usize) -> Option<usize> {
+        self.refine_k.map(|factor| ((k as f64 * f64::from(factor)).ceil() as usize).max(k))
+    }
+
     /// The lists to read of `lists`.
     pub(super) fn nprobe_for(&self, lists: usize) -> usize {
         self.nprobe.unwrap_or(DEFAULT_NPROBE).clamp(1, lists.max(1))
+    }
+}
+
+/// Checks what only some types of inverted files know. All rows of the lists read are compared exactly here, so these
+/// choose nothing.
+fn check_lists(
+    index_type: IndexType,
+    params: &Map<String, Value>,
+    k: usize,
+    is_range: bool,
+) -> Result<(), Error> {
+    match index_type {
+        IndexType::Scann => {
+            let most = i64::from(i32::MAX);
+            match integer(params, "reorder_k", 1, most, in_json("reorder_k"))? {
+                Some(reorder_k) if reorder_k < k && !is_range => Err(Error::ReorderBelowK { reorder_k, k }),
+                _ => Ok(()),
+            }
+        }
+        IndexType::IvfRabitq => {
+            integer(params, "rbq_bits_query", 0, 8, in_json("rbq_bits_query"))?;
+            factor(params, "refine_k").map(drop)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn in_json(key: &'static str) -> impl Fn(String, i64, i64) -> Error {
+    move |value, low, high| Error::OutOfRangeInJson { key, value, low, high }
+}
+
+/// A number of at least 1.
+fn factor(params: &Map<String, Value>, key: &'static str) -> Result<Option<f32>, Error> {
+    let Some(value) = params.get(key).filter(|value| !value.is_null()) else { return Ok(None) };
+    let number = match value {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    };
+    let number = number.ok_or_else(|| Error::NoNumberInJson { key, value: value.to_string() })? as f32;
+    if number >= 1.0 && number.is_finite() {
+        Ok(Some(number))
+    } else {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        Err(Error::FactorTooSmall { key, value })
     }
 }
 
@@ -178,6 +240,28 @@ mod tests {
                 r#"{"nprobe":-1}"#,
                 "Out of range in json: param 'nprobe' (-1) should be in range [1, 65536]",
             ),
+            (
+                IndexType::HnswSq,
+                r#"{"refine_k":0}"#,
+                "Out of range in json: param 'refine_k' (0) should be in range [1, 3.4028235e+38]",
+            ),
+            (
+                IndexType::HnswPq,
+                r#"{"refine_k":"x"}"#,
+                "Type conflict in json: param 'refine_k' (\"x\") should be a number",
+            ),
+            (IndexType::Scann, r#"{"reorder_k":9}"#, "reorder_k(9) should be larger than k(10)"),
+            (
+                IndexType::IvfRabitq,
+                r#"{"rbq_bits_query":9}"#,
+                "Out of range in json: param 'rbq_bits_query' (9) should be in range [0, 8]",
+            ),
+            (
+                IndexType::Auto,
+                r#"{"level":11}"#,
+                "Out of range in json: param 'level' (11) should be in range [1, 10]",
+            ),
+            (IndexType::Auto, r#"{"ef":9}"#, "ef(9) should be larger than k(10)"),
             (IndexType::Flat, r#"{"range_filter":1}"#, "range_filter requires radius to be set"),
             (
                 IndexType::Flat,
@@ -200,6 +284,16 @@ mod tests {
         let parsed = parse(IndexType::IvfFlat, Metric::Ip, r#"{"ef":-1,"nprobe":"16","level":2}"#);
 
         assert_eq!(parsed, Ok(SearchParams { nprobe: Some(16), ..SearchParams::default() }));
+    }
+
+    #[test]
+    fn a_level_stands_for_candidates_unless_they_are_named() {
+        let ef = |json| parse(IndexType::Auto, Metric::Ip, json).unwrap().ef;
+
+        assert_eq!(ef("{}"), None);
+        assert_eq!(ef(r#"{"level":"3"}"#), Some(120));
+        assert_eq!(ef(r#"{"level":3,"ef":40}"#), Some(40));
+        assert!(LEVEL_EFS.is_sorted());
     }
 
     #[test]

@@ -18,6 +18,9 @@ pub(super) trait Space: Sync {
 
     /// The distances of rows `ids`, into `out`.
     fn distances(&self, query: &Self::Query, ids: &[u32], out: &mut Vec<f32>);
+
+    /// Hints that row `row` will be compared soon.
+    fn hint(&self, _row: u32) {}
 }
 
 /// The `f32` rows themselves.

@@ -17,9 +17,51 @@ pub enum IndexType {
     Hnsw,
     /// Inverted file of full vectors.
     IvfFlat,
+    /// The engine's own choice: a graph, walked over the shortest codes that lead as well as full vectors.
+    Auto,
+    /// Graph over codes of a named width.
+    HnswSq,
+    /// Graph, by its users' wish over product codes.
+    HnswPq,
+    /// Graph, by its users' wish over product codes of residuals.
+    HnswPrq,
+    /// Inverted file of byte codes.
+    IvfSq8,
+    /// Inverted file, by its users' wish of product codes.
+    IvfPq,
+    /// Inverted file, by its users' wish of codes of a bit.
+    IvfRabitq,
+    /// Inverted file, by its users' wish of product codes that are compared again.
+    Scann,
+}
+
+/// How an index is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// As the rows themselves.
+    Flat,
+    /// As a graph.
+    Graph,
+    /// As lists of rows.
+    Lists,
 }
 
 impl IndexType {
+    /// All of them.
+    pub(super) const ALL: [Self; 11] = [
+        Self::Flat,
+        Self::Hnsw,
+        Self::IvfFlat,
+        Self::Auto,
+        Self::HnswSq,
+        Self::HnswPq,
+        Self::HnswPrq,
+        Self::IvfSq8,
+        Self::IvfPq,
+        Self::IvfRabitq,
+        Self::Scann,
+    ];
+
     /// The name on the wire.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -27,20 +69,70 @@ impl IndexType {
             Self::Flat => "FLAT",
             Self::Hnsw => "HNSW",
             Self::IvfFlat => "IVF_FLAT",
+            Self::Auto => AUTO,
+            Self::HnswSq => "HNSW_SQ",
+            Self::HnswPq => "HNSW_PQ",
+            Self::HnswPrq => "HNSW_PRQ",
+            Self::IvfSq8 => "IVF_SQ8",
+            Self::IvfPq => "IVF_PQ",
+            Self::IvfRabitq => "IVF_RABITQ",
+            Self::Scann => "SCANN",
+        }
+    }
+
+    pub(super) const fn form(self) -> Form {
+        match self {
+            Self::Flat => Form::Flat,
+            Self::Hnsw | Self::Auto | Self::HnswSq | Self::HnswPq | Self::HnswPrq => Form::Graph,
+            Self::IvfFlat | Self::IvfSq8 | Self::IvfPq | Self::IvfRabitq | Self::Scann => Form::Lists,
         }
     }
 }
 
+/// How wide the codes are that a graph is walked over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Width {
+    /// Half a byte a component where that leads as well as full vectors do, by a measurement; else a byte.
+    Measured,
+    /// A byte a component.
+    Byte,
+}
+
+impl Width {
+    /// As it is stored.
+    pub(super) const fn code(self) -> u32 {
+        match self {
+            Self::Measured => 4,
+            Self::Byte => 8,
+        }
+    }
+
+    /// What [`Self::code`] gave.
+    pub(super) const fn of_code(code: u32) -> Result<Self, Error> {
+        match code {
+            4 => Ok(Self::Measured),
+            8 => Ok(Self::Byte),
+            _ => Err(Error::Corrupt { what: "the width of its codes is unknown" }),
+        }
+    }
+
+    /// The width for Milvus's `sq_type`. Rows are compared by their full vectors in the end whatever it is, so what is
+    /// wider than a byte is a byte here too.
+    fn of_sq_type(name: &str) -> Result<Self, Error> {
+        match name.to_ascii_lowercase().as_str() {
+            "sq4u" => Ok(Self::Measured),
+            "sq6" | "sq8" | "bf16" | "fp16" => Ok(Self::Byte),
+            _ => Err(Error::UnknownQuantizer),
+        }
+    }
+}
+
+/// The automatic type.
+const AUTO: &str = "AUTOINDEX";
+
 /// Milvus's types for float vectors that this engine does not build yet.
-const NOT_YET: [&str; 20] = [
-    "IVF_SQ8",
+const NOT_YET: [&str; 13] = [
     "IVF_SQ8_HYBRID",
-    "IVF_PQ",
-    "IVF_RABITQ",
-    "HNSW_SQ",
-    "HNSW_PQ",
-    "HNSW_PRQ",
-    "SCANN",
     "SCANN_DVR",
     "DISKANN",
     "AISAQ",
@@ -55,7 +147,10 @@ const NOT_YET: [&str; 20] = [
     "FAISS",
 ];
 
-/// What `AUTOINDEX` builds: HNSW with the parameters Milvus ships for it.
+/// What rows may be compared again by, in Milvus's names.
+const REFINE_TYPES: [&str; 7] = ["sq4u", "sq6", "sq8", "fp16", "bf16", "fp32", "flat"];
+
+/// The graph of `AUTOINDEX`: with the parameters Milvus ships for it.
 const AUTO_M: usize = 18;
 const AUTO_EF_CONSTRUCTION: usize = 240;
 /// HNSW without named parameters.
@@ -69,7 +164,7 @@ const DEFAULT_SEED: u64 = 0x5eed;
 /// A checked wish for an index.
 #[derive(Clone, Debug, PartialEq)]
 pub struct IndexSpec {
-    /// What to build; `AUTOINDEX` is [`IndexType::Hnsw`] here.
+    /// What to build.
     pub index_type: IndexType,
     /// How near is measured.
     pub metric: Metric,
@@ -79,6 +174,8 @@ pub struct IndexSpec {
     pub ef_construction: usize,
     /// Lists of an inverted file.
     pub nlist: usize,
+    /// Codes that a graph is walked over.
+    pub width: Width,
     /// Seed of all random choices of the build.
     pub seed: u64,
     /// Parameters that mean nothing here, kept as they were given.
@@ -95,6 +192,7 @@ impl IndexSpec {
             m: DEFAULT_M,
             ef_construction: DEFAULT_EF_CONSTRUCTION,
             nlist: DEFAULT_NLIST,
+            width: Width::Measured,
             seed: DEFAULT_SEED,
             others: BTreeMap::new(),
         }
@@ -106,6 +204,13 @@ impl IndexSpec {
         Self { index_type: IndexType::Hnsw, m, ef_construction, ..Self::flat(metric) }
     }
 
+    /// `AUTOINDEX` under `metric`.
+    #[must_use]
+    pub fn auto(metric: Metric) -> Self {
+        let graph = Self::hnsw(metric, AUTO_M, AUTO_EF_CONSTRUCTION);
+        Self { index_type: IndexType::Auto, ..graph }
+    }
+
     /// `IVF_FLAT` under `metric`.
     #[must_use]
     pub fn ivf_flat(metric: Metric, nlist: usize) -> Self {
@@ -113,7 +218,7 @@ impl IndexSpec {
     }
 
     /// Reads the key-value pairs of an index on float vectors. A pair `params` is a JSON object of more pairs.
-    /// `AUTOINDEX`, or no type at all, is HNSW with `M` 18 and `efConstruction` 240, under COSINE unless a metric is given.
+    /// `AUTOINDEX`, or no type at all, is under COSINE unless a metric is given.
     ///
     /// # Errors
     /// The refusals of Milvus, in its words; [`Error::UnsupportedType`] for a type that Milvus has and this engine not.
@@ -121,9 +226,9 @@ impl IndexSpec {
         pairs: impl IntoIterator<Item = (K, V)>,
     ) -> Result<Self, Error> {
         let mut given = flatten(pairs)?;
-        let index_type = given.remove("index_type").unwrap_or_else(|| "AUTOINDEX".to_owned());
+        let index_type = given.remove("index_type").unwrap_or_else(|| AUTO.to_owned());
         let metric = given.remove("metric_type").filter(|metric| !metric.is_empty());
-        let auto = index_type.is_empty() || index_type == "AUTOINDEX";
+        let auto = index_type.is_empty() || index_type == AUTO;
         let metric = match metric {
             Some(name) => Metric::from_name(&name).ok_or(Error::UnknownMetric { metric: name })?,
             None if auto => Metric::Cosine,
@@ -133,44 +238,79 @@ impl IndexSpec {
             return if given.keys().any(|key| is_build_param(key)) {
                 Err(Error::AutoIndexParams)
             } else {
-                Ok(Self { others: given, ..Self::hnsw(metric, AUTO_M, AUTO_EF_CONSTRUCTION) })
+                Ok(Self { others: given, ..Self::auto(metric) })
             };
         }
         let mut spec = Self { index_type: index_type_of(index_type)?, ..Self::flat(metric) };
-        match spec.index_type {
-            IndexType::Flat => {}
-            IndexType::Hnsw => {
-                let graph = |key| {
-                    move |value: i64, low, high| Error::OutOfRange {
-                        key,
-                        value: value.to_string(),
-                        low,
-                        high,
-                    }
-                };
-                if let Some(m) = integer(&mut given, "M", 2, 2048, graph("M"))? {
-                    spec.m = m;
-                }
-                let high = i64::from(i32::MAX);
-                if let Some(ef) = integer(&mut given, "efConstruction", 1, high, graph("efConstruction"))? {
-                    spec.ef_construction = ef;
-                }
-            }
-            IndexType::IvfFlat => {
-                let file = |value: i64, low, high| Error::OutOfRangeInJson {
-                    key: "nlist",
-                    value: value.to_string(),
-                    low,
-                    high,
-                };
-                if let Some(nlist) = integer(&mut given, "nlist", 1, 65_536, file)? {
+        match spec.index_type.form() {
+            Form::Flat => {}
+            Form::Graph => spec.read_graph(&mut given)?,
+            Form::Lists => {
+                if let Some(nlist) = integer(&mut given, "nlist", 1, 65_536, in_json("nlist"))? {
                     spec.nlist = nlist;
                 }
             }
         }
+        check_codes(spec.index_type, &given)?;
         spec.others = given;
         Ok(spec)
     }
+
+    fn read_graph(&mut self, given: &mut BTreeMap<String, String>) -> Result<(), Error> {
+        let graph =
+            |key| move |value: i64, low, high| Error::OutOfRange { key, value: value.to_string(), low, high };
+        if let Some(m) = integer(given, "M", 2, 2048, graph("M"))? {
+            self.m = m;
+        }
+        let high = i64::from(i32::MAX);
+        if let Some(ef) = integer(given, "efConstruction", 1, high, graph("efConstruction"))? {
+            self.ef_construction = ef;
+        }
+        if self.index_type == IndexType::HnswSq {
+            self.width = Width::of_sq_type(given.get("sq_type").map_or("SQ8", String::as_str))?;
+        }
+        Ok(())
+    }
+}
+
+/// Checks what shapes the codes of a type in Milvus. Rows are held in codes of this engine's choice and always compared
+/// again by their full vectors, so these choose nothing here; they are kept as they were given.
+fn check_codes(index_type: IndexType, given: &BTreeMap<String, String>) -> Result<(), Error> {
+    use IndexType::{HnswPq, HnswPrq, HnswSq, IvfPq, IvfRabitq, Scann};
+    let whole = |key, low, high| integer(&mut given.clone(), key, low, high, in_json(key)).map(drop);
+    if matches!(index_type, HnswPq | HnswPrq | IvfPq) {
+        whole("m", 1, 65_536)?;
+        whole("nbits", 1, 24)?;
+    }
+    if index_type == HnswPrq {
+        whole("nrq", 1, 16)?;
+    }
+    if index_type == Scann {
+        check_bool("with_raw_data", given)?;
+    }
+    if matches!(index_type, HnswSq | HnswPq | HnswPrq | IvfRabitq) {
+        check_bool("refine", given)?;
+        if let Some(value) = given
+            .get("refine_type")
+            .filter(|value| !REFINE_TYPES.iter().any(|known| known.eq_ignore_ascii_case(value)))
+        {
+            return Err(Error::UnknownRefineType { value: value.clone() });
+        }
+    }
+    Ok(())
+}
+
+fn check_bool(key: &'static str, given: &BTreeMap<String, String>) -> Result<(), Error> {
+    match given.get(key) {
+        Some(value) if !["true", "false"].iter().any(|known| known.eq_ignore_ascii_case(value)) => {
+            Err(Error::NotBool { key, value: value.clone() })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn in_json(key: &'static str) -> impl Fn(i64, i64, i64) -> Error {
+    move |value, low, high| Error::OutOfRangeInJson { key, value: value.to_string(), low, high }
 }
 
 /// Whether `key` shapes an index, as opposed to how it is held.
@@ -179,8 +319,7 @@ fn is_build_param(key: &str) -> bool {
 }
 
 fn index_type_of(name: String) -> Result<IndexType, Error> {
-    let known = [IndexType::Flat, IndexType::Hnsw, IndexType::IvfFlat];
-    if let Some(found) = known.into_iter().find(|known| known.name() == name) {
+    if let Some(found) = IndexType::ALL.into_iter().find(|known| known.name() == name) {
         Ok(found)
     } else if NOT_YET.contains(&name.as_str()) {
         Err(Error::UnsupportedType { index_type: name })
@@ -252,6 +391,23 @@ mod tests {
     }
 
     #[test]
+    fn the_codes_of_a_graph_are_named() {
+        let width = |sq_type| {
+            parse(&[("index_type", "HNSW_SQ"), ("metric_type", "IP"), ("sq_type", sq_type)])
+                .map(|spec| spec.width)
+        };
+
+        assert_eq!(
+            ["SQ4U", "sq6", "SQ8", "BF16", "fp16"].map(width),
+            [Ok(Width::Measured), Ok(Width::Byte), Ok(Width::Byte), Ok(Width::Byte), Ok(Width::Byte)]
+        );
+        for index_type in IndexType::ALL {
+            let spec = parse(&[("index_type", index_type.name()), ("metric_type", "IP")]).unwrap();
+            assert_eq!((spec.index_type, spec.metric), (index_type, Metric::Ip));
+        }
+    }
+
+    #[test]
     fn unknown_parameters_are_kept() {
         let spec =
             parse(&[("index_type", "FLAT"), ("metric_type", "L2"), ("nlist", "x"), ("mmap.enabled", "true")]);
@@ -263,10 +419,10 @@ mod tests {
 
     #[test]
     fn autoindex_is_a_graph_of_its_own_choice() {
-        assert_eq!(parse(&[]), Ok(IndexSpec::hnsw(Metric::Cosine, 18, 240)));
+        assert_eq!(parse(&[]), Ok(IndexSpec::auto(Metric::Cosine)));
         assert_eq!(
             parse(&[("index_type", "AUTOINDEX"), ("metric_type", "L2")]),
-            Ok(IndexSpec::hnsw(Metric::L2, 18, 240))
+            Ok(IndexSpec::auto(Metric::L2))
         );
         assert_eq!(
             parse(&[("index_type", "AUTOINDEX"), ("M", "8")]),
@@ -276,7 +432,7 @@ mod tests {
 
     #[test]
     fn refusals_are_in_milvus_words() {
-        let cases: [(&[(&str, &str)], &str); 10] = [
+        let cases: [(&[(&str, &str)], &str); 16] = [
             (
                 &[("index_type", "NOPE"), ("metric_type", "IP")],
                 "invalid parameter[expected=valid index][actual=invalid index type: NOPE]",
@@ -310,6 +466,30 @@ mod tests {
             (
                 &[("index_type", "IVF_FLAT"), ("metric_type", "IP"), ("nlist", "65537")],
                 "Out of range in json: param 'nlist' (65537) should be in range [1, 65536]",
+            ),
+            (
+                &[("index_type", "HNSW_SQ"), ("metric_type", "IP"), ("sq_type", "SQ5")],
+                "invalid scalar quantizer type",
+            ),
+            (
+                &[("index_type", "HNSW_SQ"), ("metric_type", "IP"), ("refine_type", "x")],
+                "invalid refine type : x, optional types are [sq4u, sq6, sq8, fp16, bf16, fp32, flat]",
+            ),
+            (
+                &[("index_type", "HNSW_SQ"), ("metric_type", "IP"), ("refine", "1")],
+                "invalid bool value, key: 'refine', value: '1': invalid parameter",
+            ),
+            (
+                &[("index_type", "HNSW_PRQ"), ("metric_type", "IP"), ("nrq", "17")],
+                "Out of range in json: param 'nrq' (17) should be in range [1, 16]",
+            ),
+            (
+                &[("index_type", "HNSW_PQ"), ("metric_type", "IP"), ("nbits", "25")],
+                "Out of range in json: param 'nbits' (25) should be in range [1, 24]",
+            ),
+            (
+                &[("index_type", "IVF_PQ"), ("metric_type", "IP"), ("m", "16.0")],
+                "wrong data type in json, key: 'm', value: '16.0'",
             ),
         ];
         for (pairs, text) in cases {

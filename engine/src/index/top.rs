@@ -16,6 +16,18 @@ impl Near {
         Self(u64::from(ordered(distance)) << 32 | u64::from(row))
     }
 
+    /// The distance's order in the upper half, the row in the lower.
+    #[inline]
+    pub(super) const fn word(self) -> u64 {
+        self.0
+    }
+
+    /// What [`Self::word`] gave.
+    #[inline]
+    pub(super) const fn of_word(word: u64) -> Self {
+        Self(word)
+    }
+
     /// The row.
     #[inline]
     pub(super) const fn row(self) -> u32 {

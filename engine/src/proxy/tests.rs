@@ -683,7 +683,34 @@ async fn index_parameters_are_checked_and_shown_as_given() {
             &[("index_type", "IVF_FLAT"), ("nlist", "0")],
             "param 'nlist' (0) should be in range [1, 65536]",
         ),
-        ("vector", &[("index_type", "IVF_SQ8")], "index type not supported[indexType=IVF_SQ8]"),
+        ("vector", &[("index_type", "DISKANN")], "index type not supported[indexType=DISKANN]"),
+        (
+            "vector",
+            &[("index_type", "IVF_SQ8"), ("nlist", "0")],
+            "param 'nlist' (0) should be in range [1, 65536]",
+        ),
+        ("vector", &[("index_type", "HNSW_SQ"), ("M", "1")], "param 'M' (1) should be in range [2, 2048]"),
+        ("vector", &[("index_type", "HNSW_SQ"), ("sq_type", "SQ5")], "invalid scalar quantizer type"),
+        (
+            "vector",
+            &[("index_type", "HNSW_SQ"), ("sq_type", "SQ8"), ("refine", "true"), ("refine_type", "x")],
+            "invalid refine type : x, optional types are [sq4u, sq6, sq8, fp16, bf16, fp32, flat]",
+        ),
+        (
+            "vector",
+            &[("index_type", "IVF_RABITQ"), ("refine", "maybe")],
+            "invalid bool value, key: 'refine', value: 'maybe': invalid parameter",
+        ),
+        (
+            "vector",
+            &[("index_type", "IVF_PQ"), ("m", "7")],
+            "The dimension of a vector (dim) should be a multiple of the number of subquantizers (m). Dimension:2, m:7",
+        ),
+        (
+            "vector",
+            &[("index_type", "HNSW_PRQ"), ("nrq", "17")],
+            "param 'nrq' (17) should be in range [1, 16]",
+        ),
         ("vector", &[("metric_type", "HAMMING")], "float vector index does not support metric type: HAMMING"),
         (
             "vector",

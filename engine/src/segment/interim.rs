@@ -64,7 +64,7 @@ impl Interim {
     pub(super) fn adapt(&self, params: SearchParams, k: usize) -> SearchParams {
         let rows = self.index.block().rows().max(1);
         let enough = k.saturating_mul(ROWS_PER_HIT).saturating_mul(self.lists).div_ceil(rows);
-        SearchParams { ef: None, nprobe: Some(self.probed.max(enough)), range: params.range }
+        SearchParams { nprobe: Some(self.probed.max(enough)), range: params.range, ..SearchParams::default() }
     }
 
     /// `params` with so many more lists as there are fewer rows to choose from: about as many allowed rows are compared as

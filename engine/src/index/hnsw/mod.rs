@@ -1,8 +1,9 @@
 //! The index type `HNSW`: a layered proximity graph (Malkov and Yashunin, arXiv 1603.09320).
 //!
-//! Where vectors are long enough to pay for it, the graph is built and walked over byte codes, and what a walk finds is
-//! compared again with the full vectors; scores are always exact. Equal vectors share one node, since a node's links must
-//! not drown in copies of itself. A filtered search compares all survivors when they are few, and walks the graph through
+//! Also the types that differ from it only in how rows are held while walking: `HNSW_SQ`, `HNSW_PQ`, `HNSW_PRQ`, and
+//! `AUTOINDEX`. Where vectors are long enough to pay for it, the graph is built over byte codes and walked over codes of a
+//! byte or half a byte a component, and what a walk finds is compared again with the full vectors; scores are always exact.
+//! Equal vectors share one node, since a node's links must not drown in copies of itself. A filtered search compares all survivors when they are few, and walks the graph through
 //! the others when they are many; a walk that comes back short is followed by a comparison of all.
 
 mod build;
@@ -20,7 +21,9 @@ use walk::Scratch;
 use super::artifact::{self, Head, Reader};
 use super::codes::Codes;
 use super::exact::Exact;
+use super::nibbles::Nibbles;
 use super::space::{FullSpace, Space};
+use super::spec::Width;
 use super::top::{Near, Top};
 use super::{Error, Hit, IndexSpec, IndexType, SearchParams, VectorBlock, VectorIndex, flat};
 use crate::model::{Bitset, Metric};
@@ -33,21 +36,34 @@ const REFINE_EXTRA: usize = 22;
 
 /// What the graph was built over, and is walked over.
 enum Rows {
-    /// Byte codes.
-    Coded(Box<Coded>),
+    /// Byte codes, for building and scanning, and for walking where there are no shorter ones.
+    Coded {
+        /// A byte a component.
+        bytes: Box<Pooled<Codes>>,
+        /// Half a byte a component.
+        halves: Option<Box<Pooled<Nibbles>>>,
+    },
     /// The vectors themselves; scratch of such walks is cheap enough to make anew.
     Full,
 }
 
 /// Codes, and scratch of earlier walks over them.
-struct Coded {
-    codes: Codes,
-    pool: Mutex<Vec<Scratch<Codes>>>,
+struct Pooled<S: Space> {
+    codes: S,
+    pool: Mutex<Vec<Scratch<S>>>,
+}
+
+impl<S: Space> Pooled<S> {
+    fn new(codes: S) -> Box<Self> {
+        Box::new(Self { codes, pool: Mutex::new(Vec::new()) })
+    }
 }
 
 /// A built graph.
 pub struct Hnsw {
+    index_type: IndexType,
     metric: Metric,
+    width: Width,
     block: Arc<VectorBlock>,
     graph: Graph,
     twins: Twins,
@@ -56,7 +72,7 @@ pub struct Hnsw {
 
 impl std::fmt::Debug for Hnsw {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "Hnsw({} over {:?})", self.metric, self.block)
+        write!(out, "{}({} over {:?})", self.index_type.name(), self.metric, self.block)
     }
 }
 
@@ -71,42 +87,43 @@ impl Hnsw {
         let (metric, count) = (spec.metric, block.rows());
         let twins = Twins::find(&block);
         let members = twins.firsts(count);
-        let rows = Rows::new(&block, metric);
+        let width = spec.width;
+        let rows = Rows::new(&block, metric, width);
         let graph = match &rows {
-            Rows::Coded(coded) => build::build(spec, &coded.codes, count, &members, threads, stop)?,
+            Rows::Coded { bytes, .. } => build::build(spec, &bytes.codes, count, &members, threads, stop)?,
             Rows::Full => {
                 build::build(spec, &FullSpace { block: &block, metric }, count, &members, threads, stop)?
             }
         };
-        Ok(Self { metric, block, graph, twins, rows })
+        Ok(Self { index_type: spec.index_type, metric, width, block, graph, twins, rows })
     }
 
     /// Reads the body that [`VectorIndex::encode`] wrote.
-    pub(super) fn decode(metric: Metric, body: &[u8], block: Arc<VectorBlock>) -> Result<Self, Error> {
+    pub(super) fn decode(head: Head, body: &[u8], block: Arc<VectorBlock>) -> Result<Self, Error> {
+        let Head { index_type, metric } = head;
         let mut reader = Reader(body);
         let graph = Graph::decode(&mut reader, block.rows())?;
         let twins = Twins::decode(&mut reader, block.rows())?;
+        let width = if has_width(index_type) { Width::of_code(reader.u32()?)? } else { Width::Measured };
         reader.end()?;
-        let rows = Rows::new(&block, metric);
-        Ok(Self { metric, block, graph, twins, rows })
+        let rows = Rows::new(&block, metric, width);
+        Ok(Self { index_type, metric, width, block, graph, twins, rows })
     }
 
     /// The nearest `k` by walking the graph; nothing if too few were found or a walk is no use.
-    fn walk(&self, query: &[f32], k: usize, ef: usize, allowed: Option<&Filter<'_>>) -> Option<Vec<Near>> {
+    fn walk(&self, query: &[f32], k: usize, reach: Reach, allowed: Option<&Filter<'_>>) -> Option<Vec<Near>> {
         let exact = Exact::new(&self.block, self.metric, query);
         let (candidates, refined) = match &self.rows {
-            Rows::Coded(coded) => {
-                // Taken out in its own statement, so that the lock is not held while walking.
-                let kept = coded.pool.lock().pop();
-                let mut scratch = kept.unwrap_or_else(|| Scratch::new(self.block.rows()));
-                let found = self.walk_over(&coded.codes, query, ef, allowed, &mut scratch);
-                coded.pool.lock().push(scratch);
-                (found?, k + k / 2 + REFINE_EXTRA)
+            Rows::Coded { halves: Some(halves), .. } => {
+                (self.walk_pooled(halves, query, reach.ef, allowed)?, reach.refined)
+            }
+            Rows::Coded { bytes, halves: None } => {
+                (self.walk_pooled(bytes, query, reach.ef, allowed)?, reach.refined)
             }
             Rows::Full => {
                 let space = FullSpace { block: &self.block, metric: self.metric };
                 let mut scratch = Scratch::new(self.block.rows());
-                (self.walk_over(&space, query, ef, allowed, &mut scratch)?, k)
+                (self.walk_over(&space, query, reach.ef, allowed, &mut scratch)?, k)
             }
         };
         let nodes = candidates.iter().take(refined).map(|near| near.row());
@@ -114,6 +131,21 @@ impl Hnsw {
         let mut ranked = exact.rank(&rows);
         ranked.truncate(k);
         Some(ranked)
+    }
+
+    fn walk_pooled<S: Space>(
+        &self,
+        rows: &Pooled<S>,
+        query: &[f32],
+        ef: usize,
+        allowed: Option<&Filter<'_>>,
+    ) -> Option<Vec<Near>> {
+        // Taken out in its own statement, so that the lock is not held while walking.
+        let kept = rows.pool.lock().pop();
+        let mut scratch = kept.unwrap_or_else(|| Scratch::new(self.block.rows()));
+        let found = self.walk_over(&rows.codes, query, ef, allowed, &mut scratch);
+        rows.pool.lock().push(scratch);
+        found
     }
 
     fn walk_over<S: Space>(
@@ -141,7 +173,7 @@ impl Hnsw {
     fn compare_all(&self, query: &[f32], k: usize, allowed: Option<&Bitset>) -> Vec<Near> {
         let exact = Exact::new(&self.block, self.metric, query);
         match &self.rows {
-            Rows::Coded(coded) => coded.codes.nearest(query, &exact, k, allowed),
+            Rows::Coded { bytes, .. } => bytes.codes.nearest(query, &exact, k, allowed),
             Rows::Full => {
                 let mut top = Top::new(k, self.block.rows());
                 flat::scan(&exact, self.block.rows(), allowed, |near| top.offer(near));
@@ -161,18 +193,52 @@ struct Filter<'a> {
     budget: usize,
 }
 
+/// How far a walk looks.
+#[derive(Clone, Copy)]
+struct Reach {
+    /// Candidates that it keeps.
+    ef: usize,
+    /// How many of them are compared by their full vectors.
+    refined: usize,
+}
+
+impl Reach {
+    /// What the client named, and for the rest what serves `k` rows well.
+    fn of(params: &SearchParams, k: usize) -> Self {
+        let refined = params.refined_for(k);
+        let ef = params.ef_for(k).max(refined.unwrap_or(0));
+        Self { ef, refined: refined.unwrap_or(k + k / 2 + REFINE_EXTRA) }
+    }
+}
+
 impl Rows {
-    fn new(block: &VectorBlock, metric: Metric) -> Self {
-        match Codes::if_they_pay(block, metric) {
-            Some(codes) => Self::Coded(Box::new(Coded { codes, pool: Mutex::new(Vec::new()) })),
-            None => Self::Full,
+    fn new(block: &VectorBlock, metric: Metric, width: Width) -> Self {
+        let Some(bytes) = Codes::if_they_pay(block, metric) else { return Self::Full };
+        let halves = match width {
+            Width::Byte => None,
+            Width::Measured => Nibbles::if_they_lead(block, metric),
+        };
+        Self::Coded { bytes: Pooled::new(bytes), halves: halves.map(Pooled::new) }
+    }
+
+    fn memory_bytes(&self) -> usize {
+        match self {
+            Self::Full => 0,
+            Self::Coded { bytes, halves } => {
+                bytes.codes.memory_bytes() + halves.as_ref().map_or(0, |halves| halves.codes.memory_bytes())
+            }
         }
     }
 }
 
+/// Whether the width of the codes is the user's choice, and stored.
+const fn has_width(index_type: IndexType) -> bool {
+    matches!(index_type, IndexType::HnswSq)
+}
+
 impl VectorIndex for Hnsw {
     fn index_type(&self) -> IndexType {
-        IndexType::Hnsw
+        self.index_type
     }
 
     fn metric(&self) -> Metric {
@@ -198,9 +264,9 @@ impl VectorIndex for Hnsw {
         if wanted == 0 {
             return Ok(Vec::new());
         }
-        let ef = params.ef_for(k);
+        let reach = Reach::of(params, k);
         // A walk for survivors that are one row in s costs about s times as much as one without a filter.
-        let walk_cost = (ef * SCANNED_PER_EF).saturating_mul(count) / survivors;
+        let walk_cost = (reach.ef * SCANNED_PER_EF).saturating_mul(count) / survivors;
         // To a query without direction all rows are equally near: a walk would not know where to go.
         let aimless = self.metric == Metric::Cosine && query.iter().all(|&value| value == 0.0);
         let walked = if survivors <= walk_cost || aimless {
@@ -209,9 +275,9 @@ impl VectorIndex for Hnsw {
             let nodes = self.twins.nodes_of(allowed);
             let filter =
                 Filter { rows: allowed, nodes: nodes.as_ref().unwrap_or(allowed), budget: survivors / 2 };
-            self.walk(query, k, ef, Some(&filter))
+            self.walk(query, k, reach, Some(&filter))
         } else {
-            self.walk(query, k, ef, None)
+            self.walk(query, k, reach, None)
         };
         let found = match walked {
             Some(found) if found.len() >= wanted => found,
@@ -221,17 +287,16 @@ impl VectorIndex for Hnsw {
     }
 
     fn memory_bytes(&self) -> usize {
-        let codes = match &self.rows {
-            Rows::Coded(coded) => coded.codes.memory_bytes(),
-            Rows::Full => 0,
-        };
-        codes + self.graph.memory_bytes() + self.twins.memory_bytes()
+        self.rows.memory_bytes() + self.graph.memory_bytes() + self.twins.memory_bytes()
     }
 
     fn encode(&self) -> Vec<u8> {
         let mut body = Vec::new();
         self.graph.encode(&mut body);
         self.twins.encode(&mut body);
-        artifact::seal(Head { index_type: IndexType::Hnsw, metric: self.metric }, &self.block, &body)
+        if has_width(self.index_type) {
+            body.extend_from_slice(&self.width.code().to_le_bytes());
+        }
+        artifact::seal(Head { index_type: self.index_type, metric: self.metric }, &self.block, &body)
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::index::flat;
+use crate::index::nibbles::Nibbles;
 
 struct Set {
     dim: usize,
@@ -57,6 +58,9 @@ fn a_graph_over_real_text_vectors_finds_95_of_100_with_and_without_filters() {
         found += share(&index.search(query, 10, &ef(64), None).unwrap(), &truth[..10]);
     }
     assert!(found >= queries.len() * 10 * 95 / 100, "found {found} of {}", queries.len() * 10);
+
+    let halves = Nibbles::if_they_lead(&block, Metric::Ip);
+    assert!(halves.is_some(), "half-byte codes do not lead over text vectors");
 
     for percent in [10, 30, 60] {
         let allowed = Bitset::from_fn(block.rows(), |row| row * 7919 % 100 < percent);

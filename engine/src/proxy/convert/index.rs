@@ -29,13 +29,13 @@ const TYPES: [(&str, Family); 33] = [
     ("FLAT", Family::Dense),
     ("IVF_FLAT", Family::Dense),
     ("HNSW", Family::Dense),
-    ("IVF_SQ8", Family::DenseNotBuilt),
-    ("IVF_PQ", Family::DenseNotBuilt),
-    ("IVF_RABITQ", Family::DenseNotBuilt),
-    ("HNSW_SQ", Family::DenseNotBuilt),
-    ("HNSW_PQ", Family::DenseNotBuilt),
-    ("HNSW_PRQ", Family::DenseNotBuilt),
-    ("SCANN", Family::DenseNotBuilt),
+    ("IVF_SQ8", Family::Dense),
+    ("IVF_PQ", Family::Dense),
+    ("IVF_RABITQ", Family::Dense),
+    ("HNSW_SQ", Family::Dense),
+    ("HNSW_PQ", Family::Dense),
+    ("HNSW_PRQ", Family::Dense),
+    ("SCANN", Family::Dense),
     ("DISKANN", Family::DenseNotBuilt),
     ("AISAQ", Family::DenseNotBuilt),
     ("FAISS", Family::DenseNotBuilt),
@@ -157,12 +157,65 @@ fn check_vector(field: &Field, name: &str, family: Family, flat: &[(String, Stri
     if let Some(metric) = metric.filter(|name| Metric::from_name(name).is_none()) {
         return Err(invalid(format!("float vector index does not support metric type: {metric}")));
     }
-    match name {
-        "HNSW" => {
-            check_number(flat, "M", 2, 2048)?;
-            check_number(flat, "efConstruction", 1, 2_147_483_647)
+    check_dense(field, name, flat)
+}
+
+/// Checks the build parameters of an index on dense vectors.
+fn check_dense(field: &Field, name: &str, flat: &[(String, String)]) -> Result<(), Error> {
+    if name.starts_with("HNSW") {
+        check_number(flat, "M", 2, 2048)?;
+        check_number(flat, "efConstruction", 1, 2_147_483_647)?;
+    }
+    if name.starts_with("IVF_") || name == "SCANN" {
+        check_number(flat, "nlist", 1, 65_536)?;
+    }
+    if matches!(name, "HNSW_PQ" | "HNSW_PRQ" | "IVF_PQ") {
+        check_number(flat, "m", 1, 65_536)?;
+        check_number(flat, "nbits", 1, 24)?;
+        check_parts(field.dim(), flat)?;
+    }
+    if name == "HNSW_PRQ" {
+        check_number(flat, "nrq", 1, 16)?;
+    }
+    if name == "SCANN" {
+        check_boolean(flat, "with_raw_data")?;
+    }
+    let one_of = |key: &str, known: &[&str]| {
+        given(flat, key).filter(|value| !known.iter().any(|known| known.eq_ignore_ascii_case(value)))
+    };
+    if name == "HNSW_SQ" && one_of("sq_type", &["sq4u", "sq6", "sq8", "fp16", "bf16"]).is_some() {
+        return Err(invalid("invalid scalar quantizer type"));
+    }
+    if matches!(name, "HNSW_SQ" | "HNSW_PQ" | "HNSW_PRQ" | "IVF_RABITQ") {
+        check_boolean(flat, "refine")?;
+        let refine_types = ["sq4u", "sq6", "sq8", "fp16", "bf16", "fp32", "flat"];
+        if let Some(value) = one_of("refine_type", &refine_types) {
+            let known = refine_types.join(", ");
+            return Err(invalid(format!("invalid refine type : {value}, optional types are [{known}]")));
         }
-        "IVF_FLAT" => check_number(flat, "nlist", 1, 65_536),
+    }
+    Ok(())
+}
+
+fn given<'a>(flat: &'a [(String, String)], key: &str) -> Option<&'a str> {
+    flat.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
+}
+
+/// Product codes cut a vector into equal parts.
+fn check_parts(dim: usize, flat: &[(String, String)]) -> Result<(), Error> {
+    match given(flat, "m").and_then(|m| m.trim().parse::<usize>().ok()) {
+        Some(m) if m > 0 && !dim.is_multiple_of(m) => Err(invalid(format!(
+            "The dimension of a vector (dim) should be a multiple of the number of subquantizers (m). Dimension:{dim}, m:{m}"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn check_boolean(flat: &[(String, String)], key: &str) -> Result<(), Error> {
+    match given(flat, key) {
+        Some(value) if !["true", "false"].iter().any(|known| known.eq_ignore_ascii_case(value)) => {
+            Err(invalid(format!("invalid bool value, key: '{key}', value: '{value}'")))
+        }
         _ => Ok(()),
     }
 }
