@@ -15,6 +15,7 @@ pub(super) fn value(value: Value) -> Json {
         Value::Text(text) => text.into(),
         // What a client stored is JSON; text that is not would be damage, and shows as it is.
         Value::Json(text) => serde_json::from_str(&text).unwrap_or_else(|_| text.into()),
+        Value::Array(elements) => elements.into_iter().map(self::value).collect(),
         Value::Vector(values) => vector(&values),
     }
 }
@@ -61,6 +62,7 @@ mod tests {
             Value::Double(0.25),
             Value::Double(f64::NAN),
             Value::Json(r#"{"b":1,"a":[2]}"#.to_owned()),
+            Value::Array(vec![Value::Text("a".to_owned()), Value::Int(1)]),
             Value::Vector(vec![0.5, f32::MIN_POSITIVE]),
         ];
 
@@ -75,6 +77,7 @@ mod tests {
                 "0.25",
                 "null",
                 r#"{"b":1,"a":[2]}"#,
+                r#"["a",1]"#,
                 "[0.5,1.1754944e-38]"
             ]
         );

@@ -111,6 +111,9 @@ pub enum Error {
     /// A whole JSON column is compared.
     #[error("can not comparisons jsonField directly")]
     WholeJson,
+    /// A whole array is compared otherwise than for equality with a list, or arrays with other columns.
+    #[error("can not comparisons array fields directly")]
+    WholeArray,
     /// A constant does not become a value of the field's type.
     #[error("cannot cast value to {to}, value: {value}")]
     Cast {
@@ -228,6 +231,17 @@ pub enum Error {
     /// `is null` on a vector.
     #[error("IsNull/IsNotNull operations are not supported on vector fields")]
     NullVector,
+    /// `is null` on an element of an array.
+    #[error("IsNull/IsNotNull operations are not supported on array elements")]
+    NullElement,
+    /// `array_contains…` with a value of another type than the elements.
+    #[error("contains operation can't compare between array element type: {element} and {value}")]
+    ContainsClass {
+        /// Type of the elements.
+        element: &'static str,
+        /// Type of the value.
+        value: &'static str,
+    },
     /// `json_contains…` on what holds no elements.
     #[error("contains operation are only supported on json or array fields now, got: {text}")]
     ContainsType {

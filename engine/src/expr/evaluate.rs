@@ -10,6 +10,8 @@ use crate::expr::syntax::{Arithmetic, Compare, Step};
 use crate::expr::{Error, Literal, Rows};
 use crate::model::{Bitset, Column, ColumnData, Texts};
 
+mod arrays;
+
 /// The rows for which `predicate` is true.
 pub(super) fn evaluate(predicate: &Predicate, rows: &dyn Rows) -> Result<Bitset, Error> {
     Evaluation { rows }.truth(predicate, None).map(|truth| truth.yes)
@@ -62,14 +64,20 @@ impl<'r> Evaluation<'r> {
             Predicate::CompareColumns { left, compare, right } => self.compare_columns(left, *compare, right),
             Predicate::In { operand, set } => {
                 let column = self.column(&operand.column)?;
-                let yes = is_in(column, &operand.access, set, wanted);
+                let yes = is_in(&column.data, &operand.access, set, wanted);
                 known_where_valid(column, yes.ok_or(Error::Column { field: operand.column.id })?)
             }
             Predicate::Like { operand, pattern } => {
                 let column = self.column(&operand.column)?;
+                let like = |texts: &Texts| choose(texts.len(), wanted, |row| pattern.matches(texts.get(row)));
                 let yes = match (&column.data, &operand.access) {
-                    (ColumnData::VarChar(texts), Access::Whole) => {
-                        choose(texts.len(), wanted, |row| pattern.matches(texts.get(row)))
+                    (ColumnData::VarChar(texts), Access::Whole) => like(texts),
+                    (ColumnData::Array(arrays), Access::Path(path)) => {
+                        let yes = arrays::at(arrays, path, |elements| match elements {
+                            ColumnData::VarChar(texts) => Some(like(texts)),
+                            _ => None,
+                        });
+                        yes.ok_or(Error::Column { field: operand.column.id })?
                     }
                     (ColumnData::Json(texts), Access::Path(path)) => choose(texts.len(), wanted, |row| {
                         let found = find(texts.get(row), path).and_then(Found::read);
@@ -91,6 +99,17 @@ impl<'r> Evaluation<'r> {
                     column.is_valid(row) && find(texts.get(row), path).is_some_and(has_content)
                 });
                 Ok(Truth { yes, known: None })
+            }
+            Predicate::Contains { column, quantity, values, .. }
+                if matches!(column.data_type, crate::model::DataType::Array(_)) =>
+            {
+                let name = column;
+                let column = self.column(name)?;
+                let ColumnData::Array(all) = &column.data else {
+                    return Err(Error::Column { field: name.id });
+                };
+                let yes = choose(all.len(), wanted, |row| arrays::contains(all, row, *quantity, values));
+                known_where_valid(column, yes)
             }
             Predicate::Contains { column, path, quantity, values } => {
                 let (column, texts) = self.json(column)?;
@@ -247,7 +266,7 @@ fn cost(predicate: &Predicate) -> u8 {
         | Predicate::In { operand, .. }
         | Predicate::Like { operand, .. } => match operand.column.data_type {
             crate::model::DataType::Json => 3,
-            crate::model::DataType::VarChar => 2,
+            crate::model::DataType::VarChar | crate::model::DataType::Array(_) => 2,
             _ => 1,
         },
         Predicate::CompareColumns { .. } => 2,
@@ -274,11 +293,25 @@ fn compare_value(
                 compare.accepts(Some(i64::try_from(length).unwrap_or(i64::MAX).cmp(value)))
             }))
         }
-        (data, Access::Whole) => match &operand.arithmetic {
-            None => compare_whole(data, compare, value, wanted),
-            Some((operator, right)) => compare_computed(data, *operator, right, compare, value),
-        },
+        (ColumnData::Array(all), Access::Path(path)) => arrays::at(all, path, |elements| {
+            compare_scalars(elements, operand.arithmetic.as_ref(), compare, value, wanted)
+        }),
+        (ColumnData::Array(all), access) => arrays::compare(all, access, compare, value, wanted),
+        (data, Access::Whole) => compare_scalars(data, operand.arithmetic.as_ref(), compare, value, wanted),
         _ => None,
+    }
+}
+
+fn compare_scalars(
+    data: &ColumnData,
+    arithmetic: Option<&(Arithmetic, Literal)>,
+    compare: Compare,
+    value: &Literal,
+    wanted: Wanted<'_>,
+) -> Option<Bitset> {
+    match arithmetic {
+        None => compare_whole(data, compare, value, wanted),
+        Some((operator, right)) => compare_computed(data, *operator, right, compare, value),
     }
 }
 
@@ -382,8 +415,11 @@ fn order_json(
     left.apply(*operator, right.number()?)?.order(value.number()?)
 }
 
-fn is_in(column: &Column, access: &Access, set: &Set, wanted: Wanted<'_>) -> Option<Bitset> {
-    Some(match (&column.data, access) {
+fn is_in(data: &ColumnData, access: &Access, set: &Set, wanted: Wanted<'_>) -> Option<Bitset> {
+    Some(match (data, access) {
+        (ColumnData::Array(all), Access::Path(path)) => {
+            return arrays::at(all, path, |elements| is_in(elements, &Access::Whole, set, wanted));
+        }
         (ColumnData::Json(texts), Access::Path(path)) => choose(texts.len(), wanted, |row| {
             find(texts.get(row), path).and_then(Found::read).is_some_and(|found| set.has_json(&found))
         }),

@@ -66,7 +66,7 @@ pub(super) enum Predicate {
     },
     /// The array at the path holds elements equal to the values.
     Contains {
-        /// The JSON column.
+        /// The JSON column, or a column of arrays.
         column: ColumnName,
         /// The path, empty for the whole value.
         path: Vec<Step>,
@@ -120,9 +120,9 @@ pub(super) struct Operand {
 pub(super) enum Access {
     /// All of it.
     Whole,
-    /// What is at a path, not empty, inside JSON.
+    /// What is at a path, not empty, inside JSON; or the one element of an array that an index names.
     Path(Vec<Step>),
-    /// Number of elements of the array at a path inside JSON; 0 if there is none.
+    /// Number of elements of the array at a path inside JSON, 0 if there is none; of an array with an empty path.
     Length(Vec<Step>),
 }
 
@@ -141,6 +141,8 @@ pub(super) enum Class {
     Json,
     /// A whole JSON value.
     WholeJson,
+    /// A whole array.
+    Array,
     /// A vector.
     Vector,
 }
@@ -148,27 +150,36 @@ pub(super) enum Class {
 impl Operand {
     /// What the value can be compared with.
     pub(super) fn class(&self) -> Class {
-        match (&self.access, self.column.data_type) {
+        match (&self.access, self.value_type()) {
             (Access::Length(_), _) => Class::Int,
-            (Access::Path(_), _) => Class::Json,
-            (Access::Whole, DataType::Bool) => Class::Bool,
-            (Access::Whole, DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64) => {
+            (Access::Path(_), DataType::Json) => Class::Json,
+            (_, DataType::Bool) => Class::Bool,
+            (_, data_type) if data_type.is_integer() => {
                 if matches!(self.arithmetic, Some((_, Literal::Double(_)))) {
                     Class::Float
                 } else {
                     Class::Int
                 }
             }
-            (Access::Whole, DataType::Float | DataType::Double) => Class::Float,
-            (Access::Whole, DataType::VarChar) => Class::Text,
-            (Access::Whole, DataType::Json) => Class::WholeJson,
-            (Access::Whole, DataType::FloatVector) => Class::Vector,
+            (_, data_type) if data_type.is_number() => Class::Float,
+            (_, DataType::VarChar) => Class::Text,
+            (_, DataType::Json) => Class::WholeJson,
+            (_, DataType::Array(_)) => Class::Array,
+            _ => Class::Vector,
+        }
+    }
+
+    /// The type of the value: the column's, or that of an element of it.
+    pub(super) const fn value_type(&self) -> DataType {
+        match (&self.access, self.column.data_type) {
+            (Access::Path(_), DataType::Array(element)) => element.scalar(),
+            (_, data_type) => data_type,
         }
     }
 
     /// Whether the value can stand before `in`.
-    const fn can_be_listed(&self) -> bool {
-        self.arithmetic.is_none() && !matches!(self.access, Access::Length(_))
+    fn can_be_listed(&self) -> bool {
+        self.arithmetic.is_none() && !matches!(self.access, Access::Length(_)) && self.class() != Class::Array
     }
 
     /// The type as error texts name it.
@@ -176,7 +187,7 @@ impl Operand {
         match (self.class(), &self.access, &self.arithmetic) {
             (Class::Int, Access::Length(_), _) | (Class::Int, _, Some(_)) => DataType::Int64.name(),
             (Class::Float, _, Some(_)) => DataType::Double.name(),
-            _ => self.column.data_type.name(),
+            _ => self.value_type().name(),
         }
     }
 }

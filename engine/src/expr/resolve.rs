@@ -122,7 +122,12 @@ impl Resolver<'_> {
                 .dynamic()
                 .ok_or_else(|| Error::UnknownField { name: crate::model::DYNAMIC_FIELD.to_owned() })?,
         };
-        if !steps.is_empty() && field.data_type != DataType::Json {
+        let is_fitting = match field.data_type {
+            DataType::Json => true,
+            DataType::Array(_) => matches!(steps.as_slice(), [] | [Step::Index(_)]),
+            _ => steps.is_empty(),
+        };
+        if !is_fitting {
             return Err(Error::NotIndexable { data_type: field.data_type.name() });
         }
         let access = if steps.is_empty() { Access::Whole } else { Access::Path(steps) };
@@ -194,7 +199,9 @@ impl Resolver<'_> {
             (
                 Unary::Exists,
                 Typed::Operand(Operand { column, access: Access::Path(path), arithmetic: None }),
-            ) => Ok(Typed::Predicate(Predicate::Exists { column, path })),
+            ) if column.data_type == DataType::Json => {
+                Ok(Typed::Predicate(Predicate::Exists { column, path }))
+            }
             (Unary::Exists, _) => Err(Error::ExistsType),
         }
     }
@@ -329,10 +336,12 @@ impl Resolver<'_> {
             return Err(Error::InOnExpression);
         }
         let class = operand.class();
-        if class == Class::WholeJson {
-            return Err(Error::WholeJson);
+        match class {
+            Class::WholeJson => return Err(Error::WholeJson),
+            Class::Array => return Err(Error::WholeArray),
+            _ => {}
         }
-        let to = operand.column.data_type.name();
+        let to = operand.value_type().name();
         let right_span = right.span;
         let values = match right.kind {
             NodeKind::List(members) => {
@@ -382,9 +391,22 @@ impl Resolver<'_> {
             return Err(Error::NullVector);
         }
         Ok(match operand.access {
+            Access::Path(_) if operand.column.data_type != DataType::Json => {
+                return Err(Error::NullElement);
+            }
             Access::Path(path) => Predicate::Exists { column: operand.column, path }.negated(),
             Access::Whole | Access::Length(_) => Predicate::IsNull(operand.column),
         })
+    }
+}
+
+/// What an element of an array can be compared with.
+const fn class_of(element: DataType) -> Class {
+    match element {
+        DataType::Bool => Class::Bool,
+        DataType::VarChar => Class::Text,
+        DataType::Float | DataType::Double => Class::Float,
+        _ => Class::Int,
     }
 }
 
@@ -396,7 +418,7 @@ const fn fits(value: &Literal, class: Class) -> bool {
         Class::Float => matches!(value, Literal::Int(_) | Literal::Double(_)),
         Class::Text => matches!(value, Literal::Text(_)),
         Class::Json => true,
-        Class::WholeJson | Class::Vector => false,
+        Class::WholeJson | Class::Array | Class::Vector => false,
     }
 }
 
@@ -414,6 +436,7 @@ fn check_operand(operator: Arithmetic, operand: &Operand) -> Result<(), Error> {
         Class::Bool => refuse("bool"),
         Class::Text => refuse("string"),
         Class::Vector => refuse("vector"),
+        Class::Array => refuse("array"),
         Class::WholeJson => Err(Error::WholeJson),
         Class::Int | Class::Float | Class::Json => {
             if operand.arithmetic.is_some() || matches!(operand.access, Access::Length(_)) {

@@ -6,7 +6,7 @@ mod table;
 
 use crate::base::FieldId;
 use crate::expr::{Filter, Literal, Templates, parse};
-use crate::model::{Batch, Bitset, Column, ColumnData, DataType, Field, Schema, Value};
+use crate::model::{Batch, Bitset, Column, ColumnData, DataType, ElementType, Field, Schema, Value};
 
 /// A field of a test schema.
 fn field(id: i64, name: &str, data_type: DataType, nullable: bool) -> Field {
@@ -46,6 +46,12 @@ fn schema() -> Schema {
         ("t", DataType::VarChar, false),
         ("j", DataType::Json, true),
         ("v", DataType::FloatVector, false),
+        ("ab", DataType::Array(ElementType::Bool), true),
+        ("ai", DataType::Array(ElementType::Int64), true),
+        ("as", DataType::Array(ElementType::Int8), false),
+        ("af", DataType::Array(ElementType::Float), true),
+        ("ad", DataType::Array(ElementType::Double), false),
+        ("at", DataType::Array(ElementType::VarChar), true),
         ("$meta", DataType::Json, false),
     ];
     Schema {

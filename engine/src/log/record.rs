@@ -251,7 +251,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{Bitset, Field, Value};
+    use crate::model::{Bitset, ElementType, Field, Value};
 
     fn field(id: i64, data_type: DataType) -> Field {
         Field {
@@ -292,6 +292,7 @@ mod tests {
                     DataType::Double => Value::Double(number as f64 / 7.0),
                     DataType::VarChar => Value::Text(format!("ü{number}")),
                     DataType::Json => Value::Json(format!("{{\"a\":{number}}}")),
+                    DataType::Array(element) => array_of(element, number),
                     DataType::FloatVector => Value::Vector(vec![number as f32, 0.5, -1.0]),
                 };
                 column.data.push(&value).unwrap();
@@ -302,6 +303,18 @@ mod tests {
             }
         }
         batch
+    }
+
+    /// Up to three elements.
+    fn array_of(element: ElementType, number: i64) -> Value {
+        let one = |at: i64| match element {
+            ElementType::Bool => Value::Bool(at % 2 == 0),
+            ElementType::Float => Value::Float(at as f32 / 3.0),
+            ElementType::Double => Value::Double(at as f64 / 7.0),
+            ElementType::VarChar => Value::Text(format!("ü{at}")),
+            _ => Value::Int(at),
+        };
+        Value::Array((0..number.rem_euclid(4)).map(one).collect())
     }
 
     fn keys(rows: i64) -> Keys {

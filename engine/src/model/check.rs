@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use serde::de::IgnoredAny;
 
 use crate::base::{Kind, Kinded};
-use crate::model::{Batch, Column, ColumnData, DYNAMIC_FIELD, Field, Schema, Texts};
+use crate::model::{Arrays, Batch, Column, ColumnData, DYNAMIC_FIELD, Field, Schema, Texts};
 
 /// Longest text of one JSON value. Unit: bytes.
 pub const MAX_JSON_BYTES: usize = 65_536;
@@ -81,6 +81,34 @@ pub enum RowError {
         field: String,
         /// Row, from 0.
         row: usize,
+        /// Bytes of the text.
+        length: usize,
+        /// Bytes that the field takes.
+        limit: usize,
+    },
+    /// An array with more elements than its field takes.
+    #[error(
+        "the length ({length}) of {row}th array exceeds max capacity ({limit}): invalid parameter[expected=valid length array][actual=array length exceeds max capacity]"
+    )]
+    ArrayLength {
+        /// Row, from 0.
+        row: usize,
+        /// Elements.
+        length: usize,
+        /// Elements that the field takes.
+        limit: usize,
+    },
+    /// A text in an array that is longer than its field takes.
+    #[error(
+        "length of Array array field \"{field}\" exceeds max length, row number: {row}, array index: {at}, length: {length}, max length: {limit}: invalid parameter"
+    )]
+    ElementLength {
+        /// Name of the field.
+        field: String,
+        /// Row, from 0.
+        row: usize,
+        /// Place in the array, from 0.
+        at: usize,
         /// Bytes of the text.
         length: usize,
         /// Bytes that the field takes.
@@ -199,6 +227,7 @@ fn check_values(schema: &Schema, field: &Field, column: &Column) -> Result<(), R
         ColumnData::Json(texts) => (0..texts.len())
             .filter(|&row| column.is_valid(row))
             .try_for_each(|row| check_json(field, texts, row)),
+        ColumnData::Array(arrays) => check_arrays(field, arrays),
         ColumnData::Bool(_)
         | ColumnData::Int8(_)
         | ColumnData::Int16(_)
@@ -222,6 +251,29 @@ fn check_texts(field: &Field, texts: &Texts) -> Result<(), RowError> {
         Some((row, text)) => {
             Err(RowError::TextLength { field: field.name.clone(), row, length: text.len(), limit })
         }
+    }
+}
+
+fn check_arrays(field: &Field, arrays: &Arrays) -> Result<(), RowError> {
+    let limit = field.max_capacity();
+    let lengths = (0..arrays.len()).map(|row| arrays.range(row).len());
+    if let Some((row, length)) = lengths.enumerate().find(|(_, length)| *length > limit) {
+        return Err(RowError::ArrayLength { row, length, limit });
+    }
+    match arrays.elements() {
+        ColumnData::Float(values) => check_finite(values.iter().copied().map(f64::from)),
+        ColumnData::Double(values) => check_finite(values.iter().copied()),
+        ColumnData::VarChar(texts) => (0..arrays.len()).try_for_each(|row| {
+            let limit = field.max_length();
+            match arrays.range(row).zip(0..).find(|(element, _)| texts.get(*element).len() > limit) {
+                None => Ok(()),
+                Some((element, at)) => {
+                    let (field, length) = (field.name.clone(), texts.get(element).len());
+                    Err(RowError::ElementLength { field, row, at, length, limit })
+                }
+            }
+        }),
+        _ => Ok(()),
     }
 }
 
@@ -273,6 +325,15 @@ mod tests {
             type_params: vec![(param.to_owned(), value.to_owned())],
             ..FieldRequest::default()
         };
+        let array = |name: &str, element_type| FieldRequest {
+            name: name.to_owned(),
+            data_type: 22,
+            element_type,
+            type_params: [("max_capacity", "2"), ("max_length", "3")]
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .to_vec(),
+            ..FieldRequest::default()
+        };
         let fields = vec![
             field("id", 5, ("", "")),
             field("v", 101, ("dim", "2")),
@@ -280,6 +341,9 @@ mod tests {
             field("f", 10, ("", "")),
             field("d", 11, ("", "")),
             field("j", 23, ("", "")),
+            array("a", 5),
+            array("t", 21),
+            array("n", 10),
         ];
         let request = SchemaRequest {
             name: "c".to_owned(),
@@ -301,6 +365,9 @@ mod tests {
                 Value::Float(1.0),
                 Value::Double(1.0),
                 Value::Json(r#"[1, {"s": "free"}]"#.to_owned()),
+                Value::Array(vec![Value::Int(1), Value::Int(2)]),
+                Value::Array(vec![Value::Text("文".to_owned())]),
+                Value::Array(Vec::new()),
                 Value::Json(r#"{"k": {"s": 1}}"#.to_owned()),
             ];
             for (column, value) in batch.columns.iter_mut().zip(&row) {
@@ -385,22 +452,40 @@ mod tests {
                 "length of json field j exceeds max length, row number: 1, length: 65537, max length: 65536",
             ),
             (
-                |rows| set(rows, 6, &Value::Json("[]".to_owned())),
+                |rows| set(rows, 6, &Value::Array(vec![Value::Int(1); 3])),
+                1100,
+                "the length (3) of 1th array exceeds max capacity (2): invalid parameter[expected=valid length array][actual=array length exceeds max capacity]",
+            ),
+            (
+                |rows| {
+                    let texts = ["abc", "abcd"].map(|text| Value::Text(text.to_owned()));
+                    set(rows, 7, &Value::Array(texts.to_vec()));
+                },
+                1100,
+                "length of Array array field \"t\" exceeds max length, row number: 1, array index: 1, length: 4, max length: 3",
+            ),
+            (
+                |rows| set(rows, 8, &Value::Array(vec![Value::Float(f32::NAN)])),
+                65535,
+                "value 'NaN' is not a number or infinity",
+            ),
+            (
+                |rows| set(rows, 9, &Value::Json("[]".to_owned())),
                 1100,
                 "the dynamic field only accepts json maps, row number: 1",
             ),
             (
-                |rows| set(rows, 6, &Value::Json(r#"{"$meta": 1}"#.to_owned())),
+                |rows| set(rows, 9, &Value::Json(r#"{"$meta": 1}"#.to_owned())),
                 1100,
                 "cannot set json key to: $meta",
             ),
             (
-                |rows| set(rows, 6, &Value::Json(r#"{"\u0073": 1}"#.to_owned())),
+                |rows| set(rows, 9, &Value::Json(r#"{"\u0073": 1}"#.to_owned())),
                 1100,
                 "dynamic field name cannot include the static field name: s",
             ),
             (
-                |rows| set(rows, 6, &Value::Json("{".to_owned())),
+                |rows| set(rows, 9, &Value::Json("{".to_owned())),
                 1100,
                 "the json value of field $meta, row number: 1, is not valid",
             ),

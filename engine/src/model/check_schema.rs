@@ -6,7 +6,7 @@ pub use error::SchemaError;
 
 use crate::base::FieldId;
 use crate::model::name::{Named, check_name};
-use crate::model::{DYNAMIC_FIELD, DataType, Field, Schema, Value};
+use crate::model::{DYNAMIC_FIELD, DataType, ElementType, Field, Schema, Value};
 
 /// Most fields of a schema, the hidden one not counted.
 pub const MAX_FIELDS: usize = 64;
@@ -14,6 +14,8 @@ pub const MAX_FIELDS: usize = 64;
 pub const MAX_VECTORS: usize = 10;
 /// Longest text of a `VarChar` field. Unit: bytes.
 pub const MAX_TEXT_BYTES: i64 = 65_535;
+/// Most elements of an array.
+pub const MAX_CAPACITY: i64 = 4096;
 /// Fewest components of a float vector.
 pub const MIN_DIM: i64 = 2;
 /// Most components of a float vector.
@@ -47,6 +49,8 @@ pub struct FieldRequest {
     pub description: String,
     /// Milvus's number of the type.
     pub data_type: i32,
+    /// Milvus's number of the type of elements, for arrays.
+    pub element_type: i32,
     /// Whether it is the primary key.
     pub is_primary: bool,
     /// Whether the server makes its values.
@@ -175,7 +179,7 @@ fn check_primary(fields: &[FieldRequest]) -> Result<(), SchemaError> {
     if let Some(second) = primaries.next() {
         return Err(SchemaError::ManyPrimaries { first: primary.name.clone(), second: second.name.clone() });
     }
-    if !matches!(stored_type(primary.data_type), Ok(DataType::Int64 | DataType::VarChar)) {
+    if !matches!(stored_type(primary.data_type, 0), Ok(DataType::Int64 | DataType::VarChar)) {
         return Err(SchemaError::PrimaryType);
     }
     if primary.nullable {
@@ -193,8 +197,8 @@ fn check_primary(fields: &[FieldRequest]) -> Result<(), SchemaError> {
     }
 }
 
-/// The type of Milvus's number, if this version stores it.
-fn stored_type(number: i32) -> Result<DataType, SchemaError> {
+/// The type of Milvus's number, if this version stores it; `element` is the number of an array's elements.
+fn stored_type(number: i32, element: i32) -> Result<DataType, SchemaError> {
     let unsupported = |name| Err(SchemaError::UnsupportedType { name });
     match number {
         0 => Err(SchemaError::UnknownType { number: "None".to_owned() }),
@@ -207,7 +211,7 @@ fn stored_type(number: i32) -> Result<DataType, SchemaError> {
         11 => Ok(DataType::Double),
         20 => Err(SchemaError::StringType),
         21 => Ok(DataType::VarChar),
-        22 => unsupported("Array"),
+        22 => element_type(element).map(DataType::Array),
         23 => Ok(DataType::Json),
         24 => unsupported("Geometry"),
         25 => unsupported("Text"),
@@ -225,8 +229,22 @@ fn stored_type(number: i32) -> Result<DataType, SchemaError> {
     }
 }
 
+/// The element type of Milvus's number.
+fn element_type(number: i32) -> Result<ElementType, SchemaError> {
+    match stored_type(number, 0) {
+        Ok(scalar) => {
+            ElementType::of(scalar).ok_or(SchemaError::ElementType { name: scalar.name().to_owned() })
+        }
+        Err(SchemaError::UnsupportedType { name }) => Err(SchemaError::ElementType { name: name.to_owned() }),
+        Err(SchemaError::UnknownType { number }) => Err(SchemaError::UnknownElement { number }),
+        // An array of arrays says of what, or the old text type.
+        Err(SchemaError::UnknownElement { .. }) => Err(SchemaError::ElementType { name: "Array".to_owned() }),
+        Err(other) => Err(other),
+    }
+}
+
 fn check_field(id: FieldId, request: &FieldRequest, collection: &str) -> Result<Field, SchemaError> {
-    let data_type = stored_type(request.data_type)?;
+    let data_type = stored_type(request.data_type, request.element_type)?;
     let mut field = Field {
         id,
         name: request.name.clone(),
@@ -244,6 +262,12 @@ fn check_field(id: FieldId, request: &FieldRequest, collection: &str) -> Result<
     match data_type {
         DataType::FloatVector => check_dim(&field)?,
         DataType::VarChar => check_max_length(&field, collection)?,
+        DataType::Array(element) => {
+            if element == ElementType::VarChar {
+                check_max_length(&field, collection)?;
+            }
+            check_max_capacity(&field, collection)?;
+        }
         _ => {}
     }
     field.default = request.default.as_ref().map(|default| check_default(&field, default)).transpose()?;
@@ -277,6 +301,15 @@ fn check_max_length(field: &Field, collection: &str) -> Result<(), SchemaError> 
     }
 }
 
+fn check_max_capacity(field: &Field, collection: &str) -> Result<(), SchemaError> {
+    let missing =
+        || SchemaError::NoMaxCapacity { field: field.name.clone(), collection: collection.to_owned() };
+    let text = field.type_param("max_capacity").ok_or_else(missing)?;
+    let capacity: i64 =
+        text.trim().parse().map_err(|_| SchemaError::CapacityNumber { field: field.name.clone() })?;
+    if (1..=MAX_CAPACITY).contains(&capacity) { Ok(()) } else { Err(SchemaError::MaxCapacity) }
+}
+
 fn check_default(field: &Field, default: &DefaultRequest) -> Result<Value, SchemaError> {
     let name = || field.name.clone();
     let out_of_range = |value: String| SchemaError::DefaultRange { value, field: name() };
@@ -288,7 +321,7 @@ fn check_default(field: &Field, default: &DefaultRequest) -> Result<Value, Schem
         }
     };
     match (field.data_type, default) {
-        (DataType::Json | DataType::FloatVector, _) => {
+        (DataType::Json | DataType::Array(_) | DataType::FloatVector, _) => {
             Err(SchemaError::DefaultUnsupported { data_type: field.data_type.name(), field: name() })
         }
         (DataType::Bool, DefaultRequest::Bool(value)) => Ok(Value::Bool(*value)),

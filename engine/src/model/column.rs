@@ -1,9 +1,10 @@
 //! Rows by columns: what is inserted, stored, filtered and returned.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::base::FieldId;
-use crate::model::{Bitset, DataType, Field, Key, Schema, Value};
+use crate::model::{Arrays, Bitset, DataType, ElementType, Field, Key, Schema, Value};
 
 /// Texts one after the other, with where each ends.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -116,6 +117,8 @@ pub enum ColumnData {
     VarChar(Texts),
     /// `Json`: the text of one JSON value per row.
     Json(Texts),
+    /// `Array`: one array per row.
+    Array(Arrays),
     /// `FloatVector`: row-major, shape `[rows, dim]`.
     FloatVector {
         /// Components per row, at least 1.
@@ -125,9 +128,9 @@ pub enum ColumnData {
     },
 }
 
-/// Runs `$body` with `$values` bound to the vector inside a fixed-width scalar column, or `$texts` for texts.
+/// Runs `$body` with `$values` bound to the vector inside a fixed-width scalar column, or to texts, or to arrays.
 macro_rules! each_data {
-    ($data:expr, $values:ident => $body:expr, $texts:ident => $text_body:expr, ($dim:ident, $vectors:ident) => $vector_body:expr) => {
+    ($data:expr, $values:ident => $body:expr, $texts:ident => $text_body:expr, $arrays:ident => $array_body:expr, ($dim:ident, $vectors:ident) => $vector_body:expr) => {
         match $data {
             ColumnData::Bool($values) => $body,
             ColumnData::Int8($values) => $body,
@@ -137,6 +140,7 @@ macro_rules! each_data {
             ColumnData::Float($values) => $body,
             ColumnData::Double($values) => $body,
             ColumnData::VarChar($texts) | ColumnData::Json($texts) => $text_body,
+            ColumnData::Array($arrays) => $array_body,
             ColumnData::FloatVector { dim: $dim, values: $vectors } => $vector_body,
         }
     };
@@ -147,6 +151,15 @@ impl ColumnData {
     #[must_use]
     pub fn empty(field: &Field) -> Self {
         match field.data_type {
+            DataType::FloatVector => Self::FloatVector { dim: field.dim().max(1), values: Vec::new() },
+            scalar => Self::none_of(scalar),
+        }
+    }
+
+    /// No row yet, for values of `data_type`; vectors have one component.
+    #[must_use]
+    pub fn none_of(data_type: DataType) -> Self {
+        match data_type {
             DataType::Bool => Self::Bool(Vec::new()),
             DataType::Int8 => Self::Int8(Vec::new()),
             DataType::Int16 => Self::Int16(Vec::new()),
@@ -156,7 +169,8 @@ impl ColumnData {
             DataType::Double => Self::Double(Vec::new()),
             DataType::VarChar => Self::VarChar(Texts::new()),
             DataType::Json => Self::Json(Texts::new()),
-            DataType::FloatVector => Self::FloatVector { dim: field.dim().max(1), values: Vec::new() },
+            DataType::Array(element) => Self::Array(Arrays::new(element)),
+            DataType::FloatVector => Self::FloatVector { dim: 1, values: Vec::new() },
         }
     }
 
@@ -173,6 +187,7 @@ impl ColumnData {
             Self::Double(_) => DataType::Double,
             Self::VarChar(_) => DataType::VarChar,
             Self::Json(_) => DataType::Json,
+            Self::Array(arrays) => DataType::Array(arrays.element()),
             Self::FloatVector { .. } => DataType::FloatVector,
         }
     }
@@ -180,7 +195,7 @@ impl ColumnData {
     /// How many rows there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        each_data!(self, values => values.len(), texts => texts.len(), (dim, values) => values.len() / (*dim).max(1))
+        each_data!(self, values => values.len(), texts => texts.len(), arrays => arrays.len(), (dim, values) => values.len() / (*dim).max(1))
     }
 
     /// Whether there is no row.
@@ -196,6 +211,7 @@ impl ColumnData {
             self,
             values => std::mem::size_of_val(values.as_slice()),
             texts => texts.memory_bytes(),
+            arrays => arrays.memory_bytes(),
             (_dim, values) => std::mem::size_of_val(values.as_slice())
         )
     }
@@ -213,6 +229,7 @@ impl ColumnData {
             Self::Double(values) => Self::Double(pick(values, rows)),
             Self::VarChar(texts) => Self::VarChar(rows.iter().map(|&row| texts.get(row)).collect()),
             Self::Json(texts) => Self::Json(rows.iter().map(|&row| texts.get(row)).collect()),
+            Self::Array(arrays) => Self::Array(arrays.take(rows)),
             Self::FloatVector { dim, values } => Self::FloatVector {
                 dim: *dim,
                 values: rows
@@ -228,21 +245,35 @@ impl ColumnData {
     /// # Errors
     /// [`TypeMismatch`] if it has not; nothing is added then.
     pub fn extend(&mut self, other: &Self) -> Result<(), TypeMismatch> {
+        self.extend_range(other, 0..other.len())
+    }
+
+    /// Adds the rows `range` of `other`, which has them and the same type (and dimension), at the end.
+    ///
+    /// # Errors
+    /// [`TypeMismatch`] if it has not; nothing is added then.
+    pub fn extend_range(&mut self, other: &Self, range: Range<usize>) -> Result<(), TypeMismatch> {
         match (self, other) {
-            (Self::Bool(all), Self::Bool(more)) => all.extend_from_slice(more),
-            (Self::Int8(all), Self::Int8(more)) => all.extend_from_slice(more),
-            (Self::Int16(all), Self::Int16(more)) => all.extend_from_slice(more),
-            (Self::Int32(all), Self::Int32(more)) => all.extend_from_slice(more),
-            (Self::Int64(all), Self::Int64(more)) => all.extend_from_slice(more),
-            (Self::Float(all), Self::Float(more)) => all.extend_from_slice(more),
-            (Self::Double(all), Self::Double(more)) => all.extend_from_slice(more),
+            (Self::Bool(all), Self::Bool(more)) => all.extend_from_slice(&more[range]),
+            (Self::Int8(all), Self::Int8(more)) => all.extend_from_slice(&more[range]),
+            (Self::Int16(all), Self::Int16(more)) => all.extend_from_slice(&more[range]),
+            (Self::Int32(all), Self::Int32(more)) => all.extend_from_slice(&more[range]),
+            (Self::Int64(all), Self::Int64(more)) => all.extend_from_slice(&more[range]),
+            (Self::Float(all), Self::Float(more)) => all.extend_from_slice(&more[range]),
+            (Self::Double(all), Self::Double(more)) => all.extend_from_slice(&more[range]),
             (Self::VarChar(all), Self::VarChar(more)) | (Self::Json(all), Self::Json(more)) => {
-                more.iter().for_each(|text| all.push(text));
+                range.for_each(|row| all.push(more.get(row)));
+            }
+            (Self::Array(all), Self::Array(more)) if range == (0..more.len()) => return all.extend(more),
+            (Self::Array(all), Self::Array(more)) => {
+                for row in range {
+                    all.push_from(more, row)?;
+                }
             }
             (Self::FloatVector { dim, values }, Self::FloatVector { dim: other_dim, values: more })
                 if dim == other_dim =>
             {
-                values.extend_from_slice(more);
+                values.extend_from_slice(&more[range.start * *dim..range.end * *dim]);
             }
             (this, other) => {
                 return Err(TypeMismatch { expected: this.data_type(), found: other.data_type() });
@@ -266,6 +297,7 @@ impl ColumnData {
             (Self::Float(all), Value::Float(one)) => all.push(*one),
             (Self::Double(all), Value::Double(one)) => all.push(*one),
             (Self::VarChar(all), Value::Text(one)) | (Self::Json(all), Value::Json(one)) => all.push(one),
+            (Self::Array(all), Value::Array(one)) => return all.push_values(one),
             (Self::FloatVector { dim, values }, Value::Vector(one)) if one.len() == *dim => {
                 values.extend_from_slice(one)
             }
@@ -278,10 +310,29 @@ impl ColumnData {
             (Self::Double(all), Value::Null) => all.push(0.0),
             (Self::VarChar(all), Value::Null) => all.push(""),
             (Self::Json(all), Value::Null) => all.push("null"),
+            (Self::Array(all), Value::Null) => all.push_none(),
             (Self::FloatVector { dim, values }, Value::Null) => values.extend(std::iter::repeat_n(0.0, *dim)),
             _ => return Err(mismatch),
         }
         Ok(())
+    }
+
+    /// The value of row `row`, which must exist, whether it is there or a placeholder.
+    #[must_use]
+    pub fn value(&self, row: usize) -> Value {
+        match self {
+            Self::Bool(values) => Value::Bool(values[row]),
+            Self::Int8(values) => Value::Int(i64::from(values[row])),
+            Self::Int16(values) => Value::Int(i64::from(values[row])),
+            Self::Int32(values) => Value::Int(i64::from(values[row])),
+            Self::Int64(values) => Value::Int(values[row]),
+            Self::Float(values) => Value::Float(values[row]),
+            Self::Double(values) => Value::Double(values[row]),
+            Self::VarChar(texts) => Value::Text(texts.get(row).to_owned()),
+            Self::Json(texts) => Value::Json(texts.get(row).to_owned()),
+            Self::Array(arrays) => Value::Array(arrays.values(row)),
+            Self::FloatVector { dim, values } => Value::Vector(values[row * dim..(row + 1) * dim].to_vec()),
+        }
     }
 }
 
@@ -289,7 +340,7 @@ fn pick<T: Copy>(values: &[T], rows: &[usize]) -> Vec<T> {
     rows.iter().map(|&row| values[row]).collect()
 }
 
-const fn value_type(value: &Value) -> DataType {
+fn value_type(value: &Value) -> DataType {
     match value {
         Value::Null | Value::Json(_) => DataType::Json,
         Value::Bool(_) => DataType::Bool,
@@ -297,6 +348,10 @@ const fn value_type(value: &Value) -> DataType {
         Value::Float(_) => DataType::Float,
         Value::Double(_) => DataType::Double,
         Value::Text(_) => DataType::VarChar,
+        Value::Array(elements) => {
+            let element = elements.first().and_then(|first| ElementType::of(value_type(first)));
+            DataType::Array(element.unwrap_or(ElementType::Int64))
+        }
         Value::Vector(_) => DataType::FloatVector,
     }
 }
@@ -359,20 +414,7 @@ impl Column {
         if !self.is_valid(row) {
             return Value::Null;
         }
-        match &self.data {
-            ColumnData::Bool(values) => Value::Bool(values[row]),
-            ColumnData::Int8(values) => Value::Int(i64::from(values[row])),
-            ColumnData::Int16(values) => Value::Int(i64::from(values[row])),
-            ColumnData::Int32(values) => Value::Int(i64::from(values[row])),
-            ColumnData::Int64(values) => Value::Int(values[row]),
-            ColumnData::Float(values) => Value::Float(values[row]),
-            ColumnData::Double(values) => Value::Double(values[row]),
-            ColumnData::VarChar(texts) => Value::Text(texts.get(row).to_owned()),
-            ColumnData::Json(texts) => Value::Json(texts.get(row).to_owned()),
-            ColumnData::FloatVector { dim, values } => {
-                Value::Vector(values[row * dim..(row + 1) * dim].to_vec())
-            }
-        }
+        self.data.value(row)
     }
 
     /// The chosen rows, in the order given. Every row must exist.

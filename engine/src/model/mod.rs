@@ -4,6 +4,7 @@
 //! No types of protocols, no async, no storage.
 
 pub mod access;
+mod arrays;
 mod bitset;
 pub mod check;
 pub mod check_schema;
@@ -16,12 +17,13 @@ mod value;
 pub mod wire;
 mod zone;
 
+pub use arrays::Arrays;
 pub use bitset::Bitset;
 pub use column::{Batch, Column, ColumnData, Keys, Texts, TypeMismatch};
 pub use manifest::{
     ChannelManifest, ColumnRef, DESCRIPTION, DeleteManifest, IndexRef, ObjectRef, SegmentManifest,
 };
 pub use metric::Metric;
-pub use schema::{DYNAMIC_FIELD, DataType, Field, IndexDefinition, Partition, Schema};
+pub use schema::{DYNAMIC_FIELD, DataType, ElementType, Field, IndexDefinition, Partition, Schema};
 pub use value::{Key, Value};
 pub use zone::Zone;

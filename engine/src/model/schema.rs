@@ -6,6 +6,62 @@ use crate::model::{Metric, Value};
 /// Name of the hidden JSON field that holds the dynamic keys of a row.
 pub const DYNAMIC_FIELD: &str = "$meta";
 
+/// What arrays are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub enum ElementType {
+    /// True or false.
+    Bool,
+    /// Signed 8-bit integer.
+    Int8,
+    /// Signed 16-bit integer.
+    Int16,
+    /// Signed 32-bit integer.
+    Int32,
+    /// Signed 64-bit integer.
+    Int64,
+    /// IEEE single, always finite.
+    Float,
+    /// IEEE double, always finite.
+    Double,
+    /// UTF-8 text of at most `max_length` bytes.
+    VarChar,
+}
+
+impl ElementType {
+    /// Every type, for tables and tests.
+    pub const ALL: [Self; 8] = [
+        Self::Bool,
+        Self::Int8,
+        Self::Int16,
+        Self::Int32,
+        Self::Int64,
+        Self::Float,
+        Self::Double,
+        Self::VarChar,
+    ];
+
+    /// The type of one element by itself.
+    #[must_use]
+    pub const fn scalar(self) -> DataType {
+        match self {
+            Self::Bool => DataType::Bool,
+            Self::Int8 => DataType::Int8,
+            Self::Int16 => DataType::Int16,
+            Self::Int32 => DataType::Int32,
+            Self::Int64 => DataType::Int64,
+            Self::Float => DataType::Float,
+            Self::Double => DataType::Double,
+            Self::VarChar => DataType::VarChar,
+        }
+    }
+
+    /// Arrays of what is of `scalar` by itself; `None` if there are none.
+    #[must_use]
+    pub fn of(scalar: DataType) -> Option<Self> {
+        Self::ALL.into_iter().find(|element| element.scalar() == scalar)
+    }
+}
+
 /// The type of a field, as far as this version stores it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum DataType {
@@ -27,13 +83,15 @@ pub enum DataType {
     VarChar,
     /// Any JSON value, kept as its text.
     Json,
+    /// At most `max_capacity` values of one type.
+    Array(ElementType),
     /// `dim` finite IEEE singles.
     FloatVector,
 }
 
 impl DataType {
     /// Every type, for tables and tests.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 18] = [
         Self::Bool,
         Self::Int8,
         Self::Int16,
@@ -44,6 +102,14 @@ impl DataType {
         Self::VarChar,
         Self::Json,
         Self::FloatVector,
+        Self::Array(ElementType::Bool),
+        Self::Array(ElementType::Int8),
+        Self::Array(ElementType::Int16),
+        Self::Array(ElementType::Int32),
+        Self::Array(ElementType::Int64),
+        Self::Array(ElementType::Float),
+        Self::Array(ElementType::Double),
+        Self::Array(ElementType::VarChar),
     ];
 
     /// Milvus's name of the type, as error texts carry it (`Int64`, `VarChar`, `FloatVector`).
@@ -59,6 +125,7 @@ impl DataType {
             Self::Double => "Double",
             Self::VarChar => "VarChar",
             Self::Json => "JSON",
+            Self::Array(_) => "Array",
             Self::FloatVector => "FloatVector",
         }
     }
@@ -128,10 +195,16 @@ impl Field {
         }
     }
 
-    /// Longest text of a `VarChar` field, in bytes.
+    /// Longest text of a `VarChar` field or element, in bytes.
     #[must_use]
     pub fn max_length(&self) -> usize {
         self.type_param("max_length").and_then(|length| length.parse().ok()).unwrap_or(65_535)
+    }
+
+    /// Most elements of an array.
+    #[must_use]
+    pub fn max_capacity(&self) -> usize {
+        self.type_param("max_capacity").and_then(|capacity| capacity.parse().ok()).unwrap_or(4096)
     }
 }
 

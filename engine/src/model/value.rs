@@ -19,6 +19,8 @@ pub enum Value {
     Text(String),
     /// `Json`, as text.
     Json(String),
+    /// `Array`; no element is [`Self::Null`].
+    Array(Vec<Value>),
     /// `FloatVector`.
     Vector(Vec<f32>),
 }

@@ -3,12 +3,13 @@
 //! All numbers little-endian. Keys: type `u8` (5 integers, 8 texts), count `u64`, values. Rows: columns `u32`, rows
 //! `u64`, then each column: field `i64`, type `u8`, flag `u8`, for flag 1 the valid rows as `u64` words, then the values.
 //! Values of fixed width stand one after the other; texts are the ends as `u32` and then the bytes; vectors are the
-//! dimension as `u32` and then the components. No version and no checksum: whoever stores or sends the bytes adds them.
+//! dimension as `u32` and then the components; arrays are the ends as `u32` and then the elements, in the way of their own
+//! type. No version and no checksum: whoever stores or sends the bytes adds them.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::base::FieldId;
-use crate::model::{Batch, Bitset, Column, ColumnData, DataType, Keys, Texts};
+use crate::model::{Arrays, Batch, Bitset, Column, ColumnData, DataType, ElementType, Keys, Texts};
 
 /// Bytes that do not follow the format; says in which way, as the rest of a sentence about the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,6 +30,14 @@ pub const fn type_code(data_type: DataType) -> u8 {
         DataType::VarChar => 8,
         DataType::Json => 9,
         DataType::FloatVector => 10,
+        DataType::Array(ElementType::Bool) => 33,
+        DataType::Array(ElementType::Int8) => 34,
+        DataType::Array(ElementType::Int16) => 35,
+        DataType::Array(ElementType::Int32) => 36,
+        DataType::Array(ElementType::Int64) => 37,
+        DataType::Array(ElementType::Float) => 38,
+        DataType::Array(ElementType::Double) => 39,
+        DataType::Array(ElementType::VarChar) => 40,
     }
 }
 
@@ -55,13 +64,17 @@ pub fn keys_bytes(keys: &Keys) -> usize {
 #[must_use]
 pub fn rows_bytes(rows: &Batch) -> usize {
     let column_bytes = |column: &Column| {
-        14 + column.valid.as_ref().map_or(0, |valid| valid.words().len() * 8)
-            + match &column.data {
-                ColumnData::VarChar(texts) | ColumnData::Json(texts) => texts_bytes(texts),
-                data => data.memory_bytes(),
-            }
+        14 + column.valid.as_ref().map_or(0, |valid| valid.words().len() * 8) + data_bytes(&column.data)
     };
     12 + rows.columns.iter().map(column_bytes).sum::<usize>()
+}
+
+fn data_bytes(data: &ColumnData) -> usize {
+    match data {
+        ColumnData::VarChar(texts) | ColumnData::Json(texts) => texts_bytes(texts),
+        ColumnData::Array(arrays) => arrays.len() * 4 + data_bytes(arrays.elements()),
+        data => data.memory_bytes(),
+    }
 }
 
 /// Appends fixed-width values through a small block, which compilers turn into plain copies.
@@ -107,19 +120,28 @@ pub fn put_rows(out: &mut BytesMut, rows: &Batch) {
         if let Some(valid) = &column.valid {
             put_values(out, valid.words(), u64::to_le_bytes);
         }
-        match &column.data {
-            ColumnData::Bool(values) => put_values(out, values, |value| [u8::from(value)]),
-            ColumnData::Int8(values) => put_values(out, values, i8::to_le_bytes),
-            ColumnData::Int16(values) => put_values(out, values, i16::to_le_bytes),
-            ColumnData::Int32(values) => put_values(out, values, i32::to_le_bytes),
-            ColumnData::Int64(values) => put_values(out, values, i64::to_le_bytes),
-            ColumnData::Float(values) => put_values(out, values, f32::to_le_bytes),
-            ColumnData::Double(values) => put_values(out, values, f64::to_le_bytes),
-            ColumnData::VarChar(texts) | ColumnData::Json(texts) => put_texts(out, texts),
-            ColumnData::FloatVector { dim, values } => {
-                out.put_u32_le(*dim as u32);
-                put_values(out, values, f32::to_le_bytes);
-            }
+        put_data(out, &column.data);
+    }
+}
+
+fn put_data(out: &mut BytesMut, data: &ColumnData) {
+    match data {
+        ColumnData::Bool(values) => put_values(out, values, |value| [u8::from(value)]),
+        ColumnData::Int8(values) => put_values(out, values, i8::to_le_bytes),
+        ColumnData::Int16(values) => put_values(out, values, i16::to_le_bytes),
+        ColumnData::Int32(values) => put_values(out, values, i32::to_le_bytes),
+        ColumnData::Int64(values) => put_values(out, values, i64::to_le_bytes),
+        ColumnData::Float(values) => put_values(out, values, f32::to_le_bytes),
+        ColumnData::Double(values) => put_values(out, values, f64::to_le_bytes),
+        ColumnData::VarChar(texts) | ColumnData::Json(texts) => put_texts(out, texts),
+        ColumnData::FloatVector { dim, values } => {
+            out.put_u32_le(*dim as u32);
+            put_values(out, values, f32::to_le_bytes);
+        }
+        ColumnData::Array(arrays) => {
+            let (elements, ends) = arrays.parts();
+            put_values(out, ends, |end| (end as u32).to_le_bytes());
+            put_data(out, elements);
         }
     }
 }
@@ -298,6 +320,14 @@ impl<'a> Reader<'a> {
             DataType::Double => ColumnData::Double(self.values(rows, f64::from_le_bytes)?),
             DataType::VarChar => ColumnData::VarChar(self.texts(rows)?),
             DataType::Json => ColumnData::Json(self.texts(rows)?),
+            DataType::Array(element) => {
+                let ends = self.values(rows, |end| u64::from(u32::from_le_bytes(end)))?;
+                let count = usize::try_from(ends.last().copied().unwrap_or(0)).unwrap_or(usize::MAX);
+                let elements = self.data(element.scalar(), count)?;
+                ColumnData::Array(
+                    Arrays::from_parts(elements, ends).ok_or(Damaged("its arrays are not arrays"))?,
+                )
+            }
             DataType::FloatVector => {
                 let dim = self.u32()? as usize;
                 let count =
@@ -348,6 +378,31 @@ mod tests {
         prop::collection::vec(".{0,5}", rows..=rows).prop_map(|all| all.iter().map(String::as_str).collect())
     }
 
+    /// `rows` arrays of up to three numbers or texts.
+    fn arrays(rows: usize) -> impl Strategy<Value = ColumnData> {
+        let ends = prop::collection::vec(0_u64..4, rows..=rows).prop_map(|lengths| {
+            let mut end = 0;
+            lengths
+                .into_iter()
+                .map(|length| {
+                    end += length;
+                    end
+                })
+                .collect::<Vec<u64>>()
+        });
+        (ends, any::<bool>()).prop_flat_map(|(ends, are_texts)| {
+            let count = ends.last().copied().unwrap_or(0) as usize;
+            let elements = if are_texts {
+                texts(count).prop_map(ColumnData::VarChar).boxed()
+            } else {
+                prop::collection::vec(any::<i16>(), count..=count).prop_map(ColumnData::Int16).boxed()
+            };
+            elements.prop_map(move |elements| {
+                ColumnData::Array(Arrays::from_parts(elements, ends.clone()).expect("whole arrays"))
+            })
+        })
+    }
+
     /// A column of `rows` rows of any type. Floats are compared as values, so there is no NaN.
     fn data(rows: usize) -> impl Strategy<Value = ColumnData> {
         use prop::collection::vec;
@@ -361,6 +416,7 @@ mod tests {
             vec(-1e300_f64..1e300, rows..=rows).prop_map(ColumnData::Double),
             texts(rows).prop_map(ColumnData::VarChar),
             texts(rows).prop_map(ColumnData::Json),
+            arrays(rows),
             (1_usize..9).prop_flat_map(move |dim| vec(-1e30_f32..1e30, rows * dim..=rows * dim)
                 .prop_map(move |values| ColumnData::FloatVector { dim, values })),
         ]

@@ -127,6 +127,8 @@ pub enum Error {
         "field '{field}' is illegal, array type mismatch: invalid parameter[expected=need {expected} array][actual=got {actual}]"
     )]
     FieldType { field: String, expected: &'static str, actual: &'static str },
+    #[error("insert data does not match: invalid parameter[expected={expected}][actual={actual}]")]
+    ElementType { expected: &'static str, actual: &'static str },
     #[error(
         "the dim ({actual}) of field data({field}) is not equal to schema dim ({dim}): invalid parameter[expected={dim}][actual={actual}]"
     )]

@@ -276,7 +276,7 @@ fn by_value(column: &Column, left: usize, right: usize) -> Ordering {
         ColumnData::Float(all) => all[left].total_cmp(&all[right]),
         ColumnData::Double(all) => all[left].total_cmp(&all[right]),
         ColumnData::VarChar(all) => all.get(left).cmp(all.get(right)),
-        ColumnData::Json(_) | ColumnData::FloatVector { .. } => Ordering::Equal,
+        ColumnData::Json(_) | ColumnData::Array(_) | ColumnData::FloatVector { .. } => Ordering::Equal,
     };
     column.is_valid(left).cmp(&column.is_valid(right)).then(values)
 }

@@ -1,11 +1,15 @@
 //! Scalar columns and row times as one Parquet object.
 //!
-//! Column names are field numbers; `time` has the times, `valid-<field>` which vectors of a nullable field have a value.
+//! Column names are field numbers; arrays are large lists.
+//! `time` has the times, `valid-<field>` which vectors of a nullable field have a value.
 //! The file's metadata says `redkite.format` = `scalars/1`. LZ4, one row group per million rows.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use arrow_array::builder::{
+    ArrayBuilder, BooleanBuilder, LargeListBuilder, LargeStringBuilder, PrimitiveBuilder,
+};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt64Type};
 use arrow_array::{
@@ -21,7 +25,7 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
 use crate::base::{FieldId, Timestamp};
-use crate::model::{Batch, Bitset, Column, ColumnData, DataType, Field, Schema, Texts};
+use crate::model::{Arrays, Batch, Bitset, Column, ColumnData, DataType, Field, Schema, Texts};
 
 const FORMAT_KEY: &str = "redkite.format";
 const FORMAT: &str = "scalars/1";
@@ -154,12 +158,60 @@ fn array_of(column: &Column) -> Option<ArrayRef> {
             let texts = texts.iter().enumerate().map(|(row, text)| column.is_valid(row).then_some(text));
             Arc::new(texts.collect::<LargeStringArray>())
         }
+        ColumnData::Array(arrays) => list_of(column, arrays)?,
         ColumnData::FloatVector { .. } => return None,
+    })
+}
+
+/// The array of lists of a column of arrays; `None` for elements that arrays do not have.
+fn list_of(column: &Column, arrays: &Arrays) -> Option<ArrayRef> {
+    fn lists<B: ArrayBuilder>(
+        column: &Column,
+        arrays: &Arrays,
+        builder: B,
+        add: impl Fn(&mut B, std::ops::Range<usize>),
+    ) -> ArrayRef {
+        let mut lists = LargeListBuilder::new(builder);
+        for row in 0..arrays.len() {
+            let is_valid = column.is_valid(row);
+            if is_valid {
+                add(lists.values(), arrays.range(row));
+            }
+            lists.append(is_valid);
+        }
+        Arc::new(lists.finish())
+    }
+    fn numbers<T: ArrowPrimitiveType>(column: &Column, arrays: &Arrays, all: &[T::Native]) -> ArrayRef {
+        lists(column, arrays, PrimitiveBuilder::<T>::new(), |builder, range| {
+            builder.append_slice(&all[range])
+        })
+    }
+    Some(match arrays.elements() {
+        ColumnData::Bool(all) => {
+            lists(column, arrays, BooleanBuilder::new(), |builder, range| builder.append_slice(&all[range]))
+        }
+        ColumnData::Int8(all) => numbers::<Int8Type>(column, arrays, all),
+        ColumnData::Int16(all) => numbers::<Int16Type>(column, arrays, all),
+        ColumnData::Int32(all) => numbers::<Int32Type>(column, arrays, all),
+        ColumnData::Int64(all) => numbers::<Int64Type>(column, arrays, all),
+        ColumnData::Float(all) => numbers::<Float32Type>(column, arrays, all),
+        ColumnData::Double(all) => numbers::<Float64Type>(column, arrays, all),
+        ColumnData::VarChar(all) => lists(column, arrays, LargeStringBuilder::new(), |builder, range| {
+            range.for_each(|at| builder.append_value(all.get(at)));
+        }),
+        ColumnData::Json(_) | ColumnData::Array(_) | ColumnData::FloatVector { .. } => return None,
     })
 }
 
 /// The column of `field` in an array.
 fn column_of(field: &Field, array: &ArrayRef) -> Result<Column, ParquetError> {
+    let data = data_of(field.data_type, array).ok_or_else(|| wrong("a column has an unexpected type"))?;
+    let valid = (array.null_count() > 0).then(|| Bitset::from_fn(array.len(), |row| array.is_valid(row)));
+    Ok(Column { field: field.id, data, valid })
+}
+
+/// The values in an array; `None` if it has another type.
+fn data_of(data_type: DataType, array: &ArrayRef) -> Option<ColumnData> {
     fn numbers<T: ArrowPrimitiveType>(array: &ArrayRef) -> Option<Vec<T::Native>> {
         let numbers = array.as_primitive_opt::<T>()?;
         if numbers.null_count() == 0 {
@@ -171,7 +223,7 @@ fn column_of(field: &Field, array: &ArrayRef) -> Result<Column, ParquetError> {
         let texts = array.as_string_opt::<i64>()?;
         Some(texts.iter().map(|text| text.unwrap_or(placeholder)).collect())
     }
-    let data = match field.data_type {
+    match data_type {
         DataType::Bool => array
             .as_boolean_opt()
             .map(|values| ColumnData::Bool(values.iter().map(Option::unwrap_or_default).collect())),
@@ -183,9 +235,86 @@ fn column_of(field: &Field, array: &ArrayRef) -> Result<Column, ParquetError> {
         DataType::Double => numbers::<Float64Type>(array).map(ColumnData::Double),
         DataType::VarChar => texts(array, "").map(ColumnData::VarChar),
         DataType::Json => texts(array, "null").map(ColumnData::Json),
+        DataType::Array(element) => {
+            let lists = array.as_list_opt::<i64>()?;
+            let elements = data_of(element.scalar(), lists.values())?;
+            let mut arrays = Arrays::new(element);
+            for bounds in lists.value_offsets().windows(2) {
+                let [start, end] = [bounds[0], bounds[1]].map(|bound| usize::try_from(bound).ok());
+                arrays.push_range(&elements, start?..end?).ok()?;
+            }
+            Some(ColumnData::Array(arrays))
+        }
         DataType::FloatVector => None,
-    };
-    let data = data.ok_or_else(|| wrong("a column has an unexpected type"))?;
-    let valid = (array.null_count() > 0).then(|| Bitset::from_fn(array.len(), |row| array.is_valid(row)));
-    Ok(Column { field: field.id, data, valid })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ElementType, Value};
+    use crate::segment::fixture::field;
+
+    fn value(data_type: DataType, number: i64) -> Value {
+        match data_type {
+            DataType::Bool => Value::Bool(number % 2 == 0),
+            DataType::Float => Value::Float(number as f32 / 3.0),
+            DataType::Double => Value::Double(number as f64 / 7.0),
+            DataType::VarChar => Value::Text("文".repeat((number % 3) as usize)),
+            DataType::Json => Value::Json(format!("[{number}, \"ü\"]")),
+            DataType::Array(element) => {
+                Value::Array((0..number % 4).map(|at| value(element.scalar(), number + at)).collect())
+            }
+            _ => Value::Int(number % 128),
+        }
+    }
+
+    /// A column of `field` whose every third row has no value, if `has_nulls`.
+    fn column(field: &Field, rows: usize, has_nulls: bool) -> Column {
+        let mut column = Column::empty(field);
+        let is_valid = |row: usize| !has_nulls || row % 3 != 1;
+        for row in 0..rows {
+            let value = if is_valid(row) { value(field.data_type, row as i64) } else { Value::Null };
+            column.data.push(&value).unwrap();
+        }
+        column.valid = (has_nulls && rows > 1).then(|| Bitset::from_fn(rows, is_valid));
+        column
+    }
+
+    #[test]
+    fn columns_of_every_type_are_read_as_they_were_written() {
+        let fields: Vec<Field> = DataType::ALL
+            .into_iter()
+            .filter(|data_type| !data_type.is_vector())
+            .zip(100..)
+            .map(|(data_type, id)| field(FieldId(id), "f", data_type))
+            .collect();
+        let schema = Schema { description: String::new(), fields, enable_dynamic_field: false };
+        for (rows, has_nulls) in [(0, false), (1, false), (50, false), (50, true), (70_000, true)] {
+            let columns = schema.fields.iter().map(|field| column(field, rows, has_nulls)).collect();
+            let batch = Batch { rows, columns };
+            let times: Vec<Timestamp> = (0..rows as u64).map(Timestamp).collect();
+
+            let found = decode(encode(&batch, &times).unwrap(), &schema).unwrap();
+
+            assert_eq!((found.columns, found.times), (batch.columns, times), "{rows} rows");
+        }
+    }
+
+    #[test]
+    fn arrays_of_another_type_are_refused() {
+        let ints = field(FieldId(100), "f", DataType::Array(ElementType::Int64));
+        let texts = field(FieldId(100), "f", DataType::Array(ElementType::VarChar));
+        let schema = |field: &Field| Schema {
+            description: String::new(),
+            fields: vec![field.clone()],
+            enable_dynamic_field: false,
+        };
+        let batch = Batch { rows: 2, columns: vec![column(&ints, 2, false)] };
+
+        let body = encode(&batch, &[Timestamp(1), Timestamp(2)]).unwrap();
+
+        assert!(decode(body.clone(), &schema(&ints)).is_ok());
+        assert!(decode(body, &schema(&texts)).is_err());
+    }
 }

@@ -18,7 +18,7 @@ struct Statistics {
     field: FieldId,
     /// Rows without a value.
     nulls: u64,
-    /// Least and greatest value, `None` without any, and for JSON.
+    /// Least and greatest value, `None` without any, and for JSON and arrays.
     min: Option<Value>,
     max: Option<Value>,
 }
@@ -190,7 +190,7 @@ fn statistics_of(column: &Column) -> Statistics {
                 .map(|(a, b)| (Value::Double(a), Value::Double(b))),
             ColumnData::VarChar(all) => span(rows().map(|row| all.get(row)), |a, b| a < b)
                 .map(|(a, b)| (Value::Text(a.to_owned()), Value::Text(b.to_owned()))),
-            ColumnData::Json(_) | ColumnData::FloatVector { .. } => None,
+            ColumnData::Json(_) | ColumnData::Array(_) | ColumnData::FloatVector { .. } => None,
         };
     let (min, max) = pair.unzip();
     Statistics { field: column.field, nulls, min, max }

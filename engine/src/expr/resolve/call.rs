@@ -1,8 +1,8 @@
 //! Functions of the language.
 
-use super::{Resolver, Span, Typed};
+use super::{Resolver, Span, Typed, class_of, fits};
 use crate::expr::pattern::Pattern;
-use crate::expr::predicate::{Access, Operand, Predicate, Quantity};
+use crate::expr::predicate::{Access, Class, Operand, Predicate, Quantity};
 use crate::expr::syntax::{Compare, Node, NodeKind, Step};
 use crate::expr::{Error, Literal};
 use crate::model::DataType;
@@ -86,10 +86,17 @@ impl Resolver<'_> {
 
     fn contains(&self, array: Node<'_>, quantity: Quantity, values: Vec<Literal>) -> Result<Typed, Error> {
         let (operand, path) = self.array(array, |text| Error::ContainsType { text })?;
+        if let DataType::Array(element) = operand.column.data_type {
+            let class = class_of(element.scalar());
+            if let Some(value) = values.iter().find(|value| !fits(value, class)) {
+                let element = element.scalar().name();
+                return Err(Error::ContainsClass { element, value: value.type_name() });
+            }
+        }
         Ok(Typed::Predicate(Predicate::Contains { column: operand.column, path, quantity, values }))
     }
 
-    /// A JSON column, or a path in one, which may hold an array.
+    /// A column of arrays, or a JSON column or a path in one, which may hold an array.
     fn array(&self, node: Node<'_>, refuse: fn(String) -> Error) -> Result<(Operand, Vec<Step>), Error> {
         let span = node.span;
         let path = match self.resolve(node)? {
@@ -104,6 +111,9 @@ impl Resolver<'_> {
                     }
                     Access::Length(_) => None,
                 }
+            }
+            Typed::Operand(operand) if operand.arithmetic.is_none() && operand.class() == Class::Array => {
+                Some((operand, Vec::new()))
             }
             _ => None,
         };

@@ -1,6 +1,6 @@
 //! Comparisons: which operands go together.
 
-use super::{Typed, fits};
+use super::{Typed, class_of, fits};
 use crate::expr::literal::order;
 use crate::expr::predicate::{Class, Operand, Predicate};
 use crate::expr::syntax::Compare;
@@ -50,6 +50,15 @@ pub(super) fn compare_operand(
     let is_equality = matches!(compare, Compare::Equal | Compare::NotEqual);
     let is_fitting = match (class, &value) {
         (Class::WholeJson, _) => return Err(Error::WholeJson),
+        (Class::Array, _) if !is_equality => return Err(Error::WholeArray),
+        (Class::Array, Literal::List(values)) => {
+            if let DataType::Array(element) = operand.column.data_type
+                && let Some(value) = values.iter().find(|value| !fits(value, class_of(element.scalar())))
+            {
+                return Err(Error::ListCast { text: value.to_string(), to: element.scalar().name() });
+            }
+            true
+        }
         (Class::Int, Literal::Double(_)) => {
             return Err(Error::Cast { to: operand.type_name(), value: value.wire_text() });
         }
@@ -77,6 +86,10 @@ fn compare_columns(
     let is_json = |operand: &Operand| operand.column.data_type == DataType::Json;
     if is_json(&left) || is_json(&right) {
         return Err(Error::TwoJsonColumns);
+    }
+    let is_array = |operand: &Operand| matches!(operand.column.data_type, DataType::Array(_));
+    if is_array(&left) || is_array(&right) {
+        return Err(Error::WholeArray);
     }
     let is_number = |class| matches!(class, Class::Int | Class::Float);
     let is_fitting = match (left.class(), right.class()) {

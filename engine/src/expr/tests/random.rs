@@ -94,7 +94,10 @@ fn value_of(data_type: DataType, is_dynamic: bool) -> BoxedStrategy<Value> {
         DataType::Json => {
             prop_oneof![3 => object(), 1 => tree()].prop_map(|json| Value::Json(json.to_string())).boxed()
         }
-        DataType::FloatVector => Just(Value::Vector(vec![0.0, 1.0])).boxed(),
+        DataType::Array(element) => {
+            vec(value_of(element.scalar(), false), 0..4).prop_map(Value::Array).boxed()
+        }
+        _ => Just(Value::Vector(vec![0.0, 1.0])).boxed(),
     }
 }
 
@@ -282,12 +285,13 @@ fn texts() -> BoxedStrategy<Case> {
             _ => None,
         })
     });
-    let nulls =
-        (select(vec!["id", "b", "i32", "f", "s", "j"]), any::<bool>()).prop_flat_map(|(name, negated)| {
+    let nulls = (select(vec!["id", "b", "i32", "f", "s", "j", "ai", "at"]), any::<bool>()).prop_flat_map(
+        |(name, negated)| {
             case(format!("{name} is {}null", if negated { "not " } else { "" }), move |row| {
                 Some((*naive::value(row, name) == Value::Null) != negated)
             })
-        });
+        },
+    );
     prop_oneof![compares, columns, lists, likes, bools, nulls].boxed()
 }
 
@@ -389,12 +393,113 @@ fn paths() -> BoxedStrategy<Case> {
         .boxed()
 }
 
+/// The elements of an array as JSON, to compare them as that is compared; numbers that singles hold are exact.
+fn elements(row: &[Value], name: &str) -> Option<Vec<Json>> {
+    let Value::Array(elements) = naive::value(row, name) else { return None };
+    let json = |value: &Value| match value {
+        Value::Bool(value) => Json::from(*value),
+        Value::Int(value) => Json::from(*value),
+        Value::Float(value) => Json::from(f64::from(*value)),
+        Value::Double(value) => Json::from(*value),
+        Value::Text(value) => Json::from(value.clone()),
+        other => panic!("no element {other:?}"),
+    };
+    Some(elements.iter().map(json).collect())
+}
+
+/// A constant that elements of the array may be compared with.
+fn element_of(name: &str) -> BoxedStrategy<Json> {
+    match name {
+        "ab" => any::<bool>().prop_map(Json::from).boxed(),
+        "ai" | "as" => whole().prop_map(Json::from).boxed(),
+        "at" => letters().prop_map(Json::from).boxed(),
+        _ => (-16..17_i32).prop_map(|quarters| Json::from(f64::from(quarters) / 4.0)).boxed(),
+    }
+}
+
+fn arrays() -> BoxedStrategy<Case> {
+    let name = || select(vec!["ab", "ai", "as", "af", "ad", "at"]);
+    let equal = |left: &Json, right: &Json| naive::order_json(left, right) == Some(std::cmp::Ordering::Equal);
+    let compares = (name(), 0..4_usize, sign()).prop_flat_map(|(name, at, sign)| {
+        element_of(name).prop_flat_map(move |right| {
+            case(format!("{name}[{at}] {sign} {}", json_literal(&right)), move |row| {
+                let elements = elements(row, name)?;
+                // What is not there is not even unequal.
+                let order = elements.get(at).map(|left| naive::order_json(left, &right));
+                Some(order.is_some_and(|order| naive::accepts(sign, order)))
+            })
+        })
+    });
+    let lists = (name(), 0..4_usize, any::<bool>()).prop_flat_map(move |(name, at, negated)| {
+        vec(element_of(name), 0..4).prop_flat_map(move |list| {
+            let written = json_literal(&Json::from(list.clone()));
+            case(format!("{name}[{at}] {}in {written}", if negated { "not " } else { "" }), move |row| {
+                let found = elements(row, name)?
+                    .get(at)
+                    .is_some_and(|left| list.iter().any(|right| equal(left, right)));
+                Some(found != negated)
+            })
+        })
+    });
+    let wholes = (name(), select(vec!["==", "!="])).prop_flat_map(|(name, sign)| {
+        vec(element_of(name), 0..3).prop_flat_map(move |list| {
+            let right = Json::from(list);
+            case(format!("{name} {sign} {}", json_literal(&right)), move |row| {
+                let left = Json::from(elements(row, name)?);
+                Some(naive::accepts(sign, naive::order_json(&left, &right)))
+            })
+        })
+    });
+    let contains = (name(), any::<bool>()).prop_flat_map(move |(name, every)| {
+        vec(element_of(name), 0..3).prop_flat_map(move |list| {
+            let function = if every { "array_contains_all" } else { "JSON_CONTAINS_ANY" };
+            let written = json_literal(&Json::from(list.clone()));
+            case(format!("{function}({name}, {written})"), move |row| {
+                let elements = elements(row, name)?;
+                let holds = |wanted: &Json| elements.iter().any(|element| equal(element, wanted));
+                Some(if every { list.iter().all(holds) } else { list.iter().any(holds) })
+            })
+        })
+    });
+    let lengths = (name(), sign(), 0..4_i64).prop_flat_map(|(name, sign, right)| {
+        case(format!("array_length({name}) {sign} {right}"), move |row| {
+            Some(naive::accepts(sign, Some((elements(row, name)?.len() as i64).cmp(&right))))
+        })
+    });
+    let likes = (0..3_usize, pattern()).prop_flat_map(|(at, pattern)| {
+        case(format!("at[{at}] like {}", literal(&pattern)), move |row| {
+            let pattern: Vec<char> = pattern.chars().collect();
+            let elements = elements(row, "at")?;
+            let text = elements.get(at).and_then(Json::as_str);
+            Some(text.is_some_and(|text| naive::is_like(&text.chars().collect::<Vec<_>>(), &pattern)))
+        })
+    });
+    let computed = (
+        select(vec!["ai", "as"]),
+        0..3_usize,
+        select(vec!["+", "-", "*", "/", "%"]),
+        1..5_i64,
+        sign(),
+        whole(),
+    )
+        .prop_flat_map(|(name, at, operator, right, sign, bound)| {
+            case(format!("{name}[{at}] {operator} {right} {sign} {bound}"), move |row| {
+                let elements = elements(row, name)?;
+                let Some(left) = elements.get(at).and_then(Json::as_i64) else { return Some(false) };
+                let result = naive::compute((left.into(), 1), operator, (right.into(), 1), true);
+                Some(naive::accepts(sign, Some(naive::order(result, (bound.into(), 1)))))
+            })
+        });
+    prop_oneof![3 => compares, 1 => lists, 1 => wholes, 2 => contains, 1 => lengths, 1 => likes, 1 => computed].boxed()
+}
+
 fn expression() -> impl Strategy<Value = Case> {
     let leaf = prop_oneof![
         4 => numbers(),
         2 => computed(),
         3 => texts(),
         4 => paths(),
+        3 => arrays(),
         1 => any::<bool>().prop_flat_map(|holds| case(holds.to_string(), move |_| Some(holds))),
     ];
     leaf.prop_recursive(4, 24, 4, |inner| {
@@ -501,7 +606,7 @@ proptest! {
     }
 }
 
-const TOKENS: [&str; 72] = [
+const TOKENS: [&str; 75] = [
     "id",
     "b",
     "i8",
@@ -510,6 +615,9 @@ const TOKENS: [&str; 72] = [
     "s",
     "j",
     "v",
+    "ai",
+    "at[1]",
+    "array_contains_all(",
     "zzz",
     "$meta",
     "[",

@@ -7,6 +7,9 @@ use crate::model::{Batch, Keys, Value};
 
 /// Ten rows: `id` 0 to 9, `a` in `$meta` twice that; see each column for the gaps.
 fn rows() -> Batch {
+    fn array(elements: impl IntoIterator<Item = Value>) -> Value {
+        Value::Array(elements.into_iter().collect())
+    }
     let all: Vec<Vec<Value>> = (0..10_i64)
         .map(|id| {
             let unless = |gap: bool, value: Value| if gap { Value::Null } else { value };
@@ -39,6 +42,19 @@ fn rows() -> Batch {
                 ),
                 unless(id == 9, Value::Json(json.to_owned())),
                 Value::Vector(vec![0.0, 1.0]),
+                unless(id == 2, Value::Array(vec![Value::Bool(id % 2 == 0)])),
+                unless(id == 1, array((0..id % 4).map(|at| Value::Int(id + at)))),
+                array((0..id % 3).map(Value::Int)),
+                array([Value::Float(0.1), Value::Float(id as f32)]),
+                array((0..id).map(|at| Value::Double(at as f64 / 2.0))),
+                unless(
+                    id == 9,
+                    array(
+                        ["a", "b%", "文"][..(id % 4) as usize]
+                            .iter()
+                            .map(|text| Value::Text((*text).to_owned())),
+                    ),
+                ),
                 Value::Json(if id == 3 {
                     "{}".to_owned()
                 } else {
@@ -187,6 +203,44 @@ fn expressions_choose_their_rows() {
         ("array_length(j[\"arr\"]) == 2", &[0]),
         ("array_length(j[\"arr\"]) > 0", &[0, 2, 6]),
         ("array_length(j[\"arr\"]) == 0", &[1, 3, 4, 5, 7, 8]),
+        // arrays; an element that is not there satisfies no comparison
+        ("ai[0] == 5", &[5]),
+        ("ai[1] != 6", &[2, 3, 6, 7]),
+        ("ai[2] > 0", &[3, 7]),
+        ("ai[9] != 0", &[]),
+        ("not (ai[0] == 5)", &[0, 2, 3, 4, 6, 7, 8, 9]),
+        ("2 < ai[0] < 7", &[3, 5, 6]),
+        ("ai[0] + 1 == 6", &[5]),
+        ("ai[0] % 2 == 1", &[3, 5, 7, 9]),
+        ("ai[0] in [5, 6, 8]", &[5, 6]),
+        ("ai[0] == 5 or ai[0] == 6", &[5, 6]),
+        ("ai == [6, 7]", &[6]),
+        ("ai == []", &[0, 4, 8]),
+        ("ai == [] or ai == [6, 7]", &[0, 4, 6, 8]),
+        ("[6, 7] != ai", &[0, 2, 3, 4, 5, 7, 8, 9]),
+        ("ai is null", &[1]),
+        ("ai is not null and id < 3", &[0, 2]),
+        ("array_length(ai) == 0", &[0, 4, 8]),
+        ("array_length(ai) != 0", &[2, 3, 5, 6, 7, 9]),
+        ("array_contains(ai, 8)", &[7]),
+        ("not array_contains(ai, 8)", &[0, 2, 3, 4, 5, 6, 8, 9]),
+        ("json_contains(ai, 8)", &[7]),
+        ("array_contains_all(ai, [7, 8])", &[7]),
+        ("ARRAY_CONTAINS_ANY(ai, [5, 9])", &[3, 5, 7, 9]),
+        ("array_contains_any(ai, [])", &[]),
+        ("array_contains_all(ai, [])", &[0, 2, 3, 4, 5, 6, 7, 8, 9]),
+        ("ab[0] == true", &[0, 4, 6, 8]),
+        ("array_contains(ab, false)", &[1, 3, 5, 7, 9]),
+        ("as[1] == 1", &[2, 5, 8]),
+        ("as[0] in {list}", &[]),
+        ("af[0] == 0.1 and af[1] > 7.5", &[8, 9]),
+        ("af == [0.1, 3]", &[3]),
+        ("array_contains(ad, 0.5) and array_contains(ad, 4)", &[9]),
+        ("at[0] == 'a' and id < 3", &[1, 2]),
+        ("at[1] like 'b\\%'", &[2, 3, 6, 7]),
+        ("at[2] like '_'", &[3, 7]),
+        ("array_contains(at, '文')", &[3, 7]),
+        ("id == 2 and ai[0] == 2", &[2]),
         // dynamic keys
         ("a == 4", &[2]),
         ("$meta[\"a\"] == 4", &[2]),
@@ -286,6 +340,40 @@ fn refusals_speak_as_milvus_does() {
             "json_contains(id, 1)",
             "contains operation are only supported on json or array fields now, got: id",
         ),
+        ("ai == 1", "comparisons between Array and Int64 are not supported"),
+        ("ai > [1]", "can not comparisons array fields directly"),
+        ("ai == as", "can not comparisons array fields directly"),
+        ("ai[0] == id", "can not comparisons array fields directly"),
+        ("ai in [[1]]", "can not comparisons array fields directly"),
+        ("ai == ['a']", "value '\"a\"' in list cannot be casted to Int64"),
+        ("ai[0] == 'a'", "comparisons between Int64 and VarChar are not supported"),
+        ("ai[0] == 1.5", "cannot cast value to Int64, value: float_val:1.5"),
+        ("ai[0] in [1.5]", "value '1.5' in list cannot be casted to Int64"),
+        ("ai['k'] == 1", "Array data type not supported accessed with []"),
+        ("ai[0][1] == 1", "Array data type not supported accessed with []"),
+        ("ai + 1 == 2", "add cannot apply on array field"),
+        ("at[0] + 1 == 2", "add cannot apply on string field"),
+        ("ad[0] % 2 == 1", "modulo can only apply on integer types"),
+        ("ai[0] is null", "IsNull/IsNotNull operations are not supported on array elements"),
+        ("exists ai[0]", "exists operations are only supportted on json key"),
+        ("ai like 'a'", "like operation on non-string or no-json field is unsupported"),
+        (
+            "array_contains(ai, 'a')",
+            "contains operation can't compare between array element type: Int64 and VarChar",
+        ),
+        (
+            "array_contains_any(at, ['a', 1])",
+            "contains operation can't compare between array element type: VarChar and Int64",
+        ),
+        ("array_contains_all(ai, 1)", "ContainsAll operation element must be an array"),
+        (
+            "array_contains(ai[0], 1)",
+            "contains operation are only supported on json or array fields now, got: ai[0]",
+        ),
+        (
+            "array_length(ai[0]) == 1",
+            "array_length operation are only supported on json or array fields now, got: ai[0]",
+        ),
         ("text_match(s, \"a\")", "field \"s\" does not enable match"),
         ("text_match(id, \"a\")", "text match operation on non-string is unsupported"),
         (
@@ -372,7 +460,7 @@ fn only_constants_are_always_true() {
 #[test]
 fn a_filter_knows_the_columns_it_reads() {
     let fields = |text: &str| filter(text).fields().into_iter().map(|FieldId(id)| id).collect::<Vec<_>>();
-    assert_eq!(fields("s == 'a' and (id > 1 or not (zzz == 1)) and id < 9"), [100, 108, 112]);
+    assert_eq!(fields("s == 'a' and (id > 1 or not (zzz == 1)) and id < 9"), [100, 108, 118]);
     assert_eq!(fields("true"), Vec::<i64>::new());
     assert_eq!(fields("id < d or j['a'] is null or exists j['b'] or json_contains(j, 1)"), [100, 107, 110]);
 }

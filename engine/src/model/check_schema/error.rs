@@ -1,6 +1,6 @@
 //! Why a schema cannot be, in Milvus's words.
 
-use super::{MAX_DIM, MAX_FIELDS, MAX_TEXT_BYTES, MAX_VECTORS, MIN_DIM};
+use super::{MAX_CAPACITY, MAX_DIM, MAX_FIELDS, MAX_TEXT_BYTES, MAX_VECTORS, MIN_DIM};
 use crate::base::{Kind, Kinded};
 use crate::model::name::NameError;
 
@@ -74,6 +74,37 @@ pub enum SchemaError {
         /// Milvus's name of the type.
         name: &'static str,
     },
+    /// The number names no type of elements.
+    #[error("element data type {number} is not valid")]
+    UnknownElement {
+        /// The number, `None` for zero as in Milvus.
+        number: String,
+    },
+    /// No arrays are of this type.
+    #[error("element type {name} is not supported")]
+    ElementType {
+        /// Milvus's name of the type.
+        name: String,
+    },
+    /// An array field without a bound.
+    #[error(
+        "type param(max_capacity) should be specified for array field {field} of collection {collection}"
+    )]
+    NoMaxCapacity {
+        /// Name of the field.
+        field: String,
+        /// Name of the collection.
+        collection: String,
+    },
+    /// A bound of an array that is no number.
+    #[error("the value for max_capacity of field {field} must be an integer")]
+    CapacityNumber {
+        /// Name of the field.
+        field: String,
+    },
+    /// A bound of an array out of range.
+    #[error("the maximum capacity specified for a Array should be in (0, {MAX_CAPACITY}]")]
+    MaxCapacity,
     /// A vector field without dimension.
     #[error(
         "dimension is not defined in field type params of field {field}, check type param `dim` for vector field"

@@ -2,7 +2,7 @@
 
 use super::{DefaultRequest, FieldRequest, SchemaRequest, check_schema};
 use crate::base::FieldId;
-use crate::model::{DataType, Value};
+use crate::model::{DataType, ElementType, Value};
 
 fn field(name: &str, data_type: i32) -> FieldRequest {
     let type_params = match data_type {
@@ -54,6 +54,28 @@ fn fields_are_numbered_in_order_and_the_hidden_one_comes_last() {
     );
     assert_eq!(schema.field("s").and_then(|field| field.default.clone()), Some(Value::Text("x".to_owned())));
     assert!(schema.dynamic().is_some());
+}
+
+/// Makes the last field an array of that type.
+fn array(request: &mut SchemaRequest, element: i32) {
+    (request.fields[3].data_type, request.fields[3].element_type) = (22, element);
+}
+
+fn bounded(request: &mut SchemaRequest, element: i32, capacity: &str) {
+    array(request, element);
+    request.fields[3].type_params.push(("max_capacity".to_owned(), capacity.to_owned()));
+}
+
+#[test]
+fn arrays_are_of_every_scalar_type_but_json() {
+    let elements = [1, 2, 3, 4, 5, 10, 11, 21].map(|element| {
+        let mut request = good();
+        bounded(&mut request, element, "7");
+        request.fields[3].type_params.push(("max_length".to_owned(), "5".to_owned()));
+        let schema = check_schema(&request).expect("the schema is good");
+        schema.field("j").map(|field| (field.data_type, field.max_capacity()))
+    });
+    assert_eq!(elements, ElementType::ALL.map(|element| Some((DataType::Array(element), 7))));
 }
 
 #[test]
@@ -112,7 +134,42 @@ fn refusals_speak_as_milvus_does() {
             1100,
             "string data type not supported yet, please use VarChar type instead",
         ),
-        (|all| all.fields[3].data_type = 22, 1100, "data type Array is not supported"),
+        (|all| all.fields[3].data_type = 24, 1100, "data type Geometry is not supported"),
+        (|all| all.fields[3].data_type = 22, 1100, "element data type None is not valid"),
+        (|all| array(all, 22), 1100, "element type Array is not supported"),
+        (|all| array(all, 23), 1100, "element type JSON is not supported"),
+        (|all| array(all, 101), 1100, "element type FloatVector is not supported"),
+        (|all| array(all, 77), 1100, "element data type 77 is not valid"),
+        (|all| array(all, 20), 1100, "string data type not supported yet, please use VarChar type instead"),
+        (
+            |all| array(all, 5),
+            1100,
+            "type param(max_capacity) should be specified for array field j of collection c",
+        ),
+        (
+            |all| bounded(all, 5, "4097"),
+            1100,
+            "the maximum capacity specified for a Array should be in (0, 4096]",
+        ),
+        (
+            |all| bounded(all, 5, "0"),
+            1100,
+            "the maximum capacity specified for a Array should be in (0, 4096]",
+        ),
+        (|all| bounded(all, 5, "many"), 1100, "the value for max_capacity of field j must be an integer"),
+        (
+            |all| bounded(all, 21, "4"),
+            1100,
+            "type param(max_length) should be specified for the field(j) of collection c",
+        ),
+        (
+            |all| {
+                bounded(all, 5, "4");
+                all.fields[3].default = Some(DefaultRequest::Long(1));
+            },
+            1100,
+            "type not support default_value, type:Array, name:j",
+        ),
         (
             |all| all.fields[1].type_params.clear(),
             1100,

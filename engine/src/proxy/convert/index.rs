@@ -251,9 +251,10 @@ fn check_scalar(field: &Field, name: &str, family: Family, flat: &[(String, Stri
             return Err(invalid(format!("index {name} only supports vector data type")));
         }
     }
+    let values = if let DataType::Array(element) = data_type { element.scalar() } else { data_type };
     match name {
         "BITMAP" if field.is_primary => Err(invalid("create bitmap index on primary key not supported")),
-        "BITMAP" if !matches!(data_type, Bool | Int8 | Int16 | Int32 | Int64 | VarChar) => {
+        "BITMAP" if !matches!(values, Bool | Int8 | Int16 | Int32 | Int64 | VarChar) => {
             Err(invalid("bitmap index are only supported on bool, int, string and array field"))
         }
         "TRIE" | "Trie" if data_type != VarChar => Err(invalid("TRIE are only supported on varchar field")),

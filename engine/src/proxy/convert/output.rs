@@ -7,6 +7,7 @@ use contract::pb::schema::{
     ScalarField, StringArray, VectorField, field_data, i_ds, scalar_field, vector_field,
 };
 
+use super::arrays;
 use crate::base::FieldId;
 use crate::model::{Batch, Column, ColumnData, DYNAMIC_FIELD, DataType, Field, Keys, Schema, Texts};
 use crate::proxy::Error;
@@ -167,7 +168,9 @@ fn compact(values: &[f32], dim: usize, valid: &[bool]) -> Vec<f32> {
     rows.filter(|(_, valid)| **valid).flat_map(|(row, _)| row.iter().copied()).collect()
 }
 
-fn scalar(values: ColumnData, keys: Option<&BTreeSet<String>>) -> scalar_field::Data {
+/// The values of a scalar column; of JSON objects only `keys`, if there are any.
+#[must_use]
+pub fn scalar(values: ColumnData, keys: Option<&BTreeSet<String>>) -> scalar_field::Data {
     use scalar_field::Data;
     match values {
         ColumnData::Bool(data) => Data::BoolData(BoolArray { data }),
@@ -184,6 +187,7 @@ fn scalar(values: ColumnData, keys: Option<&BTreeSet<String>>) -> scalar_field::
             Data::StringData(StringArray { data: texts.iter().map(str::to_owned).collect() })
         }
         ColumnData::Json(texts) => Data::JsonData(JsonArray { data: json(&texts, keys) }),
+        ColumnData::Array(arrays) => Data::ArrayData(arrays::to_wire(&arrays)),
     }
 }
 
@@ -239,6 +243,7 @@ pub const fn wire_type(data_type: DataType) -> WireType {
         DataType::Double => WireType::Double,
         DataType::VarChar => WireType::VarChar,
         DataType::Json => WireType::Json,
+        DataType::Array(_) => WireType::Array,
         DataType::FloatVector => WireType::FloatVector,
     }
 }

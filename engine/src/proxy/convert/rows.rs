@@ -4,6 +4,7 @@
 
 use contract::pb::schema::{FieldData, ScalarField, VectorField, field_data, scalar_field, vector_field};
 
+use super::arrays;
 use crate::model::{Batch, Bitset, Column, ColumnData, DYNAMIC_FIELD, DataType, Field, Schema, Texts, Value};
 use crate::proxy::Error;
 
@@ -195,6 +196,7 @@ fn wrong_type(field: &Field, actual: &'static str) -> Error {
         DataType::Double => "double",
         DataType::VarChar => "string",
         DataType::Json => "json",
+        DataType::Array(element) => element.scalar().name(),
         DataType::FloatVector => "float vector",
     };
     Error::FieldType { field: field.name.clone(), expected, actual }
@@ -205,12 +207,8 @@ fn scalars(field: &Field, data: Option<scalar_field::Data>) -> Result<ColumnData
     use scalar_field::Data;
     Ok(match (field.data_type, data) {
         (DataType::Bool, Some(Data::BoolData(values))) => ColumnData::Bool(values.data),
-        (DataType::Int8, Some(Data::IntData(values))) => {
-            ColumnData::Int8(narrow(&values.data, i8::MIN.into(), i8::MAX.into())?)
-        }
-        (DataType::Int16, Some(Data::IntData(values))) => {
-            ColumnData::Int16(narrow(&values.data, i16::MIN.into(), i16::MAX.into())?)
-        }
+        (DataType::Int8, Some(Data::IntData(values))) => ColumnData::Int8(int8(&values.data)?),
+        (DataType::Int16, Some(Data::IntData(values))) => ColumnData::Int16(int16(&values.data)?),
         (DataType::Int32, Some(Data::IntData(values))) => ColumnData::Int32(values.data),
         (DataType::Int64, Some(Data::LongData(values))) => ColumnData::Int64(values.data),
         (DataType::Float, Some(Data::FloatData(values))) => ColumnData::Float(values.data),
@@ -228,13 +226,15 @@ fn scalars(field: &Field, data: Option<scalar_field::Data>) -> Result<ColumnData
             }
             ColumnData::Json(texts)
         }
+        (DataType::Array(element), Some(Data::ArrayData(values))) => arrays::of_wire(element, values.data)?,
         // An older client sends a field without any valid value with no payload at all.
         (_, None) if field.nullable || field.default.is_some() => ColumnData::empty(field),
         (_, data) => return Err(wrong_type(field, data.as_ref().map_or("nil", payload_name))),
     })
 }
 
-const fn payload_name(data: &scalar_field::Data) -> &'static str {
+/// A payload as error texts name it.
+pub const fn payload_name(data: &scalar_field::Data) -> &'static str {
     use scalar_field::Data;
     match data {
         Data::BoolData(_) => "bool array",
@@ -244,8 +244,19 @@ const fn payload_name(data: &scalar_field::Data) -> &'static str {
         Data::DoubleData(_) => "double array",
         Data::StringData(_) => "string array",
         Data::JsonData(_) => "json array",
+        Data::ArrayData(_) => "array array",
         _ => "other array",
     }
+}
+
+/// 8-bit numbers, which the wire carries as 32-bit ones.
+pub fn int8(values: &[i32]) -> Result<Vec<i8>, Error> {
+    narrow(values, i8::MIN.into(), i8::MAX.into())
+}
+
+/// 16-bit numbers, which the wire carries as 32-bit ones.
+pub fn int16(values: &[i32]) -> Result<Vec<i16>, Error> {
+    narrow(values, i16::MIN.into(), i16::MAX.into())
 }
 
 fn narrow<T: TryFrom<i32>>(values: &[i32], low: i32, high: i32) -> Result<Vec<T>, Error> {

@@ -1,7 +1,7 @@
 //! Schemas, properties and names.
 
 use contract::pb::milvus::{CreateCollectionRequest, DescribeCollectionResponse};
-use contract::pb::schema::{CollectionSchema, FieldSchema, ValueField, value_field};
+use contract::pb::schema::{CollectionSchema, DataType as WireType, FieldSchema, ValueField, value_field};
 use prost::Message as _;
 
 use super::output::wire_type;
@@ -123,6 +123,7 @@ fn field_of_wire(wire: FieldSchema) -> FieldRequest {
         name: wire.name,
         description: wire.description,
         data_type: wire.data_type,
+        element_type: wire.element_type,
         is_primary: wire.is_primary_key,
         auto_id: wire.auto_id,
         is_dynamic: wire.is_dynamic,
@@ -152,7 +153,7 @@ fn default_of_wire(value: ValueField) -> Option<DefaultRequest> {
 fn value_to_wire(value: &Value, data_type: DataType) -> Option<ValueField> {
     use value_field::Data;
     let data = match value {
-        Value::Null | Value::Vector(_) => return None,
+        Value::Null | Value::Array(_) | Value::Vector(_) => return None,
         Value::Bool(value) => Data::BoolData(*value),
         Value::Int(value) if data_type == DataType::Int64 => Data::LongData(*value),
         Value::Int(value) => Data::IntData(i32::try_from(*value).unwrap_or_default()),
@@ -216,6 +217,10 @@ fn field_to_wire(field: &Field) -> FieldSchema {
         is_primary_key: field.is_primary,
         description: field.description.clone(),
         data_type: wire_type(field.data_type).into(),
+        element_type: match field.data_type {
+            DataType::Array(element) => wire_type(element.scalar()).into(),
+            _ => WireType::None.into(),
+        },
         type_params: params::to_wire(&field.type_params),
         auto_id: field.auto_id,
         default_value: field.default.as_ref().and_then(|value| value_to_wire(value, field.data_type)),

@@ -6,6 +6,8 @@
 use contract::pb::schema::{FieldData, IDs, field_data, i_ds, scalar_field, vector_field};
 use serde_json::{Map, Value as Json, json};
 
+use crate::proxy::convert::arrays;
+
 /// Row `row` of some columns as a JSON object.
 pub fn row(columns: &[FieldData], row: usize, takes_int64: bool) -> Map<String, Json> {
     let mut object = Map::new();
@@ -69,6 +71,7 @@ fn scalar(data: Option<&scalar_field::Data>, row: usize, takes_int64: bool) -> J
         Some(Data::FloatData(values)) => values.data.get(row).map(|value| json!(value)),
         Some(Data::DoubleData(values)) => values.data.get(row).map(|value| json!(value)),
         Some(Data::StringData(values)) => values.data.get(row).map(|value| json!(value)),
+        Some(Data::ArrayData(values)) => values.data.get(row).map(arrays::dumped),
         Some(Data::JsonData(values)) => {
             values.data.get(row).map(|value| json!(String::from_utf8_lossy(value)))
         }
