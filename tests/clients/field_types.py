@@ -288,6 +288,21 @@ def arrays_of_every_element_type_come_back(client: MilvusClient, tag: str) -> No
     client.upsert(table.name, [{"id": 3, "a_te": ["new"]}], partial_update=True)
     table.rows[3]["a_te"] = ["new"]
     table.check("after a partial upsert")
+    if hasattr(pymilvus, "FieldOp"):
+        add_and_remove_elements(client, table)
+
+
+def add_and_remove_elements(client: MilvusClient, table: Table) -> None:
+    from pymilvus import FieldOp
+
+    client.upsert(table.name, [{"id": 3, "a_te": ["b", "new"]}], field_ops={"a_te": FieldOp.array_append()})
+    table.rows[3]["a_te"] = ["new", "b", "new"]
+    table.check("after elements were added")
+    client.upsert(table.name, [{"id": 3, "a_te": ["new", "x"]}], field_ops={"a_te": FieldOp.array_remove()})
+    table.rows[3]["a_te"] = ["b"]
+    table.check("after elements were removed")
+    many = lambda: client.upsert(table.name, [{"id": 3, "a_te": ["c"] * 5}], field_ops={"a_te": FieldOp.array_append()})
+    refused(many, 1100, "array length 6 exceeds max_capacity 5")
 
 
 @claim
@@ -320,6 +335,137 @@ def bad_arrays_are_refused(client: MilvusClient, tag: str) -> None:
     refused(lambda: table.found("array_contains(a_i64, 'x')"), 1100, "contains operation can't compare between array element type: Int64 and VarChar")
     refused(lambda: table.found("a_i64 > [1]"), 1100, "can not comparisons array fields directly")
     equal(table.found("id >= 0"), {}, "rows")
+
+
+# ---------------------------------------------------------------- vectors
+
+
+def bfloat16(vector: np.ndarray) -> np.ndarray:
+    """Singles rounded to the nearest that their upper halves say, ties to even."""
+    bits = vector.astype(np.float32).view(np.uint32)
+    return (((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16) << 16).astype(np.uint32).view(np.float32)
+
+
+def upper_halves(vector: np.ndarray) -> bytes:
+    return (bfloat16(vector).view(np.uint32) >> 16).astype("<u2").tobytes()
+
+
+NARROW: dict[str, tuple[Any, Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], Any]]] = {
+    # type, the nearest vectors that it has as singles, what a client sends
+    "f16": (DataType.FLOAT16_VECTOR, lambda v: v.astype(np.float16).astype(np.float32), lambda v: v.astype(np.float16)),
+    "bf16": (DataType.BFLOAT16_VECTOR, bfloat16, upper_halves),
+    "i8": (getattr(DataType, "INT8_VECTOR", None), lambda v: np.clip(np.round(v * 40), -128, 127), lambda v: np.clip(np.round(v * 40), -128, 127).astype(np.int8)),
+}
+
+
+def components(name: str, value: Any) -> list[float]:
+    """A narrow vector as it comes back, as singles."""
+    raw = bytes(value[0]) if isinstance(value, list) and value and isinstance(value[0], bytes) else bytes(value) if isinstance(value, bytes) else None
+    if raw is None:
+        return np.asarray(value).astype(np.float32).tolist()
+    if name == "f16":
+        return np.frombuffer(raw, "<f2").astype(np.float32).tolist()
+    if name == "i8":
+        return np.frombuffer(raw, np.int8).astype(np.float32).tolist()
+    return (np.frombuffer(raw, "<u2").astype(np.uint32) << 16).view(np.float32).tolist()
+
+
+def scores(metric: str, rows: np.ndarray, query: np.ndarray) -> np.ndarray:
+    rows, query = rows.astype(np.float64), query.astype(np.float64)
+    if metric == "L2":
+        return ((rows - query) ** 2).sum(axis=1)
+    dots = rows @ query
+    return dots / (np.linalg.norm(rows, axis=1) * np.linalg.norm(query)) if metric == "COSINE" else dots
+
+
+def narrow_vectors(client: MilvusClient, metric: str, index_type: str, nullable: bool) -> None:
+    """Three narrow vector fields beside each other: searched exactly and read back bit for bit through a segment's life."""
+    name = f"narrow_{metric}_{index_type}_{nullable}_{TAG}"
+    schema = client.create_schema()
+    schema.add_field("id", DataType.INT64, is_primary=True)
+    index = client.prepare_index_params()
+    for field, (kind, _, _) in NARROW.items():
+        schema.add_field(field, kind, dim=DIM, nullable=nullable)
+        index.add_index(field, index_type=index_type, metric_type=metric)
+    client.create_collection(name, schema=schema)
+    client.create_index(name, index)
+    client.load_collection(name)
+    held: dict[str, dict[int, np.ndarray]] = {field: {} for field in NARROW}
+
+    def write(keys: range, shift: int, call: Callable[..., Any]) -> None:
+        rows = []
+        for key in keys:
+            row: Row = {"id": key}
+            for order, (field, (_, nearest, sent)) in enumerate(NARROW.items()):
+                vector = VECTORS[key + shift]
+                held[field].pop(key, None)
+                if nullable and key % 5 == order:
+                    row[field] = None
+                    continue
+                row[field], held[field][key] = sent(vector), nearest(vector)
+            rows.append(row)
+        call(name, rows)
+
+    def looked(when: str) -> None:
+        found = {row["id"]: row for row in client.query(name, "id >= 0", output_fields=["*"], consistency_level="Strong", limit=16384)}
+        equal(sorted(found), list(range(count)), f"keys {when}")
+        for field, (_, nearest, sent) in NARROW.items():
+            for key in range(count):
+                value, wanted = found[key][field], held[field].get(key)
+                got = None if value is None else components(field, value)
+                equal(got, None if wanted is None else wanted.tolist(), f"{field} of {key} {when}")
+            keys = sorted(held[field])
+            matrix = np.array([held[field][key] for key in keys])
+            for at in (3, 77):
+                query = VECTORS[-at]
+                wanted = scores(metric, matrix, nearest(query))
+                best = np.argsort(wanted if metric == "L2" else -wanted, kind="stable")[:10]
+                hits = client.search(name, [sent(query)], anns_field=field, limit=10, consistency_level="Strong")[0]
+                equal(len(hits), 10, f"hits {when}")
+                for hit, place in zip(hits, best):
+                    if abs(hit["distance"] - wanted[place]) > 1e-3 * max(1.0, abs(wanted[place])):
+                        raise AssertionError(f"{field} {when}: score {hit['distance']}, wanted {wanted[place]}")
+
+    count = ROWS // 2
+    write(range(count), 0, client.insert)
+    looked("not sealed")
+    client.flush(name)
+    looked("sealed")
+    write(range(count, ROWS), 0, client.insert)
+    count = ROWS
+    write(range(0, ROWS, 3), 1, client.upsert)
+    looked("after an upsert")
+    client.flush(name)
+    client.release_collection(name)
+    client.load_collection(name)
+    looked("loaded again")
+
+
+@claim
+def narrow_vectors_are_searched_and_come_back_exactly(client: MilvusClient, tag: str) -> None:
+    for metric in ("L2", "IP", "COSINE"):
+        narrow_vectors(client, metric, "FLAT", nullable=False)
+    narrow_vectors(client, "L2", "HNSW", nullable=False)
+
+
+@claim
+def vectors_may_be_missing(client: MilvusClient, tag: str) -> None:
+    narrow_vectors(client, "L2", "FLAT", nullable=True)
+
+
+@claim
+def bad_narrow_vectors_are_refused(client: MilvusClient, tag: str) -> None:
+    name = f"bad_narrow_{TAG}"
+    schema = client.create_schema()
+    schema.add_field("id", DataType.INT64, is_primary=True)
+    schema.add_field("i8", DataType.INT8_VECTOR, dim=DIM)
+    schema.add_field("f16", DataType.FLOAT16_VECTOR, dim=DIM)
+    client.create_collection(name, schema=schema)
+    index = client.prepare_index_params()
+    index.add_index("i8", index_type="IVF_FLAT", metric_type="L2", params={"nlist": 8})
+    refused(lambda: client.create_index(name, index), 1100, "data type Int8Vector can't build with this index IVF_FLAT")
+    infinite = np.full(DIM, np.inf, dtype=np.float16)
+    refused(lambda: client.insert(name, [{"id": 1, "i8": np.zeros(DIM, np.int8), "f16": infinite}]), (1100, 65535), "value '+Inf' is not a number or infinity")
 
 
 def main() -> int:

@@ -196,8 +196,9 @@ fn arrange(mut stored: Vec<Column>, schema: &Schema, rows: usize) -> Result<Batc
         };
         let column = stored.swap_remove(at);
         let found = column.data.data_type();
-        if found != field.data_type {
-            return Err(Failure::WrongType { field: field.id, expected: field.data_type, found });
+        let expected = field.data_type.held_as();
+        if found != expected {
+            return Err(Failure::WrongType { field: field.id, expected, found });
         }
         if matches!(column.data, ColumnData::FloatVector { dim, .. } if dim != field.dim()) {
             return Err(Failure::Damaged("its vectors have another dimension than the field"));
@@ -293,7 +294,7 @@ mod tests {
                     DataType::VarChar => Value::Text(format!("ü{number}")),
                     DataType::Json => Value::Json(format!("{{\"a\":{number}}}")),
                     DataType::Array(element) => array_of(element, number),
-                    DataType::FloatVector => Value::Vector(vec![number as f32, 0.5, -1.0]),
+                    _ => Value::Vector(vec![number as f32, 0.5, -1.0]),
                 };
                 column.data.push(&value).unwrap();
             }

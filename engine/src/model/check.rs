@@ -196,7 +196,7 @@ pub fn check_batch(schema: &Schema, batch: &Batch) -> Result<(), RowError> {
 
 fn check_shape(field: &Field, column: &Column, rows: usize) -> Result<(), RowError> {
     let name = || field.name.clone();
-    if column.data.data_type() != field.data_type {
+    if column.data.data_type() != field.data_type.held_as() {
         let (expected, found) = (field.data_type.name(), column.data.data_type().name());
         return Err(RowError::ColumnType { field: name(), expected, found });
     }

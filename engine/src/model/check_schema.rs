@@ -218,10 +218,10 @@ fn stored_type(number: i32, element: i32) -> Result<DataType, SchemaError> {
         26 => unsupported("Timestamptz"),
         100 => unsupported("BinaryVector"),
         101 => Ok(DataType::FloatVector),
-        102 => unsupported("Float16Vector"),
-        103 => unsupported("BFloat16Vector"),
+        102 => Ok(DataType::Float16Vector),
+        103 => Ok(DataType::BFloat16Vector),
         104 => unsupported("SparseFloatVector"),
-        105 => unsupported("Int8Vector"),
+        105 => Ok(DataType::Int8Vector),
         106 => unsupported("ArrayOfVector"),
         200 => unsupported("ArrayOfStruct"),
         201 => unsupported("Struct"),
@@ -260,7 +260,7 @@ fn check_field(id: FieldId, request: &FieldRequest, collection: &str) -> Result<
         type_params: request.type_params.clone(),
     };
     match data_type {
-        DataType::FloatVector => check_dim(&field)?,
+        vector if vector.is_vector() => check_dim(&field)?,
         DataType::VarChar => check_max_length(&field, collection)?,
         DataType::Array(element) => {
             if element == ElementType::VarChar {
@@ -283,9 +283,6 @@ fn check_dim(field: &Field) -> Result<(), SchemaError> {
     let dim = number(field.type_param("dim").ok_or_else(|| SchemaError::NoDim { field: name() })?)?;
     if !(MIN_DIM..=MAX_DIM).contains(&dim) {
         return Err(SchemaError::Dim { dim, field: name() });
-    }
-    if field.nullable {
-        return Err(SchemaError::VectorNull { field: name() });
     }
     Ok(())
 }
@@ -321,7 +318,9 @@ fn check_default(field: &Field, default: &DefaultRequest) -> Result<Value, Schem
         }
     };
     match (field.data_type, default) {
-        (DataType::Json | DataType::Array(_) | DataType::FloatVector, _) => {
+        (data_type, _)
+            if data_type.is_vector() || matches!(data_type, DataType::Json | DataType::Array(_)) =>
+        {
             Err(SchemaError::DefaultUnsupported { data_type: field.data_type.name(), field: name() })
         }
         (DataType::Bool, DefaultRequest::Bool(value)) => Ok(Value::Bool(*value)),

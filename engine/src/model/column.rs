@@ -4,97 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::base::FieldId;
-use crate::model::{Arrays, Bitset, DataType, ElementType, Field, Key, Schema, Value};
-
-/// Texts one after the other, with where each ends.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Texts {
-    bytes: Vec<u8>,
-    /// End of each text in `bytes`.
-    ends: Vec<u64>,
-}
-
-impl Texts {
-    /// No text.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Adds `text` at the end.
-    pub fn push(&mut self, text: &str) {
-        self.bytes.extend_from_slice(text.as_bytes());
-        self.ends.push(self.bytes.len() as u64);
-    }
-
-    /// How many texts there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
-    }
-
-    /// Text `row`; empty past the end.
-    #[must_use]
-    pub fn get(&self, row: usize) -> &str {
-        let Some(&end) = self.ends.get(row) else { return "" };
-        let start = if row == 0 { 0 } else { self.ends[row - 1] };
-        let bytes = &self.bytes[to_index(start)..to_index(end)];
-        // Only whole texts were ever pushed, so this is a check and not a conversion; a failure shows as an empty text.
-        std::str::from_utf8(bytes).unwrap_or_default()
-    }
-
-    /// The texts in order.
-    pub fn iter(&self) -> impl Iterator<Item = &str> {
-        (0..self.len()).map(|row| self.get(row))
-    }
-
-    /// The bytes of all texts, and where each text ends in them: what a codec stores.
-    #[must_use]
-    pub fn parts(&self) -> (&[u8], &[u64]) {
-        (&self.bytes, &self.ends)
-    }
-
-    /// The texts that [`Self::parts`] was taken from; `None` unless the ends ascend to the end of `bytes` and every text
-    /// is UTF-8.
-    #[must_use]
-    pub fn from_parts(bytes: Vec<u8>, ends: Vec<u64>) -> Option<Self> {
-        let all = std::str::from_utf8(&bytes).ok()?;
-        let mut start = 0;
-        for &end in &ends {
-            if end < start || !all.is_char_boundary(to_index(end)) {
-                return None;
-            }
-            start = end;
-        }
-        (to_index(start) == bytes.len()).then_some(Self { bytes, ends })
-    }
-
-    /// Bytes of memory that the texts take.
-    #[must_use]
-    pub fn memory_bytes(&self) -> usize {
-        self.bytes.capacity() + self.ends.capacity() * 8
-    }
-}
-
-fn to_index(offset: u64) -> usize {
-    usize::try_from(offset).unwrap_or(usize::MAX)
-}
-
-impl<'a> FromIterator<&'a str> for Texts {
-    fn from_iter<I: IntoIterator<Item = &'a str>>(texts: I) -> Self {
-        let mut all = Self::new();
-        for text in texts {
-            all.push(text);
-        }
-        all
-    }
-}
+use crate::model::{Arrays, Bitset, DataType, ElementType, Field, Key, Schema, Texts, Value};
 
 /// The values of one column, one per row. A row without a value holds a placeholder (zero, empty text, `null`).
 #[derive(Clone, Debug, PartialEq)]
@@ -119,7 +29,7 @@ pub enum ColumnData {
     Json(Texts),
     /// `Array`: one array per row.
     Array(Arrays),
-    /// `FloatVector`: row-major, shape `[rows, dim]`.
+    /// Every dense vector: row-major, shape `[rows, dim]`.
     FloatVector {
         /// Components per row, at least 1.
         dim: usize,
@@ -151,7 +61,7 @@ impl ColumnData {
     #[must_use]
     pub fn empty(field: &Field) -> Self {
         match field.data_type {
-            DataType::FloatVector => Self::FloatVector { dim: field.dim().max(1), values: Vec::new() },
+            vector if vector.is_vector() => Self::FloatVector { dim: field.dim().max(1), values: Vec::new() },
             scalar => Self::none_of(scalar),
         }
     }
@@ -170,11 +80,14 @@ impl ColumnData {
             DataType::VarChar => Self::VarChar(Texts::new()),
             DataType::Json => Self::Json(Texts::new()),
             DataType::Array(element) => Self::Array(Arrays::new(element)),
-            DataType::FloatVector => Self::FloatVector { dim: 1, values: Vec::new() },
+            DataType::FloatVector
+            | DataType::Float16Vector
+            | DataType::BFloat16Vector
+            | DataType::Int8Vector => Self::FloatVector { dim: 1, values: Vec::new() },
         }
     }
 
-    /// The type of the values.
+    /// The type of the values; [`DataType::held_as`] of their field's.
     #[must_use]
     pub const fn data_type(&self) -> DataType {
         match self {

@@ -13,17 +13,19 @@ mod manifest;
 mod metric;
 pub mod name;
 mod schema;
+mod texts;
 mod value;
 pub mod wire;
 mod zone;
 
 pub use arrays::Arrays;
 pub use bitset::Bitset;
-pub use column::{Batch, Column, ColumnData, Keys, Texts, TypeMismatch};
+pub use column::{Batch, Column, ColumnData, Keys, TypeMismatch};
 pub use manifest::{
     ChannelManifest, ColumnRef, DESCRIPTION, DeleteManifest, IndexRef, ObjectRef, SegmentManifest,
 };
 pub use metric::Metric;
 pub use schema::{DYNAMIC_FIELD, DataType, ElementType, Field, IndexDefinition, Partition, Schema};
+pub use texts::Texts;
 pub use value::{Key, Value};
 pub use zone::Zone;

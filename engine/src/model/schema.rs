@@ -87,11 +87,17 @@ pub enum DataType {
     Array(ElementType),
     /// `dim` finite IEEE singles.
     FloatVector,
+    /// `dim` finite IEEE half-precision floats.
+    Float16Vector,
+    /// `dim` finite singles of which only the upper half is kept.
+    BFloat16Vector,
+    /// `dim` signed 8-bit integers.
+    Int8Vector,
 }
 
 impl DataType {
     /// Every type, for tables and tests.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         Self::Bool,
         Self::Int8,
         Self::Int16,
@@ -102,6 +108,9 @@ impl DataType {
         Self::VarChar,
         Self::Json,
         Self::FloatVector,
+        Self::Float16Vector,
+        Self::BFloat16Vector,
+        Self::Int8Vector,
         Self::Array(ElementType::Bool),
         Self::Array(ElementType::Int8),
         Self::Array(ElementType::Int16),
@@ -127,13 +136,22 @@ impl DataType {
             Self::Json => "JSON",
             Self::Array(_) => "Array",
             Self::FloatVector => "FloatVector",
+            Self::Float16Vector => "Float16Vector",
+            Self::BFloat16Vector => "BFloat16Vector",
+            Self::Int8Vector => "Int8Vector",
         }
     }
 
     /// Whether values of this type are vectors.
     #[must_use]
     pub const fn is_vector(self) -> bool {
-        matches!(self, Self::FloatVector)
+        matches!(self, Self::FloatVector | Self::Float16Vector | Self::BFloat16Vector | Self::Int8Vector)
+    }
+
+    /// The type of the columns that hold such values: narrower vectors are held as the singles that they are exactly.
+    #[must_use]
+    pub const fn held_as(self) -> Self {
+        if self.is_vector() { Self::FloatVector } else { self }
     }
 
     /// Whether values of this type are whole numbers.

@@ -21,7 +21,7 @@ pub enum Value {
     Json(String),
     /// `Array`; no element is [`Self::Null`].
     Array(Vec<Value>),
-    /// `FloatVector`.
+    /// Every dense vector.
     Vector(Vec<f32>),
 }
 

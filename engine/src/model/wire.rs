@@ -30,6 +30,9 @@ pub const fn type_code(data_type: DataType) -> u8 {
         DataType::VarChar => 8,
         DataType::Json => 9,
         DataType::FloatVector => 10,
+        DataType::Float16Vector => 11,
+        DataType::BFloat16Vector => 12,
+        DataType::Int8Vector => 13,
         DataType::Array(ElementType::Bool) => 33,
         DataType::Array(ElementType::Int8) => 34,
         DataType::Array(ElementType::Int16) => 35,
@@ -328,6 +331,9 @@ impl<'a> Reader<'a> {
                     Arrays::from_parts(elements, ends).ok_or(Damaged("its arrays are not arrays"))?,
                 )
             }
+            DataType::Float16Vector | DataType::BFloat16Vector | DataType::Int8Vector => {
+                return Err(Damaged("it has a column of a type that is held as another"));
+            }
             DataType::FloatVector => {
                 let dim = self.u32()? as usize;
                 let count =
@@ -445,6 +451,33 @@ mod tests {
             prop::collection::vec(any::<i64>(), 0..40).prop_map(Keys::Int),
             (0_usize..40).prop_flat_map(texts).prop_map(Keys::Text),
         ]
+    }
+
+    #[test]
+    fn arrays_are_written_like_this() {
+        let mut arrays = Arrays::new(ElementType::VarChar);
+        arrays.push(&ColumnData::VarChar(["a", "bc"].into_iter().collect())).unwrap();
+        arrays.push_none();
+        let column = Column { field: FieldId(7), data: ColumnData::Array(arrays), valid: None };
+        let rows = Batch { rows: 2, columns: vec![column] };
+
+        let expected = [
+            b"\x01\0\0\0\x02\0\0\0\0\0\0\0".as_slice(),
+            b"\x07\0\0\0\0\0\0\0\x28\0",
+            b"\x02\0\0\0\x02\0\0\0",
+            b"\x01\0\0\0\x03\0\0\0abc",
+        ];
+        assert_eq!(encode_rows(&rows), expected.concat());
+        assert_eq!(decode_rows(&expected.concat()), Ok(rows));
+    }
+
+    #[test]
+    fn type_codes_are_for_ever() {
+        let codes = DataType::ALL.map(type_code);
+
+        let (scalars, vectors, arrays) = (1..=9, 10..=13, 33..=40);
+        assert_eq!(codes.to_vec(), scalars.chain(vectors).chain(arrays).collect::<Vec<u8>>());
+        assert_eq!(codes.map(type_of), DataType::ALL.map(Some));
     }
 
     proptest! {

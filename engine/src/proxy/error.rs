@@ -133,8 +133,8 @@ pub enum Error {
         "the dim ({actual}) of field data({field}) is not equal to schema dim ({dim}): invalid parameter[expected={dim}][actual={actual}]"
     )]
     VectorDim { field: String, dim: usize, actual: i64 },
-    #[error("the length({length}) of float data should divide the dim({dim}): invalid parameter")]
-    VectorLength { length: usize, dim: usize },
+    #[error("the length({length}) of {kind} data should divide the dim({dim}): invalid parameter")]
+    VectorLength { kind: &'static str, length: usize, dim: usize },
     #[error(
         "the {row}th element ({value}) out of range: [{low}, {high}]: invalid parameter[expected=integer doesn't overflow][actual=out of range]"
     )]
@@ -153,6 +153,12 @@ pub enum Error {
     NotUtf8 { field: String, row: usize },
     #[error("partial update op {op} on field {field} is not supported yet: invalid parameter")]
     FieldOpNotBuilt { op: &'static str, field: String },
+    #[error("op {op} requires Array field, but field \"{field}\" is {data_type}: invalid parameter")]
+    FieldOpType { op: &'static str, field: String, data_type: &'static str },
+    #[error("field \"{field}\" is the primary key and cannot carry a partial-update op: invalid parameter")]
+    FieldOpKey { field: String },
+    #[error("array length {length} exceeds max_capacity {limit} of field \"{field}\": invalid parameter")]
+    FieldOpCapacity { field: String, length: usize, limit: usize },
     #[error("partial-update op targets field \"{field}\" not present in fields_data: invalid parameter")]
     FieldOpTarget { field: String },
 

@@ -245,7 +245,9 @@ fn data_of(data_type: DataType, array: &ArrayRef) -> Option<ColumnData> {
             }
             Some(ColumnData::Array(arrays))
         }
-        DataType::FloatVector => None,
+        DataType::FloatVector | DataType::Float16Vector | DataType::BFloat16Vector | DataType::Int8Vector => {
+            None
+        }
     }
 }
 

@@ -129,12 +129,6 @@ pub enum SchemaError {
         /// Name of the field.
         field: String,
     },
-    /// A vector field that may lack a value.
-    #[error("vector type not support null, field name = {field}")]
-    VectorNull {
-        /// Name of the field.
-        field: String,
-    },
     /// A text field without longest length.
     #[error("type param(max_length) should be specified for the field({field}) of collection {collection}")]
     NoMaxLength {

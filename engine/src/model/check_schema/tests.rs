@@ -67,6 +67,26 @@ fn bounded(request: &mut SchemaRequest, element: i32, capacity: &str) {
 }
 
 #[test]
+fn vectors_of_every_width_have_a_dimension() {
+    let types = [101, 102, 103, 105].map(|number| {
+        let mut request = good();
+        request.fields.push(FieldRequest { data_type: number, ..field("w", 101) });
+        let schema = check_schema(&request).expect("the schema is good");
+        let without = {
+            request.fields[4].type_params.clear();
+            check_schema(&request).expect_err("it has no dimension").to_string()
+        };
+        assert!(without.starts_with("dimension is not defined in field type params of field w"), "{without}");
+        schema.field("w").map(|field| (field.data_type, field.dim()))
+    });
+    assert_eq!(
+        types,
+        [DataType::FloatVector, DataType::Float16Vector, DataType::BFloat16Vector, DataType::Int8Vector]
+            .map(|data_type| Some((data_type, 8)))
+    );
+}
+
+#[test]
 fn arrays_are_of_every_scalar_type_but_json() {
     let elements = [1, 2, 3, 4, 5, 10, 11, 21].map(|element| {
         let mut request = good();

@@ -204,6 +204,10 @@ async fn vectors_of(
         return Err(Error::SearchIds { text });
     }
     let vector = |key: Key| match (find(&key), vectors) {
+        (Some(row), Some(column)) if !column.is_valid(row) => {
+            let text = format!("the vector field {} of primary key {key} is null", field.name);
+            Err(Error::SearchIds { text })
+        }
         (Some(row), Some(Column { data: ColumnData::FloatVector { dim, values }, .. })) => {
             Ok(values[row * dim..(row + 1) * dim].to_vec())
         }

@@ -145,6 +145,11 @@ fn check_vector(field: &Field, name: &str, family: Family, flat: &[(String, Stri
             return Err(invalid(format!("data type {data_type} can't build with this index {name}")));
         }
     }
+    // What is built reads singles; Milvus has no inverted files of 8-bit vectors.
+    if field.data_type == DataType::Int8Vector && name.starts_with("IVF") {
+        let data_type = field.data_type.name();
+        return Err(invalid(format!("data type {data_type} can't build with this index {name}")));
+    }
     let metric = metric_name(flat);
     if name == AUTO {
         let is_extra = |key: &str| {

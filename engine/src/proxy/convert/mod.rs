@@ -5,6 +5,7 @@ pub mod consistency;
 pub mod filter;
 pub mod group;
 pub mod index;
+pub mod narrow;
 pub mod output;
 pub mod params;
 pub mod query;

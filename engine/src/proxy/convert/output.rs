@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use contract::pb::schema::{
     BoolArray, DataType as WireType, DoubleArray, FieldData, FloatArray, IDs, IntArray, JsonArray, LongArray,
-    ScalarField, StringArray, VectorField, field_data, i_ds, scalar_field, vector_field,
+    ScalarField, StringArray, VectorField, field_data, i_ds, scalar_field,
 };
 
-use super::arrays;
+use super::{arrays, narrow};
 use crate::base::FieldId;
 use crate::model::{Batch, Column, ColumnData, DYNAMIC_FIELD, DataType, Field, Keys, Schema, Texts};
 use crate::proxy::Error;
@@ -143,7 +143,7 @@ pub fn field_data(field: &Field, column: Column, keys: Option<&BTreeSet<String>>
     let payload = match column.data {
         ColumnData::FloatVector { values, .. } => {
             let values = if valid.contains(&false) { compact(&values, dim, &valid) } else { values };
-            let data = vector_field::Data::FloatVector(FloatArray { data: values });
+            let data = narrow::to_wire(field.data_type, values);
             let dim = i64::try_from(dim).unwrap_or(i64::MAX);
             field_data::Field::Vectors(VectorField { dim, data: Some(data), ..Default::default() })
         }
@@ -245,5 +245,8 @@ pub const fn wire_type(data_type: DataType) -> WireType {
         DataType::Json => WireType::Json,
         DataType::Array(_) => WireType::Array,
         DataType::FloatVector => WireType::FloatVector,
+        DataType::Float16Vector => WireType::Float16Vector,
+        DataType::BFloat16Vector => WireType::BFloat16Vector,
+        DataType::Int8Vector => WireType::Int8Vector,
     }
 }

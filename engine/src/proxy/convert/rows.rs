@@ -4,7 +4,7 @@
 
 use contract::pb::schema::{FieldData, ScalarField, VectorField, field_data, scalar_field, vector_field};
 
-use super::arrays;
+use super::{arrays, narrow};
 use crate::model::{Batch, Bitset, Column, ColumnData, DYNAMIC_FIELD, DataType, Field, Schema, Texts, Value};
 use crate::proxy::Error;
 
@@ -198,6 +198,9 @@ fn wrong_type(field: &Field, actual: &'static str) -> Error {
         DataType::Json => "json",
         DataType::Array(element) => element.scalar().name(),
         DataType::FloatVector => "float vector",
+        DataType::Float16Vector => "float16 vector",
+        DataType::BFloat16Vector => "bfloat16 vector",
+        DataType::Int8Vector => "int8 vector",
     };
     Error::FieldType { field: field.name.clone(), expected, actual }
 }
@@ -266,21 +269,30 @@ fn narrow<T: TryFrom<i32>>(values: &[i32], low: i32, high: i32) -> Result<Vec<T>
     values.iter().enumerate().map(fit).collect()
 }
 
-/// The values of a vector column.
+/// The values of a vector column. Narrow vectors may also come as singles.
 fn vectors(field: &Field, dim: i64, data: Option<vector_field::Data>) -> Result<ColumnData, Error> {
+    use vector_field::Data;
     let expected = field.dim().max(1);
-    match (field.data_type, data) {
-        (DataType::FloatVector, Some(vector_field::Data::FloatVector(values))) => {
-            if usize::try_from(dim).is_ok_and(|dim| dim != expected) || dim < 0 {
-                return Err(Error::VectorDim { field: field.name.clone(), dim: expected, actual: dim });
-            }
-            if values.data.len() % expected != 0 {
-                return Err(Error::VectorLength { length: values.data.len(), dim: expected });
-            }
-            Ok(ColumnData::FloatVector { dim: expected, values: values.data })
-        }
-        (DataType::FloatVector, None) if field.nullable => Ok(ColumnData::empty(field)),
-        (_, None) => Err(wrong_type(field, "nil")),
-        (_, Some(_)) => Err(wrong_type(field, "other vector")),
+    let data_type = field.data_type;
+    if data.is_some() && (usize::try_from(dim).is_ok_and(|dim| dim != expected) || dim < 0) {
+        return Err(Error::VectorDim { field: field.name.clone(), dim: expected, actual: dim });
     }
+    let (kind, width, given, values) = match (data_type, data) {
+        (_, Some(Data::FloatVector(values))) => {
+            ("float", 1, values.data.len(), narrow::from_singles(data_type, values.data)?)
+        }
+        (DataType::Float16Vector, Some(Data::Float16Vector(bytes)))
+        | (DataType::BFloat16Vector, Some(Data::Bfloat16Vector(bytes)))
+        | (DataType::Int8Vector, Some(Data::Int8Vector(bytes))) => {
+            let width = narrow::component_bytes(data_type);
+            (narrow::kind(data_type), width, bytes.len(), narrow::from_bytes(data_type, &bytes))
+        }
+        (_, None) if field.nullable => return Ok(ColumnData::empty(field)),
+        (_, None) => return Err(wrong_type(field, "nil")),
+        (_, Some(_)) => return Err(wrong_type(field, "other vector")),
+    };
+    if given % (width * expected) != 0 {
+        return Err(Error::VectorLength { kind, length: given, dim: expected });
+    }
+    Ok(ColumnData::FloatVector { dim: expected, values })
 }

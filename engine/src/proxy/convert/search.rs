@@ -7,6 +7,7 @@ use contract::pb::common::{KeyValuePair, PlaceholderGroup, PlaceholderType};
 use contract::pb::schema::{SearchIteratorV2Results, SearchResultData};
 use prost::Message as _;
 
+use super::narrow;
 use super::output::{self, Output};
 use super::params::{boolean, plain};
 use crate::model::{DataType, Field, Metric, Schema};
@@ -299,8 +300,8 @@ pub fn queries(group: &Bytes, field: &Field, nq: i64) -> Result<Vec<Vec<f32>>, E
         .map_err(|reason| Error::PlaceholderBytes { reason: reason.to_string() })?;
     let Some(placeholder) = group.placeholders.into_iter().next() else { return Err(Error::NoSearchInput) };
     check_count(nq, placeholder.values.len())?;
-    check_type(field, placeholder.r#type)?;
-    placeholder.values.iter().map(|bytes| query(bytes, field.dim())).collect()
+    let sent = check_type(field, placeholder.r#type)?;
+    placeholder.values.iter().map(|bytes| query(bytes, field, sent)).collect()
 }
 
 /// Checks the number of queries.
@@ -317,21 +318,29 @@ pub fn check_count(nq: i64, values: usize) -> Result<(), Error> {
     if nq == count { Ok(()) } else { Err(Error::QueryCountDiffers { nq, values }) }
 }
 
-fn check_type(field: &Field, placeholder: i32) -> Result<(), Error> {
-    let fits = field.data_type == DataType::FloatVector && placeholder == PlaceholderType::FloatVector as i32;
-    if fits {
-        return Ok(());
+/// The type of the vectors in a placeholder, which the field must take: its own, or singles.
+fn check_type(field: &Field, placeholder: i32) -> Result<DataType, Error> {
+    let sent = match PlaceholderType::try_from(placeholder) {
+        Ok(PlaceholderType::FloatVector) => Some(DataType::FloatVector),
+        Ok(PlaceholderType::Float16Vector) => Some(DataType::Float16Vector),
+        Ok(PlaceholderType::BFloat16Vector) => Some(DataType::BFloat16Vector),
+        Ok(PlaceholderType::Int8Vector) => Some(DataType::Int8Vector),
+        _ => None,
+    };
+    if let Some(sent) = sent.filter(|sent| *sent == DataType::FloatVector || *sent == field.data_type) {
+        return Ok(sent);
     }
     let search_type = PlaceholderType::try_from(placeholder)
         .map_or_else(|_| placeholder.to_string(), |known| known.as_str_name().to_owned());
     Err(Error::QueryType { field_type: field.data_type.name(), search_type })
 }
 
-fn query(bytes: &[u8], dim: usize) -> Result<Vec<f32>, Error> {
-    if bytes.len() != dim * size_of::<f32>() {
-        return Err(Error::QuerySize { expected: dim * size_of::<f32>(), actual: bytes.len() });
+fn query(bytes: &[u8], field: &Field, sent: DataType) -> Result<Vec<f32>, Error> {
+    let expected = field.dim() * narrow::component_bytes(sent);
+    if bytes.len() != expected {
+        return Err(Error::QuerySize { expected, actual: bytes.len() });
     }
-    let vector: Vec<f32> = bytes.as_chunks().0.iter().map(|single| f32::from_le_bytes(*single)).collect();
+    let vector = narrow::from_singles(field.data_type, narrow::from_bytes(sent, bytes))?;
     if vector.iter().all(|component| component.is_finite()) { Ok(vector) } else { Err(Error::QueryNotFinite) }
 }
 

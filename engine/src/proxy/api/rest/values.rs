@@ -55,11 +55,22 @@ fn value(column: &FieldData, row: usize, takes_int64: bool) -> Json {
                 Some(vector_field::Data::FloatVector(all)) => {
                     all.data.get(row * dim..(row + 1) * dim).map_or(Json::Null, |vector| json!(vector))
                 }
+                Some(vector_field::Data::Float16Vector(all) | vector_field::Data::Bfloat16Vector(all)) => {
+                    base64(all, row, dim * 2)
+                }
+                Some(vector_field::Data::Int8Vector(all)) => base64(all, row, dim),
                 _ => Json::Null,
             }
         }
         _ => Json::Null,
     }
+}
+
+/// Bytes `row` of a column with `width` each.
+fn base64(all: &[u8], row: usize, width: usize) -> Json {
+    use base64::Engine as _;
+    let encode = |bytes| json!(base64::engine::general_purpose::STANDARD.encode(bytes));
+    all.get(row * width..(row + 1) * width).map_or(Json::Null, encode)
 }
 
 fn scalar(data: Option<&scalar_field::Data>, row: usize, takes_int64: bool) -> Json {
