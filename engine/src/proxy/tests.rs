@@ -2,6 +2,7 @@
 
 mod access;
 mod compaction;
+mod fields;
 mod placement;
 
 use std::sync::Arc;

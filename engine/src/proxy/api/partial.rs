@@ -7,22 +7,60 @@ use contract::pb::schema::{FieldData, FieldPartialUpdateOp};
 use serde_json::{Map, Value as Json};
 
 use super::reads::current_rows;
-use crate::model::{Batch, Column, ColumnData, Field, Key, Keys, Texts, Value};
+use crate::base::FieldId;
+use crate::model::{Batch, Column, ColumnData, DataType, Field, Key, Keys, Schema, Texts, Value};
 use crate::proxy::convert::rows::Sent;
 use crate::proxy::{Error, Proxy};
 use crate::rpc::CollectionInfo;
 
-/// Checks operations on single fields: only whole replacement is possible on the types there are.
-pub fn check_ops(ops: &[FieldPartialUpdateOp], fields: &[FieldData]) -> Result<(), Error> {
+/// What to do with the arrays of a field instead of replacing them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArrayOp {
+    /// Adds what was sent at the end.
+    Append,
+    /// Removes each element that equals one that was sent.
+    Remove,
+}
+
+/// An operation on the arrays of one field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FieldOp {
+    field: FieldId,
+    op: ArrayOp,
+}
+
+/// The operations on single fields that are not whole replacement.
+///
+/// # Errors
+/// Milvus's words for a field that was not sent, that is the key, or that has no arrays.
+pub fn checked_ops(
+    schema: &Schema,
+    ops: &[FieldPartialUpdateOp],
+    fields: &[FieldData],
+) -> Result<Vec<FieldOp>, Error> {
+    let mut checked = Vec::new();
     for op in ops {
-        if !fields.iter().any(|field| field.field_name == op.field_name) {
-            return Err(Error::FieldOpTarget { field: op.field_name.clone() });
+        let name = || op.field_name.clone();
+        let sent = fields.iter().any(|field| field.field_name == op.field_name);
+        let field = schema.field(&op.field_name).filter(|_| sent);
+        let field = field.ok_or_else(|| Error::FieldOpTarget { field: name() })?;
+        if field.is_primary {
+            return Err(Error::FieldOpKey { field: name() });
         }
-        if op.op() != OpType::Replace {
-            return Err(Error::FieldOpNotBuilt { op: op.op().as_str_name(), field: op.field_name.clone() });
+        let named = op.op().as_str_name();
+        let array_op = match op.op() {
+            OpType::Replace => continue,
+            OpType::ArrayAppend => ArrayOp::Append,
+            OpType::ArrayRemove => ArrayOp::Remove,
+            _ => return Err(Error::FieldOpNotBuilt { op: named, field: name() }),
+        };
+        if !matches!(field.data_type, DataType::Array(_)) {
+            let data_type = field.data_type.name();
+            return Err(Error::FieldOpType { op: named, field: name(), data_type });
         }
+        checked.push(FieldOp { field: field.id, op: array_op });
     }
-    Ok(())
+    Ok(checked)
 }
 
 /// Fills the columns that were not sent from the rows that are there now. A key without a row is an insert: then every
@@ -31,6 +69,7 @@ pub async fn merge(
     proxy: &Proxy,
     info: &CollectionInfo,
     partition: &str,
+    ops: &[FieldOp],
     sent: Sent,
 ) -> Result<Batch, Error> {
     let schema = &info.schema;
@@ -44,7 +83,10 @@ pub async fn merge(
     let now: Vec<Option<usize>> = keys.iter().map(|key| places.get(&key).copied()).collect();
     let columns = sent.columns.into_iter().zip(&schema.fields).map(|(column, field)| match column {
         Some(column) if field.is_dynamic => Ok(merged_objects(column, &found.rows, &now)),
-        Some(column) => Ok(column),
+        Some(column) => match ops.iter().find(|op| op.field == field.id) {
+            Some(op) => changed_arrays(op.op, field, &column, &found.rows, &now),
+            None => Ok(column),
+        },
         None => current(field, &found.rows, &now),
     });
     Ok(Batch { rows: sent.rows, columns: columns.collect::<Result<_, _>>()? })
@@ -66,6 +108,48 @@ fn current(field: &Field, found: &Batch, now: &[Option<usize>]) -> Result<Column
             (Some(row), Some(values)) => values.value(*row),
             _ => fill.clone().ok_or_else(|| Error::FieldMissing { field: field.name.clone() })?,
         };
+        valid.push(!matches!(value, Value::Null));
+        column.data.push(&value).map_err(|mismatch| Error::Answer { reason: mismatch.to_string() })?;
+    }
+    if valid.contains(&false) {
+        column.valid = Some(crate::model::Bitset::from_fn(valid.len(), |row| valid[row]));
+    }
+    Ok(column)
+}
+
+/// The arrays of a field as they are after `op` with what was sent. A row that is not there, or has no array, has none to
+/// begin with; there is nothing to remove from it.
+fn changed_arrays(
+    op: ArrayOp,
+    field: &Field,
+    sent: &Column,
+    found: &Batch,
+    now: &[Option<usize>],
+) -> Result<Column, Error> {
+    let values = found.column(field.id);
+    let mut column = Column::empty(field);
+    let mut valid = Vec::with_capacity(now.len());
+    for (at, row) in now.iter().enumerate() {
+        let old = row.zip(values).map_or(Value::Null, |(row, values)| values.value(row));
+        let value = match (op, old, sent.value(at)) {
+            (ArrayOp::Append, Value::Array(mut all), Value::Array(more)) => {
+                all.extend(more);
+                Value::Array(all)
+            }
+            (ArrayOp::Append, Value::Null, more) => more,
+            (ArrayOp::Remove, Value::Array(mut all), Value::Array(gone)) => {
+                all.retain(|element| !gone.contains(element));
+                Value::Array(all)
+            }
+            (ArrayOp::Remove, Value::Null, _) if row.is_none() || !field.nullable => Value::Array(Vec::new()),
+            (_, old, _) => old,
+        };
+        if let Value::Array(elements) = &value
+            && elements.len() > field.max_capacity()
+        {
+            let (field, length, limit) = (field.name.clone(), elements.len(), field.max_capacity());
+            return Err(Error::FieldOpCapacity { field, length, limit });
+        }
         valid.push(!matches!(value, Value::Null));
         column.data.push(&value).map_err(|mismatch| Error::Answer { reason: mismatch.to_string() })?;
     }

@@ -45,8 +45,8 @@ pub async fn upsert(proxy: &Proxy, caller: Caller, request: UpsertRequest) -> Re
     let info = proxy.info(&caller, &request.db_name, &request.collection_name).await?;
     check_schema_is_current(&info, request.schema_timestamp)?;
     let placement = Placement::of(&info, &request.partition_name)?;
-    partial::check_ops(&request.field_ops, &request.fields_data)?;
-    let mut rows = whole_rows(proxy, &info, request).await?;
+    let ops = partial::checked_ops(&info.schema, &request.field_ops, &request.fields_data)?;
+    let mut rows = whole_rows(proxy, &info, &ops, request).await?;
     let replaced = keys_of_rows(&info, &rows)?;
     check_no_duplicates(&replaced)?;
     if info.schema.primary().auto_id {
@@ -64,11 +64,16 @@ pub async fn upsert(proxy: &Proxy, caller: Caller, request: UpsertRequest) -> Re
     Ok(MutationResult { upsert_cnt: count, insert_cnt: count, delete_cnt: count, ..changed(keys, at) })
 }
 
-async fn whole_rows(proxy: &Proxy, info: &CollectionInfo, request: UpsertRequest) -> Result<Batch, Error> {
+async fn whole_rows(
+    proxy: &Proxy,
+    info: &CollectionInfo,
+    ops: &[partial::FieldOp],
+    request: UpsertRequest,
+) -> Result<Batch, Error> {
     let is_partial = request.partial_update || !request.field_ops.is_empty();
     let sent = sent(&info.schema, request.fields_data, request.num_rows, KeyColumn::Required)?;
     if is_partial {
-        partial::merge(proxy, info, &request.partition_name, sent).await
+        partial::merge(proxy, info, &request.partition_name, ops, sent).await
     } else {
         sent.whole(&info.schema)
     }

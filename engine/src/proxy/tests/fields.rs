@@ -1,0 +1,182 @@
+//! Claims about fields of types beyond numbers and texts: arrays and narrow vectors as they come and go.
+
+use contract::pb::schema::field_partial_update_op::OpType;
+use contract::pb::schema::{ArrayArray, FieldPartialUpdateOp};
+
+use super::*;
+
+/// `id` Int64 key, `vector` of 2, `tags` up to three Int64 or null, `half` of 2 half-precision floats.
+async fn with_arrays() -> Proxy {
+    let proxy = Proxy::new(Twin::new().parts());
+    let schema = CollectionSchema {
+        name: "c".to_owned(),
+        fields: vec![
+            FieldSchema { is_primary_key: true, ..field("id", Wire::Int64, &[]) },
+            field("vector", Wire::FloatVector, &[("dim", "2")]),
+            FieldSchema {
+                nullable: true,
+                element_type: Wire::Int64.into(),
+                ..field("tags", Wire::Array, &[("max_capacity", "3")])
+            },
+            field("half", Wire::Float16Vector, &[("dim", "2")]),
+        ],
+        ..Default::default()
+    };
+    let create = CreateCollectionRequest {
+        collection_name: "c".to_owned(),
+        schema: schema.encode_to_vec(),
+        ..Default::default()
+    };
+    assert_good(&proxy.create_collection(Request::new(create)).await.unwrap().into_inner());
+    for name in ["vector", "half"] {
+        let index = CreateIndexRequest {
+            collection_name: "c".to_owned(),
+            field_name: name.to_owned(),
+            extra_params: vec![pair("index_type", "FLAT"), pair("metric_type", "L2")],
+            ..Default::default()
+        };
+        assert_good(&proxy.create_index(Request::new(index)).await.unwrap().into_inner());
+    }
+    let load = LoadCollectionRequest { collection_name: "c".to_owned(), ..Default::default() };
+    assert_good(&proxy.load_collection(Request::new(load)).await.unwrap().into_inner());
+    proxy
+}
+
+fn tags(rows: &[&[i64]]) -> FieldData {
+    let row = |row: &&[i64]| ScalarField {
+        data: Some(scalar_field::Data::LongData(LongArray { data: row.to_vec() })),
+        ..Default::default()
+    };
+    let arrays = ArrayArray { data: rows.iter().map(row).collect(), element_type: Wire::Int64.into() };
+    scalars("tags", Wire::Array, scalar_field::Data::ArrayData(arrays))
+}
+
+/// Components as half-precision floats, by their bits.
+fn halves(bits: &[u16]) -> FieldData {
+    let bytes: Vec<u8> = bits.iter().flat_map(|bits| bits.to_le_bytes()).collect();
+    let data = Some(vector_field::Data::Float16Vector(bytes.into()));
+    FieldData {
+        r#type: Wire::Float16Vector.into(),
+        field_name: "half".to_owned(),
+        field: Some(field_data::Field::Vectors(VectorField { dim: 2, data, ..Default::default() })),
+        ..Default::default()
+    }
+}
+
+async fn change(proxy: &Proxy, fields_data: Vec<FieldData>, field: &str, op: OpType) -> MutationResult {
+    let op = FieldPartialUpdateOp { field_name: field.to_owned(), op: op.into(), ..Default::default() };
+    let request = UpsertRequest {
+        collection_name: "c".to_owned(),
+        num_rows: 1,
+        fields_data,
+        field_ops: vec![op],
+        ..Default::default()
+    };
+    proxy.upsert(Request::new(request)).await.unwrap().into_inner()
+}
+
+async fn stored_tags(proxy: &Proxy) -> FieldData {
+    let found = query(proxy, "id > 0", &["tags"], &[]).await;
+    FieldData { field_id: 0, ..found.fields_data[1].clone() }
+}
+
+#[tokio::test]
+async fn arrays_and_narrow_vectors_come_back_as_they_went_in() {
+    let proxy = with_arrays().await;
+    let sent = FieldData { valid_data: vec![true, false, true], ..tags(&[&[1, 2], &[]]) };
+    // 1, the least number above nothing, minus nothing, and the greatest number that there is.
+    let half = halves(&[0x3c00, 0x0001, 0x8000, 0x7bff, 0, 0]);
+    let fields = vec![ids(&[1, 2, 3]), vectors(2, &[0.0; 6]), sent, half.clone()];
+    assert_good(&insert(&proxy, 3, fields).await.status.unwrap());
+
+    let found = query(&proxy, "id > 0", &["tags", "half"], &[]).await;
+
+    let expected = FieldData { valid_data: vec![true, false, true], ..tags(&[&[1, 2], &[], &[]]) };
+    assert_eq!(found.fields_data[1].valid_data, expected.valid_data);
+    assert_eq!(found.fields_data[1].field, expected.field);
+    assert_eq!((found.fields_data[2].r#type, &found.fields_data[2].field), (half.r#type, &half.field));
+    let by_element = query(&proxy, "tags[1] == 2 or array_length(tags) == 0", &["id"], &[]).await;
+    assert_eq!(longs(&by_element.fields_data[0]), [1, 3]);
+    let described = DescribeCollectionRequest { collection_name: "c".to_owned(), ..Default::default() };
+    let described = proxy.describe_collection(Request::new(described)).await.unwrap().into_inner();
+    let types: Vec<_> =
+        described.schema.unwrap().fields.iter().map(|field| (field.data_type, field.element_type)).collect();
+    assert_eq!(types, [(5, 0), (101, 0), (22, 5), (102, 0)]);
+}
+
+#[tokio::test]
+async fn elements_are_added_to_and_removed_from_what_is_there() {
+    let proxy = with_arrays().await;
+    let rows = FieldData { valid_data: vec![true, false], ..tags(&[&[1, 2]]) };
+    let fields = vec![ids(&[1, 2]), vectors(2, &[0.0; 4]), rows, halves(&[0; 4])];
+    assert_good(&insert(&proxy, 2, fields).await.status.unwrap());
+
+    let added = change(&proxy, vec![ids(&[1]), tags(&[&[1]])], "tags", OpType::ArrayAppend).await;
+    assert_good(&added.status.unwrap());
+    assert_eq!(stored_tags(&proxy).await.field, tags(&[&[1, 2, 1], &[]]).field);
+    let too_many = change(&proxy, vec![ids(&[1]), tags(&[&[4]])], "tags", OpType::ArrayAppend).await;
+    let removed = change(&proxy, vec![ids(&[1]), tags(&[&[1, 7]])], "tags", OpType::ArrayRemove).await;
+    assert_good(&removed.status.unwrap());
+    let from_null = change(&proxy, vec![ids(&[2]), tags(&[&[1]])], "tags", OpType::ArrayRemove).await;
+    assert_good(&from_null.status.unwrap());
+
+    let left = stored_tags(&proxy).await;
+    assert_eq!((left.field, left.valid_data), (tags(&[&[2], &[]]).field, vec![true, false]));
+    assert!(said(too_many.status).1.contains("array length 4 exceeds max_capacity 3"));
+    let fresh = vec![ids(&[3]), vectors(2, &[0.0; 2]), tags(&[&[9]]), halves(&[0; 2])];
+    assert_good(&change(&proxy, fresh, "tags", OpType::ArrayAppend).await.status.unwrap());
+    assert_eq!(stored_tags(&proxy).await.field, tags(&[&[2], &[], &[9]]).field);
+}
+
+#[tokio::test]
+async fn operations_that_a_field_cannot_carry_are_refused() {
+    let proxy = with_arrays().await;
+    let sent = || vec![ids(&[1]), vectors(2, &[0.0; 2]), tags(&[&[9]])];
+    let cases = [
+        ("id", OpType::ArrayAppend, "field \"id\" is the primary key and cannot carry a partial-update op"),
+        (
+            "vector",
+            OpType::ArrayRemove,
+            "op ARRAY_REMOVE requires Array field, but field \"vector\" is FloatVector",
+        ),
+        ("half", OpType::ArrayAppend, "partial-update op targets field \"half\" not present in fields_data"),
+        ("tags", OpType::PathReplace, "partial update op PATH_REPLACE on field tags is not supported yet"),
+    ];
+    for (field, op, expected) in cases {
+        let (code, text) = said(change(&proxy, sent(), field, op).await.status);
+        assert!(code == 1100 && text.contains(expected), "{expected} is not in {code} {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_search_takes_queries_of_the_fields_own_width_or_singles() {
+    let proxy = with_arrays().await;
+    let fields = vec![ids(&[1, 2]), vectors(2, &[0.0; 4]), halves(&[0x3c00, 0, 0, 0x3c00])];
+    assert_good(&insert(&proxy, 2, fields).await.status.unwrap());
+    let ask = async |kind: PlaceholderType, value: Vec<u8>| {
+        let placeholder = PlaceholderValue {
+            tag: "$0".to_owned(),
+            r#type: kind.into(),
+            values: vec![value],
+            ..Default::default()
+        };
+        let group = PlaceholderGroup { placeholders: vec![placeholder] };
+        let params = [("anns_field", "half"), ("topk", "2"), ("params", "{}")];
+        let request = SearchRequest {
+            search_input: Some(SearchInput::PlaceholderGroup(group.encode_to_vec().into())),
+            ..search_request(&params, &[&[0.0]])
+        };
+        search(&proxy, request).await
+    };
+
+    let own = ask(PlaceholderType::Float16Vector, vec![0, 0x3c, 0, 0]).await.results.unwrap();
+    let singles: Vec<u8> = [1.0_f32, 0.0].iter().flat_map(|single| single.to_le_bytes()).collect();
+    let same = ask(PlaceholderType::FloatVector, singles).await.results.unwrap();
+    let other = ask(PlaceholderType::Int8Vector, vec![1, 0]).await;
+    let short = ask(PlaceholderType::Float16Vector, vec![0, 0x3c]).await;
+
+    assert_eq!(own.scores, [0.0, 2.0]);
+    assert_eq!((same.scores, same.ids), (own.scores, own.ids));
+    assert_ne!(said(other.status).0, 0);
+    assert_ne!(said(short.status).0, 0);
+}
