@@ -427,7 +427,7 @@ mod tests {
         let saved = Box::new(Policy::clone(&after(&[user("ann"), role("reader"), bind, grant]).policy));
         let restore = PolicyChange::Restore(saved.clone());
 
-        assert_eq!(*after(&[restore.clone()]).policy, *saved);
+        assert_eq!(*after(std::slice::from_ref(&restore)).policy, *saved);
         let refused = change_policy(&after(&[role("reader")]), &restore);
         assert_eq!(refused, Err(Refusal::RoleExists { role: "reader".to_owned() }));
     }
