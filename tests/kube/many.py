@@ -25,7 +25,7 @@ DATABASES = 1_000
 STARTED = 100
 NODES = 10
 OPERATOR = "redkite-operator"
-# What the issue allows.
+# What is allowed.
 PASS_SECONDS, MEMORY_MB, FAILOVER_SECONDS = 180, 150, 20
 HERE = os.path.dirname(os.path.abspath(__file__))
 RESULTS = os.path.join(HERE, "..", "..", "docs", "results", "operator-scale.md")
