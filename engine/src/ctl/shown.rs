@@ -122,7 +122,7 @@ impl Shown for pb::GetClusterResponse {
             String::new()
         };
         let jobs = self.jobs.as_ref().map_or_else(String::new, |jobs| {
-            format!("\njobs {} waiting, {} running", jobs.waiting, jobs.running)
+            format!("jobs {} waiting, {} running\n", jobs.waiting, jobs.running)
         });
         format!(
             "cluster {}\nformat {}{newer}\n{}{jobs}",

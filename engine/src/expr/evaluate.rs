@@ -69,12 +69,14 @@ impl<'r> Evaluation<'r> {
             }
             Predicate::Like { operand, pattern } => {
                 let column = self.column(&operand.column)?;
-                let like = |texts: &Texts| choose(texts.len(), wanted, |row| pattern.matches(texts.get(row)));
+                let like = |texts: &Texts, wanted: Wanted<'_>| {
+                    choose(texts.len(), wanted, |row| pattern.matches(texts.get(row)))
+                };
                 let yes = match (&column.data, &operand.access) {
-                    (ColumnData::VarChar(texts), Access::Whole) => like(texts),
+                    (ColumnData::VarChar(texts), Access::Whole) => like(texts, wanted),
                     (ColumnData::Array(arrays), Access::Path(path)) => {
-                        let yes = arrays::at(arrays, path, |elements| match elements {
-                            ColumnData::VarChar(texts) => Some(like(texts)),
+                        let yes = arrays::at(arrays, path, wanted, |elements| match elements {
+                            ColumnData::VarChar(texts) => Some(like(texts, None)),
                             _ => None,
                         });
                         yes.ok_or(Error::Column { field: operand.column.id })?
@@ -293,8 +295,8 @@ fn compare_value(
                 compare.accepts(Some(i64::try_from(length).unwrap_or(i64::MAX).cmp(value)))
             }))
         }
-        (ColumnData::Array(all), Access::Path(path)) => arrays::at(all, path, |elements| {
-            compare_scalars(elements, operand.arithmetic.as_ref(), compare, value, wanted)
+        (ColumnData::Array(all), Access::Path(path)) => arrays::at(all, path, wanted, |elements| {
+            compare_scalars(elements, operand.arithmetic.as_ref(), compare, value, None)
         }),
         (ColumnData::Array(all), access) => arrays::compare(all, access, compare, value, wanted),
         (data, Access::Whole) => compare_scalars(data, operand.arithmetic.as_ref(), compare, value, wanted),
@@ -418,7 +420,7 @@ fn order_json(
 fn is_in(data: &ColumnData, access: &Access, set: &Set, wanted: Wanted<'_>) -> Option<Bitset> {
     Some(match (data, access) {
         (ColumnData::Array(all), Access::Path(path)) => {
-            return arrays::at(all, path, |elements| is_in(elements, &Access::Whole, set, wanted));
+            return arrays::at(all, path, wanted, |elements| is_in(elements, &Access::Whole, set, None));
         }
         (ColumnData::Json(texts), Access::Path(path)) => choose(texts.len(), wanted, |row| {
             find(texts.get(row), path).and_then(Found::read).is_some_and(|found| set.has_json(&found))

@@ -145,6 +145,8 @@ pub enum Error {
     KeyWithAutoId { field: String },
     #[error("must assign pk when upsert, primary field: {field}: invalid parameter")]
     UpsertWithoutKey { field: String },
+    #[error("{rows} rows take more than {limit} bytes: invalid parameter")]
+    RowsTooLarge { rows: usize, limit: usize },
     #[error("duplicate primary keys are not allowed in the same batch: invalid parameter")]
     DuplicateKeys,
     #[error("without dynamic schema enabled, the field name cannot be set to $meta: invalid parameter")]

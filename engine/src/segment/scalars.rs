@@ -279,7 +279,9 @@ mod tests {
             let value = if is_valid(row) { value(field.data_type, row as i64) } else { Value::Null };
             column.data.push(&value).unwrap();
         }
-        column.valid = (has_nulls && rows > 1).then(|| Bitset::from_fn(rows, is_valid));
+        if rows > 0 {
+            column.valid = (has_nulls && rows > 1).then(|| Bitset::from_fn(rows, is_valid));
+        }
         column
     }
 

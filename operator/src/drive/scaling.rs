@@ -138,7 +138,8 @@ impl Driver {
         let before = before.unwrap_or_default();
         let runs = |component| {
             let found = running.get(&workload(milvus, component).name);
-            let number = found.and_then(|found| found.spec.as_ref()?.replicas);
+            // One that was stopped begins anew.
+            let number = found.and_then(|found| found.spec.as_ref()?.replicas).filter(|number| *number > 0);
             number.or_else(|| written(component)).unwrap_or(1)
         };
         let mut status = AutoscalingStatus::default();

@@ -6,6 +6,7 @@
 
 use k8s_openapi::jiff::Timestamp;
 
+use super::window::seconds;
 use super::{Decision, Held, NodeLoad, QueryWindow, Reason, changed, since, stepped, within};
 use crate::crd::{QueryScaling, ScalingStatus};
 
@@ -163,7 +164,10 @@ fn more(
     // What moves because of the last change is held twice for a while; it is no load.
     let whole = |nodes: &Vec<NodeLoad>| Seen { nodes }.is_whole(replicas);
     let calm = |nodes: &Vec<NodeLoad>| whole(nodes) && Seen { nodes }.bytes_to_load() == 0;
-    let settled = status.reason == Reason::Began.name() || window.since(since(status)).any(calm);
+    let settled = status.reason == Reason::Began.name()
+        || window.since(since(status)).any(calm)
+        // What still waits by then has no room where it is.
+        || seconds(since(status), now) >= rule.down_after_seconds;
     let ordered = last.needed(rule.memory_share, true);
     if settled && last.bytes_to_load() > 0 && ordered > replicas {
         let bytes = last.bytes_to_load();

@@ -8,33 +8,27 @@ use crate::expr::set::as_single;
 use crate::expr::syntax::{Compare, Step};
 use crate::model::{Arrays, Bitset, ColumnData};
 
-/// The rows whose element at the index that is `path` passes `test`, which is given one element a row; rows without such an
-/// element do not. `None` if the path is no index, or if `test` says so.
+/// The rows whose element at the index that is `path` passes `test`, which is given the elements of those rows, of the wanted
+/// ones, that have one. `None` if the path is no index, or if `test` says so.
 pub(super) fn at(
     arrays: &Arrays,
     path: &[Step],
+    wanted: Wanted<'_>,
     test: impl FnOnce(&ColumnData) -> Option<Bitset>,
 ) -> Option<Bitset> {
     let [Step::Index(index)] = path else { return None };
     let index = usize::try_from(*index).unwrap_or(usize::MAX);
-    let mut there = Bitset::none(arrays.len());
-    // A row without the element is given the first one of all: what is found of it does not count.
-    let places: Vec<usize> = (0..arrays.len())
-        .map(|row| {
-            let range = arrays.range(row);
-            if index < range.len() {
-                there.insert(row);
-                range.start + index
-            } else {
-                0
-            }
-        })
-        .collect();
-    if arrays.elements().is_empty() {
-        return Some(there);
+    let is_wanted = |row| wanted.is_none_or(|wanted| wanted.contains(row));
+    let (mut rows, mut places) = (Vec::new(), Vec::new());
+    for row in (0..arrays.len()).filter(|&row| is_wanted(row)) {
+        let range = arrays.range(row);
+        if index < range.len() {
+            rows.push(row);
+            places.push(range.start + index);
+        }
     }
-    let mut passed = test(&arrays.elements().take(&places))?;
-    passed.intersect(&there);
+    let mut passed = Bitset::none(arrays.len());
+    test(&arrays.elements().take(&places))?.iter().for_each(|at| passed.insert(rows[at]));
     Some(passed)
 }
 

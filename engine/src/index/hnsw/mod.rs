@@ -266,7 +266,7 @@ impl VectorIndex for Hnsw {
         }
         let reach = Reach::of(params, k);
         // A walk for survivors that are one row in s costs about s times as much as one without a filter.
-        let walk_cost = (reach.ef * SCANNED_PER_EF).saturating_mul(count) / survivors;
+        let walk_cost = reach.ef.saturating_mul(SCANNED_PER_EF).saturating_mul(count) / survivors;
         // To a query without direction all rows are equally near: a walk would not know where to go.
         let aimless = self.metric == Metric::Cosine && query.iter().all(|&value| value == 0.0);
         let walked = if survivors <= walk_cost || aimless {

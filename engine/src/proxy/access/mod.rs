@@ -31,11 +31,14 @@ use table::{Rule, Target};
 use super::api::Caller;
 use super::{Error, Proxy};
 use crate::base::{Clock, Kind, Kinded};
-use crate::model::access::{PasswordHash, Policy, ROOT, Wanted};
+use crate::model::access::{Object, PasswordHash, Policy, ROOT, Wanted};
 use crate::rpc;
 
 /// Cost of a new hash of a password; each step doubles its time. Source: the one that Milvus's hashes have.
 const COST: u32 = 10;
+
+/// Names of users are shorter. Unit: bytes.
+const LONGEST_NAME: usize = 256;
 
 /// How users are checked.
 #[derive(Clone, Debug)]
@@ -162,8 +165,11 @@ pub fn decide(
         return Ok(());
     }
     let Target { database, names } = target;
-    let may =
-        |name: &str| policy.permits(user, Wanted { object, privilege, database, name }, settings.public);
+    let may = |name: &str| {
+        // What a request has only the number of may be in any database.
+        let database = if name.is_empty() && object == Object::Collection { "" } else { database };
+        policy.permits(user, Wanted { object, privilege, database, name }, settings.public)
+    };
     let all = if names.is_empty() { may("") } else { names.iter().all(|name| may(name)) };
     if all {
         return Ok(());
@@ -247,6 +253,10 @@ impl Proxy {
             Said::Key => return Err(Refused::Key),
             Said::Password { user, password } => (user, password),
         };
+        // Nobody has so long a name, and nothing is to be kept of it.
+        if user.len() > LONGEST_NAME {
+            return Err(Refused::Password);
+        }
         let policy = self.coord().policy().await.map_err(Refused::Away)?;
         if self.access().is_right(&policy, &user, &password, from).await {
             return Ok(Login { user: user.into() });
@@ -336,7 +346,7 @@ mod tests {
 
     use super::table::Asks as _;
     use super::*;
-    use crate::model::access::{Grant, Object, Role, User};
+    use crate::model::access::{Grant, Role, User};
 
     /// `ann` may flush two collections.
     fn policy() -> Policy {

@@ -57,7 +57,7 @@ pub struct Passwords {
     key: Option<hmac::Key>,
     verified: Mutex<HashMap<String, Verified>>,
     failed: Mutex<HashMap<(Option<IpAddr>, String), Failures>>,
-    hashing: Semaphore,
+    hashing: Arc<Semaphore>,
 }
 
 impl Passwords {
@@ -70,7 +70,7 @@ impl Passwords {
             key: hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).ok(),
             verified: Mutex::default(),
             failed: Mutex::default(),
-            hashing: Semaphore::new(AT_ONCE),
+            hashing: Arc::new(Semaphore::new(AT_ONCE)),
         }
     }
 
@@ -177,10 +177,14 @@ impl Passwords {
         past.count += 1;
     }
 
-    /// Does what takes long on a thread that may, a few at a time.
+    /// Does what takes long on a thread that may, a few at a time. Who goes away meanwhile keeps the turn until it is done.
     async fn slowly<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-        let _turn = self.hashing.acquire().await.ok()?;
-        tokio::task::spawn_blocking(work).await.ok()
+        let turn = Arc::clone(&self.hashing).acquire_owned().await.ok()?;
+        let done = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            work()
+        });
+        done.await.ok()
     }
 }
 

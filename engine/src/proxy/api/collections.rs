@@ -233,6 +233,10 @@ fn check_field_param(data_type: DataType, field: &str, key: &str, value: &str) -
         "mmap.enabled" | "mmap_enabled" if params::boolean(value).is_none() => {
             Err(Error::MmapValue { value: value.to_owned() })
         }
+        "max_capacity" if !matches!(value.parse::<u32>(), Ok(1..=4_096)) => {
+            let text = "the maximum capacity specified for a Array should be in (0, 4096]: invalid parameter";
+            Err(Error::Checked { code: 1100, text: text.to_owned() })
+        }
         "mmap.enabled" | "mmap_enabled" | "warmup" | "field.skipLoad" | "max_capacity"
         | "field.description" => Ok(()),
         other => Err(Error::FixedFieldParam { key: other.to_owned() }),

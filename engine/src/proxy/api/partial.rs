@@ -78,6 +78,8 @@ pub async fn merge(
     let keys = schema.position(primary.id).and_then(|place| sent.columns[place].as_ref());
     let keys = keys.and_then(|column| Keys::from_column(&column.data));
     let keys = keys.ok_or_else(|| Error::UpsertWithoutKey { field: primary.name.clone() })?;
+    // Before each of them gets a copy of the row that is there.
+    super::rows::check_no_duplicates(&keys)?;
     let found = current_rows(proxy, info, &keys, partition).await?;
     let places: HashMap<Key, usize> = found.keys.iter().enumerate().map(|(row, key)| (key, row)).collect();
     let now: Vec<Option<usize>> = keys.iter().map(|key| places.get(&key).copied()).collect();
@@ -126,6 +128,15 @@ fn changed_arrays(
     found: &Batch,
     now: &[Option<usize>],
 ) -> Result<Column, Error> {
+    let over = |length: usize| {
+        let (field, limit) = (field.name.clone(), field.max_capacity());
+        (length > limit).then_some(Error::FieldOpCapacity { field, length, limit })
+    };
+    if let ColumnData::Array(arrays) = &sent.data
+        && let Some(error) = (0..arrays.len()).find_map(|row| over(arrays.range(row).len()))
+    {
+        return Err(error);
+    }
     let values = found.column(field.id);
     let mut column = Column::empty(field);
     let mut valid = Vec::with_capacity(now.len());
@@ -145,10 +156,9 @@ fn changed_arrays(
             (_, old, _) => old,
         };
         if let Value::Array(elements) = &value
-            && elements.len() > field.max_capacity()
+            && let Some(error) = over(elements.len())
         {
-            let (field, length, limit) = (field.name.clone(), elements.len(), field.max_capacity());
-            return Err(Error::FieldOpCapacity { field, length, limit });
+            return Err(error);
         }
         valid.push(!matches!(value, Value::Null));
         column.data.push(&value).map_err(|mismatch| Error::Answer { reason: mismatch.to_string() })?;

@@ -7,7 +7,9 @@
 macro_rules! endpoint {
     ($call:literal, $request:ty, $run:path) => {
         post(|State(proxy): State<Proxy>, headers: HeaderMap, known: Extensions, body: Bytes| async move {
-            let names = (headers, known, <$request as Asks>::RULE);
+            // What names no object over gRPC names none here, whatever the body says.
+            let named = !<$request as Default>::default().target().names.is_empty();
+            let names = (headers, known, (<$request as Asks>::RULE, named));
             answer(&proxy, $call, names, body, async |visit| $run(&proxy, visit).await).await
         })
     };
@@ -97,7 +99,7 @@ pub fn router(proxy: Proxy) -> Router {
 async fn answer(
     proxy: &Proxy,
     call: &'static str,
-    (headers, known, rule): (HeaderMap, Extensions, Rule),
+    (headers, known, (rule, named)): (HeaderMap, Extensions, (Rule, bool)),
     body: Bytes,
     run: impl AsyncFnOnce(Visit) -> Result<Map<String, Json>, Error>,
 ) -> Response {
@@ -105,7 +107,7 @@ async fn answer(
     let mut checked = None;
     let outcome = match visit(&headers, &known, &body) {
         Ok(visit) => {
-            match proxy.check(&visit.caller, rule, || visit.target(rule)).await {
+            match proxy.check(&visit.caller, rule, || visit.target(rule, named)).await {
                 Ok(allowed) => checked = Some(allowed),
                 Err(refused) => {
                     proxy.ended(call, started, Some(refused.kind()));
@@ -153,8 +155,11 @@ fn visit(headers: &HeaderMap, known: &Extensions, body: &[u8]) -> Result<Visit, 
 }
 
 impl Visit {
-    /// What the request is about, in the words of REST.
-    fn target(&self, rule: Rule) -> Target {
+    /// What the request is about, in the words of REST; nothing by name unless it is `named`.
+    fn target(&self, rule: Rule, named: bool) -> Target {
+        if !named {
+            return Target::default();
+        }
         let one = match rule.needs {
             Some((Object::User, _)) => self.text("userName"),
             _ => self.text("collectionName"),

@@ -182,7 +182,7 @@ fn keys_of_rows(info: &CollectionInfo, rows: &Batch) -> Result<Keys, Error> {
         .ok_or_else(|| Error::UpsertWithoutKey { field: info.schema.primary().name.clone() })
 }
 
-fn check_no_duplicates(keys: &Keys) -> Result<(), Error> {
+pub(super) fn check_no_duplicates(keys: &Keys) -> Result<(), Error> {
     let is_unique = match keys {
         Keys::Int(keys) => {
             let mut seen = HashSet::with_capacity(keys.len());

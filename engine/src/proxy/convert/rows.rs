@@ -28,6 +28,9 @@ pub struct Sent {
     pub columns: Vec<Option<Column>>,
 }
 
+/// What the vectors and numbers of one request may take. Unit: bytes.
+const MAX_ROWS_BYTES: usize = 1 << 30;
+
 /// Takes the columns of a request apart.
 ///
 /// # Errors
@@ -36,6 +39,11 @@ pub fn sent(schema: &Schema, fields: Vec<FieldData>, rows: u32, keys: KeyColumn)
     let rows = rows as usize;
     if rows == 0 {
         return Err(Error::NoRows);
+    }
+    // What is not sent takes its place all the same: a small request must not become more than there is memory for.
+    let row_bytes: usize = schema.fields.iter().map(|field| 8 + 4 * field.dim()).sum();
+    if rows.saturating_mul(row_bytes) > MAX_ROWS_BYTES {
+        return Err(Error::RowsTooLarge { rows, limit: MAX_ROWS_BYTES });
     }
     let count = fields.len();
     let mut columns: Vec<Option<Column>> = schema.fields.iter().map(|_| None).collect();
