@@ -279,9 +279,7 @@ mod tests {
             let value = if is_valid(row) { value(field.data_type, row as i64) } else { Value::Null };
             column.data.push(&value).unwrap();
         }
-        if rows > 0 {
-            column.valid = (has_nulls && rows > 1).then(|| Bitset::from_fn(rows, is_valid));
-        }
+        column.valid = (has_nulls && rows > 1).then(|| Bitset::from_fn(rows, is_valid));
         column
     }
 
@@ -294,7 +292,10 @@ mod tests {
             .map(|(data_type, id)| field(FieldId(id), "f", data_type))
             .collect();
         let schema = Schema { description: String::new(), fields, enable_dynamic_field: false };
-        for (rows, has_nulls) in [(0, false), (1, false), (50, false), (50, true), (70_000, true)] {
+        let none = Batch::empty(&schema);
+        let found = decode(encode(&none, &[]).unwrap(), &schema).unwrap();
+        assert!(found.times.is_empty() && found.columns.iter().all(|column| column.data.is_empty()));
+        for (rows, has_nulls) in [(1, false), (50, false), (50, true), (70_000, true)] {
             let columns = schema.fields.iter().map(|field| column(field, rows, has_nulls)).collect();
             let batch = Batch { rows, columns };
             let times: Vec<Timestamp> = (0..rows as u64).map(Timestamp).collect();
