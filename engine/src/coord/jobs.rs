@@ -184,8 +184,8 @@ impl Coordinator {
             let work = self.give_up(lost);
             jobs.push(Box::pin(async move { Ended { work: Work::Loss, step: work.await } }));
         }
-        let overtaken = self.overtaken();
-        if !going.notes && !overtaken.is_empty() {
+        let overtaken = if going.notes { Vec::new() } else { self.overtaken() };
+        if !overtaken.is_empty() {
             going.notes = true;
             let work = self.note_overtaken(overtaken);
             jobs.push(Box::pin(async move { Ended { work: Work::Notes, step: work.await } }));
@@ -228,19 +228,21 @@ impl Coordinator {
     /// An index to build that nobody builds yet.
     fn next_index(&self) -> Option<IndexJob> {
         let catalog = self.catalog.read();
-        let failures = self.failures.lock();
-        let running = self.running.lock();
-        // What cannot be built is shown to the user and not tried again before a restart.
-        let has_failed = |index: IndexId| failures.keys().any(|(_, failed)| *failed == index);
-        let taken = |segment, index| running.has(segment) || has_failed(index);
+        let (min_rows, taken) = (self.parts.limits.min_rows_to_index, self.taken_for_indexes());
         catalog.collections.values().find_map(|info| {
             let manifests = catalog.manifests.get(&info.id)?;
-            let min_rows = self.parts.limits.min_rows_to_index;
-            let (segment, index) = decide::next_index_job(info, manifests, min_rows, taken)?;
+            let (segment, index) = decide::next_index_job(info, manifests, min_rows, &taken)?;
             let schema = Arc::clone(&info.schema);
             let (segment, index) = (segment.clone(), index.clone());
             Some(IndexJob { collection: info.id, schema, segment, index, serial: 0 })
         })
+    }
+
+    /// Whether an index of a segment is not to be begun: somebody is at the segment, or the index cannot be built, which is
+    /// shown to the user and not tried again before a restart.
+    fn taken_for_indexes(&self) -> impl Fn(SegmentId, IndexId) -> bool + '_ {
+        let (failures, running) = (self.failures.lock(), self.running.lock());
+        move |segment, index| running.has(segment) || failures.keys().any(|(_, failed)| *failed == index)
     }
 
     /// Notes the indexes that a node found damaged, as far as the catalog still names them.
@@ -281,35 +283,31 @@ impl Coordinator {
     /// Work for the nodes that build: what they are at, and what waits for one.
     pub(super) fn job_count(&self) -> JobCount {
         let running = self.running.lock().jobs.len();
-        let waiting =
-            self.waiting_indexes() + self.waiting_compactions() + self.due_garbage(usize::MAX).len();
+        let garbage = self.with_due_garbage(|due| due.count());
+        let waiting = self.waiting_indexes() + self.waiting_compactions() + garbage;
         let count = |number| u32::try_from(number).unwrap_or(u32::MAX);
         JobCount { waiting: count(waiting), running: count(running) }
     }
 
     fn waiting_indexes(&self) -> usize {
         let catalog = self.catalog.read();
-        let failures = self.failures.lock();
-        let running = self.running.lock();
-        let has_failed = |index: IndexId| failures.keys().any(|(_, failed)| *failed == index);
-        let taken = |segment, index| running.has(segment) || has_failed(index);
-        let min_rows = self.parts.limits.min_rows_to_index;
+        let (min_rows, taken) = (self.parts.limits.min_rows_to_index, self.taken_for_indexes());
         let each = catalog.collections.values().filter_map(|info| {
             let manifests = catalog.manifests.get(&info.id)?;
-            Some(decide::index_jobs(info, manifests, min_rows, taken).count())
+            Some(decide::index_jobs(info, manifests, min_rows, &taken).count())
         });
         each.sum()
     }
 
     /// Garbage whose time has come and that nobody holds.
     pub(super) fn next_garbage(&self) -> Option<Garbage> {
-        self.due_garbage(1).pop()
+        self.with_due_garbage(|due| due.next().cloned())
     }
 
-    /// At most so many pieces of it.
-    fn due_garbage(&self, most: usize) -> Vec<Garbage> {
+    /// Lets somebody look at all of it.
+    fn with_due_garbage<T>(&self, look: impl FnOnce(&mut dyn Iterator<Item = &Garbage>) -> T) -> T {
         if self.is_unsure() {
-            return Vec::new();
+            return look(&mut std::iter::empty());
         }
         let catalog = self.catalog.read();
         let now = self.parts.clock.unix_ms();
@@ -318,14 +316,14 @@ impl Coordinator {
             garbage.collection.is_some_and(|collection| placer.holds_any(collection, &garbage.segments))
         };
         if self.parts.flaw == Some(Flaw::EarlyGarbage) {
-            return catalog.garbage.values().next().cloned().into_iter().collect();
+            return look(&mut catalog.garbage.values());
         }
         let is_due = |garbage: &&Garbage| {
             // What the bucket's copy of the catalog still names must be there.
             garbage.not_before_unix_ms <= now && self.mirror.has(&record::garbage_key(garbage.id))
         };
         let due = catalog.garbage.values().filter(is_due);
-        due.filter(|garbage| !is_held(garbage)).take(most).cloned().collect()
+        look(&mut due.filter(|garbage| !is_held(garbage)))
     }
 
     async fn build(&self, place: Place, job: IndexJob) -> Step {
