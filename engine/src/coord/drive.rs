@@ -494,8 +494,14 @@ impl Coord for Coordinator {
         let settled = self.settle(|catalog| decide::commit_flush(catalog, &flushed, self.timestamps_now()));
         let settled = settled.await.map_err(|error| error.answer("commit flush"))?;
         settled.map_err(|stale| refused_flush("commit flush", &flushed.channel, stale))?;
-        // The log may go once this is answered: then all can be made anew from the bucket without it.
-        self.mirrored_flush().await
+        // The log may go once this is answered: then all can be made anew from the bucket without it. A leader that is
+        // replaced meanwhile has committed all the same: told that it did nothing, the caller would ask the successor, hear
+        // that somebody else moved the checkpoint, and remove what the catalog names.
+        self.mirrored_flush().await.map_err(|error| rpc::Error::Failed {
+            call: "mirror a flush that is committed",
+            kind: Kind::Unavailable,
+            reason: error.to_string(),
+        })
     }
 
     async fn keep_flush(&self, channel: &ChannelName, since: i64) -> Result<(), rpc::Error> {
@@ -515,7 +521,12 @@ impl Coord for Coordinator {
     async fn channel_term(&self, channel: &ChannelName, node: NodeId) -> Result<u64, rpc::Error> {
         let _one_at_a_time = self.writing.lock().await;
         if self.placer.lock().owner(channel) != Some(node) {
-            return Err(rpc::Error::Stale { what: format!("the right to write to {channel}") });
+            // Final: no other coordinator knows better, so the caller is not to ask one.
+            return Err(rpc::Error::Failed {
+                call: "give a term",
+                kind: Kind::Conflict,
+                reason: format!("{node} is not to own {channel}"),
+            });
         }
         let key = record::term_key(channel.as_str());
         // Versions only grow, so the version that the put got is a term that was never given before.

@@ -1,22 +1,27 @@
 //! The coordinator with one node that builds, in one process.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
 
 use super::catalog::Compaction;
 use super::change::Change;
 use super::drive::{CompactionLimits, Coordinator, CoordinatorParts, Limits};
 use super::place::PlaceSettings;
 use crate::base::{
-    ChannelName, CollectionId, NodeId, PartitionId, Position, RealClock, SegmentId, TaskSet, Timestamp,
+    ChannelName, Clock as _, CollectionId, Kind, Kinded as _, NodeId, PartitionId, Position, RealClock,
+    SegmentId, TaskSet, TestClock, Timestamp,
 };
 use crate::blob::{Blobs as _, MemoryBlobs};
 use crate::builder::Workshop;
-use crate::meta::MemoryMetas;
+use crate::meta::{self, MemoryMetas, Metas, Txn, Versioned};
 use crate::model::{DataType, Keys, Schema, SegmentManifest};
 use crate::rpc::{
     CollectionRef, CompactionPlan, CompactionState, CompactionStep, Coord as _, Duties, Flushed, HeldChannel,
-    HeldCollection, JobCount, LocalNodes, NewCollection, NewIndex, NodeInfo, Report, Served,
+    HeldCollection, JobCount, LocalNodes, NewCollection, NewIndex, NodeInfo, OrderNumber, Report, Served,
 };
 use crate::segment::fixture::{NUMBER, Row, batch, schema};
 use crate::segment::{Deletes, write_deletes, write_segment};
@@ -29,6 +34,32 @@ struct Cluster {
     collection: CollectionId,
     partition: PartitionId,
     checkpoint: u64,
+    /// The orders that the node saw last.
+    seen: Mutex<OrderNumber>,
+}
+
+/// Metadata right after whose next commit another coordinator leads, and some time passes.
+struct Overtaken(Arc<dyn Metas>, AtomicBool);
+
+#[async_trait]
+impl Metas for Overtaken {
+    async fn get(&self, key: &str) -> Result<Option<Versioned>, meta::Error> {
+        self.0.get(key).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<(String, Versioned)>, meta::Error> {
+        self.0.list(prefix).await
+    }
+
+    async fn commit(&self, txn: Txn) -> Result<u64, meta::Error> {
+        let committed = self.0.commit(txn).await;
+        if self.1.swap(false, Ordering::Relaxed) {
+            let (version, _) = super::lead::read(self.0.as_ref()).await.unwrap().unwrap();
+            super::lead::take_over(self.0.as_ref(), Some(version), "b").await.unwrap();
+            tokio::time::advance(Duration::from_secs(10)).await;
+        }
+        committed
+    }
 }
 
 impl Cluster {
@@ -86,6 +117,7 @@ impl Cluster {
             collection: made.id,
             partition: made.partitions[0].id,
             checkpoint: 0,
+            seen: Mutex::default(),
         };
         cluster.beat(&[]).await;
         cluster
@@ -133,7 +165,9 @@ impl Cluster {
             damaged,
         };
         let node = NodeInfo { id: NodeId(1), address: "a".to_owned(), duties, ..NodeInfo::default() };
-        self.coord.beat(Report { node, held: vec![held], ..Report::default() }).await.unwrap();
+        let seen = *self.seen.lock();
+        let report = Report { node, seen, held: vec![held], ..Report::default() };
+        *self.seen.lock() = self.coord.beat(report).await.unwrap().number;
     }
 
     /// A flush of rows with these keys, and of deletes of others.
@@ -419,5 +453,47 @@ async fn an_old_orphan_is_swept_and_what_is_named_stays() {
     assert!(cluster.has(&cluster.segments().await[0]).await);
     let known = cluster.coord.collection(CollectionRef::Id(cluster.collection)).await;
     assert!(known.is_ok());
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_flush_committed_by_a_leader_that_is_replaced_at_once_does_not_pass_for_undone() {
+    let mut cluster = Cluster::new(no_grace()).await;
+    cluster.pause().await;
+    let metas = Arc::new(Overtaken(Arc::clone(&cluster.parts.metas), AtomicBool::new(false)));
+    let clock = TestClock::starting_at(RealClock::new().unix_ms());
+    let parts = CoordinatorParts { metas: Arc::clone(&metas) as _, clock, ..cluster.parts.clone() };
+    let (epoch, _) = super::lead::read(metas.as_ref()).await.unwrap().unwrap();
+    let coord = Coordinator::start(parts, epoch).await.unwrap();
+    coord.leads_until(Duration::MAX);
+    let flushed = Flushed {
+        collection: cluster.collection,
+        channel: ChannelName::of(cluster.collection, 0),
+        from: Position(0),
+        to: Position(1),
+        segments: Vec::new(),
+        deletes: Vec::new(),
+    };
+
+    tokio::time::pause();
+    metas.1.store(true, Ordering::Relaxed);
+    let refused = coord.commit_flush(flushed).await.unwrap_err();
+    tokio::time::resume();
+
+    // Whoever is told that nothing was done asks the successor, who has to say that the checkpoint has moved.
+    assert_eq!((refused.kind(), refused.is_stale()), (Kind::Unavailable, false), "{refused}");
+    cluster.change_leader().await;
+    assert_eq!(cluster.coord.manifests(cluster.collection).await.unwrap()[0].checkpoint, Position(1));
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_node_that_is_not_to_own_a_channel_hears_so_for_good() {
+    let cluster = Cluster::new(no_grace()).await;
+
+    let refused = cluster.coord.channel_term(&ChannelName::of(cluster.collection, 0), NodeId(5)).await;
+
+    let refused = refused.unwrap_err();
+    assert_eq!((refused.kind(), refused.is_stale()), (Kind::Conflict, false), "{refused}");
     cluster.stop().await;
 }

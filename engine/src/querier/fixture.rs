@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -47,6 +47,10 @@ pub(super) struct Owner {
     paused: Mutex<HashSet<usize>>,
     /// Marks given.
     pub(super) marks: AtomicUsize,
+    /// Records that were taken and will be lost: marks count them.
+    pub(super) doomed: AtomicU64,
+    /// Calls, and waits of tails, that found it down.
+    pub(super) refusals: AtomicUsize,
 }
 
 impl Owner {
@@ -125,6 +129,7 @@ impl Owner {
 
     fn check(&self) -> Result<(), Error> {
         if self.is_down.load(Ordering::SeqCst) {
+            self.refusals.fetch_add(1, Ordering::SeqCst);
             return Err(Error::Stale { what: "the owner".to_owned() });
         }
         Ok(())
@@ -164,7 +169,8 @@ impl Writer for Client {
         // Times of all channels come from one clock.
         let at = logs.values().map(|log| log.newest).max().unwrap_or_default();
         let log = logs.entry(channel.clone()).or_default();
-        Ok(Mark { end: Position(log.first + log.records.len() as u64), at })
+        let doomed = self.0.doomed.load(Ordering::SeqCst);
+        Ok(Mark { end: Position(log.first + log.records.len() as u64 + doomed), at })
     }
 
     async fn tail(&self, channel: &ChannelName, from: Position) -> Result<Tail, Error> {

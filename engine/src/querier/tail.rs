@@ -77,7 +77,8 @@ impl Follower {
     async fn follow(&self, has_goal: &mut bool) -> Result<std::convert::Infallible, Error> {
         let channel = &self.shard.channel;
         let failed = |source| Error::Follow { channel: channel.clone(), source };
-        if !*has_goal {
+        // Asked anew until it is reached: what an owner had taken and not yet made durable may have gone with that owner.
+        if !self.shard.side().caught_up {
             let mark = self.writer.mark(channel).await.map_err(failed)?;
             *has_goal = true;
             if self.shard.set_goal(mark.end) {

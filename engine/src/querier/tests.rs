@@ -1,7 +1,7 @@
 //! Claims about query nodes: what they answer, what they refuse, and when they say that they are ready.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::QuerierSettings;
@@ -283,6 +283,29 @@ async fn a_follower_goes_on_where_it_was_when_its_owner_comes_back() {
 
     assert_eq!(world.read(share(&[], Some(0)), ALL).await, Ok(vec![1, 2]));
     assert_eq!(world.node.held().unwrap().failure, None, "a change of the owner is no failure");
+}
+
+#[tokio::test]
+async fn what_an_owner_had_taken_and_lost_keeps_no_follower_from_being_ready() {
+    let mut world = World::new();
+    world.insert(10, 1);
+    let at_least_one = async |count: &AtomicUsize| {
+        while count.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    world.owner.doomed.store(3, Ordering::SeqCst);
+    let wanted = hold(&manifest(0, &[]), &[], Some(0));
+    world.node.order(vec![order(vec![wanted.clone()])]);
+    at_least_one(&world.owner.marks).await;
+
+    world.owner.set_down(true);
+    at_least_one(&world.owner.refusals).await;
+    world.owner.doomed.store(0, Ordering::SeqCst);
+    world.owner.set_down(false);
+
+    world.node.until_ready(&wanted).await;
+    assert_eq!(world.read(share(&[], Some(0)), ALL).await, Ok(vec![1]));
 }
 
 #[tokio::test]

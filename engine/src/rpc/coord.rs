@@ -378,7 +378,8 @@ pub trait Coord: Send + Sync + 'static {
     /// What is sealed, by channel in the order of the collection's channels. # Errors: `CollectionNotFound`.
     async fn manifests(&self, collection: CollectionId) -> Result<Vec<Arc<ChannelManifest>>, Error>;
     /// Commits a flush. Once it returns, the log before `flushed.to` may go.
-    /// # Errors: kind `Conflict` if the checkpoint has moved; `CollectionNotFound` if it was dropped meanwhile.
+    /// # Errors: kind `Conflict` if the checkpoint has moved; `CollectionNotFound` if it was dropped meanwhile: in both cases
+    /// nothing names what the flush wrote. After any other error something may.
     async fn commit_flush(&self, flushed: Flushed) -> Result<(), Error>;
     /// Says that objects of a flush of `channel` which have the number `since` or later are still being written, however
     /// long that takes: they are spared and taken. Holds until a flush of the channel is committed.
@@ -387,7 +388,7 @@ pub trait Coord: Send + Sync + 'static {
     /// How those who follow channels are doing, in the order of `channels`. # Errors: none today.
     async fn followed(&self, channels: Vec<ChannelName>) -> Result<Vec<Followed>, Error>;
     /// A term for a channel, greater than every one before: its holder may write, older holders may not.
-    /// # Errors: [`Error::is_stale`] if `node` is not the channel's owner; if the term cannot be made durable.
+    /// # Errors: kind `Conflict` if `node` is not to own the channel; if the term cannot be made durable.
     async fn channel_term(&self, channel: &ChannelName, node: NodeId) -> Result<u64, Error>;
     /// A number for a node that starts. # Errors: if it cannot be made durable.
     async fn allocate_node(&self) -> Result<NodeId, Error>;

@@ -155,7 +155,9 @@ impl ChannelWriter {
         let WriterParts { coord, logs, clock, time, node, .. } = &self.parts;
         let info = coord.collection(CollectionRef::Id(collection)).await?;
         let shard = info.channels.iter().position(|channel| channel == name);
-        let term = coord.channel_term(name, *node).await?;
+        let term = coord.channel_term(name, *node).await;
+        let term =
+            term.map_err(|error| if error.kind() == Kind::Conflict { no_right(name) } else { error })?;
         let failed =
             |source| rpc::Error::failed("open channel", &Error::OpenLog { channel: name.clone(), source });
         let log = logs.open(name, term).await.map_err(failed)?;

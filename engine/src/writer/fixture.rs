@@ -253,7 +253,11 @@ coordinator! {
             }
             let mut known = self.known.lock();
             if known.owner != Some(node) {
-                return Err(Error::Stale { what: "the right to write".to_owned() });
+                return Err(Error::Failed {
+                    call: "give a term",
+                    kind: Kind::Conflict,
+                    reason: format!("{node} is not to own {channel}"),
+                });
             }
             known.term += 1;
             Ok(known.term)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Placer;
 use super::collection::{Collection, Follow, Replica};
-use super::node::Node;
+use super::node::{Node, Taken};
 use crate::base::{ChannelName, CollectionId, NodeId, Position, SegmentId, Timestamp};
 use crate::rpc::{
     DEFAULT_GROUP, Followed, GroupConfig, GroupInfo, GroupNode, Left, NodeShare, NodeState, NodeStatus,
@@ -278,16 +278,24 @@ impl Placer {
         least.map(|node| node.place.clone())
     }
 
-    /// Whether some node may still read one of these segments of a collection: it is ordered to hold it or reports that it
-    /// does. Also while this leader has not heard of all nodes yet.
+    /// Whether some node may still read one of these segments of a collection: it is ordered to hold it, reports that it
+    /// does, or may not know yet that it is not to. Also while this leader has not heard of all nodes yet.
     #[must_use]
     pub fn holds_any(&self, collection: CollectionId, segments: &[SegmentId]) -> bool {
         let is_meant = |held: &[SegmentId]| held.iter().any(|id| segments.contains(id));
         let ordered = self.collections.get(&collection).into_iter().flat_map(|known| known.holds.values());
-        let mut reported = self.nodes.values().filter_map(|node| node.held.get(&collection));
+        let may_hold = |node: &Node| {
+            // A node that goes by older orders may be about to load whatever these said, and does not report that.
+            let is_behind = node.seen.epoch != self.epoch || node.seen.number < node.log.floor;
+            let is_taken = |taken: &Taken| taken.collection == collection && is_meant(&taken.segments);
+            let mut held = node.held.get(&collection).into_iter().flat_map(|held| &held.channels);
+            node.info.duties.queries && is_behind
+                || node.taken.iter().any(is_taken)
+                || held.any(|channel| is_meant(&channel.segments))
+        };
         !self.settled
             || ordered.flatten().any(|hold| is_meant(&hold.segments))
-            || reported.any(|held| held.channels.iter().any(|channel| is_meant(&channel.segments)))
+            || self.nodes.values().any(may_hold)
     }
 
     /// How those who follow a channel are doing.

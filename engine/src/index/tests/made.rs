@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::index::spec::Form;
-use crate::index::{Error, IndexType, Range, Width, decode, flat};
+use crate::index::{Error, IndexType, Range, Width, build, decode, flat};
 
 /// One small index of each type.
 fn specs(metric: Metric) -> [IndexSpec; 6] {
@@ -105,6 +105,17 @@ fn a_graph_finds_nearly_all_neighbours_in_clustered_data() {
 
         assert!(found >= 0.97, "{metric}, dimension {dim}: {found}");
     }
+}
+
+#[test]
+fn a_graph_that_two_threads_build_finds_nearly_all_neighbours() {
+    let block = VectorBlock::new(12, &clustered(6000, 12, 40, 7)).unwrap();
+    let index = build(&IndexSpec::hnsw(Metric::L2, 16, 100), block, 2, &|| false).unwrap();
+
+    let found = recall(&*index, &ef(100), 10, None);
+
+    // A little less is asked for than of one thread: the order in which two insert is the machine's.
+    assert!(found >= 0.93, "{found}");
 }
 
 #[test]

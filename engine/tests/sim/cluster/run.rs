@@ -301,7 +301,13 @@ async fn settle(clients: &Clients) {
     .await;
     let manifests = match settled {
         Ok(manifests) => manifests,
-        Err(error) => return world.violated(format!("the cluster does not come to rest: {error}")),
+        Err(error) => {
+            let seen = world.ask(&proxy, "look", BRIEF, move |door| {
+                async move { Ok((door.coord.replicas(id).await?, door.coord.nodes().await?)) }.boxed()
+            });
+            world.tell(format_args!("at the end: {:#?}", seen.await));
+            return world.violated(format!("the cluster does not come to rest: {error}"));
+        }
     };
     for manifest in manifests {
         let objects = manifest.segments.iter().flat_map(|segment| segment.objects());

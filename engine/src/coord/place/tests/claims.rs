@@ -554,6 +554,45 @@ fn a_dropped_collection_is_let_go_of_once_no_proxy_uses_it() {
 }
 
 #[test]
+fn a_segment_is_held_until_whoever_was_to_load_it_knows_that_it_is_not_to() {
+    let mut world = World::of(1);
+    let (info, compacted) = (info(7, 1, loaded()), manifest(11, &[(2, 100)]));
+    world.stuck.insert(NodeId(1));
+    world.put(&info, &[manifest(10, &[(1, 100)])]);
+    world.run(5);
+    let holds = |world: &World| world.placer.holds_any(info.id, &[SegmentId(1)]);
+
+    // The first beat after the compaction brings the order, and the second says that it was seen.
+    world.put(&info, std::slice::from_ref(&compacted));
+    let mut held = vec![holds(&world)];
+    for _ in 0..2 {
+        world.beat();
+        held.push(holds(&world));
+    }
+
+    assert_eq!(held, [true, true, false]);
+}
+
+#[test]
+fn a_new_leader_takes_whatever_a_node_may_load_by_former_orders_as_held() {
+    let mut world = World::of(1);
+    let (info, compacted) = (info(7, 1, loaded()), manifest(11, &[(2, 100)]));
+    world.stuck.insert(NodeId(1));
+    world.put(&info, &[manifest(10, &[(1, 100)])]);
+    world.run(5);
+
+    world.placer = Placer::new(2, PlaceSettings::default(), world.now, Timestamp::ZERO);
+    world.placer.put_collection(info.clone(), vec![compacted], world.now);
+
+    for _ in 0..8 {
+        let knows = world.nodes[&NodeId(1)].seen.epoch == 2;
+        world.run(1);
+        assert_eq!(world.placer.holds_any(info.id, &[SegmentId(1)]), !knows);
+    }
+    assert_eq!(world.nodes[&NodeId(1)].seen.epoch, 2);
+}
+
+#[test]
 fn segments_are_moved_by_hand_within_a_replica() {
     let mut world = World::of(2);
     let info = info(7, 1, loaded());
