@@ -230,7 +230,7 @@ def bad_nulls_and_defaults_are_refused(client: MilvusClient, tag: str) -> None:
     def creating(*fields: tuple[str, Any, Row]) -> Callable[[], Any]:
         return lambda: client.create_collection(f"refused_{TAG}", schema=schema_with(*fields))
 
-    refused(creating(("key", DataType.INT64, {"nullable": True, "is_partition_key": True})), 1100, "partition key field not support nullable")
+    refused(creating(("key", DataType.INT64, {"nullable": True, "is_partition_key": True})), 1100, "partition key field not support nullable: invalid parameter")
     refused(creating(("te", DataType.VARCHAR, {"max_length": 2, "default_value": "abc"})), 1100, "the length (3) of string exceeds max length (2)")
 
 

@@ -65,6 +65,8 @@ def main() -> None:
 
     status, answer = post(uri, "collections/list", b"{}")
     equal((status, answer["code"], NAME in answer["data"]), (200, 0, True), "collections/list")
+    status, answer = post(uri, "collections/list", b"null")
+    equal((status, answer["code"], NAME in answer["data"]), (200, 0, True), "a body of null is an empty one")
     status, answer = post(uri, "collections/list", b'{"dbName": "nodb"}')
     equal((status, answer["code"]), (200, 800), "a database that is not there")
 

@@ -281,7 +281,10 @@ fn number(text: &str) -> Result<i64, SchemaError> {
 fn check_dim(field: &Field) -> Result<(), SchemaError> {
     let name = || field.name.clone();
     let dim = number(field.type_param("dim").ok_or_else(|| SchemaError::NoDim { field: name() })?)?;
-    if !(MIN_DIM..=MAX_DIM).contains(&dim) {
+    if dim < MIN_DIM {
+        return Err(SchemaError::DimTooSmall { dim });
+    }
+    if dim > MAX_DIM {
         return Err(SchemaError::Dim { dim, field: name() });
     }
     Ok(())

@@ -85,7 +85,9 @@ pub enum Error {
     PartitionKeyMode { verb: &'static str },
     #[error("not support manually specifying the partition names if partition key mode is used")]
     PartitionNamesWithKey,
-    #[error("invalid parameter[expected=any partition][actual=empty partition list]")]
+    #[error(
+        "due to no partition specified: invalid parameter[expected=any partition][actual=empty partition list]"
+    )]
     EmptyPartitionList,
     #[error("partition name {partition} not found")]
     PartitionNameNotFound { partition: String },

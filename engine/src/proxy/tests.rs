@@ -611,6 +611,45 @@ async fn a_missing_collection_has_words_of_its_own_when_described() {
     assert_eq!(said(state.unwrap().into_inner().status), (0, String::new()));
 }
 
+#[tokio::test]
+async fn an_impossible_name_is_that_of_a_missing_collection_to_some_calls_and_refused_by_others() {
+    let proxy = Proxy::new(Twin::new().parts());
+    let name = || "12-s".to_owned();
+    let missing = (100, "collection not found[database=default][collection=12-s]".to_owned());
+
+    let searched =
+        search(&proxy, SearchRequest { collection_name: name(), ..search_request(&[], &[&[0.0, 0.0]]) })
+            .await;
+    let indexed = proxy
+        .create_index(Request::new(CreateIndexRequest {
+            collection_name: name(),
+            field_name: "vector".to_owned(),
+            ..Default::default()
+        }))
+        .await;
+    let renamed = proxy
+        .rename_collection(Request::new(RenameCollectionRequest {
+            old_name: name(),
+            new_name: "d".to_owned(),
+            ..Default::default()
+        }))
+        .await;
+    let loaded = proxy
+        .load_collection(Request::new(LoadCollectionRequest {
+            collection_name: name(),
+            ..Default::default()
+        }))
+        .await;
+
+    assert_eq!(said(searched.status), missing);
+    assert_eq!(said(Some(indexed.unwrap().into_inner())), missing);
+    assert_eq!(said(Some(renamed.unwrap().into_inner())), missing);
+    assert_eq!(
+        said(Some(loaded.unwrap().into_inner())),
+        (1100, "Invalid collection name: 12-s. the first character of a collection name must be an underscore or letter: invalid parameter".to_owned())
+    );
+}
+
 #[test]
 fn the_table_of_failures_is_as_agreed() {
     let failed =

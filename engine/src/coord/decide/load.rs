@@ -33,6 +33,10 @@ pub fn load(
         .filter(|field| old.index_on(field.id).is_none())
         .map(|field| field.name.as_str())
         .collect();
+    // Milvus asks for the indexes of the collection first, and says so when there is none at all.
+    if old.indexes.is_empty() && !bare.is_empty() {
+        return Err(Refusal::IndexNotFound { what: format!("collection={}", old.name) });
+    }
     if !bare.is_empty() {
         return Err(Refusal::NoVectorIndex { fields: bare.join(" ") });
     }

@@ -17,7 +17,7 @@ pub enum SchemaError {
     #[error("maximum vector field's number should be limited to {MAX_VECTORS}")]
     TooManyVectors,
     /// Nothing to search.
-    #[error("schema does not contain vector field")]
+    #[error("schema does not contain vector field: invalid parameter")]
     NoVector,
     /// The collection or a field has a bad name.
     #[error("{0}")]
@@ -119,6 +119,12 @@ pub enum SchemaError {
         /// What is there.
         value: String,
     },
+    /// A dimension that no vector can have; Milvus says so before it looks at the field's type.
+    #[error("invalid dimension: {dim}. should be in range {MIN_DIM} ~ {MAX_DIM}")]
+    DimTooSmall {
+        /// The dimension.
+        dim: i64,
+    },
     /// A dimension out of range.
     #[error(
         "invalid dimension: {dim} of field {field}. float vector dimension should be in range {MIN_DIM} ~ {MAX_DIM}"
@@ -139,7 +145,7 @@ pub enum SchemaError {
     },
     /// A longest length out of range.
     #[error(
-        "the maximum length specified for the field({field}) should be in (0, {MAX_TEXT_BYTES}], but got {length} instead"
+        "the maximum length specified for the field({field}) should be in (0, {MAX_TEXT_BYTES}], but got {length} instead: invalid parameter"
     )]
     MaxLength {
         /// Name of the field.
@@ -198,7 +204,7 @@ pub enum SchemaError {
     #[error("the partition key field must not be primary field")]
     PartitionKeyPrimary,
     /// The partition key may lack a value.
-    #[error("partition key field not support nullable")]
+    #[error("partition key field not support nullable: invalid parameter")]
     PartitionKeyNull,
     /// More than one clustering key.
     #[error("there are more than one clustering key, field name = {first}, {second}")]

@@ -146,7 +146,7 @@ pub async fn rename(
     caller: Caller,
     request: RenameCollectionRequest,
 ) -> Result<Status, Error> {
-    let collection = caller.collection(&request.db_name, &request.old_name)?;
+    let collection = caller.collection_unchecked(&request.db_name, &request.old_name);
     check_collection_name(&request.new_name)?;
     let database =
         if request.new_db_name.is_empty() { caller.database(&request.db_name) } else { request.new_db_name };

@@ -57,10 +57,15 @@ impl Caller {
         }
     }
 
+    /// The collection that a request means, by any name: the calls that check none answer a bad one like a missing one.
+    pub fn collection_unchecked(&self, database: &str, name: &str) -> CollectionRef {
+        CollectionRef::Name { database: self.database(database), name: name.to_owned() }
+    }
+
     /// The collection that a request means.
     pub fn collection(&self, database: &str, name: &str) -> Result<CollectionRef, Error> {
         crate::proxy::convert::schema::check_collection_name(name)?;
-        Ok(CollectionRef::Name { database: self.database(database), name: name.to_owned() })
+        Ok(self.collection_unchecked(database, name))
     }
 }
 
@@ -73,6 +78,16 @@ impl Proxy {
         name: &str,
     ) -> Result<Arc<CollectionInfo>, Error> {
         Ok(self.coord().collection(caller.collection(database, name)?).await?)
+    }
+
+    /// The same for the calls to which a bad name is only that of a collection which is not there.
+    pub(super) async fn info_unchecked(
+        &self,
+        caller: &Caller,
+        database: &str,
+        name: &str,
+    ) -> Result<Arc<CollectionInfo>, Error> {
+        Ok(self.coord().collection(caller.collection_unchecked(database, name)).await?)
     }
 }
 
