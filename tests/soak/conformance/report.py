@@ -19,6 +19,7 @@ KINDS = {
     "missing": "not built yet",
     "text": "built, but says it in other words",
     "bug": "wrong",
+    "decided": "meant to be so",
     "time": "too slow here",
     "open": "not looked into yet",
 }
@@ -64,7 +65,7 @@ def reason(told: str) -> str:
     """One line of what was said: the server's last refusal where there was one, else the check that failed."""
     parts = [part.strip().splitlines()[0] for part in told.split(" | ") if part.strip()]
     said = next((part for part in reversed(parts) if "MilvusException" in part or '"message"' in part), parts[0] if parts else "nothing")
-    return said.replace("|", "\\|").replace("`", "'")[:220]
+    return said.replace("|", "\\|").replace("`", "'")[:160]
 
 
 def table(head: list[str], rows: list[list[object]]) -> str:
@@ -76,7 +77,7 @@ def rate(passed: int, failed: int) -> str:
     return f"{100 * passed / (passed + failed):.1f}%" if passed + failed else "–"
 
 
-def write(cases: list[Case], commit: str, suite: str) -> str:
+def write(cases: list[Case], commit: str, suite: str, words: str) -> str:
     known = causes()
     by_file: dict[tuple[str, str], Counter] = defaultdict(Counter)
     by_cause: Counter = Counter()
@@ -93,6 +94,7 @@ def write(cases: list[Case], commit: str, suite: str) -> str:
         f"`make soak PART=conformance`, {date.today()}, commit {commit}, suites of revision {suite[:12]}: the files of `tests/soak/conformance/files.txt`, "
         "levels L0 and L1, against a standalone with a bucket; with users checked where a case is marked RBAC.\n\n",
         f"**{total['passed']} passed, {total['failed']} failed ({rate(total['passed'], total['failed'])})**, {total['skipped']} skipped or expected to fail by their authors, who do not count.\n\n",
+        f"{words}\n\n" if words else "",
         "## Causes\n\n",
         table(["cases", "kind", "cause"], [[n, KINDS[kind], cause] for (kind, cause), n in sorted(by_cause.items(), key=lambda one: (list(KINDS).index(one[0][0]), -one[1]))]),
         "\n## Files\n\n",
@@ -115,12 +117,13 @@ def main() -> None:
     parser.add_argument("--commit", default="unknown")
     parser.add_argument("--suite", default="unknown")
     parser.add_argument("--report", type=Path)
+    parser.add_argument("--words", default="", help="what else is to be known of this run")
     asked = parser.parse_args()
     cases = [case for path in asked.files for case in cases_of(path)]
     if asked.what == "failed":
         print("\n".join(case.name for case in cases if case.outcome == "failed"))
         return
-    asked.report.write_text(write(cases, asked.commit, asked.suite), encoding="utf-8")
+    asked.report.write_text(write(cases, asked.commit, asked.suite, asked.words), encoding="utf-8")
     failed = sum(case.outcome == "failed" for case in cases)
     print(f"{len(cases)} cases, {failed} failed: {asked.report}")
 
