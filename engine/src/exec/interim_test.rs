@@ -109,6 +109,7 @@ fn plan(schema: &Schema, metric: Metric, look: &Look, queries: Vec<Vec<f32>>) ->
         metric,
         queries,
         count: look.count,
+        grouping: None,
         // Of another type of index, and too small: neither concerns rows that are not sealed.
         params: BTreeMap::from([("ef".to_owned(), "1".to_owned())]),
         range: None,

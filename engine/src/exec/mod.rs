@@ -6,9 +6,12 @@ mod allow;
 mod cost;
 mod error;
 mod gather;
+mod groups;
 mod query;
 mod search;
 
+#[cfg(test)]
+mod groups_test;
 #[cfg(test)]
 mod interim_test;
 #[cfg(test)]

@@ -7,10 +7,10 @@ use super::allow::{Allowed, Rule};
 use super::gather::{self, Chosen};
 use super::{Error, Readable};
 use crate::model::{Batch, Keys, Schema};
-use crate::plan::{QueryKind, QueryPlan, QueryRows};
+use crate::plan::{Order, QueryKind, QueryPlan, QueryRows};
 use crate::segment::Part;
 
-/// The rows of `on` that `plan` asks for, ascending by key, each key once (its newest row), at most `plan.limit`; or how
+/// The rows of `on` that `plan` asks for, ascending by key or in the plan's order, each key once (its newest row), at most `plan.limit`; or how
 /// many rows match, duplicates of a key included.
 ///
 /// # Errors
@@ -24,7 +24,9 @@ pub fn query(plan: &QueryPlan, schema: &Schema, on: &Readable) -> Result<QueryRo
     let mut chosen = Vec::new();
     for (at, part) in parts.iter().enumerate() {
         if let Some(allowed) = rule.allow(part)? {
-            let rows = first_by_key(part, &allowed, plan.limit.unwrap_or(usize::MAX));
+            // In another order than that of keys, any row may be among the first.
+            let limit = if plan.order.is_some() { usize::MAX } else { plan.limit.unwrap_or(usize::MAX) };
+            let rows = first_by_key(part, &allowed, limit);
             chosen.extend(rows.into_iter().map(|row| Chosen { part: at as u32, row: row as u32 }));
         }
     }
@@ -35,6 +37,9 @@ pub fn query(plan: &QueryPlan, schema: &Schema, on: &Readable) -> Result<QueryRo
         key(left).cmp(&key(right)).then_with(|| Reverse(time(left)).cmp(&Reverse(time(right))))
     });
     chosen.dedup_by(|later, earlier| key(later) == key(earlier));
+    if let Some(order) = &plan.order {
+        chosen = in_order(order, schema, &parts, chosen)?;
+    }
     chosen.truncate(plan.limit.unwrap_or(usize::MAX));
     Ok(QueryRows {
         keys: gather::keys(schema, &parts, &chosen),
@@ -42,6 +47,20 @@ pub fn query(plan: &QueryPlan, schema: &Schema, on: &Readable) -> Result<QueryRo
         rows: gather::columns(schema, &plan.output, &parts, &chosen)?,
         count: chosen.len() as u64,
     })
+}
+
+/// Rows, which ascend by key, by other values; equal ones stay as they are.
+fn in_order(
+    order: &Order,
+    schema: &Schema,
+    parts: &[Arc<Part>],
+    chosen: Vec<Chosen>,
+) -> Result<Vec<Chosen>, Error> {
+    let fields: Vec<_> = order.fields().collect();
+    let keys = order.keys(&gather::columns(schema, &fields, parts, &chosen)?);
+    let mut places: Vec<usize> = (0..chosen.len()).collect();
+    places.sort_by(|&left, &right| order.compare(&keys[left], &keys[right]));
+    Ok(places.into_iter().map(|place| chosen[place]).collect())
 }
 
 fn count(rule: &Rule<'_>, schema: &Schema, parts: &[Arc<Part>]) -> Result<QueryRows, Error> {

@@ -9,9 +9,10 @@ use serde_json::{Map, Value};
 
 use super::allow::{Allowed, Rule};
 use super::gather::{self, Chosen};
+use super::groups::Groups;
 use super::{Cost, Error, Readable};
 use crate::model::{Bitset, Schema};
-use crate::plan::{SearchHits, SearchPlan};
+use crate::plan::{SearchHits, SearchPlan, best_of_groups};
 use crate::segment::{FieldSearch, Hit, Part, ScoreRange, SearchParams};
 
 /// Components read below which a search stays on one thread: about a millisecond of reading.
@@ -20,12 +21,14 @@ const ALONE_COMPONENTS: usize = 4 << 20;
 const INDEX_COMPONENTS: usize = 128 << 10;
 
 /// One part that may have hits.
-struct Target<'a> {
+pub(super) struct Target<'a> {
     /// Number of the part.
     part: u32,
-    field: FieldSearch<'a>,
-    allowed: Option<Arc<Bitset>>,
-    params: SearchParams,
+    pub(super) field: FieldSearch<'a>,
+    pub(super) allowed: Option<Arc<Bitset>>,
+    pub(super) params: SearchParams,
+    /// Set if hits are wanted by groups.
+    groups: Option<Groups<'a>>,
 }
 
 /// One hit of one part.
@@ -51,7 +54,8 @@ pub fn search(plan: &SearchPlan, schema: &Schema, on: &Readable) -> Result<Searc
     search_at_cost(plan, schema, on, &Cost::new(clock.as_ref()))
 }
 
-/// The nearest rows of `on` to each query of `plan`: nearest first, equal scores by key, each key once (its nearest row).
+/// The nearest rows of `on` to each query of `plan`: nearest first, equal scores by key, each key once (its nearest row);
+/// or the nearest groups of them, see [`SearchPlan::grouping`].
 ///
 /// Uses a second thread and more if there is much to do; `cost` is told what these used.
 ///
@@ -78,6 +82,7 @@ pub fn search_at_cost(
     let mut all: Vec<Candidate> = Vec::new();
     for (query, found) in found.into_iter().enumerate() {
         let mut nearest = match found.nearest(plan, &parts) {
+            Nearest::Final(nearest) if plan.grouping.is_some() => by_groups(plan, &targets, nearest),
             Nearest::Final(nearest) => nearest,
             Nearest::Unsure => search_deeper(plan, &parts, &targets, query)?,
         };
@@ -114,7 +119,8 @@ impl Found {
     fn add(&mut self, plan: &SearchPlan, part: u32, hits: &[Hit], asked: usize) {
         let of_part = |hit: &Hit| Candidate { score: hit.score, chosen: Chosen { part, row: hit.row } };
         self.candidates.extend(hits.iter().map(of_part));
-        if let Some(last) = hits.last().filter(|_| hits.len() >= asked) {
+        // A part that was asked for groups has searched as deep as it takes.
+        if let Some(last) = hits.last().filter(|_| hits.len() >= asked && plan.grouping.is_none()) {
             let is_nearer = |bound: f32| plan.metric.nearest_first(last.score, bound).is_lt();
             if self.more_from.is_none_or(is_nearer) {
                 self.more_from = Some(last.score);
@@ -129,8 +135,9 @@ impl Found {
         self.candidates.sort_by(|left, right| {
             plan.metric.nearest_first(left.score, right.score).then_with(|| key(left).cmp(&key(right)))
         });
-        let mut seen = HashSet::with_capacity(plan.count.min(self.candidates.len()));
-        self.candidates.retain(|candidate| seen.len() < plan.count && seen.insert(key(candidate)));
+        let wanted = if plan.grouping.is_some() { usize::MAX } else { plan.count };
+        let mut seen = HashSet::with_capacity(wanted.min(self.candidates.len()));
+        self.candidates.retain(|candidate| seen.len() < wanted && seen.insert(key(candidate)));
         let is_final = match (self.more_from, self.candidates.last()) {
             (None, _) => true,
             (Some(_), None) => false,
@@ -170,7 +177,8 @@ fn targets<'a>(plan: &SearchPlan, schema: &Schema, parts: &'a [Arc<Part>]) -> Re
             }
             allowed = Some(Arc::new(both));
         }
-        targets.push(Target { part: number, field, allowed, params });
+        let groups = plan.grouping.map(|grouping| Groups::new(part, schema, grouping)).transpose()?;
+        targets.push(Target { part: number, field, allowed, params, groups });
     }
     Ok(targets)
 }
@@ -226,7 +234,14 @@ fn run(
             let Some(unit) = units.get(number) else { return Ok(done) };
             let target = &targets[unit.target];
             let queries: Vec<&[f32]> = plan.queries[unit.queries.clone()].iter().map(Vec::as_slice).collect();
-            done.push((number, ask(plan, target, &queries, plan.count, &target.params)?));
+            let answers = match &target.groups {
+                None => ask(plan, target, &queries, plan.count, &target.params, target.allowed.as_deref())?,
+                Some(groups) => {
+                    let one = |query: &&[f32]| groups.search(plan, target, query);
+                    queries.iter().map(one).collect::<Result<_, _>>()?
+                }
+            };
+            done.push((number, answers));
         }
     };
     if units.len() < 2 || components(targets, units) < ALONE_COMPONENTS {
@@ -243,15 +258,23 @@ fn run(
     })
 }
 
-/// Up to `count` hits of each query in one target.
-fn ask(
+/// The best groups of some candidates, which come nearest first: the hits of one group after those of another.
+fn by_groups(plan: &SearchPlan, targets: &[Target<'_>], nearest: Vec<Candidate>) -> Vec<Candidate> {
+    let size = plan.grouping.map_or(1, |grouping| grouping.size);
+    let groups = |part: u32| targets.iter().find(|target| target.part == part)?.groups.as_ref();
+    let group_of = |hit: Candidate| groups(hit.chosen.part).map(|groups| groups.of(hit.chosen.row as usize));
+    best_of_groups(nearest, group_of, plan.count, size).into_iter().flatten().collect()
+}
+
+/// Up to `count` hits among the `allowed` rows of each query in one target.
+pub(super) fn ask(
     plan: &SearchPlan,
     target: &Target<'_>,
     queries: &[&[f32]],
     count: usize,
     params: &SearchParams,
+    allowed: Option<&Bitset>,
 ) -> Result<Answers, Error> {
-    let allowed = target.allowed.as_deref();
     let answers = match plan.range {
         None => target.field.search(queries, count, params, allowed),
         Some(range) => {
@@ -278,7 +301,8 @@ fn search_deeper(
         for target in targets {
             let mut params = target.params.clone();
             params.ef = params.ef.map(|ef| ef.max(asked));
-            for hits in ask(plan, target, &[&plan.queries[query]], asked, &params)? {
+            let allowed = target.allowed.as_deref();
+            for hits in ask(plan, target, &[&plan.queries[query]], asked, &params, allowed)? {
                 found.add(plan, target.part, &hits, asked);
             }
         }

@@ -95,6 +95,21 @@ impl Filter {
         self.predicate.keys(schema.primary())
     }
 
+    /// The filter of the rows that match both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let parts = |predicate| match predicate {
+            Predicate::All(parts) => parts,
+            one => vec![one],
+        };
+        let predicate = match (self.predicate, other.predicate) {
+            (Predicate::Always(true), one) | (one, Predicate::Always(true)) => one,
+            (Predicate::Always(false), _) | (_, Predicate::Always(false)) => Predicate::Always(false),
+            (left, right) => Predicate::All(parts(left).into_iter().chain(parts(right)).collect()),
+        };
+        Self { predicate }
+    }
+
     /// Whether the expression is true of every row, whatever it holds.
     #[must_use]
     pub const fn is_always_true(&self) -> bool {

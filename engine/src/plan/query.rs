@@ -1,5 +1,6 @@
 //! Queries by filter or key.
 
+use super::Order;
 use crate::base::{CollectionId, FieldId, PartitionId, Timestamp};
 use crate::expr::Filter;
 use crate::model::{Batch, Keys, TypeMismatch};
@@ -24,6 +25,8 @@ pub struct QueryPlan {
     pub filter: Option<Filter>,
     /// At most so many rows, limit and offset together.
     pub limit: Option<usize>,
+    /// Set if rows come by other values than their keys; its fields are among `output`.
+    pub order: Option<Order>,
     /// Fields to return.
     pub output: Vec<FieldId>,
     /// Rows and deletes after this time are not seen.
@@ -34,7 +37,7 @@ pub struct QueryPlan {
     pub kind: QueryKind,
 }
 
-/// Rows of a query, ascending by key, each key once (its newest row).
+/// Rows of a query, ascending by key or in the plan's order, each key once (its newest row).
 #[derive(Clone, Debug, PartialEq)]
 pub struct QueryRows {
     /// Primary keys of the rows.
@@ -47,7 +50,8 @@ pub struct QueryRows {
     pub count: u64,
 }
 
-/// Puts partial results of one query together: ascending by key, each key once, at most `plan.limit` rows.
+/// Puts partial results of one query together: ascending by key or in the plan's order and then by key, each key once, at
+/// most `plan.limit` rows.
 ///
 /// # Errors
 /// [`TypeMismatch`] if parts carry different output columns, which would be a defect of a node.
@@ -81,6 +85,11 @@ pub fn merge_query(plan: &QueryPlan, parts: Vec<QueryRows>) -> Result<QueryRows,
         }),
     }
     order.dedup_by(|later, earlier| all.keys.get(*later) == all.keys.get(*earlier));
+    if let Some(wanted) = &plan.order {
+        let keys = wanted.keys(&all.rows);
+        // Stable: rows that are equal here stay in the order of their keys.
+        order.sort_by(|&left, &right| wanted.compare(&keys[left], &keys[right]));
+    }
     order.truncate(plan.limit.unwrap_or(usize::MAX));
     Ok(QueryRows {
         keys: all.keys.take(&order),

@@ -1,8 +1,9 @@
 //! Nearest-neighbour search.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashSet};
 
+use super::group::{Group, Grouping, best_of_groups};
+use super::joined::{Joined, compare_keys};
 use crate::base::{CollectionId, FieldId, PartitionId, Timestamp};
 use crate::expr::Filter;
 use crate::model::{Batch, Key, Keys, Metric, TypeMismatch};
@@ -29,8 +30,10 @@ pub struct SearchPlan {
     pub metric: Metric,
     /// The query vectors, each of the field's dimension.
     pub queries: Vec<Vec<f32>>,
-    /// Hits wanted per query: limit and offset together, at least 1.
+    /// Hits wanted per query, or groups of hits: limit and offset together, at least 1.
     pub count: usize,
+    /// Set if hits come by groups; their field is one of `output`.
+    pub grouping: Option<Grouping>,
     /// Parameters of the index (`ef`, `nprobe`, …), as the client sent them.
     pub params: BTreeMap<String, String>,
     /// Only hits in this band.
@@ -60,56 +63,22 @@ pub struct SearchHits {
 
 /// Puts partial results of one search together: the nearest `plan.count` hits per query, each key once (its nearest hit).
 ///
-/// Ties are ordered by primary key ascending, so that the pages of one search never overlap. No part gives no hits.
+/// Ties are ordered by primary key ascending, so that the pages of one search never overlap. No part gives no hits. With
+/// [`SearchPlan::grouping`] the hits come group after group, see [`best_of_groups`].
 ///
 /// # Errors
 /// [`TypeMismatch`] if parts carry different output columns, which would be a defect of a node.
 pub fn merge_search(plan: &SearchPlan, parts: Vec<SearchHits>) -> Result<SearchHits, TypeMismatch> {
-    let mut parts = parts.into_iter();
-    let Some(mut all) = parts.next() else {
-        return Ok(SearchHits {
-            counts: vec![0; plan.queries.len()],
-            keys: Keys::Int(Vec::new()),
-            scores: Vec::new(),
-            rows: Batch::default(),
-        });
-    };
-    // Where the hits of each query start, for every part, in the joined lists.
-    let mut spans = vec![spans_of(&all.counts, 0)];
-    for part in parts {
-        spans.push(spans_of(&part.counts, all.scores.len()));
-        all.scores.extend_from_slice(&part.scores);
-        all.rows.extend(&part.rows)?;
-        for key in part.keys.iter() {
-            all.keys.push(&key);
-        }
-    }
-    let mut counts = Vec::with_capacity(plan.queries.len());
+    let queries = plan.queries.len();
+    let Some(joined) = Joined::new(parts)? else { return Ok(SearchHits::none(queries)) };
+    let mut counts = Vec::with_capacity(queries);
     let mut chosen = Vec::new();
-    for query in 0..plan.queries.len() {
-        let hits = spans.iter().filter_map(|part| part.get(query)).flat_map(|&(start, end)| start..end);
-        let nearest = nearest(plan, &all, hits.collect());
+    for query in 0..queries {
+        let nearest = nearest(plan, &joined.all, joined.hits(query).collect());
         counts.push(nearest.len());
         chosen.extend(nearest);
     }
-    Ok(SearchHits {
-        counts,
-        keys: all.keys.take(&chosen),
-        scores: chosen.iter().map(|&hit| all.scores[hit]).collect(),
-        rows: all.rows.take(&chosen),
-    })
-}
-
-fn spans_of(counts: &[usize], offset: usize) -> Vec<(usize, usize)> {
-    let mut start = offset;
-    counts
-        .iter()
-        .map(|count| {
-            let span = (start, start + count);
-            start += count;
-            span
-        })
-        .collect()
+    Ok(joined.all.chosen(counts, &chosen))
 }
 
 /// The best hits of one query, nearest first, each key once.
@@ -119,14 +88,11 @@ fn nearest(plan: &SearchPlan, all: &SearchHits, mut hits: Vec<usize>) -> Vec<usi
             .nearest_first(all.scores[left], all.scores[right])
             .then_with(|| compare_keys(&all.keys, left, right))
     });
-    let mut seen: HashSet<Key> = HashSet::with_capacity(plan.count.min(hits.len()));
-    hits.retain(|&hit| seen.len() < plan.count && seen.insert(all.keys.get(hit)));
-    hits
-}
-
-fn compare_keys(keys: &Keys, left: usize, right: usize) -> Ordering {
-    match keys {
-        Keys::Int(keys) => keys[left].cmp(&keys[right]),
-        Keys::Text(keys) => keys.get(left).cmp(keys.get(right)),
-    }
+    let wanted = if plan.grouping.is_some() { usize::MAX } else { plan.count };
+    let mut seen: HashSet<Key> = HashSet::with_capacity(wanted.min(hits.len()));
+    hits.retain(|&hit| seen.len() < wanted && seen.insert(all.keys.get(hit)));
+    let Some(grouping) = plan.grouping else { return hits };
+    let column = all.rows.column(grouping.field);
+    let group_of = |hit| column.map_or(Group::None, |column| Group::of(column, hit));
+    best_of_groups(hits, group_of, plan.count, grouping.size).into_iter().flatten().collect()
 }

@@ -240,6 +240,102 @@ pub enum Error {
     ReadNotBuilt { what: &'static str },
     #[error("Not allowed to do groupBy when doing iteration: invalid parameter")]
     GroupByIteration,
+    #[error("Not allowed to do range-search when doing search-group-by: invalid parameter")]
+    GroupByRange,
+    #[error("groupBy field not found in schema: field not found[field={field}]")]
+    GroupField { field: String },
+    #[error("unsupported data type {data_type} for group by operator")]
+    GroupType { data_type: &'static str },
+    #[error("input group size:{size} is negative, failed to do search_groupby: invalid parameter")]
+    GroupSizeNegative { size: i64 },
+    #[error("input group size:{size} exceeds configured max group size:{limit}: invalid parameter")]
+    GroupSizeLarge { size: i64, limit: i64 },
+    #[error("failed to parse strict_group_size, value: {value}: invalid parameter")]
+    StrictGroupSize { value: String },
+    #[error("order_by field '{field}' does not exist in collection schema: invalid parameter")]
+    OrderField { field: String },
+    #[error(
+        "order_by field '{field}' has unsortable type {data_type}; supported types: bool, int8/16/32/64, float, double, string, varchar; for JSON fields use path syntax like field[\"key\"]: invalid parameter"
+    )]
+    OrderType { field: String, data_type: &'static str },
+    #[error("order_by field '{field}' has type {data_type} which is not sortable: invalid parameter")]
+    QueryOrderType { field: String, data_type: &'static str },
+    #[error(
+        "invalid order direction '{direction}' for field '{field}', expected 'asc' or 'desc': invalid parameter"
+    )]
+    OrderDirection { field: String, direction: String },
+    #[error("order_by is not supported when using search iterator: invalid parameter")]
+    OrderSearchIterator,
+    #[error("offset is not supported when using search iterator: invalid parameter")]
+    IteratorOffset,
+    #[error("nq must be 1 when using search iterator, but got {nq}: invalid parameter")]
+    IteratorQueries { nq: usize },
+    #[error("rerank is not supported when using search iterator: invalid parameter")]
+    IteratorRanker,
+    #[error("ORDER BY with iterator is not supported: invalid parameter")]
+    OrderIterator,
+    #[error("ORDER BY requires explicit limit: invalid parameter")]
+    OrderWithoutLimit,
+    #[error("Search highlight only support with metric type \"BM25\" but was: {metric}: invalid parameter")]
+    HighlightMetric { metric: String },
+
+    // Rankers.
+    #[error("hybrid search without a search request: invalid parameter")]
+    NoRequests,
+    #[error("maximum of ann search requests is {limit}: invalid parameter")]
+    TooManyRequests { limit: usize },
+    #[error(
+        "nq of the searches of a hybrid search differ: invalid parameter[expected={expected}][actual={actual}]"
+    )]
+    RequestCountsDiffer { expected: usize, actual: usize },
+    #[error("hybrid search does not support iterators: invalid parameter")]
+    HybridIterator,
+    #[error("limit not found in rank_params: invalid parameter")]
+    NoRankLimit,
+    #[error("unsupported rank type {strategy}: invalid parameter")]
+    RankStrategy { strategy: String },
+    #[error("json format error in rank params: {reason}: invalid parameter")]
+    RankParamsJson { reason: String },
+    #[error("rank param {name} [{value}] is invalid: invalid parameter")]
+    RankNumber { name: &'static str, value: String },
+    #[error("The rank params k should be in range (0, 16384), but got {k}: invalid parameter")]
+    RankK { k: f64 },
+    #[error("weights not found in rank_params: invalid parameter")]
+    NoWeights,
+    #[error("rank param weight should be in range [0, 1], but got {weight}: invalid parameter")]
+    RankWeight { weight: f64 },
+    #[error(
+        "the length of weights param mismatch with ann search requests: invalid parameter[expected={expected}][actual={actual}]"
+    )]
+    RankWeightCount { expected: usize, actual: usize },
+    #[error("unsupported rank_group_scorer {name}, only max, sum and avg are: invalid parameter")]
+    GroupScorer { name: String },
+    #[error("unsupported reranker {name}: invalid parameter")]
+    Reranker { name: String },
+    #[error("function {name} is not a rerank function: invalid parameter")]
+    NotReranker { name: String },
+    #[error("only one rerank function is supported, unless all are of boost: invalid parameter")]
+    ManyRerankers,
+    #[error("rerank input field {field} not found in schema: invalid parameter")]
+    RerankField { field: String },
+    #[error("decay reranker requires exactly 1 input field, got {count}: invalid parameter")]
+    DecayInputs { count: usize },
+    #[error(
+        "decay reranker does not support field {field} of type {data_type}, a number is needed: invalid parameter"
+    )]
+    DecayType { field: String, data_type: &'static str },
+    #[error("decay {name} not specified: invalid parameter")]
+    DecayMissing { name: &'static str },
+    #[error("decay: {name} must be {wanted}, got {value}: invalid parameter")]
+    DecayRange { name: &'static str, wanted: &'static str, value: f64 },
+    #[error("invalid decay function: {name}, only gauss, linear and exp are: invalid parameter")]
+    DecayCurve { name: String },
+    #[error("unsupported score_mode {name}, only max, sum and avg are: invalid parameter")]
+    ScoreMode { name: String },
+    #[error("boost ranker weight not specified: invalid parameter")]
+    NoBoostWeight,
+    #[error("unsupported {name} {value}, only multiply and sum are: invalid parameter")]
+    BoostMode { name: &'static str, value: String },
     #[error("field {field} not exist: invalid parameter")]
     OutputField { field: String },
     #[error("parse output field name failed: {field}: invalid parameter")]
@@ -314,6 +410,7 @@ impl Error {
             Self::GroupConfig { .. } => 303,
             Self::NoReplicas { .. } => 400,
             Self::IndexNotBuilt { .. } => 701,
+            Self::GroupField { .. } => 1700,
             Self::NotJson { .. } => 1801,
             Self::MissingParameter { .. } => 1802,
             Self::Hash { .. } | Self::Answer { .. } | Self::Accept(_) | Self::Serve(_) => 5,

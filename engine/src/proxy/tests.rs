@@ -4,6 +4,7 @@ mod access;
 mod compaction;
 mod fields;
 mod placement;
+mod reading;
 
 use std::sync::Arc;
 

@@ -344,6 +344,7 @@ pub(super) fn all_rows(kind: QueryKind) -> QueryPlan {
         partitions: None,
         filter: None,
         limit: None,
+        order: None,
         output: vec![KEY, NUMBER],
         read_at: Timestamp::MAX,
         ignore_growing: false,

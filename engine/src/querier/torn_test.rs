@@ -140,6 +140,7 @@ async fn found(router: &Router, level: Consistency) -> (Vec<i64>, Vec<i64>) {
         metric: Metric::L2,
         queries: vec![vec![1.0, 0.0, 0.0]],
         count: 100,
+        grouping: None,
         params: Default::default(),
         range: None,
         filter: None,

@@ -10,8 +10,8 @@ use tonic::{Request, Response, Status};
 use tracing::Instrument as _;
 
 use super::{
-    Caller, access, aliases, collections, compaction, databases, groups, index, load, partitions, placement,
-    reads, rows, system,
+    Caller, access, aliases, collections, compaction, databases, groups, hybrid, index, load, partitions,
+    placement, reads, rows, search, system,
 };
 use crate::base::{Kind, Kinded as _};
 use crate::proxy::access::table::Asks;
@@ -257,6 +257,7 @@ calls! {
     backup_rbac(BackupRbacMetaRequest) -> BackupRbacMetaResponse = access::backup::save, "BackupRBAC";
     restore_rbac(RestoreRbacMetaRequest) -> Answer = access::backup::restore, "RestoreRBAC";
 
-    search(SearchRequest) -> SearchResults = reads::search, "Search";
+    search(SearchRequest) -> SearchResults = search::search, "Search";
+    hybrid_search(HybridSearchRequest) -> SearchResults = hybrid::search, "HybridSearch";
     query(QueryRequest) -> QueryResults = reads::query, "Query";
 }

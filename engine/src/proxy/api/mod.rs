@@ -7,6 +7,7 @@ mod compaction;
 mod databases;
 mod groups;
 mod grpc;
+mod hybrid;
 mod index;
 mod load;
 mod partial;
@@ -15,6 +16,7 @@ mod placement;
 mod reads;
 pub mod rest;
 mod rows;
+mod search;
 mod system;
 
 use std::net::IpAddr;

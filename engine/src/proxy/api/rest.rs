@@ -67,6 +67,14 @@ pub fn router(proxy: Proxy) -> Router {
         )
         .route("/v2/vectordb/entities/search", endpoint!("RestSearch", SearchRequest, search::search))
         .route(
+            "/v2/vectordb/entities/hybrid_search",
+            endpoint!("RestHybridSearch", HybridSearchRequest, search::hybrid),
+        )
+        .route(
+            "/v2/vectordb/entities/advanced_search",
+            endpoint!("RestHybridSearch", HybridSearchRequest, search::hybrid),
+        )
+        .route(
             "/v2/vectordb/resource_groups/create",
             endpoint!("RestCreateResourceGroup", CreateResourceGroupRequest, groups::create),
         )

@@ -1,15 +1,19 @@
 //! Filter texts and their templates.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use contract::pb::schema::{TemplateArrayValue, TemplateValue, template_array_value, template_value};
 
+use crate::base::FieldId;
 use crate::expr::{self, Filter, Literal, Templates};
-use crate::model::{Keys, Schema};
+use crate::model::{DataType, Keys, Schema};
+use crate::plan::Group;
 use crate::proxy::Error;
 
 /// Name of the template variable that stands for a list of keys.
 const KEYS: &str = "keys";
+/// Name of the template variable that stands for a list of groups.
+const GROUPS: &str = "groups";
 
 /// The filter of a read; `None` for an empty text.
 ///
@@ -64,6 +68,31 @@ pub fn of_keys(keys: &Keys, schema: &Schema) -> Result<Filter, Error> {
     };
     let templates = Templates::from([(KEYS.to_owned(), Literal::List(list))]);
     let text = format!("{} in {{{KEYS}}}", schema.primary().name);
+    expr::parse(&text, schema, &templates)
+        .map_err(|detail| Error::QueryPlan { text: complaint(&text, &detail) })
+}
+
+/// The filter that the rows of some groups match.
+///
+/// # Errors
+/// None for groups of the field's type.
+pub fn of_groups(groups: &HashSet<Group>, field: FieldId, schema: &Schema) -> Result<Filter, Error> {
+    let field = schema.field_by_id(field);
+    let field = field.ok_or_else(|| Error::Answer { reason: "no field for the groups".to_owned() })?;
+    let literal = |group: &Group| match (group, field.data_type) {
+        (Group::None, _) => None,
+        (Group::Int(number), DataType::Bool) => Some(Literal::Bool(*number != 0)),
+        (Group::Int(number), _) => Some(Literal::Int(*number)),
+        (Group::Text(text), _) => Some(Literal::Text(text.clone())),
+    };
+    let list: Vec<Literal> = groups.iter().filter_map(literal).collect();
+    let name = &field.name;
+    let text = match (list.is_empty(), groups.contains(&Group::None)) {
+        (false, false) => format!("{name} in {{{GROUPS}}}"),
+        (false, true) => format!("{name} in {{{GROUPS}}} or {name} is null"),
+        (true, _) => format!("{name} is null"),
+    };
+    let templates = Templates::from([(GROUPS.to_owned(), Literal::List(list))]);
     expr::parse(&text, schema, &templates)
         .map_err(|detail| Error::QueryPlan { text: complaint(&text, &detail) })
 }

@@ -93,7 +93,10 @@ impl Output {
 }
 
 /// The dynamic key that a name means: the name itself, or the one key of `$meta["key"]`.
-fn dynamic_key(schema: &Schema, name: &str) -> Result<String, Error> {
+///
+/// # Errors
+/// Milvus's words for a name that cannot be one.
+pub fn dynamic_key(schema: &Schema, name: &str) -> Result<String, Error> {
     let Some((field, path)) = name.split_once('[') else {
         let mut letters = name.chars();
         let starts_well = letters.next().is_some_and(|first| first == '_' || first.is_alphabetic());

@@ -25,6 +25,8 @@ pub struct QueryParams {
     pub iterator: bool,
     /// The collection that an iterator started on.
     pub collection_id: Option<String>,
+    /// The fields that rows are put in order by; empty for their keys.
+    pub order_by: String,
 }
 
 /// Reads the parameters of a query.
@@ -44,10 +46,16 @@ pub fn params(pairs: &[KeyValuePair]) -> Result<QueryParams, Error> {
             }
             "iterator" => read.iterator = boolean(value).unwrap_or(false),
             "collection_id" => read.collection_id = Some(value.clone()),
-            "order_by_fields" if !value.is_empty() => return Err(Error::ReadNotBuilt { what: "order by" }),
+            "order_by_fields" => read.order_by.clone_from(value),
             "group_by_fields" if !value.is_empty() => return Err(Error::ReadNotBuilt { what: "group by" }),
             _ => {}
         }
+    }
+    if !read.order_by.is_empty() {
+        if read.iterator {
+            return Err(Error::OrderIterator);
+        }
+        limit.ok_or(Error::OrderWithoutLimit)?;
     }
     let Some(limit) = limit else { return Ok(read) };
     check_window(offset, limit)?;
@@ -60,7 +68,11 @@ fn whole(name: &'static str, text: &str) -> Result<i64, Error> {
     text.trim().parse().map_err(|_| Error::QueryNumber { name, value: text.to_owned() })
 }
 
-fn check_window(offset: i64, limit: i64) -> Result<(), Error> {
+/// Checks how many rows a read may skip and return.
+///
+/// # Errors
+/// [`Error::QueryWindow`] in Milvus's words.
+pub fn check_window(offset: i64, limit: i64) -> Result<(), Error> {
     let text = if offset < 0 {
         format!("offset [{offset}] is invalid, should be gte than 0")
     } else if limit <= 0 {

@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use contract::pb::common::{KeyValuePair, PlaceholderGroup, PlaceholderType};
-use contract::pb::schema::{SearchIteratorV2Results, SearchResultData};
+use contract::pb::schema::{FieldData, SearchIteratorV2Results, SearchResultData};
 use prost::Message as _;
 
+use super::grouping::{GroupParams, is_grouping};
 use super::narrow;
 use super::output::{self, Output};
 use super::params::{boolean, plain};
-use crate::model::{DataType, Field, Metric, Schema};
-use crate::plan::{Range, SearchHits};
+use crate::base::FieldId;
+use crate::model::{Column, DataType, Field, Metric, Schema};
+use crate::plan::{Range, SearchHits, groups_of};
 use crate::proxy::Error;
 use crate::rpc::CollectionInfo;
 
@@ -76,6 +78,10 @@ pub struct SearchParams {
     pub batch: Option<IteratorBatch>,
     /// The collection that an iterator started on.
     pub collection_id: Option<String>,
+    /// How hits come by groups.
+    pub groups: GroupParams,
+    /// The fields that hits are put in order by; empty for their scores.
+    pub order_by: String,
 }
 
 /// Where an iterator of the second kind stands.
@@ -117,6 +123,7 @@ pub fn params(pairs: &[KeyValuePair]) -> Result<SearchParams, Error> {
             "search_iter_last_bound" => batch.last_bound = number("search_iter_last_bound", value)?,
             "search_iter_id" => batch.token.clone_from(value),
             "collection_id" => read.collection_id = Some(value.clone()),
+            key if is_grouping(key) => read.groups.read(key, value)?,
             other => read.merge_other(other, value)?,
         }
     }
@@ -132,6 +139,7 @@ pub fn params(pairs: &[KeyValuePair]) -> Result<SearchParams, Error> {
         }
         read.batch = Some(batch);
     }
+    read.check_combination()?;
     Ok(read)
 }
 
@@ -153,7 +161,8 @@ impl SearchParams {
                     self.ignore_growing = boolean(&value).ok_or(Error::IgnoreGrowing { value })?;
                 }
                 "params" if value.is_object() => self.merge_json(&value.to_string())?,
-                "group_by_field" | "hints" | "order_by_fields" => self.merge_other(key, &plain(value))?,
+                key if is_grouping(key) => self.groups.read(key, &plain(value))?,
+                "hints" | "order_by_fields" => self.merge_other(key, &plain(value))?,
                 key if NOT_INDEX_PARAMS.contains(&key) => {}
                 key => {
                     self.index.insert(key.to_owned(), plain(value));
@@ -163,17 +172,24 @@ impl SearchParams {
         Ok(())
     }
 
+    /// Refuses what cannot be wanted together.
+    fn check_combination(&self) -> Result<(), Error> {
+        if self.batch.is_some() && self.offset != 0 {
+            return Err(Error::IteratorOffset);
+        }
+        let (by_groups, is_range) = (self.groups.field.is_some(), self.radius.is_some());
+        match (by_groups, self.iterator, self.order_by.is_empty()) {
+            (true, true, _) => Err(Error::GroupByIteration),
+            (_, true, false) => Err(Error::OrderSearchIterator),
+            (true, ..) if is_range => Err(Error::GroupByRange),
+            _ => Ok(()),
+        }
+    }
+
     fn merge_other(&mut self, key: &str, value: &str) -> Result<(), Error> {
         match key {
             "radius" => self.radius = number("radius", value)?,
-            "group_by_field" | "group_by_fields" if !value.is_empty() => {
-                return Err(if self.iterator {
-                    Error::GroupByIteration
-                } else {
-                    Error::ReadNotBuilt { what: "group by" }
-                });
-            }
-            "order_by_fields" if !value.is_empty() => return Err(Error::ReadNotBuilt { what: "order by" }),
+            "order_by_fields" => value.clone_into(&mut self.order_by),
             "hints" if !matches!(value, "" | "iterative_filter" | "disable") => {
                 return Err(Error::Hint { hint: value.to_owned() });
             }
@@ -268,7 +284,7 @@ fn window(name: &'static str, value: i64) -> Result<usize, Error> {
     usize::try_from(value).ok().filter(|_| (1..=WINDOW).contains(&value)).ok_or(Error::Window { name, value })
 }
 
-fn decimals(text: &str) -> Result<Option<i32>, Error> {
+pub(super) fn decimals(text: &str) -> Result<Option<i32>, Error> {
     match text.trim().parse() {
         Ok(-1) => Ok(None),
         Ok(digits @ 0..=6) => Ok(Some(digits)),
@@ -344,38 +360,48 @@ fn query(bytes: &[u8], field: &Field, sent: DataType) -> Result<Vec<f32>, Error>
     if vector.iter().all(|component| component.is_finite()) { Ok(vector) } else { Err(Error::QueryNotFinite) }
 }
 
+/// How the hits of a search, or of several, are given to the client.
+#[derive(Clone, Debug, Default)]
+pub struct Giving {
+    /// Hits wanted per query, or groups.
+    pub limit: usize,
+    /// Hits skipped per query, or groups.
+    pub offset: usize,
+    /// Digits after the point to round scores to; `None` for all.
+    pub round_decimal: Option<i32>,
+    /// The field whose values are the groups that hits come by.
+    pub group_field: Option<FieldId>,
+    /// Where an iterator of the second kind stands.
+    pub batch: Option<IteratorBatch>,
+}
+
 /// The hits of a search as the wire has them: skipped and rounded as asked.
 ///
 /// # Errors
 /// [`Error::Answer`] if the hits do not carry what was asked for.
 pub fn results(
     schema: &Schema,
-    params: &SearchParams,
+    giving: &Giving,
     output: &Output,
     hits: SearchHits,
 ) -> Result<SearchResultData, Error> {
+    let hits = past_offset(giving, hits);
+    let group_by_field_value =
+        giving.group_field.map(|field| group_values(schema, field, &hits)).transpose()?;
     let SearchHits { counts, keys, mut scores, rows } = hits;
-    let (counts, keys, rows) = if params.offset == 0 {
-        (counts, keys, rows)
-    } else {
-        let kept = past_offset(&counts, params.offset);
-        scores = kept.iter().map(|&hit| scores[hit]).collect();
-        let counts = counts.iter().map(|count| count.saturating_sub(params.offset)).collect();
-        (counts, keys.take(&kept), rows.take(&kept))
-    };
     let last_score = scores.last().copied();
-    if let Some(digits) = params.round_decimal {
+    if let Some(digits) = giving.round_decimal {
         round(&mut scores, digits);
     }
     let fields_data =
         if output.fields.is_empty() { Vec::new() } else { output::fields_data(schema, output, rows)? };
-    let iterator = params.batch.as_ref().map(|batch| SearchIteratorV2Results {
+    let iterator = giving.batch.as_ref().map(|batch| SearchIteratorV2Results {
         token: batch.token.clone(),
         last_bound: last_score.or(batch.last_bound).unwrap_or_default(),
     });
     Ok(SearchResultData {
         num_queries: to_i64(counts.len()),
-        top_k: to_i64(params.limit),
+        top_k: to_i64(giving.limit),
         fields_data,
         scores,
         ids: Some(output::ids(if keys.is_empty() {
@@ -386,6 +412,8 @@ pub fn results(
         topks: counts.into_iter().map(to_i64).collect(),
         output_fields: output.names.clone(),
         search_iterator_v2_results: iterator,
+        group_by_field_values: group_by_field_value.iter().cloned().collect(),
+        group_by_field_value,
         primary_field_name: schema.primary().name.clone(),
         ..Default::default()
     })
@@ -395,15 +423,38 @@ fn to_i64(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// The hits that stay when every query's first `offset` hits go.
-fn past_offset(counts: &[usize], offset: usize) -> Vec<usize> {
-    let mut start = 0;
-    let mut kept = Vec::new();
-    for &count in counts {
-        kept.extend(start + offset.min(count)..start + count);
-        start += count;
+/// The hits that stay when every query's first hits, or groups, are skipped.
+fn past_offset(giving: &Giving, hits: SearchHits) -> SearchHits {
+    if giving.offset == 0 {
+        return hits;
     }
-    kept
+    let spans: Vec<std::ops::Range<usize>> = match giving.group_field {
+        None => hits
+            .spans()
+            .into_iter()
+            .map(|span| (span.start + giving.offset).min(span.end)..span.end)
+            .collect(),
+        Some(field) => groups_of(&hits, field)
+            .into_iter()
+            .map(|groups| {
+                let end = groups.last().map_or(0, |(_, range)| range.end);
+                groups.get(giving.offset).map_or(end, |(_, range)| range.start)..end
+            })
+            .collect(),
+    };
+    let counts = spans.iter().map(ExactSizeIterator::len).collect();
+    hits.chosen(counts, &spans.into_iter().flatten().collect::<Vec<_>>())
+}
+
+/// The groups of the hits, as a column.
+fn group_values(schema: &Schema, field: FieldId, hits: &SearchHits) -> Result<FieldData, Error> {
+    let missing = || Error::Answer { reason: format!("no column for the groups of field {field}") };
+    let known = schema.field_by_id(field).ok_or_else(missing)?;
+    match hits.rows.column(field) {
+        Some(column) => Ok(output::field_data(known, column.clone(), None)),
+        None if hits.scores.is_empty() => Ok(output::field_data(known, Column::empty(known), None)),
+        None => Err(missing()),
+    }
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "a rounded single is a single")]

@@ -177,13 +177,20 @@ async fn every_call_of_a_querier_arrives_as_it_was_made() {
     let (here, there, node, dial) = pair().await;
     let remote = dial.querier(&node.address);
     let bare = SearchPlan {
+        grouping: None,
         partitions: None,
         queries: Vec::new(),
         range: Some(crate::plan::Range { outer: 0.5, inner: None }),
         ignore_growing: false,
         ..SearchPlan::sample()
     };
-    let rows = QueryPlan { partitions: Some(Vec::new()), limit: None, kind: QueryKind::Rows, ..query() };
+    let rows = QueryPlan {
+        partitions: Some(Vec::new()),
+        limit: None,
+        order: None,
+        kind: QueryKind::Rows,
+        ..query()
+    };
     let afters = [ReadAfter::Nothing, ReadAfter::Time(Sample::sample()), ReadAfter::Everything];
 
     for after in afters {

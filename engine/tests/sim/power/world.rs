@@ -216,6 +216,7 @@ async fn find(life: &Life) -> BTreeMap<i64, i64> {
         partitions: None,
         filter: None,
         limit: None,
+        order: None,
         output: vec![KEY, VALUE, VECTOR],
         read_at: Timestamp::MAX,
         ignore_growing: false,

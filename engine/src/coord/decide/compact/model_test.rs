@@ -268,6 +268,7 @@ impl World {
             partitions: None,
             filter: None,
             limit: None,
+            order: None,
             output: vec![KEY, NUMBER],
             read_at: Timestamp::MAX,
             ignore_growing: false,

@@ -1,23 +1,28 @@
-//! `entities/search`: the REST form of a search, answered by the same code as gRPC's.
+//! `entities/search` and `entities/hybrid_search`: the REST forms of searches, answered by the same code as gRPC's.
+
+use std::collections::HashMap;
 
 use bytes::Bytes;
 use contract::pb::common::{KeyValuePair, PlaceholderGroup, PlaceholderType, PlaceholderValue};
-use contract::pb::milvus::SearchRequest;
 use contract::pb::milvus::search_request::SearchInput;
+use contract::pb::milvus::{HybridSearchRequest, SearchRequest, SearchResults};
 use contract::pb::schema::{
-    SearchResultData, TemplateArrayValue, TemplateValue, template_array_value, template_value,
+    FunctionSchema, FunctionScore, FunctionType, IDs, LongArray, SearchResultData, StringArray,
+    TemplateArrayValue, TemplateValue, i_ds, template_array_value, template_value,
 };
 use prost::Message as _;
 use serde_json::{Map, Value as Json, json};
 
 use super::{Visit, missing, values};
-use crate::proxy::api::reads;
+use crate::proxy::api::{hybrid, search as searches};
 use crate::proxy::convert::consistency;
 use crate::proxy::convert::params::plain;
 use crate::proxy::{Error, Proxy};
 
-/// Milvus's name of the request, in complaints about missing keys.
+/// Milvus's names of the requests, in complaints about missing keys.
 const REQUEST: &str = "SearchReqV2";
+const HYBRID_REQUEST: &str = "HybridSearchReq";
+const SUB_REQUEST: &str = "SubSearchReq";
 /// Hits per query where the client says nothing.
 const DEFAULT_LIMIT: i64 = 100;
 
@@ -25,12 +30,23 @@ const DEFAULT_LIMIT: i64 = 100;
 pub async fn search(proxy: &Proxy, visit: Visit) -> Result<Map<String, Json>, Error> {
     let takes_int64 = visit.takes_int64;
     let request = request(&visit)?;
-    let results = reads::search(proxy, visit.caller, request).await?.results.unwrap_or_default();
+    Ok(answer(searches::search(proxy, visit.caller, request).await?, takes_int64))
+}
+
+/// Nearest neighbours in several fields, ranked as one.
+pub async fn hybrid(proxy: &Proxy, visit: Visit) -> Result<Map<String, Json>, Error> {
+    let takes_int64 = visit.takes_int64;
+    let request = hybrid_request(&visit)?;
+    Ok(answer(hybrid::search(proxy, visit.caller, request).await?, takes_int64))
+}
+
+fn answer(results: SearchResults, takes_int64: bool) -> Map<String, Json> {
+    let results = results.results.unwrap_or_default();
     let hits: Vec<Json> = (0..results.scores.len()).map(|at| hit(&results, at, takes_int64)).collect();
     let mut answer = super::data(Json::Array(hits));
     answer.insert("topks".to_owned(), json!(results.topks));
     answer.insert("cost".to_owned(), json!(0));
-    Ok(answer)
+    answer
 }
 
 fn hit(results: &SearchResultData, at: usize, takes_int64: bool) -> Json {
@@ -42,31 +58,126 @@ fn hit(results: &SearchResultData, at: usize, takes_int64: bool) -> Json {
 
 fn request(visit: &Visit) -> Result<SearchRequest, Error> {
     let collection_name = visit.required(REQUEST, "collectionName")?;
-    let group = placeholders(visit)?;
-    let expr_template_values = match visit.body.get("exprParams").and_then(Json::as_object) {
-        Some(params) => params.iter().map(|(name, value)| (name.clone(), template(value))).collect(),
-        None => Default::default(),
-    };
     let level = consistency::level_named(&visit.text("consistencyLevel"));
+    let (nq, search_input) = input(REQUEST, &visit.body)?;
     Ok(SearchRequest {
         collection_name,
-        nq: i64::try_from(group.placeholders[0].values.len()).unwrap_or(i64::MAX),
+        nq,
         dsl: visit.text("filter"),
         output_fields: visit.texts("outputFields"),
         partition_names: visit.texts("partitionNames"),
-        search_params: search_params(visit),
+        search_params: search_params(&visit.body, "searchParams"),
         use_default_consistency: level.is_none(),
         consistency_level: level.unwrap_or_default(),
-        expr_template_values,
-        search_input: Some(SearchInput::PlaceholderGroup(Bytes::from(group.encode_to_vec()))),
+        expr_template_values: templates(&visit.body),
+        search_input: Some(search_input),
+        function_score: function_score(&visit.body),
         ..Default::default()
     })
 }
 
+fn hybrid_request(visit: &Visit) -> Result<HybridSearchRequest, Error> {
+    let collection_name = visit.required(HYBRID_REQUEST, "collectionName")?;
+    let Some(searches) = visit.body.get("search").and_then(Json::as_array) else {
+        return Err(missing(HYBRID_REQUEST, "search"));
+    };
+    let one = |search: &Json| {
+        let search = search.as_object().ok_or_else(|| missing(HYBRID_REQUEST, "search"))?;
+        let (nq, search_input) = input(SUB_REQUEST, search)?;
+        Ok(SearchRequest {
+            nq,
+            dsl: search.get("filter").map(plain).unwrap_or_default(),
+            search_params: search_params(search, "params"),
+            expr_template_values: templates(search),
+            search_input: Some(search_input),
+            ..Default::default()
+        })
+    };
+    let level = consistency::level_named(&visit.text("consistencyLevel"));
+    Ok(HybridSearchRequest {
+        collection_name,
+        requests: searches.iter().map(one).collect::<Result<_, Error>>()?,
+        rank_params: rank_params(&visit.body),
+        output_fields: visit.texts("outputFields"),
+        partition_names: visit.texts("partitionNames"),
+        use_default_consistency: level.is_none(),
+        consistency_level: level.unwrap_or_default(),
+        function_score: function_score(&visit.body),
+        ..Default::default()
+    })
+}
+
+/// What a hybrid search is ranked by, as gRPC carries it.
+fn rank_params(body: &Map<String, Json>) -> Vec<KeyValuePair> {
+    let mut pairs = vec![pair("limit", body.get("limit").map_or_else(|| DEFAULT_LIMIT.to_string(), plain))];
+    pairs.extend(body.get("offset").map(|offset| pair("offset", plain(offset))));
+    if let Some(rerank) = body.get("rerank").and_then(Json::as_object) {
+        pairs.extend(
+            ["strategy", "params"].into_iter().filter_map(|key| Some(pair(key, plain(rerank.get(key)?)))),
+        );
+    }
+    pairs.extend(grouping(body));
+    pairs
+}
+
+/// How hits come by groups, as gRPC carries it.
+fn grouping(body: &Map<String, Json>) -> impl Iterator<Item = KeyValuePair> {
+    let names = [
+        ("groupingField", "group_by_field"),
+        ("groupSize", "group_size"),
+        ("strictGroupSize", "strict_group_size"),
+    ];
+    names.into_iter().filter_map(|(ours, wire)| Some(pair(wire, plain(body.get(ours)?))))
+}
+
+/// A function score as gRPC carries it.
+fn function_score(body: &Map<String, Json>) -> Option<FunctionScore> {
+    let score = body.get("functionScore")?.as_object()?;
+    let pairs = |object: Option<&Json>| -> Vec<KeyValuePair> {
+        let object = object.and_then(Json::as_object);
+        object.into_iter().flatten().map(|(key, value)| pair(key, plain(value))).collect()
+    };
+    let function = |function: &Json| FunctionSchema {
+        name: function.get("name").map(plain).unwrap_or_default(),
+        r#type: FunctionType::Rerank.into(),
+        input_field_names: match function.get("inputFieldNames").and_then(Json::as_array) {
+            Some(names) => names.iter().map(plain).collect(),
+            None => Vec::new(),
+        },
+        params: pairs(function.get("params")),
+        ..Default::default()
+    };
+    let functions = score.get("functions").and_then(Json::as_array);
+    Some(FunctionScore {
+        functions: functions.into_iter().flatten().map(function).collect(),
+        params: pairs(score.get("params")),
+    })
+}
+
+fn templates(body: &Map<String, Json>) -> HashMap<String, TemplateValue> {
+    let params = body.get("exprParams").and_then(Json::as_object);
+    params.into_iter().flatten().map(|(name, value)| (name.clone(), template(value))).collect()
+}
+
+/// What is searched for, and how many queries that is: vectors, or keys of rows that have them.
+fn input(request: &'static str, body: &Map<String, Json>) -> Result<(i64, SearchInput), Error> {
+    if let Some(ids) = body.get("ids").and_then(Json::as_array).filter(|_| !body.contains_key("data")) {
+        let numbers: Option<Vec<i64>> = ids.iter().map(Json::as_i64).collect();
+        let id_field = match numbers {
+            Some(data) => i_ds::IdField::IntId(LongArray { data }),
+            None => i_ds::IdField::StrId(StringArray { data: ids.iter().map(plain).collect() }),
+        };
+        return Ok((0, SearchInput::Ids(IDs { id_field: Some(id_field) })));
+    }
+    let group = placeholders(request, body)?;
+    let nq = i64::try_from(group.placeholders[0].values.len()).unwrap_or(i64::MAX);
+    Ok((nq, SearchInput::PlaceholderGroup(Bytes::from(group.encode_to_vec()))))
+}
+
 /// The query vectors as gRPC carries them.
-fn placeholders(visit: &Visit) -> Result<PlaceholderGroup, Error> {
-    let Some(data) = visit.body.get("data").and_then(Json::as_array).filter(|data| !data.is_empty()) else {
-        return Err(missing(REQUEST, "data"));
+fn placeholders(request: &'static str, body: &Map<String, Json>) -> Result<PlaceholderGroup, Error> {
+    let Some(data) = body.get("data").and_then(Json::as_array).filter(|data| !data.is_empty()) else {
+        return Err(missing(request, "data"));
     };
     // A single vector may come without the list around it.
     let vectors: Vec<&[Json]> = if data[0].is_number() {
@@ -98,27 +209,27 @@ fn single(component: &Json) -> Result<f32, Error> {
     })
 }
 
-/// The parameters as gRPC carries them: pairs of texts.
-fn search_params(visit: &Visit) -> Vec<KeyValuePair> {
+/// The parameters as gRPC carries them: pairs of texts. `object` is the key of what holds the index's among others.
+fn search_params(body: &Map<String, Json>, object: &str) -> Vec<KeyValuePair> {
     let mut pairs = vec![
-        pair("anns_field", visit.text("annsField")),
-        pair("topk", visit.body.get("limit").map_or_else(|| DEFAULT_LIMIT.to_string(), plain)),
+        pair("anns_field", body.get("annsField").map(plain).unwrap_or_default()),
+        pair("topk", body.get("limit").map_or_else(|| DEFAULT_LIMIT.to_string(), plain)),
     ];
-    if let Some(offset) = visit.body.get("offset") {
-        pairs.push(pair("offset", plain(offset)));
-    }
-    if let Some(field) = visit.body.get("groupingField") {
-        pairs.push(pair("group_by_field", plain(field)));
-    }
-    let Some(params) = visit.body.get("searchParams").and_then(Json::as_object) else { return pairs };
+    pairs.extend(body.get("offset").map(|offset| pair("offset", plain(offset))));
+    pairs.extend(grouping(body));
+    let named = |key: &str, value: &Json| match key {
+        "metricType" | "metric_type" => Some(pair("metric_type", plain(value))),
+        "ignoreGrowing" | "ignore_growing" => Some(pair("ignore_growing", plain(value))),
+        _ => None,
+    };
+    pairs.extend(body.iter().filter_map(|(key, value)| named(key, value)));
+    let Some(params) = body.get(object).and_then(Json::as_object) else { return pairs };
     let mut inner = params.get("params").and_then(Json::as_object).cloned().unwrap_or_default();
-    for (key, value) in params {
-        match key.as_str() {
-            "metricType" | "metric_type" => pairs.push(pair("metric_type", plain(value))),
-            "ignoreGrowing" | "ignore_growing" => pairs.push(pair("ignore_growing", plain(value))),
-            "params" => {}
-            other => {
-                inner.insert(other.to_owned(), value.clone());
+    for (key, value) in params.iter().filter(|(key, _)| *key != "params") {
+        match named(key, value) {
+            Some(pair) => pairs.push(pair),
+            None => {
+                inner.insert(key.clone(), value.clone());
             }
         }
     }

@@ -9,7 +9,7 @@ use crate::base::{ChannelName, CollectionId, FieldId, PartitionId, Position, Seg
 use crate::expr::Filter;
 use crate::model::Metric;
 use crate::model::wire::{Reader, decode_keys, decode_rows, encode_keys, encode_rows, put_values};
-use crate::plan::{QueryKind, QueryPlan, QueryRows, Range, SearchHits, SearchPlan};
+use crate::plan::{Grouping, Order, QueryKind, QueryPlan, QueryRows, Range, SearchHits, SearchPlan, Sorting};
 use crate::rpc::{ChannelShare, ReadAfter, Share, TimeSpan};
 
 pub(in crate::rpc::net) fn search_to(plan: &SearchPlan) -> pb::SearchPlan {
@@ -20,6 +20,7 @@ pub(in crate::rpc::net) fn search_to(plan: &SearchPlan) -> pb::SearchPlan {
         metric,
         queries,
         count,
+        grouping,
         params,
         range,
         filter,
@@ -34,6 +35,11 @@ pub(in crate::rpc::net) fn search_to(plan: &SearchPlan) -> pb::SearchPlan {
         metric: metric.name().to_owned(),
         queries: queries.iter().map(|query| floats_to(query)).collect(),
         count: *count as u64,
+        grouping: grouping.map(|grouping| pb::Grouping {
+            field: grouping.field.0,
+            size: grouping.size as u64,
+            strict: grouping.strict,
+        }),
         params: params.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
         range: range.map(|range| pb::Range { outer: range.outer, inner: range.inner }),
         filter: filter.as_ref().map(Filter::to_bytes),
@@ -51,6 +57,7 @@ pub(in crate::rpc::net) fn search_from(plan: pb::SearchPlan) -> Result<SearchPla
         metric: Metric::from_name(&plan.metric).ok_or(Damaged::Unknown("metric"))?,
         queries: plan.queries.iter().map(|query| floats_from(query)).collect::<Result<_, _>>()?,
         count: to_usize(plan.count)?,
+        grouping: plan.grouping.map(grouping_from).transpose()?,
         params: plan.params.into_iter().collect(),
         range: plan.range.map(|range| Range { outer: range.outer, inner: range.inner }),
         filter: plan.filter.as_deref().map(filter_from).transpose()?,
@@ -61,12 +68,14 @@ pub(in crate::rpc::net) fn search_from(plan: pb::SearchPlan) -> Result<SearchPla
 }
 
 pub(in crate::rpc::net) fn query_to(plan: &QueryPlan) -> pb::QueryPlan {
-    let QueryPlan { collection, partitions, filter, limit, output, read_at, ignore_growing, kind } = plan;
+    let QueryPlan { collection, partitions, filter, limit, order, output, read_at, ignore_growing, kind } =
+        plan;
     pb::QueryPlan {
         collection: collection.0,
         partitions: partitions.as_deref().map(partitions_to),
         filter: filter.as_ref().map(Filter::to_bytes),
         limit: limit.map(|limit| limit as u64),
+        order: order.as_ref().map(order_to),
         output: output.iter().map(|field| field.0).collect(),
         read_at: read_at.0,
         ignore_growing: *ignore_growing,
@@ -83,11 +92,35 @@ pub(in crate::rpc::net) fn query_from(plan: pb::QueryPlan) -> Result<QueryPlan, 
         partitions: plan.partitions.map(partitions_from),
         filter: plan.filter.as_deref().map(filter_from).transpose()?,
         limit: plan.limit.map(to_usize).transpose()?,
+        order: plan.order.map(order_from),
         output: plan.output.into_iter().map(FieldId).collect(),
         read_at: Timestamp(plan.read_at),
         ignore_growing: plan.ignore_growing,
         kind: if plan.count { QueryKind::Count } else { QueryKind::Rows },
     })
+}
+
+fn grouping_from(grouping: pb::Grouping) -> Result<Grouping, Damaged> {
+    let pb::Grouping { field, size, strict } = grouping;
+    Ok(Grouping { field: FieldId(field), size: to_usize(size)?, strict })
+}
+
+fn order_to(order: &Order) -> pb::Order {
+    let sorting_to = |sorting: &Sorting| pb::Sorting {
+        field: sorting.field.0,
+        path: sorting.path.clone(),
+        descending: sorting.descending,
+    };
+    pb::Order { by: order.by.iter().map(sorting_to).collect() }
+}
+
+fn order_from(order: pb::Order) -> Order {
+    let sorting_from = |sorting: pb::Sorting| Sorting {
+        field: FieldId(sorting.field),
+        path: sorting.path,
+        descending: sorting.descending,
+    };
+    Order { by: order.by.into_iter().map(sorting_from).collect() }
 }
 
 pub(in crate::rpc::net) fn share_to(share: &Share) -> pb::Share {
@@ -279,6 +312,7 @@ mod tests {
                 metric: [Metric::L2, Metric::Ip, Metric::Cosine][metric],
                 queries,
                 count,
+                grouping: range.map(|_| Grouping { field: FieldId(3), size: count, strict: ignore_growing }),
                 params: BTreeMap::from([(text.clone(), text)]),
                 range: range.map(|(outer, inner)| Range { outer, inner }),
                 filter,
@@ -304,8 +338,10 @@ mod tests {
         fn a_query_arrives_as_it_was_sent(plan in plan(), limit in option::of(any::<usize>()), count in any::<bool>()) {
             let SearchPlan { collection, partitions, filter, output, read_at, ignore_growing, .. } = plan;
             let kind = if count { QueryKind::Count } else { QueryKind::Rows };
+            let sorting = |field| Sorting { field, path: vec!["a".to_owned()], descending: count };
+            let order = limit.map(|_| Order { by: output.iter().copied().map(sorting).collect() });
             let plan =
-                QueryPlan { collection, partitions, filter, limit, output, read_at, ignore_growing, kind };
+                QueryPlan { collection, partitions, filter, limit, order, output, read_at, ignore_growing, kind };
 
             let arrived = query_from(query_to(&plan)).unwrap();
 

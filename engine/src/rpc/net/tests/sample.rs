@@ -13,7 +13,7 @@ use crate::model::{
     Batch, Bitset, ChannelManifest, Column, ColumnData, ColumnRef, DataType, DeleteManifest, Field,
     IndexDefinition, IndexRef, Keys, Metric, ObjectRef, Partition, Schema, SegmentManifest, Value,
 };
-use crate::plan::{QueryKind, QueryPlan, QueryRows, Range, SearchHits, SearchPlan};
+use crate::plan::{Grouping, Order, QueryKind, QueryPlan, QueryRows, Range, SearchHits, SearchPlan, Sorting};
 use crate::rpc::*;
 
 /// Something to send.
@@ -425,6 +425,7 @@ samples! {
         metric: Metric::Ip,
         queries: vec![vec![0.1, f32::NAN], vec![f32::NEG_INFINITY, -0.0]],
         count: 10,
+        grouping: Some(Grouping { field: FieldId(8), size: 3, strict: true }),
         params: BTreeMap::sample(),
         range: Some(Range { outer: f32::INFINITY, inner: Some(-0.1) }),
         filter: None,
@@ -437,6 +438,7 @@ samples! {
         partitions: Option::sample(),
         filter: None,
         limit: Some(5),
+        order: Some(Order { by: vec![Sorting { field: FieldId(7), path: Vec::sample(), descending: true }]}),
         output: Vec::sample(),
         read_at: Timestamp::sample(),
         ignore_growing: true,

@@ -1,0 +1,88 @@
+//! Searches that want a few hits of each of many groups: rows with one value of a field are one group.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::ops::Range;
+
+use super::SearchHits;
+use crate::base::FieldId;
+use crate::model::{Column, Value};
+
+/// What a search by groups wants. Its `count` counts groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grouping {
+    /// The scalar field whose values are the groups; rows without a value are a group as well.
+    pub field: FieldId,
+    /// Most hits of one group, at least 1.
+    pub size: usize,
+    /// Whether every group gets as many hits as there are, up to `size`. Else it gets at least its best.
+    pub strict: bool,
+}
+
+/// The value that the rows of one group have in common.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Group {
+    /// No value.
+    None,
+    /// Whole numbers and truth values.
+    Int(i64),
+    /// Texts.
+    Text(String),
+}
+
+impl Group {
+    /// The group of row `row` of the field's column.
+    #[must_use]
+    pub fn of(column: &Column, row: usize) -> Self {
+        match column.value(row) {
+            Value::Int(number) => Self::Int(number),
+            Value::Bool(truth) => Self::Int(i64::from(truth)),
+            Value::Text(text) => Self::Text(text),
+            // No other type is a group's; a column of one is one group.
+            _ => Self::None,
+        }
+    }
+}
+
+/// Of `hits`, which come best first, the best `size` of each of the first `count` groups: group after group, the one with
+/// the best hit first, hits of a group in the order they came.
+pub fn best_of_groups<H: Copy, G: Eq + Hash>(
+    hits: impl IntoIterator<Item = H>,
+    group_of: impl Fn(H) -> G,
+    count: usize,
+    size: usize,
+) -> Vec<Vec<H>> {
+    let mut places: HashMap<G, usize> = HashMap::new();
+    let mut groups: Vec<Vec<H>> = Vec::new();
+    for hit in hits {
+        let next = groups.len();
+        let place = *places.entry(group_of(hit)).or_insert(next);
+        if place == next {
+            groups.push(Vec::new());
+        }
+        if place < count && groups[place].len() < size {
+            groups[place].push(hit);
+        }
+    }
+    groups.truncate(count);
+    groups
+}
+
+/// Where the groups of each query are among the hits of a search by groups, whose field is among the columns.
+#[must_use]
+pub fn groups_of(hits: &SearchHits, field: FieldId) -> Vec<Vec<(Group, Range<usize>)>> {
+    let column = hits.rows.column(field);
+    let group_of = |hit| column.map_or(Group::None, |column| Group::of(column, hit));
+    let one = |span: Range<usize>| {
+        let mut groups: Vec<(Group, Range<usize>)> = Vec::new();
+        for hit in span {
+            let group = group_of(hit);
+            match groups.last_mut() {
+                Some((last, range)) if *last == group => range.end = hit + 1,
+                _ => groups.push((group, hit..hit + 1)),
+            }
+        }
+        groups
+    };
+    hits.spans().into_iter().map(one).collect()
+}

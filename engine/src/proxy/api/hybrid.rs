@@ -1,0 +1,143 @@
+//! Hybrid search: several searches whose hits become one list.
+
+use contract::pb::milvus::{HybridSearchRequest, SearchRequest, SearchResults};
+use futures::future::try_join_all;
+
+use super::reads::{View, add_fields, at_peer, check_loaded, check_same_collection};
+use super::{Caller, partitions_of_read, search as searches};
+use crate::base::FieldId;
+use crate::model::Schema;
+use crate::plan::{Fusion, Grouping, RankPlan, SearchPlan, rank};
+use crate::proxy::convert::rank::{self as convert_rank, MAX_REQUESTS, RankParams, Ranker};
+use crate::proxy::convert::search::Giving;
+use crate::proxy::convert::status::success;
+use crate::proxy::convert::{consistency, output, search as convert_search};
+use crate::proxy::{Error, Proxy};
+use crate::rpc::CollectionInfo;
+
+/// Nearest neighbours in several fields, ranked as one.
+pub async fn search(
+    proxy: &Proxy,
+    caller: Caller,
+    request: HybridSearchRequest,
+) -> Result<SearchResults, Error> {
+    search_all(proxy, caller, request).await.map_err(|error| at_peer("failed to search", error))
+}
+
+async fn search_all(
+    proxy: &Proxy,
+    caller: Caller,
+    mut request: HybridSearchRequest,
+) -> Result<SearchResults, Error> {
+    let info = proxy.info(&caller, &request.db_name, &request.collection_name).await?;
+    check_loaded(proxy, &info).await?;
+    let schema = &info.schema;
+    if request.requests.is_empty() {
+        return Err(Error::NoRequests);
+    }
+    if request.requests.len() > MAX_REQUESTS {
+        return Err(Error::TooManyRequests { limit: MAX_REQUESTS });
+    }
+    let params = convert_rank::params(&request.rank_params)?;
+    let fusion = fusion(&request, &params, schema)?;
+    let grouping = params.groups.resolve(schema)?;
+    let output = output::resolve(schema, &request.output_fields)?;
+    let asked = consistency::Asked {
+        use_default: request.use_default_consistency,
+        level: request.consistency_level,
+        guarantee: request.guarantee_timestamp,
+    };
+    let view = proxy.view(&info, false, asked).await?;
+    let mut fields = output.fields.clone();
+    add_fields(&mut fields, grouping.map(|grouping| grouping.field));
+    if let Fusion::Decayed { decay, .. } = &fusion {
+        add_fields(&mut fields, [decay.field]);
+    }
+    let common = Common { params: &params, grouping, names: &request.partition_names, fields, view };
+    let mut plans = Vec::with_capacity(request.requests.len());
+    for one in &mut request.requests {
+        plans.push(common.plan(proxy, &info, one).await?);
+    }
+    let queries = plans.first().map_or(0, |plan| plan.queries.len());
+    if let Some(other) = plans.iter().find(|plan| plan.queries.len() != queries) {
+        return Err(Error::RequestCountsDiffer { expected: queries, actual: other.queries.len() });
+    }
+    let ranking = RankPlan {
+        metrics: plans.iter().map(|plan| plan.metric).collect(),
+        queries,
+        fusion,
+        count: params.limit + params.offset,
+        grouping: grouping.map(|grouping| (grouping, params.group_scorer)),
+    };
+    let answers = try_join_all(plans.into_iter().map(|plan| searches::run(proxy, &info, plan, view))).await?;
+    let hits = rank(&ranking, answers).map_err(|mismatch| Error::Answer { reason: mismatch.to_string() })?;
+    let giving = Giving {
+        limit: params.limit,
+        offset: params.offset,
+        round_decimal: params.round_decimal,
+        group_field: grouping.map(|grouping| grouping.field),
+        batch: None,
+    };
+    Ok(SearchResults {
+        status: Some(success()),
+        results: Some(convert_search::results(schema, &giving, &output, hits)?),
+        collection_name: request.collection_name,
+        session_ts: view.session.0,
+    })
+}
+
+/// How scores are put together: by the function score if there is one, else by the rank parameters.
+fn fusion(request: &HybridSearchRequest, params: &RankParams, schema: &Schema) -> Result<Fusion, Error> {
+    if !request.function_chains.is_empty() {
+        return Err(Error::ReadNotBuilt { what: "a function chain" });
+    }
+    let searches = request.requests.len();
+    let ranker = match &request.function_score {
+        Some(score) => convert_rank::ranker(score, schema, searches)?,
+        None => None,
+    };
+    match ranker {
+        None => params.fusion(searches),
+        Some(Ranker::Fusion(fusion)) => Ok(fusion),
+        Some(Ranker::Boosting(_)) => Err(Error::ReadNotBuilt { what: "a boost ranker in a hybrid search" }),
+    }
+}
+
+/// What all searches of a hybrid search have in common.
+struct Common<'a> {
+    params: &'a RankParams,
+    grouping: Option<Grouping>,
+    names: &'a [String],
+    fields: Vec<FieldId>,
+    view: View,
+}
+
+impl Common<'_> {
+    /// One of the searches. It finds its own limit, and the hybrid search's offset on top.
+    async fn plan(
+        &self,
+        proxy: &Proxy,
+        info: &CollectionInfo,
+        request: &mut SearchRequest,
+    ) -> Result<SearchPlan, Error> {
+        let mut params = convert_search::params(&request.search_params)?;
+        check_same_collection(params.collection_id.as_deref(), info, "may have")?;
+        if params.iterator {
+            return Err(Error::HybridIterator);
+        }
+        if request.function_score.is_some() || !request.function_chains.is_empty() {
+            return Err(Error::ReadNotBuilt { what: "a function score in one search of a hybrid search" });
+        }
+        if self.grouping.is_some() && params.radius.is_some() {
+            return Err(Error::GroupByRange);
+        }
+        let names = if self.names.is_empty() { &request.partition_names } else { self.names };
+        let partitions = partitions_of_read(info, names)?;
+        params.offset = params.offset.max(self.params.offset);
+        let seen = (self.view, partitions, self.fields.clone());
+        let mut plan = searches::plan(proxy, info, request, &mut params, seen).await?;
+        // Groups are a matter of the whole: a search by groups of its own would hide rows from the others.
+        plan.grouping = self.grouping;
+        Ok(plan)
+    }
+}

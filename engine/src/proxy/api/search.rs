@@ -1,0 +1,313 @@
+//! Searches by vectors or by the keys of stored ones.
+
+use std::ops::Range;
+
+use contract::pb::common::HighlightType;
+use contract::pb::milvus::search_request::SearchInput;
+use contract::pb::milvus::{SearchRequest, SearchResults};
+use contract::pb::schema::{FunctionScore, IDs, i_ds};
+
+use super::reads::{View, add_fields, at_peer, check_loaded, check_same_collection, rows_of_keys};
+use super::{Caller, partitions_of_read};
+use crate::base::{FieldId, PartitionId, Timestamp};
+use crate::model::{Column, ColumnData, Field, Key, Keys, Metric, Schema};
+use crate::plan::{Fusion, Group, Grouping, Mode, Order, RankPlan, SearchHits, SearchPlan, groups_of, rank};
+use crate::proxy::convert::grouping::{self, Ordered};
+use crate::proxy::convert::rank::{self as convert_rank, Ranker};
+use crate::proxy::convert::search::{Giving, SearchParams};
+use crate::proxy::convert::status::success;
+use crate::proxy::convert::{consistency, filter, output, search as convert_search};
+use crate::proxy::{Error, Proxy};
+use crate::rpc::{CollectionInfo, Consistency};
+
+/// Nearest neighbours of some vectors.
+pub async fn search(proxy: &Proxy, caller: Caller, request: SearchRequest) -> Result<SearchResults, Error> {
+    search_rows(proxy, caller, request).await.map_err(|error| at_peer("failed to search", error))
+}
+
+async fn search_rows(
+    proxy: &Proxy,
+    caller: Caller,
+    mut request: SearchRequest,
+) -> Result<SearchResults, Error> {
+    let info = proxy.info_unchecked(&caller, &request.db_name, &request.collection_name).await?;
+    check_built(&request)?;
+    check_loaded(proxy, &info).await?;
+    let schema = &info.schema;
+    let mut params = convert_search::params(&request.search_params)?;
+    check_same_collection(params.collection_id.as_deref(), &info, "may have")?;
+    let asked = consistency::Asked {
+        use_default: request.use_default_consistency,
+        level: request.consistency_level,
+        guarantee: request.guarantee_timestamp,
+    };
+    let view = proxy.view(&info, params.iterator, asked).await?;
+    let partitions = partitions_of_read(&info, &request.partition_names)?;
+    let output = output::resolve(schema, &request.output_fields)?;
+    let again = Again::of(request.function_score.as_ref(), &params, schema)?;
+    // Batches are cut by the scores of the metric, which a ranker changes.
+    if params.iterator && again.ranker.is_some() {
+        return Err(Error::IteratorRanker);
+    }
+    if let Some(batch) = params.batch.as_mut().filter(|batch| batch.token.is_empty()) {
+        batch.token = token(&info, view.session);
+    }
+    let giving = Giving {
+        limit: params.limit,
+        offset: params.offset,
+        round_decimal: params.round_decimal,
+        group_field: params.groups.resolve(schema)?.map(|grouping| grouping.field),
+        batch: params.batch.clone(),
+    };
+    let mut fields = output.fields.clone();
+    add_fields(&mut fields, again.fields());
+    let plan = plan(proxy, &info, &mut request, &mut params, (view, partitions, fields)).await?;
+    let (metric, count, grouping) = (plan.metric, plan.count, plan.grouping);
+    let hits = run(proxy, &info, plan, view).await?;
+    let hits = again.apply(hits, metric, count, grouping)?;
+    let results = convert_search::results(schema, &giving, &output, hits)?;
+    Ok(SearchResults {
+        status: Some(success()),
+        results: Some(results),
+        collection_name: request.collection_name,
+        session_ts: view.session.0,
+    })
+}
+
+/// What one search asks, with everything checked. `seen` is what it sees, where it looks, and the columns that are wanted of
+/// its hits; the field of groups is added to them.
+pub(super) async fn plan(
+    proxy: &Proxy,
+    info: &CollectionInfo,
+    request: &mut SearchRequest,
+    params: &mut SearchParams,
+    seen: (View, Option<Vec<PartitionId>>, Vec<FieldId>),
+) -> Result<SearchPlan, Error> {
+    let (view, partitions, mut output) = seen;
+    let schema = &info.schema;
+    let field = params.field(schema)?;
+    let metric = params.metric(info, field)?;
+    let grouping = params.groups.resolve(schema)?;
+    add_fields(&mut output, grouping.map(|grouping| grouping.field));
+    let queries = match request.search_input.take() {
+        Some(SearchInput::PlaceholderGroup(group)) => convert_search::queries(&group, field, request.nq)?,
+        Some(SearchInput::Ids(ids)) => vectors_of(proxy, info, field, ids, view).await?,
+        None => return Err(Error::NoSearchInput),
+    };
+    if params.batch.is_some() && queries.len() != 1 {
+        return Err(Error::IteratorQueries { nq: queries.len() });
+    }
+    let filter = filter::of_read(&request.dsl, schema, std::mem::take(&mut request.expr_template_values))?;
+    Ok(SearchPlan {
+        collection: info.id,
+        partitions,
+        field: field.id,
+        metric,
+        queries,
+        count: params.limit + params.offset,
+        grouping,
+        params: std::mem::take(&mut params.index),
+        range: params.range(metric)?,
+        filter,
+        output,
+        read_at: view.read_at,
+        ignore_growing: params.ignore_growing,
+    })
+}
+
+/// The hits of a search.
+///
+/// Nodes know of the groups in their own parts. Where the groups are to be full, the best ones are found first, and then
+/// asked for in a second search at the same instant, so that it does not matter which node has which of their rows.
+pub(super) async fn run(
+    proxy: &Proxy,
+    info: &CollectionInfo,
+    mut plan: SearchPlan,
+    mut view: View,
+) -> Result<SearchHits, Error> {
+    let Some(grouping) = plan.grouping.filter(|grouping| grouping.strict && grouping.size > 1) else {
+        return Ok(proxy.reader().search(plan, view.consistency).await?);
+    };
+    if view.read_at == Timestamp::MAX {
+        view.read_at = proxy.reader().pin(info.id).await?;
+        view.consistency = Consistency::Session(view.read_at);
+        plan.read_at = view.read_at;
+    }
+    let first =
+        SearchPlan { grouping: Some(Grouping { size: 1, strict: false, ..grouping }), ..plan.clone() };
+    let best = proxy.reader().search(first, view.consistency).await?;
+    let groups = groups_of(&best, grouping.field).into_iter().flatten().map(|(group, _)| group);
+    let groups: std::collections::HashSet<Group> = groups.collect();
+    let wanted = plan.count;
+    if groups.is_empty() {
+        return Ok(best);
+    }
+    let only = filter::of_groups(&groups, grouping.field, &info.schema)?;
+    plan.count = groups.len();
+    plan.filter = Some(match plan.filter.take() {
+        Some(filter) => filter.and(only),
+        None => only,
+    });
+    let hits = proxy.reader().search(plan, view.consistency).await?;
+    let best = groups_of(&hits, grouping.field).into_iter();
+    let ranges: Vec<Vec<Range<usize>>> =
+        best.map(|groups| groups.into_iter().take(wanted).map(|(_, range)| range).collect()).collect();
+    Ok(of_ranges(&hits, ranges))
+}
+
+/// The hits in some ranges of each query.
+fn of_ranges(hits: &SearchHits, ranges: Vec<Vec<Range<usize>>>) -> SearchHits {
+    let counts = ranges.iter().map(|ranges| ranges.iter().map(ExactSizeIterator::len).sum()).collect();
+    hits.chosen(counts, &ranges.into_iter().flatten().flatten().collect::<Vec<_>>())
+}
+
+/// How hits change once they are found: their scores, and then their order.
+struct Again {
+    ranker: Option<Ranker>,
+    order: Order,
+}
+
+impl Again {
+    fn of(score: Option<&FunctionScore>, params: &SearchParams, schema: &Schema) -> Result<Self, Error> {
+        let ranker = match score {
+            Some(score) => convert_rank::ranker(score, schema, 1)?,
+            None => None,
+        };
+        Ok(Self { ranker, order: grouping::order(&params.order_by, schema, Ordered::Search)? })
+    }
+
+    /// The columns that are needed of every hit.
+    fn fields(&self) -> Vec<FieldId> {
+        let mut fields = match &self.ranker {
+            Some(Ranker::Boosting(boosting)) => boosting.fields().collect(),
+            Some(Ranker::Fusion(Fusion::Decayed { decay, .. })) => vec![decay.field],
+            Some(Ranker::Fusion(_)) | None => Vec::new(),
+        };
+        fields.extend(self.order.fields());
+        fields
+    }
+
+    fn apply(
+        &self,
+        hits: SearchHits,
+        metric: Metric,
+        count: usize,
+        grouping: Option<Grouping>,
+    ) -> Result<SearchHits, Error> {
+        let hits = match &self.ranker {
+            None => hits,
+            Some(Ranker::Boosting(boosting)) => boosting
+                .apply(metric, hits)
+                .map_err(|missing| Error::Answer { reason: missing.to_string() })?,
+            Some(Ranker::Fusion(fusion)) => {
+                let plan = RankPlan {
+                    metrics: vec![metric],
+                    queries: hits.counts.len(),
+                    fusion: fusion.clone(),
+                    count,
+                    grouping: grouping.map(|grouping| (grouping, Mode::Max)),
+                };
+                rank(&plan, vec![hits]).map_err(|mismatch| Error::Answer { reason: mismatch.to_string() })?
+            }
+        };
+        Ok(if self.order.by.is_empty() { hits } else { in_order(&self.order, &hits, grouping) })
+    }
+}
+
+/// The hits of each query by other values than their scores; groups stay together and are compared by their first hits.
+fn in_order(order: &Order, hits: &SearchHits, grouping: Option<Grouping>) -> SearchHits {
+    let keys = order.keys(&hits.rows);
+    let mut ranges: Vec<Vec<Range<usize>>> = match grouping {
+        None => hits.spans().into_iter().map(|span| span.map(|hit| hit..hit + 1).collect()).collect(),
+        Some(grouping) => {
+            let groups = groups_of(hits, grouping.field).into_iter();
+            groups.map(|groups| groups.into_iter().map(|(_, range)| range).collect()).collect()
+        }
+    };
+    for ranges in &mut ranges {
+        ranges.sort_by(|left, right| order.compare(&keys[left.start], &keys[right.start]));
+    }
+    of_ranges(hits, ranges)
+}
+
+/// Refuses what a request may carry but this version does not do, rather than to ignore it.
+fn check_built(request: &SearchRequest) -> Result<(), Error> {
+    if let Some(highlighter) = &request.highlighter {
+        if highlighter.r#type() == HighlightType::Semantic {
+            return Err(Error::ReadNotBuilt { what: "a highlighter with a model" });
+        }
+        let metric = request.search_params.iter().find(|pair| pair.key == "metric_type");
+        let metric = metric.map(|pair| pair.value.clone()).unwrap_or_default();
+        return Err(Error::HighlightMetric { metric });
+    }
+    let missing = if !request.function_chains.is_empty() {
+        "a function chain"
+    } else if request.search_aggregation.is_some() {
+        "a search aggregation"
+    } else if !request.sub_reqs.is_empty() {
+        "a sub-request"
+    } else {
+        return Ok(());
+    };
+    Err(Error::ReadNotBuilt { what: missing })
+}
+
+/// A name for an iterator, in the form of a UUID. It carries nothing: every batch says where the last one ended.
+fn token(info: &CollectionInfo, session: Timestamp) -> String {
+    let seed = [info.id.0.to_le_bytes(), session.0.to_le_bytes()].concat();
+    let bits = xxhash_rust::xxh3::xxh3_128(&seed);
+    let text = format!("{bits:032x}");
+    format!("{}-{}-{}-{}-{}", &text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..])
+}
+
+/// The vectors that are stored under some keys, in the order of the keys.
+async fn vectors_of(
+    proxy: &Proxy,
+    info: &CollectionInfo,
+    field: &Field,
+    ids: IDs,
+    view: View,
+) -> Result<Vec<Vec<f32>>, Error> {
+    let wanted = wanted_keys(info, ids)?;
+    convert_search::check_count(0, wanted.len())?;
+    let rows = rows_of_keys(proxy, info, &wanted, None, vec![field.id], view).await?;
+    let vectors = rows.rows.column(field.id);
+    let find = |key: &Key| rows.keys.iter().position(|found| found == *key);
+    let missing: Vec<String> =
+        wanted.iter().filter(|key| find(key).is_none()).map(|key| key.to_string()).collect();
+    if !missing.is_empty() {
+        let missing = missing.join(" ");
+        let text = format!("some of the provided primary key IDs do not exist: missing IDs = [{missing}]");
+        return Err(Error::SearchIds { text });
+    }
+    let vector = |key: Key| match (find(&key), vectors) {
+        (Some(row), Some(column)) if !column.is_valid(row) => {
+            let text = format!("the vector field {} of primary key {key} is null", field.name);
+            Err(Error::SearchIds { text })
+        }
+        (Some(row), Some(Column { data: ColumnData::FloatVector { dim, values }, .. })) => {
+            Ok(values[row * dim..(row + 1) * dim].to_vec())
+        }
+        _ => Err(Error::Answer { reason: format!("no vector for key {key}") }),
+    };
+    wanted.iter().map(vector).collect()
+}
+
+fn wanted_keys(info: &CollectionInfo, ids: IDs) -> Result<Keys, Error> {
+    let wanted = match ids.id_field {
+        Some(i_ds::IdField::IntId(ids)) => Keys::Int(ids.data),
+        Some(i_ds::IdField::StrId(ids)) => Keys::Text(ids.data.iter().map(String::as_str).collect()),
+        _ => return Err(Error::NoSearchInput),
+    };
+    let expected = Keys::empty(info.schema.primary().data_type);
+    if std::mem::discriminant(&expected) != std::mem::discriminant(&wanted) {
+        let name = info.schema.primary().data_type.name().to_lowercase();
+        return Err(Error::SearchIds { text: format!("primary key is {name}, but IDs type mismatch") });
+    }
+    let mut seen = std::collections::HashSet::new();
+    if wanted.iter().all(|key| seen.insert(key)) {
+        Ok(wanted)
+    } else {
+        Err(Error::SearchIds { text: "duplicate IDs found in search request".to_owned() })
+    }
+}
