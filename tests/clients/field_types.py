@@ -453,6 +453,205 @@ def vectors_may_be_missing(client: MilvusClient, tag: str) -> None:
     narrow_vectors(client, "L2", "FLAT", nullable=True)
 
 
+# ---------------------------------------------------------------- bits and sparse vectors
+
+
+BITS = 64
+SPARSE_INDICES = 400
+
+
+def bits_of(key: int) -> bytes:
+    """The signs of a vector and of its shifts."""
+    signs = np.concatenate([VECTORS[key % len(VECTORS)] > shift for shift in np.linspace(-1, 1, BITS)])[:BITS]
+    return np.packbits(signs).tobytes()
+
+
+def pairs_of(key: int) -> dict[int, float]:
+    """Unevenly common indices, values that singles hold exactly; every thirteenth row is empty."""
+    rng = np.random.default_rng(key)
+    if key % 13 == 5:
+        return {}
+    indices = np.unique((rng.random(20) ** 3 * SPARSE_INDICES).astype(int))
+    return {int(index) * 1001: float(np.float32(rng.integers(1, 400) / 64)) for index in indices}
+
+
+def bit_scores(metric: str, rows: list[bytes], query: bytes) -> np.ndarray:
+    matrix = np.unpackbits(np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), -1), axis=1).astype(int)
+    wanted = np.unpackbits(np.frombuffer(query, np.uint8)).astype(int)
+    if metric == "HAMMING":
+        return (matrix != wanted).sum(axis=1)
+    common, either = (matrix & wanted).sum(axis=1), (matrix | wanted).sum(axis=1)
+    return np.where(either == 0, 1.0, 1 - common / np.maximum(either, 1))
+
+
+def pair_scores(metric: str, rows: list[dict[int, float]], query: dict[int, float]) -> np.ndarray:
+    return np.array([sum(value * row.get(index, 0.0) for index, value in query.items()) for row in rows])
+
+
+def plain_bits(value: Any) -> bytes:
+    return bytes(value[0]) if isinstance(value, list) else bytes(value)
+
+
+def wire_pairs(pairs: dict[int, float]) -> dict[int, float]:
+    # A client may give indices in any order.
+    return dict(sorted(pairs.items(), reverse=True))
+
+
+OTHERS: dict[str, tuple[DataType, Callable[[int], Any], Callable[[Any], Any], Callable[[Any], Any], Callable[..., np.ndarray]]] = {
+    # type, the vector of a key, what a client sends, what it gets as what it sent, scores of rows
+    "bits": (DataType.BINARY_VECTOR, bits_of, lambda bits: bits, plain_bits, bit_scores),
+    "pairs": (DataType.SPARSE_FLOAT_VECTOR, pairs_of, wire_pairs, dict, pair_scores),
+}
+
+
+def other_vectors(client: MilvusClient, of_bits: tuple[str, str, dict[str, Any]], of_pairs: tuple[str, dict[str, Any]], nullable: bool) -> None:
+    """Binary and sparse vectors beside each other: searched exactly and read back through a segment's life."""
+    metrics = {"bits": of_bits[1], "pairs": "IP"}
+    name = f"others_{of_bits[0]}_{of_bits[1]}_{of_pairs[0]}_{nullable}_{len(of_pairs[1])}_{TAG}"
+    schema = client.create_schema()
+    schema.add_field("id", DataType.INT64, is_primary=True)
+    schema.add_field("number", DataType.INT64)
+    schema.add_field("bits", DataType.BINARY_VECTOR, dim=BITS, nullable=nullable)
+    schema.add_field("pairs", DataType.SPARSE_FLOAT_VECTOR, nullable=nullable)
+    index = client.prepare_index_params()
+    index.add_index("bits", index_type=of_bits[0], metric_type=of_bits[1], params=of_bits[2])
+    index.add_index("pairs", index_type=of_pairs[0], metric_type="IP", params=of_pairs[1])
+    client.create_collection(name, schema=schema)
+    client.create_index(name, index)
+    client.load_collection(name)
+    held: dict[str, dict[int, Any]] = {field: {} for field in OTHERS}
+
+    def write(keys: range, shift: int, call: Callable[..., Any]) -> None:
+        rows = []
+        for key in keys:
+            row: Row = {"id": key, "number": key % 10}
+            for order, (field, (_, made, sent, _, _)) in enumerate(OTHERS.items()):
+                held[field].pop(key, None)
+                if nullable and key % 5 == order:
+                    row[field] = None
+                else:
+                    held[field][key] = made(key + shift)
+                    row[field] = sent(held[field][key])
+            rows.append(row)
+        call(name, rows)
+
+    def looked(when: str) -> None:
+        found = {row["id"]: row for row in client.query(name, "id >= 0", output_fields=["*"], consistency_level="Strong", limit=16384)}
+        equal(sorted(found), sorted(alive), f"keys {when}")
+        for field, (_, made, sent, got, score) in OTHERS.items():
+            for key in alive:
+                value, wanted = found[key][field], held[field].get(key)
+                equal(None if value is None else got(value), wanted, f"{field} of {key} {when}")
+            for query_key, filter_, mask in ((3, "", lambda key: True), (77, "number == 4", lambda key: key % 10 == 4)):
+                query = made(query_key)
+                keys = sorted(key for key in alive if key in held[field] and mask(key))
+                wanted = score(metrics[field], [held[field][key] for key in keys], query)
+                if field == "pairs":
+                    keys, wanted = [key for key, one in zip(keys, wanted) if one > 0], wanted[wanted > 0]
+                order = np.argsort(wanted if field == "bits" else -wanted, kind="stable")
+                best = [float(wanted[place]) for place in order[:10]]
+                options = {"anns_field": field, "consistency_level": "Strong", "filter": filter_, "output_fields": [field]}
+                hits = client.search(name, [sent(query)], limit=10, search_params={"params": {"nprobe": 1024}}, **options)[0]
+                equal(len(hits), len(best), f"hits of {field} {when}")
+                for hit, one in zip(hits, best):
+                    if abs(hit["distance"] - one) > 1e-4 * max(1.0, abs(one)):
+                        raise AssertionError(f"{field} {when}: score {hit['distance']}, wanted {one}")
+                    equal(got(hit["entity"][field]), held[field][hit["id"]], f"output of {field} {when}")
+                if len(best) == 10:
+                    radius, near = (best[7], best[2]) if best[2] != best[7] else (best[0] + (1 if field == "bits" else -1), best[0])
+                    inside = (lambda one: near <= one < radius) if field == "bits" else (lambda one: radius < one <= near)
+                    ranged = client.search(name, [sent(query)], limit=100, search_params={"params": {"radius": radius, "range_filter": near, "nprobe": 1024}}, **options)[0]
+                    in_doubt = sum(1 for one in wanted if min(abs(one - radius), abs(one - near)) < 1e-4 * max(1.0, abs(one)) and not float(one).is_integer())
+                    count = min(100, sum(1 for one in wanted if inside(float(one))))
+                    if abs(len(ranged) - count) > in_doubt:
+                        raise AssertionError(f"{field} {when}: {len(ranged)} rows in a range, wanted {count}")
+
+    count = ROWS // 2
+    alive = set(range(count))
+    write(range(count), 0, client.insert)
+    looked("not sealed")
+    client.flush(name)
+    looked("sealed")
+    write(range(count, ROWS), 0, client.insert)
+    write(range(0, ROWS, 3), 1, client.upsert)
+    alive = set(range(ROWS)) - {4, 5, 40}
+    client.delete(name, ids=[4, 5, 40])
+    looked("after an upsert and a delete")
+    client.flush(name)
+    client.release_collection(name)
+    client.load_collection(name)
+    looked("loaded again")
+    if hasattr(client, "get") and not nullable:
+        by_id = client.search(name, ids=[7], anns_field="bits", limit=1, consistency_level="Strong") if "ids" in client.search.__code__.co_varnames else None
+        if by_id is not None:
+            equal(by_id[0][0]["distance"], 0.0 if held["bits"][7].strip(b"\0") or metrics["bits"] == "HAMMING" else 1.0, "a search by key")
+
+
+@claim
+def bits_and_sparse_vectors_are_searched_and_come_back_exactly(client: MilvusClient, tag: str) -> None:
+    inverted = "SPARSE_INVERTED_INDEX"
+    other_vectors(client, ("BIN_FLAT", "HAMMING", {}), (inverted, {"inverted_index_algo": "DAAT_MAXSCORE"}), nullable=False)
+    other_vectors(client, ("BIN_IVF_FLAT", "JACCARD", {"nlist": 16}), ("SPARSE_WAND", {}), nullable=False)
+    other_vectors(client, ("AUTOINDEX", "HAMMING", {}), ("AUTOINDEX", {}), nullable=False)
+
+
+@claim
+def bits_and_sparse_vectors_may_be_missing(client: MilvusClient, tag: str) -> None:
+    taat = {"inverted_index_algo": "TAAT_NAIVE", "drop_ratio_build": 0.2}
+    other_vectors(client, ("BIN_IVF_FLAT", "HAMMING", {"nlist": 16}), ("SPARSE_INVERTED_INDEX", taat), nullable=True)
+
+
+@claim
+def a_share_of_a_sparse_query_may_be_left_out(client: MilvusClient, tag: str) -> None:
+    name = f"dropped_{TAG}"
+    schema = client.create_schema()
+    schema.add_field("id", DataType.INT64, is_primary=True)
+    schema.add_field("pairs", DataType.SPARSE_FLOAT_VECTOR)
+    index = client.prepare_index_params()
+    index.add_index("pairs", index_type="SPARSE_INVERTED_INDEX", metric_type="IP")
+    client.create_collection(name, schema=schema, index_params=index)
+    client.insert(name, [{"id": key, "pairs": pairs_of(key)} for key in range(ROWS)])
+    client.flush(name)
+    ask = lambda params: client.search(name, [pairs_of(8)], limit=10, consistency_level="Strong", search_params={"params": params})
+    equal([hit["id"] for hit in ask({"drop_ratio_search": 0.2})[0]][0], ask({})[0][0]["id"], "the nearest")
+    refused(lambda: ask({"drop_ratio_search": 1.0}), (1100, 65535, 2000), "param 'drop_ratio_search' (1.0) should be in range [0.000000, 1.000000)")
+
+
+@claim
+def bad_bits_and_sparse_vectors_are_refused(client: MilvusClient, tag: str) -> None:
+    name = f"bad_others_{TAG}"
+
+    def with_bits(dim: int) -> None:
+        schema = client.create_schema()
+        schema.add_field("id", DataType.INT64, is_primary=True)
+        schema.add_field("bits", DataType.BINARY_VECTOR, dim=dim)
+        client.create_collection(name, schema=schema)
+
+    refused(lambda: with_bits(9), 1100, "should be multiple of 8")
+    refused(lambda: with_bits(262152), 1100, "binary vector dimension should be in range")
+    schema = client.create_schema()
+    schema.add_field("id", DataType.INT64, is_primary=True)
+    schema.add_field("bits", DataType.BINARY_VECTOR, dim=16)
+    schema.add_field("pairs", DataType.SPARSE_FLOAT_VECTOR)
+    client.create_collection(name, schema=schema)
+
+    def index(field: str, index_type: str, metric: str, **params: Any) -> None:
+        wanted = client.prepare_index_params()
+        wanted.add_index(field, index_type=index_type, metric_type=metric, params=params)
+        client.create_index(name, wanted)
+
+    refused(lambda: index("bits", "BIN_FLAT", "L2"), 1100, "binary vector index does not support metric type: L2")
+    refused(lambda: index("bits", "HNSW", "HAMMING"), 1100, "data type BinaryVector can't build with this index HNSW")
+    refused(lambda: index("pairs", "SPARSE_WAND", "COSINE"), 1100, "only IP&BM25 is the supported metric type for sparse index")
+    refused(lambda: index("pairs", "SPARSE_INVERTED_INDEX", "IP", inverted_index_algo="x"), 1100, "sparse inverted index algo x not found or not supported")
+    refused(lambda: index("pairs", "SPARSE_INVERTED_INDEX", "IP", drop_ratio_build=1), 1100, "param 'drop_ratio_build' (1) should be in range")
+    row = {"id": 1, "bits": b"\x01\x02", "pairs": {1: 0.5}}
+    refused(lambda: client.insert(name, [{**row, "bits": bytes(64)}]), 1100, "is not equal to passed num_rows")
+    refused(lambda: client.insert(name, [{**row, "pairs": {1: -0.5}}]), 1100, "negative value in sparse float vector")
+    refused(lambda: client.insert(name, [{**row, "pairs": {1: float("nan")}}]), (1, 1100, 65535), "")
+    equal(client.describe_collection(name)["fields"][1]["params"], {"dim": 16}, "the bits as they are described")
+
+
 @claim
 def bad_narrow_vectors_are_refused(client: MilvusClient, tag: str) -> None:
     name = f"bad_narrow_{TAG}"

@@ -56,6 +56,40 @@ def arrays_and_narrow_vectors(client: MilvusClient, uri: str) -> None:
     client.drop_collection(NAME)
 
 
+def bits_and_sparse_vectors(client: MilvusClient, uri: str) -> None:
+    """Bits are base64 or bytes, sparse vectors are objects; they come back as base64 and as an object of values by index."""
+    name = NAME + "_others"
+    schema = client.create_schema()
+    schema.add_field("id", DataType.INT64, is_primary=True)
+    schema.add_field("bits", DataType.BINARY_VECTOR, dim=16)
+    schema.add_field("pairs", DataType.SPARSE_FLOAT_VECTOR)
+    index = client.prepare_index_params()
+    index.add_index("bits", index_type="BIN_FLAT", metric_type="HAMMING")
+    index.add_index("pairs", index_type="SPARSE_INVERTED_INDEX", metric_type="IP")
+    client.create_collection(name, schema=schema, index_params=index)
+    rows = [(b"\x00\x00", {1: 0.5}), (b"\xff\x00", {1: 2.0, 70000: 1.5}), (b"\xff\xff", {7: 1.0})]
+    client.insert(name, [{"id": key, "bits": bits, "pairs": pairs} for key, (bits, pairs) in enumerate(rows)])
+    query = {"collectionName": name, "limit": 3, "outputFields": ["bits", "pairs"], "consistencyLevel": "Strong"}
+
+    def ask(field: str, data: Any) -> list[tuple[str, float]]:
+        _, answer = post(uri, "entities/search", json.dumps({**query, "annsField": field, "data": data}).encode())
+        equal(answer["code"], 0, f"a search of {field} by {data}")
+        for hit in answer["data"]:
+            bits, pairs = rows[int(hit["id"])]
+            equal(hit["bits"], base64.b64encode(bits).decode(), "bits")
+            equal(hit["pairs"], {str(at): value for at, value in pairs.items()}, "a sparse vector")
+        return [(hit["id"], hit["distance"]) for hit in answer["data"]]
+
+    for data in ([base64.b64encode(b"\xff\x00").decode()], [[255, 0]]):
+        equal(ask("bits", data), [("1", 0.0), ("0", 8.0), ("2", 8.0)], f"hits of {data}")
+    for data in ([{"1": 1.0, "70000": 2}], [{"indices": [70000, 1], "values": [2.0, 1.0]}]):
+        equal(ask("pairs", data), [("1", 5.0), ("0", 0.5)], f"hits of {data}")
+    body = {**query, "annsField": "pairs", "data": [{"a": 1}]}
+    _, answer = post(uri, "entities/search", json.dumps(body).encode())
+    equal(answer["code"], 1801, "what is no sparse vector")
+    client.drop_collection(name)
+
+
 def main() -> None:
     uri = sys.argv[1]
     logging.disable(logging.CRITICAL)
@@ -91,6 +125,7 @@ def main() -> None:
     equal(status, 404, "an unknown path")
     client.drop_collection(NAME)
     arrays_and_narrow_vectors(client, uri)
+    bits_and_sparse_vectors(client, uri)
     print("REST: 1 passed, 0 failed")
 
 

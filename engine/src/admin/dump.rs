@@ -155,7 +155,7 @@ fn row_line(part: &Part, schema: &Schema, row: usize, visible: bool) -> Json {
         let value = match (part.column(field.id), vectors) {
             (Some(column), _) => rows::value(column.value(row)),
             (None, Some(vectors)) if vectors.valid.as_ref().is_none_or(|valid| valid.contains(row)) => {
-                rows::vector(vectors.block.row(row))
+                rows::value(vectors.block.value(row))
             }
             (None, _) => Json::Null,
         };

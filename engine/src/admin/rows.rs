@@ -17,11 +17,16 @@ pub(super) fn value(value: Value) -> Json {
         Value::Json(text) => serde_json::from_str(&text).unwrap_or_else(|_| text.into()),
         Value::Array(elements) => elements.into_iter().map(self::value).collect(),
         Value::Vector(values) => vector(&values),
+        Value::Bits(bytes) => bytes.into_iter().map(Json::from).collect(),
+        Value::Sparse(pairs) => {
+            let pair = |(index, value): (u32, f32)| (index.to_string(), single(value));
+            Json::Object(pairs.as_row().iter().map(pair).collect())
+        }
     }
 }
 
 /// The components of a vector.
-pub(super) fn vector(values: &[f32]) -> Json {
+fn vector(values: &[f32]) -> Json {
     values.iter().copied().map(single).collect()
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Error;
 use crate::base::FieldId;
-use crate::model::{Batch, Bitset, Column, ColumnData, Field, Keys, Schema, TypeMismatch};
+use crate::model::{Batch, Bitset, Column, ColumnData, Field, Keys, Schema, TypeMismatch, Value};
 use crate::segment::{KeyRef, Part};
 
 /// One chosen row.
@@ -46,7 +46,7 @@ pub(super) fn keys(schema: &Schema, parts: &[Arc<Part>], chosen: &[Chosen]) -> K
 
 fn column(field: &Field, parts: &[Arc<Part>], chosen: &[Chosen]) -> Result<Column, TypeMismatch> {
     if field.data_type.is_vector() {
-        return Ok(vectors(field, parts, chosen));
+        return vectors(field, parts, chosen);
     }
     let sources: Vec<Option<&Column>> = parts.iter().map(|part| part.column(field.id)).collect();
     let absent = sources.contains(&None).then(|| Column::absent(field, 1));
@@ -68,29 +68,25 @@ fn column(field: &Field, parts: &[Arc<Part>], chosen: &[Chosen]) -> Result<Colum
     Ok(Column { field: field.id, data, valid })
 }
 
-fn vectors(field: &Field, parts: &[Arc<Part>], chosen: &[Chosen]) -> Column {
-    let dim = field.dim().max(1);
-    let mut values = Vec::with_capacity(chosen.len() * dim);
+fn vectors(field: &Field, parts: &[Arc<Part>], chosen: &[Chosen]) -> Result<Column, TypeMismatch> {
+    let mut data = ColumnData::empty(field);
     let mut valid = Bitset::all(chosen.len());
     for (at, chosen) in chosen.iter().enumerate() {
         let row = chosen.row as usize;
-        let source =
-            parts[chosen.part as usize].vectors(field.id).filter(|vectors| vectors.block.dim() == dim);
-        match source {
-            Some(vectors) => {
-                values.extend_from_slice(vectors.block.row(row));
+        match parts[chosen.part as usize].vectors(field.id) {
+            Some(vectors) if vectors.block.try_push_row(row, &mut data) => {
                 if vectors.valid.as_ref().is_some_and(|valid| !valid.contains(row)) {
                     valid.remove(at);
                 }
             }
-            None => {
-                values.resize(values.len() + dim, 0.0);
+            _ => {
+                data.push(&Value::Null)?;
                 valid.remove(at);
             }
         }
     }
     let valid = (field.nullable && valid.count() < chosen.len()).then_some(valid);
-    Column { field: field.id, data: ColumnData::FloatVector { dim, values }, valid }
+    Ok(Column { field: field.id, data, valid })
 }
 
 /// Adds row `row` of `source` to `data`.

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use super::Error;
 use super::search::{Target, ask};
-use crate::model::{Bitset, Column, Schema};
+use crate::model::{Bitset, Column, Schema, Vector};
 use crate::plan::{Group, Grouping, SearchPlan, best_of_groups};
 use crate::segment::{Hit, Part};
 
@@ -53,7 +53,7 @@ impl<'a> Groups<'a> {
         &self,
         plan: &SearchPlan,
         target: &Target<'_>,
-        query: &[f32],
+        query: &Vector,
     ) -> Result<Vec<Hit>, Error> {
         let mut params = target.params.clone();
         let mut allowed = target.allowed.as_deref().map(Cow::Borrowed);

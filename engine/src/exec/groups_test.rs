@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::{Readable, search};
 use crate::base::{CollectionId, IndexId, PartitionId, Position, SegmentId, Timestamp};
 use crate::blob::MemoryBlobs;
-use crate::model::{DataType, IndexDefinition, Metric, Schema, Value};
+use crate::model::{DataType, IndexDefinition, Metric, Schema, Value, Vector};
 use crate::plan::{Grouping, SearchHits, SearchPlan};
 use crate::segment::fixture::{KEY, NOTE, NUMBER, Row, VECTOR, batch, schema};
 use crate::segment::{Growing, Sealed, build_index, write_segment};
@@ -70,7 +70,7 @@ fn plan(count: usize, grouping: Grouping, params: &[(&str, &str)]) -> SearchPlan
         partitions: None,
         field: VECTOR,
         metric: Metric::L2,
-        queries: vec![vec![0.0, 0.0, 0.0], vec![30.0, 1.0, 0.0]],
+        queries: vec![vec![0.0, 0.0, 0.0].into(), vec![30.0, 1.0, 0.0].into()],
         count,
         grouping: Some(grouping),
         params: params.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
@@ -105,7 +105,8 @@ fn found(hits: &SearchHits, plan: &SearchPlan, rows: &[Row]) -> Vec<Vec<(Value, 
     all
 }
 
-fn distance(row: &Row, query: &[f32]) -> f32 {
+fn distance(row: &Row, query: &Vector) -> f32 {
+    let Vector::Dense(query) = query else { panic!("queries are dense") };
     row.vector.iter().flatten().zip(query).map(|(left, right)| (left - right) * (left - right)).sum()
 }
 
@@ -114,7 +115,7 @@ fn value(row: &Row, plan: &SearchPlan) -> Value {
 }
 
 /// Scores of the groups in the order of their best: the groups themselves are open where two are equally good.
-fn naive(rows: &[Row], plan: &SearchPlan, query: &[f32], size: usize) -> Vec<Vec<f32>> {
+fn naive(rows: &[Row], plan: &SearchPlan, query: &Vector, size: usize) -> Vec<Vec<f32>> {
     let mut groups: BTreeMap<String, Vec<f32>> = BTreeMap::new();
     for row in rows {
         groups.entry(format!("{:?}", value(row, plan))).or_default().push(distance(row, query));

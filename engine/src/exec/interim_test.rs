@@ -107,7 +107,7 @@ fn plan(schema: &Schema, metric: Metric, look: &Look, queries: Vec<Vec<f32>>) ->
         partitions: look.partitions.clone(),
         field: VECTOR,
         metric,
-        queries,
+        queries: queries.into_iter().map(Into::into).collect(),
         count: look.count,
         grouping: None,
         // Of another type of index, and too small: neither concerns rows that are not sealed.

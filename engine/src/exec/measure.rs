@@ -51,7 +51,7 @@ fn plan(queries: Vec<Vec<f32>>, params: &[(&str, &str)]) -> SearchPlan {
         partitions: None,
         field: VECTOR,
         metric: Metric::L2,
-        queries,
+        queries: queries.into_iter().map(Into::into).collect(),
         count: 10,
         grouping: None,
         params: params.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
@@ -112,7 +112,8 @@ async fn what_exec_adds_to_an_index() {
     let queries: Vec<Vec<f32>> = noise(2000 * WIDE).chunks(WIDE).map(<[f32]>::to_vec).collect();
     let params = SearchParams { ef: Some(64), ..SearchParams::default() };
     for _ in 0..3 {
-        let alone = median(&queries, |query| drop(index.search(query, 10, &params, None).unwrap()));
+        let alone =
+            median(&queries, |query| drop(index.search(&query.clone().into(), 10, &params, None).unwrap()));
         let whole = median(&queries, |query| {
             drop(search(&plan(vec![query.clone()], &[("ef", "64")]), &schema, &on).unwrap());
         });

@@ -11,7 +11,7 @@ use super::allow::{Allowed, Rule};
 use super::gather::{self, Chosen};
 use super::groups::Groups;
 use super::{Cost, Error, Readable};
-use crate::model::{Bitset, Schema};
+use crate::model::{Bitset, Schema, Vector};
 use crate::plan::{SearchHits, SearchPlan, best_of_groups};
 use crate::segment::{FieldSearch, Hit, Part, ScoreRange, SearchParams};
 
@@ -213,7 +213,7 @@ fn components(targets: &[Target<'_>], units: &[Unit]) -> usize {
     units.iter().fold(0_usize, |sum, unit| {
         let target = &targets[unit.target];
         let rows = target.allowed.as_ref().map_or(target.field.rows(), |rows| rows.count());
-        let all = rows * target.field.dim();
+        let all = rows * target.field.words_per_row();
         let each = if target.field.is_indexed() { all.min(INDEX_COMPONENTS) } else { all };
         sum.saturating_add(each.saturating_mul(unit.queries.len()))
     })
@@ -233,11 +233,11 @@ fn run(
             let number = next.fetch_add(1, Ordering::Relaxed);
             let Some(unit) = units.get(number) else { return Ok(done) };
             let target = &targets[unit.target];
-            let queries: Vec<&[f32]> = plan.queries[unit.queries.clone()].iter().map(Vec::as_slice).collect();
+            let queries: Vec<&Vector> = plan.queries[unit.queries.clone()].iter().collect();
             let answers = match &target.groups {
                 None => ask(plan, target, &queries, plan.count, &target.params, target.allowed.as_deref())?,
                 Some(groups) => {
-                    let one = |query: &&[f32]| groups.search(plan, target, query);
+                    let one = |query: &&Vector| groups.search(plan, target, query);
                     queries.iter().map(one).collect::<Result<_, _>>()?
                 }
             };
@@ -270,7 +270,7 @@ fn by_groups(plan: &SearchPlan, targets: &[Target<'_>], nearest: Vec<Candidate>)
 pub(super) fn ask(
     plan: &SearchPlan,
     target: &Target<'_>,
-    queries: &[&[f32]],
+    queries: &[&Vector],
     count: usize,
     params: &SearchParams,
     allowed: Option<&Bitset>,

@@ -294,7 +294,7 @@ fn score(metric: Metric, left: &[f32; DIM], right: &[f32; DIM]) -> f32 {
     let pairs = left.iter().zip(right);
     match metric {
         Metric::L2 => pairs.map(|(a, b)| (a - b) * (a - b)).sum(),
-        Metric::Ip | Metric::Cosine => pairs.map(|(a, b)| a * b).sum(),
+        _ => pairs.map(|(a, b)| a * b).sum(),
     }
 }
 
@@ -309,9 +309,7 @@ fn naive_search(
     let in_range = |score: f32| {
         range.is_none_or(|range| match question.metric {
             Metric::L2 => score < range.outer && range.inner.is_none_or(|inner| score >= inner),
-            Metric::Ip | Metric::Cosine => {
-                score > range.outer && range.inner.is_none_or(|inner| score <= inner)
-            }
+            _ => score > range.outer && range.inner.is_none_or(|inner| score <= inner),
         })
     };
     let mut hits: Vec<(i64, f32)> = rows
@@ -344,7 +342,7 @@ fn check_search(world: &World, question: &Question) {
                 .map(|ids| ids.iter().copied().map(PartitionId).collect()),
             field: VECTOR,
             metric: question.metric,
-            queries: centers.iter().map(|center| center.to_vec()).collect(),
+            queries: centers.iter().map(|center| center.to_vec().into()).collect(),
             count: question.limit,
             grouping: None,
             params: BTreeMap::new(),
@@ -416,7 +414,7 @@ fn simple_search(count: usize, params: &[(&str, &str)]) -> SearchPlan {
         partitions: None,
         field: VECTOR,
         metric: Metric::L2,
-        queries: vec![vec![50.0, 3.0, 12.5]],
+        queries: vec![vec![50.0, 3.0, 12.5].into()],
         count,
         grouping: None,
         params: params.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
@@ -458,7 +456,7 @@ async fn a_parameter_that_the_index_refuses_is_the_clients_fault() {
 #[tokio::test]
 async fn a_query_of_another_dimension_is_refused() {
     let (schema, on) = indexed().await;
-    let plan = SearchPlan { queries: vec![vec![1.0]], ..simple_search(3, &[]) };
+    let plan = SearchPlan { queries: vec![vec![1.0].into()], ..simple_search(3, &[]) };
 
     assert_eq!(search(&plan, &schema, &on).unwrap_err().kind(), Kind::Invalid);
 }
@@ -467,13 +465,17 @@ async fn a_query_of_another_dimension_is_refused() {
 async fn many_queries_at_once_answer_as_each_alone() {
     let (schema, on) = indexed().await;
     let queries: Vec<Vec<f32>> = (0..100).map(|query| vec![query as f32 * 1.7, 3.0, 4.0]).collect();
-    let together = SearchPlan { queries: queries.clone(), output: vec![NUMBER], ..simple_search(3, &[]) };
+    let together = SearchPlan {
+        queries: queries.iter().cloned().map(Into::into).collect(),
+        output: vec![NUMBER],
+        ..simple_search(3, &[])
+    };
 
     let found = search(&together, &schema, &on).unwrap();
 
     let mut start = 0;
     for (query, count) in queries.into_iter().zip(&found.counts) {
-        let alone = SearchPlan { queries: vec![query], ..together.clone() };
+        let alone = SearchPlan { queries: vec![query.into()], ..together.clone() };
         let one = search(&alone, &schema, &on).unwrap();
         let hits: Vec<usize> = (start..start + count).collect();
         assert_eq!((found.keys.take(&hits), found.rows.take(&hits)), (one.keys, one.rows));

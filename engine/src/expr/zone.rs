@@ -72,7 +72,12 @@ fn literal(value: &Value) -> Option<Literal> {
         Value::Float(value) => Some(Literal::Double(f64::from(*value))),
         Value::Double(value) => Some(Literal::Double(*value)),
         Value::Text(text) => Some(Literal::Text(text.clone())),
-        Value::Null | Value::Json(_) | Value::Array(_) | Value::Vector(_) => None,
+        Value::Null
+        | Value::Json(_)
+        | Value::Array(_)
+        | Value::Vector(_)
+        | Value::Bits(_)
+        | Value::Sparse(_) => None,
     }
 }
 

@@ -3,12 +3,15 @@
 //! Layout, all numbers little-endian: magic `RKVI`, version u16, index type u8, metric u8, dim u32, rows u32, body,
 //! CRC-32 of everything before it u32.
 
-use super::{Error, IndexType, VectorBlock};
+use super::{Error, IndexType};
 use crate::model::Metric;
 
 const MAGIC: [u8; 4] = *b"RKVI";
 const VERSION: u16 = 1;
 const HEAD_BYTES: usize = 16;
+
+/// Dimension and rows of a block.
+pub(super) type Shape = (usize, usize);
 
 /// What kind of index was stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,22 +20,22 @@ pub(super) struct Head {
     pub(super) metric: Metric,
 }
 
-/// Head, body and checksum as one run of bytes.
-pub(super) fn seal(head: Head, block: &VectorBlock, body: &[u8]) -> Vec<u8> {
+/// Head, body and checksum as one run of bytes; `shape` of the block is its dimension (0 for sparse rows) and its rows.
+pub(super) fn seal(head: Head, (dim, rows): Shape, body: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEAD_BYTES + body.len() + 4);
     bytes.extend_from_slice(&MAGIC);
     bytes.extend_from_slice(&VERSION.to_le_bytes());
     bytes.push(type_code(head.index_type));
     bytes.push(metric_code(head.metric));
-    bytes.extend_from_slice(&(block.dim() as u32).to_le_bytes());
-    bytes.extend_from_slice(&(block.rows() as u32).to_le_bytes());
+    bytes.extend_from_slice(&(dim as u32).to_le_bytes());
+    bytes.extend_from_slice(&(rows as u32).to_le_bytes());
     bytes.extend_from_slice(body);
     bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
     bytes
 }
 
 /// Head and body of what [`seal`] made for a block of the same shape.
-pub(super) fn open<'a>(bytes: &'a [u8], block: &VectorBlock) -> Result<(Head, &'a [u8]), Error> {
+pub(super) fn open(bytes: &[u8], block: Shape) -> Result<(Head, &[u8]), Error> {
     let corrupt = |what| Error::Corrupt { what };
     let (rest, checksum) = bytes.split_last_chunk::<4>().ok_or(corrupt("it is too short"))?;
     let (head, body) = rest.split_first_chunk::<HEAD_BYTES>().ok_or(corrupt("it is too short"))?;
@@ -48,17 +51,16 @@ pub(super) fn open<'a>(bytes: &'a [u8], block: &VectorBlock) -> Result<(Head, &'
     }
     let shape =
         (u32::from_le_bytes([d0, d1, d2, d3]) as usize, u32::from_le_bytes([r0, r1, r2, r3]) as usize);
-    if shape != (block.dim(), block.rows()) {
+    if shape != block {
         return Err(corrupt("the block has another shape"));
     }
-    let metrics = [Metric::L2, Metric::Ip, Metric::Cosine];
     Ok((
         Head {
             index_type: IndexType::ALL
                 .into_iter()
                 .find(|known| type_code(*known) == index_type)
                 .ok_or(corrupt("the index type is unknown"))?,
-            metric: metrics
+            metric: Metric::ALL
                 .into_iter()
                 .find(|known| metric_code(*known) == metric)
                 .ok_or(corrupt("the metric is unknown"))?,
@@ -80,6 +82,10 @@ const fn type_code(index_type: IndexType) -> u8 {
         IndexType::IvfPq => 9,
         IndexType::IvfRabitq => 10,
         IndexType::Scann => 11,
+        IndexType::BinFlat => 12,
+        IndexType::BinIvfFlat => 13,
+        IndexType::SparseInverted => 14,
+        IndexType::SparseWand => 15,
     }
 }
 
@@ -88,6 +94,8 @@ const fn metric_code(metric: Metric) -> u8 {
         Metric::L2 => 1,
         Metric::Ip => 2,
         Metric::Cosine => 3,
+        Metric::Hamming => 4,
+        Metric::Jaccard => 5,
     }
 }
 
@@ -123,42 +131,42 @@ mod tests {
 
     #[test]
     fn the_stored_form_is_pinned() {
-        let block = VectorBlock::new(2, &[0.0; 6]).unwrap();
+        let block = (2, 3);
         let head = Head { index_type: IndexType::Flat, metric: Metric::Ip };
 
-        let bytes = seal(head, &block, &[7, 8]);
+        let bytes = seal(head, block, &[7, 8]);
 
         assert_eq!(bytes[..18], *b"RKVI\x01\0\x01\x02\x02\0\0\0\x03\0\0\0\x07\x08");
         assert_eq!(bytes[18..], crc32fast::hash(&bytes[..18]).to_le_bytes());
-        assert_eq!(open(&bytes, &block), Ok((head, &[7u8, 8][..])));
+        assert_eq!(open(&bytes, block), Ok((head, &[7u8, 8][..])));
     }
 
     #[test]
     fn every_type_has_a_number_of_its_own() {
         let mut codes: Vec<u8> = IndexType::ALL.into_iter().map(type_code).collect();
         codes.sort_unstable();
-        assert_eq!(codes, (1..=11).collect::<Vec<_>>());
+        assert_eq!(codes, (1..=15).collect::<Vec<_>>());
     }
 
     #[test]
     fn every_damaged_byte_is_noticed() {
-        let block = VectorBlock::new(2, &[0.0; 6]).unwrap();
-        let bytes = seal(Head { index_type: IndexType::Hnsw, metric: Metric::L2 }, &block, &[1, 2, 3]);
+        let block = (2, 3);
+        let bytes = seal(Head { index_type: IndexType::Hnsw, metric: Metric::L2 }, block, &[1, 2, 3]);
 
         for at in 0..bytes.len() {
             let mut damaged = bytes.clone();
             damaged[at] ^= 0x40;
-            assert!(open(&damaged, &block).is_err(), "byte {at}");
-            assert!(open(&bytes[..at], &block).is_err(), "cut at {at}");
+            assert!(open(&damaged, block).is_err(), "byte {at}");
+            assert!(open(&bytes[..at], block).is_err(), "cut at {at}");
         }
     }
 
     #[test]
     fn an_index_of_another_block_is_refused() {
-        let block = VectorBlock::new(2, &[0.0; 6]).unwrap();
-        let other = VectorBlock::new(3, &[0.0; 6]).unwrap();
-        let bytes = seal(Head { index_type: IndexType::Flat, metric: Metric::L2 }, &block, &[]);
+        let block = (2, 3);
+        let other = (3, 2);
+        let bytes = seal(Head { index_type: IndexType::Flat, metric: Metric::L2 }, block, &[]);
 
-        assert_eq!(open(&bytes, &other), Err(Error::Corrupt { what: "the block has another shape" }));
+        assert_eq!(open(&bytes, other), Err(Error::Corrupt { what: "the block has another shape" }));
     }
 }

@@ -152,7 +152,7 @@ impl Codes {
         let rounding = 16.0 * f32::EPSILON * (length + self.longest + self.worst).powi(2);
         match self.grid.metric {
             Metric::L2 => (self.worst, 2.0 * weights + rounding),
-            Metric::Ip | Metric::Cosine => (length * self.worst + weights + rounding, 0.0),
+            _ => (length * self.worst + weights + rounding, 0.0),
         }
     }
 
@@ -179,7 +179,7 @@ impl Codes {
         let length = match self.grid.metric {
             Metric::L2 => query.square.sqrt(),
             Metric::Cosine => 1.0,
-            Metric::Ip => self.grid.kernels.dot(vector, vector).sqrt(),
+            _ => self.grid.kernels.dot(vector, vector).sqrt(),
         };
         let slack = self.slack(&query, length);
         let mut top = Top::new(k, self.rows);
@@ -238,7 +238,7 @@ impl Codes {
                 let root = (distance + rounding).sqrt() + 2.0 * slack;
                 root * root * (1.0 + 4.0 * f32::EPSILON) + rounding
             }
-            Metric::Ip | Metric::Cosine => distance + 2.0 * slack,
+            _ => distance + 2.0 * slack,
         }
     }
 }

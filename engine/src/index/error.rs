@@ -26,6 +26,53 @@ pub enum Error {
         /// The metric that was asked for.
         metric: String,
     },
+    /// The metric is not one of binary vectors.
+    #[error("binary vector index does not support metric type: {metric}")]
+    BinaryMetric {
+        /// The metric that was asked for.
+        metric: String,
+    },
+    /// The metric is not one of sparse vectors.
+    #[error("only IP&BM25 is the supported metric type for sparse index")]
+    SparseMetric,
+    /// An index type of vectors of another kind.
+    #[error("data type {data_type} can't build with this index {index_type}")]
+    TypeOfOthers {
+        /// The type of the vectors.
+        data_type: &'static str,
+        /// The index type that was asked for.
+        index_type: String,
+    },
+    /// No such way to search sparse vectors.
+    #[error("sparse inverted index algo {name} not found or not supported")]
+    UnknownAlgorithm {
+        /// The way that was asked for.
+        name: String,
+    },
+    /// A share that is not one.
+    #[error("Out of range in json: param '{key}' ({value}) should be in range [0.000000, 1.000000)")]
+    ShareOutOfRange {
+        /// The parameter.
+        key: &'static str,
+        /// The value that was given.
+        value: String,
+    },
+    /// A query of another kind than the rows.
+    #[error("vector type must be the same, field - type {expected}, search info type {actual}")]
+    WrongKind {
+        /// The kind of the rows.
+        expected: &'static str,
+        /// The kind of the query.
+        actual: &'static str,
+    },
+    /// A binary vector of another length than the block's.
+    #[error("vector dimension mismatch, expected vector size(byte) {expected}, actual {actual}")]
+    WrongBits {
+        /// Bytes of each row.
+        expected: usize,
+        /// Bytes that were given.
+        actual: usize,
+    },
     /// `AUTOINDEX` chooses its parameters itself.
     #[error("only metric type can be passed when use AutoIndex")]
     AutoIndexParams,
@@ -200,6 +247,13 @@ impl Kinded for Error {
             | Self::MetricMissing
             | Self::UnknownMetric { .. }
             | Self::AutoIndexParams
+            | Self::BinaryMetric { .. }
+            | Self::SparseMetric
+            | Self::TypeOfOthers { .. }
+            | Self::UnknownAlgorithm { .. }
+            | Self::ShareOutOfRange { .. }
+            | Self::WrongKind { .. }
+            | Self::WrongBits { .. }
             | Self::BadParams { .. }
             | Self::NotInteger { .. }
             | Self::WrongDataType { .. }

@@ -30,7 +30,7 @@ impl<'a> Exact<'a> {
         let values = self.block.values();
         match self.metric {
             Metric::L2 => self.kernels.l2_gather(self.query, values, ids, out),
-            Metric::Ip | Metric::Cosine => self.kernels.dot_gather(self.query, values, ids, out),
+            _ => self.kernels.dot_gather(self.query, values, ids, out),
         }
         if self.metric == Metric::Cosine {
             let norms = self.block.inverse_norms();
@@ -48,7 +48,7 @@ impl<'a> Exact<'a> {
         let values = &self.block.values()[start * self.block.dim()..end * self.block.dim()];
         match self.metric {
             Metric::L2 => self.kernels.l2_rows(self.query, values, out),
-            Metric::Ip | Metric::Cosine => self.kernels.dot_rows(self.query, values, out),
+            _ => self.kernels.dot_rows(self.query, values, out),
         }
         self.weigh(start, out);
     }
@@ -61,7 +61,7 @@ impl<'a> Exact<'a> {
         let queries = four.map(|one| one.query);
         match four[0].metric {
             Metric::L2 => four[0].kernels.l2_tile(queries, values, out),
-            Metric::Ip | Metric::Cosine => four[0].kernels.dot_tile(queries, values, out),
+            _ => four[0].kernels.dot_tile(queries, values, out),
         }
         if end > start {
             for (one, out) in four.into_iter().zip(out.chunks_exact_mut(end - start)) {

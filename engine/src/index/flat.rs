@@ -233,6 +233,10 @@ impl VectorIndex for Flat {
     }
 
     fn encode(&self) -> Vec<u8> {
-        artifact::seal(artifact::Head { index_type: IndexType::Flat, metric: self.metric }, &self.block, &[])
+        artifact::seal(
+            artifact::Head { index_type: IndexType::Flat, metric: self.metric },
+            (self.block.dim(), self.block.rows()),
+            &[],
+        )
     }
 }

@@ -88,7 +88,7 @@ impl Grid {
         let step = least.iter().zip(&most).map(|(least, most)| (most - least) / highest).collect();
         let centre: Vec<f32> = match metric {
             Metric::L2 => least.iter().zip(&most).map(|(least, most)| least + (most - least) / 2.0).collect(),
-            Metric::Ip | Metric::Cosine => vec![0.0; block.dim()],
+            _ => vec![0.0; block.dim()],
         };
         let low = least.iter().zip(&centre).map(|(least, centre)| least - centre).collect();
         Self { metric, kernels: block.kernels(), centre, low, step, highest }

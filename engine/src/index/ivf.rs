@@ -195,6 +195,10 @@ impl VectorIndex for Ivf {
             self.list(list).iter().for_each(|&row| groups[row as usize] = list as u32);
         }
         body.extend(groups.iter().flat_map(|group| group.to_le_bytes()));
-        artifact::seal(Head { index_type: self.index_type, metric: self.metric }, &self.block, &body)
+        artifact::seal(
+            Head { index_type: self.index_type, metric: self.metric },
+            (self.block.dim(), self.block.rows()),
+            &body,
+        )
     }
 }

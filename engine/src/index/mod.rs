@@ -1,12 +1,15 @@
 //! Vector indexes: build and search them over vectors in memory.
 //!
-//! A [`VectorBlock`] holds the vectors of one segment's field; every index shares that block and never copies it.
-//! [`flat`] searches any block without an index; [`build`] makes what an [`IndexSpec`] asks for, [`decode`] brings back
-//! what [`VectorIndex::encode`] wrote. Every search answers with exact scores of the `f32` vectors.
+//! A [`Block`] holds the vectors of one segment's field: numbers, bits or sparse pairs. Every index shares that block and
+//! never copies it. [`Block::search`] needs no index; [`Index::build`] makes what an [`IndexSpec`] asks for, [`Index::decode`]
+//! brings back what [`Index::encode`] wrote. Every search answers with exact scores. For numbers alone there are [`flat`],
+//! [`build`], [`decode`] and [`VectorIndex`].
 //!
 //! No object keys, no collections, no filter syntax (a filter arrives as a [`Bitset`]), no clock, no I/O.
 
+mod any;
 mod artifact;
+mod bits;
 mod block;
 mod codes;
 mod error;
@@ -21,6 +24,7 @@ mod nibbles;
 mod params;
 mod range;
 mod space;
+mod sparse;
 mod spec;
 #[cfg(test)]
 mod tests;
@@ -28,9 +32,12 @@ mod top;
 
 use std::sync::Arc;
 
+pub use any::{Block, Index, Piece};
+pub use bits::{BitBlock, BitIndex};
 pub use block::VectorBlock;
 pub use error::Error;
 pub use params::{Range, SearchParams};
+pub use sparse::{Algorithm, SparseBlock, SparseIndex};
 use spec::Form;
 pub use spec::{IndexSpec, IndexType, Width};
 
@@ -108,6 +115,7 @@ pub fn build(
         Form::Flat => Ok(Box::new(flat::Flat::new(spec.metric, block))),
         Form::Graph => Ok(Box::new(hnsw::Hnsw::build(spec, block, threads, stop)?)),
         Form::Lists => Ok(Box::new(ivf::Ivf::build(spec, block, threads, stop)?)),
+        Form::Postings => Err(Error::Corrupt { what: "its type is for sparse vectors" }),
     }
 }
 
@@ -116,10 +124,14 @@ pub fn build(
 /// # Errors
 /// [`Error::Corrupt`] if `bytes` are not such, or were written for a block of another shape.
 pub fn decode(bytes: &[u8], block: Arc<VectorBlock>) -> Result<Box<dyn VectorIndex>, Error> {
-    let (head, body) = artifact::open(bytes, &block)?;
+    let (head, body) = artifact::open(bytes, (block.dim(), block.rows()))?;
+    if !head.index_type.is_dense() {
+        return Err(Error::Corrupt { what: "it is an index of vectors of another kind" });
+    }
     match head.index_type.form() {
         Form::Flat => Ok(Box::new(flat::Flat::new(head.metric, block))),
         Form::Graph => Ok(Box::new(hnsw::Hnsw::decode(head, body, block)?)),
         Form::Lists => Ok(Box::new(ivf::Ivf::decode(head, body, block)?)),
+        Form::Postings => Err(Error::Corrupt { what: "its type is for sparse vectors" }),
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::spec::Form;
+use super::spec::{Form, share_of};
 use super::{Error, IndexType};
 use crate::model::Metric;
 
@@ -50,6 +50,8 @@ pub struct SearchParams {
     pub nprobe: Option<usize>,
     /// How many times `k` candidates are compared by their full vectors; at least 1.
     pub refine_k: Option<f32>,
+    /// Which share of a sparse query's smallest components is left out of finding rows; less than 1.
+    pub drop_ratio: Option<f32>,
     /// Set for a range search.
     pub range: Option<Range>,
 }
@@ -87,6 +89,11 @@ impl SearchParams {
             Form::Lists => {
                 parsed.nprobe = integer(params, "nprobe", 1, 65_536, in_json("nprobe"))?;
                 check_lists(index_type, params, k, range.is_some())?;
+            }
+            Form::Postings => {
+                let given = params.get("drop_ratio_search").filter(|value| !value.is_null());
+                let text = given.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+                parsed.drop_ratio = text.map(|text| share_of("drop_ratio_search", &text)).transpose()?;
             }
         }
         Ok(parsed)
@@ -260,6 +267,16 @@ mod tests {
                 IndexType::Auto,
                 r#"{"level":11}"#,
                 "Out of range in json: param 'level' (11) should be in range [1, 10]",
+            ),
+            (
+                IndexType::SparseWand,
+                r#"{"drop_ratio_search":"1.0"}"#,
+                "Out of range in json: param 'drop_ratio_search' (1.0) should be in range [0.000000, 1.000000)",
+            ),
+            (
+                IndexType::SparseInverted,
+                r#"{"drop_ratio_search":[1]}"#,
+                "Type conflict in json: param 'drop_ratio_search' ([1]) should be a number",
             ),
             (IndexType::Auto, r#"{"ef":9}"#, "ef(9) should be larger than k(10)"),
             (IndexType::Flat, r#"{"range_filter":1}"#, "range_filter requires radius to be set"),

@@ -54,7 +54,7 @@ impl Space for FullSpace<'_> {
         let (kernels, values) = (self.block.kernels(), self.block.values());
         match self.metric {
             Metric::L2 => kernels.l2_gather(&query.values, values, ids, out),
-            Metric::Ip | Metric::Cosine => kernels.dot_gather(&query.values, values, ids, out),
+            _ => kernels.dot_gather(&query.values, values, ids, out),
         }
         if self.metric == Metric::Cosine {
             let norms = self.block.inverse_norms();

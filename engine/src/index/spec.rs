@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::Error;
-use crate::model::Metric;
+use super::{Algorithm, Error};
+use crate::model::{DataType, Metric};
 
 /// The index types this engine builds. Open: more follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,6 +33,14 @@ pub enum IndexType {
     IvfRabitq,
     /// Inverted file, by its users' wish of product codes that are compared again.
     Scann,
+    /// Binary vectors without an index: every row is compared.
+    BinFlat,
+    /// Inverted file of binary vectors.
+    BinIvfFlat,
+    /// Sparse vectors by index.
+    SparseInverted,
+    /// Sparse vectors by index, searched as its name says.
+    SparseWand,
 }
 
 /// How an index is laid out.
@@ -44,11 +52,13 @@ pub(super) enum Form {
     Graph,
     /// As lists of rows.
     Lists,
+    /// As lists of the rows that have an index of sparse vectors.
+    Postings,
 }
 
 impl IndexType {
     /// All of them.
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 15] = [
         Self::Flat,
         Self::Hnsw,
         Self::IvfFlat,
@@ -60,6 +70,10 @@ impl IndexType {
         Self::IvfPq,
         Self::IvfRabitq,
         Self::Scann,
+        Self::BinFlat,
+        Self::BinIvfFlat,
+        Self::SparseInverted,
+        Self::SparseWand,
     ];
 
     /// The name on the wire.
@@ -77,14 +91,36 @@ impl IndexType {
             Self::IvfPq => "IVF_PQ",
             Self::IvfRabitq => "IVF_RABITQ",
             Self::Scann => "SCANN",
+            Self::BinFlat => "BIN_FLAT",
+            Self::BinIvfFlat => "BIN_IVF_FLAT",
+            Self::SparseInverted => "SPARSE_INVERTED_INDEX",
+            Self::SparseWand => "SPARSE_WAND",
         }
     }
 
     pub(super) const fn form(self) -> Form {
         match self {
-            Self::Flat => Form::Flat,
+            Self::Flat | Self::BinFlat => Form::Flat,
             Self::Hnsw | Self::Auto | Self::HnswSq | Self::HnswPq | Self::HnswPrq => Form::Graph,
-            Self::IvfFlat | Self::IvfSq8 | Self::IvfPq | Self::IvfRabitq | Self::Scann => Form::Lists,
+            Self::IvfFlat | Self::IvfSq8 | Self::IvfPq | Self::IvfRabitq | Self::Scann | Self::BinIvfFlat => {
+                Form::Lists
+            }
+            Self::SparseInverted | Self::SparseWand => Form::Postings,
+        }
+    }
+
+    /// Whether it is for vectors of numbers.
+    #[must_use]
+    pub const fn is_dense(self) -> bool {
+        !matches!(self, Self::BinFlat | Self::BinIvfFlat | Self::SparseInverted | Self::SparseWand)
+    }
+
+    /// Whether vectors of `data_type` may have it.
+    fn suits(self, data_type: DataType) -> bool {
+        match data_type {
+            DataType::BinaryVector => matches!(self, Self::BinFlat | Self::BinIvfFlat),
+            DataType::SparseFloatVector => matches!(self, Self::SparseInverted | Self::SparseWand),
+            _ => self.is_dense(),
         }
     }
 }
@@ -130,8 +166,9 @@ impl Width {
 /// The automatic type.
 const AUTO: &str = "AUTOINDEX";
 
-/// Milvus's types for float vectors that this engine does not build yet.
-const NOT_YET: [&str; 13] = [
+/// Milvus's types that this engine does not build yet.
+const NOT_YET: [&str; 14] = [
+    "MINHASH_LSH",
     "IVF_SQ8_HYBRID",
     "SCANN_DVR",
     "DISKANN",
@@ -176,6 +213,8 @@ pub struct IndexSpec {
     pub nlist: usize,
     /// Codes that a graph is walked over.
     pub width: Width,
+    /// How lists of sparse vectors are searched.
+    pub algorithm: Algorithm,
     /// Seed of all random choices of the build.
     pub seed: u64,
     /// Parameters that mean nothing here, kept as they were given.
@@ -193,6 +232,7 @@ impl IndexSpec {
             ef_construction: DEFAULT_EF_CONSTRUCTION,
             nlist: DEFAULT_NLIST,
             width: Width::Measured,
+            algorithm: Algorithm::MaxScore,
             seed: DEFAULT_SEED,
             others: BTreeMap::new(),
         }
@@ -211,6 +251,17 @@ impl IndexSpec {
         Self { index_type: IndexType::Auto, ..graph }
     }
 
+    /// What `AUTOINDEX` stands for on vectors of `data_type`.
+    fn auto_for(data_type: DataType, metric: Metric) -> Self {
+        match data_type {
+            DataType::BinaryVector => Self { index_type: IndexType::BinFlat, ..Self::flat(metric) },
+            DataType::SparseFloatVector => {
+                Self { index_type: IndexType::SparseInverted, ..Self::flat(metric) }
+            }
+            _ => Self::auto(metric),
+        }
+    }
+
     /// `IVF_FLAT` under `metric`.
     #[must_use]
     pub fn ivf_flat(metric: Metric, nlist: usize) -> Self {
@@ -225,23 +276,35 @@ impl IndexSpec {
     pub fn parse<K: AsRef<str>, V: AsRef<str>>(
         pairs: impl IntoIterator<Item = (K, V)>,
     ) -> Result<Self, Error> {
+        Self::parse_for(DataType::FloatVector, pairs)
+    }
+
+    /// As [`Self::parse`], of an index on vectors of `data_type`. `AUTOINDEX` on binary vectors compares every row, under
+    /// HAMMING unless a metric is given; on sparse ones it is an inverted index, under IP.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn parse_for<K: AsRef<str>, V: AsRef<str>>(
+        data_type: DataType,
+        pairs: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<Self, Error> {
         let mut given = flatten(pairs)?;
         let index_type = given.remove("index_type").unwrap_or_else(|| AUTO.to_owned());
         let metric = given.remove("metric_type").filter(|metric| !metric.is_empty());
         let auto = index_type.is_empty() || index_type == AUTO;
         let metric = match metric {
-            Some(name) => Metric::from_name(&name).ok_or(Error::UnknownMetric { metric: name })?,
-            None if auto => Metric::Cosine,
+            Some(name) => metric_of(data_type, name)?,
+            None if auto => Metric::default_of(data_type),
             None => return Err(Error::MetricMissing),
         };
         if auto {
             return if given.keys().any(|key| is_build_param(key)) {
                 Err(Error::AutoIndexParams)
             } else {
-                Ok(Self { others: given, ..Self::auto(metric) })
+                Ok(Self { others: given, ..Self::auto_for(data_type, metric) })
             };
         }
-        let mut spec = Self { index_type: index_type_of(index_type)?, ..Self::flat(metric) };
+        let mut spec = Self { index_type: index_type_of(data_type, index_type)?, ..Self::flat(metric) };
         match spec.index_type.form() {
             Form::Flat => {}
             Form::Graph => spec.read_graph(&mut given)?,
@@ -250,6 +313,7 @@ impl IndexSpec {
                     spec.nlist = nlist;
                 }
             }
+            Form::Postings => spec.algorithm = algorithm_of(spec.index_type, &given)?,
         }
         check_codes(spec.index_type, &given)?;
         spec.others = given;
@@ -318,9 +382,46 @@ fn is_build_param(key: &str) -> bool {
     !(key.contains("mmap") || key.contains("warmup") || key == "dim" || key.contains("offsetcache"))
 }
 
-fn index_type_of(name: String) -> Result<IndexType, Error> {
+fn metric_of(data_type: DataType, name: String) -> Result<Metric, Error> {
+    match Metric::from_name(&name).filter(|metric| metric.suits(data_type)) {
+        Some(metric) => Ok(metric),
+        None if data_type == DataType::SparseFloatVector => Err(Error::SparseMetric),
+        None if data_type == DataType::BinaryVector => Err(Error::BinaryMetric { metric: name }),
+        None => Err(Error::UnknownMetric { metric: name }),
+    }
+}
+
+/// How the lists of a sparse index are searched; its type or a parameter says so.
+fn algorithm_of(index_type: IndexType, given: &BTreeMap<String, String>) -> Result<Algorithm, Error> {
+    if let Some(text) = given.get("drop_ratio_build") {
+        share_of("drop_ratio_build", text)?;
+    }
+    match given.get("inverted_index_algo") {
+        None if index_type == IndexType::SparseWand => Ok(Algorithm::Wand),
+        None => Ok(Algorithm::MaxScore),
+        Some(name) => Algorithm::ALL
+            .into_iter()
+            .find(|known| known.name() == name)
+            .ok_or_else(|| Error::UnknownAlgorithm { name: name.clone() }),
+    }
+}
+
+/// A share of what is left out: at least 0, less than 1.
+pub(super) fn share_of(key: &'static str, text: &str) -> Result<f32, Error> {
+    match text.trim().parse::<f32>() {
+        Ok(share) if (0.0..1.0).contains(&share) => Ok(share),
+        Ok(_) => Err(Error::ShareOutOfRange { key, value: text.to_owned() }),
+        Err(_) => Err(Error::NoNumberInJson { key, value: text.to_owned() }),
+    }
+}
+
+fn index_type_of(data_type: DataType, name: String) -> Result<IndexType, Error> {
     if let Some(found) = IndexType::ALL.into_iter().find(|known| known.name() == name) {
-        Ok(found)
+        if found.suits(data_type) {
+            Ok(found)
+        } else {
+            Err(Error::TypeOfOthers { data_type: data_type.name(), index_type: name })
+        }
     } else if NOT_YET.contains(&name.as_str()) {
         Err(Error::UnsupportedType { index_type: name })
     } else {
@@ -373,127 +474,4 @@ fn integer(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(pairs: &[(&str, &str)]) -> Result<IndexSpec, String> {
-        IndexSpec::parse(pairs.iter().copied()).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn parameters_come_flat_or_as_json() {
-        let flat = [("index_type", "HNSW"), ("metric_type", "IP"), ("M", "16"), ("efConstruction", "200")];
-        let nested =
-            [("index_type", "HNSW"), ("metric_type", "IP"), ("params", r#"{"M":16,"efConstruction":"200"}"#)];
-
-        assert_eq!(parse(&flat), Ok(IndexSpec::hnsw(Metric::Ip, 16, 200)));
-        assert_eq!(parse(&nested), parse(&flat));
-    }
-
-    #[test]
-    fn the_codes_of_a_graph_are_named() {
-        let width = |sq_type| {
-            parse(&[("index_type", "HNSW_SQ"), ("metric_type", "IP"), ("sq_type", sq_type)])
-                .map(|spec| spec.width)
-        };
-
-        assert_eq!(
-            ["SQ4U", "sq6", "SQ8", "BF16", "fp16"].map(width),
-            [Ok(Width::Measured), Ok(Width::Byte), Ok(Width::Byte), Ok(Width::Byte), Ok(Width::Byte)]
-        );
-        for index_type in IndexType::ALL {
-            let spec = parse(&[("index_type", index_type.name()), ("metric_type", "IP")]).unwrap();
-            assert_eq!((spec.index_type, spec.metric), (index_type, Metric::Ip));
-        }
-    }
-
-    #[test]
-    fn unknown_parameters_are_kept() {
-        let spec =
-            parse(&[("index_type", "FLAT"), ("metric_type", "L2"), ("nlist", "x"), ("mmap.enabled", "true")]);
-
-        let others =
-            [("nlist", "x"), ("mmap.enabled", "true")].map(|(key, value)| (key.into(), value.into()));
-        assert_eq!(spec, Ok(IndexSpec { others: others.into(), ..IndexSpec::flat(Metric::L2) }));
-    }
-
-    #[test]
-    fn autoindex_is_a_graph_of_its_own_choice() {
-        assert_eq!(parse(&[]), Ok(IndexSpec::auto(Metric::Cosine)));
-        assert_eq!(
-            parse(&[("index_type", "AUTOINDEX"), ("metric_type", "L2")]),
-            Ok(IndexSpec::auto(Metric::L2))
-        );
-        assert_eq!(
-            parse(&[("index_type", "AUTOINDEX"), ("M", "8")]),
-            Err("only metric type can be passed when use AutoIndex".to_owned())
-        );
-    }
-
-    #[test]
-    fn refusals_are_in_milvus_words() {
-        let cases: [(&[(&str, &str)], &str); 16] = [
-            (
-                &[("index_type", "NOPE"), ("metric_type", "IP")],
-                "invalid parameter[expected=valid index][actual=invalid index type: NOPE]",
-            ),
-            (
-                &[("index_type", "hnsw"), ("metric_type", "IP")],
-                "invalid parameter[expected=valid index][actual=invalid index type: hnsw]",
-            ),
-            (&[("index_type", "DISKANN"), ("metric_type", "IP")], "index type not supported: DISKANN"),
-            (&[("index_type", "HNSW")], "metric type not set for vector index"),
-            (
-                &[("index_type", "HNSW"), ("metric_type", "HAMMING")],
-                "float vector index does not support metric type: HAMMING",
-            ),
-            (
-                &[("index_type", "HNSW"), ("metric_type", "IP"), ("M", "-1")],
-                "param 'M' (-1) should be in range [2, 2048]",
-            ),
-            (
-                &[("index_type", "HNSW"), ("metric_type", "IP"), ("M", "True")],
-                "invalid integer value, key: 'M', value: 'True': invalid parameter",
-            ),
-            (
-                &[("index_type", "HNSW"), ("metric_type", "IP"), ("M", "16.0")],
-                "wrong data type in json, key: 'M', value: '16.0'",
-            ),
-            (
-                &[("index_type", "HNSW"), ("metric_type", "IP"), ("efConstruction", "0")],
-                "param 'efConstruction' (0) should be in range [1, 2147483647]",
-            ),
-            (
-                &[("index_type", "IVF_FLAT"), ("metric_type", "IP"), ("nlist", "65537")],
-                "Out of range in json: param 'nlist' (65537) should be in range [1, 65536]",
-            ),
-            (
-                &[("index_type", "HNSW_SQ"), ("metric_type", "IP"), ("sq_type", "SQ5")],
-                "invalid scalar quantizer type",
-            ),
-            (
-                &[("index_type", "HNSW_SQ"), ("metric_type", "IP"), ("refine_type", "x")],
-                "invalid refine type : x, optional types are [sq4u, sq6, sq8, fp16, bf16, fp32, flat]",
-            ),
-            (
-                &[("index_type", "HNSW_SQ"), ("metric_type", "IP"), ("refine", "1")],
-                "invalid bool value, key: 'refine', value: '1': invalid parameter",
-            ),
-            (
-                &[("index_type", "HNSW_PRQ"), ("metric_type", "IP"), ("nrq", "17")],
-                "Out of range in json: param 'nrq' (17) should be in range [1, 16]",
-            ),
-            (
-                &[("index_type", "HNSW_PQ"), ("metric_type", "IP"), ("nbits", "25")],
-                "Out of range in json: param 'nbits' (25) should be in range [1, 24]",
-            ),
-            (
-                &[("index_type", "IVF_PQ"), ("metric_type", "IP"), ("m", "16.0")],
-                "wrong data type in json, key: 'm', value: '16.0'",
-            ),
-        ];
-        for (pairs, text) in cases {
-            assert_eq!(parse(pairs), Err(text.to_owned()), "{pairs:?}");
-        }
-    }
-}
+mod tests;

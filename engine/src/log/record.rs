@@ -200,7 +200,11 @@ fn arrange(mut stored: Vec<Column>, schema: &Schema, rows: usize) -> Result<Batc
         if found != expected {
             return Err(Failure::WrongType { field: field.id, expected, found });
         }
-        if matches!(column.data, ColumnData::FloatVector { dim, .. } if dim != field.dim()) {
+        let dim = match column.data {
+            ColumnData::FloatVector { dim, .. } | ColumnData::BinaryVector { dim, .. } => Some(dim),
+            _ => None,
+        };
+        if dim.is_some_and(|dim| dim != field.dim()) {
             return Err(Failure::Damaged("its vectors have another dimension than the field"));
         }
         columns.push(column);
@@ -252,7 +256,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{Bitset, ElementType, Field, Value};
+    use crate::model::{Bitset, ElementType, Field, SparseVector, Value};
 
     fn field(id: i64, data_type: DataType) -> Field {
         Field {
@@ -267,7 +271,10 @@ mod tests {
             default: None,
             is_partition_key: false,
             is_clustering_key: false,
-            type_params: vec![("dim".to_owned(), "3".to_owned())],
+            type_params: vec![(
+                "dim".to_owned(),
+                if data_type == DataType::BinaryVector { "24" } else { "3" }.to_owned(),
+            )],
         }
     }
 
@@ -294,6 +301,10 @@ mod tests {
                     DataType::VarChar => Value::Text(format!("ü{number}")),
                     DataType::Json => Value::Json(format!("{{\"a\":{number}}}")),
                     DataType::Array(element) => array_of(element, number),
+                    DataType::BinaryVector => Value::Bits(vec![number as u8, 1, 2]),
+                    DataType::SparseFloatVector => {
+                        Value::Sparse(SparseVector { indices: vec![7, 9], values: vec![number as f32, 0.5] })
+                    }
                     _ => Value::Vector(vec![number as f32, 0.5, -1.0]),
                 };
                 column.data.push(&value).unwrap();

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use serde::de::IgnoredAny;
 
 use crate::base::{Kind, Kinded};
-use crate::model::{Arrays, Batch, Column, ColumnData, DYNAMIC_FIELD, Field, Schema, Texts};
+use crate::model::{Arrays, Batch, Column, ColumnData, DYNAMIC_FIELD, Field, Schema, SparseRows, Texts};
 
 /// Longest text of one JSON value. Unit: bytes.
 pub const MAX_JSON_BYTES: usize = 65_536;
@@ -72,6 +72,12 @@ pub enum RowError {
         /// `NaN`, `+Inf` or `-Inf`.
         value: &'static str,
     },
+    /// An index of a sparse vector that no dimension has.
+    #[error("invalid index in sparse float vector: must be less than 2^32-1: invalid parameter")]
+    SparseIndex,
+    /// A component of a sparse vector below zero.
+    #[error("negative value in sparse float vector: invalid parameter")]
+    SparseNegative,
     /// A text longer than its field takes.
     #[error(
         "length of varchar field {field} exceeds max length, row number: {row}, length: {length}, max length: {limit}: invalid parameter[expected=valid length string][actual=string length exceeds max length]"
@@ -205,6 +211,11 @@ fn check_shape(field: &Field, column: &Column, rows: usize) -> Result<(), RowErr
     {
         return Err(RowError::Dim { field: name(), dim: field.dim(), found: *dim });
     }
+    if let ColumnData::BinaryVector { dim, bytes } = &column.data
+        && (*dim != field.dim() || !bytes.len().is_multiple_of((*dim / 8).max(1)))
+    {
+        return Err(RowError::Dim { field: name(), dim: field.dim(), found: *dim });
+    }
     if column.data.len() != rows {
         return Err(RowError::RowCount { field: name(), found: column.data.len(), rows });
     }
@@ -228,7 +239,9 @@ fn check_values(schema: &Schema, field: &Field, column: &Column) -> Result<(), R
             .filter(|&row| column.is_valid(row))
             .try_for_each(|row| check_json(field, texts, row)),
         ColumnData::Array(arrays) => check_arrays(field, arrays),
-        ColumnData::Bool(_)
+        ColumnData::SparseVector(sparse) => check_sparse(sparse),
+        ColumnData::BinaryVector { .. }
+        | ColumnData::Bool(_)
         | ColumnData::Int8(_)
         | ColumnData::Int16(_)
         | ColumnData::Int32(_)
@@ -242,6 +255,19 @@ fn check_finite(mut values: impl Iterator<Item = f64>) -> Result<(), RowError> {
         Some(value) if value.is_nan() => Err(RowError::NotFinite { value: "NaN" }),
         Some(value) => Err(RowError::NotFinite { value: if value > 0.0 { "+Inf" } else { "-Inf" } }),
     }
+}
+
+/// Checks what sparse vectors hold; the order of the indices is [`SparseRows`]' own business.
+///
+/// # Errors
+/// [`RowError`] for an index that no dimension has, or a value that is none or below zero.
+pub fn check_sparse(sparse: &SparseRows) -> Result<(), RowError> {
+    let (indices, values, _) = sparse.parts();
+    if indices.contains(&u32::MAX) {
+        return Err(RowError::SparseIndex);
+    }
+    check_finite(values.iter().copied().map(f64::from))?;
+    if values.iter().any(|value| *value < 0.0) { Err(RowError::SparseNegative) } else { Ok(()) }
 }
 
 fn check_texts(field: &Field, texts: &Texts) -> Result<(), RowError> {

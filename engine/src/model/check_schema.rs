@@ -20,6 +20,10 @@ pub const MAX_CAPACITY: i64 = 4096;
 pub const MIN_DIM: i64 = 2;
 /// Most components of a float vector.
 pub const MAX_DIM: i64 = 32_768;
+/// Fewest bits of a binary vector.
+pub const MIN_BITS: i64 = 8;
+/// Most bits of a binary vector.
+pub const MAX_BITS: i64 = 262_144;
 /// Number of a schema's first field; lower ones are Milvus's hidden row id and time.
 const FIRST_FIELD: i64 = 100;
 /// Names that the system itself uses.
@@ -216,11 +220,11 @@ fn stored_type(number: i32, element: i32) -> Result<DataType, SchemaError> {
         24 => unsupported("Geometry"),
         25 => unsupported("Text"),
         26 => unsupported("Timestamptz"),
-        100 => unsupported("BinaryVector"),
+        100 => Ok(DataType::BinaryVector),
         101 => Ok(DataType::FloatVector),
         102 => Ok(DataType::Float16Vector),
         103 => Ok(DataType::BFloat16Vector),
-        104 => unsupported("SparseFloatVector"),
+        104 => Ok(DataType::SparseFloatVector),
         105 => Ok(DataType::Int8Vector),
         106 => unsupported("ArrayOfVector"),
         200 => unsupported("ArrayOfStruct"),
@@ -260,6 +264,7 @@ fn check_field(id: FieldId, request: &FieldRequest, collection: &str) -> Result<
         type_params: request.type_params.clone(),
     };
     match data_type {
+        DataType::SparseFloatVector => check_no_dim(&field)?,
         vector if vector.is_vector() => check_dim(&field)?,
         DataType::VarChar => check_max_length(&field, collection)?,
         DataType::Array(element) => {
@@ -281,6 +286,13 @@ fn number(text: &str) -> Result<i64, SchemaError> {
 fn check_dim(field: &Field) -> Result<(), SchemaError> {
     let name = || field.name.clone();
     let dim = number(field.type_param("dim").ok_or_else(|| SchemaError::NoDim { field: name() })?)?;
+    if field.data_type == DataType::BinaryVector {
+        return match dim {
+            dim if !(MIN_BITS..=MAX_BITS).contains(&dim) => Err(SchemaError::Bits { dim, field: name() }),
+            dim if dim % 8 != 0 => Err(SchemaError::BitsOfBytes { dim, field: name() }),
+            _ => Ok(()),
+        };
+    }
     if dim < MIN_DIM {
         return Err(SchemaError::DimTooSmall { dim });
     }
@@ -288,6 +300,14 @@ fn check_dim(field: &Field) -> Result<(), SchemaError> {
         return Err(SchemaError::Dim { dim, field: name() });
     }
     Ok(())
+}
+
+/// A sparse vector is as long as its greatest index asks for.
+fn check_no_dim(field: &Field) -> Result<(), SchemaError> {
+    match field.type_param("dim") {
+        Some(_) => Err(SchemaError::SparseDim { field: field.name.clone(), id: field.id.0 }),
+        None => Ok(()),
+    }
 }
 
 fn check_max_length(field: &Field, collection: &str) -> Result<(), SchemaError> {

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::base::FieldId;
-use crate::model::{Arrays, Bitset, DataType, ElementType, Field, Key, Schema, Texts, Value};
+use crate::model::{Arrays, Bitset, DataType, ElementType, Field, Key, Schema, SparseRows, Texts, Value};
 
 /// The values of one column, one per row. A row without a value holds a placeholder (zero, empty text, `null`).
 #[derive(Clone, Debug, PartialEq)]
@@ -29,18 +29,27 @@ pub enum ColumnData {
     Json(Texts),
     /// `Array`: one array per row.
     Array(Arrays),
-    /// Every dense vector: row-major, shape `[rows, dim]`.
+    /// Every dense vector of numbers: row-major, shape `[rows, dim]`.
     FloatVector {
         /// Components per row, at least 1.
         dim: usize,
         /// All components.
         values: Vec<f32>,
     },
+    /// `BinaryVector`: row-major, `dim / 8` bytes a row.
+    BinaryVector {
+        /// Bits per row, a multiple of 8, at least 8.
+        dim: usize,
+        /// All bits.
+        bytes: Vec<u8>,
+    },
+    /// `SparseFloatVector`.
+    SparseVector(SparseRows),
 }
 
 /// Runs `$body` with `$values` bound to the vector inside a fixed-width scalar column, or to texts, or to arrays.
 macro_rules! each_data {
-    ($data:expr, $values:ident => $body:expr, $texts:ident => $text_body:expr, $arrays:ident => $array_body:expr, ($dim:ident, $vectors:ident) => $vector_body:expr) => {
+    ($data:expr, $values:ident => $body:expr, $texts:ident => $text_body:expr, $arrays:ident => $array_body:expr, ($dim:ident, $vectors:ident) => $vector_body:expr, ($bits:ident, $bytes:ident) => $bits_body:expr, $sparse:ident => $sparse_body:expr) => {
         match $data {
             ColumnData::Bool($values) => $body,
             ColumnData::Int8($values) => $body,
@@ -52,6 +61,8 @@ macro_rules! each_data {
             ColumnData::VarChar($texts) | ColumnData::Json($texts) => $text_body,
             ColumnData::Array($arrays) => $array_body,
             ColumnData::FloatVector { dim: $dim, values: $vectors } => $vector_body,
+            ColumnData::BinaryVector { dim: $bits, bytes: $bytes } => $bits_body,
+            ColumnData::SparseVector($sparse) => $sparse_body,
         }
     };
 }
@@ -61,7 +72,8 @@ impl ColumnData {
     #[must_use]
     pub fn empty(field: &Field) -> Self {
         match field.data_type {
-            vector if vector.is_vector() => Self::FloatVector { dim: field.dim().max(1), values: Vec::new() },
+            dense if dense.is_dense() => Self::FloatVector { dim: field.dim().max(1), values: Vec::new() },
+            DataType::BinaryVector => Self::BinaryVector { dim: field.dim().max(8), bytes: Vec::new() },
             scalar => Self::none_of(scalar),
         }
     }
@@ -84,6 +96,8 @@ impl ColumnData {
             | DataType::Float16Vector
             | DataType::BFloat16Vector
             | DataType::Int8Vector => Self::FloatVector { dim: 1, values: Vec::new() },
+            DataType::BinaryVector => Self::BinaryVector { dim: 8, bytes: Vec::new() },
+            DataType::SparseFloatVector => Self::SparseVector(SparseRows::new()),
         }
     }
 
@@ -102,13 +116,15 @@ impl ColumnData {
             Self::Json(_) => DataType::Json,
             Self::Array(arrays) => DataType::Array(arrays.element()),
             Self::FloatVector { .. } => DataType::FloatVector,
+            Self::BinaryVector { .. } => DataType::BinaryVector,
+            Self::SparseVector(_) => DataType::SparseFloatVector,
         }
     }
 
     /// How many rows there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        each_data!(self, values => values.len(), texts => texts.len(), arrays => arrays.len(), (dim, values) => values.len() / (*dim).max(1))
+        each_data!(self, values => values.len(), texts => texts.len(), arrays => arrays.len(), (dim, values) => values.len() / (*dim).max(1), (dim, bytes) => bytes.len() / (*dim / 8).max(1), sparse => sparse.len())
     }
 
     /// Whether there is no row.
@@ -125,7 +141,9 @@ impl ColumnData {
             values => std::mem::size_of_val(values.as_slice()),
             texts => texts.memory_bytes(),
             arrays => arrays.memory_bytes(),
-            (_dim, values) => std::mem::size_of_val(values.as_slice())
+            (_dim, values) => std::mem::size_of_val(values.as_slice()),
+            (_dim, bytes) => bytes.len(),
+            sparse => sparse.memory_bytes()
         )
     }
 
@@ -150,6 +168,12 @@ impl ColumnData {
                     .flat_map(|&row| values[row * dim..(row + 1) * dim].iter().copied())
                     .collect(),
             },
+            Self::BinaryVector { dim, bytes } => {
+                let width = dim / 8;
+                let rows = rows.iter().flat_map(|&row| &bytes[row * width..(row + 1) * width]);
+                Self::BinaryVector { dim: *dim, bytes: rows.copied().collect() }
+            }
+            Self::SparseVector(sparse) => Self::SparseVector(sparse.take(rows)),
         }
     }
 
@@ -188,6 +212,13 @@ impl ColumnData {
             {
                 values.extend_from_slice(&more[range.start * *dim..range.end * *dim]);
             }
+            (Self::BinaryVector { dim, bytes }, Self::BinaryVector { dim: other_dim, bytes: more })
+                if dim == other_dim =>
+            {
+                let width = *dim / 8;
+                bytes.extend_from_slice(&more[range.start * width..range.end * width]);
+            }
+            (Self::SparseVector(all), Self::SparseVector(more)) => all.extend_range(more, range),
             (this, other) => {
                 return Err(TypeMismatch { expected: this.data_type(), found: other.data_type() });
             }
@@ -214,6 +245,10 @@ impl ColumnData {
             (Self::FloatVector { dim, values }, Value::Vector(one)) if one.len() == *dim => {
                 values.extend_from_slice(one)
             }
+            (Self::BinaryVector { dim, bytes }, Value::Bits(one)) if one.len() == *dim / 8 => {
+                bytes.extend_from_slice(one);
+            }
+            (Self::SparseVector(all), Value::Sparse(one)) => all.push(one.as_row()),
             (Self::Bool(all), Value::Null) => all.push(false),
             (Self::Int8(all), Value::Null) => all.push(0),
             (Self::Int16(all), Value::Null) => all.push(0),
@@ -225,6 +260,10 @@ impl ColumnData {
             (Self::Json(all), Value::Null) => all.push("null"),
             (Self::Array(all), Value::Null) => all.push_none(),
             (Self::FloatVector { dim, values }, Value::Null) => values.extend(std::iter::repeat_n(0.0, *dim)),
+            (Self::BinaryVector { dim, bytes }, Value::Null) => {
+                bytes.extend(std::iter::repeat_n(0, *dim / 8));
+            }
+            (Self::SparseVector(all), Value::Null) => all.push_none(),
             _ => return Err(mismatch),
         }
         Ok(())
@@ -245,6 +284,11 @@ impl ColumnData {
             Self::Json(texts) => Value::Json(texts.get(row).to_owned()),
             Self::Array(arrays) => Value::Array(arrays.values(row)),
             Self::FloatVector { dim, values } => Value::Vector(values[row * dim..(row + 1) * dim].to_vec()),
+            Self::BinaryVector { dim, bytes } => {
+                let width = dim / 8;
+                Value::Bits(bytes[row * width..(row + 1) * width].to_vec())
+            }
+            Self::SparseVector(sparse) => Value::Sparse(sparse.get(row).to_vector()),
         }
     }
 }
@@ -266,6 +310,8 @@ fn value_type(value: &Value) -> DataType {
             DataType::Array(element.unwrap_or(ElementType::Int64))
         }
         Value::Vector(_) => DataType::FloatVector,
+        Value::Bits(_) => DataType::BinaryVector,
+        Value::Sparse(_) => DataType::SparseFloatVector,
     }
 }
 

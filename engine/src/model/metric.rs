@@ -1,5 +1,7 @@
 //! How near two vectors are.
 
+use crate::model::DataType;
+
 /// The measure of nearness of a vector index, by Milvus's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -10,9 +12,16 @@ pub enum Metric {
     Ip,
     /// Cosine of the angle, in -1 ..= 1; larger is nearer. A zero vector has cosine 0 to everything.
     Cosine,
+    /// How many bits differ; smaller is nearer.
+    Hamming,
+    /// 1 less the share of the bits set in both among those set in either; smaller is nearer. 1 where no bit is set.
+    Jaccard,
 }
 
 impl Metric {
+    /// Every metric, for tables and tests.
+    pub const ALL: [Self; 5] = [Self::L2, Self::Ip, Self::Cosine, Self::Hamming, Self::Jaccard];
+
     /// The name on the wire.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -20,13 +29,35 @@ impl Metric {
             Self::L2 => "L2",
             Self::Ip => "IP",
             Self::Cosine => "COSINE",
+            Self::Hamming => "HAMMING",
+            Self::Jaccard => "JACCARD",
         }
     }
 
     /// The metric of a name on the wire, whatever its case.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::L2, Self::Ip, Self::Cosine].into_iter().find(|metric| metric.name().eq_ignore_ascii_case(name))
+        Self::ALL.into_iter().find(|metric| metric.name().eq_ignore_ascii_case(name))
+    }
+
+    /// Whether vectors of `data_type` are compared by it.
+    #[must_use]
+    pub const fn suits(self, data_type: DataType) -> bool {
+        match data_type {
+            DataType::BinaryVector => matches!(self, Self::Hamming | Self::Jaccard),
+            DataType::SparseFloatVector => matches!(self, Self::Ip),
+            _ => data_type.is_dense() && matches!(self, Self::L2 | Self::Ip | Self::Cosine),
+        }
+    }
+
+    /// The metric of an automatic index on vectors of `data_type`.
+    #[must_use]
+    pub const fn default_of(data_type: DataType) -> Self {
+        match data_type {
+            DataType::BinaryVector => Self::Hamming,
+            DataType::SparseFloatVector => Self::Ip,
+            _ => Self::Cosine,
+        }
     }
 
     /// Whether a larger score is nearer.

@@ -13,8 +13,10 @@ mod manifest;
 mod metric;
 pub mod name;
 mod schema;
+mod sparse;
 mod texts;
 mod value;
+mod vector;
 pub mod wire;
 mod zone;
 
@@ -26,6 +28,8 @@ pub use manifest::{
 };
 pub use metric::Metric;
 pub use schema::{DYNAMIC_FIELD, DataType, ElementType, Field, IndexDefinition, Partition, Schema};
+pub use sparse::{SparseRow, SparseRows, SparseVector};
 pub use texts::Texts;
 pub use value::{Key, Value};
+pub use vector::Vector;
 pub use zone::Zone;

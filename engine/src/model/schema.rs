@@ -93,11 +93,15 @@ pub enum DataType {
     BFloat16Vector,
     /// `dim` signed 8-bit integers.
     Int8Vector,
+    /// `dim` bits, eight a byte.
+    BinaryVector,
+    /// Finite singles that are not negative, at some of 2^32 - 1 places.
+    SparseFloatVector,
 }
 
 impl DataType {
     /// Every type, for tables and tests.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::Bool,
         Self::Int8,
         Self::Int16,
@@ -111,6 +115,8 @@ impl DataType {
         Self::Float16Vector,
         Self::BFloat16Vector,
         Self::Int8Vector,
+        Self::BinaryVector,
+        Self::SparseFloatVector,
         Self::Array(ElementType::Bool),
         Self::Array(ElementType::Int8),
         Self::Array(ElementType::Int16),
@@ -139,19 +145,27 @@ impl DataType {
             Self::Float16Vector => "Float16Vector",
             Self::BFloat16Vector => "BFloat16Vector",
             Self::Int8Vector => "Int8Vector",
+            Self::BinaryVector => "BinaryVector",
+            Self::SparseFloatVector => "SparseFloatVector",
         }
     }
 
     /// Whether values of this type are vectors.
     #[must_use]
     pub const fn is_vector(self) -> bool {
+        self.is_dense() || matches!(self, Self::BinaryVector | Self::SparseFloatVector)
+    }
+
+    /// Whether values of this type are vectors of `dim` numbers.
+    #[must_use]
+    pub const fn is_dense(self) -> bool {
         matches!(self, Self::FloatVector | Self::Float16Vector | Self::BFloat16Vector | Self::Int8Vector)
     }
 
     /// The type of the columns that hold such values: narrower vectors are held as the singles that they are exactly.
     #[must_use]
     pub const fn held_as(self) -> Self {
-        if self.is_vector() { Self::FloatVector } else { self }
+        if self.is_dense() { Self::FloatVector } else { self }
     }
 
     /// Whether values of this type are whole numbers.
@@ -203,7 +217,7 @@ impl Field {
         self.type_params.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 
-    /// Components of a vector field; 0 for other types.
+    /// Components of a vector field; 0 for sparse vectors and other types.
     #[must_use]
     pub fn dim(&self) -> usize {
         if self.data_type.is_vector() {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::model::SparseVector;
+
 /// One value of one field.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum Value {
@@ -21,8 +23,12 @@ pub enum Value {
     Json(String),
     /// `Array`; no element is [`Self::Null`].
     Array(Vec<Value>),
-    /// Every dense vector.
+    /// Every dense vector of numbers.
     Vector(Vec<f32>),
+    /// `BinaryVector`: its bits, eight a byte.
+    Bits(Vec<u8>),
+    /// `SparseFloatVector`.
+    Sparse(SparseVector),
 }
 
 /// One primary key. Ordered as Milvus orders them: numbers by value, texts by bytes.

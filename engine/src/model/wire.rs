@@ -3,13 +3,15 @@
 //! All numbers little-endian. Keys: type `u8` (5 integers, 8 texts), count `u64`, values. Rows: columns `u32`, rows
 //! `u64`, then each column: field `i64`, type `u8`, flag `u8`, for flag 1 the valid rows as `u64` words, then the values.
 //! Values of fixed width stand one after the other; texts are the ends as `u32` and then the bytes; vectors are the
-//! dimension as `u32` and then the components; arrays are the ends as `u32` and then the elements, in the way of their own
-//! type. No version and no checksum: whoever stores or sends the bytes adds them.
+//! dimension as `u32` and then the components, bits eight a byte; sparse vectors are the ends as `u32`, then the indices as
+//! `u32`, then the values; arrays are the ends as `u32` and then the elements, in the way of their own type. No version and no checksum: whoever stores or sends the bytes adds them.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::base::FieldId;
-use crate::model::{Arrays, Batch, Bitset, Column, ColumnData, DataType, ElementType, Keys, Texts};
+use crate::model::{
+    Arrays, Batch, Bitset, Column, ColumnData, DataType, ElementType, Keys, SparseRows, Texts,
+};
 
 /// Bytes that do not follow the format; says in which way, as the rest of a sentence about the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +35,8 @@ pub const fn type_code(data_type: DataType) -> u8 {
         DataType::Float16Vector => 11,
         DataType::BFloat16Vector => 12,
         DataType::Int8Vector => 13,
+        DataType::BinaryVector => 14,
+        DataType::SparseFloatVector => 15,
         DataType::Array(ElementType::Bool) => 33,
         DataType::Array(ElementType::Int8) => 34,
         DataType::Array(ElementType::Int16) => 35,
@@ -76,6 +80,7 @@ fn data_bytes(data: &ColumnData) -> usize {
     match data {
         ColumnData::VarChar(texts) | ColumnData::Json(texts) => texts_bytes(texts),
         ColumnData::Array(arrays) => arrays.len() * 4 + data_bytes(arrays.elements()),
+        ColumnData::SparseVector(sparse) => sparse.len() * 4 + sparse.parts().0.len() * 8,
         data => data.memory_bytes(),
     }
 }
@@ -139,6 +144,16 @@ fn put_data(out: &mut BytesMut, data: &ColumnData) {
         ColumnData::VarChar(texts) | ColumnData::Json(texts) => put_texts(out, texts),
         ColumnData::FloatVector { dim, values } => {
             out.put_u32_le(*dim as u32);
+            put_values(out, values, f32::to_le_bytes);
+        }
+        ColumnData::BinaryVector { dim, bytes } => {
+            out.put_u32_le(*dim as u32);
+            out.extend_from_slice(bytes);
+        }
+        ColumnData::SparseVector(sparse) => {
+            let (indices, values, ends) = sparse.parts();
+            put_values(out, ends, |end| (end as u32).to_le_bytes());
+            put_values(out, indices, u32::to_le_bytes);
             put_values(out, values, f32::to_le_bytes);
         }
         ColumnData::Array(arrays) => {
@@ -340,6 +355,25 @@ impl<'a> Reader<'a> {
                     rows.checked_mul(dim).filter(|_| dim > 0).ok_or(Damaged("it has a wrong dimension"))?;
                 ColumnData::FloatVector { dim, values: self.values(count, f32::from_le_bytes)? }
             }
+            DataType::BinaryVector => {
+                let dim = self.u32()? as usize;
+                let is_whole = dim > 0 && dim.is_multiple_of(8);
+                let count = rows
+                    .checked_mul(dim / 8)
+                    .filter(|_| is_whole)
+                    .ok_or(Damaged("it has a wrong dimension"))?;
+                ColumnData::BinaryVector { dim, bytes: self.bytes(count)?.to_vec() }
+            }
+            DataType::SparseFloatVector => {
+                let ends = self.values(rows, |end| u64::from(u32::from_le_bytes(end)))?;
+                let count = usize::try_from(ends.last().copied().unwrap_or(0)).unwrap_or(usize::MAX);
+                let indices = self.values(count, u32::from_le_bytes)?;
+                let values = self.values(count, f32::from_le_bytes)?;
+                ColumnData::SparseVector(
+                    SparseRows::from_parts(indices, values, ends)
+                        .ok_or(Damaged("its sparse vectors are none"))?,
+                )
+            }
         })
     }
 
@@ -425,6 +459,16 @@ mod tests {
             arrays(rows),
             (1_usize..9).prop_flat_map(move |dim| vec(-1e30_f32..1e30, rows * dim..=rows * dim)
                 .prop_map(move |values| ColumnData::FloatVector { dim, values })),
+            (1_usize..9).prop_flat_map(move |width| vec(any::<u8>(), rows * width..=rows * width)
+                .prop_map(move |bytes| ColumnData::BinaryVector { dim: width * 8, bytes })),
+            vec(prop::collection::btree_map(any::<u32>(), 0_f32..1e30, 0..4), rows..=rows).prop_map(|rows| {
+                let mut all = SparseRows::new();
+                for row in rows {
+                    let (indices, values) = row.into_iter().unzip();
+                    all.push(crate::model::SparseVector { indices, values }.as_row());
+                }
+                ColumnData::SparseVector(all)
+            }),
         ]
     }
 
@@ -475,7 +519,7 @@ mod tests {
     fn type_codes_are_for_ever() {
         let codes = DataType::ALL.map(type_code);
 
-        let (scalars, vectors, arrays) = (1..=9, 10..=13, 33..=40);
+        let (scalars, vectors, arrays) = (1..=9, 10..=15, 33..=40);
         assert_eq!(codes.to_vec(), scalars.chain(vectors).chain(arrays).collect::<Vec<u8>>());
         assert_eq!(codes.map(type_of), DataType::ALL.map(Some));
     }

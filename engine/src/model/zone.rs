@@ -45,7 +45,11 @@ impl Zone {
             ColumnData::VarChar(all) if valid.clone().any(|row| all.get(row).len() > LONGEST_TEXT) => None,
             ColumnData::VarChar(all) => span(valid.map(|row| all.get(row)))
                 .map(|(a, b)| (Value::Text(a.to_owned()), Value::Text(b.to_owned()))),
-            ColumnData::Json(_) | ColumnData::Array(_) | ColumnData::FloatVector { .. } => None,
+            ColumnData::Json(_)
+            | ColumnData::Array(_)
+            | ColumnData::FloatVector { .. }
+            | ColumnData::BinaryVector { .. }
+            | ColumnData::SparseVector(_) => None,
         };
         Self { field: column.field, nulls, rows: rows as u64, span }
     }

@@ -6,7 +6,7 @@ use super::group::{Group, Grouping, best_of_groups};
 use super::joined::{Joined, compare_keys};
 use crate::base::{CollectionId, FieldId, PartitionId, Timestamp};
 use crate::expr::Filter;
-use crate::model::{Batch, Key, Keys, Metric, TypeMismatch};
+use crate::model::{Batch, Key, Keys, Metric, TypeMismatch, Vector};
 
 /// Only hits whose score lies in a band. `L2`: `inner <= score < outer`; similarities: `outer < score <= inner`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,8 +28,8 @@ pub struct SearchPlan {
     pub field: FieldId,
     /// How nearness is measured.
     pub metric: Metric,
-    /// The query vectors, each of the field's dimension.
-    pub queries: Vec<Vec<f32>>,
+    /// The query vectors, each of the field's kind and dimension.
+    pub queries: Vec<Vector>,
     /// Hits wanted per query, or groups of hits: limit and offset together, at least 1.
     pub count: usize,
     /// Set if hits come by groups; their field is one of `output`.

@@ -37,7 +37,7 @@ fn search(count: usize, metric: Metric, grouping: Option<Grouping>) -> SearchPla
         partitions: None,
         field: FieldId(102),
         metric,
-        queries: vec![vec![0.0]],
+        queries: vec![vec![0.0].into()],
         count,
         grouping,
         params: BTreeMap::new(),

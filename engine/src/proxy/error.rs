@@ -137,6 +137,12 @@ pub enum Error {
     VectorDim { field: String, dim: usize, actual: i64 },
     #[error("the length({length}) of {kind} data should divide the dim({dim}): invalid parameter")]
     VectorLength { kind: &'static str, length: usize, dim: usize },
+    #[error("the length({length}) of all bits should divide the dim({dim}): invalid parameter")]
+    BitsLength { length: usize, dim: usize },
+    #[error("invalid data length in sparse float vector: {length}: invalid parameter")]
+    SparseLength { length: usize },
+    #[error("unsorted or same indices in sparse float vector: invalid parameter")]
+    SparseOrder,
     #[error(
         "the {row}th element ({value}) out of range: [{low}, {high}]: invalid parameter[expected=integer doesn't overflow][actual=out of range]"
     )]
@@ -242,6 +248,8 @@ pub enum Error {
     GroupByIteration,
     #[error("Not allowed to do range-search when doing search-group-by: invalid parameter")]
     GroupByRange,
+    #[error("not support search_group_by operation based on binary vector: invalid parameter")]
+    GroupBits,
     #[error("groupBy field not found in schema: field not found[field={field}]")]
     GroupField { field: String },
     #[error("unsupported data type {data_type} for group by operator")]

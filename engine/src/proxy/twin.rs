@@ -13,7 +13,7 @@ use crate::base::{
 };
 use crate::model::access::{Policy, Role, User};
 use crate::model::{
-    Batch, ChannelManifest, ColumnData, IndexDefinition, Key, Keys, Metric, Partition, SegmentManifest,
+    Batch, ChannelManifest, IndexDefinition, Key, Keys, Metric, Partition, SegmentManifest, Value, Vector,
 };
 use crate::plan::{QueryKind, QueryPlan, QueryRows, SearchHits, SearchPlan, merge_query, merge_search};
 use crate::rpc::{
@@ -182,14 +182,33 @@ fn only(rows: Batch, output: &[crate::base::FieldId]) -> Batch {
     Batch { rows: rows.rows, columns }
 }
 
+fn score_of(metric: Metric, query: &Vector, row: &Value) -> f32 {
+    let count = |left: &[u8], right: &[u8], both: fn(u8, u8) -> u8| -> f32 {
+        left.iter().zip(right).map(|(left, right)| both(*left, *right).count_ones()).sum::<u32>() as f32
+    };
+    match (query, row) {
+        (Vector::Dense(query), Value::Vector(row)) => score(metric, query, row),
+        (Vector::Bits(query), Value::Bits(row)) if metric == Metric::Hamming => {
+            count(query, row, |left, right| left ^ right)
+        }
+        (Vector::Bits(query), Value::Bits(row)) => {
+            1.0 - count(query, row, |left, right| left & right)
+                / count(query, row, |left, right| left | right)
+        }
+        (Vector::Sparse(query), Value::Sparse(row)) => {
+            let at = |index| row.as_row().iter().find(|(known, _)| *known == index);
+            query.as_row().iter().filter_map(|(index, value)| Some(value * at(index)?.1)).sum()
+        }
+        other => panic!("a query for another field: {other:?}"),
+    }
+}
+
 fn score(metric: Metric, left: &[f32], right: &[f32]) -> f32 {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
     match metric {
         Metric::L2 => left.iter().zip(right).map(|(a, b)| (a - b) * (a - b)).sum(),
         Metric::Ip => dot(left, right),
-        Metric::Cosine => {
-            dot(left, right) / (dot(left, left) * dot(right, right)).sqrt().max(f32::MIN_POSITIVE)
-        }
+        _ => dot(left, right) / (dot(left, left) * dot(right, right)).sqrt().max(f32::MIN_POSITIVE),
     }
 }
 
@@ -226,14 +245,11 @@ impl Reader for Twin {
     async fn search(&self, plan: SearchPlan, consistency: Consistency) -> Result<SearchHits, Error> {
         self.asked.lock().push(consistency);
         let seen = self.seen(plan.collection, plan.partitions.as_deref(), plan.filter.as_ref(), plan.read_at);
-        let Some(ColumnData::FloatVector { dim, values }) =
-            seen.rows.column(plan.field).map(|column| &column.data)
-        else {
-            panic!("a vector field")
-        };
+        let vectors = &seen.rows.column(plan.field).expect("a vector field").data;
         let (mut counts, mut scores, mut chosen) = (Vec::new(), Vec::new(), Vec::new());
         for query in &plan.queries {
-            let scored = values.chunks(*dim).map(|row| score(plan.metric, query, row)).enumerate();
+            let scored =
+                (0..vectors.len()).map(|row| (row, score_of(plan.metric, query, &vectors.value(row))));
             let hits: Vec<(usize, f32)> = scored.filter(|(_, score)| in_band(&plan, *score)).collect();
             counts.push(hits.len());
             chosen.extend(hits.iter().map(|(row, _)| *row));

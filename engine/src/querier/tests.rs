@@ -398,7 +398,7 @@ async fn an_index_of_a_newer_manifest_is_used_and_a_damaged_segment_is_tried_aga
         partitions: None,
         field: VECTOR,
         metric: Metric::L2,
-        queries: vec![Row::of(33, 33).vector.unwrap().to_vec()],
+        queries: vec![Row::of(33, 33).vector.unwrap().to_vec().into()],
         count: 1,
         grouping: None,
         params: std::collections::BTreeMap::new(),

@@ -138,7 +138,7 @@ async fn found(router: &Router, level: Consistency) -> (Vec<i64>, Vec<i64>) {
         partitions: None,
         field: VECTOR,
         metric: Metric::L2,
-        queries: vec![vec![1.0, 0.0, 0.0]],
+        queries: vec![vec![1.0, 0.0, 0.0].into()],
         count: 100,
         grouping: None,
         params: Default::default(),

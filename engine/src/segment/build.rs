@@ -5,8 +5,8 @@ use super::object::{create, index_key};
 use super::sealed::{read_vectors, work};
 use crate::base::CollectionId;
 use crate::blob::Blobs;
-use crate::index::{self, IndexSpec};
-use crate::model::{IndexDefinition, IndexRef, Schema, SegmentManifest};
+use crate::index::{self, Index, IndexSpec};
+use crate::model::{DataType, IndexDefinition, IndexRef, Schema, SegmentManifest};
 
 /// Builds the index of `definition` over a sealed segment on `threads` threads and stores it. `serial` is fresh. Takes
 /// seconds to minutes, on a thread that may block.
@@ -26,13 +26,15 @@ pub async fn build_index(
     threads: usize,
 ) -> Result<IndexRef, Error> {
     let (segment, field) = (manifest.id, definition.field);
-    let is_vector = schema.field_by_id(field).is_some_and(|field| field.data_type.is_vector());
-    let column = manifest.columns.iter().find(|column| column.fields == [field] && is_vector);
-    let column = column.ok_or(Error::NoVectors { segment, field })?;
-    let spec = spec_of(definition).map_err(|source| Error::Index { segment, source })?;
+    let data_type = schema.field_by_id(field).map(|field| field.data_type).filter(|found| found.is_vector());
+    let column = manifest.columns.iter().find(|column| column.fields == [field]);
+    let (Some(data_type), Some(column)) = (data_type, column) else {
+        return Err(Error::NoVectors { segment, field });
+    };
+    let spec = spec_of(data_type, definition).map_err(|source| Error::Index { segment, source })?;
     let block = read_vectors(blobs, manifest, column, field).await?;
     let built =
-        work(segment, move || index::build(&spec, block, threads, &|| false).map(|index| index.encode()));
+        work(segment, move || Index::build(&spec, &block, threads, &|| false).map(|index| index.encode()));
     let artefact = built.await?.map_err(|source| Error::Index { segment, source })?;
     let object =
         create(blobs, index_key(collection, segment, definition.id, serial), artefact.into()).await?;
@@ -40,7 +42,7 @@ pub async fn build_index(
 }
 
 /// What a definition asks for. Its own type and metric hold where the user's parameters name none.
-fn spec_of(definition: &IndexDefinition) -> Result<IndexSpec, index::Error> {
+fn spec_of(data_type: DataType, definition: &IndexDefinition) -> Result<IndexSpec, index::Error> {
     let mut params: Vec<(&str, &str)> =
         definition.params.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     let named = |params: &[(&str, &str)], wanted: &str| params.iter().any(|(key, _)| *key == wanted);
@@ -50,5 +52,5 @@ fn spec_of(definition: &IndexDefinition) -> Result<IndexSpec, index::Error> {
     if let Some(metric) = definition.metric.filter(|_| !named(&params, "metric_type")) {
         params.push(("metric_type", metric.name()));
     }
-    IndexSpec::parse(params)
+    IndexSpec::parse_for(data_type, params)
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::hiding::Hiding;
 use super::keys::KeyColumn;
+use super::moved::Moved;
 use super::part::{Part, Visible};
 use super::runs::Runs;
 use super::sealed::{read_scalars, read_vectors, work};
@@ -276,7 +277,11 @@ fn by_value(column: &Column, left: usize, right: usize) -> Ordering {
         ColumnData::Float(all) => all[left].total_cmp(&all[right]),
         ColumnData::Double(all) => all[left].total_cmp(&all[right]),
         ColumnData::VarChar(all) => all.get(left).cmp(all.get(right)),
-        ColumnData::Json(_) | ColumnData::Array(_) | ColumnData::FloatVector { .. } => Ordering::Equal,
+        ColumnData::Json(_)
+        | ColumnData::Array(_)
+        | ColumnData::FloatVector { .. }
+        | ColumnData::BinaryVector { .. }
+        | ColumnData::SparseVector(_) => Ordering::Equal,
     };
     column.is_valid(left).cmp(&column.is_valid(right)).then(values)
 }
@@ -324,21 +329,22 @@ async fn move_vectors(
     sources: &[SegmentManifest],
     layout: &Layout,
 ) -> Result<ColumnRef, Error> {
-    let mut shape = None;
-    let mut values = Vec::new();
+    let mut moved: Option<Moved> = None;
     for (source, moves) in sources.iter().zip(&layout.moves) {
         let Some(column) = vector_column(source, field) else { continue };
         let block = read_vectors(blobs, source, column, field).await?;
-        let dim = *shape.get_or_insert(block.dim());
-        if dim != block.dim() || block.rows() as u64 != source.rows {
-            return Err(Error::Ragged { what: "vectors of segments that are to be one differ in shape" });
+        let differs = || Error::Ragged { what: "vectors of segments that are to be one differ in shape" };
+        if block.rows() as u64 != source.rows {
+            return Err(differs());
         }
-        values.resize(layout.rows * dim, 0.0);
-        for &(row, place) in moves {
-            values[place * dim..(place + 1) * dim].copy_from_slice(block.row(row));
+        let all = moved.get_or_insert_with(|| Moved::new(&block, layout.rows));
+        if !moves.iter().all(|&(row, place)| all.take(&block, row, place)) {
+            return Err(differs());
         }
     }
-    write_vectors(blobs, collection, id, field, shape.unwrap_or(1), &values).await
+    let vectors = moved.map(Moved::into_column);
+    let vectors = vectors.ok_or(Error::Ragged { what: "no segment has the vectors that one is to have" })?;
+    write_vectors(blobs, collection, id, field, &vectors).await
 }
 
 #[cfg(test)]
@@ -360,7 +366,7 @@ mod tests {
         let visible = part.visible(None, Timestamp::MAX);
         let vector = |field, row| match part.vectors(field) {
             Some(vectors) if vectors.valid.as_ref().is_none_or(|valid| valid.contains(row)) => {
-                Value::Vector(vectors.block.row(row).to_vec())
+                vectors.block.value(row)
             }
             _ => Value::Null,
         };

@@ -1,19 +1,17 @@
 //! Search in the vectors of one field of one part: by its index if it has one that fits, else by comparing every row.
 
-use std::sync::Arc;
-
 use serde_json::{Map, Value};
 
 use super::interim::Interim;
 use super::part::{Part, Vectors};
-use crate::index::{Error, Hit, IndexType, Range, SearchParams, VectorIndex, flat};
-use crate::model::{Bitset, Metric};
+use crate::index::{Block, Error, Hit, Index, IndexType, Range, SearchParams};
+use crate::model::{Bitset, Metric, Vector};
 
 /// The vectors of one field of one part, ready to be searched under one metric.
 pub struct FieldSearch<'a> {
     vectors: &'a Vectors,
     metric: Metric,
-    index: Option<Arc<dyn VectorIndex>>,
+    index: Option<Index>,
     /// Answers where there is no index.
     interim: Option<Interim>,
 }
@@ -39,10 +37,10 @@ impl<'a> FieldSearch<'a> {
         self.vectors.block.rows()
     }
 
-    /// Components of each vector.
+    /// Words of 32 bits that comparing one row reads, on average.
     #[must_use]
-    pub fn dim(&self) -> usize {
-        self.vectors.block.dim()
+    pub fn words_per_row(&self) -> usize {
+        self.vectors.block.words_per_row()
     }
 
     /// The client's parameters for a search of `k` rows, checked against the index.
@@ -50,7 +48,12 @@ impl<'a> FieldSearch<'a> {
     /// # Errors
     /// What the index refuses, in Milvus's words.
     pub fn params(&self, given: &Map<String, Value>, k: usize) -> Result<SearchParams, Error> {
-        let index_type = self.index.as_ref().map_or(IndexType::Flat, |index| index.index_type());
+        let unindexed = match self.vectors.block {
+            Block::Dense(_) => IndexType::Flat,
+            Block::Bits(_) => IndexType::BinFlat,
+            Block::Sparse(_) => IndexType::SparseInverted,
+        };
+        let index_type = self.index.as_ref().map_or(unindexed, Index::index_type);
         let params = SearchParams::parse(index_type, self.metric, given, k)?;
         Ok(match &self.interim {
             Some(interim) => interim.adapt(params, k),
@@ -64,7 +67,7 @@ impl<'a> FieldSearch<'a> {
     /// A query of another dimension, or parameters that do not fit `k`.
     pub fn search(
         &self,
-        queries: &[&[f32]],
+        queries: &[&Vector],
         k: usize,
         params: &SearchParams,
         allowed: Option<&Bitset>,
@@ -75,7 +78,7 @@ impl<'a> FieldSearch<'a> {
                 let params = interim.widen(params, allowed);
                 queries.iter().map(|query| interim.index.search(query, k, &params, allowed)).collect()
             }
-            (None, None) => flat::search_block_many(&self.vectors.block, self.metric, queries, k, allowed),
+            (None, None) => self.vectors.block.search(self.metric, queries, k, allowed),
         }
     }
 
@@ -86,15 +89,15 @@ impl<'a> FieldSearch<'a> {
     /// As [`Self::search`].
     pub fn range_search(
         &self,
-        queries: &[&[f32]],
+        queries: &[&Vector],
         range: &Range,
         limit: usize,
         params: &SearchParams,
         allowed: Option<&Bitset>,
     ) -> Result<Vec<Vec<Hit>>, Error> {
-        let one = |query: &&[f32]| match &self.index {
+        let one = |query: &&Vector| match &self.index {
             Some(index) => index.range_search(query, range, limit, params, allowed),
-            None => flat::range_search_block(&self.vectors.block, self.metric, query, range, limit, allowed),
+            None => self.vectors.block.range_search(self.metric, query, range, limit, allowed),
         };
         queries.iter().map(one).collect()
     }

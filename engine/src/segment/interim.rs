@@ -2,14 +2,12 @@
 //!
 //! An index of a user's type would be built for rows that are sealed and indexed for good minutes later. So a part that no
 //! append changes any more gets an inverted file, whose build reads the vectors a few times, and a user who asked for an
-//! exact index gets byte codes, which answer exactly.
-
-use std::sync::Arc;
+//! exact index gets byte codes, which answer exactly. Sparse rows get an inverted index, exact as well; bits need none.
 
 use super::Error;
 use super::part::Part;
 use crate::base::FieldId;
-use crate::index::{self, IndexSpec, IndexType, SearchParams, VectorIndex};
+use crate::index::{Algorithm, Block, Index, IndexSpec, IndexType, SearchParams};
 use crate::model::{Bitset, IndexDefinition, Metric};
 
 /// A search for many rows reads at least so many for each.
@@ -52,7 +50,9 @@ impl InterimSpec {
 /// A built interim index, and how it is searched.
 #[derive(Clone)]
 pub(super) struct Interim {
-    pub(super) index: Arc<dyn VectorIndex>,
+    pub(super) index: Index,
+    /// Rows of the part.
+    rows: usize,
     lists: usize,
     /// Lists to read.
     probed: usize,
@@ -62,15 +62,17 @@ impl Interim {
     /// `params` of a search of `k` rows, with what this index is asked instead of what its user named for another one.
     /// Lists that hold about [`ROWS_PER_HIT`] times `k` rows are read, if that is more than usual.
     pub(super) fn adapt(&self, params: SearchParams, k: usize) -> SearchParams {
-        let rows = self.index.block().rows().max(1);
+        let rows = self.rows.max(1);
         let enough = k.saturating_mul(ROWS_PER_HIT).saturating_mul(self.lists).div_ceil(rows);
-        SearchParams { nprobe: Some(self.probed.max(enough)), range: params.range, ..SearchParams::default() }
+        let nprobe = Some(self.probed.max(enough));
+        let SearchParams { range, drop_ratio, .. } = params;
+        SearchParams { nprobe, range, drop_ratio, ..SearchParams::default() }
     }
 
     /// `params` with so many more lists as there are fewer rows to choose from: about as many allowed rows are compared as
     /// without a filter, and all of them if they are few.
     pub(super) fn widen(&self, params: &SearchParams, allowed: Option<&Bitset>) -> SearchParams {
-        let rows = self.index.block().rows();
+        let rows = self.rows;
         let survivors = allowed.map_or(rows, |allowed| allowed.count().min(rows)).max(1);
         let wider = |lists: usize| lists.saturating_mul(rows).div_ceil(survivors);
         SearchParams { nprobe: params.nprobe.map(wider), ..params.clone() }
@@ -85,7 +87,8 @@ impl Part {
     /// Whether `spec` asks for an interim index that these rows lack.
     #[must_use]
     pub fn lacks_interim(&self, spec: &InterimSpec) -> bool {
-        self.vectors(spec.field).is_some()
+        // Bits are compared as quickly as any list of them is read.
+        self.vectors(spec.field).is_some_and(|vectors| !matches!(vectors.block, Block::Bits(_)))
             && self.index(spec.field).is_none()
             && self.interim(spec.field).is_none_or(|known| known.index.metric() != spec.metric)
     }
@@ -93,10 +96,14 @@ impl Part {
     /// What [`Self::build_interim`] is taken to need in memory. Unit: bytes.
     #[must_use]
     pub fn interim_bytes(&self, spec: &InterimSpec) -> u64 {
-        // A byte for each component, and as much again as a row's place and the centres take.
         self.vectors(spec.field).map_or(0, |vectors| {
             let (rows, dim) = (vectors.block.rows(), vectors.block.dim());
-            (rows * (dim.next_multiple_of(64) + 16) + spec.settings.lists * dim * 4) as u64
+            match &vectors.block {
+                // Every pair once more, and where the list of each index is.
+                Block::Sparse(block) => (block.pairs() * 32) as u64,
+                // A byte for each component, and as much again as a row's place and the centres take.
+                _ => (rows * (dim.next_multiple_of(64) + 16) + spec.settings.lists * dim * 4) as u64,
+            }
         })
     }
 
@@ -108,14 +115,18 @@ impl Part {
     pub fn build_interim(&self, spec: &InterimSpec, stop: &(dyn Fn() -> bool + Sync)) -> Result<(), Error> {
         let Some(vectors) = self.vectors(spec.field) else { return Ok(()) };
         let InterimSettings { lists, probed } = spec.settings;
-        let wanted = if spec.is_exact {
+        let rows = vectors.block.rows();
+        let wanted = if let Block::Sparse(_) = vectors.block {
+            let index_type = IndexType::SparseInverted;
+            IndexSpec { index_type, algorithm: Algorithm::MaxScore, ..IndexSpec::flat(spec.metric) }
+        } else if spec.is_exact {
             IndexSpec::flat(spec.metric)
         } else {
             IndexSpec::ivf_flat(spec.metric, lists)
         };
-        let built = index::build(&wanted, Arc::clone(&vectors.block), 1, stop);
-        let index = Arc::from(built.map_err(|source| Error::Interim { field: spec.field, source })?);
-        self.set_interim(spec.field, Interim { index, lists, probed });
+        let built = Index::build(&wanted, &vectors.block, 1, stop);
+        let index = built.map_err(|source| Error::Interim { field: spec.field, source })?;
+        self.set_interim(spec.field, Interim { index, rows, lists, probed });
         Ok(())
     }
 }

@@ -19,6 +19,7 @@ mod growing;
 mod hiding;
 mod interim;
 mod keys;
+mod moved;
 mod object;
 mod part;
 mod runs;
@@ -45,5 +46,7 @@ pub(crate) use keys::key_at;
 
 #[cfg(test)]
 pub(crate) mod fixture;
+#[cfg(test)]
+mod kinds_test;
 #[cfg(test)]
 mod tests;

@@ -13,7 +13,7 @@ use super::runs::{Origin, Runs};
 use super::stats::Stats;
 use crate::base::{FieldId, PartitionId, Position, Timestamp};
 use crate::expr::Filter;
-use crate::index::{VectorBlock, VectorIndex};
+use crate::index::{Block, Index, Piece};
 use crate::model::{Batch, Bitset, Column, ColumnData, Keys, Schema};
 
 /// The vectors of one field.
@@ -21,8 +21,8 @@ use crate::model::{Batch, Bitset, Column, ColumnData, Keys, Schema};
 pub struct Vectors {
     /// Whose vectors these are.
     pub field: FieldId,
-    /// One vector a row; a row without a value holds zeros.
-    pub block: Arc<VectorBlock>,
+    /// One vector a row; a row without a value holds zeros, or an empty one.
+    pub block: Block,
     /// Which rows have a value; `None` says all of them.
     pub valid: Option<Bitset>,
 }
@@ -66,7 +66,7 @@ pub struct Part {
     /// What is known without looking; nothing for rows that are not sealed.
     stats: Option<Stats>,
     hiding: RwLock<Hiding>,
-    indexes: RwLock<Vec<(FieldId, Arc<dyn VectorIndex>)>>,
+    indexes: RwLock<Vec<(FieldId, Index)>>,
     /// What answers for a field as long as it has no index of its own.
     interims: RwLock<Vec<(FieldId, Interim)>>,
 }
@@ -127,9 +127,13 @@ impl Part {
         let mut vectors = Vec::new();
         for field in &schema.fields {
             match rows.column(field.id) {
-                Some(Column { data: ColumnData::FloatVector { dim, values }, valid, .. }) => vectors
-                    .push(Vectors { field: field.id, block: new_block(*dim, values)?, valid: valid.clone() }),
-                Some(column) => columns.push(column.clone()),
+                Some(column) => match Block::of_column(&column.data) {
+                    Some(block) => {
+                        let block = block.map_err(|source| Error::Block { source })?;
+                        vectors.push(Vectors { field: field.id, block, valid: column.valid.clone() });
+                    }
+                    None => columns.push(column.clone()),
+                },
                 None if field.data_type.is_vector() => {}
                 None => columns.push(Column::absent(field, rows.rows)),
             }
@@ -179,13 +183,11 @@ impl Part {
         let rows: Vec<usize> = range.clone().collect();
         let columns = self.columns.iter().map(|column| column.take(&rows)).collect();
         let vectors = self.vectors.iter().filter_map(|vectors| {
-            let dim = vectors.block.dim();
-            let values = vectors.block.values().get(first * dim..range.end * dim).unwrap_or_default();
             let valid = vectors.valid.as_ref();
             Some(Vectors {
                 field: vectors.field,
                 // Rows of a block are whole, and so are some of them.
-                block: VectorBlock::new(dim, values).ok()?,
+                block: vectors.block.slice(range.clone()).ok()?,
                 valid: valid.map(|valid| Bitset::from_fn(rows.len(), |row| valid.contains(first + row))),
             })
         });
@@ -213,13 +215,13 @@ impl Part {
 
     /// The index over the vectors of a field, if there is one yet.
     #[must_use]
-    pub fn index(&self, field: FieldId) -> Option<Arc<dyn VectorIndex>> {
+    pub fn index(&self, field: FieldId) -> Option<Index> {
         let indexes = self.indexes.read();
-        indexes.iter().find(|(indexed, _)| *indexed == field).map(|(_, index)| Arc::clone(index))
+        indexes.iter().find(|(indexed, _)| *indexed == field).map(|(_, index)| index.clone())
     }
 
     /// Puts an index in place of what there was for the field.
-    pub(super) fn set_index(&self, field: FieldId, index: Arc<dyn VectorIndex>) {
+    pub(super) fn set_index(&self, field: FieldId, index: Index) {
         let mut indexes = self.indexes.write();
         indexes.retain(|(indexed, _)| *indexed != field);
         indexes.push((field, index));
@@ -378,26 +380,15 @@ impl crate::expr::Rows for Part {
     }
 }
 
-fn new_block(dim: usize, values: &[f32]) -> Result<Arc<VectorBlock>, Error> {
-    VectorBlock::new(dim, values).map_err(|source| Error::Block { source })
-}
-
 /// The vectors of `field` in all parts; `None` if no part has any.
 fn join_vectors(field: FieldId, parts: &[Arc<Part>], total: usize) -> Result<Option<Vectors>, Error> {
-    let Some(dim) = parts.iter().find_map(|part| part.vectors(field)).map(|vectors| vectors.block.dim())
-    else {
+    let pieces: Vec<Piece<'_>> = parts
+        .iter()
+        .map(|part| part.vectors(field).map_or(Piece::None(part.rows), |vectors| Piece::Of(&vectors.block)))
+        .collect();
+    let Some(block) = Block::joined(&pieces).map_err(|source| Error::Block { source })? else {
         return Ok(None);
     };
-    let longest_gap = parts.iter().filter(|part| part.vectors(field).is_none()).map(|part| part.rows).max();
-    let zeros = vec![0.0; longest_gap.unwrap_or(0) * dim];
-    let chunks: Vec<&[f32]> = parts
-        .iter()
-        .map(|part| {
-            part.vectors(field).map_or_else(|| &zeros[..part.rows * dim], |vectors| vectors.block.values())
-        })
-        .collect();
-    let block =
-        VectorBlock::from_chunks(dim, chunks.iter().copied()).map_err(|source| Error::Block { source })?;
     let is_whole =
         parts.iter().all(|part| part.vectors(field).is_some_and(|vectors| vectors.valid.is_none()));
     let valid = (!is_whole).then(|| {

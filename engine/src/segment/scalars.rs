@@ -159,7 +159,9 @@ fn array_of(column: &Column) -> Option<ArrayRef> {
             Arc::new(texts.collect::<LargeStringArray>())
         }
         ColumnData::Array(arrays) => list_of(column, arrays)?,
-        ColumnData::FloatVector { .. } => return None,
+        ColumnData::FloatVector { .. } | ColumnData::BinaryVector { .. } | ColumnData::SparseVector(_) => {
+            return None;
+        }
     })
 }
 
@@ -199,7 +201,11 @@ fn list_of(column: &Column, arrays: &Arrays) -> Option<ArrayRef> {
         ColumnData::VarChar(all) => lists(column, arrays, LargeStringBuilder::new(), |builder, range| {
             range.for_each(|at| builder.append_value(all.get(at)));
         }),
-        ColumnData::Json(_) | ColumnData::Array(_) | ColumnData::FloatVector { .. } => return None,
+        ColumnData::Json(_)
+        | ColumnData::Array(_)
+        | ColumnData::FloatVector { .. }
+        | ColumnData::BinaryVector { .. }
+        | ColumnData::SparseVector(_) => return None,
     })
 }
 
@@ -245,9 +251,12 @@ fn data_of(data_type: DataType, array: &ArrayRef) -> Option<ColumnData> {
             }
             Some(ColumnData::Array(arrays))
         }
-        DataType::FloatVector | DataType::Float16Vector | DataType::BFloat16Vector | DataType::Int8Vector => {
-            None
-        }
+        DataType::FloatVector
+        | DataType::Float16Vector
+        | DataType::BFloat16Vector
+        | DataType::Int8Vector
+        | DataType::BinaryVector
+        | DataType::SparseFloatVector => None,
     }
 }
 

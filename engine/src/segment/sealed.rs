@@ -13,7 +13,7 @@ use super::vectors::Wrong;
 use super::{Deletes, Error, scalars, stats, vectors};
 use crate::base::{FieldId, Kind, Kinded as _, PartitionId, SegmentId, chain, heavy};
 use crate::blob::Blobs;
-use crate::index::{self, VectorBlock, VectorIndex};
+use crate::index::{Block, Index};
 use crate::model::{ColumnRef, IndexDefinition, IndexRef, Schema, SegmentManifest};
 
 /// A sealed segment, loaded. Its rows never change; deletes and indexes come while readers read.
@@ -144,11 +144,10 @@ impl Sealed {
         let Some(vectors) = self.part.vectors(definition.field) else {
             return Err(Error::NoVectors { segment, field: definition.field });
         };
-        let block = Arc::clone(&vectors.block);
+        let block = vectors.block.clone();
         let body = read(blobs, &built.object).await?;
-        let index = work(segment, move || index::decode(&body, block)).await?;
-        let index: Arc<dyn VectorIndex> =
-            Arc::from(index.map_err(|source| Error::Index { segment, source })?);
+        let index = work(segment, move || Index::decode(&body, &block)).await?;
+        let index = index.map_err(|source| Error::Index { segment, source })?;
         self.part.set_index(definition.field, index);
         self.attached.lock().push(built.object.key.clone());
         Ok(())
@@ -230,7 +229,7 @@ pub(super) async fn read_vectors(
     manifest: &SegmentManifest,
     column: &ColumnRef,
     field: FieldId,
-) -> Result<Arc<VectorBlock>, Error> {
+) -> Result<Block, Error> {
     let key = &column.object.key;
     let body = read(blobs, &column.object).await?;
     work(manifest.id, move || vectors::decode(field, &body)).await?.map_err(|wrong| match wrong {

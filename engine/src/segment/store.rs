@@ -51,8 +51,8 @@ pub async fn write_segment(
     }
     let mut columns = vec![write_scalars(blobs, collection, id, schema, rows, times).await?];
     for column in &rows.columns {
-        if let ColumnData::FloatVector { dim, values } = &column.data {
-            columns.push(write_vectors(blobs, collection, id, column.field, *dim, values).await?);
+        if column.data.data_type().is_vector() {
+            columns.push(write_vectors(blobs, collection, id, column.field, &column.data).await?);
         }
     }
     let columns = Columns { partition, columns, clean_through: Timestamp::ZERO, clustered_by: None };
@@ -93,10 +93,9 @@ pub(super) async fn write_vectors(
     collection: CollectionId,
     id: SegmentId,
     field: FieldId,
-    dim: usize,
-    values: &[f32],
+    vectors: &ColumnData,
 ) -> Result<ColumnRef, Error> {
-    let body = vectors::encode(field, dim, values);
+    let body = vectors::encode(field, vectors);
     let object = create(blobs, vector_key(collection, id, field), body).await?;
     Ok(ColumnRef { fields: vec![field], object })
 }
@@ -190,7 +189,11 @@ fn statistics_of(column: &Column) -> Statistics {
                 .map(|(a, b)| (Value::Double(a), Value::Double(b))),
             ColumnData::VarChar(all) => span(rows().map(|row| all.get(row)), |a, b| a < b)
                 .map(|(a, b)| (Value::Text(a.to_owned()), Value::Text(b.to_owned()))),
-            ColumnData::Json(_) | ColumnData::Array(_) | ColumnData::FloatVector { .. } => None,
+            ColumnData::Json(_)
+            | ColumnData::Array(_)
+            | ColumnData::FloatVector { .. }
+            | ColumnData::BinaryVector { .. }
+            | ColumnData::SparseVector(_) => None,
         };
     let (min, max) = pair.unzip();
     Statistics { field: column.field, nulls, min, max }

@@ -41,7 +41,7 @@ fn stored(part: &Part) -> Vec<(Value, Value, Value, Value, Timestamp)> {
     let vector = |row| {
         let vectors = part.vectors(VECTOR).unwrap();
         let is_valid = vectors.valid.as_ref().is_none_or(|valid| valid.contains(row));
-        if is_valid { Value::Vector(vectors.block.row(row).to_vec()) } else { Value::Null }
+        if is_valid { vectors.block.value(row) } else { Value::Null }
     };
     let all = 0..part.rows();
     all.map(|row| (value(KEY, row), value(NUMBER, row), value(NOTE, row), vector(row), part.time(row)))

@@ -297,6 +297,10 @@ impl VectorIndex for Hnsw {
         if has_width(self.index_type) {
             body.extend_from_slice(&self.width.code().to_le_bytes());
         }
-        artifact::seal(Head { index_type: self.index_type, metric: self.metric }, &self.block, &body)
+        artifact::seal(
+            Head { index_type: self.index_type, metric: self.metric },
+            (self.block.dim(), self.block.rows()),
+            &body,
+        )
     }
 }

@@ -9,6 +9,9 @@
     reason = "SIMD loads, prefetches and aligned buffers; each wrapper checks its bounds first"
 )]
 
+mod bits;
+#[cfg(target_arch = "x86_64")]
+mod bits_x86;
 mod buffer;
 mod narrow;
 #[cfg(target_arch = "aarch64")]
@@ -74,6 +77,7 @@ pub(super) struct Table {
     code_rows: CodeRows,
     byte_gather: narrow::NarrowGather,
     nibble_gather: narrow::NarrowGather,
+    bits: bits::BitTable,
 }
 
 /// Distance functions of this processor. Small and cheap to copy; carried by the objects that compute distances.
@@ -102,7 +106,10 @@ impl Kernels {
         let mut found = vec![Self(scalar::TABLE)];
         #[cfg(target_arch = "x86_64")]
         {
-            if std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma") {
+            if std::is_x86_feature_detected!("avx2")
+                && std::is_x86_feature_detected!("fma")
+                && std::is_x86_feature_detected!("popcnt")
+            {
                 found.push(Self(x86::avx2::TABLE));
                 if std::is_x86_feature_detected!("avx512f")
                     && std::is_x86_feature_detected!("avx512bw")
@@ -111,6 +118,12 @@ impl Kernels {
                     found.push(Self(x86::avx512::TABLE_VNNI));
                 } else if std::is_x86_feature_detected!("avx512f") {
                     found.push(Self(x86::avx512::TABLE));
+                }
+                if std::is_x86_feature_detected!("avx512f")
+                    && std::is_x86_feature_detected!("avx512vpopcntdq")
+                    && let Some(Self(widest)) = found.last_mut()
+                {
+                    widest.bits = bits_x86::avx512::TABLE;
                 }
             }
         }

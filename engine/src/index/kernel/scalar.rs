@@ -1,6 +1,7 @@
 //! The plain forms: what every SIMD form must agree with, and the form of processors without one.
 
-use super::{HIGH_PART, Table, batch_forms, code_forms, narrow_forms, plain_tile};
+use super::bits::bit_forms;
+use super::{HIGH_PART, Table, batch_forms, bits, code_forms, narrow_forms, plain_tile};
 
 pub(in crate::index) const TABLE: Table = Table {
     name: "scalar",
@@ -16,6 +17,7 @@ pub(in crate::index) const TABLE: Table = Table {
     code_rows,
     byte_gather,
     nibble_gather,
+    bits: bits::SCALAR,
 };
 
 /// How many sums run side by side, so that the compiler may keep them in one register.
@@ -99,3 +101,20 @@ unsafe fn nibble_dot(query: *const i8, codes: *const u8, stride: usize) -> i32 {
 
 narrow_forms!(; byte_dot, byte_gather);
 narrow_forms!(; nibble_dot, nibble_gather);
+
+unsafe fn xor(left: *const u64, right: *const u64, words: usize) -> u32 {
+    // SAFETY: the caller gives two runs of `words` words.
+    let (left, right) =
+        unsafe { (std::slice::from_raw_parts(left, words), std::slice::from_raw_parts(right, words)) };
+    left.iter().zip(right).map(|(left, right)| (left ^ right).count_ones()).sum()
+}
+
+unsafe fn and(left: *const u64, right: *const u64, words: usize) -> u32 {
+    // SAFETY: the caller gives two runs of `words` words.
+    let (left, right) =
+        unsafe { (std::slice::from_raw_parts(left, words), std::slice::from_raw_parts(right, words)) };
+    left.iter().zip(right).map(|(left, right)| (left & right).count_ones()).sum()
+}
+
+bit_forms!(; xor, xor_gather, xor_rows);
+bit_forms!(; and, and_gather, and_rows);

@@ -114,6 +114,46 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn every_bit_form_gives_the_very_count_of_the_scalar_one(
+        (query, matrix, picks) in (1usize..40, 1usize..9).prop_flat_map(|(words, rows)| (
+            prop::collection::vec(any::<u64>(), words),
+            prop::collection::vec(any::<u64>(), words * rows),
+            prop::collection::vec(0..rows as u32, 0..12),
+        ))
+    ) {
+        let run = |kernels: &Kernels| {
+            let mut all = [const { Vec::new() }; 4];
+            kernels.differing_rows(&query, &matrix, &mut all[0]);
+            kernels.common_rows(&query, &matrix, &mut all[1]);
+            kernels.differing_gather(&query, &matrix, &picks, &mut all[2]);
+            kernels.common_gather(&query, &matrix, &picks, &mut all[3]);
+            all
+        };
+        let forms = Kernels::available();
+        let expected = run(&forms[0]);
+        prop_assert_eq!((expected[0].len(), expected[2].len()), (matrix.len() / query.len(), picks.len()));
+        for kernels in &forms[1..] {
+            prop_assert_eq!(run(kernels), expected.clone(), "{:?}", kernels);
+        }
+    }
+}
+
+#[test]
+fn bits_are_counted_as_a_child_would() {
+    let scalar = Kernels::available()[0];
+    let (query, rows) = ([0b1011, u64::MAX], [0b0110, 0, 0b1011, u64::MAX]);
+    let (mut differing, mut common) = (Vec::new(), Vec::new());
+
+    scalar.differing_rows(&query, &rows, &mut differing);
+    scalar.common_gather(&query, &rows, &[1, 0], &mut common);
+
+    assert_eq!((differing, common), (vec![67, 0], vec![67, 1]));
+}
+
 #[test]
 fn narrow_sums_are_the_textbook_formula() {
     let mut codes = AlignedBytes::zeros(128);

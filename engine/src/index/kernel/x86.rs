@@ -1,11 +1,11 @@
 //! Forms for x86-64: AVX2 with FMA, and AVX-512.
 
-use super::{HIGH_PART, Table, batch_forms, code_forms, narrow_forms};
+use super::{HIGH_PART, Table, batch_forms, bits_x86, code_forms, narrow_forms};
 use std::arch::x86_64::*;
 
 /// Hints all cache lines of one row.
 #[inline]
-fn prefetch_row(row: *const u8, bytes: usize) {
+pub(super) fn prefetch_row(row: *const u8, bytes: usize) {
     let mut offset = 0;
     while offset < bytes {
         // SAFETY: a prefetch reads nothing and never faults; SSE is part of the x86-64 baseline.
@@ -32,6 +32,7 @@ pub(in crate::index) mod avx2 {
         code_rows,
         byte_gather,
         nibble_gather,
+        bits: bits_x86::avx2::TABLE,
     };
 
     #[target_feature(enable = "avx2,fma")]

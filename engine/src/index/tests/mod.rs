@@ -19,7 +19,7 @@ fn naive_score(metric: Metric, left: &[f32], right: &[f32]) -> f64 {
     match metric {
         Metric::L2 => sum(&|left, right| (left - right).powi(2)),
         Metric::Ip => sum(&|left, right| left * right),
-        Metric::Cosine => {
+        _ => {
             let norms = (sum(&|left, _| left * left) * sum(&|_, right| right * right)).sqrt();
             if norms == 0.0 { 0.0 } else { sum(&|left, right| left * right) / norms }
         }

@@ -1,6 +1,6 @@
 //! Why a schema cannot be, in Milvus's words.
 
-use super::{MAX_CAPACITY, MAX_DIM, MAX_FIELDS, MAX_TEXT_BYTES, MAX_VECTORS, MIN_DIM};
+use super::{MAX_BITS, MAX_CAPACITY, MAX_DIM, MAX_FIELDS, MAX_TEXT_BYTES, MAX_VECTORS, MIN_BITS, MIN_DIM};
 use crate::base::{Kind, Kinded};
 use crate::model::name::NameError;
 
@@ -134,6 +134,32 @@ pub enum SchemaError {
         dim: i64,
         /// Name of the field.
         field: String,
+    },
+    /// A number of bits out of range.
+    #[error(
+        "invalid dimension: {dim} of field {field}. binary vector dimension should be in range {MIN_BITS} ~ {MAX_BITS}"
+    )]
+    Bits {
+        /// The dimension.
+        dim: i64,
+        /// Name of the field.
+        field: String,
+    },
+    /// A number of bits that fills no bytes.
+    #[error("invalid dimension: {dim} of field {field}. binary vector dimension should be multiple of 8.")]
+    BitsOfBytes {
+        /// The dimension.
+        dim: i64,
+        /// Name of the field.
+        field: String,
+    },
+    /// A dimension of sparse vectors.
+    #[error("dim should not be specified for sparse vector field {field}({id})")]
+    SparseDim {
+        /// Name of the field.
+        field: String,
+        /// Its number.
+        id: i64,
     },
     /// A text field without longest length.
     #[error("type param(max_length) should be specified for the field({field}) of collection {collection}")]

@@ -87,6 +87,40 @@ fn vectors_of_every_width_have_a_dimension() {
 }
 
 #[test]
+fn binary_vectors_have_whole_bytes_and_sparse_ones_no_dimension() {
+    let check = |number: i32, dim: Option<&str>| {
+        let mut request = good();
+        let params = dim.map(|dim| ("dim".to_owned(), dim.to_owned())).into_iter().collect();
+        request.fields.push(FieldRequest { data_type: number, type_params: params, ..field("w", 101) });
+        check_schema(&request)
+            .map(|schema| schema.field("w").map(|field| (field.data_type, field.dim())))
+            .map_err(|error| (error.milvus_code(), error.to_string()))
+    };
+    let refused = |text: &str| Err((1100, text.to_owned()));
+
+    assert_eq!(check(100, Some("8")), Ok(Some((DataType::BinaryVector, 8))));
+    assert_eq!(check(100, Some("262144")), Ok(Some((DataType::BinaryVector, 262_144))));
+    assert_eq!(check(104, None), Ok(Some((DataType::SparseFloatVector, 0))));
+    let range = "binary vector dimension should be in range 8 ~ 262144";
+    assert_eq!(
+        check(100, Some("262152")),
+        refused(&format!("invalid dimension: 262152 of field w. {range}"))
+    );
+    assert_eq!(check(100, Some("0")), refused(&format!("invalid dimension: 0 of field w. {range}")));
+    assert_eq!(
+        check(100, Some("9")),
+        refused("invalid dimension: 9 of field w. binary vector dimension should be multiple of 8.")
+    );
+    assert_eq!(
+        check(100, None),
+        refused(
+            "dimension is not defined in field type params of field w, check type param `dim` for vector field"
+        )
+    );
+    assert_eq!(check(104, Some("8")), refused("dim should not be specified for sparse vector field w(104)"));
+}
+
+#[test]
 fn arrays_are_of_every_scalar_type_but_json() {
     let elements = [1, 2, 3, 4, 5, 10, 11, 21].map(|element| {
         let mut request = good();

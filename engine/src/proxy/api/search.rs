@@ -10,7 +10,7 @@ use contract::pb::schema::{FunctionScore, IDs, i_ds};
 use super::reads::{View, add_fields, at_peer, check_loaded, check_same_collection, rows_of_keys};
 use super::{Caller, partitions_of_read};
 use crate::base::{FieldId, PartitionId, Timestamp};
-use crate::model::{Column, ColumnData, Field, Key, Keys, Metric, Schema};
+use crate::model::{DataType, Field, Key, Keys, Metric, Schema, Vector};
 use crate::plan::{Fusion, Group, Grouping, Mode, Order, RankPlan, SearchHits, SearchPlan, groups_of, rank};
 use crate::proxy::convert::grouping::{self, Ordered};
 use crate::proxy::convert::rank::{self as convert_rank, Ranker};
@@ -88,6 +88,9 @@ pub(super) async fn plan(
     let field = params.field(schema)?;
     let metric = params.metric(info, field)?;
     let grouping = params.groups.resolve(schema)?;
+    if grouping.is_some() && field.data_type == DataType::BinaryVector {
+        return Err(Error::GroupBits);
+    }
     add_fields(&mut output, grouping.map(|grouping| grouping.field));
     let queries = match request.search_input.take() {
         Some(SearchInput::PlaceholderGroup(group)) => convert_search::queries(&group, field, request.nq)?,
@@ -267,7 +270,7 @@ async fn vectors_of(
     field: &Field,
     ids: IDs,
     view: View,
-) -> Result<Vec<Vec<f32>>, Error> {
+) -> Result<Vec<Vector>, Error> {
     let wanted = wanted_keys(info, ids)?;
     convert_search::check_count(0, wanted.len())?;
     let rows = rows_of_keys(proxy, info, &wanted, None, vec![field.id], view).await?;
@@ -285,10 +288,10 @@ async fn vectors_of(
             let text = format!("the vector field {} of primary key {key} is null", field.name);
             Err(Error::SearchIds { text })
         }
-        (Some(row), Some(Column { data: ColumnData::FloatVector { dim, values }, .. })) => {
-            Ok(values[row * dim..(row + 1) * dim].to_vec())
+        (row, column) => {
+            let found = row.zip(column).and_then(|(row, column)| Vector::of(column.data.value(row)));
+            found.ok_or_else(|| Error::Answer { reason: format!("no vector for key {key}") })
         }
-        _ => Err(Error::Answer { reason: format!("no vector for key {key}") }),
     };
     wanted.iter().map(vector).collect()
 }

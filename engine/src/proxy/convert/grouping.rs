@@ -101,6 +101,8 @@ const fn engine_name(data_type: DataType) -> &'static str {
         DataType::Float16Vector => "VECTOR_FLOAT16",
         DataType::BFloat16Vector => "VECTOR_BFLOAT16",
         DataType::Int8Vector => "VECTOR_INT8",
+        DataType::BinaryVector => "VECTOR_BINARY",
+        DataType::SparseFloatVector => "VECTOR_SPARSE_U32_F32",
     }
 }
 

@@ -16,8 +16,12 @@ enum Family {
     Dense,
     /// On dense vectors of singles, not built yet.
     DenseNotBuilt,
-    /// On other vectors.
-    OtherVectors,
+    /// On binary vectors.
+    Bits,
+    /// On binary vectors, not built yet.
+    BitsNotBuilt,
+    /// On sparse vectors.
+    Sparse,
     /// On scalars: recorded only, filters are answered by scan.
     Scalar,
     /// On scalars, not built yet.
@@ -45,11 +49,11 @@ const TYPES: [(&str, Family); 33] = [
     ("GPU_BRUTE_FORCE", Family::DenseNotBuilt),
     ("SVS_VAMANA", Family::DenseNotBuilt),
     ("SVS_FLAT", Family::DenseNotBuilt),
-    ("BIN_FLAT", Family::OtherVectors),
-    ("BIN_IVF_FLAT", Family::OtherVectors),
-    ("MINHASH_LSH", Family::OtherVectors),
-    ("SPARSE_INVERTED_INDEX", Family::OtherVectors),
-    ("SPARSE_WAND", Family::OtherVectors),
+    ("BIN_FLAT", Family::Bits),
+    ("BIN_IVF_FLAT", Family::Bits),
+    ("MINHASH_LSH", Family::BitsNotBuilt),
+    ("SPARSE_INVERTED_INDEX", Family::Sparse),
+    ("SPARSE_WAND", Family::Sparse),
     ("INVERTED", Family::Scalar),
     ("BITMAP", Family::Scalar),
     ("TRIE", Family::Scalar),
@@ -78,7 +82,7 @@ pub fn checked(field: &Field, mut pairs: Vec<(String, String)>) -> Result<Vec<(S
         check_vector(field, name, family, &flat)?;
         let given = metric_name(&flat);
         if name == AUTO {
-            let metric = given.unwrap_or(Metric::Cosine.name());
+            let metric = given.unwrap_or(Metric::default_of(field.data_type).name());
             return Ok(vec![entry("index_type", AUTO), entry("metric_type", metric)]);
         }
         // Only an automatic index has a metric of its own choice.
@@ -137,10 +141,19 @@ fn check_mmap(flat: &[(String, String)]) -> Result<(), Error> {
 }
 
 fn check_vector(field: &Field, name: &str, family: Family, flat: &[(String, String)]) -> Result<(), Error> {
+    let (of_bits, of_pairs) =
+        (field.data_type == DataType::BinaryVector, field.data_type == DataType::SparseFloatVector);
     match family {
-        Family::Dense => {}
-        Family::DenseNotBuilt => return Err(Error::IndexNotBuilt { index_type: name.to_owned() }),
-        Family::OtherVectors | Family::Scalar | Family::ScalarNotBuilt => {
+        Family::Dense if name == AUTO || field.data_type.is_dense() => {}
+        Family::Bits if of_bits => {}
+        Family::Sparse if of_pairs => {}
+        Family::DenseNotBuilt if field.data_type.is_dense() => {
+            return Err(Error::IndexNotBuilt { index_type: name.to_owned() });
+        }
+        Family::BitsNotBuilt if of_bits => {
+            return Err(Error::IndexNotBuilt { index_type: name.to_owned() });
+        }
+        _ => {
             let data_type = field.data_type.name();
             return Err(invalid(format!("data type {data_type} can't build with this index {name}")));
         }
@@ -159,10 +172,45 @@ fn check_vector(field: &Field, name: &str, family: Family, flat: &[(String, Stri
             return Err(invalid("only metric type can be passed when use AutoIndex"));
         }
     }
-    if let Some(metric) = metric.filter(|name| Metric::from_name(name).is_none()) {
-        return Err(invalid(format!("float vector index does not support metric type: {metric}")));
+    let suits = |name: &str| Metric::from_name(name).is_some_and(|metric| metric.suits(field.data_type));
+    if let Some(metric) = metric.filter(|name| !suits(name)) {
+        if of_pairs {
+            return Err(invalid("only IP&BM25 is the supported metric type for sparse index"));
+        }
+        let kind = if of_bits { "binary" } else { "float" };
+        return Err(invalid(format!("{kind} vector index does not support metric type: {metric}")));
     }
-    check_dense(field, name, flat)
+    match family {
+        Family::Bits if name == "BIN_IVF_FLAT" => check_number(flat, "nlist", 1, 65_536),
+        Family::Bits => Ok(()),
+        Family::Sparse => check_sparse(flat),
+        _ => check_dense(field, name, flat),
+    }
+}
+
+/// Checks the build parameters of an index on sparse vectors.
+fn check_sparse(flat: &[(String, String)]) -> Result<(), Error> {
+    if let Some(value) = given(flat, "drop_ratio_build") {
+        match value.trim().parse::<f32>() {
+            Ok(share) if (0.0..1.0).contains(&share) => {}
+            Ok(_) => {
+                let range = "should be in range [0.000000, 1.000000)";
+                return Err(invalid(format!(
+                    "Out of range in json: param 'drop_ratio_build' ({value}) {range}"
+                )));
+            }
+            Err(_) => {
+                return Err(invalid(format!(
+                    "invalid float value, key: 'drop_ratio_build', value: '{value}'"
+                )));
+            }
+        }
+    }
+    let known = ["DAAT_MAXSCORE", "DAAT_WAND", "TAAT_NAIVE"];
+    match given(flat, "inverted_index_algo").filter(|name| !known.contains(name)) {
+        Some(name) => Err(invalid(format!("sparse inverted index algo {name} not found or not supported"))),
+        None => Ok(()),
+    }
 }
 
 /// Checks the build parameters of an index on dense vectors.
@@ -252,7 +300,7 @@ fn check_scalar(field: &Field, name: &str, family: Family, flat: &[(String, Stri
             return Err(invalid("ngram index can only be created on VARCHAR or JSON field"));
         }
         Family::ScalarNotBuilt => return Err(Error::IndexNotBuilt { index_type: name.to_owned() }),
-        Family::Dense | Family::DenseNotBuilt | Family::OtherVectors => {
+        Family::Dense | Family::DenseNotBuilt | Family::Bits | Family::BitsNotBuilt | Family::Sparse => {
             return Err(invalid(format!("index {name} only supports vector data type")));
         }
     }

@@ -14,4 +14,5 @@ pub mod rank;
 pub mod rows;
 pub mod schema;
 pub mod search;
+pub mod sparse;
 pub mod status;

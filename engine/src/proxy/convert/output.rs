@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use contract::pb::schema::{
     BoolArray, DataType as WireType, DoubleArray, FieldData, FloatArray, IDs, IntArray, JsonArray, LongArray,
-    ScalarField, StringArray, VectorField, field_data, i_ds, scalar_field,
+    ScalarField, StringArray, VectorField, field_data, i_ds, scalar_field, vector_field,
 };
 
-use super::{arrays, narrow};
+use super::{arrays, narrow, sparse};
 use crate::base::FieldId;
 use crate::model::{Batch, Column, ColumnData, DYNAMIC_FIELD, DataType, Field, Keys, Schema, Texts};
 use crate::proxy::Error;
@@ -150,6 +150,17 @@ pub fn field_data(field: &Field, column: Column, keys: Option<&BTreeSet<String>>
             let dim = i64::try_from(dim).unwrap_or(i64::MAX);
             field_data::Field::Vectors(VectorField { dim, data: Some(data), ..Default::default() })
         }
+        ColumnData::BinaryVector { bytes, .. } => {
+            let bytes = if valid.contains(&false) { compact(&bytes, dim / 8, &valid) } else { bytes };
+            let data = Some(vector_field::Data::BinaryVector(bytes.into()));
+            let dim = i64::try_from(dim).unwrap_or(i64::MAX);
+            field_data::Field::Vectors(VectorField { dim, data, ..Default::default() })
+        }
+        ColumnData::SparseVector(rows) => {
+            let all = sparse::to_wire(&rows, |row| valid.get(row) != Some(&false));
+            let (dim, data) = (all.dim, Some(vector_field::Data::SparseFloatVector(all)));
+            field_data::Field::Vectors(VectorField { dim, data, ..Default::default() })
+        }
         scalars => field_data::Field::Scalars(ScalarField {
             data: Some(scalar(scalars, keys)),
             ..Default::default()
@@ -166,7 +177,7 @@ pub fn field_data(field: &Field, column: Column, keys: Option<&BTreeSet<String>>
 }
 
 /// The vectors of the rows that have one.
-fn compact(values: &[f32], dim: usize, valid: &[bool]) -> Vec<f32> {
+fn compact<T: Copy>(values: &[T], dim: usize, valid: &[bool]) -> Vec<T> {
     let rows = values.chunks_exact(dim.max(1)).zip(valid);
     rows.filter(|(_, valid)| **valid).flat_map(|(row, _)| row.iter().copied()).collect()
 }
@@ -185,6 +196,8 @@ pub fn scalar(values: ColumnData, keys: Option<&BTreeSet<String>>) -> scalar_fie
         ColumnData::Float(data) | ColumnData::FloatVector { values: data, .. } => {
             Data::FloatData(FloatArray { data })
         }
+        ColumnData::BinaryVector { bytes, .. } => ints(bytes),
+        ColumnData::SparseVector(rows) => Data::FloatData(FloatArray { data: rows.parts().1.to_vec() }),
         ColumnData::Double(data) => Data::DoubleData(DoubleArray { data }),
         ColumnData::VarChar(texts) => {
             Data::StringData(StringArray { data: texts.iter().map(str::to_owned).collect() })
@@ -251,5 +264,7 @@ pub const fn wire_type(data_type: DataType) -> WireType {
         DataType::Float16Vector => WireType::Float16Vector,
         DataType::BFloat16Vector => WireType::BFloat16Vector,
         DataType::Int8Vector => WireType::Int8Vector,
+        DataType::BinaryVector => WireType::BinaryVector,
+        DataType::SparseFloatVector => WireType::SparseFloatVector,
     }
 }

@@ -4,7 +4,7 @@
 
 use contract::pb::schema::{FieldData, ScalarField, VectorField, field_data, scalar_field, vector_field};
 
-use super::{arrays, narrow};
+use super::{arrays, narrow, sparse};
 use crate::model::{Batch, Bitset, Column, ColumnData, DYNAMIC_FIELD, DataType, Field, Schema, Texts, Value};
 use crate::proxy::Error;
 
@@ -41,7 +41,7 @@ pub fn sent(schema: &Schema, fields: Vec<FieldData>, rows: u32, keys: KeyColumn)
         return Err(Error::NoRows);
     }
     // What is not sent takes its place all the same: a small request must not become more than there is memory for.
-    let row_bytes: usize = schema.fields.iter().map(|field| 8 + 4 * field.dim()).sum();
+    let row_bytes: usize = schema.fields.iter().map(|field| 8 + vector_bytes(field)).sum();
     if rows.saturating_mul(row_bytes) > MAX_ROWS_BYTES {
         return Err(Error::RowsTooLarge { rows, limit: MAX_ROWS_BYTES });
     }
@@ -81,6 +81,11 @@ impl Sent {
         });
         Ok(Batch { rows, columns: columns.collect::<Result<_, _>>()? })
     }
+}
+
+/// Bytes of one vector of a field in memory, beside what is in the request anyway.
+fn vector_bytes(field: &Field) -> usize {
+    if field.data_type == DataType::BinaryVector { field.dim() / 8 } else { field.dim() * 4 }
 }
 
 /// The position in the schema of the field that `data` is for.
@@ -209,6 +214,8 @@ fn wrong_type(field: &Field, actual: &'static str) -> Error {
         DataType::Float16Vector => "float16 vector",
         DataType::BFloat16Vector => "bfloat16 vector",
         DataType::Int8Vector => "int8 vector",
+        DataType::BinaryVector => "binary vector",
+        DataType::SparseFloatVector => "sparse float vector",
     };
     Error::FieldType { field: field.name.clone(), expected, actual }
 }
@@ -277,16 +284,33 @@ fn narrow<T: TryFrom<i32>>(values: &[i32], low: i32, high: i32) -> Result<Vec<T>
     values.iter().enumerate().map(fit).collect()
 }
 
-/// The values of a vector column. Narrow vectors may also come as singles.
+/// The values of a vector column. Narrow vectors may also come as singles. The dimension that comes with sparse ones says
+/// nothing.
 fn vectors(field: &Field, dim: i64, data: Option<vector_field::Data>) -> Result<ColumnData, Error> {
     use vector_field::Data;
     let expected = field.dim().max(1);
     let data_type = field.data_type;
+    if data_type == DataType::SparseFloatVector {
+        return match data {
+            Some(Data::SparseFloatVector(rows)) => {
+                sparse::of_wire(&rows.contents).map(ColumnData::SparseVector)
+            }
+            None if field.nullable => Ok(ColumnData::empty(field)),
+            None => Err(wrong_type(field, "nil")),
+            Some(_) => Err(wrong_type(field, "other vector")),
+        };
+    }
     if data.is_some() && (usize::try_from(dim).is_ok_and(|dim| dim != expected) || dim < 0) {
         return Err(Error::VectorDim { field: field.name.clone(), dim: expected, actual: dim });
     }
     let (kind, width, given, values) = match (data_type, data) {
-        (_, Some(Data::FloatVector(values))) => {
+        (DataType::BinaryVector, Some(Data::BinaryVector(bytes))) => {
+            if !(bytes.len() * 8).is_multiple_of(expected) {
+                return Err(Error::BitsLength { length: bytes.len() * 8, dim: expected });
+            }
+            return Ok(ColumnData::BinaryVector { dim: expected, bytes: bytes.into() });
+        }
+        (_, Some(Data::FloatVector(values))) if data_type.is_dense() => {
             ("float", 1, values.data.len(), narrow::from_singles(data_type, values.data)?)
         }
         (DataType::Float16Vector, Some(Data::Float16Vector(bytes)))

@@ -153,7 +153,7 @@ fn default_of_wire(value: ValueField) -> Option<DefaultRequest> {
 fn value_to_wire(value: &Value, data_type: DataType) -> Option<ValueField> {
     use value_field::Data;
     let data = match value {
-        Value::Null | Value::Array(_) | Value::Vector(_) => return None,
+        Value::Null | Value::Array(_) | Value::Vector(_) | Value::Bits(_) | Value::Sparse(_) => return None,
         Value::Bool(value) => Data::BoolData(*value),
         Value::Int(value) if data_type == DataType::Int64 => Data::LongData(*value),
         Value::Int(value) => Data::IntData(i32::try_from(*value).unwrap_or_default()),

@@ -8,11 +8,12 @@ use contract::pb::schema::{FieldData, SearchIteratorV2Results, SearchResultData}
 use prost::Message as _;
 
 use super::grouping::{GroupParams, is_grouping};
-use super::narrow;
 use super::output::{self, Output};
 use super::params::{boolean, plain};
+use super::{narrow, sparse};
 use crate::base::FieldId;
-use crate::model::{Column, DataType, Field, Metric, Schema};
+use crate::model::check::check_sparse;
+use crate::model::{Column, DataType, Field, Metric, Schema, SparseRows, Vector};
 use crate::plan::{Range, SearchHits, groups_of};
 use crate::proxy::Error;
 use crate::rpc::CollectionInfo;
@@ -311,7 +312,7 @@ fn json_number(name: &'static str, value: &serde_json::Value) -> Result<f32, Err
 ///
 /// # Errors
 /// If the bytes are no group, the vectors are not of the field's type and dimension or not finite, or they are not `nq`.
-pub fn queries(group: &Bytes, field: &Field, nq: i64) -> Result<Vec<Vec<f32>>, Error> {
+pub fn queries(group: &Bytes, field: &Field, nq: i64) -> Result<Vec<Vector>, Error> {
     let group = PlaceholderGroup::decode(group.as_ref())
         .map_err(|reason| Error::PlaceholderBytes { reason: reason.to_string() })?;
     let Some(placeholder) = group.placeholders.into_iter().next() else { return Err(Error::NoSearchInput) };
@@ -341,9 +342,14 @@ fn check_type(field: &Field, placeholder: i32) -> Result<DataType, Error> {
         Ok(PlaceholderType::Float16Vector) => Some(DataType::Float16Vector),
         Ok(PlaceholderType::BFloat16Vector) => Some(DataType::BFloat16Vector),
         Ok(PlaceholderType::Int8Vector) => Some(DataType::Int8Vector),
+        Ok(PlaceholderType::BinaryVector) => Some(DataType::BinaryVector),
+        Ok(PlaceholderType::SparseFloatVector) => Some(DataType::SparseFloatVector),
         _ => None,
     };
-    if let Some(sent) = sent.filter(|sent| *sent == DataType::FloatVector || *sent == field.data_type) {
+    let fits = |sent: &DataType| {
+        *sent == field.data_type || *sent == DataType::FloatVector && field.data_type.is_dense()
+    };
+    if let Some(sent) = sent.filter(fits) {
         return Ok(sent);
     }
     let search_type = PlaceholderType::try_from(placeholder)
@@ -351,13 +357,28 @@ fn check_type(field: &Field, placeholder: i32) -> Result<DataType, Error> {
     Err(Error::QueryType { field_type: field.data_type.name(), search_type })
 }
 
-fn query(bytes: &[u8], field: &Field, sent: DataType) -> Result<Vec<f32>, Error> {
-    let expected = field.dim() * narrow::component_bytes(sent);
+fn query(bytes: &[u8], field: &Field, sent: DataType) -> Result<Vector, Error> {
+    if sent == DataType::SparseFloatVector {
+        let vector = sparse::vector(bytes)?;
+        let one: SparseRows = [vector.as_row()].into_iter().collect();
+        check_sparse(&one)
+            .map_err(|error| Error::Checked { code: error.milvus_code(), text: error.to_string() })?;
+        return Ok(Vector::Sparse(vector));
+    }
+    let is_bits = sent == DataType::BinaryVector;
+    let expected = if is_bits { field.dim() / 8 } else { field.dim() * narrow::component_bytes(sent) };
     if bytes.len() != expected {
         return Err(Error::QuerySize { expected, actual: bytes.len() });
     }
+    if is_bits {
+        return Ok(Vector::Bits(bytes.to_vec()));
+    }
     let vector = narrow::from_singles(field.data_type, narrow::from_bytes(sent, bytes))?;
-    if vector.iter().all(|component| component.is_finite()) { Ok(vector) } else { Err(Error::QueryNotFinite) }
+    if vector.iter().all(|component| component.is_finite()) {
+        Ok(Vector::Dense(vector))
+    } else {
+        Err(Error::QueryNotFinite)
+    }
 }
 
 /// How the hits of a search, or of several, are given to the client.

@@ -1,7 +1,7 @@
 //! Claims about fields of types beyond numbers and texts: arrays and narrow vectors as they come and go.
 
 use contract::pb::schema::field_partial_update_op::OpType;
-use contract::pb::schema::{ArrayArray, FieldPartialUpdateOp};
+use contract::pb::schema::{ArrayArray, FieldPartialUpdateOp, SparseFloatArray};
 
 use super::*;
 
@@ -179,4 +179,196 @@ async fn a_search_takes_queries_of_the_fields_own_width_or_singles() {
     assert_eq!((same.scores, same.ids), (own.scores, own.ids));
     assert_ne!(said(other.status).0, 0);
     assert_ne!(said(short.status).0, 0);
+}
+
+/// `id` Int64 key, `bits` of 16, `pairs`, which may be missing.
+async fn with_bits_and_pairs() -> Proxy {
+    let proxy = Proxy::new(Twin::new().parts());
+    let schema = CollectionSchema {
+        name: "c".to_owned(),
+        fields: vec![
+            FieldSchema { is_primary_key: true, ..field("id", Wire::Int64, &[]) },
+            field("bits", Wire::BinaryVector, &[("dim", "16")]),
+            FieldSchema { nullable: true, ..field("pairs", Wire::SparseFloatVector, &[]) },
+        ],
+        ..Default::default()
+    };
+    let create = CreateCollectionRequest {
+        collection_name: "c".to_owned(),
+        schema: schema.encode_to_vec(),
+        ..Default::default()
+    };
+    assert_good(&proxy.create_collection(Request::new(create)).await.unwrap().into_inner());
+    for name in ["bits", "pairs"] {
+        assert_good(&indexed(&proxy, name, &[]).await);
+    }
+    let load = LoadCollectionRequest { collection_name: "c".to_owned(), ..Default::default() };
+    assert_good(&proxy.load_collection(Request::new(load)).await.unwrap().into_inner());
+    proxy
+}
+
+async fn indexed(proxy: &Proxy, name: &str, params: &[(&str, &str)]) -> Status {
+    let index = CreateIndexRequest {
+        collection_name: "c".to_owned(),
+        field_name: name.to_owned(),
+        extra_params: params.iter().map(|(key, value)| pair(key, value)).collect(),
+        ..Default::default()
+    };
+    proxy.create_index(Request::new(index)).await.unwrap().into_inner()
+}
+
+fn bits(bytes: &[u8]) -> FieldData {
+    vector_column("bits", Wire::BinaryVector, 16, vector_field::Data::BinaryVector(bytes.to_vec().into()))
+}
+
+fn pairs(rows: &[&[(u32, f32)]]) -> FieldData {
+    let contents: Vec<Vec<u8>> = rows.iter().map(|row| pairs_bytes(row)).collect();
+    let data = vector_field::Data::SparseFloatVector(SparseFloatArray { contents, dim: 0 });
+    vector_column("pairs", Wire::SparseFloatVector, 0, data)
+}
+
+fn pairs_bytes(row: &[(u32, f32)]) -> Vec<u8> {
+    row.iter().flat_map(|(index, value)| [index.to_le_bytes(), value.to_le_bytes()].concat()).collect()
+}
+
+fn vector_column(name: &str, kind: Wire, dim: i64, data: vector_field::Data) -> FieldData {
+    FieldData {
+        r#type: kind.into(),
+        field_name: name.to_owned(),
+        field: Some(field_data::Field::Vectors(VectorField { dim, data: Some(data), ..Default::default() })),
+        ..Default::default()
+    }
+}
+
+#[tokio::test]
+async fn bits_and_sparse_vectors_are_searched_and_come_back_as_they_were_sent() {
+    let proxy = with_bits_and_pairs().await;
+    let sparse =
+        FieldData { valid_data: vec![true, false, true], ..pairs(&[&[(1, 0.5), (9, 2.0)], &[(9, 1.0)]]) };
+    let fields = vec![ids(&[1, 2, 3]), bits(&[0xff, 0, 0xff, 0xff, 1, 1]), sparse];
+    assert_good(&insert(&proxy, 3, fields).await.status.unwrap());
+    let ask = async |field: &str, kind: PlaceholderType, value: Vec<u8>| {
+        let placeholder = PlaceholderValue {
+            tag: "$0".to_owned(),
+            r#type: kind.into(),
+            values: vec![value],
+            ..Default::default()
+        };
+        let group = PlaceholderGroup { placeholders: vec![placeholder] };
+        let params = [("anns_field", field), ("topk", "3"), ("params", "{}")];
+        let request = SearchRequest {
+            search_input: Some(SearchInput::PlaceholderGroup(group.encode_to_vec().into())),
+            output_fields: vec!["bits".to_owned(), "pairs".to_owned()],
+            ..search_request(&params, &[&[0.0]])
+        };
+        search(&proxy, request).await
+    };
+
+    let found = ask("bits", PlaceholderType::BinaryVector, vec![0xff, 0]).await.results.unwrap();
+    assert_eq!(found.scores, [0.0, 8.0, 8.0]);
+    let payload = |at: usize| match found.fields_data[at].field.clone() {
+        Some(field_data::Field::Vectors(vectors)) => (vectors.dim, vectors.data.unwrap()),
+        other => panic!("no vectors: {other:?}"),
+    };
+    assert_eq!(payload(0), (16, vector_field::Data::BinaryVector(vec![0xff, 0, 0xff, 0xff, 1, 1].into())));
+    let contents = vec![pairs_bytes(&[(1, 0.5), (9, 2.0)]), pairs_bytes(&[(9, 1.0)])];
+    let rows = SparseFloatArray { contents, dim: 10 };
+    assert_eq!(payload(1), (10, vector_field::Data::SparseFloatVector(rows)));
+    assert_eq!(found.fields_data[1].valid_data, [true, false, true]);
+
+    let refusals = [
+        ("bits", PlaceholderType::BinaryVector, vec![1], "expected vector size(byte) 2, actual 1"),
+        ("bits", PlaceholderType::FloatVector, vec![0; 64], "vector type must be the same"),
+        ("pairs", PlaceholderType::BinaryVector, vec![1, 1], "vector type must be the same"),
+        (
+            "pairs",
+            PlaceholderType::SparseFloatVector,
+            vec![1; 7],
+            "invalid data length in sparse float vector: 7",
+        ),
+        (
+            "pairs",
+            PlaceholderType::SparseFloatVector,
+            pairs_bytes(&[(2, 1.0), (2, 1.0)]),
+            "unsorted or same indices in sparse float vector",
+        ),
+        (
+            "pairs",
+            PlaceholderType::SparseFloatVector,
+            pairs_bytes(&[(1, -1.0)]),
+            "negative value in sparse float vector",
+        ),
+    ];
+    for (field, kind, value, expected) in refusals {
+        let (code, text) = said(ask(field, kind, value).await.status);
+        assert!(code != 0 && text.contains(expected), "{expected} is not in {code} {text}");
+    }
+}
+
+#[tokio::test]
+async fn bad_bits_and_sparse_vectors_are_refused_in_milvus_words() {
+    let proxy = with_bits_and_pairs().await;
+    let sent = |bytes: &[u8], row: &[(u32, f32)]| vec![ids(&[1]), bits(bytes), pairs(&[row])];
+    let cases = [
+        (sent(&[1, 2, 3], &[]), "the length(24) of all bits should divide the dim(16)"),
+        (sent(&[1, 2, 3, 4], &[]), "the num_rows (2) of field (bits) is not equal to passed num_rows (1)"),
+        (sent(&[1, 2], &[(9, 1.0), (1, 1.0)]), "unsorted or same indices in sparse float vector"),
+        (sent(&[1, 2], &[(u32::MAX, 1.0)]), "invalid index in sparse float vector: must be less than 2^32-1"),
+        (sent(&[1, 2], &[(1, f32::NAN)]), "value 'NaN' is not a number or infinity"),
+        (sent(&[1, 2], &[(1, -0.5)]), "negative value in sparse float vector"),
+        (vec![ids(&[1]), pairs(&[&[]])], "fieldSchema(bits) has no corresponding fieldData pass in"),
+    ];
+    for (fields, expected) in cases {
+        let (code, text) = said(insert(&proxy, 1, fields).await.status);
+        assert!(code != 0 && text.contains(expected), "{expected} is not in {code} {text}");
+    }
+    assert_good(&insert(&proxy, 1, sent(&[1, 2], &[])).await.status.unwrap());
+}
+
+#[tokio::test]
+async fn bits_and_sparse_vectors_have_index_types_and_metrics_of_their_own() {
+    let proxy = with_bits_and_pairs().await;
+    let described = DescribeIndexRequest { collection_name: "c".to_owned(), ..Default::default() };
+    let described = proxy.describe_index(Request::new(described)).await.unwrap().into_inner();
+    let metrics: Vec<&str> = described
+        .index_descriptions
+        .iter()
+        .flat_map(|index| &index.params)
+        .filter(|pair| pair.key == "metric_type")
+        .map(|pair| pair.value.as_str())
+        .collect();
+    assert_eq!(metrics, ["HAMMING", "IP"]);
+
+    let cases: [(&str, &[(&str, &str)], &str); 6] = [
+        (
+            "bits",
+            &[("index_type", "BIN_FLAT"), ("metric_type", "IP")],
+            "binary vector index does not support metric type: IP",
+        ),
+        (
+            "bits",
+            &[("index_type", "FLAT"), ("metric_type", "HAMMING")],
+            "data type BinaryVector can't build with this index FLAT",
+        ),
+        ("bits", &[("index_type", "MINHASH_LSH"), ("metric_type", "HAMMING")], "index type not supported"),
+        (
+            "pairs",
+            &[("index_type", "SPARSE_WAND"), ("metric_type", "L2")],
+            "only IP&BM25 is the supported metric type for sparse index",
+        ),
+        (
+            "pairs",
+            &[("index_type", "SPARSE_WAND"), ("metric_type", "IP"), ("drop_ratio_build", "1.5")],
+            "param 'drop_ratio_build' (1.5)",
+        ),
+        (
+            "pairs",
+            &[("index_type", "SPARSE_WAND"), ("metric_type", "IP"), ("inverted_index_algo", "x")],
+            "sparse inverted index algo x not found or not supported",
+        ),
+    ];
+    for (field, params, expected) in cases {
+        let (code, text) = said(Some(indexed(&proxy, field, params).await));
+        assert!(code != 0 && text.contains(expected), "{expected} is not in {code} {text}");
+    }
 }

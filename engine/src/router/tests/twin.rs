@@ -362,7 +362,7 @@ pub fn search() -> SearchPlan {
         partitions: None,
         field: FieldId(101),
         metric: Metric::L2,
-        queries: vec![vec![0.0]],
+        queries: vec![vec![0.0].into()],
         count: 1,
         grouping: None,
         params: Default::default(),

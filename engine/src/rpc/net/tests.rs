@@ -304,7 +304,7 @@ async fn calls_to_oneself_stay_in_the_process() {
 #[ignore = "measures"]
 async fn time_of_a_search_over_loopback() {
     let (_, there, node, dial) = pair().await;
-    let plan = SearchPlan { queries: vec![vec![0.5; 384]], filter: None, ..SearchPlan::sample() };
+    let plan = SearchPlan { queries: vec![vec![0.5; 384].into()], filter: None, ..SearchPlan::sample() };
     let querier = dial.querier(&node.address);
     for _ in 0..5 {
         let start = std::time::Instant::now();

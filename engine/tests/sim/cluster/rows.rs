@@ -94,7 +94,7 @@ pub fn search(collection: CollectionId) -> SearchPlan {
         partitions: None,
         field: VECTOR,
         metric: Metric::L2,
-        queries: vec![vec![0.0; DIM]],
+        queries: vec![vec![0.0; DIM].into()],
         count: 16_384,
         grouping: None,
         params: BTreeMap::new(),

@@ -1,6 +1,7 @@
 //! `entities/search` and `entities/hybrid_search`: the REST forms of searches, answered by the same code as gRPC's.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use contract::pb::common::{KeyValuePair, PlaceholderGroup, PlaceholderType, PlaceholderValue};
@@ -14,10 +15,12 @@ use prost::Message as _;
 use serde_json::{Map, Value as Json, json};
 
 use super::{Visit, missing, values};
+use crate::model::DataType;
 use crate::proxy::api::{hybrid, search as searches};
-use crate::proxy::convert::consistency;
 use crate::proxy::convert::params::plain;
+use crate::proxy::convert::{consistency, sparse};
 use crate::proxy::{Error, Proxy};
+use crate::rpc::CollectionInfo;
 
 /// Milvus's names of the requests, in complaints about missing keys.
 const REQUEST: &str = "SearchReqV2";
@@ -29,14 +32,16 @@ const DEFAULT_LIMIT: i64 = 100;
 /// Nearest neighbours; the hits of all queries in one list.
 pub async fn search(proxy: &Proxy, visit: Visit) -> Result<Map<String, Json>, Error> {
     let takes_int64 = visit.takes_int64;
-    let request = request(&visit)?;
+    let info = info_of(proxy, &visit).await;
+    let request = request(&visit, info.as_deref())?;
     Ok(answer(searches::search(proxy, visit.caller, request).await?, takes_int64))
 }
 
 /// Nearest neighbours in several fields, ranked as one.
 pub async fn hybrid(proxy: &Proxy, visit: Visit) -> Result<Map<String, Json>, Error> {
     let takes_int64 = visit.takes_int64;
-    let request = hybrid_request(&visit)?;
+    let info = info_of(proxy, &visit).await;
+    let request = hybrid_request(&visit, info.as_deref())?;
     Ok(answer(hybrid::search(proxy, visit.caller, request).await?, takes_int64))
 }
 
@@ -56,10 +61,10 @@ fn hit(results: &SearchResultData, at: usize, takes_int64: bool) -> Json {
     Json::Object(row)
 }
 
-fn request(visit: &Visit) -> Result<SearchRequest, Error> {
+fn request(visit: &Visit, info: Option<&CollectionInfo>) -> Result<SearchRequest, Error> {
     let collection_name = visit.required(REQUEST, "collectionName")?;
     let level = consistency::level_named(&visit.text("consistencyLevel"));
-    let (nq, search_input) = input(REQUEST, &visit.body)?;
+    let (nq, search_input) = input(REQUEST, &visit.body, info)?;
     Ok(SearchRequest {
         collection_name,
         nq,
@@ -76,14 +81,14 @@ fn request(visit: &Visit) -> Result<SearchRequest, Error> {
     })
 }
 
-fn hybrid_request(visit: &Visit) -> Result<HybridSearchRequest, Error> {
+fn hybrid_request(visit: &Visit, info: Option<&CollectionInfo>) -> Result<HybridSearchRequest, Error> {
     let collection_name = visit.required(HYBRID_REQUEST, "collectionName")?;
     let Some(searches) = visit.body.get("search").and_then(Json::as_array) else {
         return Err(missing(HYBRID_REQUEST, "search"));
     };
     let one = |search: &Json| {
         let search = search.as_object().ok_or_else(|| missing(HYBRID_REQUEST, "search"))?;
-        let (nq, search_input) = input(SUB_REQUEST, search)?;
+        let (nq, search_input) = input(SUB_REQUEST, search, info)?;
         Ok(SearchRequest {
             nq,
             dsl: search.get("filter").map(plain).unwrap_or_default(),
@@ -160,7 +165,11 @@ fn templates(body: &Map<String, Json>) -> HashMap<String, TemplateValue> {
 }
 
 /// What is searched for, and how many queries that is: vectors, or keys of rows that have them.
-fn input(request: &'static str, body: &Map<String, Json>) -> Result<(i64, SearchInput), Error> {
+fn input(
+    request: &'static str,
+    body: &Map<String, Json>,
+    info: Option<&CollectionInfo>,
+) -> Result<(i64, SearchInput), Error> {
     if let Some(ids) = body.get("ids").and_then(Json::as_array).filter(|_| !body.contains_key("data")) {
         let numbers: Option<Vec<i64>> = ids.iter().map(Json::as_i64).collect();
         let id_field = match numbers {
@@ -169,37 +178,83 @@ fn input(request: &'static str, body: &Map<String, Json>) -> Result<(i64, Search
         };
         return Ok((0, SearchInput::Ids(IDs { id_field: Some(id_field) })));
     }
-    let group = placeholders(request, body)?;
+    let group = placeholders(request, body, info.and_then(|info| type_of_field(info, body)))?;
     let nq = i64::try_from(group.placeholders[0].values.len()).unwrap_or(i64::MAX);
     Ok((nq, SearchInput::PlaceholderGroup(Bytes::from(group.encode_to_vec()))))
 }
 
-/// The query vectors as gRPC carries them.
-fn placeholders(request: &'static str, body: &Map<String, Json>) -> Result<PlaceholderGroup, Error> {
+/// The query vectors as gRPC carries them: lists of numbers, objects for sparse vectors, texts of base64 for the bytes of all
+/// others; `data_type` is that of the field, where it is known.
+fn placeholders(
+    request: &'static str,
+    body: &Map<String, Json>,
+    data_type: Option<DataType>,
+) -> Result<PlaceholderGroup, Error> {
     let Some(data) = body.get("data").and_then(Json::as_array).filter(|data| !data.is_empty()) else {
         return Err(missing(request, "data"));
     };
     // A single vector may come without the list around it.
-    let vectors: Vec<&[Json]> = if data[0].is_number() {
-        vec![data.as_slice()]
+    let whole;
+    let vectors = if data[0].is_number() {
+        whole = [Json::Array(data.clone())];
+        whole.as_slice()
     } else {
-        data.iter().map(|vector| vector.as_array().map_or(&[][..], Vec::as_slice)).collect()
+        data.as_slice()
     };
-    let bytes = |vector: &[Json]| -> Result<Vec<u8>, Error> {
-        let mut bytes = Vec::with_capacity(vector.len() * size_of::<f32>());
-        for component in vector {
-            bytes.extend_from_slice(&single(component)?.to_le_bytes());
-        }
-        Ok(bytes)
+    let kind = match &vectors[0] {
+        Json::Object(_) => PlaceholderType::SparseFloatVector,
+        Json::String(_) => match data_type {
+            Some(DataType::Float16Vector) => PlaceholderType::Float16Vector,
+            Some(DataType::BFloat16Vector) => PlaceholderType::BFloat16Vector,
+            Some(DataType::Int8Vector) => PlaceholderType::Int8Vector,
+            Some(DataType::FloatVector) => PlaceholderType::FloatVector,
+            _ => PlaceholderType::BinaryVector,
+        },
+        _ if data_type == Some(DataType::BinaryVector) => PlaceholderType::BinaryVector,
+        _ => PlaceholderType::FloatVector,
     };
-    let values = vectors.into_iter().map(bytes).collect::<Result<_, _>>()?;
-    let placeholder = PlaceholderValue {
-        tag: "$0".to_owned(),
-        r#type: PlaceholderType::FloatVector.into(),
-        values,
-        ..Default::default()
-    };
+    let values = vectors.iter().map(|vector| bytes_of(vector, kind)).collect::<Result<_, _>>()?;
+    let tag = "$0".to_owned();
+    let placeholder = PlaceholderValue { tag, r#type: kind.into(), values, ..Default::default() };
     Ok(PlaceholderGroup { placeholders: vec![placeholder] })
+}
+
+fn bytes_of(vector: &Json, kind: PlaceholderType) -> Result<Vec<u8>, Error> {
+    match (vector, kind) {
+        (Json::Object(pairs), PlaceholderType::SparseFloatVector) => sparse::of_json(pairs),
+        (Json::String(text), kind) if kind != PlaceholderType::SparseFloatVector => {
+            use base64::Engine as _;
+            let decoded = base64::engine::general_purpose::STANDARD.decode(text);
+            decoded.map_err(|reason| Error::NotJson { reason: format!("a vector is not base64: {reason}") })
+        }
+        (Json::Array(components), PlaceholderType::BinaryVector) => {
+            let byte = |one: &Json| one.as_u64().and_then(|byte| u8::try_from(byte).ok());
+            let bytes: Option<Vec<u8>> = components.iter().map(byte).collect();
+            bytes.ok_or_else(|| Error::NotJson {
+                reason: format!("json: cannot unmarshal {vector} into the bytes of a binary vector"),
+            })
+        }
+        (Json::Array(components), PlaceholderType::FloatVector) => {
+            let mut bytes = Vec::with_capacity(components.len() * size_of::<f32>());
+            for component in components {
+                bytes.extend_from_slice(&single(component)?.to_le_bytes());
+            }
+            Ok(bytes)
+        }
+        _ => Err(Error::NotJson { reason: format!("json: cannot unmarshal {vector} into a vector") }),
+    }
+}
+
+/// The collection that is searched, for what JSON alone does not tell. What is wrong with its name, the search says.
+async fn info_of(proxy: &Proxy, visit: &Visit) -> Option<Arc<CollectionInfo>> {
+    proxy.info(&visit.caller, "", visit.body.get("collectionName")?.as_str()?).await.ok()
+}
+
+/// The type of the field that a search, or one of several, names; of the only vector field if it names none.
+fn type_of_field(info: &CollectionInfo, body: &Map<String, Json>) -> Option<DataType> {
+    let named = body.get("annsField").map(plain).unwrap_or_default();
+    let mut fields = info.schema.vectors().filter(|field| named.is_empty() || field.name == named);
+    fields.next().map(|field| field.data_type)
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "vectors are made of singles")]

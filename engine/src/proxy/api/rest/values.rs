@@ -6,7 +6,7 @@
 use contract::pb::schema::{FieldData, IDs, field_data, i_ds, scalar_field, vector_field};
 use serde_json::{Map, Value as Json, json};
 
-use crate::proxy::convert::arrays;
+use crate::proxy::convert::{arrays, sparse};
 
 /// Row `row` of some columns as a JSON object.
 pub fn row(columns: &[FieldData], row: usize, takes_int64: bool) -> Map<String, Json> {
@@ -59,6 +59,10 @@ fn value(column: &FieldData, row: usize, takes_int64: bool) -> Json {
                     base64(all, row, dim * 2)
                 }
                 Some(vector_field::Data::Int8Vector(all)) => base64(all, row, dim),
+                Some(vector_field::Data::BinaryVector(all)) => base64(all, row, dim / 8),
+                Some(vector_field::Data::SparseFloatVector(all)) => {
+                    all.contents.get(row).map_or(Json::Null, |content| sparse::to_json(content))
+                }
                 _ => Json::Null,
             }
         }

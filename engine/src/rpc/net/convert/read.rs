@@ -7,8 +7,8 @@ use pb::read_after::What;
 use super::Damaged;
 use crate::base::{ChannelName, CollectionId, FieldId, PartitionId, Position, SegmentId, Timestamp};
 use crate::expr::Filter;
-use crate::model::Metric;
 use crate::model::wire::{Reader, decode_keys, decode_rows, encode_keys, encode_rows, put_values};
+use crate::model::{Metric, SparseVector, Vector};
 use crate::plan::{Grouping, Order, QueryKind, QueryPlan, QueryRows, Range, SearchHits, SearchPlan, Sorting};
 use crate::rpc::{ChannelShare, ReadAfter, Share, TimeSpan};
 
@@ -33,7 +33,8 @@ pub(in crate::rpc::net) fn search_to(plan: &SearchPlan) -> pb::SearchPlan {
         partitions: partitions.as_deref().map(partitions_to),
         field: field.0,
         metric: metric.name().to_owned(),
-        queries: queries.iter().map(|query| floats_to(query)).collect(),
+        queries: queries.iter().map(vector_to).collect(),
+        kinds: kinds_of(queries),
         count: *count as u64,
         grouping: grouping.map(|grouping| pb::Grouping {
             field: grouping.field.0,
@@ -55,7 +56,7 @@ pub(in crate::rpc::net) fn search_from(plan: pb::SearchPlan) -> Result<SearchPla
         partitions: plan.partitions.map(partitions_from),
         field: FieldId(plan.field),
         metric: Metric::from_name(&plan.metric).ok_or(Damaged::Unknown("metric"))?,
-        queries: plan.queries.iter().map(|query| floats_from(query)).collect::<Result<_, _>>()?,
+        queries: vectors_from(&plan.queries, &plan.kinds)?,
         count: to_usize(plan.count)?,
         grouping: plan.grouping.map(grouping_from).transpose()?,
         params: plan.params.into_iter().collect(),
@@ -227,6 +228,58 @@ fn filter_from(bytes: &[u8]) -> Result<Filter, Damaged> {
     Filter::from_bytes(bytes).map_err(|damaged| Damaged::Bytes("its filter", damaged))
 }
 
+const DENSE: u32 = 0;
+const BITS: u32 = 1;
+const SPARSE: u32 = 2;
+
+/// The kind of each vector; nothing where all are dense, as every version knows them.
+fn kinds_of(queries: &[Vector]) -> Vec<u32> {
+    if queries.iter().all(|query| matches!(query, Vector::Dense(_))) {
+        return Vec::new();
+    }
+    let kind = |query: &Vector| match query {
+        Vector::Dense(_) => DENSE,
+        Vector::Bits(_) => BITS,
+        Vector::Sparse(_) => SPARSE,
+    };
+    queries.iter().map(kind).collect()
+}
+
+fn vector_to(query: &Vector) -> Bytes {
+    match query {
+        Vector::Dense(components) => floats_to(components),
+        Vector::Bits(bytes) => Bytes::copy_from_slice(bytes),
+        Vector::Sparse(SparseVector { indices, values }) => {
+            let mut out = BytesMut::with_capacity((indices.len() + values.len()) * 4);
+            put_values(&mut out, indices, u32::to_le_bytes);
+            put_values(&mut out, values, f32::to_le_bytes);
+            out.freeze()
+        }
+    }
+}
+
+fn vectors_from(queries: &[Bytes], kinds: &[u32]) -> Result<Vec<Vector>, Damaged> {
+    let kinds = kinds.iter().copied().chain(std::iter::repeat(DENSE));
+    let vector = |(query, kind): (&Bytes, u32)| match kind {
+        DENSE => floats_from(query).map(Vector::Dense),
+        BITS => Ok(Vector::Bits(query.to_vec())),
+        SPARSE => {
+            let (indices, floats) = query.split_at(query.len() / 8 * 4);
+            let indices = values(indices, "a vector", u32::from_le_bytes)?;
+            let vector = SparseVector { indices, values: floats_from(floats)? };
+            let is_whole = vector.indices.len() == vector.values.len()
+                && vector.indices.is_sorted_by(|left, right| left < right);
+            if is_whole {
+                Ok(Vector::Sparse(vector))
+            } else {
+                Err(Damaged::Lacks("pairs in ascending order"))
+            }
+        }
+        _ => Err(Damaged::Unknown("kind of vector")),
+    };
+    queries.iter().zip(kinds).map(vector).collect()
+}
+
 fn floats_to(values: &[f32]) -> Bytes {
     let mut out = BytesMut::with_capacity(values.len() * 4);
     put_values(&mut out, values, f32::to_le_bytes);
@@ -300,16 +353,24 @@ mod tests {
 
     fn plan() -> impl Strategy<Value = SearchPlan> {
         let ids = || vec(any::<i64>(), 0..4);
-        let what =
-            (option::of(ids()), vec(vec(float(), 0..5), 0..4), option::of((float(), option::of(float()))));
-        let rest = (any::<usize>(), any::<u64>(), any::<bool>(), ids(), "\\PC{0,9}", 0_usize..3);
+        let pairs = proptest::collection::btree_map(any::<u32>(), float(), 0..4);
+        let query = prop_oneof![
+            2 => vec(float(), 0..5).prop_map(Vector::Dense),
+            1 => vec(any::<u8>(), 0..5).prop_map(Vector::Bits),
+            1 => pairs.prop_map(|pairs| {
+                let (indices, values) = pairs.into_iter().unzip();
+                Vector::Sparse(SparseVector { indices, values })
+            }),
+        ];
+        let what = (option::of(ids()), vec(query, 0..4), option::of((float(), option::of(float()))));
+        let rest = (any::<usize>(), any::<u64>(), any::<bool>(), ids(), "\\PC{0,9}", 0_usize..5);
         (what, rest, filter()).prop_map(|((partitions, queries, range), rest, filter)| {
             let (count, read_at, ignore_growing, output, text, metric) = rest;
             SearchPlan {
                 collection: CollectionId(count as i64),
                 partitions: partitions.map(|ids| ids.into_iter().map(PartitionId).collect()),
                 field: FieldId(read_at as i64),
-                metric: [Metric::L2, Metric::Ip, Metric::Cosine][metric],
+                metric: Metric::ALL[metric],
                 queries,
                 count,
                 grouping: range.map(|_| Grouping { field: FieldId(3), size: count, strict: ignore_growing }),

@@ -423,7 +423,7 @@ samples! {
         partitions: Option::sample(),
         field: FieldId::sample(),
         metric: Metric::Ip,
-        queries: vec![vec![0.1, f32::NAN], vec![f32::NEG_INFINITY, -0.0]],
+        queries: vec![vec![0.1, f32::NAN].into(), vec![f32::NEG_INFINITY, -0.0].into()],
         count: 10,
         grouping: Some(Grouping { field: FieldId(8), size: 3, strict: true }),
         params: BTreeMap::sample(),

@@ -1,0 +1,88 @@
+//! For every index the rows that have it.
+
+use std::collections::HashMap;
+
+use crate::model::{SparseRow, SparseRows};
+
+/// The rows of every index, ascending, with their values.
+#[derive(Debug)]
+pub(super) struct Postings {
+    /// The indices that some row has, ascending.
+    indices: Vec<u32>,
+    /// Where the list of each index starts, and the end of the last.
+    starts: Vec<usize>,
+    rows: Vec<u32>,
+    values: Vec<f32>,
+    /// The greatest value of each list.
+    greatest: Vec<f32>,
+}
+
+/// One index of a query, and the list of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Term<'a> {
+    /// What the query has there.
+    pub(super) weight: f32,
+    /// The rows that have the index, ascending.
+    pub(super) rows: &'a [u32],
+    /// What they have there.
+    pub(super) values: &'a [f32],
+    /// No row gains more by this index.
+    pub(super) bound: f32,
+}
+
+impl Postings {
+    /// Turns the rows around.
+    pub(super) fn of(all: &SparseRows) -> Self {
+        let (pairs, _, _) = all.parts();
+        let mut counts: HashMap<u32, usize> = HashMap::new();
+        for index in pairs {
+            *counts.entry(*index).or_default() += 1;
+        }
+        let mut indices: Vec<u32> = counts.keys().copied().collect();
+        indices.sort_unstable();
+        let mut starts = Vec::with_capacity(indices.len() + 1);
+        let mut start = 0;
+        for index in &indices {
+            starts.push(start);
+            // From here on the number of the list.
+            if let Some(count) = counts.get_mut(index) {
+                start += std::mem::replace(count, starts.len() - 1);
+            }
+        }
+        starts.push(start);
+        let mut next = starts.clone();
+        let (mut rows, mut values) = (vec![0; pairs.len()], vec![0.0; pairs.len()]);
+        let mut greatest = vec![0.0_f32; indices.len()];
+        for (number, row) in (0..).zip(all.iter()) {
+            for (index, value) in row.iter() {
+                let list = counts[&index];
+                let place = &mut next[list];
+                (rows[*place], values[*place]) = (number, value);
+                greatest[list] = greatest[list].max(value);
+                *place += 1;
+            }
+        }
+        Self { indices, starts, rows, values, greatest }
+    }
+
+    /// The lists that may add to a score, by ascending index.
+    pub(super) fn terms(&self, query: SparseRow<'_>) -> Vec<Term<'_>> {
+        let term = |(index, weight): (u32, f32)| {
+            let list = self.indices.binary_search(&index).ok()?;
+            let range = self.starts[list]..self.starts[list + 1];
+            let bound = weight * self.greatest[list];
+            (bound > 0.0).then(|| Term {
+                weight,
+                rows: &self.rows[range.clone()],
+                values: &self.values[range],
+                bound,
+            })
+        };
+        query.iter().filter_map(term).collect()
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        (self.indices.len() + self.rows.len() + self.values.len() + self.greatest.len()) * 4
+            + self.starts.len() * 8
+    }
+}

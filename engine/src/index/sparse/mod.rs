@@ -1,0 +1,318 @@
+//! Sparse vectors: their block, exact search over it, and the index types `SPARSE_INVERTED_INDEX` and `SPARSE_WAND`.
+//!
+//! The score is the inner product. Components are not negative, here and in queries, so a row has a score only where it has
+//! an index in common with the query: rows without are never found, as in Milvus. A score is always the same sum, over the
+//! query's indices in ascending order, whichever way a row was found.
+
+mod inverted;
+mod prune;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use inverted::Postings;
+
+use super::artifact::{self, Head};
+use super::top::{Near, Top, distance_of};
+use super::{Error, Hit, IndexSpec, IndexType, Range, SearchParams};
+use crate::model::{Bitset, Metric, SparseRow, SparseRows};
+
+/// Without the smallest components of a query, so many times more rows are found and compared by the whole query.
+const REFINED: usize = 10;
+
+/// How an inverted index is searched; every way gives the same answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Algorithm {
+    /// Row by row, leaving out lists that alone cannot lift a row among the nearest.
+    MaxScore,
+    /// Row by row, skipping to the first row that may be among the nearest.
+    Wand,
+    /// List by list, without leaving out anything.
+    Naive,
+}
+
+impl Algorithm {
+    /// All of them.
+    pub(super) const ALL: [Self; 3] = [Self::MaxScore, Self::Wand, Self::Naive];
+
+    /// Milvus's name of it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::MaxScore => "DAAT_MAXSCORE",
+            Self::Wand => "DAAT_WAND",
+            Self::Naive => "TAAT_NAIVE",
+        }
+    }
+}
+
+/// An immutable list of sparse rows.
+#[derive(Debug)]
+pub struct SparseBlock {
+    rows: SparseRows,
+}
+
+impl SparseBlock {
+    /// A block of `rows`.
+    ///
+    /// # Errors
+    /// [`Error::TooManyRows`].
+    pub fn new(rows: SparseRows) -> Result<Arc<Self>, Error> {
+        if rows.len() > i32::MAX as usize {
+            return Err(Error::TooManyRows { rows: rows.len() });
+        }
+        Ok(Arc::new(Self { rows }))
+    }
+
+    /// The rows.
+    #[must_use]
+    pub const fn values(&self) -> &SparseRows {
+        &self.rows
+    }
+
+    /// How many rows there are.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// How many pairs of index and value there are.
+    #[must_use]
+    pub fn pairs(&self) -> usize {
+        self.rows.parts().0.len()
+    }
+
+    /// Bytes of memory held.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.rows.memory_bytes()
+    }
+
+    /// The `k` allowed rows of the greatest score, greatest first, equal scores by ascending row; none without a score.
+    #[must_use]
+    pub fn search(&self, query: SparseRow<'_>, k: usize, allowed: Option<&Bitset>) -> Vec<Hit> {
+        let mut top = Top::new(k, self.rows());
+        self.each_score(query, allowed, |row, score| top.offer(near(score, row)));
+        hits(top)
+    }
+
+    /// Up to `limit` allowed rows whose score is in `range`, greatest first, equal scores by ascending row.
+    #[must_use]
+    pub fn range_search(
+        &self,
+        query: SparseRow<'_>,
+        range: &Range,
+        limit: usize,
+        allowed: Option<&Bitset>,
+    ) -> Vec<Hit> {
+        let mut top = Top::new(limit, self.rows());
+        self.each_score(query, allowed, |row, score| {
+            if range.contains(Metric::Ip, score) {
+                top.offer(near(score, row));
+            }
+        });
+        hits(top)
+    }
+
+    /// Compares the allowed rows one by one.
+    fn each_score(&self, query: SparseRow<'_>, allowed: Option<&Bitset>, mut visit: impl FnMut(u32, f32)) {
+        let mut compare = |row: usize| {
+            let score = product(query, self.rows.get(row));
+            if score > 0.0 {
+                visit(row as u32, score);
+            }
+        };
+        match allowed {
+            None => (0..self.rows()).for_each(compare),
+            Some(allowed) => {
+                allowed.iter().take_while(|row| *row < self.rows()).for_each(|row| compare(row));
+            }
+        }
+    }
+}
+
+fn near(score: f32, row: u32) -> Near {
+    Near::new(distance_of(Metric::Ip, score), row)
+}
+
+fn hits(top: Top) -> Vec<Hit> {
+    top.into_sorted().into_iter().map(|near| near.hit(Metric::Ip)).collect()
+}
+
+/// The inner product, summed by ascending index.
+fn product(left: SparseRow<'_>, right: SparseRow<'_>) -> f32 {
+    let (mut sum, mut at) = (0.0, 0);
+    for (index, value) in left.iter() {
+        at += seek(&right.indices[at..], index);
+        match right.indices.get(at) {
+            None => break,
+            Some(&found) if found == index => sum += value * right.values[at],
+            Some(_) => {}
+        }
+    }
+    sum
+}
+
+/// How many of `sorted` are below `bound`: looks in steps that double, since it is mostly near.
+fn seek(sorted: &[u32], bound: u32) -> usize {
+    let (mut low, mut step) = (0, 1);
+    while low + step <= sorted.len() && sorted[low + step - 1] < bound {
+        low += step;
+        step *= 2;
+    }
+    let end = sorted.len().min(low + step);
+    low + sorted[low..end].partition_point(|&index| index < bound)
+}
+
+/// The index types of sparse vectors.
+#[derive(Debug)]
+pub struct SparseIndex {
+    index_type: IndexType,
+    algorithm: Algorithm,
+    block: Arc<SparseBlock>,
+    postings: Postings,
+}
+
+impl SparseIndex {
+    /// Builds what `spec` asks for over `block`: one pass, and so much a matter of moments that nobody is asked to stop it.
+    pub(super) fn build(spec: &IndexSpec, block: Arc<SparseBlock>) -> Self {
+        let postings = Postings::of(&block.rows);
+        Self { index_type: spec.index_type, algorithm: spec.algorithm, block, postings }
+    }
+
+    /// Brings back an index from what [`Self::encode`] gave.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if `bytes` are not such, or were written for a block of another shape.
+    pub(super) fn decode(bytes: &[u8], block: Arc<SparseBlock>) -> Result<Self, Error> {
+        let (head, body) = artifact::open(bytes, (0, block.rows()))?;
+        let algorithm = match *body {
+            [code] => Algorithm::ALL.into_iter().find(|known| *known as u8 == code),
+            _ => None,
+        };
+        let algorithm = algorithm.ok_or(Error::Corrupt { what: "the way to search it is unknown" })?;
+        let is_sparse = matches!(head.index_type, IndexType::SparseInverted | IndexType::SparseWand);
+        if !is_sparse || head.metric != Metric::Ip {
+            return Err(Error::Corrupt { what: "it is no index of sparse vectors" });
+        }
+        let postings = Postings::of(&block.rows);
+        Ok(Self { index_type: head.index_type, algorithm, block, postings })
+    }
+
+    /// What to search in which way. The lists follow from the block in one pass that is shorter than reading them.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let head = Head { index_type: self.index_type, metric: Metric::Ip };
+        artifact::seal(head, (0, self.block.rows()), &[self.algorithm as u8])
+    }
+
+    /// The type that was built.
+    #[must_use]
+    pub const fn index_type(&self) -> IndexType {
+        self.index_type
+    }
+
+    /// Bytes of memory held besides the block.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.postings.memory_bytes()
+    }
+
+    /// The `k` allowed rows of the greatest score, greatest first, equal scores by ascending row; none without a score.
+    /// With a share of the query's smallest components left out, rows that these alone lift among the `k` may be missed.
+    #[must_use]
+    pub fn search(
+        &self,
+        query: SparseRow<'_>,
+        k: usize,
+        params: &SearchParams,
+        allowed: Option<&Bitset>,
+    ) -> Vec<Hit> {
+        let share = params.drop_ratio.unwrap_or(0.0);
+        let dropped = (query.values.len() as f64 * f64::from(share)) as usize;
+        if dropped == 0 {
+            return self.nearest(query, k, allowed);
+        }
+        let shorter = without_smallest(query, dropped);
+        let found = self.nearest(shorter.get(0), k.saturating_mul(REFINED), allowed);
+        let mut top = Top::new(k, found.len());
+        for hit in found {
+            top.offer(near(product(query, self.block.rows.get(hit.row as usize)), hit.row));
+        }
+        hits(top)
+    }
+
+    fn nearest(&self, query: SparseRow<'_>, k: usize, allowed: Option<&Bitset>) -> Vec<Hit> {
+        let terms = self.postings.terms(query);
+        if k == 0 || terms.is_empty() {
+            return Vec::new();
+        }
+        if allowed.is_some_and(|allowed| self.is_cheaper_by_row(allowed, &terms)) {
+            return self.block.search(query, k, allowed);
+        }
+        let mut top = Top::new(k, self.block.rows());
+        match self.algorithm {
+            Algorithm::MaxScore => prune::max_score(&terms, allowed, &mut top),
+            Algorithm::Wand => prune::wand(&terms, allowed, &mut top),
+            Algorithm::Naive => self.each_score(&terms, allowed, |row, score| top.offer(near(score, row))),
+        }
+        hits(top)
+    }
+
+    /// Whether so few rows are allowed that comparing them one by one reads less than the lists of the query.
+    fn is_cheaper_by_row(&self, allowed: &Bitset, terms: &[inverted::Term<'_>]) -> bool {
+        let pairs_a_row = self.block.pairs() / self.block.rows().max(1) + terms.len();
+        let listed: usize = terms.iter().map(|term| term.rows.len()).sum();
+        allowed.count().saturating_mul(pairs_a_row) < listed
+    }
+
+    /// Up to `limit` allowed rows whose score is in `range`, greatest first, equal scores by ascending row.
+    #[must_use]
+    pub fn range_search(
+        &self,
+        query: SparseRow<'_>,
+        range: &Range,
+        limit: usize,
+        allowed: Option<&Bitset>,
+    ) -> Vec<Hit> {
+        let mut top = Top::new(limit, self.block.rows());
+        self.each_score(&self.postings.terms(query), allowed, |row, score| {
+            if range.contains(Metric::Ip, score) {
+                top.offer(near(score, row));
+            }
+        });
+        hits(top)
+    }
+
+    /// Adds up the lists one after the other.
+    fn each_score(
+        &self,
+        terms: &[inverted::Term<'_>],
+        allowed: Option<&Bitset>,
+        mut visit: impl FnMut(u32, f32),
+    ) {
+        let mut scores = vec![0.0; self.block.rows()];
+        for term in terms {
+            for (&row, &value) in term.rows.iter().zip(term.values) {
+                scores[row as usize] += term.weight * value;
+            }
+        }
+        for (row, &score) in (0..).zip(&scores) {
+            if score > 0.0 && allowed.is_none_or(|allowed| allowed.contains(row as usize)) {
+                visit(row, score);
+            }
+        }
+    }
+}
+
+/// `query` without its `dropped` smallest components; of equal ones the last go first.
+fn without_smallest(query: SparseRow<'_>, dropped: usize) -> SparseRows {
+    let mut order: Vec<usize> = (0..query.values.len()).collect();
+    order.sort_by(|&left, &right| query.values[right].total_cmp(&query.values[left]).then(left.cmp(&right)));
+    order.truncate(order.len().saturating_sub(dropped));
+    order.sort_unstable();
+    let indices: Vec<u32> = order.iter().map(|&at| query.indices[at]).collect();
+    let values: Vec<f32> = order.iter().map(|&at| query.values[at]).collect();
+    [SparseRow { indices: &indices, values: &values }].into_iter().collect()
+}

@@ -1,0 +1,155 @@
+//! Every way to search sparse vectors against the comparison of all rows.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::{Algorithm, SparseBlock, SparseIndex};
+use crate::base::{Rng as _, SeededRng};
+use crate::index::{Hit, IndexSpec, IndexType, Range, SearchParams};
+use crate::model::{Bitset, Metric, SparseRow, SparseRows, SparseVector};
+
+fn spec(algorithm: Algorithm) -> IndexSpec {
+    IndexSpec { index_type: IndexType::SparseInverted, algorithm, ..IndexSpec::flat(Metric::Ip) }
+}
+
+fn block(rows: &[SparseVector]) -> Arc<SparseBlock> {
+    SparseBlock::new(rows.iter().map(SparseVector::as_row).collect()).unwrap()
+}
+
+/// The definition, with the sum in the order that is promised.
+fn naive(
+    rows: &[SparseVector],
+    query: &SparseVector,
+    k: usize,
+    is_wanted: impl Fn(usize, f32) -> bool,
+) -> Vec<Hit> {
+    let score = |row: &SparseVector| {
+        query.as_row().iter().fold(0.0_f32, |sum, (index, value)| {
+            let found = row.indices.iter().position(|known| *known == index);
+            found.map_or(sum, |at| sum + value * row.values[at])
+        })
+    };
+    let all = (0..).zip(rows).map(|(row, vector)| Hit { row, score: score(vector) });
+    let mut hits: Vec<Hit> =
+        all.filter(|hit| hit.score > 0.0 && is_wanted(hit.row as usize, hit.score)).collect();
+    hits.sort_by(|left, right| right.score.total_cmp(&left.score).then(left.row.cmp(&right.row)));
+    hits.truncate(k);
+    hits
+}
+
+/// Vectors over few indices, so that lists are long, with values of all sizes, equal ones and zeros.
+fn vector() -> impl Strategy<Value = SparseVector> {
+    let value = prop_oneof![Just(0.0_f32), Just(1.0), Just(0.5), 0.0_f32..3.0, 1e-30_f32..1e30];
+    let index = prop_oneof![4 => 0_u32..12, 1 => Just(u32::MAX - 1)];
+    prop::collection::btree_map(index, value, 0..9).prop_map(|pairs| {
+        let (indices, values) = pairs.into_iter().unzip();
+        SparseVector { indices, values }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
+
+    #[test]
+    fn every_way_answers_as_the_definition_does(
+        (rows, allowed) in (0_usize..80).prop_flat_map(|rows| (
+            prop::collection::vec(vector(), rows),
+            prop::collection::vec(prop::bool::weighted(0.4), rows),
+        )),
+        query in vector(),
+        k in 0_usize..9,
+    ) {
+        let set = Bitset::from_fn(rows.len(), |row| allowed[row]);
+        let block = block(&rows);
+        let (all, some) = (naive(&rows, &query, k, |_, _| true), naive(&rows, &query, k, |row, _| allowed[row]));
+        let band = Range { radius: 0.4, range_filter: Some(3.0) };
+        let within = naive(&rows, &query, k, |row, score| allowed[row] && band.contains(Metric::Ip, score));
+        let row = query.as_row();
+        prop_assert_eq!(block.search(row, k, None), all.clone());
+        prop_assert_eq!(block.search(row, k, Some(&set)), some.clone());
+        prop_assert_eq!(block.range_search(row, &band, k, Some(&set)), within.clone());
+        for algorithm in Algorithm::ALL {
+            let built = SparseIndex::build(&spec(algorithm), Arc::clone(&block));
+            let index = SparseIndex::decode(&built.encode(), Arc::clone(&block)).unwrap();
+            let params = SearchParams::default();
+            prop_assert_eq!(index.algorithm, algorithm);
+            prop_assert_eq!(index.search(row, k, &params, None), all.clone(), "{:?}", algorithm);
+            prop_assert_eq!(index.search(row, k, &params, Some(&set)), some.clone(), "{:?}", algorithm);
+            prop_assert_eq!(index.range_search(row, &band, k, Some(&set)), within.clone());
+        }
+    }
+
+    #[test]
+    fn seek_counts_what_is_below(mut sorted in prop::collection::vec(0_u32..200, 0..90), bound in 0_u32..210) {
+        sorted.sort_unstable();
+        sorted.dedup();
+        prop_assert_eq!(super::seek(&sorted, bound), sorted.iter().filter(|one| **one < bound).count());
+    }
+}
+
+/// Rows whose indices are as unevenly common as words are.
+fn texts(rows: usize) -> Vec<SparseVector> {
+    let rng = SeededRng::new(7);
+    let row = |_| {
+        let mut pairs = std::collections::BTreeMap::new();
+        for _ in 0..40 {
+            let unit = rng.below(1 << 20) as f32 / (1 << 20) as f32;
+            pairs.insert((unit * unit * unit * 3000.0) as u32, rng.below(1000) as f32 / 300.0);
+        }
+        let (indices, values) = pairs.into_iter().unzip();
+        SparseVector { indices, values }
+    };
+    (0..rows).map(row).collect()
+}
+
+#[test]
+fn pruned_searches_of_long_lists_find_the_same() {
+    let rows = texts(6000);
+    let block = block(&rows);
+    let indexes = Algorithm::ALL.map(|algorithm| SparseIndex::build(&spec(algorithm), Arc::clone(&block)));
+    for query in [17, 400, 5999] {
+        let wanted = naive(&rows, &rows[query], 10, |_, _| true);
+        for index in &indexes {
+            let found = index.search(rows[query].as_row(), 10, &SearchParams::default(), None);
+            assert_eq!(found, wanted, "{:?}", index.algorithm);
+        }
+    }
+}
+
+#[test]
+fn a_shorter_query_finds_what_the_whole_one_scores() {
+    let rows = texts(3000);
+    let block = block(&rows);
+    let index = SparseIndex::build(&spec(Algorithm::MaxScore), Arc::clone(&block));
+    let params = SearchParams { drop_ratio: Some(0.3), ..SearchParams::default() };
+    let mut found = 0;
+    for query in &rows[..40] {
+        let wanted = naive(&rows, query, 10, |_, _| true);
+        let hits = index.search(query.as_row(), 10, &params, None);
+        assert_eq!(hits.len(), 10);
+        found += hits.iter().filter(|hit| wanted.contains(hit)).count();
+    }
+    assert!(found >= 390, "{found} of 400 found");
+}
+
+#[test]
+fn the_smallest_of_a_query_go_first() {
+    let query = SparseVector { indices: vec![1, 3, 5, 9], values: vec![0.5, 2.0, 0.5, 0.1] };
+    let left = super::without_smallest(query.as_row(), 2);
+
+    let wanted: SparseRows = [SparseRow { indices: &[1, 3], values: &[0.5, 2.0] }].into_iter().collect();
+    assert_eq!(left, wanted);
+}
+
+#[test]
+fn damage_is_refused() {
+    let rows = texts(3);
+    let block = block(&rows);
+    let bytes = SparseIndex::build(&spec(Algorithm::Wand), Arc::clone(&block)).encode();
+    for at in 0..bytes.len() {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 0x20;
+        assert!(SparseIndex::decode(&damaged, Arc::clone(&block)).is_err(), "byte {at}");
+    }
+}

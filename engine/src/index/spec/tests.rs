@@ -1,0 +1,199 @@
+//! Claims about what index parameters mean.
+
+use super::*;
+
+fn parse(pairs: &[(&str, &str)]) -> Result<IndexSpec, String> {
+    IndexSpec::parse(pairs.iter().copied()).map_err(|error| error.to_string())
+}
+
+#[test]
+fn parameters_come_flat_or_as_json() {
+    let flat = [("index_type", "HNSW"), ("metric_type", "IP"), ("M", "16"), ("efConstruction", "200")];
+    let nested =
+        [("index_type", "HNSW"), ("metric_type", "IP"), ("params", r#"{"M":16,"efConstruction":"200"}"#)];
+
+    assert_eq!(parse(&flat), Ok(IndexSpec::hnsw(Metric::Ip, 16, 200)));
+    assert_eq!(parse(&nested), parse(&flat));
+}
+
+#[test]
+fn the_codes_of_a_graph_are_named() {
+    let width = |sq_type| {
+        parse(&[("index_type", "HNSW_SQ"), ("metric_type", "IP"), ("sq_type", sq_type)])
+            .map(|spec| spec.width)
+    };
+
+    assert_eq!(
+        ["SQ4U", "sq6", "SQ8", "BF16", "fp16"].map(width),
+        [Ok(Width::Measured), Ok(Width::Byte), Ok(Width::Byte), Ok(Width::Byte), Ok(Width::Byte)]
+    );
+    for index_type in IndexType::ALL.into_iter().filter(|known| known.is_dense()) {
+        let spec = parse(&[("index_type", index_type.name()), ("metric_type", "IP")]).unwrap();
+        assert_eq!((spec.index_type, spec.metric), (index_type, Metric::Ip));
+    }
+}
+
+#[test]
+fn binary_and_sparse_vectors_have_types_of_their_own() {
+    type Wanted<'a> = Result<(IndexType, Metric, usize, Algorithm), &'a str>;
+    let (bits, sparse) = (DataType::BinaryVector, DataType::SparseFloatVector);
+    let wanted =
+        |index_type, metric, nlist, algorithm| -> Wanted<'_> { Ok((index_type, metric, nlist, algorithm)) };
+    let (max_score, inverted) = (Algorithm::MaxScore, IndexType::SparseInverted);
+    let cases: [(DataType, &[(&str, &str)], Wanted<'_>); 14] = [
+        (bits, &[], wanted(IndexType::BinFlat, Metric::Hamming, 128, max_score)),
+        (bits, &[("metric_type", "JACCARD")], wanted(IndexType::BinFlat, Metric::Jaccard, 128, max_score)),
+        (
+            bits,
+            &[("index_type", "BIN_IVF_FLAT"), ("metric_type", "HAMMING"), ("nlist", "7")],
+            wanted(IndexType::BinIvfFlat, Metric::Hamming, 7, max_score),
+        ),
+        (
+            bits,
+            &[("index_type", "BIN_FLAT"), ("metric_type", "L2")],
+            Err("binary vector index does not support metric type: L2"),
+        ),
+        (
+            bits,
+            &[("index_type", "HNSW"), ("metric_type", "HAMMING")],
+            Err("data type BinaryVector can't build with this index HNSW"),
+        ),
+        (
+            bits,
+            &[("index_type", "MINHASH_LSH"), ("metric_type", "HAMMING")],
+            Err("index type not supported: MINHASH_LSH"),
+        ),
+        (sparse, &[], wanted(inverted, Metric::Ip, 128, max_score)),
+        (
+            sparse,
+            &[("index_type", "SPARSE_INVERTED_INDEX"), ("metric_type", "IP"), ("drop_ratio_build", "0.2")],
+            wanted(inverted, Metric::Ip, 128, max_score),
+        ),
+        (
+            sparse,
+            &[
+                ("index_type", "SPARSE_INVERTED_INDEX"),
+                ("metric_type", "IP"),
+                ("inverted_index_algo", "TAAT_NAIVE"),
+            ],
+            wanted(inverted, Metric::Ip, 128, Algorithm::Naive),
+        ),
+        (
+            sparse,
+            &[("index_type", "SPARSE_WAND"), ("metric_type", "IP")],
+            wanted(IndexType::SparseWand, Metric::Ip, 128, Algorithm::Wand),
+        ),
+        (
+            sparse,
+            &[("index_type", "SPARSE_WAND"), ("metric_type", "COSINE")],
+            Err("only IP&BM25 is the supported metric type for sparse index"),
+        ),
+        (
+            sparse,
+            &[("index_type", "SPARSE_INVERTED_INDEX"), ("metric_type", "IP"), ("inverted_index_algo", "x")],
+            Err("sparse inverted index algo x not found or not supported"),
+        ),
+        (
+            sparse,
+            &[("index_type", "SPARSE_WAND"), ("metric_type", "IP"), ("drop_ratio_build", "1")],
+            Err("Out of range in json: param 'drop_ratio_build' (1) should be in range [0.000000, 1.000000)"),
+        ),
+        (
+            DataType::FloatVector,
+            &[("index_type", "BIN_FLAT"), ("metric_type", "L2")],
+            Err("data type FloatVector can't build with this index BIN_FLAT"),
+        ),
+    ];
+    for (data_type, pairs, wanted) in cases {
+        let found = IndexSpec::parse_for(data_type, pairs.iter().copied())
+            .map(|spec| (spec.index_type, spec.metric, spec.nlist, spec.algorithm))
+            .map_err(|error| error.to_string());
+        assert_eq!(found, wanted.map_err(str::to_owned), "{pairs:?}");
+    }
+}
+
+#[test]
+fn unknown_parameters_are_kept() {
+    let spec =
+        parse(&[("index_type", "FLAT"), ("metric_type", "L2"), ("nlist", "x"), ("mmap.enabled", "true")]);
+
+    let others = [("nlist", "x"), ("mmap.enabled", "true")].map(|(key, value)| (key.into(), value.into()));
+    assert_eq!(spec, Ok(IndexSpec { others: others.into(), ..IndexSpec::flat(Metric::L2) }));
+}
+
+#[test]
+fn autoindex_is_a_graph_of_its_own_choice() {
+    assert_eq!(parse(&[]), Ok(IndexSpec::auto(Metric::Cosine)));
+    assert_eq!(parse(&[("index_type", "AUTOINDEX"), ("metric_type", "L2")]), Ok(IndexSpec::auto(Metric::L2)));
+    assert_eq!(
+        parse(&[("index_type", "AUTOINDEX"), ("M", "8")]),
+        Err("only metric type can be passed when use AutoIndex".to_owned())
+    );
+}
+
+#[test]
+fn refusals_are_in_milvus_words() {
+    let cases: [(&[(&str, &str)], &str); 16] = [
+        (
+            &[("index_type", "NOPE"), ("metric_type", "IP")],
+            "invalid parameter[expected=valid index][actual=invalid index type: NOPE]",
+        ),
+        (
+            &[("index_type", "hnsw"), ("metric_type", "IP")],
+            "invalid parameter[expected=valid index][actual=invalid index type: hnsw]",
+        ),
+        (&[("index_type", "DISKANN"), ("metric_type", "IP")], "index type not supported: DISKANN"),
+        (&[("index_type", "HNSW")], "metric type not set for vector index"),
+        (
+            &[("index_type", "HNSW"), ("metric_type", "HAMMING")],
+            "float vector index does not support metric type: HAMMING",
+        ),
+        (
+            &[("index_type", "HNSW"), ("metric_type", "IP"), ("M", "-1")],
+            "param 'M' (-1) should be in range [2, 2048]",
+        ),
+        (
+            &[("index_type", "HNSW"), ("metric_type", "IP"), ("M", "True")],
+            "invalid integer value, key: 'M', value: 'True': invalid parameter",
+        ),
+        (
+            &[("index_type", "HNSW"), ("metric_type", "IP"), ("M", "16.0")],
+            "wrong data type in json, key: 'M', value: '16.0'",
+        ),
+        (
+            &[("index_type", "HNSW"), ("metric_type", "IP"), ("efConstruction", "0")],
+            "param 'efConstruction' (0) should be in range [1, 2147483647]",
+        ),
+        (
+            &[("index_type", "IVF_FLAT"), ("metric_type", "IP"), ("nlist", "65537")],
+            "Out of range in json: param 'nlist' (65537) should be in range [1, 65536]",
+        ),
+        (
+            &[("index_type", "HNSW_SQ"), ("metric_type", "IP"), ("sq_type", "SQ5")],
+            "invalid scalar quantizer type",
+        ),
+        (
+            &[("index_type", "HNSW_SQ"), ("metric_type", "IP"), ("refine_type", "x")],
+            "invalid refine type : x, optional types are [sq4u, sq6, sq8, fp16, bf16, fp32, flat]",
+        ),
+        (
+            &[("index_type", "HNSW_SQ"), ("metric_type", "IP"), ("refine", "1")],
+            "invalid bool value, key: 'refine', value: '1': invalid parameter",
+        ),
+        (
+            &[("index_type", "HNSW_PRQ"), ("metric_type", "IP"), ("nrq", "17")],
+            "Out of range in json: param 'nrq' (17) should be in range [1, 16]",
+        ),
+        (
+            &[("index_type", "HNSW_PQ"), ("metric_type", "IP"), ("nbits", "25")],
+            "Out of range in json: param 'nbits' (25) should be in range [1, 24]",
+        ),
+        (
+            &[("index_type", "IVF_PQ"), ("metric_type", "IP"), ("m", "16.0")],
+            "wrong data type in json, key: 'm', value: '16.0'",
+        ),
+    ];
+    for (pairs, text) in cases {
+        assert_eq!(parse(pairs), Err(text.to_owned()), "{pairs:?}");
+    }
+}
