@@ -117,7 +117,7 @@ impl SparseBlock {
 
     /// Compares the allowed rows one by one.
     fn each_score(&self, query: SparseRow<'_>, allowed: Option<&Bitset>, mut visit: impl FnMut(u32, f32)) {
-        let mut compare = |row: usize| {
+        let compare = |row: usize| {
             let score = product(query, self.rows.get(row));
             if score > 0.0 {
                 visit(row as u32, score);
@@ -126,7 +126,7 @@ impl SparseBlock {
         match allowed {
             None => (0..self.rows()).for_each(compare),
             Some(allowed) => {
-                allowed.iter().take_while(|row| *row < self.rows()).for_each(|row| compare(row));
+                allowed.iter().take_while(|row| *row < self.rows()).for_each(compare);
             }
         }
     }
