@@ -200,6 +200,7 @@ mod tests {
             consistency: 0,
             created: Timestamp::ZERO,
             updated: Timestamp::ZERO,
+            partitioned: Timestamp::ZERO,
             indexes: Vec::new(),
             load: None,
         };

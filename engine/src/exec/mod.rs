@@ -28,6 +28,7 @@ pub use query::query;
 pub(crate) use search::search;
 pub use search::search_at_cost;
 
+use crate::base::PartitionId;
 use crate::segment::{Growing, Part, Sealed};
 
 /// The segments that one call reads: each row of the collection's part is in exactly one of them.
@@ -40,6 +41,15 @@ pub struct Readable {
 }
 
 impl Readable {
+    /// The partitions of rows that are still growing; some more than once.
+    pub fn growing_partitions(&self) -> Vec<PartitionId> {
+        let mut found = Vec::new();
+        for growing in &self.growing {
+            growing.parts().iter().for_each(|part| found.extend_from_slice(part.partitions()));
+        }
+        found
+    }
+
     /// All parts to read.
     fn parts(&self, ignore_growing: bool) -> Vec<Arc<Part>> {
         let mut parts: Vec<Arc<Part>> = self.sealed.iter().map(|sealed| Arc::clone(sealed.part())).collect();

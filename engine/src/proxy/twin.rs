@@ -375,6 +375,7 @@ impl Coord for Twin {
             consistency: new.consistency,
             created: self.tick(),
             updated: self.tick(),
+            partitioned: Timestamp::ZERO,
             indexes: Vec::new(),
             load: None,
         });

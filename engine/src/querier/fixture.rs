@@ -310,6 +310,7 @@ pub(super) fn info(channels: u32, indexes: Vec<IndexDefinition>) -> Arc<Collecti
         consistency: 0,
         created: Timestamp::ZERO,
         updated: Timestamp::ZERO,
+        partitioned: Timestamp::ZERO,
         indexes,
         load: Some(LoadSpec::default()),
     })

@@ -1,5 +1,6 @@
 //! Answers searches and queries of shares.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,14 +20,24 @@ use crate::rpc::{self, ChannelShare, CollectionInfo, Querier, ReadAfter, Refusal
 /// Reads of more rows than this leave the thread that answers requests.
 const INLINE_ROWS: u64 = 200_000;
 
-/// The partitions to read, given those asked for and those loaded.
+/// The partitions to read, given those asked for, those loaded and what the parts have: rows of a dropped partition that were not
+/// sealed before it was are in the log until they are.
 fn readable_partitions(
     info: &CollectionInfo,
     wanted: Option<&[PartitionId]>,
+    parts: &[Taken],
 ) -> Result<Option<Vec<PartitionId>>, Refusal> {
     let loaded = info.load.as_ref().and_then(|load| load.partitions.as_deref());
     match (wanted, loaded) {
-        (None, None) => Ok(None),
+        (None, None) => {
+            let growing: BTreeSet<PartitionId> =
+                parts.iter().flat_map(|part| part.on.growing_partitions()).collect();
+            if !growing.iter().any(|id| info.has_dropped(*id)) {
+                return Ok(None);
+            }
+            let known = info.partitions.iter().map(|partition| partition.id);
+            Ok(Some(known.chain(growing.into_iter().filter(|id| !info.has_dropped(*id))).collect()))
+        }
         (None, Some(loaded)) => Ok(Some(loaded.to_vec())),
         (Some(wanted), None) => Ok(Some(wanted.to_vec())),
         (Some(wanted), Some(loaded)) => match wanted.iter().find(|id| !loaded.contains(id)) {
@@ -208,7 +219,7 @@ impl Querier for QueryNode {
         let _reading = self.shared.gauge.begin();
         let began = self.shared.parts.clock.monotonic();
         let found = self.ready(plan.collection, &share, after, !plan.ignore_growing).await?;
-        plan.partitions = readable_partitions(&found.info, plan.partitions.as_deref())?;
+        plan.partitions = readable_partitions(&found.info, plan.partitions.as_deref(), &found.parts)?;
         let rows = found.rows * plan.queries.len() as u64;
         self.compute(began, rows, move |cost| {
             let asked = plan.read_at;
@@ -235,7 +246,7 @@ impl Querier for QueryNode {
         let _reading = self.shared.gauge.begin();
         let began = self.shared.parts.clock.monotonic();
         let found = self.ready(plan.collection, &share, after, !plan.ignore_growing).await?;
-        plan.partitions = readable_partitions(&found.info, plan.partitions.as_deref())?;
+        plan.partitions = readable_partitions(&found.info, plan.partitions.as_deref(), &found.parts)?;
         let rows = found.rows;
         self.compute(began, rows, move |_| {
             let asked = plan.read_at;

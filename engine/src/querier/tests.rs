@@ -8,9 +8,11 @@ use super::QuerierSettings;
 use super::fixture::{COLLECTION, Node, Owner, all_rows, channel, hold, info, order, share};
 use crate::base::{IndexId, Kind, Kinded, PartitionId, Position, SegmentId, TaskSet, Timestamp};
 use crate::blob::MemoryBlobs;
-use crate::model::{ChannelManifest, ColumnData, DataType, IndexDefinition, Keys, Metric, SegmentManifest};
+use crate::model::{
+    ChannelManifest, ColumnData, DataType, IndexDefinition, Keys, Metric, Partition, SegmentManifest,
+};
 use crate::plan::{QueryKind, SearchPlan};
-use crate::rpc::{Error, HoldOrder, Querier as _, ReadAfter, Share};
+use crate::rpc::{CollectionInfo, Error, HoldOrder, Querier as _, ReadAfter, Share};
 use crate::segment::fixture::{NUMBER, Row, VECTOR, batch, schema};
 use crate::segment::{Deletes, build_index, write_deletes, write_segment};
 
@@ -306,6 +308,27 @@ async fn what_an_owner_had_taken_and_lost_keeps_no_follower_from_being_ready() {
 
     world.node.until_ready(&wanted).await;
     assert_eq!(world.read(share(&[], Some(0)), ALL).await, Ok(vec![1]));
+}
+
+#[tokio::test]
+async fn rows_of_a_partition_that_was_dropped_before_they_were_sealed_are_not_read() {
+    let mut world = World::new();
+    for (partition, key) in [(1, 1), (2, 2), (3, 3)] {
+        world.owner.insert(&channel(0), 10, partition, &[Row::of(key, key)]);
+    }
+    let wanted = hold(&manifest(0, &[]), &[], Some(0));
+    let known = Partition { id: PartitionId(1), name: "p".to_owned(), created_unix_ms: 0 };
+    let before = order(vec![wanted.clone()]);
+    let info = CollectionInfo {
+        partitions: vec![known],
+        partitioned: Timestamp(2),
+        ..CollectionInfo::clone(&before.info)
+    };
+    world.node.order(vec![HoldOrder { info: Arc::new(info), ..before }]);
+    world.node.until_ready(&wanted).await;
+
+    // The third is younger than what the node knows: it was made a moment ago.
+    assert_eq!(world.read(share(&[], Some(0)), ALL).await, Ok(vec![1, 3]));
 }
 
 #[tokio::test]

@@ -75,6 +75,9 @@ pub struct CollectionInfo {
     pub created: Timestamp,
     /// When its schema or properties last changed.
     pub updated: Timestamp,
+    /// When a partition was last made or dropped: one that is older and not among `partitions` is gone.
+    #[serde(default)]
+    pub partitioned: Timestamp,
     /// Its indexes, in order of creation.
     pub indexes: Vec<IndexDefinition>,
     /// How it is to be loaded; `None` when it is not.
@@ -86,6 +89,12 @@ impl CollectionInfo {
     #[must_use]
     pub fn partition(&self, name: &str) -> Option<&Partition> {
         self.partitions.iter().find(|partition| partition.name == name)
+    }
+
+    /// Whether a partition was dropped, as far as this knows: one that is younger than this may just have been made.
+    #[must_use]
+    pub fn has_dropped(&self, partition: PartitionId) -> bool {
+        partition.0 <= self.partitioned.as_id() && self.partitions.iter().all(|known| known.id != partition)
     }
 
     /// The index on `field`.

@@ -296,6 +296,12 @@ impl Part {
         (self.oldest, self.newest)
     }
 
+    /// The partitions that its rows are of, ascending.
+    #[must_use]
+    pub fn partitions(&self) -> &[PartitionId] {
+        &self.partitions
+    }
+
     /// The rows that a reader at `read_at` sees in `partitions`; `None` means in all of them.
     #[must_use]
     pub fn visible(&self, partitions: Option<&[PartitionId]>, read_at: Timestamp) -> Visible {

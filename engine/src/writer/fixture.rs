@@ -82,6 +82,7 @@ impl Leader {
             consistency: 0,
             created: Timestamp::ZERO,
             updated: Timestamp::ZERO,
+            partitioned: Timestamp::ZERO,
             indexes: Vec::new(),
             load: None,
         };

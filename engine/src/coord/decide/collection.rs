@@ -58,6 +58,7 @@ pub fn create_collection(
         consistency: wanted.consistency,
         created: fresh,
         updated: fresh,
+        partitioned: fresh,
         indexes: Vec::new(),
         load: None,
     })])
@@ -148,7 +149,7 @@ pub fn create_partition(
     if old.partitions.len() >= limits.partitions {
         return Err(Refusal::TooManyPartitions { limit: limits.partitions, collection: old.name.clone() });
     }
-    let mut new = CollectionInfo::clone(old);
+    let mut new = CollectionInfo { partitioned: fresh, ..CollectionInfo::clone(old) };
     new.partitions.push(Partition {
         id: PartitionId(fresh.as_id()),
         name: name.to_owned(),
@@ -174,7 +175,7 @@ pub fn drop_partition(
         return Err(Refusal::DropLoadedPartition);
     }
     let id = partition.id;
-    let mut new = CollectionInfo::clone(old);
+    let mut new = CollectionInfo { partitioned: fresh, ..CollectionInfo::clone(old) };
     new.partitions.retain(|known| known.id != id);
     let mut changes = vec![Change::PutCollection(new)];
     let mut objects = Vec::new();

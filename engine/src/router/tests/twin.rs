@@ -337,6 +337,7 @@ pub fn info(name: &str, updated: u64) -> CollectionInfo {
         consistency: 2,
         created: Timestamp(1),
         updated: Timestamp(updated),
+        partitioned: Timestamp::ZERO,
         indexes: Vec::new(),
         load: None,
     }

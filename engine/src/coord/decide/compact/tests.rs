@@ -54,6 +54,7 @@ pub(in crate::coord::decide) fn info(partitions: &[i64]) -> CollectionInfo {
         consistency: 0,
         created: Timestamp(1),
         updated: Timestamp(1),
+        partitioned: Timestamp::ZERO,
         indexes: Vec::new(),
         load: None,
     }

@@ -46,6 +46,7 @@ fn info(id: i64, shards: u32, load: Option<LoadSpec>) -> Arc<CollectionInfo> {
         consistency: 0,
         created: Timestamp::ZERO,
         updated: Timestamp::ZERO,
+        partitioned: Timestamp::ZERO,
         indexes: Vec::new(),
         load,
     })

@@ -180,6 +180,7 @@ samples! {
         consistency: -2,
         created: Timestamp::sample(),
         updated: Timestamp(8),
+        partitioned: Timestamp(9),
         indexes: Vec::sample(),
         load: Option::sample(),
     };
