@@ -520,6 +520,8 @@ impl Coord for Coordinator {
 
     async fn channel_term(&self, channel: &ChannelName, node: NodeId) -> Result<u64, rpc::Error> {
         let _one_at_a_time = self.writing.lock().await;
+        // One that may not lead any more cannot say what is final.
+        self.check_lead().map_err(|error| error.answer("give a term"))?;
         if self.placer.lock().owner(channel) != Some(node) {
             // Final: no other coordinator knows better, so the caller is not to ask one.
             return Err(rpc::Error::Failed {

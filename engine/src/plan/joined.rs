@@ -60,6 +60,17 @@ impl SearchHits {
         }
     }
 
+    /// One answer for several queries, given one answer for each.
+    ///
+    /// # Errors
+    /// [`TypeMismatch`] if the answers carry different output columns, which would be a defect of a node.
+    pub fn of_each_query(answers: Vec<Self>) -> Result<Self, TypeMismatch> {
+        let Some(joined) = Joined::new(answers)? else { return Ok(Self::none(0)) };
+        let spans = joined.spans.iter().map(|spans| spans.first().cloned().unwrap_or(0..0));
+        let counts = spans.clone().map(|span| span.len()).collect();
+        Ok(joined.all.chosen(counts, &spans.flatten().collect::<Vec<_>>()))
+    }
+
     /// The chosen hits in the order given, `counts` of each query.
     #[must_use]
     pub fn chosen(&self, counts: Vec<usize>, chosen: &[usize]) -> Self {

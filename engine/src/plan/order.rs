@@ -93,12 +93,21 @@ impl Sorting {
 fn compare(left: &Value, right: &Value) -> Ordering {
     match (left, right) {
         (Value::Bool(left), Value::Bool(right)) => left.cmp(right),
-        (Value::Int(left), Value::Int(right)) => left.cmp(right),
         (Value::Text(left), Value::Text(right)) => left.cmp(right),
         (left, right) => match (number(left), number(right)) {
-            (Some(left), Some(right)) => left.total_cmp(&right),
+            (Some(one), Some(other)) => one.total_cmp(&other).then_with(|| exactly(left, right)),
             _ => kind(left).cmp(&kind(right)),
         },
+    }
+}
+
+/// Numbers that are the same as doubles: whole ones first and by themselves, so that the order of all is one.
+fn exactly(left: &Value, right: &Value) -> Ordering {
+    match (left, right) {
+        (Value::Int(left), Value::Int(right)) => left.cmp(right),
+        (Value::Int(_), _) => Ordering::Less,
+        (_, Value::Int(_)) => Ordering::Greater,
+        _ => Ordering::Equal,
     }
 }
 

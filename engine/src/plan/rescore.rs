@@ -40,7 +40,10 @@ impl Decay {
     pub fn of(&self, number: f64) -> f64 {
         let distance = ((number - self.origin).abs() - self.offset).max(0.0);
         match self.curve {
-            Curve::Gauss => (distance * distance * self.decay.ln() / (self.scale * self.scale)).exp(),
+            Curve::Gauss => {
+                let ratio = distance / self.scale;
+                (ratio * ratio * self.decay.ln()).exp()
+            }
             Curve::Exponential => (distance * self.decay.ln() / self.scale).exp(),
             Curve::Linear => (1.0 - distance * (1.0 - self.decay) / self.scale).max(self.decay),
         }

@@ -172,3 +172,27 @@ fn a_path_into_json_leads_to_truths_numbers_texts_and_else_to_nothing() {
     assert_eq!(by(false), [4, 3, 0, 1, 2]);
     assert_eq!(by(true), [2, 1, 0, 3, 4]);
 }
+
+#[test]
+fn numbers_of_all_kinds_have_one_order() {
+    let data = ["9007199254740992.0", "9007199254740993", "9007199254740992", "-1", "0.5"];
+    let data = ColumnData::Json(data.into_iter().collect());
+    let rows = Batch { rows: 5, columns: vec![Column { field: GROUP, data, valid: None }] };
+    let order = Order { by: vec![Sorting { field: GROUP, path: Vec::new(), descending: false }] };
+    let keys = order.keys(&rows);
+
+    let mut places: Vec<usize> = (0..5).collect();
+    places.sort_by(|&left, &right| order.compare(&keys[left], &keys[right]));
+
+    // The first three are the same as doubles.
+    assert_eq!(places, [3, 4, 2, 1, 0]);
+}
+
+#[test]
+fn hits_that_changed_places_come_by_groups_again() {
+    let all = hits(&[(1, 1, Some(7)), (2, 2, Some(8)), (3, 3, Some(7)), (4, 4, None), (5, 5, Some(8))]);
+
+    let grouped = all.by_groups(Grouping { field: GROUP, size: 2, strict: false });
+
+    assert_eq!(grouped, all.chosen(vec![5], &[0, 2, 1, 4, 3]));
+}

@@ -84,7 +84,9 @@ pub fn alter_index(
 
 /// Whether a segment answers searches by this index without a built form: it is scanned exactly instead.
 pub fn is_scanned(segment: &SegmentManifest, index: &IndexDefinition, min_rows: u64) -> bool {
-    index.metric.is_none() || index.index_type == "FLAT" || segment.rows < min_rows
+    index.metric.is_none()
+        || matches!(index.index_type.as_str(), "FLAT" | "BIN_FLAT")
+        || segment.rows < min_rows
 }
 
 /// The largest segment that lacks an index it should have, and which one; none of those that `taken` says are being

@@ -18,6 +18,8 @@ use super::top::{Near, Top, distance_of};
 use super::{Error, Hit, IndexSpec, IndexType, Range, SearchParams};
 use crate::model::{Bitset, Metric, SparseRow, SparseRows};
 
+/// Terms of a query from which on every score is added up: what pruning does for a row grows with them, and spares little then.
+const PRUNED_TERMS: usize = 64;
 /// Without the smallest components of a query, so many times more rows are found and compared by the whole query.
 const REFINED: usize = 10;
 
@@ -253,6 +255,9 @@ impl SparseIndex {
         }
         let mut top = Top::new(k, self.block.rows());
         match self.algorithm {
+            _ if terms.len() > PRUNED_TERMS => {
+                self.each_score(&terms, allowed, |row, score| top.offer(near(score, row)));
+            }
             Algorithm::MaxScore => prune::max_score(&terms, allowed, &mut top),
             Algorithm::Wand => prune::wand(&terms, allowed, &mut top),
             Algorithm::Naive => self.each_score(&terms, allowed, |row, score| top.offer(near(score, row))),

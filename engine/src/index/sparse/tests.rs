@@ -108,10 +108,14 @@ fn pruned_searches_of_long_lists_find_the_same() {
     let rows = texts(6000);
     let block = block(&rows);
     let indexes = Algorithm::ALL.map(|algorithm| SparseIndex::build(&spec(algorithm), Arc::clone(&block)));
-    for query in [17, 400, 5999] {
-        let wanted = naive(&rows, &rows[query], 10, |_, _| true);
+    // So many terms that nothing is pruned.
+    let words = rows[..60].iter().flat_map(|row| row.indices.iter().copied());
+    let indices: Vec<u32> = words.collect::<std::collections::BTreeSet<_>>().into_iter().collect();
+    let long = SparseVector { values: vec![1.0; indices.len()], indices };
+    for query in [&rows[17], &rows[400], &rows[5999], &long] {
+        let wanted = naive(&rows, query, 10, |_, _| true);
         for index in &indexes {
-            let found = index.search(rows[query].as_row(), 10, &SearchParams::default(), None);
+            let found = index.search(query.as_row(), 10, &SearchParams::default(), None);
             assert_eq!(found, wanted, "{:?}", index.algorithm);
         }
     }

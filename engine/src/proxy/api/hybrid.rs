@@ -1,7 +1,7 @@
 //! Hybrid search: several searches whose hits become one list.
 
 use contract::pb::milvus::{HybridSearchRequest, SearchRequest, SearchResults};
-use futures::future::try_join_all;
+use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::reads::{View, add_fields, at_peer, check_loaded, check_same_collection};
 use super::{Caller, partitions_of_read, search as searches};
@@ -69,7 +69,8 @@ async fn search_all(
         count: params.limit + params.offset,
         grouping: grouping.map(|grouping| (grouping, params.group_scorer)),
     };
-    let answers = try_join_all(plans.into_iter().map(|plan| searches::run(proxy, &info, plan, view))).await?;
+    let asked = plans.into_iter().map(|plan| searches::run(proxy, &info, plan, view));
+    let answers = futures::stream::iter(asked).buffered(searches::AT_ONCE).try_collect().await?;
     let hits = rank(&ranking, answers).map_err(|mismatch| Error::Answer { reason: mismatch.to_string() })?;
     let giving = Giving {
         limit: params.limit,
@@ -135,9 +136,8 @@ impl Common<'_> {
         let partitions = partitions_of_read(info, names)?;
         params.offset = params.offset.max(self.params.offset);
         let seen = (self.view, partitions, self.fields.clone());
-        let mut plan = searches::plan(proxy, info, request, &mut params, seen).await?;
         // Groups are a matter of the whole: a search by groups of its own would hide rows from the others.
-        plan.grouping = self.grouping;
-        Ok(plan)
+        params.groups.clone_from(&self.params.groups);
+        searches::plan(proxy, info, request, &mut params, seen).await
     }
 }

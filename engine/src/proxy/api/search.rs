@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use futures::{StreamExt as _, TryStreamExt as _};
+
 use contract::pb::common::HighlightType;
 use contract::pb::milvus::search_request::SearchInput;
 use contract::pb::milvus::{SearchRequest, SearchResults};
@@ -46,7 +48,7 @@ async fn search_rows(
     let output = output::resolve(schema, &request.output_fields)?;
     let again = Again::of(request.function_score.as_ref(), &params, schema)?;
     // Batches are cut by the scores of the metric, which a ranker changes.
-    if params.iterator && again.ranker.is_some() {
+    if (params.iterator || params.batch.is_some()) && again.ranker.is_some() {
         return Err(Error::IteratorRanker);
     }
     if let Some(batch) = params.batch.as_mut().filter(|batch| batch.token.is_empty()) {
@@ -73,6 +75,9 @@ async fn search_rows(
         session_ts: view.session.0,
     })
 }
+
+/// Searches that one request has under way at once.
+pub(super) const AT_ONCE: usize = 8;
 
 /// What one search asks, with everything checked. `seen` is what it sees, where it looks, and the columns that are wanted of
 /// its hits; the field of groups is added to them.
@@ -136,26 +141,33 @@ pub(super) async fn run(
         view.consistency = Consistency::Session(view.read_at);
         plan.read_at = view.read_at;
     }
-    let first =
-        SearchPlan { grouping: Some(Grouping { size: 1, strict: false, ..grouping }), ..plan.clone() };
+    let first = SearchPlan {
+        grouping: Some(Grouping { size: 1, strict: false, ..grouping }),
+        output: vec![grouping.field],
+        ..plan.clone()
+    };
     let best = proxy.reader().search(first, view.consistency).await?;
-    let groups = groups_of(&best, grouping.field).into_iter().flatten().map(|(group, _)| group);
-    let groups: std::collections::HashSet<Group> = groups.collect();
-    let wanted = plan.count;
-    if groups.is_empty() {
-        return Ok(best);
-    }
-    let only = filter::of_groups(&groups, grouping.field, &info.schema)?;
-    plan.count = groups.len();
-    plan.filter = Some(match plan.filter.take() {
-        Some(filter) => filter.and(only),
-        None => only,
-    });
-    let hits = proxy.reader().search(plan, view.consistency).await?;
-    let best = groups_of(&hits, grouping.field).into_iter();
-    let ranges: Vec<Vec<Range<usize>>> =
-        best.map(|groups| groups.into_iter().take(wanted).map(|(_, range)| range).collect()).collect();
-    Ok(of_ranges(&hits, ranges))
+    let queries = std::mem::take(&mut plan.queries);
+    let plan = &plan;
+    let one = |(query, found): (Vector, Vec<(Group, Range<usize>)>)| async move {
+        let groups: std::collections::HashSet<Group> = found.into_iter().map(|(group, _)| group).collect();
+        if groups.is_empty() {
+            return Ok(SearchHits::none(1));
+        }
+        let only = filter::of_groups(&groups, grouping.field, &info.schema)?;
+        let filter = plan.filter.clone();
+        let plan = SearchPlan {
+            queries: vec![query],
+            count: groups.len(),
+            filter: Some(filter.map_or_else(|| only.clone(), |filter| filter.and(only.clone()))),
+            ..plan.clone()
+        };
+        Ok::<_, Error>(proxy.reader().search(plan, view.consistency).await?)
+    };
+    // Each query by itself: of the groups of another one it wants nothing.
+    let asked = queries.into_iter().zip(groups_of(&best, grouping.field)).map(one);
+    let answers: Vec<SearchHits> = futures::stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
+    SearchHits::of_each_query(answers).map_err(|mismatch| Error::Answer { reason: mismatch.to_string() })
 }
 
 /// The hits in some ranges of each query.
@@ -199,9 +211,14 @@ impl Again {
     ) -> Result<SearchHits, Error> {
         let hits = match &self.ranker {
             None => hits,
-            Some(Ranker::Boosting(boosting)) => boosting
-                .apply(metric, hits)
-                .map_err(|missing| Error::Answer { reason: missing.to_string() })?,
+            Some(Ranker::Boosting(boosting)) => {
+                let boosted = boosting.apply(metric, hits);
+                let boosted = boosted.map_err(|missing| Error::Answer { reason: missing.to_string() })?;
+                match grouping {
+                    Some(grouping) => boosted.by_groups(grouping),
+                    None => boosted,
+                }
+            }
             Some(Ranker::Fusion(fusion)) => {
                 let plan = RankPlan {
                     metrics: vec![metric],

@@ -179,7 +179,8 @@ impl SearchParams {
             return Err(Error::IteratorOffset);
         }
         let (by_groups, is_range) = (self.groups.field.is_some(), self.radius.is_some());
-        match (by_groups, self.iterator, self.order_by.is_empty()) {
+        let iterates = self.iterator || self.batch.is_some();
+        match (by_groups, iterates, self.order_by.is_empty()) {
             (true, true, _) => Err(Error::GroupByIteration),
             (_, true, false) => Err(Error::OrderSearchIterator),
             (true, ..) if is_range => Err(Error::GroupByRange),
@@ -230,7 +231,7 @@ impl SearchParams {
             Some(metric) => {
                 Err(Error::MetricMismatch { expected: metric.name().to_owned(), actual: self.metric.clone() })
             }
-            None => wanted.ok_or(Error::NoMetric),
+            None => wanted.filter(|metric| metric.suits(field.data_type)).ok_or(Error::NoMetric),
         }
     }
 

@@ -116,6 +116,19 @@ async fn a_hybrid_search_by_groups_compares_groups() {
 }
 
 #[tokio::test]
+async fn one_search_of_a_hybrid_search_has_no_groups_of_its_own() {
+    let proxy = filled().await;
+    let params = [("limit", "6"), ("strategy", "rrf")];
+    let plain = ask(&proxy, hybrid(both("6"), &params)).await.results.unwrap();
+    let mut searches = both("6");
+    searches[0].search_params.push(pair("group_by_field", "name"));
+
+    let grouped = ask(&proxy, hybrid(searches, &params)).await.results.unwrap();
+
+    assert_eq!(keys(&grouped), keys(&plain));
+}
+
+#[tokio::test]
 async fn what_cannot_be_ranked_is_refused_in_milvus_words() {
     let proxy = filled().await;
     let weighted = |weights| [("strategy", "weighted"), ("params", weights), ("limit", "3")];
