@@ -13,6 +13,7 @@ use super::codes::Codes;
 use super::exact::Exact;
 use super::flat::Run;
 use super::kmeans::{self, Vectors, Work};
+use super::members::Members;
 use super::top::Near;
 use super::{Error, Hit, IndexSpec, IndexType, SearchParams, VectorBlock, VectorIndex};
 use crate::base::SeededRng;
@@ -29,10 +30,7 @@ pub struct Ivf {
     codes: Option<Codes>,
     /// One row per list.
     centres: Arc<VectorBlock>,
-    /// Where each list starts in `rows`, and the end of the last.
-    starts: Vec<u32>,
-    /// The rows of the lists, ascending within each.
-    rows: Vec<u32>,
+    members: Members,
 }
 
 impl std::fmt::Debug for Ivf {
@@ -83,24 +81,9 @@ impl Ivf {
         centres: Arc<VectorBlock>,
         groups: &[u32],
     ) -> Result<Self, Error> {
-        let mut starts = vec![0u32; centres.rows() + 1];
-        for &group in groups {
-            let next =
-                starts.get_mut(group as usize + 1).ok_or(Error::Corrupt { what: "a list is unknown" })?;
-            *next += 1;
-        }
-        for list in 1..starts.len() {
-            starts[list] += starts[list - 1];
-        }
-        let mut places = starts.clone();
-        let mut rows = vec![0; groups.len()];
-        for (row, &group) in groups.iter().enumerate() {
-            let place = &mut places[group as usize];
-            rows[*place as usize] = row as u32;
-            *place += 1;
-        }
+        let members = Members::of(centres.rows(), groups)?;
         let codes = Codes::if_they_pay(&block, metric);
-        Ok(Self { index_type, metric, block, codes, centres, starts, rows })
+        Ok(Self { index_type, metric, block, codes, centres, members })
     }
 
     /// Reads the body that [`VectorIndex::encode`] wrote.
@@ -113,10 +96,6 @@ impl Ivf {
         reader.end()?;
         let centres = VectorBlock::from_le_bytes(block.dim(), centres.as_flattened())?;
         Self::of(head, block, centres, &groups)
-    }
-
-    fn list(&self, list: usize) -> &[u32] {
-        &self.rows[self.starts[list] as usize..self.starts[list + 1] as usize]
     }
 
     /// The allowed rows of the nearest lists: of as many as asked for, and of more until there are `k`.
@@ -139,7 +118,7 @@ impl Ivf {
                 lists[nprobe..].sort_unstable();
             }
             let list = lists[number];
-            let rows = self.list(list.row() as usize).iter().copied();
+            let rows = self.members.list(list.row() as usize).iter().copied();
             found.extend(rows.filter(|&row| allowed.is_none_or(|allowed| allowed.contains(row as usize))));
         }
         found
@@ -183,18 +162,14 @@ impl VectorIndex for Ivf {
 
     fn memory_bytes(&self) -> usize {
         let codes = self.codes.as_ref().map_or(0, Codes::memory_bytes);
-        codes + self.centres.memory_bytes() + (self.starts.len() + self.rows.len()) * 4
+        codes + self.centres.memory_bytes() + self.members.memory_bytes()
     }
 
     fn encode(&self) -> Vec<u8> {
         // The number of lists, their centres, and the list of each row.
         let mut body = (self.centres.rows() as u32).to_le_bytes().to_vec();
         body.extend(self.centres.values().iter().flat_map(|value| value.to_le_bytes()));
-        let mut groups = vec![0u32; self.rows.len()];
-        for list in 0..self.centres.rows() {
-            self.list(list).iter().for_each(|&row| groups[row as usize] = list as u32);
-        }
-        body.extend(groups.iter().flat_map(|group| group.to_le_bytes()));
+        body.extend(self.members.groups().iter().flat_map(|group| group.to_le_bytes()));
         artifact::seal(
             Head { index_type: self.index_type, metric: self.metric },
             (self.block.dim(), self.block.rows()),

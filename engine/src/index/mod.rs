@@ -20,6 +20,7 @@ mod hnsw;
 mod ivf;
 pub mod kernel;
 mod kmeans;
+mod members;
 mod nibbles;
 mod params;
 mod range;

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::column::{ColumnData, TypeMismatch};
+use super::ends::{range_of, to_index};
 use super::{DataType, ElementType, Value};
 
 /// Arrays of one element type one after the other, with where each ends.
@@ -42,9 +43,7 @@ impl Arrays {
     /// Which of [`Self::elements`] are those of row `row`; none past the end.
     #[must_use]
     pub fn range(&self, row: usize) -> Range<usize> {
-        let Some(&end) = self.ends.get(row) else { return 0..0 };
-        let start = if row == 0 { 0 } else { self.ends[row - 1] };
-        to_index(start)..to_index(end)
+        range_of(&self.ends, row)
     }
 
     /// The elements of all arrays.
@@ -155,10 +154,6 @@ impl Arrays {
     pub fn memory_bytes(&self) -> usize {
         self.elements.memory_bytes() + self.ends.capacity() * 8
     }
-}
-
-fn to_index(offset: u64) -> usize {
-    usize::try_from(offset).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod bitset;
 pub mod check;
 pub mod check_schema;
 mod column;
+mod ends;
 mod manifest;
 mod metric;
 pub mod name;

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use super::ends::{range_of, to_index};
+
 /// One sparse vector: indices ascending, each once, a value for each.
 #[derive(Clone, Debug, PartialEq, Default, serde::Serialize, serde::Deserialize)]
 pub struct SparseVector {
@@ -72,9 +74,7 @@ impl SparseRows {
     /// Where the pairs of row `row` are; nowhere past the end.
     #[must_use]
     pub fn range(&self, row: usize) -> Range<usize> {
-        let Some(&end) = self.ends.get(row) else { return 0..0 };
-        let start = if row == 0 { 0 } else { self.ends[row - 1] };
-        to_index(start)..to_index(end)
+        range_of(&self.ends, row)
     }
 
     /// Row `row`; empty past the end.
@@ -145,10 +145,6 @@ impl SparseRows {
     pub fn memory_bytes(&self) -> usize {
         self.indices.capacity() * 4 + self.values.capacity() * 4 + self.ends.capacity() * 8
     }
-}
-
-fn to_index(offset: u64) -> usize {
-    usize::try_from(offset).unwrap_or(usize::MAX)
 }
 
 impl<'a> FromIterator<SparseRow<'a>> for SparseRows {

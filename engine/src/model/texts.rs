@@ -1,5 +1,7 @@
 //! Texts, one a row.
 
+use super::ends::{range_of, to_index};
+
 /// Texts one after the other, with where each ends.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Texts {
@@ -36,9 +38,7 @@ impl Texts {
     /// Text `row`; empty past the end.
     #[must_use]
     pub fn get(&self, row: usize) -> &str {
-        let Some(&end) = self.ends.get(row) else { return "" };
-        let start = if row == 0 { 0 } else { self.ends[row - 1] };
-        let bytes = &self.bytes[to_index(start)..to_index(end)];
+        let bytes = &self.bytes[range_of(&self.ends, row)];
         // Only whole texts were ever pushed, so this is a check and not a conversion; a failure shows as an empty text.
         std::str::from_utf8(bytes).unwrap_or_default()
     }
@@ -74,10 +74,6 @@ impl Texts {
     pub fn memory_bytes(&self) -> usize {
         self.bytes.capacity() + self.ends.capacity() * 8
     }
-}
-
-fn to_index(offset: u64) -> usize {
-    usize::try_from(offset).unwrap_or(usize::MAX)
 }
 
 impl<'a> FromIterator<&'a str> for Texts {

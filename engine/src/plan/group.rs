@@ -72,23 +72,27 @@ impl SearchHits {
     /// The same hits, which come best first, group after group: the one with the best hit first.
     #[must_use]
     pub fn by_groups(&self, grouping: Grouping) -> Self {
-        let column = self.rows.column(grouping.field);
-        let group_of = |hit| column.map_or(Group::None, |column| Group::of(column, hit));
+        let group_of = groups_by(self, grouping.field);
         let spans = self.spans().into_iter();
         let chosen: Vec<Vec<usize>> = spans
             .map(|span| {
-                best_of_groups(span, group_of, usize::MAX, grouping.size).into_iter().flatten().collect()
+                best_of_groups(span, &group_of, usize::MAX, grouping.size).into_iter().flatten().collect()
             })
             .collect();
         self.chosen(chosen.iter().map(Vec::len).collect(), &chosen.concat())
     }
 }
 
+/// Tells the group of a hit by the column of `field`.
+pub(super) fn groups_by(hits: &SearchHits, field: FieldId) -> impl Fn(usize) -> Group {
+    let column = hits.rows.column(field);
+    move |hit| column.map_or(Group::None, |column| Group::of(column, hit))
+}
+
 /// Where the groups of each query are among the hits of a search by groups, whose field is among the columns.
 #[must_use]
 pub fn groups_of(hits: &SearchHits, field: FieldId) -> Vec<Vec<(Group, Range<usize>)>> {
-    let column = hits.rows.column(field);
-    let group_of = |hit| column.map_or(Group::None, |column| Group::of(column, hit));
+    let group_of = groups_by(hits, field);
     let one = |span: Range<usize>| {
         let mut groups: Vec<(Group, Range<usize>)> = Vec::new();
         for hit in span {

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
-use super::group::{Group, Grouping};
+use super::group::{Grouping, best_of_groups, groups_by};
 use super::joined::{Joined, compare_keys};
 use super::{Decay, SearchHits};
 use crate::model::{Key, Metric, TypeMismatch};
@@ -177,9 +177,8 @@ fn by_groups(
     grouping: Grouping,
     mode: Mode,
 ) -> Vec<(usize, f32)> {
-    let column = joined.all.rows.column(grouping.field);
-    let group_of = |(hit, _): (usize, f32)| column.map_or(Group::None, |column| Group::of(column, hit));
-    let mut groups = super::group::best_of_groups(found, group_of, usize::MAX, grouping.size);
+    let group_of = groups_by(&joined.all, grouping.field);
+    let mut groups = best_of_groups(found, |(hit, _)| group_of(hit), usize::MAX, grouping.size);
     let score =
         |group: &Vec<(usize, f32)>| mode.of(&group.iter().map(|(_, score)| *score).collect::<Vec<_>>());
     // Stable: groups of one score stay in the order of their best rows.

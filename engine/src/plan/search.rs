@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::group::{Group, Grouping, best_of_groups};
+use super::group::{Grouping, best_of_groups, groups_by};
 use super::joined::{Joined, compare_keys};
 use crate::base::{CollectionId, FieldId, PartitionId, Timestamp};
 use crate::expr::Filter;
@@ -92,7 +92,8 @@ fn nearest(plan: &SearchPlan, all: &SearchHits, mut hits: Vec<usize>) -> Vec<usi
     let mut seen: HashSet<Key> = HashSet::with_capacity(wanted.min(hits.len()));
     hits.retain(|&hit| seen.len() < wanted && seen.insert(all.keys.get(hit)));
     let Some(grouping) = plan.grouping else { return hits };
-    let column = all.rows.column(grouping.field);
-    let group_of = |hit| column.map_or(Group::None, |column| Group::of(column, hit));
-    best_of_groups(hits, group_of, plan.count, grouping.size).into_iter().flatten().collect()
+    best_of_groups(hits, groups_by(all, grouping.field), plan.count, grouping.size)
+        .into_iter()
+        .flatten()
+        .collect()
 }

@@ -7,6 +7,7 @@ use super::{BitBlock, Error, IndexSpec, SearchParams};
 use crate::base::SeededRng;
 use crate::index::artifact::Reader;
 use crate::index::kmeans::pick;
+use crate::index::members::Members;
 use crate::index::top::Near;
 use crate::model::{Bitset, Metric};
 
@@ -21,10 +22,7 @@ const BATCH_ROWS: usize = 64;
 #[derive(Debug)]
 pub(super) struct Lists {
     centres: Arc<BitBlock>,
-    /// Where each list starts in `rows`, and the end of the last.
-    starts: Vec<u32>,
-    /// The rows of the lists, ascending within each.
-    rows: Vec<u32>,
+    members: Members,
 }
 
 /// How the work is done.
@@ -66,23 +64,8 @@ impl Lists {
     }
 
     fn of(centres: Arc<BitBlock>, groups: &[u32]) -> Result<Self, Error> {
-        let mut starts = vec![0u32; centres.rows() + 1];
-        for &group in groups {
-            let next =
-                starts.get_mut(group as usize + 1).ok_or(Error::Corrupt { what: "a list is unknown" })?;
-            *next += 1;
-        }
-        for list in 1..starts.len() {
-            starts[list] += starts[list - 1];
-        }
-        let mut places = starts.clone();
-        let mut rows = vec![0; groups.len()];
-        for (row, &group) in (0..).zip(groups) {
-            let place = &mut places[group as usize];
-            rows[*place as usize] = row;
-            *place += 1;
-        }
-        Ok(Self { centres, starts, rows })
+        let members = Members::of(centres.rows(), groups)?;
+        Ok(Self { centres, members })
     }
 
     /// Reads what [`Self::encode`] wrote.
@@ -103,20 +86,12 @@ impl Lists {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut body = (self.centres.rows() as u32).to_le_bytes().to_vec();
         body.extend(self.centres.words.iter().flat_map(|word| word.to_le_bytes()));
-        let mut groups = vec![0u32; self.rows.len()];
-        for list in 0..self.centres.rows() {
-            self.list(list).iter().for_each(|&row| groups[row as usize] = list as u32);
-        }
-        body.extend(groups.iter().flat_map(|group| group.to_le_bytes()));
+        body.extend(self.members.groups().iter().flat_map(|group| group.to_le_bytes()));
         body
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        self.centres.memory_bytes() + (self.starts.len() + self.rows.len()) * 4
-    }
-
-    fn list(&self, list: usize) -> &[u32] {
-        &self.rows[self.starts[list] as usize..self.starts[list + 1] as usize]
+        self.centres.memory_bytes() + self.members.memory_bytes()
     }
 
     /// The allowed rows of the nearest lists: of as many as asked for, and of more until there are `k`.
@@ -139,7 +114,7 @@ impl Lists {
             if number >= nprobe && found.len() >= k {
                 break;
             }
-            let rows = self.list(list.row() as usize).iter().copied();
+            let rows = self.members.list(list.row() as usize).iter().copied();
             found.extend(rows.filter(|&row| allowed.is_none_or(|allowed| allowed.contains(row as usize))));
         }
         found
@@ -185,7 +160,7 @@ fn moved(block: &BitBlock, rows: &[u32], groups: &[u32], centres: &BitBlock) -> 
     let mut words = Vec::with_capacity(centres.words.len());
     let mut counts = vec![0u32; centres.row_words() * 64];
     for list in 0..centres.rows() {
-        let members = lists.list(list);
+        let members = lists.members.list(list);
         if members.is_empty() {
             words.extend_from_slice(centres.words_of(list));
             continue;

@@ -49,7 +49,6 @@ async fn search_all(
     };
     let view = proxy.view(&info, false, asked).await?;
     let mut fields = output.fields.clone();
-    add_fields(&mut fields, grouping.map(|grouping| grouping.field));
     if let Fusion::Decayed { decay, .. } = &fusion {
         add_fields(&mut fields, [decay.field]);
     }

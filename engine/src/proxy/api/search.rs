@@ -155,13 +155,12 @@ pub(super) async fn run(
             return Ok(SearchHits::none(1));
         }
         let only = filter::of_groups(&groups, grouping.field, &info.schema)?;
-        let filter = plan.filter.clone();
-        let plan = SearchPlan {
-            queries: vec![query],
-            count: groups.len(),
-            filter: Some(filter.map_or_else(|| only.clone(), |filter| filter.and(only.clone()))),
-            ..plan.clone()
+        let filter = match plan.filter.clone() {
+            Some(filter) => filter.and(only),
+            None => only,
         };
+        let plan =
+            SearchPlan { queries: vec![query], count: groups.len(), filter: Some(filter), ..plan.clone() };
         Ok::<_, Error>(proxy.reader().search(plan, view.consistency).await?)
     };
     // Each query by itself: of the groups of another one it wants nothing.
