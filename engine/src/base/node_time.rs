@@ -57,16 +57,27 @@ impl NodeTime {
         state.reckoned(monotonic).max(state.last)
     }
 
-    /// Sets the time to the coordinator's, as it was just now.
+    /// The coordinator's time now, by what was last heard of it: earlier than [`Self::now`] on a node that was ahead.
+    pub fn reckoned(&self) -> Timestamp {
+        let monotonic = self.clock.monotonic();
+        self.state.lock().reckoned(monotonic)
+    }
+
+    /// Sets the time to the coordinator's, as it was just now. One that says the same time again may not say a later one
+    /// yet: that is no reason to reckon anew from it, so that time stands still here, too.
     pub fn hear(&self, now: Timestamp) {
         let monotonic = self.clock.monotonic();
         let mut state = self.state.lock();
-        (state.heard, state.heard_at) = (now, monotonic);
+        if now != state.heard {
+            (state.heard, state.heard_at) = (now, monotonic);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::NodeTime;
     use crate::base::{TestClock, Timestamp};
 
@@ -84,5 +95,19 @@ mod tests {
         assert_eq!(own.unix_ms(), 5_000);
         assert_eq!(ahead.unix_ms(), 9_000_000);
         assert_eq!((held, shown), (ahead.next(), held));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_time_that_is_said_again_does_not_stop_the_reckoning_from_it() {
+        let time = NodeTime::new(TestClock::starting_at(5_000));
+        let mut shown = Vec::new();
+
+        for said_ms in [9_000, 9_000, 9_000, 9_500] {
+            time.hear(Timestamp::from_unix_ms(said_ms));
+            tokio::time::advance(Duration::from_secs(1)).await;
+            shown.push((time.reckoned().unix_ms(), time.next().unix_ms()));
+        }
+
+        assert_eq!(shown, [(10_000, 10_000), (11_000, 11_000), (12_000, 12_000), (10_500, 12_000)]);
     }
 }

@@ -51,6 +51,13 @@ pub struct Candidacy {
     leading: ArcSwapOption<Coordinator>,
 }
 
+/// The lead, as it was renewed last.
+struct Held {
+    epoch: u64,
+    /// The version of the record of who leads; `None` while that is not known.
+    version: Option<u64>,
+}
+
 /// How a term as leader ended.
 enum Ended {
     /// Told to stop; the lead was given up.
@@ -83,7 +90,7 @@ impl Candidacy {
                 taken = self.stand_by() => taken,
             };
             let led = match taken {
-                Ok((epoch, began)) => self.lead(epoch, began, &stop).await,
+                Ok(epoch) => self.lead(epoch, &stop).await,
                 Err(error) => Err(error),
             };
             match led {
@@ -99,13 +106,12 @@ impl Candidacy {
         }
     }
 
-    /// Returns the new epoch once this process has taken over, and when it began to do so.
-    async fn stand_by(&self) -> Result<(u64, Duration), Error> {
+    /// Returns the new epoch once this process has taken over.
+    async fn stand_by(&self) -> Result<u64, Error> {
         let CandidacyParts { metas, clock, lead: settings, .. } = &self.parts;
         let mut seen = Seen::default();
         let mut unreachable = false;
         loop {
-            let began = clock.monotonic();
             let found = match lead::read(metas.as_ref()).await {
                 Ok(found) => found,
                 Err(error) if settings.alone => return Err(error),
@@ -129,7 +135,7 @@ impl Candidacy {
                     // A build that could not read the catalog must not keep others from leading.
                     format::read(metas.as_ref()).await?;
                     match lead::take_over(metas.as_ref(), version, &settings.address).await {
-                        Ok(epoch) => return Ok((epoch, began)),
+                        Ok(epoch) => return Ok(epoch),
                         Err(Error::Deposed) => {
                             seen = Seen::default();
                             clock.sleep(settings.every).await;
@@ -141,7 +147,7 @@ impl Candidacy {
         }
     }
 
-    async fn lead(&self, epoch: u64, began: Duration, stop: &CancellationToken) -> Result<Ended, Error> {
+    async fn lead(&self, epoch: u64, stop: &CancellationToken) -> Result<Ended, Error> {
         let CandidacyParts { metas, blobs, clock, dial, limits, lost_after, lead: settings, flaw } =
             &self.parts;
         let placing = PlaceSettings {
@@ -163,10 +169,14 @@ impl Candidacy {
             flaw: *flaw,
         };
         let coordinator = Coordinator::start(parts, epoch).await?;
-        coordinator.leads_until(if settings.alone { Duration::MAX } else { began + settings.ttl });
+        let mut held = Held { epoch, version: Some(epoch) };
         if settings.alone {
+            coordinator.leads_until(Duration::MAX);
             // Nobody may have made the catalog anew elsewhere while this process was not there to be seen.
             coordinator.prove_current(stop).await?;
+        } else {
+            // Nothing is said before it is durable up to where.
+            self.renew(&coordinator, &mut held).await?;
         }
         let tasks = TaskSet::new();
         tasks.start("watch nodes", |stop| Arc::clone(&coordinator).watch(stop));
@@ -175,7 +185,7 @@ impl Candidacy {
         tasks.start("keep the copy in the bucket", |stop| Arc::clone(&coordinator).keep_mirror(stop));
         tasks.start("sweep orphans", |stop| Arc::clone(&coordinator).sweep(stop));
         self.leading.store(Some(Arc::clone(&coordinator)));
-        let ended = self.keep_leading(&coordinator, epoch, stop).await;
+        let ended = self.keep_leading(&coordinator, held, stop).await;
         self.leading.store(None);
         tasks.stop();
         // Whatever its tasks still do fails to commit; they end at their next wait.
@@ -186,19 +196,19 @@ impl Candidacy {
     async fn keep_leading(
         &self,
         coordinator: &Arc<Coordinator>,
-        epoch: u64,
+        mut held: Held,
         stop: &CancellationToken,
     ) -> Ended {
-        let CandidacyParts { metas, clock, lead: settings, .. } = &self.parts;
+        let CandidacyParts { clock, lead: settings, .. } = &self.parts;
         let (deposed, resigning) = (coordinator.deposed(), coordinator.resigning());
         loop {
             tokio::select! {
                 () = stop.cancelled() => {
-                    self.give_up(epoch).await;
+                    self.give_up(held.epoch).await;
                     return Ended::Stopped;
                 }
                 () = resigning.cancelled() => {
-                    self.give_up(epoch).await;
+                    self.give_up(held.epoch).await;
                     // Leaves a standby the time to be first.
                     clock.sleep(settings.ttl).await;
                     return Ended::Deposed;
@@ -207,14 +217,13 @@ impl Candidacy {
                 () = clock.sleep(settings.every), if !settings.alone || coordinator.is_unsure() => {}
                 () = coordinator.doubted.notified() => continue,
             }
-            let began = clock.monotonic();
-            match lead::renew(metas.as_ref(), epoch, &self.record(false)).await {
+            match self.renew(coordinator, &mut held).await {
                 Ok(()) if coordinator.is_unsure() => {
                     // What is stored is read again, under an epoch that a late commit does not expect.
-                    self.give_up(epoch).await;
+                    self.give_up(held.epoch).await;
                     return Ended::Deposed;
                 }
-                Ok(()) => coordinator.leads_until(began + settings.ttl),
+                Ok(()) => {}
                 Err(Error::Deposed) => return Ended::Deposed,
                 // Nobody else can commit either: what needs no commit goes on.
                 Err(error) => warn!(error = crate::base::chain(&error), "the lead was not renewed"),
@@ -222,17 +231,40 @@ impl Candidacy {
         }
     }
 
+    /// Renews the lead, and how far the coordinator may go in what it says. One that is alone has no end of either.
+    async fn renew(&self, coordinator: &Coordinator, held: &mut Held) -> Result<(), Error> {
+        let CandidacyParts { metas, lead: settings, .. } = &self.parts;
+        let version = match held.version {
+            Some(version) => version,
+            None => lead::version(metas.as_ref(), held.epoch).await?,
+        };
+        // Not known again before it is read again, unless this one is known to have happened.
+        held.version = None;
+        let said = (!settings.alone).then(|| coordinator.to_say(settings.ttl));
+        let leader = Leader { address: settings.address.clone(), resigned: false };
+        let bound = said.map(|said| said.bound);
+        match lead::renew(metas.as_ref(), held.epoch, version, &leader, bound).await {
+            Ok(version) => held.version = Some(version),
+            Err(Error::Deposed) => {
+                // Or only an earlier renewal happened late.
+                held.version = Some(lead::version(metas.as_ref(), held.epoch).await?);
+                return Err(Error::NotRenewed);
+            }
+            Err(error) => return Err(error),
+        }
+        if let Some(said) = said {
+            coordinator.renewed(said);
+        }
+        Ok(())
+    }
+
     /// Answers no call any more and says in the record that nobody need wait.
     async fn give_up(&self, epoch: u64) {
         self.leading.store(None);
-        if let Err(error) = lead::renew(self.parts.metas.as_ref(), epoch, &self.record(true)).await {
+        let (metas, address) = (self.parts.metas.as_ref(), &self.parts.lead.address);
+        if let Err(error) = lead::give_up(metas, epoch, address).await {
             warn!(error = crate::base::chain(&error), "the lead could not be given up; it ends by itself");
         }
-    }
-
-    /// What the record says of this process while it leads.
-    fn record(&self, resigned: bool) -> Leader {
-        Leader { address: self.parts.lead.address.clone(), resigned }
     }
 
     /// Says in the bucket that nothing is in any log that is not sealed, so that a cluster may take over the catalog; or

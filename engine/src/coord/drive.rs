@@ -27,8 +27,8 @@ use crate::coord::mirror::Mirror;
 use crate::coord::page::CLUSTER;
 use crate::coord::place::{PlaceSettings, Placer};
 use crate::coord::shelf::Shelf;
-use crate::coord::time::{Allocation, Allocator};
-use crate::coord::{Error, Flaw, drains, format, record};
+use crate::coord::time::{Allocation, Allocator, Said, Seen};
+use crate::coord::{Error, Flaw, drains, format, lead, record};
 use crate::meta::{Metas, Txn};
 use crate::model::ChannelManifest;
 use crate::model::access::Policy;
@@ -174,6 +174,9 @@ impl Coordinator {
             Some(stored) => record::decode(TIME, &stored.value)?,
             None => Timestamp::ZERO,
         };
+        // Alone, nobody outlives this process to whom a former one could have said a time.
+        let said = if parts.alone { Timestamp::ZERO } else { lead::said(parts.metas.as_ref()).await? };
+        let times = Allocator::starting_at(bound.max(said), Seen::on(parts.clock.as_ref()));
         let format = format::read(parts.metas.as_ref()).await?;
         let cluster = parts.metas.get(CLUSTER).await;
         let cluster = cluster.map_err(|source| Error::ReadCatalog { prefix: CLUSTER, source })?;
@@ -197,7 +200,7 @@ impl Coordinator {
             parts,
             epoch,
             catalog: RwLock::new(catalog),
-            times: Mutex::new(Allocator::starting_at(bound)),
+            times: Mutex::new(times),
             writing: tokio::sync::Mutex::new(()),
             shelf,
             mirror,
@@ -232,6 +235,18 @@ impl Coordinator {
     /// Cancelled once somebody asked it to give up the lead.
     pub fn resigning(&self) -> CancellationToken {
         self.resigning.clone()
+    }
+
+    /// What a renewal of the lead that is begun now and holds for `ttl` has to make durable.
+    pub fn to_say(&self, ttl: Duration) -> Said {
+        self.times.lock().to_say(self.seen(), ttl)
+    }
+
+    /// The lead was renewed, and what was [to be said](Self::to_say) with it is durable.
+    pub fn renewed(&self, said: Said) {
+        // First the bound: a lease that reaches further than the last one goes with a time that is told by it.
+        self.times.lock().renewed(said);
+        self.leads_until(said.until);
     }
 
     /// Nobody else can lead before `until`, on the monotonic clock.
@@ -287,7 +302,7 @@ impl Coordinator {
 
     pub(super) async fn timestamps(&self, count: u32) -> Result<Timestamp, Error> {
         loop {
-            let allocation = self.times.lock().allocate(count, self.parts.clock.unix_ms());
+            let allocation = self.times.lock().allocate(count, self.seen());
             let bound = match allocation {
                 Allocation::Given(first) => return Ok(first),
                 Allocation::Extend(bound) => bound,
@@ -563,8 +578,9 @@ impl Coord for Coordinator {
         tokio::pin!(wait);
         let mut patient = !leaving;
         loop {
-            let now = self.timestamps_now();
+            // Looked at before the time is: that is told by this renewal or a later one.
             let lease = self.lease(node);
+            let now = self.times.lock().to_tell(self.seen());
             if let Some(orders) = self.placer.lock().orders(node, seen, now, lease) {
                 return Ok(orders);
             }
@@ -716,9 +732,13 @@ impl Coord for Coordinator {
 }
 
 impl Coordinator {
-    /// The time now, for nodes to follow. Not handed out to anybody else, so nothing has to be made durable for it.
+    /// The time now, for decisions of its own. Not told to anybody, so nothing has to be made durable for it.
     pub(super) fn timestamps_now(&self) -> Timestamp {
-        self.times.lock().now(self.parts.clock.unix_ms())
+        self.times.lock().now(self.seen())
+    }
+
+    fn seen(&self) -> Seen {
+        Seen::on(self.parts.clock.as_ref())
     }
 
     /// For how long from now a node may be sure of its channels; zero for one that a new leader would not expect.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::base::Timestamp;
 use crate::coord::page::REBUILDING;
 use crate::coord::{Error, record};
 use crate::meta::{Metas, Txn, Versioned};
@@ -17,6 +18,11 @@ use crate::meta::{Metas, Txn, Versioned};
 pub const EPOCH: &str = "coord/epoch";
 /// Record that says who leads.
 const LEADER: &str = "coord/leader";
+/// Record of the bound of what a leader says the time is, renewed with the lead.
+///
+/// Only of use while nodes of the cluster run that heard it. So a copy of the catalog does not have it: where metadata is made
+/// anew from one, everybody was stopped. A leader that is alone leaves it as it is: its process has all nodes.
+pub const SAID: &str = "coord/said";
 
 /// Who leads, as the record says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,12 +111,57 @@ pub async fn take_over(metas: &dyn Metas, version: Option<u64>, address: &str) -
     metas.commit(txn).await.map_err(Error::of_commit)
 }
 
-/// Renews the lead of `epoch`, or gives it up.
+/// What a former leader may have said the time is, at the latest.
+///
+/// # Errors
+/// If the store fails or the record cannot be understood.
+pub async fn said(metas: &dyn Metas) -> Result<Timestamp, Error> {
+    let failed = |source| Error::ReadCatalog { prefix: SAID, source };
+    match metas.get(SAID).await.map_err(failed)? {
+        Some(stored) => record::decode(SAID, &stored.value),
+        None => Ok(Timestamp::ZERO),
+    }
+}
+
+/// The version that the record of who leads has, for the leader of `epoch`.
+///
+/// # Errors
+/// [`Error::Deposed`] if another coordinator leads by now; if the store fails.
+pub async fn version(metas: &dyn Metas, epoch: u64) -> Result<u64, Error> {
+    let failed = |source| Error::ReadCatalog { prefix: LEADER, source };
+    let found = metas.get(LEADER).await.map_err(failed)?.ok_or(Error::Deposed)?;
+    let right = metas.get(EPOCH).await.map_err(failed)?.ok_or(Error::Deposed)?;
+    if right.version == epoch { Ok(found.version) } else { Err(Error::Deposed) }
+}
+
+/// Renews the lead of `epoch`, whose record has `version`, and with it the bound of what the leader says, if it has one.
+/// Returns the record's new version. A renewal that comes late, after a later one, does nothing: it would take the bound back.
+///
+/// # Errors
+/// [`Error::Deposed`] if the record is another one by now, by another coordinator or by a late renewal.
+pub async fn renew(
+    metas: &dyn Metas,
+    epoch: u64,
+    version: u64,
+    leader: &Leader,
+    said: Option<Timestamp>,
+) -> Result<u64, Error> {
+    let txn = Txn::new().expect_version(EPOCH, epoch).expect_version(LEADER, version);
+    let txn = txn.put(LEADER, record::encode(LEADER, leader)?);
+    let txn = match said {
+        Some(said) => txn.put(SAID, record::encode(SAID, &said)?),
+        None => txn,
+    };
+    metas.commit(txn).await.map_err(Error::of_commit)
+}
+
+/// Gives up the lead of `epoch`.
 ///
 /// # Errors
 /// [`Error::Deposed`] if another coordinator leads by now.
-pub async fn renew(metas: &dyn Metas, epoch: u64, leader: &Leader) -> Result<(), Error> {
-    let txn = Txn::new().expect_version(EPOCH, epoch).put(LEADER, record::encode(LEADER, leader)?);
+pub async fn give_up(metas: &dyn Metas, epoch: u64, address: &str) -> Result<(), Error> {
+    let leader = Leader { address: address.to_owned(), resigned: true };
+    let txn = Txn::new().expect_version(EPOCH, epoch).put(LEADER, record::encode(LEADER, &leader)?);
     metas.commit(txn).await.map_err(Error::of_commit).map(drop)
 }
 

@@ -7,13 +7,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::net::TcpListener;
 
-use super::{Candidacy, CandidacyParts, CompactionLimits, LeadSettings, Limits, find_leader};
+use super::{Candidacy, CandidacyParts, CompactionLimits, LeadSettings, Limits, find_leader, lead, record};
 use crate::agent::{Agent, AgentParts};
-use crate::base::{Clock, Kind, NodeTime, RealClock, TaskSet};
+use crate::base::{Clock, Kind, NodeId, NodeTime, RealClock, TaskSet, TestClock, Timestamp};
 use crate::blob::MemoryBlobs;
-use crate::meta::{self, Doing, MemoryMetas, Metas, Txn, Versioned};
+use crate::meta::{self, Doing, MemoryMetas, Metas, Txn, Versioned, Write};
 use crate::rpc::net::{CoordClient, FindLeader, NetDial, NetSettings, Security, ServeParts, serve};
-use crate::rpc::{Coord as _, Duties, NodeInfo, NodeState, Report, Served};
+use crate::rpc::{Coord as _, Dial, Duties, LocalNodes, NodeInfo, NodeState, Report, Served};
 
 /// Metadata that one process may be cut off from.
 struct Cut {
@@ -62,15 +62,18 @@ fn dial() -> Arc<NetDial> {
     NetDial::new(Security::Trusted, NetSettings::default(), RealClock::new())
 }
 
-/// A candidate that serves; so long a silence of nodes that no test waits for it.
-async fn candidate(metas: Arc<dyn Metas>, tasks: &TaskSet) -> Arc<Candidacy> {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (ttl, address) = (Duration::from_millis(600), listener.local_addr().unwrap().to_string());
-    let candidacy = Candidacy::new(CandidacyParts {
+/// What a candidate needs; so long a silence of nodes that no test waits for it.
+fn parts(
+    metas: Arc<dyn Metas>,
+    clock: Arc<dyn Clock>,
+    dial: Arc<dyn Dial>,
+    lead: LeadSettings,
+) -> CandidacyParts {
+    CandidacyParts {
         metas,
         blobs: MemoryBlobs::new(),
-        clock: RealClock::new(),
-        dial: dial(),
+        clock,
+        dial,
         limits: Limits {
             databases: 9,
             collections: 9,
@@ -80,9 +83,17 @@ async fn candidate(metas: Arc<dyn Metas>, tasks: &TaskSet) -> Arc<Candidacy> {
             compaction: CompactionLimits::default(),
         },
         lost_after: Duration::from_secs(600),
-        lead: LeadSettings { ttl, every: ttl / 6, alone: false, address },
+        lead,
         flaw: None,
-    });
+    }
+}
+
+/// A candidate that serves.
+async fn candidate(metas: Arc<dyn Metas>, tasks: &TaskSet) -> Arc<Candidacy> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (ttl, address) = (Duration::from_millis(600), listener.local_addr().unwrap().to_string());
+    let lead = LeadSettings { ttl, every: ttl / 6, alone: false, address };
+    let candidacy = Candidacy::new(parts(metas, RealClock::new(), dial(), lead));
     let served = Served { coord: Some(Arc::clone(&candidacy) as _), ..Served::default() };
     let (clock, grace) = (RealClock::new(), Duration::from_millis(50));
     let parts = ServeParts { served, security: Security::Trusted, clock, grace };
@@ -163,4 +174,132 @@ async fn a_node_that_is_to_be_emptied_is_so_under_the_next_leader_too() {
     assert_eq!(states(&second).await, [NodeState::Serving]);
     tasks.stop();
     tasks.join().await.unwrap();
+}
+
+const START_MS: u64 = 1_700_000_000_000;
+const HOUR_MS: u64 = 3_600_000;
+const TTL: Duration = Duration::from_secs(6);
+
+/// A candidate on simulated time, whose clock shows `wall_ms` now.
+fn stand(metas: Arc<dyn Metas>, wall_ms: u64, alone: bool, tasks: &TaskSet) -> Arc<Candidacy> {
+    let lead = LeadSettings { ttl: TTL, every: TTL / 6, alone, address: "nowhere".to_owned() };
+    let candidacy = Candidacy::new(parts(metas, TestClock::starting_at(wall_ms), LocalNodes::new(), lead));
+    let standing = Arc::clone(&candidacy);
+    tasks.start("lead", |stop| standing.run(stop));
+    candidacy
+}
+
+/// The time that a leader tells a node, and for how long that may be sure of what it owns.
+async fn told(leader: &Candidacy, id: NodeId) -> (Timestamp, Duration) {
+    let node = NodeInfo { id, address: "n".to_owned(), ..NodeInfo::default() };
+    let orders = leader.beat(Report { node, ..Report::default() }).await.unwrap();
+    (orders.now, orders.lease)
+}
+
+#[tokio::test(start_paused = true)]
+async fn owners_begin_after_all_that_a_leader_said_although_its_clock_was_wrong() {
+    let (metas, tasks) = (MemoryMetas::new(), TaskSet::new());
+    let cut = Arc::new(Cut { metas: Arc::clone(&metas), is_cut: AtomicBool::new(false) });
+    let first = stand(Arc::clone(&cut) as _, START_MS + HOUR_MS, false, &tasks);
+    until("the first leads", async || first.leads()).await;
+    let node = first.allocate_node().await.unwrap();
+    let second = stand(Arc::clone(&metas) as _, START_MS, false, &tasks);
+    // Nothing was given since the node was numbered that would have made a bound durable.
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    let (now, lease) = told(&first, node).await;
+    assert!(
+        now > Timestamp::from_unix_ms(START_MS + HOUR_MS + 100_000) && lease > TTL / 2,
+        "{now}, {lease:?}"
+    );
+    // The latest that the node shows while it may be sure that nobody else owns what it does.
+    let shown = now.plus_ms(lease.as_millis() as u64);
+
+    cut.is_cut.store(true, Ordering::Relaxed);
+    until("the second leads", async || second.leads()).await;
+
+    let begun = second.allocate_timestamps(1).await.unwrap();
+    assert!(begun >= shown, "{begun} is before {shown}");
+    // What the first goes on to say is bounded, and whoever hears it may be sure of nothing.
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let (now, lease) = told(&first, node).await;
+    assert!(now <= begun && lease.is_zero(), "{now}, {lease:?}");
+    tasks.stop();
+    tasks.join().await.unwrap();
+}
+
+/// Metadata whose next commit of the bound of time happens and says that it failed.
+struct Doubtful {
+    metas: Arc<MemoryMetas>,
+    is_doubtful: AtomicBool,
+}
+
+#[async_trait]
+impl Metas for Doubtful {
+    async fn get(&self, key: &str) -> Result<Option<Versioned>, meta::Error> {
+        self.metas.get(key).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<(String, Versioned)>, meta::Error> {
+        self.metas.list(prefix).await
+    }
+
+    async fn commit(&self, txn: Txn) -> Result<u64, meta::Error> {
+        let is_time =
+            txn.writes.iter().any(|write| matches!(write, Write::Put { key, .. } if key == "coord/time"));
+        let version = self.metas.commit(txn).await?;
+        if is_time && self.is_doubtful.swap(false, Ordering::Relaxed) {
+            let (place, kind) = ("in doubt".to_owned(), Kind::Unavailable);
+            return Err(meta::Error::Store { doing: Doing::Commit, place, kind, source: "no answer".into() });
+        }
+        Ok(version)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_is_alone_and_doubts_a_commit_gives_ids_and_times_as_before() {
+    let (metas, tasks) = (MemoryMetas::new(), TaskSet::new());
+    // As a leader with others beside it would leave it: of no meaning here.
+    let far = Timestamp::from_unix_ms(START_MS + 24 * HOUR_MS);
+    metas.commit(Txn::new().put(lead::SAID, record::encode(lead::SAID, &far).unwrap())).await.unwrap();
+    let doubtful = Arc::new(Doubtful { metas: Arc::clone(&metas), is_doubtful: AtomicBool::new(false) });
+    let alone = stand(Arc::clone(&doubtful) as _, START_MS, true, &tasks);
+    until("it leads", async || alone.leads()).await;
+    let node = alone.allocate_node().await.unwrap();
+    let before = alone.allocate_timestamps(1).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(500)).await;
+    let (now, lease) = told(&alone, node).await;
+    assert!(now >= before.plus_ms(500_000), "{now}");
+    assert_eq!(lease, Duration::from_secs(600), "only the silence after which a node is lost bounds it");
+
+    doubtful.is_doubtful.store(true, Ordering::Relaxed);
+    alone.allocate_timestamps(1).await.unwrap_err();
+
+    until("it leads again", async || alone.allocate_ids(1).await.is_ok()).await;
+    let (time, id) = (alone.allocate_timestamps(1).await.unwrap(), alone.allocate_ids(1).await.unwrap());
+    assert!(now < time && time.as_id() < id, "{now}, {time}, {id}");
+    assert!(time < far, "{time}");
+    let kept = lead::said(metas.as_ref()).await.unwrap();
+    assert_eq!(kept, far, "it keeps no such record");
+    tasks.stop();
+    tasks.join().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_renewal_that_comes_late_does_not_take_back_how_far_a_leader_may_go() {
+    let metas = MemoryMetas::new();
+    let epoch = lead::take_over(metas.as_ref(), None, "a").await.unwrap();
+    let leader = lead::Leader { address: "a".to_owned(), resigned: false };
+    let renew = async |version, said| {
+        lead::renew(metas.as_ref(), epoch, version, &leader, Some(Timestamp(said))).await
+    };
+
+    let later = renew(epoch, 9).await.unwrap();
+    let late = renew(epoch, 7).await.map_err(|error| error.to_string());
+    let said = lead::said(metas.as_ref()).await.unwrap();
+
+    assert_eq!((late, said), (Err(super::Error::Deposed.to_string()), Timestamp(9)));
+    // It finds that it leads all the same, and renews again.
+    assert_eq!(lead::version(metas.as_ref(), epoch).await.unwrap(), later);
+    renew(later, 11).await.unwrap();
+    lead::take_over(metas.as_ref(), None, "b").await.unwrap_err();
 }

@@ -90,7 +90,8 @@ pub fn number_of(key: &str) -> Option<i64> {
 }
 
 /// Whether a record is part of the mirror. Others are of one metadata store only: who leads, which nodes there may be and which
-/// of them are to be emptied, terms, its identity, and the bound of time, which pages have by themselves.
+/// of them are to be emptied, terms, its identity, the bound of time, which pages have by themselves, and that of what a leader
+/// says, which is of no use once all nodes were stopped.
 pub fn is_mirrored(key: &str) -> bool {
     let is_own = key.starts_with("coord/") && key != "coord/nodes" || key.starts_with("terms/");
     !is_own && ![GENERATION, CLUSTER, REBUILDING].contains(&key)
@@ -138,6 +139,7 @@ mod tests {
     fn what_belongs_to_one_store_stays_there() {
         let txn = Txn::new()
             .put("coord/time", "1")
+            .put("coord/said", "1")
             .put("coord/epoch", "1")
             .put("coord/nodes", "n")
             .put("coord/drains", "d")

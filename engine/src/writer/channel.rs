@@ -16,6 +16,10 @@ use crate::rpc::{Followed, Mark};
 use crate::writer::Error;
 use crate::writer::pressure::Unsealed;
 
+/// How much later than the coordinator's time a mark may be that the log does not prove. A node is ahead of it by what an
+/// answer takes to come, each time anew.
+pub const AHEAD_MS: u64 = 50;
+
 /// What is known of a channel when it is opened.
 pub struct Opened {
     /// Its name.
@@ -42,6 +46,8 @@ pub struct Channel {
     ordering: Mutex<Timestamp>,
     /// Position after the last acknowledged record.
     durable_end: AtomicU64,
+    /// The latest time that the next owner finds in the log, or knows of as this one does.
+    durable_at: AtomicU64,
     /// One flush at a time; has the checkpoint that the next one starts from.
     pub flushing: tokio::sync::Mutex<Position>,
     /// What a flush would seal.
@@ -59,7 +65,7 @@ impl Channel {
     /// A channel that was just opened.
     pub fn new(of: Opened, log: Arc<dyn LogWriter>, time: Arc<NodeTime>, now: Duration) -> Self {
         // Everything found in the log at opening is durable and counts as acknowledged.
-        let durable_end = AtomicU64::new(of.end.0);
+        let (durable_end, durable_at) = (AtomicU64::new(of.end.0), AtomicU64::new(of.newest.0));
         let (ordering, flushing) = (Mutex::new(of.newest), tokio::sync::Mutex::new(of.checkpoint));
         // How large a rest is shows when it is sealed; that it is there is enough for its age to count.
         let is_rest = of.end > of.checkpoint;
@@ -73,6 +79,7 @@ impl Channel {
             time,
             ordering,
             durable_end,
+            durable_at,
             flushing,
             unsealed,
             followed,
@@ -119,6 +126,13 @@ impl Channel {
         Mark { end: self.log.next_position(), at }
     }
 
+    /// Whether the next owner is sure to begin after this mark although the log has nothing of it: not on a node that goes
+    /// ahead of the coordinator's time, by which that owner begins.
+    pub fn is_bounded(&self, mark: &Mark) -> bool {
+        let durable = Timestamp(self.durable_at.load(Ordering::Acquire));
+        mark.at <= durable.max(self.time.reckoned().plus_ms(AHEAD_MS))
+    }
+
     /// Gives an encoded record its time, appends it and waits until it is durable.
     ///
     /// # Errors
@@ -141,6 +155,7 @@ impl Channel {
         }
         let position = appending.durable().await.map_err(|source| self.append_failed(source))?;
         self.durable_end.fetch_max(position.next().0, Ordering::AcqRel);
+        self.durable_at.fetch_max(at.0, Ordering::AcqRel);
         Ok(at)
     }
 

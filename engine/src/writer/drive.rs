@@ -22,7 +22,7 @@ use crate::rpc::{
     Report, Tail, Write, Writer, Written,
 };
 use crate::writer::Error;
-use crate::writer::channel::{Channel, Opened};
+use crate::writer::channel::{AHEAD_MS, Channel, Opened};
 use crate::writer::lease::Lease;
 use crate::writer::pressure::{FlushLimits, WriteLimits};
 
@@ -36,9 +36,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Channels that are opened at the same time because they are ours; others wait, unless somebody writes to them.
 const OPENED_AT_ONCE: usize = 16;
 
-/// How much later than the coordinator's time an owner that was replaced may have shown: what its monotonic clock was too
-/// fast by within a lease.
-const SHOWN_MS: u64 = 50;
+/// How much later than the coordinator's time an owner that was replaced may have shown: what it may be ahead by, and what its
+/// monotonic clock was faster by than the coordinator's time within a lease.
+const SHOWN_MS: u64 = AHEAD_MS + 50;
 
 /// What a writer needs.
 pub struct WriterParts {
@@ -385,15 +385,18 @@ impl Writer for ChannelWriter {
     async fn mark(&self, name: &ChannelName) -> Result<Mark, rpc::Error> {
         let channel = self.channel(name).await?;
         let mark = channel.mark();
+        let is_bounded = channel.is_bounded(&mark);
         // Looked at after the mark was taken: a process that was stopped in between finds its lease over.
-        if self.lease.holds(self.parts.clock.monotonic()) && self.is_open(&channel) {
+        if is_bounded && self.lease.holds(self.parts.clock.monotonic()) && self.is_open(&channel) {
             return Ok(mark);
         }
-        // The log answers for us: it takes nothing from an owner that was replaced.
-        let proof = record::encode_delete(None, &Keys::empty(channel.of.primary));
+        // The log answers for us: it takes nothing from an owner that was replaced. What it says of the mark that was taken
+        // before, it does not say of a later one: another owner may have begun in between, after this record's time.
         let channel = self.channel(name).await?;
+        let mark = channel.mark();
+        let proof = record::encode_delete(None, &Keys::empty(channel.of.primary));
         self.append(&channel, proof).await?;
-        Ok(channel.mark())
+        Ok(mark)
     }
 
     async fn tail(&self, name: &ChannelName, from: Position) -> Result<Tail, rpc::Error> {

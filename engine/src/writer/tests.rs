@@ -101,6 +101,54 @@ async fn an_owner_that_was_replaced_and_is_owner_again_shows_what_was_written_me
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_mark_that_the_log_proves_is_of_before_the_log_was_asked() {
+    let world = world();
+    let node = world.node(1, Arc::clone(&world.clock));
+    world.order(1, &node, true, Duration::ZERO);
+    let written = node.write(insert(&[1])).await.unwrap();
+
+    let mark = node.mark(&channel()).await.unwrap();
+
+    let all = records(&world.logs, Position(0)).await;
+    let [_, (position, at)] = all[..] else { panic!("the write and the proof: {all:?}") };
+    assert_eq!(mark.end, position);
+    // Whoever opens the channel next begins after the proof, so after the mark.
+    assert!(written.at <= mark.at && mark.at < at, "{} <= {} < {at}", written.at, mark.at);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_was_ahead_of_the_coordinators_time_proves_its_marks_by_the_log() {
+    let world = world();
+    let (old, new) = (world.node(1, Arc::clone(&world.clock)), world.node(2, Arc::clone(&world.clock)));
+    // It went on by itself while nobody led, and so far has shown that to other channels.
+    old.parts.time.hear(Timestamp::from_unix_ms(START_MS + 60_000));
+    let ahead = old.parts.time.next();
+    world.order(1, &old, true, LEASE);
+    let shown = old.mark(&channel()).await.unwrap();
+
+    world.order(2, &new, true, LEASE);
+    let written = new.write(insert(&[2])).await.unwrap();
+
+    assert!(shown.at > ahead && written.at > shown.at, "{} is not later than {}", written.at, shown.at);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mark_within_the_lease_of_a_channel_that_was_just_opened_and_written_costs_no_append() {
+    let world = world();
+    let node = world.node(1, Arc::clone(&world.clock));
+    world.order(1, &node, true, LEASE);
+
+    let opened = node.mark(&channel()).await.unwrap();
+    node.write(insert(&[1])).await.unwrap();
+    let written = node.mark(&channel()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let later = node.mark(&channel()).await.unwrap();
+
+    assert_eq!([opened.end, written.end, later.end], [Position(0), Position(1), Position(1)]);
+    assert_eq!(records(&world.logs, Position(0)).await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_write_that_waited_long_for_its_channel_is_not_done_and_later_ones_are() {
     let world = world();
     let node = world.node(1, Arc::clone(&world.clock));
