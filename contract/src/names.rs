@@ -89,11 +89,15 @@ pub const ANNOTATION_PAUSE: &str = "milvus.io/pause-reconcile";
 pub const ANNOTATION_MAINTAINING: &str = "milvus.io/maintaining";
 /// Annotation on a `Milvus` object: the image to run, whatever the spec and the catalog say.
 pub const ANNOTATION_IMAGE: &str = "redkite.io/image";
+/// Annotation on a `Milvus` object: `"true"` allows the pods of another operator's release to be replaced by Redkite's.
+pub const ANNOTATION_TAKE_OVER: &str = "redkite.io/take-over";
 /// Annotation on workloads that Redkite rendered; its absence marks a workload of the peer.
 pub const ANNOTATION_RENDERED: &str = "redkite.io/rendered";
 
 /// Finalizer of a `Milvus` object; the peer's, so that objects survive a change of operator.
 pub const FINALIZER: &str = "milvus.milvus.io/finalizer";
+/// Finalizer of a `MilvusCollection` whose collection is to be dropped with it.
+pub const COLLECTION_FINALIZER: &str = "redkite.io/collection";
 /// Finalizer of a `MilvusResourceGroup`.
 pub const GROUP_FINALIZER: &str = "redkite.io/resource-group";
 /// Field manager of everything the operator applies.

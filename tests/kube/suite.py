@@ -669,6 +669,199 @@ def wrong_groups_and_collections_are_refused_or_named(world: World) -> None:
     kubectl("-n", namespace, "delete", "milvus", world.name, "--timeout=60s")
 
 
+def owned(version: int, **more: Any) -> dict[str, Any]:
+    """A collection of two fields as an object; nobody but the operator makes it."""
+    fields = [
+        {"name": "id", "type": "Int64", "primaryKey": True},
+        {"name": "title", "type": "VarChar", "maxLength": 50},
+        {"name": "vec", "type": "FloatVector", "dim": DIM},
+    ]
+    hnsw = {"field": "vec", "type": "HNSW", "metric": "L2", "params": {"M": 8, "efConstruction": 100}}
+    return {"name": f"films_v{version}", "schema": {"fields": fields}, "indexes": [hnsw], "load": {"state": "Loaded"}, **more}
+
+
+def index_type(client: MilvusClient, collection: str) -> str | None:
+    try:
+        return str(client.describe_index(collection, "vec")["index_type"])
+    except Exception:  # noqa: BLE001 - while it is made anew there is none
+        return None
+
+
+def target(client: MilvusClient, alias: str) -> str | None:
+    """Where an alias leads."""
+    try:
+        return str(client.describe_alias(alias)["collection_name"])
+    except Exception:  # noqa: BLE001 - there may be none
+        return None
+
+
+@claim
+def collections_are_objects_also_where_users_are_checked(world: World) -> None:
+    namespace = world.make_namespace("owned")
+    guarded = {"common": {"security": {"authorizationEnabled": True, "defaultRootPassword": "rootpass"}}, "redkite": {"auditLog": True}}
+    world.apply(world.milvus(config=guarded), namespace)
+    await_ready(world.name, namespace)
+
+    def films(version: int, **more: Any) -> None:
+        world.apply(beside("MilvusCollection", f"films-v{version}", world, owned(version, **more)), namespace)
+
+    films(1, aliases=["films"], properties={"collection.ttl.seconds": 86400})
+    made = await_beside("milvuscollection", "films-v1", namespace)
+    equal(made["status"]["managed"], True, "who manages what the object made")
+    with world.address(namespace) as uri:
+        client = MilvusClient(uri, token="root:rootpass", timeout=60)
+        client.insert("films", [row(key) for key in range(100)])
+        found = client.search("films", [row(7)["vec"]], anns_field="vec", limit=1, consistency_level="Strong")
+        equal(found[0][0]["id"], 7, "nearest row through the alias")
+        equal(client.describe_collection("films")["properties"].get("collection.ttl.seconds"), "86400", "property")
+        try:
+            MilvusClient(uri, timeout=10).list_collections()
+            raise Failed("a client without a password was let in")
+        except Failed:
+            raise
+        except Exception:  # noqa: BLE001 - however a client is refused
+            pass
+
+        # Another definition of the index: released, made anew, loaded again.
+        flat = {"field": "vec", "type": "IVF_FLAT", "metric": "L2", "params": {"nlist": 4}}
+        films(1, aliases=["films"], indexes=[flat])
+        until("the index has its new type", 60, lambda: index_type(client, "films_v1") == "IVF_FLAT")
+        await_beside("milvuscollection", "films-v1", namespace)
+        found = client.search("films", [row(9)["vec"]], anns_field="vec", limit=1, consistency_level="Strong")
+        equal(found[0][0]["id"], 9, "nearest row after the change of the index")
+        until("the property that is no longer listed is gone", 60, lambda: "collection.ttl.seconds" not in client.describe_collection("films_v1")["properties"])
+
+        # What somebody drops is made again.
+        client.drop_alias("films")
+        until("the alias is there again", 120, lambda: target(client, "films") == "films_v1")
+
+        # The alias goes from one object to another, and leads somewhere at every moment.
+        with Asking(lambda: client.describe_collection("films")) as asked:
+            films(2)
+            await_beside("milvuscollection", "films-v2", namespace)
+            films(1, indexes=[flat])
+            films(2, aliases=["films"])
+            until("the alias leads to the other collection", 60, lambda: target(client, "films") == "films_v2")
+        equal(asked.failed, [], f"failed of {asked.asked} questions through the alias")
+
+        # Fields that differ are shown, and no row is touched.
+        other = owned(1, indexes=[flat])
+        other["schema"]["fields"][1]["maxLength"] = 40
+        world.apply(beside("MilvusCollection", "films-v1", world, other), namespace)
+        until("the field that differs is named", 60, lambda: condition(get("milvuscollection", "films-v1", namespace), "InSync").get("reason") == "SchemaDiffers")
+        equal(len(client.query("films_v1", filter="id >= 0", output_fields=["id"], consistency_level="Strong")), 100, "rows")
+
+        # A second object for the same collection says so and changes nothing.
+        world.apply(beside("MilvusCollection", "films-again", world, {"name": "films_v1", "policy": "Manage", "load": {"state": "Released"}}), namespace)
+        until("the second object says whose the collection is", 60, lambda: condition(get("milvuscollection", "films-again", namespace), "Ready").get("reason") == "AnotherManages")
+        equal("Loaded" in str(client.get_load_state("films_v1")["state"]), True, "whether the collection is loaded")
+        kubectl("-n", namespace, "delete", "milvuscollection", "films-again", "--timeout=30s")
+
+        # Objects go; a collection goes along only where that is said.
+        films(2, aliases=["films"], deletionPolicy="Delete")
+        await_beside("milvuscollection", "films-v2", namespace)
+        kubectl("-n", namespace, "delete", "milvuscollection", "films-v1", "films-v2", "--timeout=60s")
+        equal(sorted(client.list_collections()), ["films_v1"], "collections that stay")
+        client.close()
+    pod = items("pods", namespace, "-l", f"app.kubernetes.io/instance={world.name}")[0]["metadata"]["name"]
+    log = kubectl("-n", namespace, "logs", pod)
+    if '"operator"' not in log and "who=operator" not in log and 'who="operator"' not in log:
+        raise Failed("the audit log does not name the operator")
+    kubectl("-n", namespace, "delete", "milvus", world.name, "--timeout=120s")
+
+
+class Asking:
+    """Asks again and again until it is left, and keeps what failed."""
+
+    def __init__(self, ask: Callable[[], Any]) -> None:
+        self.ask, self.asked = ask, 0
+        self.failed: list[str] = []
+        self.stopped = threading.Event()
+        self.thread = threading.Thread(target=self.run, daemon=True)
+
+    def run(self) -> None:
+        while not self.stopped.wait(0.05):
+            self.asked += 1
+            try:
+                self.ask()
+            except Exception as error:  # noqa: BLE001 - whatever a client may see
+                self.failed.append(str(error)[:200])
+
+    def __enter__(self) -> "Asking":
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stopped.set()
+        self.thread.join()
+
+
+@claim
+def collections_that_no_engine_could_have_are_refused_at_once(world: World) -> None:
+    def with_field(at: int, **more: Any) -> dict[str, Any]:
+        spec = owned(1)
+        spec["schema"]["fields"][at].update(more)
+        return spec
+
+    twice = {"field": "vec", "type": "HNSW", "metric": "L2"}
+    cases = [
+        ("one field must have primaryKey: true", with_field(0, primaryKey=False)),
+        ("maxLength is for VarChar", with_field(0, maxLength=5)),
+        ("dim is for dense and binary vectors", with_field(1, dim=4)),
+        ("a primary key cannot be nullable", with_field(0, nullable=True)),
+        ("spec.schema.fields[1].type", with_field(1, type="Text")),
+        ("Duplicate value", owned(1, indexes=[twice, twice])),
+        ("spec.deletionPolicy: Delete needs spec.policy: Manage", owned(1, policy="Observe", deletionPolicy="Delete")),
+        ("a collection's own name is no alias of it", owned(1, aliases=["films_v1"])),
+    ]
+    for words, spec in cases:
+        command = ["kubectl", "-n", world.namespace, "apply", "--dry-run=server", "-f", "-"]
+        done = subprocess.run(command, input=json.dumps(beside("MilvusCollection", "films", world, spec)), capture_output=True, text=True)
+        if done.returncode == 0 or words not in done.stderr:
+            raise Failed(f"{spec} was answered with {done.returncode} {done.stderr[:400]}")
+
+
+@claim
+def a_release_of_another_operator_is_left_alone_until_it_may_be_taken_over(world: World) -> None:
+    namespace = world.make_namespace("foreign")
+    name = f"{world.name}-milvus-standalone"
+    labels = {
+        "app.kubernetes.io/instance": world.name,
+        "app.kubernetes.io/name": "milvus",
+        "app.kubernetes.io/component": "standalone",
+        "app.kubernetes.io/managed-by": "milvus-operator",
+    }
+    # Stopped, so that no image is pulled.
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "standalone", "image": "milvusdb/milvus:v2.6.11"}]}}
+    theirs = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "labels": labels}}
+    theirs["spec"] = {"replicas": 0, "selector": {"matchLabels": labels}, "template": template}
+    kubectl("-n", namespace, "apply", "-f", "-", text=json.dumps(theirs))
+    before = (get("deployment", name, namespace) or {})["metadata"]
+    world.apply(world.milvus(), namespace)
+    world.apply(beside("MilvusCollection", "films", world, owned(1)), namespace)
+
+    def accepted() -> dict[str, Any]:
+        return condition(get("milvus", world.name, namespace), "SpecAccepted")
+
+    until("the release is named", 60, lambda: accepted().get("reason") == "ForeignRelease" and name in accepted().get("message", ""))
+    until("the collection waits for it", 60, lambda: condition(get("milvuscollection", "films", namespace), "Ready").get("reason") == "NotTakenOver")
+    now = (get("deployment", name, namespace) or {})["metadata"]
+    equal((now["uid"], now["generation"]), (before["uid"], before["generation"]), "the Deployment of the other operator")
+    equal(items("services", namespace), [], "Services beside it")
+
+    kubectl("-n", namespace, "annotate", "milvus", world.name, "redkite.io/take-over=true")
+    await_ready(world.name, namespace)
+    # Nothing that is watched tells that the pods are ours now.
+    await_beside("milvuscollection", "films", namespace, 150)
+    kubectl("-n", namespace, "annotate", "milvus", world.name, "redkite.io/image=milvusdb/milvus:v2.6.11")
+    until("the image is refused", 60, lambda: accepted().get("reason") == "EngineRefused")
+    equal([ready_pod(pod) for pod in items("pods", namespace, "-l", f"app.kubernetes.io/instance={world.name}")], [True], "pods that serve on")
+    kubectl("-n", namespace, "annotate", "milvus", world.name, "redkite.io/image-")
+    await_ready(world.name, namespace)
+    kubectl("-n", namespace, "delete", "milvuscollection", "films", "--timeout=30s")
+    kubectl("-n", namespace, "delete", "milvus", world.name, "--timeout=120s")
+
+
 @claim
 def roles_take_a_new_image_one_after_the_other(world: World) -> None:
     namespace = roles_up(world)

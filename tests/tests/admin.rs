@@ -12,6 +12,8 @@ use std::path::Path;
 use admin::client::fill;
 use admin::standalone::{Standalone, ctl_at};
 use contract::admin as pb;
+use contract::pb::milvus::ListResourceGroupsRequest;
+use contract::pb::milvus::milvus_service_client::MilvusServiceClient;
 use pb::admin_client::AdminClient;
 use pb::admin_server::AdminServer;
 use serde_json::{Value, json};
@@ -238,6 +240,32 @@ async fn only_who_shows_the_token_is_let_in() {
     assert_eq!((none.code, none.err.as_str(), none.out.as_str()), (4, refused, ""));
     assert_eq!((wrong.code, wrong.err.as_str()), (4, refused));
     assert_eq!((right.code, right.err.as_str()), (0, ""));
+
+    standalone.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_shows_the_token_administers_milvus_whatever_users_there_are() {
+    let standalone = Standalone::start(|settings, folder| {
+        std::fs::write(folder.join("token"), "right\n").unwrap();
+        settings.redkite.admin.token_file = folder.join("token").to_str().unwrap().to_owned();
+        settings.common.security.authorization_enabled = true;
+    })
+    .await;
+    let list = async |address: &str, token: &str| {
+        let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
+        let mut client = MilvusServiceClient::new(endpoint.connect().await.unwrap());
+        let mut request = tonic::Request::new(ListResourceGroupsRequest::default());
+        request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+        match client.list_resource_groups(request).await {
+            Ok(answer) => answer.into_inner().resource_groups.join(" "),
+            Err(status) => format!("{:?}", status.code()),
+        }
+    };
+
+    assert_eq!(list(&standalone.inside, "right").await, "__default_resource_group");
+    assert_eq!(list(&standalone.inside, "wrong").await, "Unauthenticated");
+    assert_eq!(list(&standalone.clients, "right").await, "Unauthenticated");
 
     standalone.stop().await;
 }

@@ -57,12 +57,13 @@
   resources: [milvuscollections]
   verbs:
     - get    # read the object that is reconciled
-    - list   # find the objects at the start
+    - list   # find the objects at the start, and those about the same collection
     - watch  # learn of changes
+    - patch  # hold and release the object by its finalizer; a spec is never written
 - apiGroups: [redkite.io]
   resources: [milvuscollections/status]
   verbs:
-    - patch  # report replicas and conditions
+    - patch  # report what the engine has, what was taken in hand, and conditions
 - apiGroups: [apps]
   resources: [deployments]
   verbs:

@@ -47,6 +47,9 @@ pub struct NodeSeams {
     pub flaw: Option<coord::Flaw>,
 }
 
+/// Makes duties reachable, beside them those of a proxy, if there is one.
+pub type Publish = Box<dyn FnOnce(Served, Option<&Door>) + Send>;
+
 /// How a node reaches others and is reached.
 pub struct NodeCalls {
     /// Where calls to it go.
@@ -55,8 +58,8 @@ pub struct NodeCalls {
     pub dial: Arc<dyn Dial>,
     /// Reaches whoever leads; `None` for a node that can only be led by itself.
     pub coord: Option<Arc<dyn Coord>>,
-    /// Makes its duties reachable for others. Called once they are all there.
-    pub publish: Box<dyn FnOnce(Served) + Send>,
+    /// Makes its duties reachable for others, and what a proxy of the process works with. Called once they are all there.
+    pub publish: Publish,
 }
 
 /// A running node. Dropping it does not stop its tasks; their [`TaskSet`] does.
@@ -121,7 +124,7 @@ impl Node {
         let coord = calls.coord.clone().or(leads).ok_or(Error::NoCatalog { role: role.name() })?;
         let clock = &seams.clock;
         if duties == Duties::default() {
-            (calls.publish)(served);
+            (calls.publish)(served, None);
             let (door, writer, querier, agent, clock) = (None, None, None, None, Arc::clone(clock));
             return Ok(Self {
                 coord,
@@ -139,7 +142,7 @@ impl Node {
         let id = info.id;
         let (followers, own) = assemble(&seams, &calls, &coord, &info, settings, tasks, &mut served);
         let Own { door, writer, querier } = own;
-        (calls.publish)(served);
+        (calls.publish)(served, door.as_ref());
         let agent = Agent::new(AgentParts {
             coord: Arc::clone(&coord),
             clock: Arc::clone(&seams.clock),

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::assembly::adopt::Ends;
 use crate::assembly::identity::{self, Identity};
 use crate::assembly::leave::Leave;
-use crate::assembly::{Error, Node, NodeCalls, Surroundings, seams, stores};
+use crate::assembly::{Door, Error, Node, NodeCalls, Surroundings, seams, stores};
 use crate::base::{Clock, Kind, Kinded as _, NodeId, Rng, TaskSet};
 use crate::blob::{self, BlobEntry, Blobs, LocalBlobs};
 use crate::coord::{self, Rebuilt};
@@ -377,7 +377,7 @@ impl Idle {
         };
         let seams = seams::open_seams(role, settings, &around).await?;
         let dial = Arc::clone(&local) as _;
-        let publish = Box::new(move |served: Served| local.open(OWN, served));
+        let publish = Box::new(move |served: Served, _: Option<&Door>| local.open(OWN, served));
         let calls = NodeCalls { address: OWN.to_owned(), dial, coord: None, publish };
         Node::start(role, seams, calls, settings, tasks).await
     }

@@ -17,7 +17,7 @@ mod stores;
 mod wire;
 
 pub use adopt::{adopt, rebuild_catalog};
-pub use duties::{Door, Node, NodeCalls, NodeSeams};
+pub use duties::{Door, Node, NodeCalls, NodeSeams, Publish};
 pub use growth::{Idle, MoveParts, Moved, Source, move_directory};
 pub use process::{Running, Surroundings, run, trace_settings};
 pub use reread::Sources;

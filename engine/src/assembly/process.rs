@@ -16,7 +16,9 @@ use crate::assembly::identity::mark_finalized;
 use crate::assembly::leave::Leave;
 use crate::assembly::meter::ProxyMeter;
 use crate::assembly::reread::Sources;
-use crate::assembly::{Error, Node, NodeCalls, NodeSeams, machine, open_seams, operations, wire};
+use crate::assembly::{
+    Door, Error, Node, NodeCalls, NodeSeams, Publish, machine, open_seams, operations, wire,
+};
 use crate::base::{Clock, NodeId, Rng, TaskSet, chain};
 use crate::blob::Blobs;
 use crate::obs::{Health, Metrics, TraceFormat, TraceSettings};
@@ -157,24 +159,14 @@ pub async fn run(role: Role, settings: &Settings, around: Surroundings) -> Resul
     let seams = open_seams(role, settings, &seams_around).await?;
     let calls = wire::open(role, settings, &seams, address, internal, &tasks).await?;
     let about = Arc::new(About { role, health: health.clone(), agent: OnceLock::new() });
-    let calls = administered(calls, &seams, settings, &about);
+    let public =
+        Public { settings: settings.clone(), clock: Arc::clone(&clock), metrics: Arc::clone(&metrics) };
+    let calls = administered(calls, &seams, &public, &about);
     let node = Node::start(role, seams, calls, settings, &tasks).await?;
     about.know(&node);
     let mut client_door = None;
     if let (Some(listener), Some(door)) = (clients, node.door.clone()) {
-        let parts = ProxyParts {
-            coord: door.coord,
-            writer: door.writer,
-            reader: door.reader,
-            clock: Arc::clone(&clock),
-            time: door.time,
-            meter: Some(Arc::new(ProxyMeter(Arc::clone(&metrics)))),
-            access: wire::access(settings),
-            settings: ProxySettings {
-                version: settings.redkite.reported_version.clone(),
-                ..ProxySettings::default()
-            },
-        };
+        let parts = public.parts(&door);
         let acceptor = wire::client_tls(settings, &clock).await?;
         let door = ClientDoor::default();
         client_door = Some(door.clone());
@@ -209,6 +201,32 @@ pub async fn run(role: Role, settings: &Settings, around: Surroundings) -> Resul
     Ok(running)
 }
 
+/// What Milvus's API is made of, at each port that carries it.
+#[derive(Clone)]
+struct Public {
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+}
+
+impl Public {
+    fn parts(&self, door: &Door) -> ProxyParts {
+        ProxyParts {
+            coord: Arc::clone(&door.coord),
+            writer: Arc::clone(&door.writer),
+            reader: Arc::clone(&door.reader),
+            clock: Arc::clone(&self.clock),
+            time: Arc::clone(&door.time),
+            meter: Some(Arc::new(ProxyMeter(Arc::clone(&self.metrics)))),
+            access: wire::access(&self.settings),
+            settings: ProxySettings {
+                version: self.settings.redkite.reported_version.clone(),
+                ..ProxySettings::default()
+            },
+        }
+    }
+}
+
 /// What the admin API says of this process.
 struct About {
     role: Role,
@@ -233,29 +251,33 @@ impl About {
     }
 }
 
-/// Makes the admin API reachable together with the duties.
-fn administered(calls: NodeCalls, seams: &NodeSeams, settings: &Settings, about: &Arc<About>) -> NodeCalls {
+/// Makes the admin API, and Milvus's own for administrators, reachable together with the duties.
+fn administered(calls: NodeCalls, seams: &NodeSeams, public: &Public, about: &Arc<About>) -> NodeCalls {
     let NodeCalls { address, dial, coord, publish } = calls;
-    let (own, own_coord, about) = (address.clone(), coord.clone(), Arc::clone(about));
+    let (own_address, own_coord, about) = (address.clone(), coord.clone(), Arc::clone(about));
     let (blobs, logs) = (Arc::clone(&seams.blobs), Arc::clone(&seams.logs));
-    let table = admin::table(settings);
-    let publish = Box::new(move |mut served: Served| {
+    let (table, public) = (admin::table(&public.settings), public.clone());
+    let publish: Publish = Box::new(move |mut served: Served, door: Option<&Door>| {
         let candidate = served.coord.clone();
         if let Some(coord) = own_coord.or_else(|| candidate.clone()) {
-            served.admin = Some(admin::routes(AdminParts {
+            let own = admin::routes(AdminParts {
                 coord,
                 candidate,
                 mark: marking(&blobs),
                 blobs,
                 logs,
                 role: about.role.name(),
-                address: own,
+                address: own_address,
                 host: machine::host(),
                 standing: Box::new(move || about.standing()),
                 settings: table,
-            }));
+            });
+            served.admin = Some(match door {
+                Some(door) => own.merge(proxy::administrators(public.parts(door))),
+                None => own,
+            });
         }
-        publish(served);
+        publish(served, door);
     });
     NodeCalls { address, dial, coord, publish }
 }

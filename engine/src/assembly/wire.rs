@@ -12,7 +12,7 @@ use contract::settings::{Settings, TlsFiles};
 use tokio::net::TcpListener;
 use tracing::warn;
 
-use crate::assembly::{Error, NodeCalls, NodeSeams};
+use crate::assembly::{Error, NodeCalls, NodeSeams, Publish};
 use crate::base::{Clock, TaskSet, chain};
 use crate::coord;
 use crate::meta::Metas;
@@ -40,7 +40,7 @@ pub async fn open(
         let local = LocalNodes::new();
         let dial = Arc::clone(&local) as _;
         let own = address.clone();
-        let publish = Box::new(move |served: Served| local.open(&own, served));
+        let publish: Publish = Box::new(move |served, _| local.open(&own, served));
         return Ok(NodeCalls { address, dial, coord: None, publish });
     };
     let security = security(settings, &seams.clock, &listener).await?;
@@ -55,7 +55,7 @@ pub async fn open(
     };
     let (clock, tasks, alone) = (Arc::clone(&seams.clock), tasks.clone(), role == Role::Standalone);
     let (own, staying) = (address.clone(), Arc::clone(&dial));
-    let publish = Box::new(move |served: Served| {
+    let publish: Publish = Box::new(move |served: Served, _| {
         staying.stay(own, served.clone());
         // A standalone has no other nodes: only its operator calls.
         let served = if alone { Served { admin: served.admin, ..Served::default() } } else { served };

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 pub use access::AccessSettings;
 pub use error::Error;
-pub use serve::serve;
+pub use serve::{administrators, serve};
 
 use access::Access;
 

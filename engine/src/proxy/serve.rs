@@ -76,14 +76,35 @@ fn is_of_one_connection(error: &std::io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
+/// The calls of the gRPC API.
+const CALLS: &str = "/milvus.proto.milvus.MilvusService/{call}";
+
+/// The gRPC API as routes for a port that lets in administrators only: who asks is not looked at again and may do
+/// everything, whatever users there are and whether they are checked.
+pub fn administrators(parts: ProxyParts) -> Router {
+    let proxy = Proxy::new(parts);
+    let limit = proxy.settings().max_request_bytes;
+    let grpc = grpc(&proxy)
+        .map_request(|request: http::Request<axum::body::Body>| request.map(tonic::body::Body::new));
+    let calls = Router::new().route_service(CALLS, grpc);
+    let calls = calls.layer(axum::middleware::from_fn(access::administrator));
+    calls.layer(axum::middleware::map_response(move |answer: Response| async move {
+        with_final_code(answer, limit)
+    }))
+}
+
+fn grpc(proxy: &Proxy) -> MilvusServiceServer<Proxy> {
+    let settings = proxy.settings();
+    MilvusServiceServer::new(proxy.clone())
+        .max_decoding_message_size(settings.max_request_bytes)
+        .max_encoding_message_size(settings.max_answer_bytes)
+        .accept_compressed(CompressionEncoding::Gzip)
+}
+
 /// Both APIs as one service.
 pub(super) fn router(proxy: Proxy) -> Router {
     let settings = proxy.settings().clone();
-    let grpc = MilvusServiceServer::new(proxy.clone())
-        .max_decoding_message_size(settings.max_request_bytes)
-        .max_encoding_message_size(settings.max_answer_bytes)
-        .accept_compressed(CompressionEncoding::Gzip);
-    let grpc = tonic::service::Routes::new(grpc).prepare().into_axum_router();
+    let grpc = tonic::service::Routes::new(grpc(&proxy)).prepare().into_axum_router();
     let both = api::rest::router(proxy.clone());
     let both = both.merge(grpc).fallback(unknown).method_not_allowed_fallback(unknown);
     let both = both.layer(axum::middleware::from_fn_with_state(proxy, access::door));

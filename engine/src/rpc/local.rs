@@ -25,7 +25,8 @@ pub struct Served {
     pub querier: Option<Arc<dyn Querier>>,
     /// Heavy work on sealed data.
     pub builder: Option<Arc<dyn Builder>>,
-    /// The admin API: not a duty, and not called by other nodes, but behind the same port.
+    /// What administrators may call: the admin API, and Milvus's own where there is a proxy. Not a duty, and not called by
+    /// other nodes, but behind the same port.
     pub admin: Option<axum::Router>,
 }
 

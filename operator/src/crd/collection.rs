@@ -1,15 +1,18 @@
-//! The `MilvusCollection` object: how many replicas an existing collection has, and where they are.
+//! The `MilvusCollection` object: a collection with its indexes, its names, its properties, and how it is loaded.
 #![expect(clippy::duplicated_attributes, reason = "each printer column has its own `type_`")]
 
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::{CustomResource, ResourceExt};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Condition, DatabaseRef};
+use super::{CollectionSchema, Condition, DatabaseRef};
 
-/// Whether an existing collection is in memory, in how many replicas, and in which resource groups. It never makes, changes or
-/// drops data; deleting the object changes nothing in the database.
+/// A collection of a database: its fields, indexes, aliases and properties, and how it is loaded. Where there is none of that name
+/// and the object has a schema, it is made. Rows are never changed; they are dropped only with `deletionPolicy: Delete`.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "redkite.io",
@@ -21,7 +24,7 @@ use super::{Condition, DatabaseRef};
     namespaced,
     status = "MilvusCollectionStatus",
     derive = "PartialEq",
-    doc = "Replicas and placement of one collection of a Milvus.",
+    doc = "One collection of a Milvus: schema, indexes, aliases, properties, replicas and placement.",
     printcolumn(json_path = ".spec.milvus.name", name = "Milvus", type_ = "string"),
     printcolumn(json_path = ".status.load.state", name = "State", type_ = "string"),
     printcolumn(json_path = ".status.load.replicaNum", name = "Replicas", type_ = "integer"),
@@ -42,20 +45,84 @@ use super::{Condition, DatabaseRef};
 pub struct MilvusCollectionSpec {
     /// The database, in the same namespace. It cannot be changed.
     pub milvus: DatabaseRef,
-    /// Database within it. Default `default`. It cannot be changed.
+    /// Database within it. Default `default`. It must exist. It cannot be changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255))]
     pub database: Option<String>,
-    /// The collection, or an alias of it. Default: the name of the object. It cannot be changed.
+    /// The collection. Default: the name of the object. Where it is an alias of a collection, only `load` is carried out: nothing
+    /// else is made or changed through an alias. It cannot be changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255))]
     pub name: Option<String>,
-    /// `Observe` (default): differences are shown and nothing is changed. `Manage`: the engine is brought to what `load` says.
-    #[serde(default)]
-    pub policy: Policy,
+    /// `Observe`: differences are shown and nothing is changed. `Manage`: the engine is brought to what the spec says. Default:
+    /// `Manage` for a collection that this object made, `Observe` for one that was there before. Of several objects that manage one
+    /// collection the oldest does; the others say so and change nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Policy>,
+    /// Fields of the collection, used when it is made. Where a collection that exists has others, that is shown in the condition
+    /// `InSync` and nothing but `load` is carried out: data is neither rewritten nor dropped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<CollectionSchema>,
+    /// Indexes, one a field. Indexes that are not listed are left alone, unless they were listed before: then they are dropped. A
+    /// changed definition is carried out by dropping the index and making it anew; a collection that is loaded is released for
+    /// that, which ends searches, and loaded again afterwards.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["field"]))]
+    pub indexes: Vec<CollectionIndex>,
     /// What is to be in memory, and where.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load: Option<Load>,
+    /// Other names of the collection. One that leads to another collection is moved in one step, so that it leads to either at
+    /// every moment; if that one is loaded, not before this one is. Of several objects that list an alias the oldest has it.
+    /// Aliases that are not listed are left alone, unless they were listed before: then they are dropped half a minute later, or
+    /// left to the object that lists them by then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 255)), extend("x-kubernetes-list-type" = "set"))]
+    pub aliases: Vec<String>,
+    /// Properties by Milvus's names, such as `collection.ttl.seconds`. Numbers may stand without quotes. Those that are not listed
+    /// are left alone, unless they were listed before: then they are removed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "texts")]
+    pub properties: BTreeMap<String, IntOrString>,
+    /// What becomes of the collection when the object is deleted. `Retain` (default): nothing. `Delete`: it is dropped with all its
+    /// rows, if this object manages it under its own name and no other object does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion_policy: Option<CollectionFate>,
+}
+
+/// An index of a field. Milvus's names and rules hold for types, metrics and parameters.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CollectionIndex {
+    /// The field.
+    #[schemars(length(min = 1, max = 255))]
+    pub field: String,
+    /// Name of the index. Default: the field's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 255))]
+    pub name: Option<String>,
+    /// Type, such as `HNSW` or `INVERTED`. Default `AUTOINDEX`.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub kind: Option<String>,
+    /// Metric of a vector: `L2`, `IP`, `COSINE`, `HAMMING` or `JACCARD`. Every type but `AUTOINDEX` needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub metric: Option<String>,
+    /// Parameters by Milvus's names, such as `M` and `efConstruction`. Numbers may stand without quotes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "texts")]
+    pub params: BTreeMap<String, IntOrString>,
+}
+
+/// What becomes of a collection when its object is deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum CollectionFate {
+    /// It stays.
+    #[default]
+    Retain,
+    /// It is dropped.
+    Delete,
 }
 
 /// Whether the operator acts.
@@ -105,12 +172,68 @@ pub struct MilvusCollectionStatus {
     /// The collection's number in the engine, as text: it does not fit the numbers of JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
+    /// The collection's own name, where the spec names an alias of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collection: Option<String>,
+    /// Whether this object is the one that changes the collection.
+    #[serde(default)]
+    pub managed: bool,
+    /// Its indexes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub indexes: Vec<IndexStatus>,
+    /// Its other names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
+    /// What this object has taken in hand and will remove once the spec does not list it any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Kept>,
     /// What is in memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load: Option<LoadStatus>,
     /// The generation of the spec that everything here is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+}
+
+/// An index, as the engine has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct IndexStatus {
+    /// Its name.
+    pub name: String,
+    /// Its field.
+    pub field: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: String,
+}
+
+/// What an object has taken in hand. It is written before it is done, so that nothing is forgotten that was begun.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Kept {
+    /// Number of the collection that this is about, as text; none while it is being made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Whether the object made the collection.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub made: bool,
+    /// Names of indexes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub indexes: Vec<String>,
+    /// Aliases.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
+    /// Names of properties.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub properties: Vec<String>,
+    /// Aliases that are no longer listed, each with the time since when; they are dropped half a minute later, unless another object
+    /// lists them by then. RFC 3339, UTC.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub letting_go: BTreeMap<String, String>,
+    /// Resource groups, one for each copy, in which a collection is to be loaded again that was released for a change of an index.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reload: Vec<String>,
 }
 
 /// What of a collection is in memory.
@@ -161,6 +284,24 @@ impl MilvusCollection {
     }
 }
 
+/// A map of texts; numbers may stand without quotes.
+pub(super) fn texts(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 64,
+        "additionalProperties": {"x-kubernetes-int-or-string": true},
+    })
+}
+
+/// The text of a value that may be a number.
+#[must_use]
+pub fn text_of(value: &IntOrString) -> String {
+    match value {
+        IntOrString::Int(number) => number.to_string(),
+        IntOrString::String(text) => text.clone(),
+    }
+}
+
 fn rules() -> Value {
     let same = |field: &str| {
         json!({
@@ -175,5 +316,9 @@ fn rules() -> Value {
         {"rule": "!has(self.load) || !has(self.load.resourceGroups) || size(self.load.resourceGroups) < 2 \
                   || !has(self.load.replicas) || self.load.replicas == size(self.load.resourceGroups)",
             "message": "spec.load.resourceGroups must name one group, or one for each of spec.load.replicas"},
+        {"rule": "!has(self.policy) || self.policy != 'Observe' || !has(self.deletionPolicy) || self.deletionPolicy != 'Delete'",
+            "message": "spec.deletionPolicy: Delete needs spec.policy: Manage; Observe changes nothing"},
+        {"rule": "!has(self.name) || !has(self.aliases) || !(self.name in self.aliases)",
+            "message": "spec.aliases: a collection's own name is no alias of it"},
     ])
 }

@@ -7,6 +7,7 @@ mod collection;
 mod component;
 mod condition;
 mod dependency;
+mod fields;
 mod milvus;
 mod milvus_cluster;
 mod open;
@@ -19,8 +20,8 @@ mod status;
 mod upgrade;
 
 pub use collection::{
-    Load, LoadState, LoadStatus, MilvusCollection, MilvusCollectionSpec, MilvusCollectionStatus, Policy,
-    ReplicaStatus,
+    CollectionFate, CollectionIndex, IndexStatus, Kept, Load, LoadState, LoadStatus, MilvusCollection,
+    MilvusCollectionSpec, MilvusCollectionStatus, Policy, ReplicaStatus, text_of,
 };
 pub use component::{
     Component, ComponentSpec, Components, Group, GroupedComponent, ImageUpdateMode, Ingress, Probes, Proxy,
@@ -31,6 +32,7 @@ pub use dependency::{
     BufferPool, Claim, DeletionPolicy, Dependencies, Etcd, InCluster, Kafka, LocalMq, MsgStreamType,
     Persistence, Pulsar, Storage, StorageSsl, StorageType, Tei, Woodpecker,
 };
+pub use fields::{CollectionField, CollectionSchema, Consistency, FieldType};
 pub use milvus::{Milvus, MilvusSpec, Mode};
 pub use milvus_cluster::{MilvusCluster, MilvusClusterSpec};
 pub use open::{Open, Typed};

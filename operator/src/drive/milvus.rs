@@ -27,10 +27,11 @@ use crate::engine_admin::Engine;
 use crate::reach::Reach;
 use crate::render::{
     Catalog, Checked, Component, DataStore, Facts, Fault, FaultReason, Log, MetaStore, Platform,
-    random_secrets, render,
+    random_secrets, render, shared_data,
 };
 use crate::rollout::{
-    CertificateState, Picture, Progress, Total, Turn, leftovers, refused, removing, report, trouble,
+    CertificateState, ForeignRelease, Picture, Progress, Total, Turn, leftovers, refused, removing, report,
+    trouble,
 };
 
 /// Key of the text in the ConfigMap of the image catalog.
@@ -90,14 +91,22 @@ impl Driver {
             return Ok(Next::Moving);
         }
         let cluster = self.cluster.as_ref();
+        let mut running = find::running(cluster, milvus).await?;
+        let foreign = ForeignRelease::of(&running);
+        let allowed = is_set(milvus, names::ANNOTATION_TAKE_OVER);
+        if let Some(release) = foreign.as_ref().filter(|_| !allowed) {
+            return self.refuse(milvus, &release.stays(allowed, &[])).await;
+        }
         let facts = find::facts(cluster, milvus).await?;
         let mut course = match Course::of(milvus, &self.platform().await?, &facts) {
             Ok(course) => course,
             Err(faults) => return self.refuse(milvus, &faults).await,
         };
-        let mut running = find::running(cluster, milvus).await?;
+        if let Some(release) = foreign {
+            return self.take_over(milvus, &course.checked, &release).await;
+        }
         running.retain(|name, _| !course.checked.left_alone.contains(name));
-        if let Some(fault) = foreign(&running).or_else(|| other_mode(&course.checked, &running)) {
+        if let Some(fault) = other_mode(&course.checked, &running) {
             return self.refuse(milvus, &[fault]).await;
         }
         let scaled = self.scale(milvus, &mut course.checked, &running).await?;
@@ -167,6 +176,42 @@ impl Driver {
             (false, false) => Next::Moving,
         };
         Ok(rollout::next(&rollout, &turns).unwrap_or(next))
+    }
+
+    /// Ends the pods of another operator's release, which its object allows; unless ours would be pointed at its data. Its settings
+    /// are still the release's own: nothing of ours is applied before it is gone.
+    async fn take_over(
+        &self,
+        milvus: &Milvus,
+        checked: &Checked,
+        release: &ForeignRelease,
+    ) -> Result<Next, Error> {
+        let place = Place::new(&checked.namespace, milvus.name_any());
+        let found = get_as::<ConfigMap>(self.cluster.as_ref(), &place).await;
+        let found = found.map_err(step("look at the settings of"))?;
+        let text = found.and_then(|found| found.data?.remove(names::CONFIG_KEY));
+        let theirs = text.and_then(|text| serde_yaml::from_str(&text).ok());
+        let stays = release.stays(true, &shared_data(theirs.as_ref(), checked));
+        if !stays.is_empty() {
+            return self.refuse(milvus, &stays).await;
+        }
+        let kind = ApiResource::erase::<Deployment>(&());
+        for (name, uid) in &release.workloads {
+            info!(workload = %name, "removing a workload of another operator, as the object allows");
+            let place = Place::new(&checked.namespace, name);
+            self.cluster.delete(&kind, &place, uid).await.map_err(step("take over"))?;
+        }
+        let note = Note {
+            regarding: milvus.object_ref(&()),
+            warning: false,
+            reason: "TakenOver".to_owned(),
+            action: "Reconcile".to_owned(),
+            message: "the Deployments of another operator were deleted, as the annotation allows".to_owned(),
+        };
+        if let Err(error) = self.cluster.publish(&note).await {
+            warn!(%error, "an event was not published");
+        }
+        Ok(Next::Missing)
     }
 
     /// Makes the Secrets that are made once; one that exists is left as it is.
@@ -260,20 +305,6 @@ impl Driver {
         }
         Ok(())
     }
-}
-
-/// A workload of the peer under a name of ours: its data has another format, so it is left alone.
-fn foreign(running: &BTreeMap<String, Deployment>) -> Option<Fault> {
-    let is_foreign = |found: &&Deployment| !found.annotations().contains_key(names::ANNOTATION_RENDERED);
-    let found = running.values().find(is_foreign)?;
-    Some(Fault {
-        reason: FaultReason::NotSupported,
-        path: "metadata.name".to_owned(),
-        message: format!(
-            "Deployment {} exists and was not made by Redkite; this version does not take over running workloads",
-            found.name_any()
-        ),
-    })
 }
 
 /// Another mode keeps its data elsewhere: the database would come up empty beside the one with the rows.

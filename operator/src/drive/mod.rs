@@ -8,6 +8,7 @@ mod beside;
 mod certificates;
 mod collection;
 mod controller;
+mod doors;
 mod find;
 mod group;
 mod meters;

@@ -6,18 +6,14 @@ use std::sync::Mutex;
 
 use contract::names;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Pod, Secret};
+use k8s_openapi::api::core::v1::Pod;
 use kube::{Resource, ResourceExt};
 
-use super::certificates::{address, trust_in};
+use super::doors::{Asked, Closed, Doors, ip};
 use super::{Driver, Error, step};
-use crate::cluster::{Place, get_as, list_as};
+use crate::cluster::{Place, get_as};
 use crate::crd::{AutoscalingStatus, Milvus, MilvusResourceGroup, MilvusStatus, ScalingStatus};
-use crate::engine_admin::Door;
-use crate::reach::Trust;
-use crate::render::{
-    Checked, Component, admin_secret, node_tls, nodes_need_tls, processors, resource_group_workload,
-};
+use crate::render::{Checked, Component, processors, resource_group_workload};
 use crate::scaling::{
     Decision, JobRule, JobWindow, LoadReport, NodeLoad, QueryRule, QueryWindow, Standing, Unread, data_nodes,
     query_nodes,
@@ -48,9 +44,6 @@ impl Windows {
     }
 }
 
-/// How many pods are asked, one after another, until one answers.
-const MOST_ASKED: usize = 3;
-
 /// A report, and the pods at that time.
 struct Read {
     report: LoadReport,
@@ -73,16 +66,6 @@ impl Read {
         };
         self.report.nodes.iter().filter(runs).cloned().collect()
     }
-}
-
-fn ip(pod: &Pod) -> Option<&str> {
-    pod.status.as_ref()?.pod_ip.as_deref()
-}
-
-fn serves(pod: &Pod) -> bool {
-    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    pod.metadata.deletion_timestamp.is_none()
-        && conditions.into_iter().any(|one| one.type_ == "Ready" && one.status == "True")
 }
 
 /// What follows the load in one object, and what came of it.
@@ -256,38 +239,14 @@ impl Driver {
 
     /// Asks a pod of the database how busy all of it is: a coordinator if one serves.
     async fn read_load(&self, milvus: &Milvus) -> Result<Result<Read, Unread>, Error> {
-        let (namespace, name) = (milvus.namespace().unwrap_or_default(), milvus.name_any());
-        let label = (names::LABEL_INSTANCE, name.as_str());
-        let pods = list_as::<Pod>(self.cluster.as_ref(), &namespace, label).await;
-        let pods = pods.map_err(step("look at the pods of"))?;
-        let coordinates = |pod: &Pod| {
-            let component = pod.labels().get(names::LABEL_COMPONENT);
-            component.is_some_and(|component| component.ends_with("coord"))
-        };
-        let mut able: Vec<&Pod> = pods.iter().filter(|pod| serves(pod)).collect();
-        able.sort_by_key(|pod| !coordinates(pod));
-        let asked: Vec<String> = able
-            .iter()
-            .filter_map(|pod| Some(address(ip(pod)?, names::INTERNAL_PORT)))
-            .take(MOST_ASKED)
-            .collect();
-        if asked.is_empty() {
-            return Ok(Err(Unread::NotServing));
-        }
-        let place = Place::new(&namespace, admin_secret(&name));
-        let secret =
-            get_as::<Secret>(self.cluster.as_ref(), &place).await.map_err(step("find the Secrets of"))?;
-        let token = secret.and_then(|secret| secret.data?.remove(names::ADMIN_TOKEN_KEY));
-        let token =
-            token.map(|token| String::from_utf8_lossy(&token.0).trim().to_owned()).unwrap_or_default();
-        let trust = match self.trust_in_nodes(milvus).await? {
-            Ok(trust) => trust,
-            Err(why) => return Ok(Err(Unread::Unknown(why))),
+        let Doors { each, pods } = match self.doors(milvus, Asked::Overview).await? {
+            Ok(doors) => doors,
+            Err(Closed::NotServing) => return Ok(Err(Unread::NotServing)),
+            Err(Closed::Unknown(why)) => return Ok(Err(Unread::Unknown(why))),
         };
         let mut last = Unread::NotServing;
-        for address in asked {
-            let door = Door { address, trust: trust.clone() };
-            match self.engine.load_report(&door, &token).await {
+        for door in each {
+            match self.engine.load_report(&door).await {
                 Ok(report) if report.settled => return Ok(Ok(Read { report, pods })),
                 Ok(_) => {
                     let why = "the leader is new and still listens to the nodes".to_owned();
@@ -297,23 +256,6 @@ impl Driver {
             }
         }
         Ok(Err(last))
-    }
-
-    /// How nodes show each other who they are, or why the operator cannot: it asks as one of them. Read anew each time, so that
-    /// new certificates are known at once.
-    async fn trust_in_nodes(&self, milvus: &Milvus) -> Result<Result<Option<Trust>, String>, Error> {
-        let Some(side) = node_tls(milvus) else {
-            let unknown = "spec.config.common.security.internaltlsEnabled: the operator knows no certificate of the nodes; \
-                           name it in spec.redkite.certificates.nodes.secretName";
-            return Ok(if nodes_need_tls(milvus) { Err(unknown.to_owned()) } else { Ok(None) });
-        };
-        let place = Place::new(milvus.namespace().unwrap_or_default(), &side.secret);
-        let secret = get_as::<Secret>(self.cluster.as_ref(), &place).await;
-        let secret = secret.map_err(step("find the certificates of"))?;
-        let trust = secret.and_then(|secret| trust_in(&secret, &side));
-        let unreadable =
-            || format!("{}: Secret {} has no certificate that can be read", side.path, side.secret);
-        Ok(trust.map(Some).ok_or_else(unreadable))
     }
 }
 

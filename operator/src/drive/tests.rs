@@ -20,6 +20,7 @@ use crate::render::Platform;
 
 mod certificates;
 mod defects;
+mod foreign;
 mod rollout;
 mod scaling;
 
@@ -156,6 +157,7 @@ async fn an_empty_spec_makes_the_objects_of_a_standalone_and_becomes_healthy() {
             "Milvus ns/db",
             "PersistentVolumeClaim ns/db-data",
             "PodMonitor ns/db",
+            "Secret ns/db-admin",
             "Service ns/db-milvus",
             "ServiceAccount ns/db-milvus",
         ]
@@ -512,7 +514,7 @@ async fn a_workload_of_the_peer_is_left_alone() {
     driver.reconcile(&place()).await.unwrap();
 
     assert_eq!(content(&cluster)["Deployment ns/db-milvus-standalone"], before);
-    assert_eq!(said(&cluster, "SpecAccepted").0, "False NotSupported");
+    assert_eq!(said(&cluster, "SpecAccepted").0, "False ForeignRelease");
 }
 
 async fn delete_all(cluster: &Arc<MemoryCluster>) -> Vec<String> {

@@ -2,18 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{ObjectReference, Secret};
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::ResourceExt;
 use kube::core::{ApiResource, DynamicObject};
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
-use super::certificates::trust_in;
-use super::{Driver, Error, Next, step};
-use crate::cluster::{Note, Place, get_as};
+use super::doors::{Asked, Closed};
+use super::{Driver, Error, Next, find, step};
+use crate::cluster::{Note, Place};
 use crate::crd::{Milvus, read};
 use crate::engine_admin::{self, Door, Kind};
-use crate::render::{client_address, client_tls, clients_need_tls};
+use crate::rollout::ForeignRelease;
 use crate::topology::{Database, EngineGroup, Reason, Wait};
 
 /// Steps of one reconcile. More are left to the next one.
@@ -22,6 +22,8 @@ pub(super) const MOST_STEPS: usize = 6;
 /// The database that an object is about.
 pub(super) struct Found {
     pub(super) milvus: Option<Milvus>,
+    /// Whether its pods are those of another operator.
+    foreign: bool,
 }
 
 impl Found {
@@ -29,6 +31,7 @@ impl Found {
         match &self.milvus {
             None => Database::Missing,
             Some(milvus) if milvus.metadata.deletion_timestamp.is_some() => Database::Leaving,
+            Some(_) if self.foreign => Database::NotTakenOver,
             Some(_) => Database::Here,
         }
     }
@@ -39,35 +42,30 @@ impl Driver {
     pub(super) async fn find_database(&self, namespace: &str, name: &str) -> Result<Found, Error> {
         let kind = ApiResource::erase::<Milvus>(&());
         let found = self.cluster.get(&kind, &Place::new(namespace, name)).await.map_err(step("read"))?;
-        Ok(Found { milvus: found.map(read).transpose().map_err(|source| Error::Read { source })? })
+        let milvus = found.map(read).transpose().map_err(|source| Error::Read { source })?;
+        let foreign = match &milvus {
+            Some(milvus) => {
+                ForeignRelease::of(&find::running(self.cluster.as_ref(), milvus).await?).is_some()
+            }
+            None => false,
+        };
+        Ok(Found { milvus, foreign })
     }
 
-    /// Where its engine is told things. Certificates are read anew each time, so that new ones are known at once.
+    /// Where its engine is told things.
     pub(super) async fn door(&self, found: &Found) -> Result<Door, Wait> {
         let unreachable = |message: String| Wait::new(Reason::EngineUnreachable, message);
         let Some(milvus) = &found.milvus else {
             return Err(unreachable("there is no database".to_owned()));
         };
-        let Some(side) = client_tls(milvus) else {
-            if clients_need_tls(milvus) {
-                return Err(unreachable(
-                    "spec.config.common.security.tlsMode: the operator knows no certificate of the client port; name \
-                     it in spec.redkite.certificates.clients.secretName"
-                        .to_owned(),
-                ));
+        match self.doors(milvus, Asked::Milvus).await {
+            Ok(Ok(doors)) => {
+                let first = doors.each.into_iter().next();
+                first.ok_or_else(|| unreachable("no pod serves that could be told".to_owned()))
             }
-            return Ok(Door::plain(client_address(milvus)));
-        };
-        let place = Place::new(milvus.namespace().unwrap_or_default(), &side.secret);
-        let secret = get_as::<Secret>(self.cluster.as_ref(), &place).await;
-        let secret = secret.map_err(|error| unreachable(error.to_string()))?;
-        let trust = secret.and_then(|secret| trust_in(&secret, &side));
-        match trust {
-            Some(trust) => Ok(Door { address: client_address(milvus), trust: Some(trust) }),
-            None => Err(unreachable(format!(
-                "{}: Secret {} has no certificate that can be read",
-                side.path, side.secret
-            ))),
+            Ok(Err(Closed::NotServing)) => Err(unreachable("no pod serves that could be told".to_owned())),
+            Ok(Err(Closed::Unknown(why))) => Err(unreachable(why)),
+            Err(error) => Err(unreachable(error.to_string())),
         }
     }
 
@@ -121,9 +119,15 @@ pub(super) const fn next(wait: Option<&Wait>) -> Next {
         // The object of a collection that is moved may be applied right beside it.
         Some(Wait { reason: Reason::StillHoldsReplicas, .. }) => Next::Missing,
         Some(wait) if wait.reason.needs_somebody() => Next::Relying,
-        Some(Wait { reason: Reason::Loading | Reason::Changing | Reason::GroupTooSmall, .. }) => {
-            Next::Following
-        }
+        Some(Wait {
+            reason:
+                Reason::Loading
+                | Reason::Changing
+                | Reason::GroupTooSmall
+                | Reason::AliasWaits
+                | Reason::AliasGoes,
+            ..
+        }) => Next::Following,
         Some(_) => Next::Missing,
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kube::core::{ApiResource, DynamicObject};
 use serde_json::{Value, from_value, json};
@@ -41,7 +42,31 @@ impl World {
         };
         let world = Self { cluster, engine, driver };
         world.put::<Milvus>("db", json!({"mode": "cluster"}));
+        world.proxy();
         world
+    }
+
+    /// A proxy that serves: the engine is told things there.
+    fn proxy(&self) {
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": "db-milvus-proxy-0", "namespace": "ns", "labels": {
+                "app.kubernetes.io/instance": "db", "app.kubernetes.io/component": "proxy"}},
+            "status": {"podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]},
+        });
+        self.cluster.put(&ApiResource::erase::<Pod>(&()), from_value(pod).unwrap());
+    }
+
+    /// A Deployment of another operator.
+    fn foreign(&self) {
+        let found = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "db-milvus-proxy", "namespace": "ns", "labels": {
+                "app.kubernetes.io/instance": "db", "app.kubernetes.io/name": "milvus"}},
+            "spec": {"selector": {}, "template": {"spec": {"containers": [
+                {"name": "proxy", "image": "milvusdb/milvus:v2.6.11"}]}}},
+        });
+        self.cluster.put(&ApiResource::erase::<Deployment>(&()), from_value(found).unwrap());
     }
 
     fn put<K: kube::Resource<DynamicType = ()>>(&self, name: &str, spec: Value) {
@@ -252,7 +277,7 @@ async fn an_engine_that_is_away_is_said_and_tried_again() {
     assert_eq!(next, Next::Missing);
     assert_eq!(
         world.said("MilvusResourceGroup", "gold", "Ready"),
-        "False EngineUnreachable: cannot list resource groups at db-milvus.ns.svc:19530: connection refused"
+        "False EngineUnreachable: cannot list resource groups at 10.0.0.1:19529: connection refused"
     );
     world.engine.set_away(false);
     world.settle().await;
@@ -273,6 +298,127 @@ async fn a_database_that_goes_takes_its_groups_pods_and_holds_no_object_back() {
 
     assert!(world.object("Milvus", "db").is_none());
     assert!(world.object("MilvusResourceGroup", "gold").is_none());
+    assert!(world.object("Deployment", POD).is_none());
+}
+
+fn books() -> Value {
+    of_db(json!({
+        "schema": {"fields": [
+            {"name": "id", "type": "Int64", "primaryKey": true},
+            {"name": "vector", "type": "FloatVector", "dim": 4},
+        ]},
+        "indexes": [{"field": "vector", "type": "HNSW", "metric": "L2", "params": {"M": 8}}],
+        "load": {"state": "Loaded"},
+        "aliases": ["live"],
+        "properties": {"collection.ttl.seconds": 60},
+    }))
+}
+
+const MADE: [&str; 4] = [
+    "make collection books",
+    "make index vector of books",
+    "load books in __default_resource_group",
+    "make alias live of books",
+];
+
+#[tokio::test]
+async fn a_collection_is_made_with_everything_that_its_object_says_and_rests() {
+    let world = World::new();
+    world.engine.set_nodes("__default_resource_group", &["db-1"]);
+    world.put::<MilvusCollection>("books", books());
+
+    world.settle().await;
+
+    assert_eq!(world.engine.changes(), MADE);
+    assert_eq!(world.said("MilvusCollection", "books", "Ready"), "True Settled: every replica can be read");
+    let status = world.object("MilvusCollection", "books").unwrap().data["status"].clone();
+    assert_eq!(status["managed"], true, "{status}");
+    let kept = json!({"id": "1", "made": true, "indexes": ["vector"], "aliases": ["live"],
+                      "properties": ["collection.ttl.seconds"]});
+    assert_eq!(status["kept"], kept);
+    assert_eq!(world.engine.asked().unwrap().token.as_deref(), Some("drawn"));
+    let before = world.cluster.objects();
+    assert_eq!(world.driver.reconcile_collection(&place("books")).await.unwrap(), Next::Relying);
+    assert_eq!((world.cluster.objects(), world.engine.changes().len()), (before, MADE.len()));
+}
+
+#[tokio::test]
+async fn an_alias_that_goes_from_one_object_to_another_leads_somewhere_at_every_moment() {
+    let world = World::new();
+    world.engine.set_nodes("__default_resource_group", &["db-1"]);
+    world.put::<MilvusCollection>("books", books());
+    world.settle().await;
+    let (mut old, new) = (books(), books());
+    old["aliases"] = json!([]);
+
+    world.put::<MilvusCollection>("books", old);
+    world.put::<MilvusCollection>("books-v2", {
+        let mut new = new;
+        new["name"] = json!("books_v2");
+        new
+    });
+    world.settle().await;
+
+    let changes = world.engine.changes();
+    assert_eq!(changes.last().unwrap(), "move alias live to books_v2");
+    assert!(!changes.iter().any(|change| change.starts_with("drop")), "{changes:?}");
+    assert_eq!(world.said("MilvusCollection", "books", "Ready"), "True Settled: every replica can be read");
+    assert_eq!(
+        world.said("MilvusCollection", "books-v2", "Ready"),
+        "True Settled: every replica can be read"
+    );
+}
+
+#[tokio::test]
+async fn a_collection_goes_with_its_object_where_that_is_said() {
+    let world = World::new();
+    world.engine.set_nodes("__default_resource_group", &["db-1"]);
+    let mut spec = books();
+    spec["deletionPolicy"] = json!("Delete");
+    world.put::<MilvusCollection>("books", spec);
+    world.settle().await;
+
+    world.delete::<MilvusCollection>("books");
+    world.settle().await;
+
+    assert!(world.object("MilvusCollection", "books").is_none());
+    assert_eq!(world.engine.changes()[MADE.len()..], ["drop alias live", "drop collection books"]);
+}
+
+/// Broken off after any number of calls, the next reconcile goes on from there, makes everything once and forgets nothing.
+#[tokio::test]
+async fn a_collection_that_is_broken_off_anywhere_ends_the_same() {
+    for calls in 0..40 {
+        for carried_out in [false, true] {
+            let world = World::new();
+            world.engine.set_nodes("__default_resource_group", &["db-1"]);
+            world.put::<MilvusCollection>("books", books());
+            world.cluster.cut_after(calls, carried_out);
+            drop(world.driver.reconcile_collection(&place("books")).await);
+            world.cluster.mend();
+            world.settle().await;
+
+            assert_eq!(world.engine.changes(), MADE, "{calls} {carried_out}");
+            let status = world.object("MilvusCollection", "books").unwrap().data["status"].clone();
+            assert_eq!(status["kept"]["aliases"], json!(["live"]), "{calls} {carried_out}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_done_beside_pods_that_were_not_taken_over() {
+    let world = World::new();
+    world.foreign();
+    world.put::<MilvusCollection>("books", books());
+    world.put::<MilvusResourceGroup>("gold", of_db(json!({"replicas": 1})));
+
+    world.settle().await;
+
+    assert_eq!(world.engine.changes(), Vec::<String>::new());
+    let said = "False NotTakenOver: Milvus db runs pods of another operator, which Redkite has not taken over: its condition \
+                SpecAccepted says how";
+    assert_eq!(world.said("MilvusCollection", "books", "Ready"), said);
+    assert_eq!(world.said("MilvusResourceGroup", "gold", "Ready"), said);
     assert!(world.object("Deployment", POD).is_none());
 }
 

@@ -1,4 +1,4 @@
-//! An engine in memory, for tests, with the real one's rules about resource groups; and it can go away.
+//! An engine in memory, for tests, with the real one's rules about resource groups, indexes and aliases; and it can go away.
 //!
 //! Not modelled: who moves where. A test says which nodes a group has; what is loaded is there at once.
 
@@ -8,13 +8,20 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 use contract::names;
 
-use super::{Door, Engine, Error, GROUP_EXISTS, GROUP_ILLEGAL, GROUP_NOT_FOUND};
+use super::{
+    ALIAS_NOT_FOUND, AliasChange, Door, Engine, Error, GROUP_EXISTS, GROUP_ILLEGAL, GROUP_NOT_FOUND, Target,
+};
 use crate::crd::GroupNode;
 use crate::scaling::LoadReport;
-use crate::topology::{EngineCollection, EngineGroup, EngineReplica, Loading, NodeClaims};
+use crate::topology::{
+    EngineAlias, EngineCollection, EngineGroup, EngineIndex, EngineReplica, Loading, NewCollection,
+    NodeClaims,
+};
 
-/// Code of a call without a token.
-const UNAUTHENTICATED: i32 = 16;
+/// Code of an alias that is a collection's name.
+const ALIAS_IS_COLLECTION: i32 = 1601;
+/// Code of an alias that leads elsewhere.
+const ALIAS_TAKEN: i32 = 1602;
 /// Code of a wrong parameter.
 const BAD_PARAMETER: i32 = 1100;
 
@@ -44,10 +51,25 @@ impl MemoryEngine {
 
     /// Makes a collection that is not loaded.
     pub fn add_collection(&self, database: &str, name: &str) {
+        self.put_collection(
+            database,
+            EngineCollection { name: name.to_owned(), ..EngineCollection::default() },
+        );
+    }
+
+    /// Makes a collection, which gets a number of its own.
+    pub fn put_collection(&self, database: &str, collection: EngineCollection) {
         let mut state = self.lock();
         state.numbers += 1;
-        let collection = EngineCollection { id: state.numbers, ..EngineCollection::default() };
-        state.collections.insert((database.to_owned(), name.to_owned()), collection);
+        let key = (database.to_owned(), collection.name.clone());
+        let collection = EngineCollection { id: state.numbers, ..collection };
+        state.collections.insert(key, collection);
+    }
+
+    /// A collection as it is now.
+    #[must_use]
+    pub fn shown(&self, database: &str, name: &str) -> Option<EngineCollection> {
+        self.lock().collections.get(&(database.to_owned(), name.to_owned())).cloned()
     }
 
     /// Stops or begins to answer.
@@ -60,7 +82,7 @@ impl MemoryEngine {
         self.lock().load = load;
     }
 
-    /// Where it was asked last how busy it is, and how.
+    /// Where it was asked last, and how.
     #[must_use]
     pub fn asked(&self) -> Option<Door> {
         self.lock().asked.clone()
@@ -85,12 +107,18 @@ impl MemoryEngine {
         act: impl FnOnce(&mut State) -> Result<T, (i32, String)>,
     ) -> Result<T, Error> {
         let mut state = self.lock();
+        state.asked = Some(at.clone());
         if state.away {
             let source = Box::new(std::io::Error::other("connection refused"));
             return Err(Error::Unreachable { attempt, address: at.address.clone(), source });
         }
         act(&mut state).map_err(|(code, text)| Error::Refused { attempt, code, text })
     }
+}
+
+/// What is attempted with a collection.
+fn about(of: Target<'_>, what: &str) -> String {
+    format!("{what} collection {} of database {}", of.name, of.database)
 }
 
 impl State {
@@ -105,6 +133,55 @@ impl State {
             }
             None => Ok(()),
         }
+    }
+
+    /// The collection that a name or an alias means.
+    fn named(&mut self, database: &str, name: &str) -> Result<&mut EngineCollection, (i32, String)> {
+        let of = |(within, own): &(String, String), found: &EngineCollection| {
+            within == database && (own == name || found.aliases.iter().any(|alias| alias == name))
+        };
+        let found = self.collections.iter_mut().find(|(key, found)| of(key, found));
+        let missing = || (super::COLLECTION_NOT_FOUND, format!("collection not found[collection={name}]"));
+        found.map(|(_, found)| found).ok_or_else(missing)
+    }
+
+    fn change_alias(
+        &mut self,
+        of: Target<'_>,
+        alias: &str,
+        change: AliasChange,
+    ) -> Result<(), (i32, String)> {
+        let holder = self.collections.iter().find_map(|((database, own), found)| {
+            let holds = database == of.database && found.aliases.iter().any(|known| known == alias);
+            holds.then(|| own.clone())
+        });
+        if self.collections.contains_key(&(of.database.to_owned(), alias.to_owned())) {
+            return Err((ALIAS_IS_COLLECTION, format!("alias and collection name conflict[alias={alias}]")));
+        }
+        match (change, &holder) {
+            (AliasChange::Create, Some(holder)) if holder != of.name => {
+                return Err((ALIAS_TAKEN, format!("{alias} is alias to another collection: {holder}")));
+            }
+            (AliasChange::Move, None) => {
+                return Err((ALIAS_NOT_FOUND, format!("alias not found[alias={alias}]")));
+            }
+            (AliasChange::Drop, None) => return Ok(()),
+            _ => {}
+        }
+        if change != AliasChange::Drop {
+            self.named(of.database, of.name)?;
+        }
+        for ((database, _), found) in &mut self.collections {
+            if database == of.database {
+                found.aliases.retain(|known| known != alias);
+            }
+        }
+        if change != AliasChange::Drop {
+            let found = self.named(of.database, of.name)?;
+            found.aliases.push(alias.to_owned());
+            found.aliases.sort();
+        }
+        Ok(())
     }
 
     /// Counts replicas by group anew.
@@ -174,21 +251,146 @@ impl Engine for MemoryEngine {
         database: &str,
         name: &str,
     ) -> Result<Option<EngineCollection>, Error> {
-        let key = (database.to_owned(), name.to_owned());
         self.call(format!("look at collection {name} of database {database}"), at, |state| {
-            Ok(state.collections.get(&key).cloned())
+            Ok(state.named(database, name).ok().cloned())
+        })
+    }
+
+    async fn create_collection(&self, of: Target<'_>, collection: &NewCollection) -> Result<(), Error> {
+        self.call(about(of, "make"), of.at, |state| {
+            let key = (of.database.to_owned(), of.name.to_owned());
+            if let Some(known) = state.collections.get(&key) {
+                return match known.schema == collection.schema {
+                    true => Ok(()),
+                    false => Err((
+                        BAD_PARAMETER,
+                        "create duplicate collection with different parameters".to_owned(),
+                    )),
+                };
+            }
+            state.numbers += 1;
+            let made = EngineCollection {
+                id: state.numbers,
+                name: of.name.to_owned(),
+                schema: collection.schema.clone(),
+                properties: collection.properties.clone(),
+                ..EngineCollection::default()
+            };
+            state.collections.insert(key, made);
+            state.changes.push(format!("make collection {}", of.name));
+            Ok(())
+        })
+    }
+
+    async fn drop_collection(&self, of: Target<'_>) -> Result<(), Error> {
+        self.call(about(of, "drop"), of.at, |state| {
+            let key = (of.database.to_owned(), of.name.to_owned());
+            match state.named(of.database, of.name) {
+                Err(_) => return Ok(()),
+                Ok(found) if found.name != of.name => {
+                    return Err((BAD_PARAMETER, "cannot drop the collection via alias".to_owned()));
+                }
+                Ok(found) if !found.aliases.is_empty() => {
+                    let text =
+                        format!("unable to drop the collection with aliases {}", found.aliases.join(", "));
+                    return Err((BAD_PARAMETER, text));
+                }
+                Ok(_) => {}
+            }
+            state.collections.remove(&key);
+            state.changes.push(format!("drop collection {}", of.name));
+            state.count();
+            Ok(())
+        })
+    }
+
+    async fn set_properties(
+        &self,
+        of: Target<'_>,
+        properties: &BTreeMap<String, String>,
+    ) -> Result<(), Error> {
+        self.call(about(of, "set properties of"), of.at, |state| {
+            let found = state.named(of.database, of.name)?;
+            found.properties.extend(properties.clone());
+            let set: Vec<String> = properties.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            state.changes.push(format!("set {} of {}", set.join(", "), of.name));
+            Ok(())
+        })
+    }
+
+    async fn delete_properties(&self, of: Target<'_>, names: &[String]) -> Result<(), Error> {
+        self.call(about(of, "remove properties of"), of.at, |state| {
+            state.named(of.database, of.name)?.properties.retain(|key, _| !names.contains(key));
+            state.changes.push(format!("remove {} of {}", names.join(", "), of.name));
+            Ok(())
+        })
+    }
+
+    async fn create_index(&self, of: Target<'_>, index: &EngineIndex) -> Result<(), Error> {
+        self.call(about(of, "make an index of"), of.at, |state| {
+            let found = state.named(of.database, of.name)?;
+            match found.indexes.iter().find(|known| known.name == index.name || known.field == index.field) {
+                Some(known) if known == index => return Ok(()),
+                Some(_) => {
+                    let text = "at most one distinct index is allowed per field".to_owned();
+                    return Err((BAD_PARAMETER, text));
+                }
+                None => found.indexes.push(index.clone()),
+            }
+            state.changes.push(format!("make index {} of {}", index.name, of.name));
+            Ok(())
+        })
+    }
+
+    async fn drop_index(&self, of: Target<'_>, name: &str) -> Result<(), Error> {
+        self.call(about(of, "drop an index of"), of.at, |state| {
+            let found = state.named(of.database, of.name)?;
+            let known = found.indexes.iter().position(|index| index.name == name);
+            let Some(known) = known else { return Ok(()) };
+            let of_vector = found.indexes[known].params.contains_key("metric_type");
+            if of_vector && found.loading != Loading::Not {
+                return Err((
+                    BAD_PARAMETER,
+                    "vector index cannot be dropped on loaded collection".to_owned(),
+                ));
+            }
+            found.indexes.remove(known);
+            state.changes.push(format!("drop index {name} of {}", of.name));
+            Ok(())
+        })
+    }
+
+    async fn alias(&self, at: &Door, database: &str, alias: &str) -> Result<Option<EngineAlias>, Error> {
+        self.call(format!("look at alias {alias} of database {database}"), at, |state| {
+            let holds = |((within, _), found): &(&(String, String), &EngineCollection)| {
+                within == database && found.aliases.iter().any(|known| known == alias)
+            };
+            let found = state.collections.iter().find(holds);
+            Ok(found.map(|((_, own), found)| EngineAlias {
+                collection: own.clone(),
+                loaded: found.loading != Loading::Not,
+            }))
+        })
+    }
+
+    async fn change_alias(&self, of: Target<'_>, alias: &str, change: AliasChange) -> Result<(), Error> {
+        self.call(about(of, &format!("change alias {alias} of")), of.at, |state| {
+            state.change_alias(of, alias, change)?;
+            state.changes.push(match change {
+                AliasChange::Create => format!("make alias {alias} of {}", of.name),
+                AliasChange::Move => format!("move alias {alias} to {}", of.name),
+                AliasChange::Drop => format!("drop alias {alias}"),
+            });
+            Ok(())
         })
     }
 
     async fn load(&self, at: &Door, database: &str, name: &str, groups: &[String]) -> Result<(), Error> {
-        let key = (database.to_owned(), name.to_owned());
         self.call(format!("load collection {name} of database {database}"), at, |state| {
             if let Some(missing) = groups.iter().find(|group| !state.groups.contains_key(*group)) {
                 return Err((GROUP_NOT_FOUND, format!("resource group not found[rg={missing}]")));
             }
-            let missing =
-                || (super::COLLECTION_NOT_FOUND, format!("collection not found[collection={name}]"));
-            let collection = state.collections.get_mut(&key).ok_or_else(missing)?;
+            let collection = state.named(database, name)?;
             if groups.is_empty() {
                 return Err((BAD_PARAMETER, "no replica".to_owned()));
             }
@@ -213,9 +415,8 @@ impl Engine for MemoryEngine {
     }
 
     async fn release(&self, at: &Door, database: &str, name: &str) -> Result<(), Error> {
-        let key = (database.to_owned(), name.to_owned());
         self.call(format!("release collection {name} of database {database}"), at, |state| {
-            if let Some(collection) = state.collections.get_mut(&key) {
+            if let Ok(collection) = state.named(database, name) {
                 collection.replicas.clear();
                 collection.loading = Loading::Not;
                 state.changes.push(format!("release {name}"));
@@ -225,12 +426,7 @@ impl Engine for MemoryEngine {
         })
     }
 
-    async fn load_report(&self, at: &Door, token: &str) -> Result<LoadReport, Error> {
-        let token = token.to_owned();
-        self.lock().asked = Some(at.clone());
-        self.call("read the load".to_owned(), at, |state| match token.is_empty() {
-            true => Err((UNAUTHENTICATED, "no token".to_owned())),
-            false => Ok(state.load.clone()),
-        })
+    async fn load_report(&self, at: &Door) -> Result<LoadReport, Error> {
+        self.call("read the load".to_owned(), at, |state| Ok(state.load.clone()))
     }
 }

@@ -1,39 +1,78 @@
-//! What the operator asks of a running engine: resource groups, how collections are loaded, and how busy it is.
+//! What the operator asks of a running engine: resource groups, collections with their indexes, aliases and properties, how they are
+//! loaded, and how busy it is.
 //!
-//! [`NetEngine`] uses Milvus's own gRPC API through the client Service, and the admin API of a pod for what that does not have;
-//! [`MemoryEngine`] is its twin for tests. Knows no Kubernetes and no policy. No call reads or writes rows.
+//! [`NetEngine`] makes calls of Milvus's own gRPC API, and of the admin API for what that does not have, both on the port of calls
+//! between nodes, as an administrator; [`MemoryEngine`] is its twin for tests. Knows no Kubernetes and no policy. No call reads or
+//! writes rows.
 
 mod memory;
 mod net;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use async_trait::async_trait;
 use thiserror::Error;
 
 use crate::reach::Trust;
 use crate::scaling::LoadReport;
-use crate::topology::{EngineCollection, EngineGroup, NodeClaims};
+use crate::topology::{EngineAlias, EngineCollection, EngineGroup, EngineIndex, NewCollection, NodeClaims};
 
 pub use memory::MemoryEngine;
 pub use net::NetEngine;
 
 /// Where an engine is told things.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Door {
     /// Its `host:port`.
     pub address: String,
     /// Whom to trust there, if it speaks TLS.
     pub trust: Option<Trust>,
+    /// What is shown in every call, where nodes know each other by a token.
+    pub token: Option<String>,
+}
+
+impl fmt::Debug for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { address, trust, token } = self;
+        f.debug_struct("Door")
+            .field("address", address)
+            .field("trust", trust)
+            .field("token", &token.is_some())
+            .finish()
+    }
 }
 
 impl Door {
     /// An engine that speaks clear text.
     pub fn plain(address: impl Into<String>) -> Self {
-        Self { address: address.into(), trust: None }
+        Self { address: address.into(), trust: None, token: None }
     }
+}
+
+/// A collection of an engine.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// The engine.
+    pub at: &'a Door,
+    /// The database.
+    pub database: &'a str,
+    /// The collection's name.
+    pub name: &'a str,
+}
+
+/// What becomes of an alias.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AliasChange {
+    /// It is made.
+    Create,
+    /// It leads to the collection from now on.
+    Move,
+    /// It goes.
+    Drop,
 }
 
 /// The engine's management. All calls are safe to repeat.
@@ -74,6 +113,58 @@ pub trait Engine: Send + Sync + 'static {
         name: &str,
     ) -> Result<Option<EngineCollection>, Error>;
 
+    /// Makes a collection; an identical one is fine.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if there is another one of this name, no such database, or the engine cannot make such a collection.
+    async fn create_collection(&self, of: Target<'_>, collection: &NewCollection) -> Result<(), Error>;
+
+    /// Drops a collection with its rows; one that is gone is fine.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if the name is an alias, or aliases lead to it.
+    async fn drop_collection(&self, of: Target<'_>) -> Result<(), Error>;
+
+    /// Sets properties of a collection.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if there is none, or a value does not fit.
+    async fn set_properties(
+        &self,
+        of: Target<'_>,
+        properties: &BTreeMap<String, String>,
+    ) -> Result<(), Error>;
+
+    /// Removes properties of a collection; those that are gone are fine.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if there is no such collection.
+    async fn delete_properties(&self, of: Target<'_>, names: &[String]) -> Result<(), Error>;
+
+    /// Makes an index; an identical one is fine.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if the field has another one, or the engine cannot make such an index.
+    async fn create_index(&self, of: Target<'_>, index: &EngineIndex) -> Result<(), Error>;
+
+    /// Drops an index; one that is gone is fine.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if it is in use.
+    async fn drop_index(&self, of: Target<'_>, name: &str) -> Result<(), Error>;
+
+    /// Where an alias leads; `None` if there is no such alias.
+    ///
+    /// # Errors
+    /// [`Error`].
+    async fn alias(&self, at: &Door, database: &str, alias: &str) -> Result<Option<EngineAlias>, Error>;
+
+    /// Makes an alias of a collection, or moves or drops one.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if the alias is taken, or is not there to be moved.
+    async fn change_alias(&self, of: Target<'_>, alias: &str, change: AliasChange) -> Result<(), Error>;
+
     /// Loads a collection, or changes how it is loaded: one copy for each of `groups`. What can be read now stays so.
     ///
     /// # Errors
@@ -86,11 +177,11 @@ pub trait Engine: Send + Sync + 'static {
     /// [`Error`].
     async fn release(&self, at: &Door, database: &str, name: &str) -> Result<(), Error>;
 
-    /// How busy it is, from the admin API of one of its pods, to whoever shows `token`.
+    /// How busy it is.
     ///
     /// # Errors
     /// [`Error`].
-    async fn load_report(&self, at: &Door, token: &str) -> Result<LoadReport, Error>;
+    async fn load_report(&self, at: &Door) -> Result<LoadReport, Error>;
 }
 
 /// Why a call failed.
@@ -159,5 +250,9 @@ const GROUP_EXISTS: i32 = 301;
 const GROUP_ILLEGAL: i32 = 303;
 /// There is no such collection.
 const COLLECTION_NOT_FOUND: i32 = 100;
+/// There is no such alias.
+const ALIAS_NOT_FOUND: i32 = 1600;
+/// There is no such index.
+const INDEX_NOT_FOUND: i32 = 700;
 /// There is no such database.
 const DATABASE_NOT_FOUND: i32 = 800;

@@ -9,7 +9,9 @@ use contract::admin::admin_client::AdminClient;
 use contract::pb::common::{KeyValuePair, LoadState, Status};
 use contract::pb::milvus::milvus_service_client::MilvusServiceClient;
 use contract::pb::milvus::{
-    CreateResourceGroupRequest, DescribeCollectionRequest, DescribeResourceGroupRequest,
+    AlterAliasRequest, AlterCollectionRequest, CreateAliasRequest, CreateIndexRequest,
+    CreateResourceGroupRequest, DescribeAliasRequest, DescribeCollectionRequest, DescribeIndexRequest,
+    DescribeResourceGroupRequest, DropAliasRequest, DropCollectionRequest, DropIndexRequest,
     DropResourceGroupRequest, GetLoadStateRequest, GetLoadingProgressRequest, GetReplicasRequest,
     ListResourceGroupsRequest, LoadCollectionRequest, ReleaseCollectionRequest, ReplicaInfo, ResourceGroup,
     UpdateResourceGroupsRequest,
@@ -20,13 +22,22 @@ use contract::pb::rg::{
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 
-use super::{COLLECTION_NOT_FOUND, DATABASE_NOT_FOUND, Door, Engine, Error, GROUP_NOT_FOUND};
+use super::{
+    ALIAS_NOT_FOUND, AliasChange, COLLECTION_NOT_FOUND, DATABASE_NOT_FOUND, Door, Engine, Error,
+    GROUP_NOT_FOUND, INDEX_NOT_FOUND, Target, wire,
+};
 use crate::crd::GroupNode;
 use crate::reach::secure;
 use crate::scaling::{Jobs, LoadReport, NodeLoad};
-use crate::topology::{EngineCollection, EngineGroup, EngineReplica, Loading, NodeClaims};
+use crate::topology::{
+    EngineAlias, EngineCollection, EngineGroup, EngineIndex, EngineReplica, Loading, NewCollection,
+    NodeClaims,
+};
 
 /// How long a connection may take. Unit: seconds.
 const CONNECT_SECONDS: u64 = 3;
@@ -39,7 +50,7 @@ pub struct NetEngine;
 
 /// One connection, and what it is for.
 struct Line {
-    client: MilvusServiceClient<Channel>,
+    client: MilvusServiceClient<InterceptedService<Channel, Shown>>,
     attempt: String,
     address: String,
 }
@@ -48,8 +59,74 @@ impl Line {
     async fn to(at: &Door, attempt: String) -> Result<Self, Error> {
         let address = at.address.clone();
         match connect(at).await {
-            Ok(channel) => Ok(Self { client: MilvusServiceClient::new(channel), attempt, address }),
+            Ok(channel) => {
+                let client = MilvusServiceClient::with_interceptor(channel, Shown::of(at));
+                Ok(Self { client, attempt, address })
+            }
             Err(source) => Err(Error::Unreachable { attempt, address, source }),
+        }
+    }
+
+    /// To what has to do with a collection.
+    async fn about(of: Target<'_>, what: &str) -> Result<Self, Error> {
+        Self::to(of.at, format!("{what} collection {} of database {}", of.name, of.database)).await
+    }
+
+    /// The indexes of a collection.
+    async fn indexes(&mut self, database: &str, name: &str) -> Result<Vec<EngineIndex>, Error> {
+        let request = DescribeIndexRequest {
+            db_name: database.to_owned(),
+            collection_name: name.to_owned(),
+            ..Default::default()
+        };
+        let answer = self.client.describe_index(request).await;
+        let found = unless(self.read(answer, |answer| answer.status.as_ref()), &[INDEX_NOT_FOUND])?;
+        let found = found.map(|found| found.index_descriptions).unwrap_or_default();
+        Ok(found.into_iter().map(wire::index_from).collect())
+    }
+
+    /// Whether a collection is in memory, and why it cannot be, if that is so.
+    async fn loading(&mut self, database: &str, name: &str) -> Result<(Loading, Option<String>), Error> {
+        let request = GetLoadStateRequest {
+            db_name: database.to_owned(),
+            collection_name: name.to_owned(),
+            ..Default::default()
+        };
+        let answer = self.client.get_load_state(request).await;
+        match self.read(answer, |answer| answer.status.as_ref()).map(|answer| answer.state()) {
+            Ok(LoadState::Loaded) => return Ok((Loading::Done, None)),
+            Ok(LoadState::NotLoad | LoadState::NotExist) => return Ok((Loading::Not, None)),
+            Ok(LoadState::Loading) => {}
+            // A load that cannot go on is told as a refusal.
+            Err(Error::Refused { text, .. }) => return Ok((Loading::Under(0), Some(text))),
+            Err(error) => return Err(error),
+        }
+        let request = GetLoadingProgressRequest {
+            db_name: database.to_owned(),
+            collection_name: name.to_owned(),
+            ..Default::default()
+        };
+        let answer = self.client.get_loading_progress(request).await;
+        match self.read(answer, |answer| answer.status.as_ref()) {
+            Ok(answer) => Ok((Loading::Under(answer.progress), None)),
+            Err(Error::Refused { text, .. }) => Ok((Loading::Under(0), Some(text))),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The copies of a collection in memory.
+    async fn replicas(&mut self, database: &str, name: &str) -> Result<Vec<EngineReplica>, Error> {
+        let request = GetReplicasRequest {
+            db_name: database.to_owned(),
+            collection_name: name.to_owned(),
+            ..Default::default()
+        };
+        let answer = self.client.get_replicas(request).await;
+        match self.read(answer, |answer| answer.status.as_ref()) {
+            Ok(answer) => Ok(answer.replicas.into_iter().map(replica).collect()),
+            // It was released meanwhile, or none has a place yet.
+            Err(Error::Refused { .. }) => Ok(Vec::new()),
+            Err(error) => Err(error),
         }
     }
 
@@ -91,14 +168,24 @@ fn failed(attempt: &str, address: &str, status: tonic::Status) -> Error {
     }
 }
 
-/// A call of the admin API.
-fn shown<T>(message: T, token: &str) -> tonic::Request<T> {
-    let mut request = tonic::Request::new(message);
-    // What no header can carry is no token; the engine says so.
-    if let Ok(value) = format!("Bearer {token}").parse() {
-        request.metadata_mut().insert("authorization", value);
+/// Shows the token of a door in every call.
+#[derive(Clone)]
+struct Shown(Option<MetadataValue<Ascii>>);
+
+impl Shown {
+    fn of(at: &Door) -> Self {
+        // What no header can carry is no token; the engine says so.
+        Self(at.token.as_ref().and_then(|token| format!("Bearer {token}").parse().ok()))
     }
-    request
+}
+
+impl Interceptor for Shown {
+    fn call(&mut self, mut request: tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Status> {
+        if let Some(token) = &self.0 {
+            request.metadata_mut().insert("authorization", token.clone());
+        }
+        Ok(request)
+    }
 }
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -182,10 +269,9 @@ impl Engine for NetEngine {
         name: &str,
     ) -> Result<Option<EngineCollection>, Error> {
         let mut line = Line::to(at, format!("look at collection {name} of database {database}")).await?;
-        let (db_name, collection_name) = (database.to_owned(), name.to_owned());
         let request = DescribeCollectionRequest {
-            db_name: db_name.clone(),
-            collection_name: collection_name.clone(),
+            db_name: database.to_owned(),
+            collection_name: name.to_owned(),
             ..Default::default()
         };
         let answer = line.client.describe_collection(request).await;
@@ -193,45 +279,129 @@ impl Engine for NetEngine {
         let Some(described) = unless(described, &[COLLECTION_NOT_FOUND, DATABASE_NOT_FOUND])? else {
             return Ok(None);
         };
-        let mut found = EngineCollection { id: described.collection_id, ..EngineCollection::default() };
-        let request = GetLoadStateRequest {
-            db_name: db_name.clone(),
-            collection_name: collection_name.clone(),
+        let mut found = EngineCollection {
+            id: described.collection_id,
+            name: described.collection_name,
+            schema: described.schema.map(wire::schema_from).unwrap_or_default(),
+            aliases: described.aliases,
+            properties: wire::pairs_from(described.properties),
+            ..EngineCollection::default()
+        };
+        found.aliases.sort();
+        // From here on by its own name: an alias may lead elsewhere meanwhile.
+        let name = found.name.clone();
+        found.indexes = line.indexes(database, &name).await?;
+        (found.loading, found.trouble) = line.loading(database, &name).await?;
+        if found.loading != Loading::Not {
+            found.replicas = line.replicas(database, &name).await?;
+        }
+        Ok(Some(found))
+    }
+
+    async fn create_collection(&self, of: Target<'_>, collection: &NewCollection) -> Result<(), Error> {
+        let mut line = Line::about(of, "make").await?;
+        let answer = line.client.create_collection(wire::create(of.database, of.name, collection)).await;
+        line.read(answer, |status| Some(status)).map(drop)
+    }
+
+    async fn drop_collection(&self, of: Target<'_>) -> Result<(), Error> {
+        let mut line = Line::about(of, "drop").await?;
+        let request = DropCollectionRequest {
+            db_name: of.database.to_owned(),
+            collection_name: of.name.to_owned(),
             ..Default::default()
         };
-        let answer = line.client.get_load_state(request).await;
-        match line.read(answer, |answer| answer.status.as_ref()).map(|answer| answer.state()) {
-            Ok(LoadState::Loaded) => found.loading = Loading::Done,
-            Ok(LoadState::Loading) => found.loading = Loading::Under(0),
-            Ok(LoadState::NotLoad | LoadState::NotExist) => return Ok(Some(found)),
-            // A load that cannot go on is told as a refusal.
-            Err(Error::Refused { text, .. }) => {
-                (found.loading, found.trouble) = (Loading::Under(0), Some(text));
-            }
-            Err(error) => return Err(error),
-        }
-        if found.loading == Loading::Under(0) && found.trouble.is_none() {
-            let request = GetLoadingProgressRequest {
-                db_name: db_name.clone(),
-                collection_name: collection_name.clone(),
-                ..Default::default()
-            };
-            let answer = line.client.get_loading_progress(request).await;
-            match line.read(answer, |answer| answer.status.as_ref()) {
-                Ok(answer) => found.loading = Loading::Under(answer.progress),
-                Err(Error::Refused { text, .. }) => found.trouble = Some(text),
-                Err(error) => return Err(error),
-            }
-        }
-        let request = GetReplicasRequest { db_name, collection_name, ..Default::default() };
-        let answer = line.client.get_replicas(request).await;
-        found.replicas = match line.read(answer, |answer| answer.status.as_ref()) {
-            Ok(answer) => answer.replicas.into_iter().map(replica).collect(),
-            // It was released meanwhile, or none has a place yet.
-            Err(Error::Refused { .. }) => Vec::new(),
-            Err(error) => return Err(error),
+        let answer = line.client.drop_collection(request).await;
+        line.read(answer, |status| Some(status)).map(drop)
+    }
+
+    async fn set_properties(
+        &self,
+        of: Target<'_>,
+        properties: &BTreeMap<String, String>,
+    ) -> Result<(), Error> {
+        let mut line = Line::about(of, "set properties of").await?;
+        let request = AlterCollectionRequest {
+            db_name: of.database.to_owned(),
+            collection_name: of.name.to_owned(),
+            properties: wire::pairs_to(properties),
+            ..Default::default()
         };
-        Ok(Some(found))
+        let answer = line.client.alter_collection(request).await;
+        line.read(answer, |status| Some(status)).map(drop)
+    }
+
+    async fn delete_properties(&self, of: Target<'_>, names: &[String]) -> Result<(), Error> {
+        let mut line = Line::about(of, "remove properties of").await?;
+        let request = AlterCollectionRequest {
+            db_name: of.database.to_owned(),
+            collection_name: of.name.to_owned(),
+            delete_keys: names.to_vec(),
+            ..Default::default()
+        };
+        let answer = line.client.alter_collection(request).await;
+        line.read(answer, |status| Some(status)).map(drop)
+    }
+
+    async fn create_index(&self, of: Target<'_>, index: &EngineIndex) -> Result<(), Error> {
+        let mut line = Line::about(of, &format!("make index {} of", index.name)).await?;
+        let request = CreateIndexRequest {
+            db_name: of.database.to_owned(),
+            collection_name: of.name.to_owned(),
+            field_name: index.field.clone(),
+            index_name: index.name.clone(),
+            extra_params: wire::pairs_to(&index.params),
+            ..Default::default()
+        };
+        let answer = line.client.create_index(request).await;
+        line.read(answer, |status| Some(status)).map(drop)
+    }
+
+    async fn drop_index(&self, of: Target<'_>, name: &str) -> Result<(), Error> {
+        let mut line = Line::about(of, &format!("drop index {name} of")).await?;
+        let request = DropIndexRequest {
+            db_name: of.database.to_owned(),
+            collection_name: of.name.to_owned(),
+            index_name: name.to_owned(),
+            ..Default::default()
+        };
+        let answer = line.client.drop_index(request).await;
+        line.read(answer, |status| Some(status)).map(drop)
+    }
+
+    async fn alias(&self, at: &Door, database: &str, alias: &str) -> Result<Option<EngineAlias>, Error> {
+        let mut line = Line::to(at, format!("look at alias {alias} of database {database}")).await?;
+        let request = DescribeAliasRequest {
+            db_name: database.to_owned(),
+            alias: alias.to_owned(),
+            ..Default::default()
+        };
+        let answer = line.client.describe_alias(request).await;
+        let found = line.read(answer, |answer| answer.status.as_ref());
+        let Some(found) = unless(found, &[ALIAS_NOT_FOUND, DATABASE_NOT_FOUND])? else { return Ok(None) };
+        let (loading, _) = line.loading(database, &found.collection).await?;
+        Ok(Some(EngineAlias { collection: found.collection, loaded: loading != Loading::Not }))
+    }
+
+    async fn change_alias(&self, of: Target<'_>, alias: &str, change: AliasChange) -> Result<(), Error> {
+        let (db_name, collection_name, alias) =
+            (of.database.to_owned(), of.name.to_owned(), alias.to_owned());
+        let mut line = Line::about(of, &format!("change alias {alias} of")).await?;
+        let answer = match change {
+            AliasChange::Create => {
+                let request = CreateAliasRequest { db_name, collection_name, alias, ..Default::default() };
+                line.client.create_alias(request).await
+            }
+            AliasChange::Move => {
+                let request = AlterAliasRequest { db_name, collection_name, alias, ..Default::default() };
+                line.client.alter_alias(request).await
+            }
+            AliasChange::Drop => {
+                let request = DropAliasRequest { db_name, alias, ..Default::default() };
+                line.client.drop_alias(request).await
+            }
+        };
+        line.read(answer, |status| Some(status)).map(drop)
     }
 
     async fn load(&self, at: &Door, database: &str, name: &str, groups: &[String]) -> Result<(), Error> {
@@ -260,17 +430,17 @@ impl Engine for NetEngine {
         line.read(answer, |status| Some(status)).map(drop)
     }
 
-    async fn load_report(&self, at: &Door, token: &str) -> Result<LoadReport, Error> {
+    async fn load_report(&self, at: &Door) -> Result<LoadReport, Error> {
         let (attempt, address) = ("read the load", at.address.clone());
         let channel = connect(at).await.map_err(|source| Error::Unreachable {
             attempt: attempt.to_owned(),
             address: address.clone(),
             source,
         })?;
-        let mut client = AdminClient::new(channel);
+        let mut client = AdminClient::with_interceptor(channel, Shown::of(at));
         let failed = |status| failed(attempt, &address, status);
-        let cluster = client.get_cluster(shown(admin::GetClusterRequest {}, token)).await.map_err(failed)?;
-        let loads = client.list_loads(shown(admin::ListLoadsRequest {}, token)).await.map_err(failed)?;
+        let cluster = client.get_cluster(admin::GetClusterRequest {}).await.map_err(failed)?;
+        let loads = client.list_loads(admin::ListLoadsRequest {}).await.map_err(failed)?;
         let cluster = cluster.into_inner();
         Ok(LoadReport {
             settled: cluster.leader.is_some_and(|leader| leader.settled),

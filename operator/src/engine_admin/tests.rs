@@ -6,14 +6,18 @@ use std::sync::Arc;
 use contract::pb::common::{LoadState, NodeInfo, Status};
 use contract::pb::milvus::milvus_service_server::{MilvusService, MilvusServiceServer};
 use contract::pb::milvus::{
-    CreateResourceGroupRequest, DescribeCollectionRequest, DescribeCollectionResponse,
-    DescribeResourceGroupRequest, DescribeResourceGroupResponse, DropResourceGroupRequest,
-    GetLoadStateRequest, GetLoadStateResponse, GetReplicasRequest, GetReplicasResponse,
-    ListResourceGroupsRequest, ListResourceGroupsResponse, LoadCollectionRequest, ReleaseCollectionRequest,
-    ReplicaInfo, ResourceGroup, ShardReplica, UpdateResourceGroupsRequest,
+    AlterAliasRequest, AlterCollectionRequest, CreateAliasRequest, CreateCollectionRequest,
+    CreateIndexRequest, CreateResourceGroupRequest, DescribeAliasRequest, DescribeAliasResponse,
+    DescribeCollectionRequest, DescribeCollectionResponse, DescribeIndexRequest, DescribeIndexResponse,
+    DescribeResourceGroupRequest, DescribeResourceGroupResponse, DropAliasRequest, DropCollectionRequest,
+    DropIndexRequest, DropResourceGroupRequest, GetLoadStateRequest, GetLoadStateResponse,
+    GetReplicasRequest, GetReplicasResponse, IndexDescription, ListResourceGroupsRequest,
+    ListResourceGroupsResponse, LoadCollectionRequest, ReleaseCollectionRequest, ReplicaInfo, ResourceGroup,
+    ShardReplica, UpdateResourceGroupsRequest,
 };
 use contract::pb::rg::{ResourceGroupConfig, ResourceGroupLimit, ResourceGroupTransfer};
 use k8s_openapi::jiff::Timestamp;
+use prost::Message as _;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -21,7 +25,8 @@ use tonic::{Request, Response};
 
 use super::*;
 use crate::certificates::{Credentials, Order, authority, certificate, new_key};
-use crate::topology::Loading;
+use crate::crd::FieldType;
+use crate::topology::{EngineField, EngineSchema, Loading};
 
 /// The twin behind Milvus's gRPC API.
 struct Served(Arc<MemoryEngine>);
@@ -120,11 +125,108 @@ impl MilvusService for Served {
         let request = request.into_inner();
         let found = self.0.collection(&nowhere(), &request.db_name, &request.collection_name).await.unwrap();
         let code = if found.is_some() { 0 } else { COLLECTION_NOT_FOUND };
+        let found = found.unwrap_or_default();
+        let made = NewCollection { schema: found.schema, ..NewCollection::default() };
+        let schema = wire::create(&request.db_name, &found.name, &made).schema;
         Ok(Response::new(DescribeCollectionResponse {
             status: Some(Status { code, ..Status::default() }),
-            collection_id: found.map(|found| found.id).unwrap_or_default(),
+            collection_id: found.id,
+            collection_name: found.name,
+            schema: Some(contract::pb::schema::CollectionSchema::decode(schema.as_slice()).unwrap()),
+            aliases: found.aliases,
+            properties: wire::pairs_to(&found.properties),
             ..DescribeCollectionResponse::default()
         }))
+    }
+
+    async fn create_collection(&self, request: Request<CreateCollectionRequest>) -> Answer<Status> {
+        let request = request.into_inner();
+        let schema = contract::pb::schema::CollectionSchema::decode(request.schema.as_slice()).unwrap();
+        let new = NewCollection {
+            schema: wire::schema_from(schema),
+            properties: wire::pairs_from(request.properties.clone()),
+            ..NewCollection::default()
+        };
+        let door = nowhere();
+        let of = Target { at: &door, database: &request.db_name, name: &request.collection_name };
+        Ok(Response::new(status(self.0.create_collection(of, &new).await)))
+    }
+
+    async fn drop_collection(&self, request: Request<DropCollectionRequest>) -> Answer<Status> {
+        let (request, door) = (request.into_inner(), nowhere());
+        let of = Target { at: &door, database: &request.db_name, name: &request.collection_name };
+        Ok(Response::new(status(self.0.drop_collection(of).await)))
+    }
+
+    async fn alter_collection(&self, request: Request<AlterCollectionRequest>) -> Answer<Status> {
+        let (request, door) = (request.into_inner(), nowhere());
+        let of = Target { at: &door, database: &request.db_name, name: &request.collection_name };
+        let done = match request.delete_keys.is_empty() {
+            true => self.0.set_properties(of, &wire::pairs_from(request.properties.clone())).await,
+            false => self.0.delete_properties(of, &request.delete_keys).await,
+        };
+        Ok(Response::new(status(done)))
+    }
+
+    async fn create_index(&self, request: Request<CreateIndexRequest>) -> Answer<Status> {
+        let (request, door) = (request.into_inner(), nowhere());
+        let of = Target { at: &door, database: &request.db_name, name: &request.collection_name };
+        let index = EngineIndex {
+            name: request.index_name.clone(),
+            field: request.field_name.clone(),
+            params: wire::pairs_from(request.extra_params.clone()),
+        };
+        Ok(Response::new(status(self.0.create_index(of, &index).await)))
+    }
+
+    async fn describe_index(&self, request: Request<DescribeIndexRequest>) -> Answer<DescribeIndexResponse> {
+        let request = request.into_inner();
+        let found = self.0.collection(&nowhere(), &request.db_name, &request.collection_name).await.unwrap();
+        let index = |index: &EngineIndex| IndexDescription {
+            index_name: index.name.clone(),
+            field_name: index.field.clone(),
+            params: wire::pairs_to(&index.params),
+            ..IndexDescription::default()
+        };
+        let index_descriptions: Vec<_> = found.unwrap().indexes.iter().map(index).collect();
+        let code = if index_descriptions.is_empty() { INDEX_NOT_FOUND } else { 0 };
+        let status = Some(Status { code, ..Status::default() });
+        Ok(Response::new(DescribeIndexResponse { status, index_descriptions }))
+    }
+
+    async fn drop_index(&self, request: Request<DropIndexRequest>) -> Answer<Status> {
+        let (request, door) = (request.into_inner(), nowhere());
+        let of = Target { at: &door, database: &request.db_name, name: &request.collection_name };
+        Ok(Response::new(status(self.0.drop_index(of, &request.index_name).await)))
+    }
+
+    async fn describe_alias(&self, request: Request<DescribeAliasRequest>) -> Answer<DescribeAliasResponse> {
+        let request = request.into_inner();
+        let found = self.0.alias(&nowhere(), &request.db_name, &request.alias).await.unwrap();
+        let code = if found.is_some() { 0 } else { ALIAS_NOT_FOUND };
+        Ok(Response::new(DescribeAliasResponse {
+            status: Some(Status { code, ..Status::default() }),
+            collection: found.map(|found| found.collection).unwrap_or_default(),
+            ..DescribeAliasResponse::default()
+        }))
+    }
+
+    async fn create_alias(&self, request: Request<CreateAliasRequest>) -> Answer<Status> {
+        let (request, door) = (request.into_inner(), nowhere());
+        let of = Target { at: &door, database: &request.db_name, name: &request.collection_name };
+        Ok(Response::new(status(self.0.change_alias(of, &request.alias, AliasChange::Create).await)))
+    }
+
+    async fn alter_alias(&self, request: Request<AlterAliasRequest>) -> Answer<Status> {
+        let (request, door) = (request.into_inner(), nowhere());
+        let of = Target { at: &door, database: &request.db_name, name: &request.collection_name };
+        Ok(Response::new(status(self.0.change_alias(of, &request.alias, AliasChange::Move).await)))
+    }
+
+    async fn drop_alias(&self, request: Request<DropAliasRequest>) -> Answer<Status> {
+        let (request, door) = (request.into_inner(), nowhere());
+        let of = Target { at: &door, database: &request.db_name, name: "" };
+        Ok(Response::new(status(self.0.change_alias(of, &request.alias, AliasChange::Drop).await)))
     }
 
     async fn get_load_state(&self, request: Request<GetLoadStateRequest>) -> Answer<GetLoadStateResponse> {
@@ -254,6 +356,82 @@ async fn a_collection_is_loaded_moved_and_released(engine: &dyn Engine, at: &Doo
     assert_eq!((found.loading, found.replicas.len()), (Loading::Not, 0));
 }
 
+/// A key, a vector, and two fields with defaults.
+fn books() -> NewCollection {
+    let field =
+        |name: &str, kind| EngineField { name: name.to_owned(), kind: Some(kind), ..EngineField::default() };
+    let limit = |key: &str, value: &str| BTreeMap::from([(key.to_owned(), value.to_owned())]);
+    let schema = EngineSchema {
+        description: "books".to_owned(),
+        dynamic: true,
+        fields: vec![
+            EngineField { primary: true, auto_id: true, ..field("id", FieldType::Int64) },
+            EngineField {
+                nullable: true,
+                default: Some("none".to_owned()),
+                params: limit("max_length", "64"),
+                ..field("title", FieldType::VarChar)
+            },
+            EngineField { default: Some("0.1".to_owned()), ..field("price", FieldType::Float) },
+            EngineField { params: limit("dim", "4"), ..field("vector", FieldType::FloatVector) },
+        ],
+    };
+    let properties = limit("collection.ttl.seconds", "60");
+    NewCollection { schema, properties, shards: 1, ..NewCollection::default() }
+}
+
+async fn a_collection_gets_its_fields_indexes_names_and_properties(engine: &dyn Engine, at: &Door) {
+    let of = Target { at, database: "default", name: "books" };
+    let older = Target { name: "books_v0", ..of };
+    let index = EngineIndex {
+        name: "v".to_owned(),
+        field: "vector".to_owned(),
+        params: [("index_type", "HNSW"), ("metric_type", "L2"), ("M", "8")]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into(),
+    };
+
+    for of in [of, older] {
+        engine.create_collection(of, &books()).await.unwrap();
+        engine.create_collection(of, &books()).await.unwrap();
+    }
+    let other = NewCollection { schema: EngineSchema::default(), ..books() };
+    assert_eq!(code(engine.create_collection(of, &other).await), 1100);
+    engine.create_index(of, &index).await.unwrap();
+    let ttl = BTreeMap::from([("collection.ttl.seconds".to_owned(), "90".to_owned())]);
+    engine.set_properties(of, &ttl).await.unwrap();
+    engine.change_alias(older, "live", AliasChange::Create).await.unwrap();
+    assert_eq!(code(engine.change_alias(of, "live", AliasChange::Create).await), 1602);
+    engine.change_alias(of, "live", AliasChange::Move).await.unwrap();
+
+    let by_alias = engine.collection(at, "default", "live").await.unwrap().unwrap();
+    let expected = EngineCollection {
+        id: by_alias.id,
+        name: "books".to_owned(),
+        schema: books().schema,
+        indexes: vec![index],
+        aliases: named(&["live"]),
+        properties: ttl,
+        ..EngineCollection::default()
+    };
+    assert_eq!(by_alias, expected);
+    let leads = EngineAlias { collection: "books".to_owned(), loaded: false };
+    assert_eq!(engine.alias(at, "default", "live").await.unwrap(), Some(leads));
+    assert_eq!(engine.alias(at, "default", "none").await.unwrap(), None);
+    let default = named(&[contract::names::DEFAULT_RESOURCE_GROUP]);
+    engine.load(at, "default", "books", &default).await.unwrap();
+    assert_eq!(code(engine.drop_index(of, "v").await), 1100);
+    engine.release(at, "default", "books").await.unwrap();
+    engine.drop_index(of, "v").await.unwrap();
+    engine.drop_index(of, "v").await.unwrap();
+    engine.delete_properties(of, &named(&["collection.ttl.seconds"])).await.unwrap();
+    assert_eq!(code(engine.drop_collection(of).await), 1100);
+    engine.change_alias(of, "live", AliasChange::Drop).await.unwrap();
+    engine.drop_collection(of).await.unwrap();
+    engine.drop_collection(of).await.unwrap();
+    assert_eq!(engine.collection(at, "default", "books").await.unwrap(), None);
+}
+
 fn twin() -> Arc<MemoryEngine> {
     let twin = MemoryEngine::default();
     twin.add_collection("default", "rows");
@@ -263,6 +441,7 @@ fn twin() -> Arc<MemoryEngine> {
 async fn all_claims(engine: &dyn Engine, at: &Door) {
     groups_are_made_changed_and_dropped_by_their_rules(engine, at).await;
     a_collection_is_loaded_moved_and_released(engine, at).await;
+    a_collection_gets_its_fields_indexes_names_and_properties(engine, at).await;
 }
 
 #[tokio::test]
@@ -340,6 +519,7 @@ async fn an_engine_over_tls_does_the_same_and_an_impostor_is_told_nothing() {
     };
     let (ours, others) = (authority(order("ours")).unwrap(), authority(order("others")).unwrap());
     let door = |address: String, by: &Credentials, name: &str| Door {
+        token: None,
         address,
         trust: Some(Trust { authorities: by.pem.clone(), name: name.to_owned(), identity: None }),
     };

@@ -64,14 +64,6 @@ pub fn authority_secret(instance: &str) -> String {
     format!("{instance}-authority")
 }
 
-/// TLS of the client port, if the spec says that the operator is to know its certificate.
-#[must_use]
-pub fn client_tls(milvus: &Milvus) -> Option<Side> {
-    let written = milvus.spec.redkite.as_ref()?.certificates.as_ref()?;
-    let name = milvus.metadata.name.clone().unwrap_or_default();
-    clients(written, &name, &milvus.metadata.namespace.clone().unwrap_or_default())
-}
-
 /// TLS of calls between nodes, if the spec says that the operator is to know their certificate.
 #[must_use]
 pub fn node_tls(milvus: &Milvus) -> Option<Side> {

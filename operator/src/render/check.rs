@@ -70,6 +70,12 @@ pub enum FaultReason {
     NotSupported,
     /// The API server refused the object that the spec asks for.
     Refused,
+    /// The image is no engine of Redkite's.
+    EngineRefused,
+    /// The pods are those of another operator.
+    ForeignRelease,
+    /// Redkite would be pointed at data of Milvus's own format.
+    ForeignData,
 }
 
 impl FaultReason {
@@ -80,6 +86,9 @@ impl FaultReason {
             Self::InvalidField => "InvalidField",
             Self::NotSupported => "NotSupported",
             Self::Refused => "RefusedByApiServer",
+            Self::EngineRefused => "EngineRefused",
+            Self::ForeignRelease => "ForeignRelease",
+            Self::ForeignData => "ForeignData",
         }
     }
 }
@@ -243,6 +252,7 @@ pub fn check(milvus: &Milvus, platform: &Platform, facts: &Facts) -> Result<Chec
         }
     }
     check_workload_names(&name, &workloads, &mut faults);
+    check_images(overriding.is_some(), platform, &workloads, &mut faults);
     check_autoscaling(milvus, components, &wanted, &mut faults);
     let own = own_settings(mode, &wanted);
     let redkite = milvus.spec.redkite.as_ref();
@@ -311,25 +321,6 @@ fn is_wanted(group: &MilvusResourceGroup, milvus: &Milvus, all: &[MilvusResource
         && resource_group::resource_group_faults(group, milvus).is_empty()
 }
 
-/// Where clients within the cluster connect, `host:port`.
-#[must_use]
-pub fn client_address(milvus: &Milvus) -> String {
-    let none = Components::default();
-    let serving = serving(milvus.spec.mode, milvus.spec.components.as_ref().unwrap_or(&none));
-    let port = serving.port.filter(|port| *port > 0).unwrap_or(i32::from(names::API_PORT));
-    format!("{}-milvus.{}.svc:{port}", milvus.name_any(), milvus.namespace().unwrap_or_default())
-}
-
-/// Whether the engine takes only TLS from its clients.
-#[must_use]
-pub fn clients_need_tls(milvus: &Milvus) -> bool {
-    let config = milvus.spec.config.as_ref().map(Open::value);
-    let mode = config.and_then(|config| config.pointer("/common/security/tlsMode"));
-    mode.is_some_and(|mode| {
-        mode.as_i64().or_else(|| mode.as_str()?.parse().ok()).is_some_and(|mode| mode > 0)
-    })
-}
-
 /// Whether the engine's nodes take only each other's calls, over TLS.
 #[must_use]
 pub fn nodes_need_tls(milvus: &Milvus) -> bool {
@@ -340,12 +331,9 @@ pub fn nodes_need_tls(milvus: &Milvus) -> bool {
 
 /// Settings that only the operator knows.
 fn own_settings(mode: Mode, wanted: &[Component]) -> Value {
-    if mode == Mode::Standalone {
-        return json!({});
-    }
     let token = format!("{}/{}", names::ADMIN_DIR, names::ADMIN_TOKEN_KEY);
     let mut own = json!({"redkite": {"admin": {"tokenFile": token}}});
-    if !wanted.contains(&Component::StreamingNode) {
+    if mode == Mode::Cluster && !wanted.contains(&Component::StreamingNode) {
         // Somebody has to own the channels of the log.
         own["redkite"]["datanode"] = json!({"writes": true});
     }
@@ -374,6 +362,23 @@ fn clients(
 ) -> Option<Vec<NetworkPolicyPeer>> {
     let policy = policy.filter(|policy| policy.enabled == Some(true))?;
     Some(faults.open_items("spec.redkite.networkPolicy.clients", policy.clients.as_ref()))
+}
+
+/// An image of upstream's that was named to run as it is: our pods are made for our engine, and the data is in its format.
+fn check_images(overridden: bool, platform: &Platform, workloads: &[Workload], faults: &mut Faults) {
+    let runs = workloads.iter().map(|workload| workload.image.reference.as_str());
+    let Some(wrong) =
+        runs.filter(|image| *image != platform.engine_image).find(|image| image::is_milvus(image))
+    else {
+        return;
+    };
+    let path = if overridden { "metadata.annotations[redkite.io/image]" } else { "spec.components.image" };
+    let by = if overridden { "" } else { ", by the image catalog" };
+    let message = format!(
+        "{wrong} is an image of Milvus{by}: the pods need one of Redkite's. A spec may name Milvus's images, for which \
+         Redkite's own runs"
+    );
+    faults.add(FaultReason::EngineRefused, path, message);
 }
 
 /// The names of Deployments of groups must fit into a label of their pods, and two of them must not meet.

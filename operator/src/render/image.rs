@@ -138,6 +138,12 @@ fn split(reference: &str) -> (&str, &str) {
     }
 }
 
+/// Whether an image, as pods would run it, is a build of upstream Milvus and none of ours.
+pub(super) fn is_milvus(reference: &str) -> bool {
+    let (repository, _) = split(reference);
+    is_upstream(repository) && !repository.contains("redkite")
+}
+
 /// Whether a repository is a build of upstream Milvus, in whichever registry.
 fn is_upstream(repository: &str) -> bool {
     let last = repository.rsplit('/').next().unwrap_or(repository);
@@ -189,6 +195,16 @@ mod tests {
 
         for (version, named, expected) in table {
             assert_eq!(level(version, named, &catalog), expected, "{version:?} {named:?}");
+        }
+    }
+
+    #[test]
+    fn an_override_may_name_any_image_but_one_of_milvus() {
+        for image in ["milvusdb/milvus:v2.6.11", "registry.example:5000/milvusdb/milvus-gpu@sha256:aa"] {
+            assert!(is_milvus(image), "{image}");
+        }
+        for image in ["redkite/engine:1", "example/vectors:1", "registry.example/redkite/milvus:1"] {
+            assert!(!is_milvus(image), "{image}");
         }
     }
 

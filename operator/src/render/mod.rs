@@ -9,6 +9,7 @@ mod check;
 mod component;
 mod dependency;
 mod fields;
+mod foreign;
 mod hash;
 mod image;
 mod object;
@@ -23,13 +24,11 @@ mod tests;
 mod workload;
 
 pub use before::as_before;
-pub use certificates::{Certificates, Side, authority_secret, client_tls, node_tls};
-pub use check::{
-    Checked, Fault, FaultReason, Metrics, Platform, check, client_address, clients_need_tls, deletes_data,
-    nodes_need_tls,
-};
+pub use certificates::{Certificates, Side, authority_secret, node_tls};
+pub use check::{Checked, Fault, FaultReason, Metrics, Platform, check, deletes_data, nodes_need_tls};
 pub use component::Component;
 pub use dependency::{Facts, Log, MetaStore, Prints, StoreFact, describe_log, secrets_of};
+pub use foreign::shared_data;
 pub use hash::print;
 pub use image::{BadCatalog, Catalog, CatalogEntry, Image, Level};
 pub use object::{

@@ -4,6 +4,7 @@
 
 mod certificates;
 mod failure;
+mod foreign;
 mod foundation;
 mod observed;
 mod order;
@@ -16,6 +17,7 @@ mod upgrade;
 
 pub use certificates::{CertificateState, Held};
 pub use failure::{Look, failure, unsteady};
+pub use foreign::ForeignRelease;
 pub use foundation::{Dependency, Found, SecretFault, Silent};
 pub use observed::{Observed, Progress};
 pub use order::{Turn, leftovers, order};

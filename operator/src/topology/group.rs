@@ -73,16 +73,7 @@ pub fn group(picture: &GroupPicture<'_>) -> Step<GroupAction> {
 fn keep(picture: &GroupPicture<'_>) -> Result<Step<GroupAction>, Wait> {
     invalid(picture).map_or(Ok(()), Err)?;
     let name = &picture.object.spec.milvus.name;
-    match picture.database {
-        Database::Here => {}
-        Database::Missing => {
-            let message = format!("spec.milvus.name: there is no Milvus {name}");
-            return Err(Wait::new(Reason::MilvusNotFound, message));
-        }
-        Database::Leaving => {
-            return Err(Wait::new(Reason::MilvusDeleting, format!("Milvus {name} is being deleted")));
-        }
-    }
+    picture.database.missing(name).map_or(Ok(()), Err)?;
     if !picture.held {
         return Ok(Step::Act(GroupAction::Hold));
     }
@@ -133,8 +124,16 @@ fn leave(picture: &GroupPicture<'_>) -> Step<GroupAction> {
     if !picture.held {
         return Step::Rest;
     }
-    if picture.taken || picture.database != Database::Here {
-        return Step::Act(GroupAction::Release);
+    // One that is held was made when its pods were ours: it goes once they are again.
+    match picture.database {
+        Database::NotTakenOver if !picture.taken => {
+            let wait = picture.database.missing(&picture.object.spec.milvus.name);
+            return wait.map_or(Step::Rest, Step::Wait);
+        }
+        Database::Here if !picture.taken => {}
+        Database::Here | Database::NotTakenOver | Database::Missing | Database::Leaving => {
+            return Step::Act(GroupAction::Release);
+        }
     }
     let known = match picture.engine.clone() {
         Ok(known) => known,

@@ -11,8 +11,31 @@ pub enum Database {
     Missing,
     /// It is being deleted.
     Leaving,
+    /// Its pods are those of another operator, and it was not said that they may be replaced.
+    NotTakenOver,
     /// It is there.
     Here,
+}
+
+impl Database {
+    /// Why nothing can be done with `milvus`, if that is so.
+    pub(super) fn missing(self, milvus: &str) -> Option<Wait> {
+        let (reason, message) = match self {
+            Self::Here => return None,
+            Self::Missing => {
+                (Reason::MilvusNotFound, format!("spec.milvus.name: there is no Milvus {milvus}"))
+            }
+            Self::Leaving => (Reason::MilvusDeleting, format!("Milvus {milvus} is being deleted")),
+            Self::NotTakenOver => (
+                Reason::NotTakenOver,
+                format!(
+                    "Milvus {milvus} runs pods of another operator, which Redkite has not taken over: its condition \
+                     SpecAccepted says how"
+                ),
+            ),
+        };
+        Some(Wait::new(reason, message))
+    }
 }
 
 /// What comes next.
@@ -73,6 +96,24 @@ pub enum Reason {
     Loading,
     /// The engine differs from the spec, and the policy is to look only.
     Differs,
+    /// The database runs pods of another operator.
+    NotTakenOver,
+    /// An older object manages the same collection.
+    AnotherManages,
+    /// What is asked for is not done through an alias.
+    NamedByAlias,
+    /// The fields differ, which cannot be changed.
+    SchemaDiffers,
+    /// The field has an index that the spec does not list.
+    IndexInTheWay,
+    /// An index is to go that is in use.
+    IndexInUse,
+    /// An older object lists the alias.
+    AliasTaken,
+    /// An alias would lead from a collection that is loaded to one that is not.
+    AliasWaits,
+    /// An alias is no longer listed and is dropped soon.
+    AliasGoes,
 }
 
 impl Reason {
@@ -94,6 +135,15 @@ impl Reason {
             Self::LoadedInPart => "LoadedInPart",
             Self::Loading => "Loading",
             Self::Differs => "Differs",
+            Self::NotTakenOver => "NotTakenOver",
+            Self::AnotherManages => "AnotherManages",
+            Self::NamedByAlias => "NamedByAlias",
+            Self::SchemaDiffers => "SchemaDiffers",
+            Self::IndexInTheWay => "IndexInTheWay",
+            Self::IndexInUse => "IndexInUse",
+            Self::AliasTaken => "AliasTaken",
+            Self::AliasWaits => "AliasWaits",
+            Self::AliasGoes => "AliasGoes",
         }
     }
 
@@ -107,6 +157,13 @@ impl Reason {
                 | Self::LoadedInPart
                 | Self::StillHoldsReplicas
                 | Self::Differs
+                | Self::NotTakenOver
+                | Self::AnotherManages
+                | Self::NamedByAlias
+                | Self::SchemaDiffers
+                | Self::IndexInTheWay
+                | Self::IndexInUse
+                | Self::AliasTaken
         )
     }
 }

@@ -25,7 +25,7 @@ fn needed() -> BTreeSet<(&'static str, &'static str, &'static str)> {
     need("milvus.io", "milvuses/finalizers", &["update"]);
     need("redkite.io", "milvusresourcegroups", &["get", "list", "watch", "patch"]);
     need("redkite.io", "milvusresourcegroups/status", &["patch"]);
-    need("redkite.io", "milvuscollections", &["get", "list", "watch"]);
+    need("redkite.io", "milvuscollections", &["get", "list", "watch", "patch"]);
     need("redkite.io", "milvuscollections/status", &["patch"]);
     for (group, resource) in [
         ("apps", "deployments"),

@@ -3,7 +3,7 @@
 //! Two steps. [`door`] wraps the whole router and learns from the header who asks: nobody gets further without a user and
 //! their password, whichever call or path it is, also one that does not exist. Then, once the request is read,
 //! [`Proxy::check`] holds what it is about against the policy; [`decide`] is that decision, and pure. Calls between nodes
-//! have a port and a protection of their own and never come here.
+//! have a port and a protection of their own. Who came in there and makes calls of Milvus's API is an [`administrator`].
 
 mod audit;
 mod header;
@@ -14,7 +14,7 @@ use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use contract::settings::Secret;
@@ -74,11 +74,37 @@ impl Default for AccessSettings {
     }
 }
 
+/// Who asks over the port of calls between nodes, as logs name it.
+const OPERATOR: &str = "operator";
+
 /// Somebody who is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Login {
     /// The user.
     pub user: Arc<str>,
+    /// What the user may do.
+    pub rights: Rights,
+}
+
+/// What somebody who is known may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rights {
+    /// What their roles may.
+    OfRoles,
+    /// Everything: who they are was shown by other means than a password, and no role of the catalog counts.
+    All,
+}
+
+impl Login {
+    /// A user of the catalog.
+    pub fn user(name: impl Into<Arc<str>>) -> Self {
+        Self { user: name.into(), rights: Rights::OfRoles }
+    }
+
+    /// Whoever holds the token or a certificate of the cluster.
+    fn operator() -> Self {
+        Self { user: OPERATOR.into(), rights: Rights::All }
+    }
 }
 
 /// Where a connection comes from.
@@ -241,6 +267,16 @@ pub async fn door(State(proxy): State<Proxy>, mut request: Request, next: Next) 
     }
 }
 
+/// Tells what comes after that an administrator asks; for a port that has seen to it.
+pub async fn administrator(mut request: Request, next: Next) -> Response {
+    let from = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0);
+    if let Some(from) = from {
+        request.extensions_mut().insert(Peer(from));
+    }
+    request.extensions_mut().insert(Login::operator());
+    next.run(request).await
+}
+
 /// Whether a request is one of gRPC.
 pub fn is_grpc(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
@@ -259,7 +295,7 @@ impl Proxy {
         }
         let policy = self.coord().policy().await.map_err(Refused::Away)?;
         if self.access().is_right(&policy, &user, &password, from).await {
-            return Ok(Login { user: user.into() });
+            return Ok(Login::user(user));
         }
         audit::turned_away(&self.access().settings, &user, from);
         Err(Refused::Password)
@@ -299,7 +335,7 @@ impl Proxy {
             return Ok(());
         }
         let login = login.ok_or(Refused::Nothing)?;
-        if rule.needs.is_none() {
+        if rule.needs.is_none() || login.rights == Rights::All {
             return Ok(());
         }
         let policy = self.coord().policy().await.map_err(Refused::Away)?;
@@ -313,8 +349,10 @@ impl Proxy {
     pub(in crate::proxy) async fn visible(&self, login: Option<&Login>) -> Result<View, Error> {
         let settings = &self.access().settings;
         let limited = match login {
-            Some(login) if settings.enabled && (&*login.user != ROOT || settings.root_binds_roles) => {
-                Some((self.coord().policy().await?, Arc::clone(&login.user)))
+            Some(Login { user, rights: Rights::OfRoles })
+                if settings.enabled && (&**user != ROOT || settings.root_binds_roles) =>
+            {
+                Some((self.coord().policy().await?, Arc::clone(user)))
             }
             _ => None,
         };

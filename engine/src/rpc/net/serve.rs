@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::header::AUTHORIZATION;
@@ -22,8 +22,8 @@ use super::{CONNECTION_WINDOW, Error, MAX_FRAME, PING_AFTER, PING_LIMIT, STREAM_
 use crate::base::{Clock, TaskSet, chain};
 use crate::secure::Tokens;
 
-/// Every call of the admin API.
-const ADMIN: &str = "/redkite.admin.v1.Admin/{call}";
+/// Every call that is for administrators only: of the admin API, and of Milvus's own.
+const ADMIN: [&str; 2] = ["/redkite.admin.v1.Admin/{call}", "/milvus.proto.milvus.MilvusService/{call}"];
 /// Calls at once on one connection.
 const MAX_STREAMS: u32 = 4096;
 
@@ -93,14 +93,17 @@ struct Host {
     parts: ServeParts,
     /// For whoever has shown who it is, and for this machine's own processes.
     router: Router,
-    /// For everybody else: calls between nodes, and no admin API.
+    /// For everybody else: calls between nodes, and nothing for administrators.
     outside: Router,
 }
 
 impl Host {
     fn new(parts: ServeParts, stop: CancellationToken) -> Self {
         let duties = Desk::new(parts.served.clone(), stop).routes();
-        let outside = duties.clone().route(ADMIN, axum::routing::any(keep_out));
+        let closed = ADMIN
+            .iter()
+            .fold(Router::new(), |closed, calls| closed.route(calls, axum::routing::any(keep_out)));
+        let outside = duties.clone().merge(closed);
         let router = match &parts.served.admin {
             Some(admin) => duties.merge(admin.clone()),
             None => duties,
@@ -131,11 +134,11 @@ impl Host {
         }
         match &self.parts.security {
             Security::Trusted | Security::Token(_) => {
-                self.speak(stream, self.router_for(peer), stop).await;
+                self.speak((stream, peer), self.router_for(peer), stop).await;
             }
             Security::MutualTls { acceptor, .. } => tokio::select! {
                 accepted = acceptor.accept(stream) => match accepted {
-                    Ok(stream) => self.speak(stream, self.router_for(peer), stop).await,
+                    Ok(stream) => self.speak((stream, peer), self.router_for(peer), stop).await,
                     // Probes of the port come here too; a node of ours that is turned away says so itself.
                     Err(error) => tracing::debug!(error = chain(&error), "turned away who is no node of ours"),
                 },
@@ -144,14 +147,16 @@ impl Host {
         }
     }
 
-    async fn speak<S>(&self, stream: S, router: Router, stop: CancellationToken)
+    async fn speak<S>(&self, (stream, peer): (S, SocketAddr), router: Router, stop: CancellationToken)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let service =
-            TowerToHyperService::new(router.map_request(|request: http::Request<hyper::body::Incoming>| {
+        let service = TowerToHyperService::new(router.map_request(
+            move |mut request: http::Request<hyper::body::Incoming>| {
+                request.extensions_mut().insert(ConnectInfo(peer));
                 request.map(axum::body::Body::new)
-            }));
+            },
+        ));
         let mut builder = auto::Builder::new(TokioExecutor::new()).http2_only();
         builder
             .http2()
@@ -210,23 +215,24 @@ mod tests {
 
     /// What somebody at `peer` without credentials hears from the admin API: the gRPC status, or that it is there.
     async fn heard(security: Security, peer: &str) -> String {
-        heard_of("ListNodes", security, peer).await
+        heard_of("redkite.admin.v1.Admin/ListNodes", security, peer).await
     }
 
     async fn heard_of(call: &str, security: Security, peer: &str) -> String {
         // What only the API itself knows about its calls must not be told to everybody.
         let known = |axum::extract::Path(call): axum::extract::Path<String>| async move {
-            if call == "ListNodes" {
+            if call == "ListNodes" || call == "DropCollection" {
                 "let in".into_response()
             } else {
                 tonic::Status::unimplemented("").into_http()
             }
         };
-        let admin = Router::new().route(ADMIN, axum::routing::any(known));
+        let admin =
+            ADMIN.iter().fold(Router::new(), |routes, calls| routes.route(calls, axum::routing::any(known)));
         let served = Served { admin: Some(admin), ..Served::default() };
         let parts = ServeParts { served, security, clock: RealClock::new(), grace: Duration::ZERO };
         let host = Host::new(parts, CancellationToken::new());
-        let request = http::Request::post(format!("/redkite.admin.v1.Admin/{call}"));
+        let request = http::Request::post(format!("/{call}"));
         let request = request.body(axum::body::Body::empty()).unwrap();
 
         let answer = host.router_for(peer.parse().unwrap()).oneshot(request).await.unwrap();
@@ -248,6 +254,16 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn without_credentials_milvus_s_own_calls_are_administered_from_this_machine_only() {
+        let call = "milvus.proto.milvus.MilvusService/DropCollection";
+
+        let near = heard_of(call, Security::Trusted, "127.0.0.1:9").await;
+        let far = heard_of(call, Security::Trusted, "192.0.2.7:9").await;
+
+        assert_eq!((near.as_str(), far.as_str()), ("let in", "7"));
+    }
+
+    #[tokio::test]
     async fn where_a_token_is_asked_for_this_machine_has_to_show_it_too() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("token");
@@ -255,9 +271,13 @@ mod tests {
         let tokens = Arc::new(Tokens::open(file, REREAD, RealClock::new()).await.unwrap());
 
         let known = heard(Security::Token(Arc::clone(&tokens)), "127.0.0.1:9").await;
-        let unknown = heard_of("Nothing", Security::Token(tokens), "127.0.0.1:9").await;
+        let unknown =
+            heard_of("redkite.admin.v1.Admin/Nothing", Security::Token(Arc::clone(&tokens)), "127.0.0.1:9")
+                .await;
+        let milvus = "milvus.proto.milvus.MilvusService/DropCollection";
+        let own = heard_of(milvus, Security::Token(tokens), "127.0.0.1:9").await;
 
         // 16 is UNAUTHENTICATED, and comes before it is looked which call is meant.
-        assert_eq!((known.as_str(), unknown.as_str()), ("16", "16"));
+        assert_eq!((known.as_str(), unknown.as_str(), own.as_str()), ("16", "16", "16"));
     }
 }

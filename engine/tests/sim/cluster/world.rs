@@ -327,7 +327,7 @@ impl World {
             address: site.address.clone(),
             dial,
             coord: Some(Arc::new(coord)),
-            publish: Box::new(move |served| *published.served.lock() = Some(served)),
+            publish: Box::new(move |served, _| *published.served.lock() = Some(served)),
         };
         let flaw = match self.defect {
             Some(Defect::Coord(flaw)) => Some(flaw),

@@ -149,7 +149,7 @@ impl World {
             address: "local".to_owned(),
             dial: Arc::clone(&local) as _,
             coord: None,
-            publish: Box::new(move |served| local.open("local", served)),
+            publish: Box::new(move |served, _| local.open("local", served)),
         };
         let node = Node::start(Role::Standalone, seams, calls, &settings, &tasks).await;
         let door = node.expect("the node starts").door.expect("a standalone has a door");

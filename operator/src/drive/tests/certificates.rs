@@ -316,9 +316,14 @@ async fn a_secret_of_somebody_else_under_our_name_is_left_as_it_is() {
 }
 
 #[tokio::test]
-async fn the_operator_calls_an_engine_as_a_client_that_trusts_its_secret() {
+async fn the_operator_calls_an_engine_as_a_node_that_trusts_its_secret() {
     let world = World::new(issued_by_us());
     let found = world.driver().find_database("ns", "db").await.unwrap();
+    let proxy = json!({"apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "proxy-0", "namespace": "ns", "labels": {
+            "app.kubernetes.io/instance": "db", "app.kubernetes.io/component": "proxy"}},
+        "status": {"podIP": "10.0.0.5", "conditions": [{"type": "Ready", "status": "True"}]}});
+    world.cluster.put(&ApiResource::erase::<Pod>(&()), from_value(proxy).unwrap());
     let early = world.driver().door(&found).await.unwrap_err();
     world.persist().await;
 
@@ -326,12 +331,12 @@ async fn the_operator_calls_an_engine_as_a_client_that_trusts_its_secret() {
 
     assert_eq!(
         early.message,
-        "spec.redkite.certificates.clients: Secret db-client-tls has no certificate that can be read"
+        "spec.redkite.certificates.nodes: Secret db-node-tls has no certificate that can be read"
     );
     let trust = door.trust.unwrap();
     assert_eq!(
-        (door.address.as_str(), trust.name.as_str(), trust.identity),
-        ("db-milvus.ns.svc:19530", "db-milvus", None)
+        (door.address.as_str(), door.token.as_deref(), trust.name.as_str(), trust.identity.is_some()),
+        ("10.0.0.5:19529", Some("drawn"), "nodes.db.ns", true)
     );
-    assert!(trust.authorities.contains(&files(&world.cluster, "db-client-tls").1));
+    assert!(trust.authorities.contains(&files(&world.cluster, "db-node-tls").1));
 }

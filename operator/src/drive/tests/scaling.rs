@@ -166,7 +166,8 @@ async fn nodes_that_take_only_each_other_are_asked_as_one_of_them() {
         name: "nodes.db.ns".to_owned(),
         identity: Some((text("tls.crt"), text("tls.key"))),
     };
-    let door = Door { address: "10.0.0.9:19529".to_owned(), trust: Some(trust) };
+    let door =
+        Door { address: "10.0.0.9:19529".to_owned(), trust: Some(trust), token: Some("drawn".to_owned()) };
     assert_eq!(world.engine.asked(), Some(door));
     assert_eq!(said(&world.cluster, "ScalingActive").0, "True FollowsLoad");
 }
@@ -305,6 +306,9 @@ async fn a_resource_group_follows_the_load_of_its_own_nodes() {
     .unwrap();
     world.cluster.put(&ApiResource::erase::<MilvusResourceGroup>(&()), group);
     let gold = Place::new("ns", "gold");
+    // The engine is told by its proxies.
+    world.pass(10).await;
+    world.serve();
     for _ in 0..3 {
         world.driver.reconcile_group(&gold).await.unwrap();
         world.pass(10).await;

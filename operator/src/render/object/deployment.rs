@@ -200,7 +200,7 @@ fn container(checked: &Checked, workload: &Workload) -> Container {
         image_pull_policy: Some(pod.pull_policy.clone()),
         command,
         args: Some(args),
-        ports: Some(ports(checked, workload.component)),
+        ports: Some(ports(workload.component)),
         env: some(environment(checked, workload)),
         resources: pod.resources.clone(),
         volume_mounts: Some(volumes::mounts(checked, workload)),
@@ -233,7 +233,7 @@ fn leave_slowly() -> Lifecycle {
     }
 }
 
-fn ports(checked: &Checked, component: Component) -> Vec<ContainerPort> {
+fn ports(component: Component) -> Vec<ContainerPort> {
     let port = |name: &str, number: u16| ContainerPort {
         name: Some(name.to_owned()),
         container_port: i32::from(number),
@@ -245,9 +245,7 @@ fn ports(checked: &Checked, component: Component) -> Vec<ContainerPort> {
         ports.push(port(API_PORT_NAME, names::API_PORT));
     }
     ports.push(port(METRICS_PORT_NAME, names::METRICS_PORT));
-    if checked.mode == Mode::Cluster {
-        ports.push(port(INTERNAL_PORT_NAME, names::INTERNAL_PORT));
-    }
+    ports.push(port(INTERNAL_PORT_NAME, names::INTERNAL_PORT));
     ports
 }
 

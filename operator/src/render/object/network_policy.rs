@@ -19,7 +19,7 @@ pub(super) fn render(checked: &Checked) -> Vec<Wanted<NetworkPolicy>> {
     let Some(clients) = &checked.clients else { return names.into_iter().map(Wanted::Absent).collect() };
     let mut clients = clients.clone();
     if !clients.is_empty() {
-        // It tells the engine about resource groups and replicas as a client does.
+        // It looks which certificate is shown there.
         clients.push(operator(&checked.home));
     }
     let mut policies = vec![Wanted::Present(policy(
@@ -86,7 +86,7 @@ fn pods(labels: BTreeMap<String, String>) -> NetworkPolicyPeer {
     }
 }
 
-/// The operator's namespace: it asks the engine and looks whether the stores answer.
+/// The operator's namespace: it tells the engine about resource groups and collections and looks whether the stores answer.
 fn operator(home: &str) -> NetworkPolicyPeer {
     let labels = [("kubernetes.io/metadata.name".to_owned(), home.to_owned())];
     NetworkPolicyPeer {

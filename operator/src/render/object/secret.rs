@@ -6,7 +6,6 @@ use k8s_openapi::api::core::v1::Secret;
 use contract::names;
 
 use super::{Wanted, admin_secret, owned};
-use crate::crd::Mode;
 use crate::render::{Checked, StoreKind, hash};
 
 /// Name of the Secret with settings of the spec.
@@ -56,15 +55,12 @@ pub struct RandomSecret {
 /// The random Secrets that a checked object needs.
 #[must_use]
 pub fn random_secrets(checked: &Checked) -> Vec<RandomSecret> {
-    let mut secrets = Vec::new();
-    if checked.mode == Mode::Cluster {
-        secrets.push(RandomSecret {
-            name: admin_secret(&checked.name),
-            random: vec![names::ADMIN_TOKEN_KEY],
-            fixed: Vec::new(),
-            owned: true,
-        });
-    }
+    let mut secrets = vec![RandomSecret {
+        name: admin_secret(&checked.name),
+        random: vec![names::ADMIN_TOKEN_KEY],
+        fixed: Vec::new(),
+        owned: true,
+    }];
     if checked.stores.iter().any(|store| store.kind == StoreKind::Objects) {
         secrets.push(RandomSecret {
             name: StoreKind::Objects.name(&checked.name),

@@ -103,9 +103,7 @@ pub(super) fn volumes(checked: &Checked, workload: &Workload) -> Vec<Volume> {
             ..Volume::default()
         },
     ];
-    if checked.mode == Mode::Cluster {
-        volumes.push(secret(ADMIN_VOLUME, &admin_secret(&checked.name), &[names::ADMIN_TOKEN_KEY]));
-    }
+    volumes.push(secret(ADMIN_VOLUME, &admin_secret(&checked.name), &[names::ADMIN_TOKEN_KEY]));
     if let Log::Kafka { secret: Some(name), authority: true, .. } = &checked.log {
         volumes.push(secret(KAFKA_VOLUME, name, &[names::SECRET_KAFKA_CA]));
     }
@@ -131,9 +129,7 @@ pub(super) fn mounts(checked: &Checked, workload: &Workload) -> Vec<VolumeMount>
         mount(data_volume(workload), names::DATA_DIR, None),
         mount(SCRATCH_VOLUME, "/tmp", None),
     ];
-    if checked.mode == Mode::Cluster {
-        mounts.push(mount(ADMIN_VOLUME, names::ADMIN_DIR, Some(true)));
-    }
+    mounts.push(mount(ADMIN_VOLUME, names::ADMIN_DIR, Some(true)));
     if matches!(checked.log, Log::Kafka { secret: Some(_), authority: true, .. }) {
         mounts.push(mount(KAFKA_VOLUME, names::KAFKA_DIR, Some(true)));
     }
