@@ -1,4 +1,4 @@
-"""The first two REST calls, as `curl` would make them: list of collections, search of entities; and their refusals.
+"""REST as `curl` would speak it: every family of version 2, version 1, the oldest API, and their refusals.
 
     rest.py URI
 """
@@ -28,6 +28,22 @@ def post(uri: str, path: str, body: bytes, **headers: str) -> tuple[int, Any]:
             return answer.status, json.loads(text) if text.startswith("{") else text
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode(errors="replace")
+
+
+def call(uri: str, path: str, body: Any = None, method: str = "POST") -> Any:
+    """What any path answers, with numbers of 64 bits as numbers."""
+    headers = {"Content-Type": "application/json", "Accept-Type-Allow-Int64": "true"}
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"{uri}{path}", data=data, headers=headers, method=method)
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)
+
+
+def good(uri: str, path: str, **body: Any) -> Any:
+    """The data of a path of version 2 that must succeed."""
+    answer = call(uri, f"/v2/vectordb/{path}", body)
+    equal(answer.get("code"), 0, f"{path} {body}: {answer}")
+    return answer["data"]
 
 
 def equal(found: Any, wanted: Any, what: str) -> None:
@@ -90,6 +106,131 @@ def bits_and_sparse_vectors(client: MilvusClient, uri: str) -> None:
     client.drop_collection(name)
 
 
+def wait(what: str, done: Any) -> None:
+    end = time.time() + 60
+    while not done():
+        if time.time() > end:
+            raise SystemExit(f"  FAIL  {what} took over a minute\nREST: 0 passed, 1 failed")
+        time.sleep(0.1)
+
+
+def every_family(client: MilvusClient, uri: str) -> None:
+    """What is made over REST is there over gRPC, and the other way round."""
+    base, name = f"{NAME}_db", "books"
+    at = {"dbName": base, "collectionName": name}
+    good(uri, "databases/create", dbName=base, properties={"database.max.collections": 10})
+    equal(base in good(uri, "databases/list"), True, "databases/list")
+    equal(good(uri, "databases/describe", dbName=base)["dbName"], base, "databases/describe")
+    fields = [
+        {"fieldName": "key", "dataType": "VarChar", "isPrimary": True, "elementTypeParams": {"max_length": 16}},
+        {"fieldName": "tags", "dataType": "Array", "elementDataType": "Int32", "nullable": True, "elementTypeParams": {"max_capacity": 4}},
+        {"fieldName": "facts", "dataType": "JSON"},
+        {"fieldName": "age", "dataType": "Int8", "defaultValue": 7},
+        {"fieldName": "v", "dataType": "FloatVector", "elementTypeParams": {"dim": "2"}},
+        {"fieldName": "half", "dataType": "BFloat16Vector", "elementTypeParams": {"dim": "2"}},
+    ]
+    indexes = [
+        {"fieldName": "v", "indexName": "v", "metricType": "L2", "params": {"index_type": "HNSW", "M": 8, "efConstruction": 64}},
+        {"fieldName": "half", "metricType": "IP"},
+    ]
+    schema = {"enableDynamicField": True, "fields": fields}
+    good(uri, "collections/create", **at, schema=schema, indexParams=indexes, params={"consistencyLevel": "Strong"})
+    wait("loading", lambda: good(uri, "collections/get_load_state", **at)["loadState"] == "LoadStateLoaded")
+    shown = good(uri, "collections/describe", **at)
+    equal([field["name"] for field in shown["fields"]], [field["fieldName"] for field in fields], "fields")
+    equal((shown["load"], shown["consistencyLevel"]), ("LoadStateLoaded", "Strong"), "a described collection")
+    equal(sorted(good(uri, "indexes/list", **at)), ["half", "v"], "indexes/list")
+    equal(good(uri, "indexes/describe", **at, indexName="v")[0]["indexType"], "HNSW", "indexes/describe")
+
+    good(uri, "partitions/create", **at, partitionName="p")
+    equal(good(uri, "partitions/list", **at), ["_default", "p"], "partitions/list")
+    facts = {"big": 9007199254740993, "half": 1.50}
+    rows = [{"key": "a", "tags": [1, 2], "facts": facts, "v": [1, 0], "half": [1, 0.5], "more": {"x": [1]}},
+            {"key": "b", "tags": None, "facts": "text", "age": "8", "v": [2, 0], "half": "gD8AQA=="}]
+    equal(good(uri, "entities/insert", **at, partitionName="p", data=rows), {"insertCount": 2, "insertIds": ["a", "b"]}, "insert")
+    found = good(uri, "entities/get", **at, id=["a", "b"])
+    equal([(row["key"], row["age"], row.get("more")) for row in found], [("a", 7, {"x": [1]}), ("b", 8, None)], "entities/get")
+    equal([json.loads(row["facts"]) for row in found], [facts, "text"], "JSON fields")
+    equal([row["tags"] for row in found], [{"Data": {"IntData": {"data": [1, 2]}}}, None], "arrays")
+    over_grpc = MilvusClient(uri, db_name=base, timeout=30)
+    equal(over_grpc.query(name, "key == 'a'", output_fields=["facts", "tags"])[0]["tags"], [1, 2], "rows over gRPC")
+    over_grpc.close()
+    hits = good(uri, "entities/search", **at, data=[[2, 0]], annsField="v", limit=2, outputFields=["age"])
+    equal([(hit["id"], hit["distance"], hit["age"]) for hit in hits], [("b", 0, 8), ("a", 1, 7)], "entities/search")
+    search = [{"data": [[2, 0]], "annsField": "v", "limit": 2}, {"data": ["gD8AQA=="], "annsField": "half", "limit": 2}]
+    hits = good(uri, "entities/hybrid_search", **at, search=search, rerank={"strategy": "rrf", "params": {"k": 60}}, limit=1)
+    equal([hit["id"] for hit in hits], ["b"], "entities/hybrid_search")
+    equal(good(uri, "entities/upsert", **at, partitionName="p", data={"key": "a", "age": 9}, partialUpdate=True)["upsertCount"], 1, "upsert")
+    ages = good(uri, "entities/query", **at, filter="age > {least}", exprParams={"least": 7}, outputFields=["age"], orderByFields=["age:desc"])
+    equal([row["age"] for row in ages], [9, 8], "entities/query")
+    equal(good(uri, "entities/delete", **at, filter="key == 'a'"), {"deleteCount": 1}, "entities/delete")
+    equal(good(uri, "entities/query", **at, outputFields=["count(*)"]), [{"count(*)": 1}], "a count")
+    good(uri, "collections/flush", **at)
+    equal(good(uri, "partitions/get_stats", **at, partitionName="p")["rowCount"] >= 1, True, "partitions/get_stats")
+
+    good(uri, "aliases/create", **at, aliasName="alias")
+    equal(good(uri, "aliases/describe", dbName=base, aliasName="alias")["collectionName"], name, "aliases/describe")
+    good(uri, "aliases/drop", dbName=base, aliasName="alias")
+    good(uri, "collections/release", **at)
+    good(uri, "collections/alter_properties", **at, properties={"collection.ttl.seconds": 3600})
+    good(uri, "collections/drop_properties", **at, propertyKeys=["collection.ttl.seconds"])
+    good(uri, "indexes/drop", **at, indexName="half")
+    good(uri, "partitions/drop", **at, partitionName="p")
+    good(uri, "collections/rename", **at, newCollectionName="films")
+    equal(good(uri, "collections/list", dbName=base), ["films"], "collections/list")
+    good(uri, "collections/drop", dbName=base, collectionName="films")
+    good(uri, "databases/drop", dbName=base)
+    answer = call(uri, "/v2/vectordb/jobs/import/list", {})
+    equal(answer["code"], 10, "what is not built")
+
+
+def version_1(uri: str) -> None:
+    """Case 113: what is made by version 1 is filled, searched, described and dropped by it."""
+    name = f"{NAME}_v1"
+    at = {"collectionName": name}
+    equal(call(uri, "/v1/vector/collections/create", {**at, "dimension": 4, "metricType": "L2"}), {"code": 200, "data": {}}, "create")
+    inserted = call(uri, "/v1/vector/insert", {**at, "data": [{"vector": [i, 0, 0, 0], "k": i} for i in range(3)]})
+    equal((inserted["code"], inserted["data"]["insertCount"]), (200, 3), "insert")
+    described = call(uri, f"/v1/vector/collections/describe?collectionName={name}", method="GET")
+    equal((described["code"], described["data"]["collectionName"]), (200, name), "describe")
+
+    def found() -> bool:
+        answer = call(uri, "/v1/vector/search", {**at, "vector": [2, 0, 0, 0], "limit": 2, "outputFields": ["k"]})
+        return answer["code"] == 200 and [hit["k"] for hit in answer["data"]] == [2, 1]
+
+    wait("a search of version 1", found)
+    equal(call(uri, "/v1/vector/collections/drop", at), {"code": 200, "data": {}}, "drop")
+
+
+def the_oldest_api(client: MilvusClient, uri: str) -> None:
+    """Cases 111 and 112: the messages that worked on Milvus, and the requests of the guide."""
+    name = f"{NAME}_old"
+    at = {"collection_name": name}
+    fields = [{"name": "id", "data_type": 5, "is_primary_key": True}, {"name": "vector", "data_type": 101, "type_params": [{"key": "dim", "value": "4"}]}]
+    equal(call(uri, "/api/v1/collection", {**at, "schema": {"name": name, "fields": fields}}), {}, "collection")
+    data = [{"field_name": "id", "type": 5, "field": [1, 2, 3]}, {"field_name": "vector", "type": 101, "field": [[x] * 4 for x in (0.1, 0.2, 0.3)]}]
+    equal(call(uri, "/api/v1/entities", {**at, "num_rows": 3, "fields_data": data})["insert_cnt"], 3, "entities")
+    call(uri, "/api/v1/persist", {"collection_names": [name]})
+    params = [{"key": "index_type", "value": "FLAT"}, {"key": "metric_type", "value": "L2"}]
+    equal(call(uri, "/api/v1/index", {**at, "field_name": "vector", "extra_params": params}), {}, "index")
+    equal(call(uri, "/api/v1/collection/load", at), {}, "load")
+    client.load_collection(name)
+    search = [{"key": "anns_field", "value": "vector"}, {"key": "topk", "value": "2"}, {"key": "params", "value": "{}"},
+              {"key": "metric_type", "value": "L2"}, {"key": "round_decimal", "value": "2"}]
+    body = {**at, "output_fields": ["id"], "search_params": search, "vectors": [[0.15, 0.15, 0.15, 0.16]], "dsl": "", "dsl_type": 1}
+    results = call(uri, "/api/v1/search", body)["results"]
+    equal((results["ids"]["IdField"]["IntId"]["data"], [round(score, 2) for score in results["scores"]]), ([2, 1], [0.01, 0.01]), "search")
+    equal(call(uri, "/api/v1/collection/statistics", at, "GET")["stats"], [{"key": "row_count", "value": "3"}], "statistics")
+    equal(client.query(name, "id > 1", output_fields=["id"], consistency_level="Strong"), [{"id": 2}, {"id": 3}], "rows over gRPC")
+    equal(call(uri, "/api/v1/collection", at, "DELETE"), {}, "drop")
+    guide = [{"name": "id", "dtype": "Int64", "is_primary": True}, {"name": "vector", "dtype": "FloatVector", "params": {"dim": 128}}]
+    equal(call(uri, "/api/v1/collection", {**at, "schema": {"fields": guide}}), {}, "the guide's collection")
+    shown = call(uri, f"/api/v1/collection/info?collection_name={name}", method="GET")
+    equal(shown["schema"]["fields"][1]["type_params"], [{"key": "dim", "value": "128"}], "the guide's description")
+    equal(client.has_collection(name), True, "the guide's collection over gRPC")
+    client.drop_collection(name)
+
+
 def main() -> None:
     uri = sys.argv[1]
     logging.disable(logging.CRITICAL)
@@ -126,6 +267,9 @@ def main() -> None:
     client.drop_collection(NAME)
     arrays_and_narrow_vectors(client, uri)
     bits_and_sparse_vectors(client, uri)
+    every_family(client, uri)
+    version_1(uri)
+    the_oldest_api(client, uri)
     print("REST: 1 passed, 0 failed")
 
 

@@ -1,11 +1,12 @@
-//! The port for operators: `/healthz` and `/metrics`, read only, without credentials.
+//! The port for operators: `/healthz` and `/metrics`, read only, without credentials. The client API, which Milvus once had
+//! here too, is not: who looks for it is told where it is.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::IntoResponse;
+use axum::http::{Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -26,9 +27,11 @@ const GROWING: &str = "Growing";
 struct Shown {
     health: Health,
     metrics: Arc<Metrics>,
+    /// The port where clients are served, here or by the proxies.
+    client_port: u16,
 }
 
-/// Serves until `stop`.
+/// Serves until `stop`. `client_port` is told to who looks for the client API.
 ///
 /// # Errors
 /// If the listener fails.
@@ -36,9 +39,10 @@ pub async fn serve_operations(
     listener: TcpListener,
     health: Health,
     metrics: Arc<Metrics>,
+    client_port: u16,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let routes = routes(Shown { health, metrics });
+    let routes = routes(Shown { health, metrics, client_port });
     axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await?;
     Ok(())
 }
@@ -48,7 +52,32 @@ fn routes(shown: Shown) -> axum::Router {
         .route("/healthz", get(healthz))
         .route("/livez", get(livez))
         .route("/metrics", get(show_metrics))
+        .route("/api/v1/health", get(legacy_health))
+        .fallback(elsewhere)
+        .method_not_allowed_fallback(elsewhere)
         .with_state(shown)
+}
+
+/// Health in the words of Milvus's older API.
+async fn legacy_health(State(shown): State<Shown>) -> impl IntoResponse {
+    let (well, text) = shown.health.report();
+    let status = if well { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
+    let word = if well { "ok".to_owned() } else { text };
+    (status, [(header::CONTENT_TYPE, "application/json")], serde_json::json!({ "status": word }).to_string())
+}
+
+/// Nothing is changed here, and nothing of clients is shown.
+async fn elsewhere(State(shown): State<Shown>, method: Method, uri: Uri) -> Response {
+    let reads = matches!(method, Method::GET | Method::HEAD);
+    let is_legacy = uri.path() == "/api/v1" || uri.path().starts_with("/api/v1/");
+    if reads && !is_legacy {
+        return StatusCode::NOT_FOUND.into_response();
+    }
+    let port = shown.client_port;
+    let message =
+        format!("there is no such path on this port: the client API, REST among it, is on port {port}");
+    let body = serde_json::json!({ "code": 404, "message": message }).to_string();
+    (StatusCode::NOT_FOUND, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 async fn healthz(State(shown): State<Shown>) -> impl IntoResponse {
@@ -159,7 +188,7 @@ fn to_gauge(count: usize) -> i64 {
 mod tests {
     use std::sync::Arc;
 
-    use axum::http::{Request, StatusCode};
+    use axum::http::{Method, Request, StatusCode};
     use tower::ServiceExt as _;
 
     use super::{Shown, routes, show_held};
@@ -169,11 +198,47 @@ mod tests {
     use crate::querier::HeldFigures;
     use crate::rpc::CollectionInfo;
 
+    fn shown() -> Shown {
+        let health = Health::new();
+        health.ok("proxy");
+        Shown { health, metrics: Metrics::new(NodeId(1)), client_port: 19_530 }
+    }
+
+    async fn answer(method: Method, path: &str) -> (StatusCode, String) {
+        let request = Request::builder().method(method).uri(path).body(axum::body::Body::empty()).unwrap();
+        let answer = routes(shown()).oneshot(request).await.unwrap();
+        let status = answer.status();
+        let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+        (status, String::from_utf8_lossy(&body).into_owned())
+    }
+
+    #[tokio::test]
+    async fn who_looks_for_the_client_api_is_told_its_port() {
+        let text = "there is no such path on this port: the client API, REST among it, is on port 19530";
+        let elsewhere = (StatusCode::NOT_FOUND, format!(r#"{{"code":404,"message":"{text}"}}"#));
+
+        for (method, path) in [
+            (Method::GET, "/api/v1"),
+            (Method::GET, "/api/v1/collections"),
+            (Method::POST, "/api/v1/health"),
+            (Method::POST, "/v2/vectordb/collections/list"),
+            (Method::DELETE, "/metrics"),
+            (Method::PUT, "/log/level"),
+        ] {
+            assert_eq!(answer(method.clone(), path).await, elsewhere, "{method} {path}");
+        }
+        assert_eq!(answer(Method::GET, "/none").await, (StatusCode::NOT_FOUND, String::new()));
+        assert_eq!(
+            answer(Method::GET, "/api/v1/health").await,
+            (StatusCode::OK, r#"{"status":"ok"}"#.to_owned())
+        );
+    }
+
     #[tokio::test]
     async fn nothing_that_needs_credentials_is_on_the_port_without_any() {
         let mut answers = Vec::new();
         for path in ["/livez", "/redkite.admin.v1.Admin/ListNodes", "/redkite.internal.v1.Coord/Ask"] {
-            let routes = routes(Shown { health: Health::new(), metrics: Metrics::new(NodeId(1)) });
+            let routes = routes(shown());
             let request = Request::get(path).body(axum::body::Body::empty()).unwrap();
             answers.push(routes.oneshot(request).await.unwrap().status());
         }

@@ -145,8 +145,10 @@ pub async fn run(role: Role, settings: &Settings, around: Surroundings) -> Resul
     health.failing(name, "starting");
     // The operators' port answers first, so that a slow start can be watched.
     let operators = listen(&settings.redkite.metrics_listen).await?;
+    let client_port = settings.proxy.listen.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+    let client_port = client_port.unwrap_or(contract::names::API_PORT);
     tasks.start("serve operators", |stop| {
-        operations::serve_operations(operators, health.clone(), Arc::clone(&metrics), stop)
+        operations::serve_operations(operators, health.clone(), Arc::clone(&metrics), client_port, stop)
     });
     let clients = match role {
         Role::Proxy | Role::Standalone => Some(listen(&settings.proxy.listen).await?),

@@ -1,5 +1,6 @@
 //! What the proxy refuses by itself, with Milvus's words and codes.
 
+use super::access::Refused;
 use crate::base::{Kind, Kinded};
 use crate::rpc;
 
@@ -392,12 +393,63 @@ pub enum Error {
     NotJson { reason: String },
     #[error("missing required parameters, error: {reason}")]
     MissingParameter { reason: String },
+    #[error("{0}")]
+    Refused(Refused),
+    #[error("timeout")]
+    Timeout,
+    #[error("{path} is not supported yet: service unimplemented")]
+    PathNotBuilt { path: &'static str },
+    #[error("fail to deal the insert data, error: {reason}")]
+    InsertData { reason: String },
+    #[error("fail to deal the insert data, error: row {row} has no value for field {field}")]
+    RowWithoutField { field: String, row: usize },
+    #[error(
+        "fail to deal the insert data, error: field {field} is given in some rows of a partial update only"
+    )]
+    PartialRows { field: String },
+    #[error(
+        "fail to deal the insert data, error: row {row} has pass more field without dynamic schema, please check it: {field}"
+    )]
+    RowField { field: String, row: usize },
+    #[error(
+        "fail to deal the insert data, error: cannot use {value} as {data_type} for field {field}, row {row}"
+    )]
+    RowValue { field: String, row: usize, data_type: &'static str, value: String },
+    #[error("data type {name} is invalid(case sensitive).: invalid parameter")]
+    DataTypeName { name: String },
+    #[error("cannot use \"{value}\" as {data_type} default value of field {field}: invalid parameter")]
+    DefaultValue { field: String, data_type: String, value: String },
+    #[error("function type {name} is invalid(case sensitive).: invalid parameter")]
+    FunctionTypeName { name: String },
+    #[error("`{field}` hasn't defined in schema: invalid parameter")]
+    IndexedField { field: String },
+    #[error("{what} can only be {choice}: invalid parameter[expected={choice}][actual={actual}]")]
+    Choice { what: &'static str, choice: &'static str, actual: String },
+    #[error("{what} must be {wanted}, got {actual}: invalid parameter")]
+    WrongKind { what: &'static str, wanted: &'static str, actual: String },
+    #[error(
+        "the vectors asked for have more than {limit} numbers, ask for fewer rows or fields: invalid parameter"
+    )]
+    AnswerTooLarge { limit: usize },
+    #[error("there are multiple indexes, please specify the index_name: invalid parameter")]
+    AmbiguousIndex,
 }
 
 impl Error {
     /// Puts the name of a step in front, as Milvus does.
     pub(super) fn during(step: &'static str) -> impl FnOnce(Self) -> Self {
         move |cause| Self::Step { step, cause: Box::new(cause) }
+    }
+
+    /// Milvus's words for a key that must be there. `request` is the name of the request's type in Milvus's words.
+    #[must_use]
+    pub(super) fn missing(request: &str, key: &str) -> Self {
+        let mut letters = key.chars();
+        let first = letters.next().map(|first| first.to_ascii_uppercase());
+        let key: String = first.into_iter().chain(letters).collect();
+        let reason =
+            format!("Key: '{request}.{key}' Error:Field validation for '{key}' failed on the 'required' tag");
+        Self::MissingParameter { reason }
     }
 
     /// Milvus's code.
@@ -421,6 +473,14 @@ impl Error {
             Self::GroupField { .. } => 1700,
             Self::NotJson { .. } => 1801,
             Self::MissingParameter { .. } => 1802,
+            Self::InsertData { .. }
+            | Self::RowWithoutField { .. }
+            | Self::PartialRows { .. }
+            | Self::RowField { .. }
+            | Self::RowValue { .. } => 1804,
+            Self::Refused(refused) => refused.code(),
+            Self::Timeout => 10_001,
+            Self::PathNotBuilt { .. } => 10,
             Self::Hash { .. } | Self::Answer { .. } | Self::Accept(_) | Self::Serve(_) => 5,
             Self::PartitionNameNotFound { .. }
             | Self::QuerySize { .. }
@@ -450,6 +510,8 @@ impl Kinded for Error {
             Self::Peer(peer) => peer.kind(),
             Self::Step { cause, .. } => cause.kind(),
             Self::Accept(source) => Kinded::kind(source),
+            Self::Refused(refused) => refused.kind(),
+            Self::Timeout => Kind::Unavailable,
             Self::Hash { .. } | Self::Answer { .. } | Self::Serve(_) => Kind::Internal,
             Self::DescribeNotFound { .. } | Self::PartitionNameNotFound { .. } | Self::NoReplicas { .. } => {
                 Kind::NotFound

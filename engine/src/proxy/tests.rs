@@ -5,6 +5,7 @@ mod compaction;
 mod fields;
 mod placement;
 mod reading;
+mod rest;
 
 use std::sync::Arc;
 

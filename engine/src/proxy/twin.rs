@@ -337,7 +337,18 @@ impl Coord for Twin {
         Ok(())
     }
 
-    async fn alter_database(&self, _: &str, _: Vec<(String, String)>, _: Vec<String>) -> Result<(), Error> {
+    async fn alter_database(
+        &self,
+        name: &str,
+        set: Vec<(String, String)>,
+        removed: Vec<String>,
+    ) -> Result<(), Error> {
+        let mut known = self.databases.lock();
+        let database = known.iter_mut().find(|database| database.name == name);
+        let missing = || Refusal::DatabaseNotFound { database: name.to_owned() };
+        let properties = &mut database.ok_or_else(missing)?.properties;
+        properties.retain(|(key, _)| !removed.contains(key) && !set.iter().any(|(new, _)| new == key));
+        properties.extend(set);
         Ok(())
     }
 

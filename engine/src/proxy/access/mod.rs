@@ -159,15 +159,25 @@ impl Refused {
         }
     }
 
+    /// Milvus's code over REST.
+    pub const fn code(&self) -> i32 {
+        match self {
+            Self::Nothing | Self::Password | Self::Key => 1800,
+            Self::Denied { .. } => 1401,
+            Self::Away(_) => 2,
+        }
+    }
+
     /// The answer over REST.
     pub fn json(&self) -> Response {
-        let (status, code, text) = match self {
+        let (status, text) = match self {
             Self::Nothing | Self::Password | Self::Key => {
-                (StatusCode::UNAUTHORIZED, 1800, "user hasn't authenticated".to_owned())
+                (StatusCode::UNAUTHORIZED, "user hasn't authenticated".to_owned())
             }
-            Self::Denied { .. } => (StatusCode::FORBIDDEN, 1401, self.to_string()),
-            Self::Away(_) => (StatusCode::SERVICE_UNAVAILABLE, 2, self.to_string()),
+            Self::Denied { .. } => (StatusCode::FORBIDDEN, self.to_string()),
+            Self::Away(_) => (StatusCode::SERVICE_UNAVAILABLE, self.to_string()),
         };
+        let code = self.code();
         let mut answer = (status, json!({ "code": code, "message": text }).to_string()).into_response();
         let kind = HeaderValue::from_static("application/json; charset=utf-8");
         answer.headers_mut().insert(CONTENT_TYPE, kind);
@@ -327,6 +337,12 @@ impl Proxy {
             }
             Ok(Checked { asked: settings.audit.then_some((login, from, target)), rule })
         }
+    }
+
+    /// Whether the caller may make the call of this rule, for what is only shown to who may see it. Logs nothing.
+    pub(in crate::proxy) async fn permits(&self, caller: &Caller, rule: Rule, mut target: Target) -> bool {
+        target.database = caller.database(&target.database);
+        self.permit(caller.login.as_ref(), rule, &target).await.is_ok()
     }
 
     async fn permit(&self, login: Option<&Login>, rule: Rule, target: &Target) -> Result<(), Refused> {

@@ -16,6 +16,8 @@ pub struct Rule {
     pub call: &'static str,
     /// What the privilege is about and its name; `None` for a call that everybody may make who is known.
     pub needs: Option<(Object, &'static str)>,
+    /// Whether the request may name the database that it is about; else it is the connection's.
+    pub names_database: bool,
 }
 
 /// What a request is about, as it says.
@@ -73,6 +75,7 @@ macro_rules! guarded {
             const RULE: Rule = Rule {
                 call: stringify!($call),
                 needs: Some((Object::$object, stringify!($privilege))),
+                names_database: !stringify!($($database)?).is_empty(),
             };
 
             fn target(&self) -> Target {
@@ -91,7 +94,7 @@ macro_rules! open {
         const OPEN: &[(&str, Rule)] = &[$((stringify!($call), <$request as Asks>::RULE)),+];
 
         $(impl Asks for $request {
-            const RULE: Rule = Rule { call: stringify!($call), needs: None };
+            const RULE: Rule = Rule { call: stringify!($call), needs: None, names_database: true };
 
             fn target(&self) -> Target {
                 Target::default()
@@ -304,7 +307,7 @@ mod tests {
             let open = OPEN.iter().find(|(call, _)| *call == name).map(|(_, rule)| *rule);
             let guarded = GUARDED.iter().find(|(call, ..)| *call == name);
             match (described(&pool, &method), open, guarded) {
-                (None, Some(rule), None) => assert_eq!(rule, Rule { call: rule.call, needs: None }),
+                (None, Some(rule), None) => assert_eq!(rule, Rule { needs: None, ..rule }),
                 (Some((object, privilege, field)), None, Some((_, rule, place))) => {
                     let (known, taken) = rule.needs.unwrap();
                     assert_eq!((known.name(), format!("Privilege{taken}")), (&*object, privilege), "{name}");

@@ -106,12 +106,30 @@ pub async fn progress(
     })
 }
 
-/// Drops an index by its name, or by its field's where no name is given.
+/// Drops an index by its name; where none is given, the only one of the field, or of the collection if none is named either.
 pub async fn drop(proxy: &Proxy, caller: Caller, request: DropIndexRequest) -> Result<Status, Error> {
     let info = proxy.info(&caller, &request.db_name, &request.collection_name).await?;
-    let name = if request.index_name.is_empty() { &request.field_name } else { &request.index_name };
-    proxy.coord().drop_index(CollectionRef::Id(info.id), name).await?;
+    let name = if request.index_name.is_empty() {
+        only_index(proxy, &info, &request.field_name).await?
+    } else {
+        request.index_name
+    };
+    proxy.coord().drop_index(CollectionRef::Id(info.id), &name).await?;
     Ok(success())
+}
+
+/// The name of the one index that a field, or no field, means. A field without one may be the name of an index itself.
+async fn only_index(proxy: &Proxy, info: &CollectionInfo, field: &str) -> Result<String, Error> {
+    let mut found = proxy.coord().indexes(CollectionRef::Id(info.id)).await?;
+    if !field.is_empty() {
+        let id = info.schema.field(field).map(|field| field.id);
+        found.retain(|progress| Some(progress.index.field) == id);
+    }
+    match found.as_slice() {
+        [] => Ok(field.to_owned()),
+        [one] => Ok(one.index.name.clone()),
+        _ => Err(Error::AmbiguousIndex),
+    }
 }
 
 /// The indexes meant by a name, else by a field, else all of them; at least one.

@@ -1,214 +1,195 @@
 //! The REST door: JSON over HTTP/1.1 on the port of gRPC.
 //!
 //! Every answer of the application is HTTP 200 with `{code, data}` or `{code, message}`. Source: wire specification 4.
-//! An endpoint is a function from a [`Visit`] to JSON, entered in [`router`].
+//! An endpoint is a function from a [`Visit`] to JSON, entered in a router with the request of gRPC whose rights it takes;
+//! what it does is a call of gRPC, made of what was sent.
 
-/// One endpoint: the name of the call, the request of gRPC whose rights it takes, and the function from a [`Visit`] to JSON.
+/// One endpoint's handler: the version of the API, the name of the call, the request of gRPC whose rights it takes, and the
+/// function from a [`Visit`] to JSON.
+macro_rules! handler {
+    ($version:ident, $call:literal, $request:ty, $run:expr) => {
+        |State(proxy): State<Proxy>, uri: Uri, headers: HeaderMap, known: Extensions, body: Bytes| async move {
+            let door = Door {
+                call: $call,
+                rule: <$request as Asks>::RULE,
+                // What names no object over gRPC names none here, whatever the body says.
+                named: !<$request as Default>::default().target().names.is_empty(),
+                version: Version::$version,
+            };
+            answer(&proxy, door, (uri, headers, known, body), async |visit| $run(&proxy, visit).await).await
+        }
+    };
+}
+
+/// One endpoint of version 2.
 macro_rules! endpoint {
-    ($call:literal, $request:ty, $run:path) => {
-        post(|State(proxy): State<Proxy>, headers: HeaderMap, known: Extensions, body: Bytes| async move {
-            // What names no object over gRPC names none here, whatever the body says.
-            let named = !<$request as Default>::default().target().names.is_empty();
-            let names = (headers, known, (<$request as Asks>::RULE, named));
-            answer(&proxy, $call, names, body, async |visit| $run(&proxy, visit).await).await
-        })
+    ($call:literal, $request:ty, $run:expr) => {
+        axum::routing::post(handler!(V2, $call, $request, $run))
     };
 }
 
 mod access;
+mod aliases;
+mod collections;
 mod compaction;
+mod create;
+mod databases;
+mod entities;
 mod groups;
+mod indexes;
+mod legacy;
+mod partitions;
 mod search;
+mod unbuilt;
+mod v1;
 mod values;
+mod visit;
 
 use axum::Router;
-use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::post;
 use bytes::Bytes;
-use contract::pb::milvus::*;
-use http::{Extensions, HeaderMap, HeaderValue, header};
+use http::{Extensions, HeaderMap, HeaderValue, StatusCode, Uri, header};
 use serde_json::{Map, Value as Json, json};
 use tracing::Instrument as _;
 
-use super::{Caller, collections};
 use crate::base::Kinded as _;
-use crate::model::access::Object;
-use crate::proxy::access::table::{Asks, Rule, Target};
-use crate::proxy::access::{Login, Peer};
+use crate::proxy::access::table::Rule;
+use crate::proxy::convert::params::cut;
+use crate::proxy::convert::status::failure;
 use crate::proxy::{Error, Proxy};
 
-/// One request: who asks, and the JSON object that was sent.
-pub struct Visit {
-    /// Who asks.
-    caller: Caller,
-    /// The body.
-    body: Map<String, Json>,
-    /// Whether 64-bit integers may be JSON numbers; else they are texts.
-    takes_int64: bool,
-}
+pub use visit::Visit;
+
+/// Longest text of a failure: what is wrong is told by its beginning. Unit: bytes.
+const MAX_MESSAGE: usize = 4096;
+
+/// What an endpoint answers with, beside the code.
+type Data = Result<Map<String, Json>, Error>;
 
 /// The router of all REST paths there are; every other path answers 404.
 pub fn router(proxy: Proxy) -> Router {
     // A JSON text takes a few times the room of the same rows on the wire of gRPC.
     let limit = proxy.settings().max_request_bytes.saturating_mul(4);
     Router::new()
-        .route(
-            "/v2/vectordb/collections/list",
-            endpoint!("RestListCollections", ShowCollectionsRequest, list),
-        )
-        .route(
-            "/v2/vectordb/collections/compact",
-            endpoint!("RestCompact", ManualCompactionRequest, compaction::compact),
-        )
-        .route(
-            "/v2/vectordb/collections/get_compaction_state",
-            endpoint!("RestGetCompactionState", GetCompactionStateRequest, compaction::state),
-        )
-        .route("/v2/vectordb/entities/search", endpoint!("RestSearch", SearchRequest, search::search))
-        .route(
-            "/v2/vectordb/entities/hybrid_search",
-            endpoint!("RestHybridSearch", HybridSearchRequest, search::hybrid),
-        )
-        .route(
-            "/v2/vectordb/entities/advanced_search",
-            endpoint!("RestHybridSearch", HybridSearchRequest, search::hybrid),
-        )
-        .route(
-            "/v2/vectordb/resource_groups/create",
-            endpoint!("RestCreateResourceGroup", CreateResourceGroupRequest, groups::create),
-        )
-        .route(
-            "/v2/vectordb/resource_groups/alter",
-            endpoint!("RestUpdateResourceGroups", UpdateResourceGroupsRequest, groups::alter),
-        )
-        .route(
-            "/v2/vectordb/resource_groups/drop",
-            endpoint!("RestDropResourceGroup", DropResourceGroupRequest, groups::drop),
-        )
-        .route(
-            "/v2/vectordb/resource_groups/describe",
-            endpoint!("RestDescribeResourceGroup", DescribeResourceGroupRequest, groups::describe),
-        )
-        .route(
-            "/v2/vectordb/resource_groups/list",
-            endpoint!("RestListResourceGroups", ListResourceGroupsRequest, groups::list),
-        )
-        .route(
-            "/v2/vectordb/resource_groups/transfer_replica",
-            endpoint!("RestTransferReplica", TransferReplicaRequest, groups::transfer_replica),
-        )
-        .merge(access::router())
+        .nest("/v2/vectordb/collections", collections::router())
+        .nest("/v2/vectordb/databases", databases::router())
+        .nest("/v2/vectordb/partitions", partitions::router())
+        .nest("/v2/vectordb/entities", entities::router())
+        .nest("/v2/vectordb/indexes", indexes::router())
+        .nest("/v2/vectordb/aliases", aliases::router())
+        .nest("/v2/vectordb/resource_groups", groups::router())
+        .nest("/v2/vectordb", access::router())
+        .nest("/v2/vectordb", unbuilt::router())
+        .nest("/v1/vector", v1::router())
+        .nest("/api/v1", legacy::router())
         .layer(axum::extract::DefaultBodyLimit::max(limit))
         .with_state(proxy)
 }
 
-/// Runs one endpoint: reads the headers and the body, and puts what comes of it into an answer.
+/// Which API is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    /// `/v1/vector`.
+    V1,
+    /// `/v2/vectordb`.
+    V2,
+    /// `/api/v1`, whose bodies are messages of gRPC.
+    Legacy,
+}
+
+impl Version {
+    /// The code of an answer without a failure, where it has one.
+    const fn success(self) -> Option<i32> {
+        match self {
+            Self::V1 => Some(200),
+            Self::V2 => Some(0),
+            Self::Legacy => None,
+        }
+    }
+}
+
+/// What is known of an endpoint before anybody comes.
+#[derive(Clone, Copy, Debug)]
+struct Door {
+    /// The name that it is counted by.
+    call: &'static str,
+    /// What it takes.
+    rule: Rule,
+    /// Whether what it is about has a name.
+    named: bool,
+    version: Version,
+}
+
+/// Runs one endpoint: reads the headers and the body, sees whether the caller may, and puts what comes of it into an answer.
 async fn answer(
     proxy: &Proxy,
-    call: &'static str,
-    (headers, known, (rule, named)): (HeaderMap, Extensions, (Rule, bool)),
-    body: Bytes,
-    run: impl AsyncFnOnce(Visit) -> Result<Map<String, Json>, Error>,
+    door: Door,
+    (uri, headers, known, body): (Uri, HeaderMap, Extensions, Bytes),
+    run: impl AsyncFnOnce(Visit) -> Data,
 ) -> Response {
+    let Door { call, rule, .. } = door;
     let started = proxy.clock().monotonic();
-    let mut checked = None;
-    let outcome = match visit(&headers, &known, &body) {
-        Ok(visit) => {
-            match proxy.check(&visit.caller, rule, || visit.target(rule, named)).await {
-                Ok(allowed) => checked = Some(allowed),
-                Err(refused) => {
-                    proxy.ended(call, started, Some(refused.kind()));
-                    return refused.json();
-                }
-            }
-            run(visit).instrument(tracing::debug_span!("call", call)).await
+    // Whether the caller may is seen before what is wrong with the body: one that cannot be read names nothing.
+    let (visit, flaw) = visit::read(door, &uri, &headers, &known, &body);
+    drop(body);
+    let checked = match proxy.check(&visit.caller, rule, || visit.target(rule, door.named)).await {
+        Ok(checked) => checked,
+        Err(refused) => {
+            proxy.ended(call, started, Some(refused.kind()));
+            return refused.json();
         }
-        Err(error) => Err(error),
+    };
+    let outcome = match flaw {
+        Some(flaw) => Err(flaw),
+        None => within(proxy, visit, run).instrument(tracing::debug_span!("call", call)).await,
     };
     proxy.ended(call, started, outcome.as_ref().err().map(Error::kind));
-    if let Some(checked) = checked {
-        checked.ended(proxy, outcome.as_ref().err().map(Error::code));
-    }
-    let body = match outcome {
+    checked.ended(proxy, outcome.as_ref().err().map(Error::code));
+    match outcome {
         Ok(mut fields) => {
-            fields.insert("code".to_owned(), json!(0));
-            Json::Object(fields)
+            if let Some(code) = door.version.success() {
+                fields.insert("code".to_owned(), json!(code));
+            }
+            json_answer(StatusCode::OK, &Json::Object(fields))
         }
-        Err(error) => json!({ "code": error.code(), "message": error.to_string() }),
+        Err(Error::Refused(refused)) => refused.json(),
+        Err(error) => failed(door.version, &error),
+    }
+}
+
+/// The answer of a call that failed.
+fn failed(version: Version, error: &Error) -> Response {
+    let status = match (version, error) {
+        (_, Error::Timeout) => StatusCode::REQUEST_TIMEOUT,
+        (Version::Legacy, Error::NotJson { .. }) => StatusCode::BAD_REQUEST,
+        _ => StatusCode::OK,
     };
-    let mut answer = body.to_string().into_response();
+    let message = cut(&error.to_string(), MAX_MESSAGE);
+    let body = match version {
+        Version::Legacy => {
+            let legacy = failure(error).error_code() as i32;
+            json!({ "error_code": legacy, "reason": message, "code": error.code() })
+        }
+        Version::V1 | Version::V2 => json!({ "code": error.code(), "message": message }),
+    };
+    json_answer(status, &body)
+}
+
+/// Runs a call for as long as the client waits; then it is given up, as one is whose client hangs up.
+async fn within(proxy: &Proxy, visit: Visit, run: impl AsyncFnOnce(Visit) -> Data) -> Data {
+    let patience = visit.patience;
+    tokio::select! {
+        outcome = run(visit) => outcome,
+        () = proxy.clock().sleep(patience) => Err(Error::Timeout),
+    }
+}
+
+fn json_answer(status: StatusCode, body: &Json) -> Response {
+    let mut answer = (status, body.to_string()).into_response();
     answer
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
     answer
-}
-
-fn visit(headers: &HeaderMap, known: &Extensions, body: &[u8]) -> Result<Visit, Error> {
-    let body = match serde_json::from_slice(body) {
-        Ok(Json::Object(body)) => body,
-        // Milvus takes `null`, which some clients send for no body at all, for an empty object.
-        Ok(Json::Null) => Map::new(),
-        Ok(other) => return Err(Error::NotJson { reason: format!("{other} is not an object") }),
-        Err(reason) => return Err(Error::NotJson { reason: reason.to_string() }),
-    };
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let named = body.get("dbName").and_then(Json::as_str).filter(|name| !name.is_empty());
-    let database = named.or_else(|| text("db-name").filter(|name| !name.is_empty())).map(str::to_owned);
-    let takes_int64 = text("accept-type-allow-int64").is_some_and(|value| value.eq_ignore_ascii_case("true"));
-    let caller = Caller {
-        database,
-        login: known.get::<Login>().cloned(),
-        from: known.get::<Peer>().map(|peer| peer.0.ip()),
-    };
-    Ok(Visit { caller, body, takes_int64 })
-}
-
-impl Visit {
-    /// What the request is about, in the words of REST; nothing by name unless it is `named`.
-    fn target(&self, rule: Rule, named: bool) -> Target {
-        if !named {
-            return Target::default();
-        }
-        let one = match rule.needs {
-            Some((Object::User, _)) => self.text("userName"),
-            _ => self.text("collectionName"),
-        };
-        let mut names = self.texts("collectionNames");
-        names.extend((!one.is_empty()).then_some(one));
-        Target { database: String::new(), names }
-    }
-
-    /// A text that must be there. `request` is the name of the request's type in Milvus's words.
-    fn required(&self, request: &str, key: &str) -> Result<String, Error> {
-        match self.body.get(key).and_then(Json::as_str) {
-            Some(text) if !text.is_empty() => Ok(text.to_owned()),
-            _ => Err(missing(request, key)),
-        }
-    }
-
-    /// The texts of a list; empty if there is none.
-    fn texts(&self, key: &str) -> Vec<String> {
-        let list = self.body.get(key).and_then(Json::as_array);
-        list.map(|list| list.iter().filter_map(Json::as_str).map(str::to_owned).collect()).unwrap_or_default()
-    }
-
-    /// A text; empty if there is none.
-    fn text(&self, key: &str) -> String {
-        self.body.get(key).and_then(Json::as_str).unwrap_or_default().to_owned()
-    }
-}
-
-/// Milvus's words for a key that must be there.
-fn missing(request: &str, key: &str) -> Error {
-    let mut letters = key.chars();
-    let key: String =
-        letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect();
-    Error::MissingParameter {
-        reason: format!(
-            "Key: '{request}.{key}' Error:Field validation for '{key}' failed on the 'required' tag"
-        ),
-    }
 }
 
 /// An answer with nothing but data.
@@ -216,8 +197,30 @@ fn data(data: Json) -> Map<String, Json> {
     Map::from_iter([("data".to_owned(), data)])
 }
 
-/// The names of the collections of a database.
-async fn list(proxy: &Proxy, visit: Visit) -> Result<Map<String, Json>, Error> {
-    let shown = collections::show(proxy, visit.caller, ShowCollectionsRequest::default()).await?;
-    Ok(data(json!(shown.collection_names)))
+/// The answer of a change that has nothing to tell.
+fn nothing() -> Map<String, Json> {
+    data(json!({}))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::StatusCode;
+    use serde_json::json;
+
+    use super::{Data, Version, Visit, failed, within};
+    use crate::proxy::twin::Twin;
+    use crate::proxy::{Error, Proxy};
+
+    #[tokio::test]
+    async fn a_call_is_given_up_when_its_client_waits_no_longer() {
+        let proxy = Proxy::new(Twin::new().parts());
+        let visit = Visit { patience: Duration::ZERO, ..Visit::of(&json!({})) };
+
+        let outcome = within(&proxy, visit, async |_| std::future::pending::<Data>().await).await;
+
+        assert!(matches!(outcome, Err(Error::Timeout)), "{outcome:?}");
+        assert_eq!(failed(Version::V2, &Error::Timeout).status(), StatusCode::REQUEST_TIMEOUT);
+    }
 }

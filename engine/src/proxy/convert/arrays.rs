@@ -3,6 +3,7 @@
 use contract::pb::schema::{ArrayArray, ScalarField, scalar_field};
 use serde_json::{Value as Json, json};
 
+use super::json::single;
 use super::output;
 use super::rows;
 use crate::model::{Arrays, ColumnData, ElementType};
@@ -77,7 +78,10 @@ pub fn dumped(row: &ScalarField) -> Json {
         Some(Data::BoolData(values)) => list("BoolData", &values.data),
         Some(Data::IntData(values)) => list("IntData", &values.data),
         Some(Data::LongData(values)) => list("LongData", &values.data),
-        Some(Data::FloatData(values)) => list("FloatData", &values.data),
+        Some(Data::FloatData(values)) => {
+            let shown: Vec<Json> = values.data.iter().copied().map(single).collect();
+            list("FloatData", &shown)
+        }
         Some(Data::DoubleData(values)) => list("DoubleData", &values.data),
         Some(Data::StringData(values)) => list("StringData", &values.data),
         _ => Json::Null,

@@ -4,6 +4,8 @@
 use contract::pb::schema::SparseFloatArray;
 use serde_json::{Map, Value as Json, json};
 
+use super::json::single;
+use super::params::shown;
 use crate::model::{SparseRow, SparseRows, SparseVector};
 use crate::proxy::Error;
 
@@ -62,7 +64,8 @@ pub fn to_wire(rows: &SparseRows, wanted: impl Fn(usize) -> bool) -> SparseFloat
 /// # Errors
 /// [`Error::NotJson`] for what is no such vector.
 pub fn of_json(object: &Map<String, Json>) -> Result<Vec<u8>, Error> {
-    let refuse = || Error::NotJson { reason: format!("{} is no sparse vector", json!(object)) };
+    let refuse =
+        || Error::NotJson { reason: format!("{} is no sparse vector", shown(&json!(object).to_string())) };
     let mut pairs: Vec<(u32, f32)> = match (object.get("indices"), object.get("values")) {
         (Some(Json::Array(indices)), Some(Json::Array(values))) if object.len() == 2 => {
             if indices.len() != values.len() {
@@ -70,11 +73,11 @@ pub fn of_json(object: &Map<String, Json>) -> Result<Vec<u8>, Error> {
             }
             let index = |index: &Json| index.as_u64().and_then(|index| u32::try_from(index).ok());
             let pairs = indices.iter().zip(values);
-            let pairs = pairs.map(|(at, value)| Some((index(at)?, single(value)?)));
+            let pairs = pairs.map(|(at, value)| Some((index(at)?, component(value)?)));
             pairs.collect::<Option<_>>().ok_or_else(refuse)?
         }
         _ => {
-            let pairs = object.iter().map(|(at, value)| Some((at.trim().parse().ok()?, single(value)?)));
+            let pairs = object.iter().map(|(at, value)| Some((at.trim().parse().ok()?, component(value)?)));
             pairs.collect::<Option<_>>().ok_or_else(refuse)?
         }
     };
@@ -84,7 +87,7 @@ pub fn of_json(object: &Map<String, Json>) -> Result<Vec<u8>, Error> {
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "vectors are made of singles")]
-fn single(value: &Json) -> Option<f32> {
+fn component(value: &Json) -> Option<f32> {
     value.as_f64().map(|number| number as f32)
 }
 
@@ -95,7 +98,7 @@ pub fn to_json(content: &[u8]) -> Json {
     vector
         .as_row()
         .iter()
-        .map(|(index, value)| (index.to_string(), json!(value)))
+        .map(|(index, value)| (index.to_string(), single(value)))
         .collect::<Map<_, _>>()
         .into()
 }

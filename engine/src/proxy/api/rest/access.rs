@@ -2,15 +2,14 @@
 
 use axum::Router;
 use axum::extract::State;
-use axum::routing::post;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use contract::pb::milvus::*;
-use http::{Extensions, HeaderMap};
-use serde_json::{Map, Value as Json, json};
+use http::{Extensions, HeaderMap, Uri};
+use serde_json::{Value as Json, json};
 
-use super::{Visit, answer, data, missing};
+use super::{Data, Door, Version, Visit, answer, data, nothing};
 use crate::proxy::access::table::Asks;
 use crate::proxy::api::access::{grants, privileges, roles, users};
 use crate::proxy::{Error, Proxy};
@@ -24,8 +23,6 @@ const USER_ROLE: &str = "UserRoleReq";
 const GRANT: &str = "GrantReq";
 const GRANT_V2: &str = "GrantV2Req";
 const GROUP: &str = "PrivilegeGroupReq";
-
-type Data = Result<Map<String, Json>, Error>;
 
 /// These paths.
 pub fn router() -> Router<Proxy> {
@@ -62,14 +59,7 @@ pub fn router() -> Router<Proxy> {
             "/remove_privileges_from_group",
             endpoint!("RestRemovePrivilegesFromGroup", OperatePrivilegeGroupRequest, remove_from_group),
         );
-    Router::new()
-        .nest("/v2/vectordb/users", users)
-        .nest("/v2/vectordb/roles", roles)
-        .nest("/v2/vectordb/privilege_groups", groups)
-}
-
-fn nothing() -> Map<String, Json> {
-    data(json!({}))
+    Router::new().nest("/users", users).nest("/roles", roles).nest("/privilege_groups", groups)
 }
 
 /// Passwords are in clear in REST and in base64 in gRPC.
@@ -112,6 +102,7 @@ async fn update_password(proxy: &Proxy, visit: Visit) -> Data {
         username: visit.required(NEW_PASSWORD, "userName")?,
         old_password: encoded(&visit, NEW_PASSWORD, "password")?,
         new_password: encoded(&visit, NEW_PASSWORD, "newPassword")?,
+        description: visit.body.get("description").and_then(Json::as_str).map(str::to_owned),
         ..Default::default()
     };
     users::update(proxy, visit.caller, request).await?;
@@ -151,6 +142,8 @@ async fn list_roles(proxy: &Proxy, visit: Visit) -> Data {
 
 async fn describe_role(proxy: &Proxy, visit: Visit) -> Data {
     let name = visit.required(ROLE, "roleName")?;
+    let described = SelectRoleRequest { role: Some(role(name.clone())), ..Default::default() };
+    let described = roles::select(proxy, visit.caller.clone(), described).await?;
     let entity = GrantEntity { role: Some(role(name)), db_name: visit.text("dbName"), ..Default::default() };
     let request = SelectGrantRequest { entity: Some(entity), ..Default::default() };
     let shown = grants::select(proxy, visit.caller, request).await?;
@@ -164,7 +157,12 @@ async fn describe_role(proxy: &Proxy, visit: Visit) -> Data {
             "grantor": grantor.user.unwrap_or_default().name,
         })
     };
-    Ok(data(shown.entities.into_iter().map(grant).collect()))
+    let mut fields = data(shown.entities.into_iter().map(grant).collect());
+    let description = described.results.into_iter().find_map(|one| Some(one.role?.description));
+    if let Some(description) = description.filter(|text| !text.is_empty()) {
+        fields.insert("description".to_owned(), json!(description));
+    }
+    Ok(fields)
 }
 
 async fn create_role(proxy: &Proxy, visit: Visit) -> Data {
@@ -223,7 +221,7 @@ async fn operate_privilege_v2(proxy: &Proxy, visit: Visit, kind: OperatePrivileg
         role: Some(role(visit.required(GRANT_V2, "roleName")?)),
         grantor: Some(privilege(visit.required(GRANT_V2, "privilege")?)),
         r#type: kind.into(),
-        db_name: visit.caller.database(""),
+        db_name: visit.caller.database(&visit.text("dbName")),
         collection_name: visit.required(GRANT_V2, "collectionName")?,
         ..Default::default()
     };
@@ -266,7 +264,7 @@ async fn operate_group(proxy: &Proxy, visit: Visit, kind: OperatePrivilegeGroupT
     let group_name = visit.required(GROUP, "privilegeGroupName")?;
     let names = visit.texts("privileges");
     if names.is_empty() {
-        return Err(missing(GROUP, "privileges"));
+        return Err(Error::missing(GROUP, "privileges"));
     }
     let privileges = names.into_iter().map(|name| PrivilegeEntity { name }).collect();
     let request =

@@ -2,14 +2,14 @@
 
 use contract::pb::common::CompactionState;
 use contract::pb::milvus::{GetCompactionStateRequest, ManualCompactionRequest};
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, json};
 
-use super::{Visit, data, missing};
+use super::{Data, Visit, data};
 use crate::proxy::api::compaction;
 use crate::proxy::{Error, Proxy};
 
 /// Compacts a collection.
-pub async fn compact(proxy: &Proxy, visit: Visit) -> Result<Map<String, Json>, Error> {
+pub async fn compact(proxy: &Proxy, visit: Visit) -> Data {
     let request = ManualCompactionRequest {
         collection_name: visit.required("CompactReq", "collectionName")?,
         db_name: visit.caller.database.clone().unwrap_or_default(),
@@ -21,11 +21,11 @@ pub async fn compact(proxy: &Proxy, visit: Visit) -> Result<Map<String, Json>, E
 }
 
 /// How far a compaction is.
-pub async fn state(proxy: &Proxy, visit: Visit) -> Result<Map<String, Json>, Error> {
+pub async fn state(proxy: &Proxy, visit: Visit) -> Data {
     let job = visit.body.get("jobID");
     // Numbers of 64 bits come as texts too.
     let number = job.and_then(|job| job.as_i64().or_else(|| job.as_str()?.parse().ok()));
-    let compaction_id = number.ok_or_else(|| missing("GetCompactionStateReq", "jobID"))?;
+    let compaction_id = number.ok_or_else(|| Error::missing("GetCompactionStateReq", "jobID"))?;
     let known = compaction::state(proxy, visit.caller, GetCompactionStateRequest { compaction_id }).await?;
     let state = CompactionState::try_from(known.state).unwrap_or_default();
     Ok(data(json!({
@@ -39,20 +39,14 @@ pub async fn state(proxy: &Proxy, visit: Visit) -> Result<Map<String, Json>, Err
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Map, Value as Json, json};
+    use serde_json::json;
 
     use super::{compact, state};
     use crate::model::Schema;
     use crate::proxy::Proxy;
-    use crate::proxy::api::Caller;
     use crate::proxy::api::rest::Visit;
     use crate::proxy::twin::{COMPACTION, Twin};
     use crate::rpc::{Coord as _, NewCollection};
-
-    fn visit(body: &Json) -> Visit {
-        let body: Map<String, Json> = body.as_object().cloned().unwrap();
-        Visit { caller: Caller::default(), body, takes_int64: false }
-    }
 
     #[tokio::test]
     async fn a_compaction_asked_for_over_rest_is_followed_over_rest() {
@@ -69,9 +63,10 @@ mod tests {
         twin.create_collection(collection).await.unwrap();
         let proxy = Proxy::new(twin.parts());
 
-        let asked = compact(&proxy, visit(&json!({ "collectionName": "c" }))).await.unwrap();
-        let known = state(&proxy, visit(&json!({ "jobID": asked["data"]["compactionID"] }))).await.unwrap();
-        let as_text = state(&proxy, visit(&json!({ "jobID": COMPACTION.to_string() }))).await.unwrap();
+        let asked = compact(&proxy, Visit::of(&json!({ "collectionName": "c" }))).await.unwrap();
+        let known =
+            state(&proxy, Visit::of(&json!({ "jobID": asked["data"]["compactionID"] }))).await.unwrap();
+        let as_text = state(&proxy, Visit::of(&json!({ "jobID": COMPACTION.to_string() }))).await.unwrap();
 
         let expected = json!({
             "compactionID": COMPACTION,
@@ -81,10 +76,10 @@ mod tests {
             "completedPlanNumber": 1,
         });
         assert_eq!((&known["data"], &as_text["data"]), (&expected, &expected));
-        assert_eq!(state(&proxy, visit(&json!({}))).await.unwrap_err().code(), 1802);
-        assert_eq!(compact(&proxy, visit(&json!({}))).await.unwrap_err().code(), 1802);
+        assert_eq!(state(&proxy, Visit::of(&json!({}))).await.unwrap_err().code(), 1802);
+        assert_eq!(compact(&proxy, Visit::of(&json!({}))).await.unwrap_err().code(), 1802);
         let clustering = json!({ "collectionName": "c", "isClustering": true });
-        let refused = compact(&proxy, visit(&clustering)).await.unwrap_err();
+        let refused = compact(&proxy, Visit::of(&clustering)).await.unwrap_err();
         assert_eq!(refused.to_string(), "collection c has no clustering key");
     }
 }

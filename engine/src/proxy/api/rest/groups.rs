@@ -1,5 +1,8 @@
 //! `resource_groups/…`: the REST form of the calls about resource groups.
 
+use axum::Router;
+use axum::extract::State;
+use bytes::Bytes;
 use contract::pb::common::KeyValuePair;
 use contract::pb::milvus::{
     CreateResourceGroupRequest, DescribeResourceGroupRequest, DropResourceGroupRequest,
@@ -8,9 +11,11 @@ use contract::pb::milvus::{
 use contract::pb::rg::{
     ResourceGroupConfig, ResourceGroupLimit, ResourceGroupNodeFilter, ResourceGroupTransfer,
 };
-use serde_json::{Map, Value as Json, json};
+use http::{Extensions, HeaderMap, Uri};
+use serde_json::{Value as Json, json};
 
-use super::{Visit, data, missing};
+use super::{Data, Door, Version, Visit, answer, data};
+use crate::proxy::access::table::Asks;
 use crate::proxy::api::groups;
 use crate::proxy::convert::params::plain;
 use crate::proxy::{Error, Proxy};
@@ -20,8 +25,22 @@ const REQUEST: &str = "ResourceGroupReq";
 /// The same for a transfer.
 const TRANSFER: &str = "TransferReplicaReq";
 
+/// These paths.
+pub fn router() -> Router<Proxy> {
+    Router::new()
+        .route("/create", endpoint!("RestCreateResourceGroup", CreateResourceGroupRequest, create))
+        .route("/alter", endpoint!("RestUpdateResourceGroups", UpdateResourceGroupsRequest, alter))
+        .route("/drop", endpoint!("RestDropResourceGroup", DropResourceGroupRequest, drop))
+        .route("/describe", endpoint!("RestDescribeResourceGroup", DescribeResourceGroupRequest, describe))
+        .route("/list", endpoint!("RestListResourceGroups", ListResourceGroupsRequest, list))
+        .route(
+            "/transfer_replica",
+            endpoint!("RestTransferReplica", TransferReplicaRequest, transfer_replica),
+        )
+}
+
 /// Makes a group.
-pub async fn create(proxy: &Proxy, visit: Visit) -> Result<Map<String, Json>, Error> {
+async fn create(proxy: &Proxy, visit: Visit) -> Data {
     let resource_group = visit.required(REQUEST, "name")?;
     let config = visit.body.get("config").map(config);
     let request = CreateResourceGroupRequest { resource_group, config, ..Default::default() };
@@ -30,7 +49,7 @@ pub async fn create(proxy: &Proxy, visit: Visit) -> Result<Map<String, Json>, Er
 }
 
 /// Replaces what groups ask for: one by `name` and `config`, or several by `resource_groups`.
-pub async fn alter(proxy: &Proxy, visit: Visit) -> Result<Map<String, Json>, Error> {
+async fn alter(proxy: &Proxy, visit: Visit) -> Data {
     let resource_groups = match visit.body.get("resource_groups").and_then(Json::as_object) {
         Some(several) => several.iter().map(|(name, one)| (name.clone(), config(one))).collect(),
         None => {
@@ -44,7 +63,7 @@ pub async fn alter(proxy: &Proxy, visit: Visit) -> Result<Map<String, Json>, Err
 }
 
 /// Drops a group.
-pub async fn drop(proxy: &Proxy, visit: Visit) -> Result<Map<String, Json>, Error> {
+async fn drop(proxy: &Proxy, visit: Visit) -> Data {
     let resource_group = visit.required(REQUEST, "name")?;
     let request = DropResourceGroupRequest { resource_group, ..Default::default() };
     groups::drop(proxy, visit.caller, request).await?;
@@ -52,7 +71,7 @@ pub async fn drop(proxy: &Proxy, visit: Visit) -> Result<Map<String, Json>, Erro
 }
 
 /// One group.
-pub async fn describe(proxy: &Proxy, visit: Visit) -> Result<Map<String, Json>, Error> {
+async fn describe(proxy: &Proxy, visit: Visit) -> Data {
     let resource_group = visit.required(REQUEST, "name")?;
     let request = DescribeResourceGroupRequest { resource_group, ..Default::default() };
     let shown = groups::describe(proxy, visit.caller, request).await?;
@@ -60,13 +79,13 @@ pub async fn describe(proxy: &Proxy, visit: Visit) -> Result<Map<String, Json>, 
 }
 
 /// The names of all groups.
-pub async fn list(proxy: &Proxy, visit: Visit) -> Result<Map<String, Json>, Error> {
+async fn list(proxy: &Proxy, visit: Visit) -> Data {
     let shown = groups::list(proxy, visit.caller, ListResourceGroupsRequest::default()).await?;
     Ok(data(json!(shown.resource_groups)))
 }
 
 /// Moves copies of a collection between groups.
-pub async fn transfer_replica(proxy: &Proxy, visit: Visit) -> Result<Map<String, Json>, Error> {
+async fn transfer_replica(proxy: &Proxy, visit: Visit) -> Data {
     let request = TransferReplicaRequest {
         source_resource_group: visit.required(TRANSFER, "sourceRgName")?,
         target_resource_group: visit.required(TRANSFER, "targetRgName")?,
@@ -75,7 +94,7 @@ pub async fn transfer_replica(proxy: &Proxy, visit: Visit) -> Result<Map<String,
             .body
             .get("replicaNum")
             .and_then(Json::as_i64)
-            .ok_or_else(|| missing(TRANSFER, "replicaNum"))?,
+            .ok_or_else(|| Error::missing(TRANSFER, "replicaNum"))?,
         ..Default::default()
     };
     groups::transfer_replicas(proxy, visit.caller, request).await?;
@@ -139,18 +158,12 @@ fn group(group: ResourceGroup) -> Json {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Map, Value as Json, json};
+    use serde_json::json;
 
     use super::{alter, create, describe, list};
     use crate::proxy::Proxy;
-    use crate::proxy::api::Caller;
     use crate::proxy::api::rest::Visit;
     use crate::proxy::twin::Twin;
-
-    fn visit(body: &Json) -> Visit {
-        let body: Map<String, Json> = body.as_object().cloned().unwrap();
-        Visit { caller: Caller::default(), body, takes_int64: false }
-    }
 
     #[tokio::test]
     async fn a_group_made_over_rest_is_shown_as_it_was_asked_for() {
@@ -163,17 +176,17 @@ mod tests {
             "node_filter": { "node_labels": [{ "key": "zone", "value": "a" }] },
         });
 
-        create(&proxy, visit(&json!({ "name": "rg", "config": config }))).await.unwrap();
-        let shown = describe(&proxy, visit(&json!({ "name": "rg" }))).await.unwrap();
+        create(&proxy, Visit::of(&json!({ "name": "rg", "config": config }))).await.unwrap();
+        let shown = describe(&proxy, Visit::of(&json!({ "name": "rg" }))).await.unwrap();
         let several = json!({ "resource_groups": { "rg": { "requests": { "node_num": 0 } } } });
-        alter(&proxy, visit(&several)).await.unwrap();
-        let changed = describe(&proxy, visit(&json!({ "name": "rg" }))).await.unwrap();
-        let names = list(&proxy, visit(&json!({}))).await.unwrap();
+        alter(&proxy, Visit::of(&several)).await.unwrap();
+        let changed = describe(&proxy, Visit::of(&json!({ "name": "rg" }))).await.unwrap();
+        let names = list(&proxy, Visit::of(&json!({}))).await.unwrap();
 
         assert_eq!((&shown["data"]["config"], &shown["data"]["capacity"]), (&config, &json!(1)));
         assert_eq!(changed["data"]["config"]["limits"], json!({ "node_num": 0 }));
         assert_eq!(names["data"], json!(["__default_resource_group", "rg"]));
-        let error = create(&proxy, visit(&json!({}))).await.unwrap_err();
+        let error = create(&proxy, Visit::of(&json!({}))).await.unwrap_err();
         assert_eq!(error.code(), 1802);
     }
 }

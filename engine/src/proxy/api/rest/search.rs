@@ -14,11 +14,11 @@ use contract::pb::schema::{
 use prost::Message as _;
 use serde_json::{Map, Value as Json, json};
 
-use super::{Visit, missing, values};
+use super::{Data, Visit, values};
 use crate::model::DataType;
 use crate::proxy::api::{hybrid, search as searches};
-use crate::proxy::convert::params::plain;
-use crate::proxy::convert::{consistency, sparse};
+use crate::proxy::convert::params::{plain, shown};
+use crate::proxy::convert::{json, sparse};
 use crate::proxy::{Error, Proxy};
 use crate::rpc::CollectionInfo;
 
@@ -26,44 +26,45 @@ use crate::rpc::CollectionInfo;
 const REQUEST: &str = "SearchReqV2";
 const HYBRID_REQUEST: &str = "HybridSearchReq";
 const SUB_REQUEST: &str = "SubSearchReq";
-/// Hits per query where the client says nothing.
-const DEFAULT_LIMIT: i64 = 100;
+/// Hits per query, and rows of a query, where the client says nothing.
+pub const DEFAULT_LIMIT: i64 = 100;
 
 /// Nearest neighbours; the hits of all queries in one list.
-pub async fn search(proxy: &Proxy, visit: Visit) -> Result<Map<String, Json>, Error> {
+pub async fn search(proxy: &Proxy, visit: Visit) -> Data {
     let takes_int64 = visit.takes_int64;
     let info = info_of(proxy, &visit).await;
     let request = request(&visit, info.as_deref())?;
-    Ok(answer(searches::search(proxy, visit.caller, request).await?, takes_int64))
+    answer(searches::search(proxy, visit.caller, request).await?, takes_int64)
 }
 
 /// Nearest neighbours in several fields, ranked as one.
-pub async fn hybrid(proxy: &Proxy, visit: Visit) -> Result<Map<String, Json>, Error> {
+pub async fn hybrid(proxy: &Proxy, visit: Visit) -> Data {
     let takes_int64 = visit.takes_int64;
     let info = info_of(proxy, &visit).await;
     let request = hybrid_request(&visit, info.as_deref())?;
-    Ok(answer(hybrid::search(proxy, visit.caller, request).await?, takes_int64))
+    answer(hybrid::search(proxy, visit.caller, request).await?, takes_int64)
 }
 
-fn answer(results: SearchResults, takes_int64: bool) -> Map<String, Json> {
+fn answer(results: SearchResults, takes_int64: bool) -> Data {
     let results = results.results.unwrap_or_default();
-    let hits: Vec<Json> = (0..results.scores.len()).map(|at| hit(&results, at, takes_int64)).collect();
+    let mut rows = values::rows(&results.fields_data, takes_int64)?;
+    rows.resize_with(results.scores.len(), Map::new);
+    let hits = rows.into_iter().enumerate().map(|(at, row)| hit(row, &results, at, takes_int64)).collect();
     let mut answer = super::data(Json::Array(hits));
     answer.insert("topks".to_owned(), json!(results.topks));
     answer.insert("cost".to_owned(), json!(0));
-    answer
+    Ok(answer)
 }
 
-fn hit(results: &SearchResultData, at: usize, takes_int64: bool) -> Json {
-    let mut row = values::row(&results.fields_data, at, takes_int64);
-    row.insert("distance".to_owned(), json!(results.scores[at]));
+fn hit(mut row: Map<String, Json>, results: &SearchResultData, at: usize, takes_int64: bool) -> Json {
+    row.insert("distance".to_owned(), json::single(results.scores[at]));
     row.insert("id".to_owned(), values::id(results.ids.as_ref(), at, takes_int64));
     Json::Object(row)
 }
 
 fn request(visit: &Visit, info: Option<&CollectionInfo>) -> Result<SearchRequest, Error> {
     let collection_name = visit.required(REQUEST, "collectionName")?;
-    let level = consistency::level_named(&visit.text("consistencyLevel"));
+    let level = visit.level()?;
     let (nq, search_input) = input(REQUEST, &visit.body, info)?;
     Ok(SearchRequest {
         collection_name,
@@ -74,7 +75,7 @@ fn request(visit: &Visit, info: Option<&CollectionInfo>) -> Result<SearchRequest
         search_params: search_params(&visit.body, "searchParams"),
         use_default_consistency: level.is_none(),
         consistency_level: level.unwrap_or_default(),
-        expr_template_values: templates(&visit.body),
+        expr_template_values: templates(&visit.body)?,
         search_input: Some(search_input),
         function_score: function_score(&visit.body),
         ..Default::default()
@@ -84,21 +85,21 @@ fn request(visit: &Visit, info: Option<&CollectionInfo>) -> Result<SearchRequest
 fn hybrid_request(visit: &Visit, info: Option<&CollectionInfo>) -> Result<HybridSearchRequest, Error> {
     let collection_name = visit.required(HYBRID_REQUEST, "collectionName")?;
     let Some(searches) = visit.body.get("search").and_then(Json::as_array) else {
-        return Err(missing(HYBRID_REQUEST, "search"));
+        return Err(Error::missing(HYBRID_REQUEST, "search"));
     };
     let one = |search: &Json| {
-        let search = search.as_object().ok_or_else(|| missing(HYBRID_REQUEST, "search"))?;
+        let search = search.as_object().ok_or_else(|| Error::missing(HYBRID_REQUEST, "search"))?;
         let (nq, search_input) = input(SUB_REQUEST, search, info)?;
         Ok(SearchRequest {
             nq,
             dsl: search.get("filter").map(plain).unwrap_or_default(),
             search_params: search_params(search, "params"),
-            expr_template_values: templates(search),
+            expr_template_values: templates(search)?,
             search_input: Some(search_input),
             ..Default::default()
         })
     };
-    let level = consistency::level_named(&visit.text("consistencyLevel"));
+    let level = visit.level()?;
     Ok(HybridSearchRequest {
         collection_name,
         requests: searches.iter().map(one).collect::<Result<_, Error>>()?,
@@ -132,7 +133,8 @@ fn grouping(body: &Map<String, Json>) -> impl Iterator<Item = KeyValuePair> {
         ("groupSize", "group_size"),
         ("strictGroupSize", "strict_group_size"),
     ];
-    names.into_iter().filter_map(|(ours, wire)| Some(pair(wire, plain(body.get(ours)?))))
+    let order = body.get("orderByFields").map(|fields| pair("order_by_fields", joined(fields)));
+    names.into_iter().filter_map(|(ours, wire)| Some(pair(wire, plain(body.get(ours)?)))).chain(order)
 }
 
 /// A function score as gRPC carries it.
@@ -159,9 +161,29 @@ fn function_score(body: &Map<String, Json>) -> Option<FunctionScore> {
     })
 }
 
-fn templates(body: &Map<String, Json>) -> HashMap<String, TemplateValue> {
-    let params = body.get("exprParams").and_then(Json::as_object);
-    params.into_iter().flatten().map(|(name, value)| (name.clone(), template(value))).collect()
+/// What the variables of a filter stand for.
+///
+/// # Errors
+/// [`Error::WrongKind`] for what is no object.
+pub fn templates(body: &Map<String, Json>) -> Result<HashMap<String, TemplateValue>, Error> {
+    match body.get("exprParams") {
+        None => Ok(HashMap::new()),
+        Some(Json::Object(params)) => {
+            Ok(params.iter().map(|(name, value)| (name.clone(), template(value))).collect())
+        }
+        Some(other) => {
+            let actual = shown(&other.to_string());
+            Err(Error::WrongKind { what: "exprParams", wanted: "an object", actual })
+        }
+    }
+}
+
+/// A list as gRPC carries it: its texts between commas.
+pub fn joined(list: &Json) -> String {
+    match list {
+        Json::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(","),
+        other => plain(other),
+    }
 }
 
 /// What is searched for, and how many queries that is: vectors, or keys of rows that have them.
@@ -183,6 +205,19 @@ fn input(
     Ok((nq, SearchInput::PlaceholderGroup(Bytes::from(group.encode_to_vec()))))
 }
 
+/// What a body with `data` and `annsField` searches for in the collection that a visit is about, and how many queries that is.
+///
+/// # Errors
+/// If there are no vectors, or one is none.
+pub async fn searched(
+    proxy: &Proxy,
+    visit: &Visit,
+    request: &'static str,
+    body: &Map<String, Json>,
+) -> Result<(i64, SearchInput), Error> {
+    input(request, body, info_of(proxy, visit).await.as_deref())
+}
+
 /// The query vectors as gRPC carries them: lists of numbers, objects for sparse vectors, texts of base64 for the bytes of all
 /// others; `data_type` is that of the field, where it is known.
 fn placeholders(
@@ -191,7 +226,7 @@ fn placeholders(
     data_type: Option<DataType>,
 ) -> Result<PlaceholderGroup, Error> {
     let Some(data) = body.get("data").and_then(Json::as_array).filter(|data| !data.is_empty()) else {
-        return Err(missing(request, "data"));
+        return Err(Error::missing(request, "data"));
     };
     // A single vector may come without the list around it.
     let whole;
@@ -231,7 +266,10 @@ fn bytes_of(vector: &Json, kind: PlaceholderType) -> Result<Vec<u8>, Error> {
             let byte = |one: &Json| one.as_u64().and_then(|byte| u8::try_from(byte).ok());
             let bytes: Option<Vec<u8>> = components.iter().map(byte).collect();
             bytes.ok_or_else(|| Error::NotJson {
-                reason: format!("json: cannot unmarshal {vector} into the bytes of a binary vector"),
+                reason: format!(
+                    "json: cannot unmarshal {} into the bytes of a binary vector",
+                    shown(&vector.to_string())
+                ),
             })
         }
         (Json::Array(components), PlaceholderType::FloatVector) => {
@@ -241,7 +279,9 @@ fn bytes_of(vector: &Json, kind: PlaceholderType) -> Result<Vec<u8>, Error> {
             }
             Ok(bytes)
         }
-        _ => Err(Error::NotJson { reason: format!("json: cannot unmarshal {vector} into a vector") }),
+        _ => Err(Error::NotJson {
+            reason: format!("json: cannot unmarshal {} into a vector", shown(&vector.to_string())),
+        }),
     }
 }
 
@@ -260,7 +300,10 @@ fn type_of_field(info: &CollectionInfo, body: &Map<String, Json>) -> Option<Data
 #[expect(clippy::cast_possible_truncation, reason = "vectors are made of singles")]
 fn single(component: &Json) -> Result<f32, Error> {
     component.as_f64().map(|number| number as f32).ok_or_else(|| Error::NotJson {
-        reason: format!("json: cannot unmarshal {component} into a vector component of type float32"),
+        reason: format!(
+            "json: cannot unmarshal {} into a vector component of type float32",
+            shown(&component.to_string())
+        ),
     })
 }
 
@@ -292,17 +335,20 @@ fn search_params(body: &Map<String, Json>, object: &str) -> Vec<KeyValuePair> {
     pairs
 }
 
-fn pair(key: &str, value: String) -> KeyValuePair {
+/// A pair of the wire.
+pub fn pair(key: &str, value: String) -> KeyValuePair {
     KeyValuePair { key: key.to_owned(), value }
 }
 
 /// A JSON value as the value of a template variable; what has no form there has no value.
-fn template(value: &Json) -> TemplateValue {
+pub fn template(value: &Json) -> TemplateValue {
     use template_value::Val;
     let val = match value {
         Json::Bool(value) => Some(Val::BoolVal(*value)),
         Json::Number(number) => {
-            number.as_i64().map(Val::Int64Val).or_else(|| number.as_f64().map(Val::FloatVal))
+            // A whole number beyond 64 bits is none that a field can have.
+            let other = || number.as_f64().filter(|_| number.is_f64()).map(Val::FloatVal);
+            number.as_i64().map(Val::Int64Val).or_else(other)
         }
         Json::String(text) => Some(Val::StringVal(text.clone())),
         Json::Array(values) => {

@@ -6,13 +6,81 @@
 use contract::pb::schema::{FieldData, IDs, field_data, i_ds, scalar_field, vector_field};
 use serde_json::{Map, Value as Json, json};
 
+use crate::proxy::Error;
+use crate::proxy::convert::json::{single, singles};
 use crate::proxy::convert::{arrays, sparse};
 
-/// Row `row` of some columns as a JSON object.
-pub fn row(columns: &[FieldData], row: usize, takes_int64: bool) -> Map<String, Json> {
+/// Most numbers of vectors in one answer: in JSON each takes some 100 bytes of memory until it is sent.
+const MAX_COMPONENTS: usize = 8 << 20;
+
+/// The rows of some columns as JSON objects.
+///
+/// # Errors
+/// [`Error::AnswerTooLarge`] for vectors of more numbers than there is room for.
+pub fn rows(columns: &[FieldData], takes_int64: bool) -> Result<Vec<Map<String, Json>>, Error> {
+    if columns.iter().map(components).sum::<usize>() > MAX_COMPONENTS {
+        return Err(Error::AnswerTooLarge { limit: MAX_COMPONENTS });
+    }
+    let count = columns.iter().map(len).max().unwrap_or(0);
+    // Vectors of rows without one are left out of their column: each column has a place of its own.
+    let mut places = vec![0; columns.len()];
+    Ok((0..count).map(|at| row(columns, &mut places, at, takes_int64)).collect())
+}
+
+/// How many numbers the vectors of a column have, where they are shown one by one.
+fn components(column: &FieldData) -> usize {
+    match &column.field {
+        Some(field_data::Field::Vectors(vectors)) => match &vectors.data {
+            Some(vector_field::Data::FloatVector(all)) => all.data.len(),
+            Some(vector_field::Data::SparseFloatVector(all)) => {
+                all.contents.iter().map(|content| content.len() / 8).sum()
+            }
+            _ => 0,
+        },
+        _ => 0,
+    }
+}
+
+/// How many rows a column has.
+fn len(column: &FieldData) -> usize {
+    use scalar_field::Data;
+    if !column.valid_data.is_empty() {
+        return column.valid_data.len();
+    }
+    match &column.field {
+        Some(field_data::Field::Scalars(scalars)) => match &scalars.data {
+            Some(Data::BoolData(values)) => values.data.len(),
+            Some(Data::IntData(values)) => values.data.len(),
+            Some(Data::LongData(values)) => values.data.len(),
+            Some(Data::FloatData(values)) => values.data.len(),
+            Some(Data::DoubleData(values)) => values.data.len(),
+            Some(Data::StringData(values)) => values.data.len(),
+            Some(Data::ArrayData(values)) => values.data.len(),
+            Some(Data::JsonData(values)) => values.data.len(),
+            _ => 0,
+        },
+        Some(field_data::Field::Vectors(vectors)) => {
+            let dim = usize::try_from(vectors.dim).unwrap_or(0).max(1);
+            match &vectors.data {
+                Some(vector_field::Data::FloatVector(all)) => all.data.len() / dim,
+                Some(vector_field::Data::Float16Vector(all) | vector_field::Data::Bfloat16Vector(all)) => {
+                    all.len() / (dim * 2)
+                }
+                Some(vector_field::Data::Int8Vector(all)) => all.len() / dim,
+                Some(vector_field::Data::BinaryVector(all)) => all.len() / (dim / 8).max(1),
+                Some(vector_field::Data::SparseFloatVector(all)) => all.contents.len(),
+                _ => 0,
+            }
+        }
+        _ => 0,
+    }
+}
+
+/// Row `row` of some columns; `places` are those of the next vector of each column.
+fn row(columns: &[FieldData], places: &mut [usize], row: usize, takes_int64: bool) -> Map<String, Json> {
     let mut object = Map::new();
-    for column in columns {
-        let value = value(column, row, takes_int64);
+    for (column, place) in columns.iter().zip(places) {
+        let value = value(column, row, place, takes_int64);
         match value {
             Json::String(text) if column.is_dynamic => {
                 let keys: Map<String, Json> = serde_json::from_str(&text).unwrap_or_default();
@@ -24,6 +92,15 @@ pub fn row(columns: &[FieldData], row: usize, takes_int64: bool) -> Map<String, 
         }
     }
     object
+}
+
+/// All primary keys.
+pub fn ids(ids: Option<&IDs>, takes_int64: bool) -> Json {
+    match ids.and_then(|ids| ids.id_field.as_ref()) {
+        Some(i_ds::IdField::IntId(ids)) => ids.data.iter().map(|id| int64(*id, takes_int64)).collect(),
+        Some(i_ds::IdField::StrId(ids)) => json!(ids.data),
+        _ => json!([]),
+    }
 }
 
 /// A 64-bit integer.
@@ -40,20 +117,19 @@ pub fn id(ids: Option<&IDs>, at: usize, takes_int64: bool) -> Json {
     }
 }
 
-fn value(column: &FieldData, row: usize, takes_int64: bool) -> Json {
+fn value(column: &FieldData, row: usize, place: &mut usize, takes_int64: bool) -> Json {
     if column.valid_data.get(row) == Some(&false) {
         return Json::Null;
     }
     match &column.field {
         Some(field_data::Field::Scalars(scalars)) => scalar(scalars.data.as_ref(), row, takes_int64),
         Some(field_data::Field::Vectors(vectors)) => {
-            // Vectors of rows without one are left out of the column.
-            let row = column.valid_data.iter().take(row).filter(|valid| **valid).count()
-                + if column.valid_data.is_empty() { row } else { 0 };
+            let row = *place;
+            *place += 1;
             let dim = usize::try_from(vectors.dim).unwrap_or(0);
             match &vectors.data {
                 Some(vector_field::Data::FloatVector(all)) => {
-                    all.data.get(row * dim..(row + 1) * dim).map_or(Json::Null, |vector| json!(vector))
+                    all.data.get(row * dim..(row + 1) * dim).map_or(Json::Null, singles)
                 }
                 Some(vector_field::Data::Float16Vector(all) | vector_field::Data::Bfloat16Vector(all)) => {
                     base64(all, row, dim * 2)
@@ -83,7 +159,7 @@ fn scalar(data: Option<&scalar_field::Data>, row: usize, takes_int64: bool) -> J
         Some(Data::BoolData(values)) => values.data.get(row).map(|value| json!(value)),
         Some(Data::IntData(values)) => values.data.get(row).map(|value| json!(value)),
         Some(Data::LongData(values)) => values.data.get(row).map(|value| int64(*value, takes_int64)),
-        Some(Data::FloatData(values)) => values.data.get(row).map(|value| json!(value)),
+        Some(Data::FloatData(values)) => values.data.get(row).copied().map(single),
         Some(Data::DoubleData(values)) => values.data.get(row).map(|value| json!(value)),
         Some(Data::StringData(values)) => values.data.get(row).map(|value| json!(value)),
         Some(Data::ArrayData(values)) => values.data.get(row).map(arrays::dumped),

@@ -1,0 +1,375 @@
+//! Rows of JSON to columns of the wire: what an insert and an upsert of REST carry.
+//!
+//! A row is read in place and added to the columns before the next one is looked at. Values keep what they say: a number is
+//! taken exactly as it is written, a JSON field and dynamic keys keep their texts. Source: wire specification 4.1.
+
+use std::collections::HashMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use contract::pb::schema::{
+    ArrayArray, BoolArray, DoubleArray, FieldData, FloatArray, IntArray, JsonArray, LongArray, ScalarField,
+    SparseFloatArray, StringArray, VectorField, field_data, scalar_field, vector_field,
+};
+use serde_json::Value as Json;
+use serde_json::value::RawValue;
+
+use super::json::{Pairs, compact, number, parsed, shown_raw, unreadable, whole};
+use super::output::wire_type;
+use super::params::boolean;
+use super::{narrow, sparse};
+use crate::model::{DYNAMIC_FIELD, DataType, ElementType, Field, Schema};
+use crate::proxy::Error;
+
+/// Which fields rows must have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rows {
+    /// All but those that have a default, may be null or are made by the server.
+    Whole,
+    /// Only the key; a field is in all rows or in none.
+    Partial,
+}
+
+/// The columns that some rows make, and how many rows there are. `text` is a list of objects, or one object.
+///
+/// # Errors
+/// [`Error::NotJson`] for what is no rows; for the first value that does not fit, what and where it is.
+pub fn columns(schema: &Schema, text: &str, kind: Rows) -> Result<(u32, Vec<FieldData>), Error> {
+    let mut table = Table::new(schema);
+    if text.trim_start().starts_with('[') {
+        let rows: Vec<&RawValue> = serde_json::from_str(text).map_err(|reason| unreadable(&reason))?;
+        for row in rows {
+            table.add(row.get())?;
+        }
+    } else {
+        table.add(text)?;
+    }
+    let rows = u32::try_from(table.rows).unwrap_or(u32::MAX);
+    Ok((rows, table.finish(kind)?))
+}
+
+/// The columns so far.
+struct Table<'a> {
+    columns: Vec<Column<'a>>,
+    places: HashMap<&'a str, usize>,
+    /// The dynamic keys of each row, where the schema is open.
+    dynamic: Option<Vec<String>>,
+    has_dynamic: bool,
+    rows: usize,
+}
+
+impl<'a> Table<'a> {
+    fn new(schema: &'a Schema) -> Self {
+        let fields = schema.fields.iter().filter(|field| !field.is_dynamic);
+        let columns: Vec<Column<'a>> = fields.map(Column::new).collect();
+        let places =
+            columns.iter().enumerate().map(|(at, column)| (column.field.name.as_str(), at)).collect();
+        let dynamic = schema.dynamic().map(|_| Vec::new());
+        Self { columns, places, dynamic, has_dynamic: false, rows: 0 }
+    }
+
+    fn add(&mut self, text: &str) -> Result<(), Error> {
+        let Pairs(pairs) = serde_json::from_str(text).map_err(|reason| unreadable(&reason))?;
+        let row = self.rows;
+        let mut rest = String::new();
+        for (key, raw) in pairs {
+            if let Some(place) = self.places.get(key.as_str()) {
+                self.columns[*place].add(row, raw)?;
+            } else if self.dynamic.is_some() {
+                rest.push(if rest.is_empty() { '{' } else { ',' });
+                rest.push_str(&Json::String(key).to_string());
+                rest.push(':');
+                rest.push_str(&compact(raw.get()));
+            } else {
+                return Err(Error::RowField { field: super::params::shown(&key), row });
+            }
+        }
+        if let Some(dynamic) = &mut self.dynamic {
+            self.has_dynamic |= !rest.is_empty();
+            rest.push_str(if rest.is_empty() { "{}" } else { "}" });
+            dynamic.push(rest);
+        }
+        self.rows += 1;
+        Ok(())
+    }
+
+    fn finish(self, kind: Rows) -> Result<Vec<FieldData>, Error> {
+        let mut done = Vec::new();
+        for column in self.columns {
+            done.extend(column.finish(self.rows, kind)?);
+        }
+        if let Some(texts) = self.dynamic.filter(|_| self.has_dynamic) {
+            let data = texts.into_iter().map(Bytes::from).collect();
+            done.push(FieldData {
+                r#type: wire_type(DataType::Json).into(),
+                field_name: DYNAMIC_FIELD.to_owned(),
+                is_dynamic: true,
+                field: Some(scalars(scalar_field::Data::JsonData(JsonArray { data }))),
+                ..Default::default()
+            });
+        }
+        Ok(done)
+    }
+}
+
+fn scalars(data: scalar_field::Data) -> field_data::Field {
+    field_data::Field::Scalars(ScalarField { data: Some(data), ..Default::default() })
+}
+
+/// One column so far: the values that are there, and for each row up to the last one given whether it has one.
+struct Column<'a> {
+    field: &'a Field,
+    values: field_data::Field,
+    /// The values of a column of binary vectors, which the wire has as one piece.
+    bits: Vec<u8>,
+    valid: Vec<bool>,
+    given: usize,
+    last: Option<usize>,
+}
+
+impl<'a> Column<'a> {
+    fn new(field: &'a Field) -> Self {
+        Self { field, values: empty(field), bits: Vec::new(), valid: Vec::new(), given: 0, last: None }
+    }
+
+    fn add(&mut self, row: usize, raw: &RawValue) -> Result<(), Error> {
+        let wrong = || self.wrong(row, raw);
+        if self.last == Some(row) {
+            let reason = format!("row {row} has the key {} twice", self.field.name);
+            return Err(Error::InsertData { reason });
+        }
+        if raw.get() == "null" {
+            if !self.field.nullable && self.field.default.is_none() {
+                return Err(wrong());
+            }
+        } else {
+            let pushed = match &mut self.values {
+                field_data::Field::Scalars(ScalarField { data: Some(data), .. }) => {
+                    push_scalar(data, self.field.data_type, raw)
+                }
+                field_data::Field::Vectors(VectorField { data: Some(data), .. }) => {
+                    push_vector(data, &mut self.bits, self.field, raw)?
+                }
+                _ => None,
+            };
+            if pushed.is_none() {
+                return Err(self.wrong(row, raw));
+            }
+        }
+        self.valid.resize(row, false);
+        self.valid.push(raw.get() != "null");
+        self.given += 1;
+        self.last = Some(row);
+        Ok(())
+    }
+
+    fn wrong(&self, row: usize, raw: &RawValue) -> Error {
+        Error::RowValue {
+            field: self.field.name.clone(),
+            row,
+            data_type: self.field.data_type.name(),
+            value: shown_raw(raw),
+        }
+    }
+
+    /// The column, or none where no row has the field and none must.
+    fn finish(mut self, rows: usize, kind: Rows) -> Result<Option<FieldData>, Error> {
+        let field = self.field;
+        if self.given == 0 {
+            // What must be there is missed where the rows of both APIs are checked.
+            return Ok(None);
+        }
+        let may_lack = field.nullable || field.default.is_some();
+        if self.given < rows && kind == Rows::Partial {
+            return Err(Error::PartialRows { field: field.name.clone() });
+        }
+        self.valid.resize(rows, false);
+        if !may_lack && let Some(row) = self.valid.iter().position(|there| !there) {
+            return Err(Error::RowWithoutField { field: field.name.clone(), row });
+        }
+        if let field_data::Field::Vectors(VectorField {
+            data: Some(vector_field::Data::BinaryVector(bits)),
+            ..
+        }) = &mut self.values
+        {
+            *bits = std::mem::take(&mut self.bits).into();
+        }
+        let valid_data = if self.valid.contains(&false) { self.valid } else { Vec::new() };
+        Ok(Some(FieldData {
+            r#type: wire_type(field.data_type).into(),
+            field_name: field.name.clone(),
+            valid_data,
+            field: Some(self.values),
+            ..Default::default()
+        }))
+    }
+}
+
+/// A column of the field's type without values. Narrow vectors are collected as the singles that they are.
+fn empty(field: &Field) -> field_data::Field {
+    use scalar_field::Data;
+    let data = match field.data_type {
+        DataType::Bool => Data::BoolData(BoolArray::default()),
+        DataType::Int8 | DataType::Int16 | DataType::Int32 => Data::IntData(IntArray::default()),
+        DataType::Int64 => Data::LongData(LongArray::default()),
+        DataType::Float => Data::FloatData(FloatArray::default()),
+        DataType::Double => Data::DoubleData(DoubleArray::default()),
+        DataType::VarChar => Data::StringData(StringArray::default()),
+        DataType::Json => Data::JsonData(JsonArray::default()),
+        DataType::Array(element) => Data::ArrayData(ArrayArray {
+            element_type: wire_type(element.scalar()).into(),
+            ..Default::default()
+        }),
+        DataType::FloatVector
+        | DataType::Float16Vector
+        | DataType::BFloat16Vector
+        | DataType::Int8Vector
+        | DataType::BinaryVector
+        | DataType::SparseFloatVector => {
+            let data = match field.data_type {
+                DataType::BinaryVector => vector_field::Data::BinaryVector(Bytes::new()),
+                DataType::SparseFloatVector => {
+                    vector_field::Data::SparseFloatVector(SparseFloatArray::default())
+                }
+                _ => vector_field::Data::FloatVector(FloatArray::default()),
+            };
+            let dim = i64::try_from(field.dim()).unwrap_or(i64::MAX);
+            return field_data::Field::Vectors(VectorField { dim, data: Some(data), ..Default::default() });
+        }
+    };
+    scalars(data)
+}
+
+/// Adds a value to a column of scalars; `None` if it is not of the type.
+fn push_scalar(column: &mut scalar_field::Data, data_type: DataType, raw: &RawValue) -> Option<()> {
+    use scalar_field::Data;
+    match (column, data_type) {
+        (Data::BoolData(all), _) => all.data.push(truth(raw)?),
+        (Data::IntData(all), data_type) => {
+            let value = i32::try_from(whole(number(raw)?)?).ok()?;
+            let fits = match data_type {
+                DataType::Int8 => i8::try_from(value).is_ok(),
+                DataType::Int16 => i16::try_from(value).is_ok(),
+                _ => true,
+            };
+            fits.then(|| all.data.push(value))?;
+        }
+        (Data::LongData(all), _) => all.data.push(whole(number(raw)?)?),
+        (Data::FloatData(all), _) => all.data.push(finite(number(raw)?.parse().ok()?)?),
+        (Data::DoubleData(all), _) => {
+            let value: f64 = number(raw)?.parse().ok()?;
+            value.is_finite().then(|| all.data.push(value))?;
+        }
+        (Data::StringData(all), _) => all.data.push(text(raw)?),
+        (Data::JsonData(all), _) => all.data.push(compact(raw.get()).into()),
+        (Data::ArrayData(all), DataType::Array(element)) => all.data.push(array(element, raw)?),
+        _ => return None,
+    }
+    Some(())
+}
+
+fn truth(raw: &RawValue) -> Option<bool> {
+    let text = raw.get();
+    boolean(text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text))
+}
+
+fn finite(value: f32) -> Option<f32> {
+    value.is_finite().then_some(value)
+}
+
+/// A text; of a number, what is written.
+fn text(raw: &RawValue) -> Option<String> {
+    if raw.get().starts_with('"') {
+        serde_json::from_str(raw.get()).ok()
+    } else {
+        number(raw).map(str::to_owned)
+    }
+}
+
+fn array(element: ElementType, raw: &RawValue) -> Option<ScalarField> {
+    let elements: Vec<&RawValue> = serde_json::from_str(raw.get()).ok()?;
+    let scalar = element.scalar();
+    let mut data = element_column(scalar)?;
+    for element in elements {
+        if element.get() == "null" {
+            return None;
+        }
+        push_scalar(&mut data, scalar, element)?;
+    }
+    Some(ScalarField { data: Some(data), ..Default::default() })
+}
+
+fn element_column(scalar: DataType) -> Option<scalar_field::Data> {
+    use scalar_field::Data;
+    Some(match scalar {
+        DataType::Bool => Data::BoolData(BoolArray::default()),
+        DataType::Int8 | DataType::Int16 | DataType::Int32 => Data::IntData(IntArray::default()),
+        DataType::Int64 => Data::LongData(LongArray::default()),
+        DataType::Float => Data::FloatData(FloatArray::default()),
+        DataType::Double => Data::DoubleData(DoubleArray::default()),
+        DataType::VarChar => Data::StringData(StringArray::default()),
+        _ => return None,
+    })
+}
+
+/// Adds a vector to a column; `None` if it is none of the field's.
+///
+/// # Errors
+/// [`Error::VectorDim`] for one of another length, [`Error::NotJson`] for a sparse one that is none.
+fn push_vector(
+    column: &mut vector_field::Data,
+    all_bits: &mut Vec<u8>,
+    field: &Field,
+    raw: &RawValue,
+) -> Result<Option<()>, Error> {
+    use vector_field::Data;
+    match column {
+        Data::SparseFloatVector(all) => {
+            let Json::Object(pairs) = parsed(raw.get())? else { return Ok(None) };
+            all.contents.push(sparse::of_json(&pairs)?);
+        }
+        Data::BinaryVector(_) => {
+            let Some(bits) = bits(raw) else { return Ok(None) };
+            check_dim(field, bits.len() * 8)?;
+            all_bits.extend(bits);
+        }
+        Data::FloatVector(all) => {
+            let Some(singles) = singles(field.data_type, raw) else { return Ok(None) };
+            check_dim(field, singles.len())?;
+            all.data.extend(singles);
+        }
+        _ => return Ok(None),
+    }
+    Ok(Some(()))
+}
+
+fn check_dim(field: &Field, components: usize) -> Result<(), Error> {
+    if components == field.dim() {
+        return Ok(());
+    }
+    let actual = i64::try_from(components).unwrap_or(i64::MAX);
+    Err(Error::VectorDim { field: field.name.clone(), dim: field.dim(), actual })
+}
+
+/// The bytes of a binary vector: base64, or a list.
+fn bits(raw: &RawValue) -> Option<Vec<u8>> {
+    if raw.get().starts_with('"') { base64(raw) } else { serde_json::from_str(raw.get()).ok() }
+}
+
+fn base64(raw: &RawValue) -> Option<Vec<u8>> {
+    STANDARD.decode(serde_json::from_str::<String>(raw.get()).ok()?).ok()
+}
+
+/// The components of a dense vector: a list, for half-precision ones also base64.
+fn singles(data_type: DataType, raw: &RawValue) -> Option<Vec<f32>> {
+    let is_half = matches!(data_type, DataType::Float16Vector | DataType::BFloat16Vector);
+    if is_half && raw.get().starts_with('"') {
+        let bytes = base64(raw)?;
+        return bytes.len().is_multiple_of(2).then(|| narrow::from_bytes(data_type, &bytes));
+    }
+    serde_json::from_str(raw.get()).ok()
+}
+
+#[cfg(test)]
+mod tests;
