@@ -3,6 +3,7 @@
 mod access;
 mod compaction;
 mod fields;
+mod indexes;
 mod placement;
 mod reading;
 
@@ -724,7 +725,7 @@ async fn index_parameters_are_checked_and_shown_as_given() {
             &[("index_type", "IVF_FLAT"), ("nlist", "0")],
             "param 'nlist' (0) should be in range [1, 65536]",
         ),
-        ("vector", &[("index_type", "DISKANN")], "index type not supported[indexType=DISKANN]"),
+        ("vector", &[("index_type", "FAISS")], "index type not supported[indexType=FAISS]"),
         (
             "vector",
             &[("index_type", "IVF_SQ8"), ("nlist", "0")],
@@ -763,7 +764,7 @@ async fn index_parameters_are_checked_and_shown_as_given() {
             &[("index_type", "BIN_FLAT")],
             "data type FloatVector can't build with this index BIN_FLAT",
         ),
-        ("nope", &[], "cannot create index on non-exist field: nope"),
+        ("nope", &[], "json index must specify cast type: missing parameter"),
         ("id", &[("index_type", "BITMAP")], "create bitmap index on primary key not supported"),
         ("age", &[("index_type", "TRIE")], "TRIE are only supported on varchar field"),
         ("age", &[("index_type", "HNSW")], "only supports vector data type"),

@@ -446,16 +446,8 @@ impl Coord for Twin {
 
     async fn create_index(&self, index: NewIndex) -> Result<(), Error> {
         let info = self.find(&index.collection)?;
-        let param =
-            |name: &str| index.params.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
-        let definition = IndexDefinition {
-            id: IndexId(self.id()),
-            name: if index.name.is_empty() { index.field.clone() } else { index.name.clone() },
-            field: info.schema.field(&index.field).unwrap().id,
-            index_type: param("index_type").unwrap(),
-            metric: param("metric_type").and_then(|name| Metric::from_name(&name)),
-            params: index.params.clone(),
-        };
+        let field = info.schema.field(&index.field).unwrap();
+        let definition = IndexDefinition::wanted(IndexId(self.id()), &index.name, field, index.params);
         self.change(info.id, |info| info.indexes.push(definition));
         Ok(())
     }

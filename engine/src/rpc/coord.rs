@@ -184,7 +184,7 @@ pub enum AliasChange {
 pub struct NewIndex {
     /// The collection.
     pub collection: CollectionRef,
-    /// The index's name; empty for the field's.
+    /// The index's name; empty for the field's, see [`IndexDefinition::wanted`].
     pub name: String,
     /// The field's name.
     pub field: String,
@@ -357,7 +357,7 @@ pub trait Coord: Send + Sync + 'static {
 
     /// Makes an index; an identical one is fine. # Errors: `IndexFieldNotFound`, `IndexDiffers`, `SecondIndexOnField`.
     async fn create_index(&self, index: NewIndex) -> Result<(), Error>;
-    /// Drops the index called `name` (or on the field of that name); none is fine. # Errors: `DropIndexOfLoaded`.
+    /// Drops the index called `name` (or on the field of that name); none is fine. # Errors: `DropIndexOfLoaded`, `ManyIndexes`.
     async fn drop_index(&self, collection: CollectionRef, name: &str) -> Result<(), Error>;
     /// Changes parameters of an index. # Errors: `IndexNotFound`.
     async fn alter_index(
