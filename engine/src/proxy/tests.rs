@@ -3,6 +3,7 @@
 mod access;
 mod compaction;
 mod fields;
+mod growth;
 mod indexes;
 mod placement;
 mod reading;

@@ -12,8 +12,10 @@ use crate::base::{
     SegmentId, Timestamp,
 };
 use crate::model::access::{Policy, Role, User};
+use crate::model::check_schema::add_field;
 use crate::model::{
-    Batch, ChannelManifest, IndexDefinition, Key, Keys, Metric, Partition, SegmentManifest, Value, Vector,
+    Batch, ChannelManifest, Column, IndexDefinition, Key, Keys, Metric, Partition, SegmentManifest, Value,
+    Vector,
 };
 use crate::plan::{QueryKind, QueryPlan, QueryRows, SearchHits, SearchPlan, merge_query, merge_search};
 use crate::rpc::{
@@ -393,8 +395,8 @@ impl Coord for Twin {
         collection: CollectionRef,
         change: CollectionChange,
     ) -> Result<(), Error> {
-        let info = self.find(&collection)?;
-        self.change(info.id, |info| match change {
+        let id = self.find(&collection)?.id;
+        self.change(id, |info| match change {
             CollectionChange::SetProperties(set) => info.properties.extend(set),
             CollectionChange::DeleteProperties(keys) => {
                 info.properties.retain(|(key, _)| !keys.contains(key))
@@ -403,6 +405,16 @@ impl Coord for Twin {
                 info.database_name = database;
                 info.name = name;
             }
+            CollectionChange::AddField { field } => {
+                info.schema = Arc::new(add_field(&info.schema, field).unwrap());
+                for row in self.rows.lock().iter_mut().filter(|row| row.collection == id) {
+                    let columns = info.schema.fields.iter().map(|field| {
+                        row.values.column(field.id).cloned().unwrap_or_else(|| Column::absent(field, 1))
+                    });
+                    row.values = Batch { rows: 1, columns: columns.collect() };
+                }
+            }
+            CollectionChange::Truncate => self.rows.lock().retain(|row| row.collection != id),
             CollectionChange::SetFieldParams { .. } => {}
         });
         Ok(())

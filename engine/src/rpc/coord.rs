@@ -13,7 +13,9 @@ use crate::base::{
     Timestamp,
 };
 use crate::model::access::Policy;
-use crate::model::{ChannelManifest, DeleteManifest, IndexDefinition, Partition, Schema, SegmentManifest};
+use crate::model::{
+    ChannelManifest, DeleteManifest, Field, IndexDefinition, Partition, Schema, SegmentManifest,
+};
 
 /// A database.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -151,6 +153,13 @@ pub enum CollectionChange {
         /// The new name.
         name: String,
     },
+    /// Adds a field that was checked by itself; its number is given. Rows that are there have its default or no value.
+    AddField {
+        /// The field.
+        field: Field,
+    },
+    /// Drops all rows that are sealed, and keeps everything else: schema, partitions, indexes, and what is loaded.
+    Truncate,
     /// Sets type parameters of a field (`max_length`, `mmap.enabled`, …).
     SetFieldParams {
         /// The field's name.
