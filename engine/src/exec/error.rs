@@ -36,6 +36,14 @@ pub enum Error {
     Broke,
 }
 
+impl Error {
+    /// Whether the plan names a field that this schema lacks, which a later one may have.
+    #[must_use]
+    pub const fn is_of_later_schema(&self) -> bool {
+        matches!(self, Self::NoField { .. } | Self::Filter { source: expr::Error::Column { .. } })
+    }
+}
+
 impl Kinded for Error {
     fn kind(&self) -> Kind {
         match self {

@@ -225,6 +225,33 @@ pub enum Error {
         /// The pattern as written.
         text: String,
     },
+    /// `=~` on what is no text.
+    #[error("regex match on non-string or non-json field is unsupported")]
+    RegexType,
+    /// `=~` with a pattern that is no constant text.
+    #[error("the right operand of regex match must be a string literal, but got: {text}")]
+    RegexOperand {
+        /// The pattern as written.
+        text: String,
+    },
+    /// A regular expression that is none, or takes too much memory.
+    #[error("invalid regex pattern: {reason}")]
+    RegexPattern {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Too many regular expressions.
+    #[error("a filter may have {limit} regular expressions")]
+    RegexCount {
+        /// The most there may be.
+        limit: usize,
+    },
+    /// A template variable after `=~` that is no text.
+    #[error("the value of regex expression template variable {{{name}}} is not string")]
+    RegexTemplate {
+        /// Name of the variable.
+        name: String,
+    },
     /// `exists` on anything but a JSON path.
     #[error("exists operations are only supportted on json key")]
     ExistsType,

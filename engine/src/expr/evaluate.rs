@@ -264,6 +264,7 @@ fn cost(predicate: &Predicate) -> u8 {
         Predicate::Always(_) | Predicate::IsNull(_) => 0,
         Predicate::Not(inner) => cost(inner),
         Predicate::All(parts) | Predicate::Any(parts) => parts.iter().map(cost).max().unwrap_or(0),
+        Predicate::Like { pattern, .. } if pattern.is_regex() => 4,
         Predicate::Compare { operand, .. }
         | Predicate::In { operand, .. }
         | Predicate::Like { operand, .. } => match operand.column.data_type {

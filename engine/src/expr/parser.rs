@@ -167,8 +167,8 @@ impl<'a> Parser<'a> {
             "/" => (arithmetic(Arithmetic::Divide), strength::PRODUCT),
             "%" => (arithmetic(Arithmetic::Modulo), strength::PRODUCT),
             "**" => (Infix::Binary(Binary::Power), strength::POWER),
-            "!~" => (Infix::Binary(Binary::Regex), strength::REGEX_NOT),
-            "=~" => (Infix::Binary(Binary::Regex), strength::REGEX),
+            "!~" => (Infix::Binary(Binary::Regex { negated: true }), strength::REGEX_NOT),
+            "=~" => (Infix::Binary(Binary::Regex { negated: false }), strength::REGEX),
             "like" => (Infix::Binary(Binary::Like), strength::LIKE),
             _ => return None,
         })

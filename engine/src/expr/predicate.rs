@@ -48,7 +48,7 @@ pub(super) enum Predicate {
         /// The many.
         set: Set,
     },
-    /// A text matches a pattern.
+    /// A text matches a pattern, of `like` or of `=~`.
     Like {
         /// The text, without arithmetic.
         operand: Operand,
@@ -352,7 +352,7 @@ impl Display for Predicate {
             }
             Self::In { operand, set } => write!(out, "{operand} in {set}"),
             Self::Like { operand, pattern } => {
-                write!(out, "{operand} like ")?;
+                write!(out, "{operand} {} ", if pattern.is_regex() { "=~" } else { "like" })?;
                 write_text(pattern.text(), out)
             }
             Self::IsNull(column) => write!(out, "{} is null", column.name),

@@ -1,5 +1,7 @@
 //! The untyped tree to the typed one: names, types, constants.
 
+use std::cell::Cell;
+
 use crate::expr::literal::order;
 use crate::expr::parser::DEPTH_LIMIT;
 use crate::expr::pattern::Pattern;
@@ -17,6 +19,9 @@ use compare::{Side, compare_operand, compare_typed};
 /// Deepest typed tree: its canonical text takes at most two levels of brackets and operators for each.
 pub(super) const TREE_LIMIT: usize = DEPTH_LIMIT / 4;
 
+/// Most regular expressions of one filter. Each may take a MiB of memory, and as much again while it is searched for.
+const REGEX_LIMIT: usize = 64;
+
 /// Checks a whole expression against `schema`.
 pub(super) fn resolve(
     text: &str,
@@ -24,7 +29,7 @@ pub(super) fn resolve(
     schema: &Schema,
     templates: &Templates,
 ) -> Result<Predicate, Error> {
-    let resolver = Resolver { text, schema, templates };
+    let resolver = Resolver { text, schema, templates, patterns: Cell::new(0) };
     let span = node.span;
     let predicate = match resolver.resolve(node)? {
         Typed::Predicate(predicate) => predicate,
@@ -66,6 +71,8 @@ struct Resolver<'s> {
     text: &'s str,
     schema: &'s Schema,
     templates: &'s Templates,
+    /// How many regular expressions were read.
+    patterns: Cell<usize>,
 }
 
 impl Resolver<'_> {
@@ -229,7 +236,7 @@ impl Resolver<'_> {
             Binary::Shift => Err(Error::Shift),
             Binary::Bits(operator) => Err(Error::BitOperator { operator, text: self.written(span) }),
             Binary::Like => self.like(left, right).map(Typed::Predicate),
-            Binary::Regex => Err(Error::Unsupported { operation: "regex match" }),
+            Binary::Regex { negated } => self.regex(left, right, negated).map(Typed::Predicate),
         }
     }
 
@@ -383,6 +390,49 @@ impl Resolver<'_> {
             (_, Some(name)) => Err(Error::TemplateText { name: name.to_owned() }),
             (_, None) => Err(Error::LikePattern { text: self.written(span) }),
         }
+    }
+
+    /// `left =~ right`, or `left !~ right`. An element that an array lacks matches neither way.
+    fn regex(&self, left: Node<'_>, right: Node<'_>, negated: bool) -> Result<Predicate, Error> {
+        let Typed::Operand(mut operand) = self.resolve(left)? else { return Err(Error::RegexType) };
+        // A whole JSON value is looked at as what is at the empty path: it may be a text.
+        if operand.column.data_type == DataType::Json && operand.access == Access::Whole {
+            operand.access = Access::Path(Vec::new());
+        }
+        if operand.arithmetic.is_some() || !matches!(operand.class(), Class::Text | Class::Json) {
+            return Err(Error::RegexType);
+        }
+        let span = right.span;
+        let template = if let NodeKind::Template(name) = right.kind { Some(name) } else { None };
+        let pattern = match (self.resolve(right)?, template) {
+            (Typed::Literal(Literal::Text(text)), _) => self.pattern(&text)?,
+            (_, Some(name)) => return Err(Error::RegexTemplate { name: name.to_owned() }),
+            (_, None) => return Err(Error::RegexOperand { text: self.written(span) }),
+        };
+        let there = match (&operand.access, operand.column.data_type) {
+            (Access::Path(path), DataType::Array(_)) if negated => match path.as_slice() {
+                [Step::Index(index)] => Some(i64::try_from(*index).unwrap_or(i64::MAX)),
+                _ => None,
+            },
+            _ => None,
+        };
+        let column = operand.column.clone();
+        let matches = Predicate::Like { operand, pattern };
+        let Some(index) = there else { return Ok(if negated { matches.negated() } else { matches }) };
+        let length = Operand { column, access: Access::Length(Vec::new()), arithmetic: None };
+        let is_there =
+            Predicate::Compare { operand: length, compare: Compare::Greater, value: Literal::Int(index) };
+        Ok(Predicate::all(vec![is_there, matches.negated()]))
+    }
+
+    /// A regular expression, as long as there are not too many in one filter: each takes memory.
+    fn pattern(&self, text: &str) -> Result<Pattern, Error> {
+        let count = self.patterns.get() + 1;
+        self.patterns.set(count);
+        if count > REGEX_LIMIT {
+            return Err(Error::RegexCount { limit: REGEX_LIMIT });
+        }
+        Pattern::regex(text).map_err(|reason| Error::RegexPattern { reason })
     }
 
     fn is_null(&self, operand: Node<'_>) -> Result<Predicate, Error> {

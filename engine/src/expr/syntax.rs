@@ -123,7 +123,10 @@ pub(super) enum Binary {
     /// `like`.
     Like,
     /// `=~`, `!~`.
-    Regex,
+    Regex {
+        /// Whether it is `!~`.
+        negated: bool,
+    },
 }
 
 /// Comparisons.

@@ -67,7 +67,7 @@ pub(super) fn put_predicate(out: &mut BytesMut, predicate: &Predicate) {
             put_literals(out, set.values());
         }
         Predicate::Like { operand, pattern } => {
-            out.put_u8(8);
+            out.put_u8(if pattern.is_regex() { 12 } else { 8 });
             put_operand(out, operand);
             put_text(out, pattern.text());
         }
@@ -198,6 +198,11 @@ pub(super) fn read_predicate(reader: &mut Reader<'_>, depth: usize) -> Result<Pr
             quantity: member(&QUANTITIES, reader.u8()?)?,
             values: read_literals(reader, 0)?,
         },
+        12 => {
+            let operand = read_operand(reader)?;
+            let pattern = Pattern::regex(read_text(reader)?);
+            Predicate::Like { operand, pattern: pattern.map_err(|_| Damaged("a pattern is none"))? }
+        }
         _ => return Err(Damaged("it has an unknown kind of statement")),
     })
 }

@@ -86,6 +86,7 @@ const fn type_code(index_type: IndexType) -> u8 {
         IndexType::BinIvfFlat => 13,
         IndexType::SparseInverted => 14,
         IndexType::SparseWand => 15,
+        IndexType::DiskAnn => 16,
     }
 }
 
@@ -145,7 +146,7 @@ mod tests {
     fn every_type_has_a_number_of_its_own() {
         let mut codes: Vec<u8> = IndexType::ALL.into_iter().map(type_code).collect();
         codes.sort_unstable();
-        assert_eq!(codes, (1..=15).collect::<Vec<_>>());
+        assert_eq!(codes, (1..=16).collect::<Vec<_>>());
     }
 
     #[test]

@@ -179,6 +179,14 @@ pub enum Error {
         /// The value that was given, as JSON.
         value: String,
     },
+    /// `search_list` must not be below the number of rows asked for.
+    #[error("search_list_size({size}) should be larger than k({k})")]
+    SearchListBelowK {
+        /// The value of `search_list`.
+        size: usize,
+        /// How many rows were asked for.
+        k: usize,
+    },
     /// `ef` must not be below the number of rows asked for.
     #[error("ef({ef}) should be larger than k({k})")]
     EfBelowK {
@@ -268,6 +276,7 @@ impl Kinded for Error {
             | Self::TypeConflict { .. }
             | Self::NotNumber { .. }
             | Self::EfBelowK { .. }
+            | Self::SearchListBelowK { .. }
             | Self::RangeFilterAlone
             | Self::RangeNotBelow { .. }
             | Self::RangeNotAbove { .. }

@@ -72,6 +72,9 @@ impl SearchParams {
         let mut parsed = Self { range, ..Self::default() };
         match index_type.form() {
             Form::Flat => {}
+            Form::Graph if index_type == IndexType::DiskAnn => {
+                parsed.ef = search_list(params, k, range.is_some())?;
+            }
             Form::Graph => {
                 let graph = |value, low, high| Error::OutOfRange { key: "ef", value, low, high };
                 parsed.ef = integer(params, "ef", 1, i64::from(i32::MAX), graph)?;
@@ -121,6 +124,19 @@ impl SearchParams {
     pub(super) fn nprobe_for(&self, lists: usize) -> usize {
         self.nprobe.unwrap_or(DEFAULT_NPROBE).clamp(1, lists.max(1))
     }
+}
+
+/// The candidates of a walk of `DISKANN`, which has two names for them.
+fn search_list(params: &Map<String, Value>, k: usize, is_range: bool) -> Result<Option<usize>, Error> {
+    let most = i64::from(i32::MAX);
+    for key in ["search_list", "search_list_size"] {
+        match integer(params, key, 1, most, in_json(key))? {
+            Some(size) if size < k && !is_range => return Err(Error::SearchListBelowK { size, k }),
+            Some(size) => return Ok(Some(size)),
+            None => {}
+        }
+    }
+    Ok(None)
 }
 
 /// Checks what only some types of inverted files know. All rows of the lists read are compared exactly here, so these
@@ -256,6 +272,12 @@ mod tests {
                 IndexType::HnswPq,
                 r#"{"refine_k":"x"}"#,
                 "Type conflict in json: param 'refine_k' (\"x\") should be a number",
+            ),
+            (IndexType::DiskAnn, r#"{"search_list":9}"#, "search_list_size(9) should be larger than k(10)"),
+            (
+                IndexType::DiskAnn,
+                r#"{"search_list_size":0}"#,
+                "Out of range in json: param 'search_list_size' (0) should be in range [1, 2147483647]",
             ),
             (IndexType::Scann, r#"{"reorder_k":9}"#, "reorder_k(9) should be larger than k(10)"),
             (

@@ -33,6 +33,8 @@ pub enum IndexType {
     IvfRabitq,
     /// Inverted file, by its users' wish of product codes that are compared again.
     Scann,
+    /// Graph, by its users' wish on disk.
+    DiskAnn,
     /// Binary vectors without an index: every row is compared.
     BinFlat,
     /// Inverted file of binary vectors.
@@ -58,7 +60,7 @@ pub(super) enum Form {
 
 impl IndexType {
     /// All of them.
-    pub(super) const ALL: [Self; 15] = [
+    pub(super) const ALL: [Self; 16] = [
         Self::Flat,
         Self::Hnsw,
         Self::IvfFlat,
@@ -70,6 +72,7 @@ impl IndexType {
         Self::IvfPq,
         Self::IvfRabitq,
         Self::Scann,
+        Self::DiskAnn,
         Self::BinFlat,
         Self::BinIvfFlat,
         Self::SparseInverted,
@@ -91,6 +94,7 @@ impl IndexType {
             Self::IvfPq => "IVF_PQ",
             Self::IvfRabitq => "IVF_RABITQ",
             Self::Scann => "SCANN",
+            Self::DiskAnn => "DISKANN",
             Self::BinFlat => "BIN_FLAT",
             Self::BinIvfFlat => "BIN_IVF_FLAT",
             Self::SparseInverted => "SPARSE_INVERTED_INDEX",
@@ -101,7 +105,9 @@ impl IndexType {
     pub(super) const fn form(self) -> Form {
         match self {
             Self::Flat | Self::BinFlat => Form::Flat,
-            Self::Hnsw | Self::Auto | Self::HnswSq | Self::HnswPq | Self::HnswPrq => Form::Graph,
+            Self::Hnsw | Self::Auto | Self::HnswSq | Self::HnswPq | Self::HnswPrq | Self::DiskAnn => {
+                Form::Graph
+            }
             Self::IvfFlat | Self::IvfSq8 | Self::IvfPq | Self::IvfRabitq | Self::Scann | Self::BinIvfFlat => {
                 Form::Lists
             }
@@ -166,17 +172,20 @@ impl Width {
 /// The automatic type.
 const AUTO: &str = "AUTOINDEX";
 
-/// Milvus's types that this engine does not build yet.
-const NOT_YET: [&str; 14] = [
+/// Names of Milvus for which a type of this engine answers, with its parameters.
+const STAND_INS: [(&str, IndexType); 5] = [
+    ("AISAQ", IndexType::DiskAnn),
+    ("SVS_FLAT", IndexType::Flat),
+    ("SVS_VAMANA", IndexType::Hnsw),
+    ("SVS_VAMANA_LVQ", IndexType::Hnsw),
+    ("SVS_VAMANA_LEANVEC", IndexType::Hnsw),
+];
+
+/// Milvus's types that this engine does not build.
+const NOT_YET: [&str; 8] = [
     "MINHASH_LSH",
     "IVF_SQ8_HYBRID",
     "SCANN_DVR",
-    "DISKANN",
-    "AISAQ",
-    "SVS_FLAT",
-    "SVS_VAMANA",
-    "SVS_VAMANA_LVQ",
-    "SVS_VAMANA_LEANVEC",
     "GPU_BRUTE_FORCE",
     "GPU_IVF_FLAT",
     "GPU_IVF_PQ",
@@ -321,6 +330,9 @@ impl IndexSpec {
     }
 
     fn read_graph(&mut self, given: &mut BTreeMap<String, String>) -> Result<(), Error> {
+        if self.index_type == IndexType::DiskAnn {
+            return self.read_disk_graph(given);
+        }
         let graph =
             |key| move |value: i64, low, high| Error::OutOfRange { key, value: value.to_string(), low, high };
         if let Some(m) = integer(given, "M", 2, 2048, graph("M"))? {
@@ -332,6 +344,19 @@ impl IndexSpec {
         }
         if self.index_type == IndexType::HnswSq {
             self.width = Width::of_sq_type(given.get("sq_type").map_or("SQ8", String::as_str))?;
+        }
+        Ok(())
+    }
+
+    /// A graph of `DISKANN` has one layer of `max_degree` links in Milvus; the lowest layer here has twice `m`.
+    fn read_disk_graph(&mut self, given: &mut BTreeMap<String, String>) -> Result<(), Error> {
+        (self.m, self.ef_construction) = (AUTO_M, AUTO_EF_CONSTRUCTION);
+        if let Some(degree) = integer(given, "max_degree", 1, 2048, in_json("max_degree"))? {
+            self.m = (degree / 2).max(2);
+        }
+        let high = i64::from(i32::MAX);
+        if let Some(size) = integer(given, "search_list_size", 1, high, in_json("search_list_size"))? {
+            self.ef_construction = size;
         }
         Ok(())
     }
@@ -416,7 +441,8 @@ pub(super) fn share_of(key: &'static str, text: &str) -> Result<f32, Error> {
 }
 
 fn index_type_of(data_type: DataType, name: String) -> Result<IndexType, Error> {
-    if let Some(found) = IndexType::ALL.into_iter().find(|known| known.name() == name) {
+    let stand_in = STAND_INS.iter().find(|(known, _)| *known == name).map(|(_, stand_in)| *stand_in);
+    if let Some(found) = stand_in.or_else(|| IndexType::ALL.into_iter().find(|known| known.name() == name)) {
         if found.suits(data_type) {
             Ok(found)
         } else {

@@ -80,6 +80,12 @@ pub enum Error {
         /// The record's version.
         version: u8,
     },
+    /// The record was written under a later schema than the one at hand.
+    #[error("a log record has field {field}, which a later schema has")]
+    NewerSchema {
+        /// The field.
+        field: FieldId,
+    },
     /// A column has another type than the schema says.
     #[error("a log record has {} for field {field}, the schema says {}", found.name(), expected.name())]
     WrongType {
@@ -97,6 +103,8 @@ impl Kinded for Error {
         match self {
             Self::Damaged { .. } | Self::WrongType { .. } => Kind::Corrupt,
             Self::TooNew { .. } => Kind::Invalid,
+            // It is understood as soon as the schema is.
+            Self::NewerSchema { .. } => Kind::Unavailable,
         }
     }
 }
@@ -153,14 +161,16 @@ pub fn stamp_of(record: &[u8]) -> Option<Timestamp> {
 }
 
 /// The message in `record`, with rows in the order of `schema`: columns that the record lacks hold the field's default
-/// or no value, columns that the schema lacks are left out.
+/// or no value, columns that the schema has no more are left out.
 ///
 /// # Errors
-/// [`Error`] if the bytes are not a message of this schema. Never panics, whatever the bytes.
+/// [`Error::NewerSchema`] if a column is younger than every field of the schema: leaving it out would lose its values.
+/// Other [`Error`]s if the bytes are not a message of this schema. Never panics, whatever the bytes.
 pub fn decode(record: &Bytes, schema: &Schema) -> Result<Message, Error> {
     read_message(&mut Reader::new(record), schema).map_err(|failure| match failure {
         Failure::Damaged(what) => Error::Damaged { size_bytes: record.len(), what },
         Failure::TooNew(version) => Error::TooNew { version },
+        Failure::NewerSchema(field) => Error::NewerSchema { field },
         Failure::WrongType { field, expected, found } => Error::WrongType { field, expected, found },
     })
 }
@@ -169,6 +179,7 @@ pub fn decode(record: &Bytes, schema: &Schema) -> Result<Message, Error> {
 enum Failure {
     Damaged(&'static str),
     TooNew(u8),
+    NewerSchema(FieldId),
     WrongType { field: FieldId, expected: DataType, found: DataType },
 }
 
@@ -209,7 +220,12 @@ fn arrange(mut stored: Vec<Column>, schema: &Schema, rows: usize) -> Result<Batc
         }
         columns.push(column);
     }
-    Ok(Batch { rows, columns })
+    // Numbers of fields only grow.
+    let newest = schema.fields.iter().map(|field| field.id).max();
+    match stored.iter().find(|column| Some(column.field) > newest) {
+        Some(column) => Err(Failure::NewerSchema(column.field)),
+        None => Ok(Batch { rows, columns }),
+    }
 }
 
 fn read_message(reader: &mut Reader<'_>, schema: &Schema) -> Result<Message, Failure> {
@@ -410,6 +426,22 @@ mod tests {
             values,
             [vec![text.clone(), text], vec![Value::Int(0), Value::Int(1)], vec![Value::Null, Value::Null],]
         );
+    }
+
+    #[test]
+    fn a_record_of_a_later_schema_waits_for_that_schema() {
+        let old = Schema { fields: vec![field(100, DataType::Int64)], ..schema() };
+        let new =
+            Schema { fields: vec![field(100, DataType::Int64), field(101, DataType::Int8)], ..schema() };
+        let record = stamped(encode_insert(PartitionId(1), &batch(&new, 2, 0)), 1);
+
+        let failure = decode(&record, &old).unwrap_err();
+
+        assert_eq!(
+            (failure.clone(), failure.kind()),
+            (Error::NewerSchema { field: FieldId(101) }, Kind::Unavailable)
+        );
+        assert!(decode(&record, &new).is_ok());
     }
 
     #[test]

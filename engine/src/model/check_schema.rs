@@ -154,6 +154,55 @@ pub fn check_new_field(id: FieldId, request: &FieldRequest, collection: &str) ->
     check_field(id, request, collection)
 }
 
+/// Checks a field that is to be added to a collection that has rows; its number is given by [`add_field`].
+///
+/// # Errors
+/// [`SchemaError`] for the first rule that is broken: the rows that are there have no value for it, so it is neither a key
+/// nor without null.
+pub fn check_added_field(request: &FieldRequest, collection: &str) -> Result<Field, SchemaError> {
+    let field = || request.name.clone();
+    match request {
+        FieldRequest { is_primary: true, .. } => Err(SchemaError::AddedPrimary { field: field() }),
+        FieldRequest { auto_id: true, .. } => Err(SchemaError::AutoId { field: field() }),
+        FieldRequest { is_partition_key: true, .. } => Err(SchemaError::AddedPartitionKey { field: field() }),
+        FieldRequest { is_dynamic: true, .. } => Err(SchemaError::DynamicField),
+        FieldRequest { nullable: false, data_type, .. } if is_vector(*data_type) => {
+            Err(SchemaError::AddedVector { field: field() })
+        }
+        FieldRequest { nullable: false, .. } => Err(SchemaError::AddedNotNull { field: field() }),
+        _ => check_new_field(FieldId(0), request, collection),
+    }
+}
+
+/// `schema` with one field more, which [`check_added_field`] gave: behind the others, before the hidden one, under a
+/// number that is greater than all that there ever were.
+///
+/// # Errors
+/// [`SchemaError`] if there are too many fields or the new one is a second of its name or kind.
+pub fn add_field(schema: &Schema, field: Field) -> Result<Schema, SchemaError> {
+    let known = || schema.fields.iter().filter(|known| !known.is_dynamic);
+    if schema.field(&field.name).is_some() {
+        return Err(SchemaError::Duplicate { field: field.name });
+    }
+    if known().count() >= MAX_FIELDS {
+        return Err(SchemaError::AddedTooMany);
+    }
+    if field.data_type.is_vector() && schema.vectors().count() >= MAX_VECTORS {
+        return Err(SchemaError::TooManyVectors);
+    }
+    if field.is_clustering_key {
+        if let Some(other) = known().find(|known| known.is_clustering_key) {
+            return Err(SchemaError::OtherClusteringKey { field: other.name.clone() });
+        }
+        check_clustering_key(std::slice::from_ref(&field))?;
+    }
+    let newest = schema.fields.iter().map(|known| known.id.0).max().unwrap_or(FIRST_FIELD - 1);
+    let mut fields = schema.fields.clone();
+    let place = fields.iter().position(|known| known.is_dynamic).unwrap_or(fields.len());
+    fields.insert(place, Field { id: FieldId(newest + 1), ..field });
+    Ok(Schema { fields, ..schema.clone() })
+}
+
 fn check_shape(request: &SchemaRequest) -> Result<(), SchemaError> {
     let vectors = request.fields.iter().filter(|field| is_vector(field.data_type)).count();
     match () {

@@ -10,6 +10,7 @@ pub mod check;
 pub mod check_schema;
 mod column;
 mod ends;
+mod json_path;
 mod manifest;
 mod metric;
 pub mod name;
@@ -24,6 +25,7 @@ mod zone;
 pub use arrays::Arrays;
 pub use bitset::Bitset;
 pub use column::{Batch, Column, ColumnData, Keys, TypeMismatch};
+pub use json_path::{JsonPath, JsonTarget};
 pub use manifest::{
     ChannelManifest, ColumnRef, DESCRIPTION, DeleteManifest, IndexRef, ObjectRef, SegmentManifest,
 };

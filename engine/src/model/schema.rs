@@ -1,7 +1,8 @@
 //! The shape of a collection.
 
+use super::json_path::first_key;
 use crate::base::{FieldId, PartitionId};
-use crate::model::{Metric, Value};
+use crate::model::{JsonPath, JsonTarget, Metric, Value};
 
 /// Name of the hidden JSON field that holds the dynamic keys of a row.
 pub const DYNAMIC_FIELD: &str = "$meta";
@@ -314,7 +315,7 @@ pub struct Partition {
 pub struct IndexDefinition {
     /// Its id.
     pub id: crate::base::IndexId,
-    /// Its name; by default the field's.
+    /// Its name; by default the field's, followed on a JSON field by the pointer of its path.
     pub name: String,
     /// The field it is on.
     pub field: FieldId,
@@ -324,4 +325,69 @@ pub struct IndexDefinition {
     pub metric: Option<Metric>,
     /// The user's parameters, verbatim and in order: what `DescribeIndex` shows.
     pub params: Vec<(String, String)>,
+}
+
+impl IndexDefinition {
+    /// The index that a user asks for on `field` by `params`. `name` may be empty. Only vectors have a metric, whatever
+    /// the parameters say.
+    #[must_use]
+    pub fn wanted(
+        id: crate::base::IndexId,
+        name: &str,
+        field: &Field,
+        params: Vec<(String, String)>,
+    ) -> Self {
+        let mut index = Self {
+            id,
+            name: name.to_owned(),
+            field: field.id,
+            index_type: String::new(),
+            metric: None,
+            params,
+        };
+        index.index_type = index.param("index_type").unwrap_or_else(|| "AUTOINDEX".to_owned());
+        if field.data_type.is_vector() {
+            index.metric = index.param("metric_type").and_then(|name| Metric::from_name(&name));
+        }
+        if name.is_empty() {
+            let pointer = index.json_target(field).map(|target| target.pointer);
+            index.name = format!("{}{}", field.name, pointer.unwrap_or_default());
+        }
+        index
+    }
+
+    /// A parameter as text, whether the user gave it by itself or in the JSON object `params`.
+    #[must_use]
+    pub fn param(&self, key: &str) -> Option<String> {
+        if let Some((_, value)) = self.params.iter().find(|(known, _)| known == key) {
+            return Some(value.clone());
+        }
+        let (_, text) = self.params.iter().find(|(known, _)| known == "params")?;
+        let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).ok()?;
+        object.get(key).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+    }
+
+    /// What an index on the JSON field `field` covers; `None` on a field of another type.
+    #[must_use]
+    pub fn json_target(&self, field: &Field) -> Option<JsonTarget> {
+        if field.data_type != DataType::Json {
+            return None;
+        }
+        let cast = self.param("json_cast_type").unwrap_or_default().to_ascii_uppercase();
+        let path = self.param("json_path").filter(|text| !text.is_empty());
+        let pointer = match path.and_then(|text| JsonPath::parse(&text)) {
+            None => String::new(),
+            Some(path) if path.base == field.name => path.pointer(),
+            Some(path) => path.pointer_with_base(),
+        };
+        Some(JsonTarget { pointer, cast })
+    }
+
+    /// The name of the field as users know it: of an index in the dynamic field, the key that it is on.
+    #[must_use]
+    pub fn field_name(&self, schema: &Schema) -> Option<String> {
+        let field = schema.field_by_id(self.field)?;
+        let key = self.json_target(field).filter(|_| field.is_dynamic);
+        Some(key.and_then(|target| first_key(&target.pointer)).unwrap_or_else(|| field.name.clone()))
+    }
 }

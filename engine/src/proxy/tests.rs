@@ -3,6 +3,8 @@
 mod access;
 mod compaction;
 mod fields;
+mod growth;
+mod indexes;
 mod placement;
 mod reading;
 mod rest;
@@ -725,7 +727,7 @@ async fn index_parameters_are_checked_and_shown_as_given() {
             &[("index_type", "IVF_FLAT"), ("nlist", "0")],
             "param 'nlist' (0) should be in range [1, 65536]",
         ),
-        ("vector", &[("index_type", "DISKANN")], "index type not supported[indexType=DISKANN]"),
+        ("vector", &[("index_type", "FAISS")], "index type not supported[indexType=FAISS]"),
         (
             "vector",
             &[("index_type", "IVF_SQ8"), ("nlist", "0")],
@@ -764,7 +766,7 @@ async fn index_parameters_are_checked_and_shown_as_given() {
             &[("index_type", "BIN_FLAT")],
             "data type FloatVector can't build with this index BIN_FLAT",
         ),
-        ("nope", &[], "cannot create index on non-exist field: nope"),
+        ("nope", &[], "json index must specify cast type: missing parameter"),
         ("id", &[("index_type", "BITMAP")], "create bitmap index on primary key not supported"),
         ("age", &[("index_type", "TRIE")], "TRIE are only supported on varchar field"),
         ("age", &[("index_type", "HNSW")], "only supports vector data type"),

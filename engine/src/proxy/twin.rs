@@ -12,8 +12,10 @@ use crate::base::{
     SegmentId, Timestamp,
 };
 use crate::model::access::{Policy, Role, User};
+use crate::model::check_schema::add_field;
 use crate::model::{
-    Batch, ChannelManifest, IndexDefinition, Key, Keys, Metric, Partition, SegmentManifest, Value, Vector,
+    Batch, ChannelManifest, Column, IndexDefinition, Key, Keys, Metric, Partition, SegmentManifest, Value,
+    Vector,
 };
 use crate::plan::{QueryKind, QueryPlan, QueryRows, SearchHits, SearchPlan, merge_query, merge_search};
 use crate::rpc::{
@@ -404,8 +406,8 @@ impl Coord for Twin {
         collection: CollectionRef,
         change: CollectionChange,
     ) -> Result<(), Error> {
-        let info = self.find(&collection)?;
-        self.change(info.id, |info| match change {
+        let id = self.find(&collection)?.id;
+        self.change(id, |info| match change {
             CollectionChange::SetProperties(set) => info.properties.extend(set),
             CollectionChange::DeleteProperties(keys) => {
                 info.properties.retain(|(key, _)| !keys.contains(key))
@@ -414,6 +416,16 @@ impl Coord for Twin {
                 info.database_name = database;
                 info.name = name;
             }
+            CollectionChange::AddField { field } => {
+                info.schema = Arc::new(add_field(&info.schema, field).unwrap());
+                for row in self.rows.lock().iter_mut().filter(|row| row.collection == id) {
+                    let columns = info.schema.fields.iter().map(|field| {
+                        row.values.column(field.id).cloned().unwrap_or_else(|| Column::absent(field, 1))
+                    });
+                    row.values = Batch { rows: 1, columns: columns.collect() };
+                }
+            }
+            CollectionChange::Truncate => self.rows.lock().retain(|row| row.collection != id),
             CollectionChange::SetFieldParams { .. } => {}
         });
         Ok(())
@@ -457,16 +469,8 @@ impl Coord for Twin {
 
     async fn create_index(&self, index: NewIndex) -> Result<(), Error> {
         let info = self.find(&index.collection)?;
-        let param =
-            |name: &str| index.params.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
-        let definition = IndexDefinition {
-            id: IndexId(self.id()),
-            name: if index.name.is_empty() { index.field.clone() } else { index.name.clone() },
-            field: info.schema.field(&index.field).unwrap().id,
-            index_type: param("index_type").unwrap(),
-            metric: param("metric_type").and_then(|name| Metric::from_name(&name)),
-            params: index.params.clone(),
-        };
+        let field = info.schema.field(&index.field).unwrap();
+        let definition = IndexDefinition::wanted(IndexId(self.id()), &index.name, field, index.params);
         self.change(info.id, |info| info.indexes.push(definition));
         Ok(())
     }

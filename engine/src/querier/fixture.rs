@@ -17,7 +17,7 @@ use crate::base::{
 };
 use crate::blob::MemoryBlobs;
 use crate::log::record;
-use crate::model::{ChannelManifest, DataType, IndexDefinition, Keys, Schema};
+use crate::model::{Batch, ChannelManifest, DataType, IndexDefinition, Keys, Schema};
 use crate::plan::{QueryKind, QueryPlan};
 use crate::rpc::{
     ChannelShare, CollectionInfo, Error, Follower as _, HeldChannel, HeldCollection, HoldChannel, HoldOrder,
@@ -57,6 +57,10 @@ impl Owner {
     pub(super) fn insert(&self, channel: &ChannelName, at: u64, partition: i64, rows: &[Row]) -> Position {
         let encoded = record::encode_insert(PartitionId(partition), &batch(&schema(DataType::Int64), rows));
         self.append(channel, at, encoded)
+    }
+
+    pub(super) fn insert_batch(&self, channel: &ChannelName, at: u64, rows: &Batch) -> Position {
+        self.append(channel, at, record::encode_insert(PartitionId(1), rows))
     }
 
     pub(super) fn delete(

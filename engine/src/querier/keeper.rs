@@ -175,6 +175,7 @@ impl Keeper {
         for wanted in order.channels.iter().filter(|wanted| plan::is_wanted(wanted)) {
             let mut place = places.remove(&wanted.channel).unwrap_or_default();
             self.let_go(&mut place, wanted);
+            place.shards().for_each(|shard| shard.set_schema(&order.info.schema));
             self.follow(&mut place, order, wanted);
             self.load(&mut place, order, wanted);
             if is_fresh {

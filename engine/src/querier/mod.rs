@@ -172,7 +172,7 @@ impl Kinded for Error {
             Self::Follow { source, .. } => source.kind(),
             Self::Ended { .. } => Kind::Unavailable,
             Self::Truncated { .. } => Kind::NotFound,
-            Self::BadRecord { .. } => Kind::Corrupt,
+            Self::BadRecord { source, .. } => source.kind(),
             Self::Broke { .. } => Kind::Internal,
         }
     }

@@ -59,6 +59,10 @@ fn stale_part(channel: &ChannelName, missing: Missing) -> rpc::Error {
 }
 
 fn exec_failed(call: &'static str, error: &exec::Error) -> rpc::Error {
+    // Whoever asks knows a later schema than the newest order here.
+    if error.is_of_later_schema() {
+        return stale("the schema".to_owned());
+    }
     if error.kind() == Kind::Invalid {
         return Refusal::BadSearch { text: error.to_string() }.into();
     }

@@ -56,7 +56,8 @@ struct Following {
 /// applied, which it learns before it looks.
 pub(super) struct Shard {
     pub(super) channel: ChannelName,
-    pub(super) schema: Arc<Schema>,
+    /// The newest schema that an order had.
+    schema: RwLock<Arc<Schema>>,
     /// How far the channel had come when its owner was last asked.
     pub(super) marks: Marks,
     /// Told when there may be rows that are worth an interim index.
@@ -115,7 +116,7 @@ impl Shard {
         });
         Self {
             channel,
-            schema,
+            schema: RwLock::new(schema),
             marks: Marks::default(),
             grown: Notify::new(),
             retired,
@@ -127,6 +128,23 @@ impl Shard {
             lost: AtomicBool::new(false),
             trouble: Mutex::new(None),
         }
+    }
+
+    /// The schema that records are read by.
+    pub(super) fn schema(&self) -> Arc<Schema> {
+        Arc::clone(&self.schema.read())
+    }
+
+    /// Takes over the schema of a newer order.
+    pub(super) fn set_schema(&self, schema: &Arc<Schema>) {
+        if Arc::ptr_eq(&self.schema.read(), schema) {
+            return;
+        }
+        // The rows first: they take what is read by the schema.
+        if let Some(growing) = &self.view.read().growing {
+            growing.rows.set_schema(Arc::clone(schema));
+        }
+        *self.schema.write() = Arc::clone(schema);
     }
 
     /// The position after the last applied record.

@@ -96,7 +96,7 @@ impl Follower {
             if position > expected {
                 return Err(Error::Truncated { channel: channel.clone(), position: expected });
             }
-            let message = record::decode(&payload, &self.shard.schema)
+            let message = record::decode(&payload, &self.shard.schema())
                 .map_err(|source| Error::BadRecord { channel: channel.clone(), source })?;
             if self.shard.apply(position, message) {
                 self.news.notify_one();

@@ -9,11 +9,12 @@ use super::fixture::{COLLECTION, Node, Owner, all_rows, channel, hold, info, ord
 use crate::base::{IndexId, Kind, Kinded, PartitionId, Position, SegmentId, TaskSet, Timestamp};
 use crate::blob::MemoryBlobs;
 use crate::model::{
-    ChannelManifest, ColumnData, DataType, IndexDefinition, Keys, Metric, Partition, SegmentManifest,
+    ChannelManifest, Column, ColumnData, DataType, IndexDefinition, Keys, Metric, Partition, Schema,
+    SegmentManifest, Value,
 };
 use crate::plan::{QueryKind, SearchPlan};
 use crate::rpc::{CollectionInfo, Error, HoldOrder, Querier as _, ReadAfter, Share};
-use crate::segment::fixture::{NUMBER, Row, VECTOR, batch, schema};
+use crate::segment::fixture::{ADDED, NUMBER, Row, VECTOR, batch, field, schema};
 use crate::segment::{Deletes, build_index, write_deletes, write_segment};
 
 /// An owner, a store and a node.
@@ -471,4 +472,36 @@ async fn a_segment_whose_index_is_damaged_is_read_without_it_and_the_index_is_na
     sealed.indexes.clear();
     world.node.order(vec![order_of(&sealed)]);
     world.node.until("peace", |node| node.held().is_some_and(|held| held.damaged.is_empty())).await;
+}
+
+#[tokio::test]
+async fn rows_of_a_later_schema_wait_for_the_order_that_has_it() {
+    let mut world = World::new();
+    let sealed = world.seal(1, 5, &[1]).await;
+    world.insert(10, 2);
+    let wanted = hold(&manifest(0, &[&sealed]), &[1], Some(0));
+    world.node.order(vec![order(vec![wanted.clone()])]);
+    world.node.until_ready(&wanted).await;
+    let old = schema(DataType::Int64);
+    let added = field(ADDED, "added", DataType::VarChar);
+    let later = Schema { fields: old.fields.iter().cloned().chain([added.clone()]).collect(), ..old.clone() };
+
+    let mut rows = batch(&old, &[Row::of(3, 3)]);
+    let mut column = Column::empty(&added);
+    column.data.push(&Value::Text("x".to_owned())).unwrap();
+    rows.columns.push(column);
+    world.owner.insert_batch(&channel(0), 20, &rows);
+    let mut plan = all_rows(QueryKind::Rows);
+    plan.output = vec![ADDED];
+    let refused = world.node.querier.query(plan.clone(), share(&[1], Some(0)), ReadAfter::Nothing).await;
+    assert!(refused.unwrap_err().is_stale(), "whoever asks knows more than the node");
+    assert_eq!(world.read(share(&[1], Some(0)), ReadAfter::Nothing).await, Ok(vec![1, 2]));
+
+    let info = CollectionInfo { schema: Arc::new(later), ..CollectionInfo::clone(&info(1, Vec::new())) };
+    world.node.order(vec![HoldOrder { info: Arc::new(info), channels: vec![wanted] }]);
+    let found = world.node.querier.query(plan, share(&[1], Some(0)), ALL).await.unwrap();
+
+    assert_eq!(found.keys, Keys::Int(vec![1, 2, 3]));
+    let values: Vec<Value> = (0..3).map(|row| found.rows.columns[0].value(row)).collect();
+    assert_eq!(values, [Value::Null, Value::Null, Value::Text("x".to_owned())]);
 }

@@ -13,7 +13,9 @@ use crate::base::{
     Timestamp,
 };
 use crate::model::access::Policy;
-use crate::model::{ChannelManifest, DeleteManifest, IndexDefinition, Partition, Schema, SegmentManifest};
+use crate::model::{
+    ChannelManifest, DeleteManifest, Field, IndexDefinition, Partition, Schema, SegmentManifest,
+};
 
 /// A database.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -151,6 +153,13 @@ pub enum CollectionChange {
         /// The new name.
         name: String,
     },
+    /// Adds a field that was checked by itself; its number is given. Rows that are there have its default or no value.
+    AddField {
+        /// The field.
+        field: Field,
+    },
+    /// Drops all rows that are sealed, and keeps everything else: schema, partitions, indexes, and what is loaded.
+    Truncate,
     /// Sets type parameters of a field (`max_length`, `mmap.enabled`, …).
     SetFieldParams {
         /// The field's name.
@@ -184,7 +193,7 @@ pub enum AliasChange {
 pub struct NewIndex {
     /// The collection.
     pub collection: CollectionRef,
-    /// The index's name; empty for the field's.
+    /// The index's name; empty for the field's, see [`IndexDefinition::wanted`].
     pub name: String,
     /// The field's name.
     pub field: String,
@@ -357,7 +366,7 @@ pub trait Coord: Send + Sync + 'static {
 
     /// Makes an index; an identical one is fine. # Errors: `IndexFieldNotFound`, `IndexDiffers`, `SecondIndexOnField`.
     async fn create_index(&self, index: NewIndex) -> Result<(), Error>;
-    /// Drops the index called `name` (or on the field of that name); none is fine. # Errors: `DropIndexOfLoaded`.
+    /// Drops the index called `name` (or on the field of that name); none is fine. # Errors: `DropIndexOfLoaded`, `ManyIndexes`.
     async fn drop_index(&self, collection: CollectionRef, name: &str) -> Result<(), Error>;
     /// Changes parameters of an index. # Errors: `IndexNotFound`.
     async fn alter_index(

@@ -62,6 +62,8 @@ pub enum Refusal {
     IndexDiffers,
     #[error("CreateIndex failed: creating multiple indexes on same field is not supported")]
     SecondIndexOnField,
+    #[error("there are multiple indexes, please specify the index_name")]
+    ManyIndexes,
     #[error("index not found[{what}]")]
     IndexNotFound { what: String },
     #[error("vector index cannot be dropped on loaded collection: {collection}")]
@@ -158,6 +160,7 @@ impl Refusal {
             Self::GroupTooSmall { .. } => 304,
             Self::IndexNotFound { .. } => 700,
             Self::IndexTypeNotSupported { .. } => 701,
+            Self::ManyIndexes => 702,
             Self::DatabaseNotFound { .. } => 800,
             Self::TooManyDatabases { .. } => 801,
             Self::AliasNotFound { .. } => 1600,

@@ -20,7 +20,8 @@ const JOIN_ROWS: usize = 16_384;
 /// One task appends, deletes and releases, in log order; any number of others read meanwhile. Rows are kept in parts
 /// that are joined as a binary counter carries, so that `n` small appends leave about `log n` parts to search.
 pub struct Growing {
-    schema: Arc<Schema>,
+    /// The newest schema that was heard of.
+    schema: RwLock<Arc<Schema>>,
     /// Held while parts are replaced, so that a delete never misses a row that is just moved. Has the positions that no
     /// part may reach over.
     writing: Mutex<Vec<Position>>,
@@ -37,7 +38,16 @@ impl Growing {
     /// No rows yet.
     #[must_use]
     pub fn new(schema: Arc<Schema>) -> Self {
-        Self { schema, writing: Mutex::default(), parts: RwLock::default() }
+        Self { schema: RwLock::new(schema), writing: Mutex::default(), parts: RwLock::default() }
+    }
+
+    /// Takes over a schema with more fields. Rows that are there lack them: readers see defaults or no value.
+    pub fn set_schema(&self, schema: Arc<Schema>) {
+        *self.schema.write() = schema;
+    }
+
+    fn schema(&self) -> Arc<Schema> {
+        Arc::clone(&self.schema.read())
     }
 
     /// Adds the rows of the log record at `position`, written to `partition` at `at`. Positions never go back. The rows
@@ -65,7 +75,8 @@ impl Growing {
         if rows.rows == 0 {
             return Ok(false);
         }
-        let new = Part::of_batch(&self.schema, rows, Origin { at, partition, position })?;
+        let schema = self.schema();
+        let new = Part::of_batch(&schema, rows, Origin { at, partition, position })?;
         let borders = self.writing.lock();
         let border = borders.iter().copied().filter(|border| *border <= position).max().unwrap_or_default();
         let mut parts = self.parts().to_vec();
@@ -74,7 +85,7 @@ impl Growing {
         let joined = parts.split_off(first);
         match joined.as_slice() {
             [one] => parts.push(Arc::clone(one)),
-            several => parts.push(Arc::new(Part::join(&self.schema, several)?)),
+            several => parts.push(Arc::new(Part::join(&schema, several)?)),
         }
         let is_full = parts.last().is_some_and(|last| is_full(last.rows()));
         *self.parts.write() = Arc::new(parts);
@@ -101,12 +112,13 @@ impl Growing {
     pub fn release_before(&self, position: Position) {
         let mut borders = self.writing.lock();
         borders.retain(|border| *border > position);
+        let schema = self.schema();
         let mut kept = Vec::new();
         for part in self.parts().iter() {
             match part.first_from(position) {
                 0 => kept.push(Arc::clone(part)),
                 first if first < part.rows() => {
-                    kept.push(Arc::new(part.slice(&self.schema, first..part.rows())));
+                    kept.push(Arc::new(part.slice(&schema, first..part.rows())));
                 }
                 _ => {}
             }
@@ -125,10 +137,10 @@ impl Growing {
         let reaches_over = |part: &Arc<Part>| (1..part.rows()).contains(&part.first_from(position));
         let Some(at) = parts.iter().position(reaches_over) else { return };
         let mut split = parts.to_vec();
-        let part = split.remove(at);
+        let (schema, part) = (self.schema(), split.remove(at));
         let first = part.first_from(position);
-        split.insert(at, Arc::new(part.slice(&self.schema, 0..first)));
-        split.insert(at + 1, Arc::new(part.slice(&self.schema, first..part.rows())));
+        split.insert(at, Arc::new(part.slice(&schema, 0..first)));
+        split.insert(at + 1, Arc::new(part.slice(&schema, first..part.rows())));
         *self.parts.write() = Arc::new(split);
     }
 
@@ -155,7 +167,7 @@ impl Growing {
     }
 
     fn of_parts(&self, parts: Arc<Vec<Arc<Part>>>) -> Self {
-        Self { schema: Arc::clone(&self.schema), writing: Mutex::default(), parts: RwLock::new(parts) }
+        Self { schema: RwLock::new(self.schema()), writing: Mutex::default(), parts: RwLock::new(parts) }
     }
 
     /// The parts, in log order.

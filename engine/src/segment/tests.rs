@@ -409,3 +409,49 @@ fn a_snapshot_from_a_position_has_exactly_the_rows_from_there_on() {
         assert!(from >= 9 || !growing.parts().iter().any(crosses), "a split lasts");
     }
 }
+
+proptest::proptest! {
+    /// Rows that came before a field have its default, those that came after their own values, however parts are joined,
+    /// split and released.
+    #[test]
+    fn rows_before_and_after_a_new_field_are_told_apart(
+        counts in proptest::collection::vec(1_usize..9, 1..30),
+        at in 0_usize..30,
+        released in 0_u64..30,
+    ) {
+        let old = Arc::new(schema(DataType::Int64));
+        let mut added = field(ADDED, "added", DataType::Int64);
+        added.default = Some(Value::Int(-1));
+        let fields = old.fields.iter().cloned().chain([added.clone()]).collect();
+        let new = Arc::new(Schema { fields, ..Schema::clone(&old) });
+        let growing = Growing::new(Arc::clone(&old));
+        let mut expected = Vec::new();
+        for (position, count) in counts.iter().enumerate() {
+            if position == at {
+                growing.set_schema(Arc::clone(&new));
+            }
+            let first = position as i64 * 10;
+            let rows: Vec<Row> = (0..*count as i64).map(|row| Row::of(first + row, row)).collect();
+            let mut batch = batch(&old, &rows);
+            if position >= at {
+                let mut column = crate::model::Column::empty(&added);
+                rows.iter().for_each(|row| column.data.push(&Value::Int(row.key * 2)).unwrap());
+                batch.columns.push(column);
+            }
+            growing.append(Position(position as u64), PARTITION, Timestamp(position as u64 + 1), &batch);
+            if position as u64 >= released {
+                let value = |key: i64| if position >= at { key * 2 } else { -1 };
+                expected.extend(rows.iter().map(|row| (Value::Int(row.key), Value::Int(value(row.key)))));
+            }
+        }
+        growing.split_at(Position(released / 2));
+        growing.release_before(Position(released));
+
+        let mut found = Vec::new();
+        for part in growing.parts().iter() {
+            let value = |row| part.column(ADDED).map_or(Value::Int(-1), |column| column.value(row));
+            found.extend((0..part.rows()).map(|row| (part.column(KEY).unwrap().value(row), value(row))));
+        }
+        proptest::prop_assert_eq!(found, expected);
+    }
+}

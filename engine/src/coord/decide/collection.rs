@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use super::garbage::leave;
+use super::garbage::{leave, leave_held};
 use super::{Decision, merged};
 use crate::base::{ChannelName, CollectionId, PartitionId, Timestamp};
 use crate::coord::catalog::Catalog;
 use crate::coord::change::Change;
 use crate::coord::drive::Limits;
-use crate::model::{ChannelManifest, Partition, SegmentManifest};
+use crate::model::check_schema::add_field;
+use crate::model::{ChannelManifest, DeleteManifest, Partition, SegmentManifest};
 use crate::rpc::{AliasChange, CollectionChange, CollectionInfo, CollectionRef, NewCollection, Refusal};
 
 /// Name of the partition that every collection has.
@@ -93,6 +94,12 @@ pub fn alter_collection(
         CollectionChange::SetProperties(set) => new.properties = merged(&old.properties, set, &[]),
         CollectionChange::DeleteProperties(removed) => new.properties = merged(&old.properties, &[], removed),
         CollectionChange::Rename { database, name } => rename(catalog, collection, &mut new, database, name)?,
+        CollectionChange::AddField { field } => {
+            let added = add_field(&new.schema, field.clone());
+            new.schema = Arc::new(added.map_err(|error| Refusal::Rule { text: error.to_string() })?);
+        }
+        // See [`truncate_collection`].
+        CollectionChange::Truncate => return Ok(Vec::new()),
         CollectionChange::SetFieldParams { field, params, removed } => {
             let mut schema = new.schema.as_ref().clone();
             let not_found = || Refusal::Rule { text: format!("field not found[field={field}]") };
@@ -102,6 +109,39 @@ pub fn alter_collection(
         }
     }
     Ok(vec![Change::PutCollection(new)])
+}
+
+/// Drops all sealed rows of a collection at once. What is not sealed stays, so whoever asks has it sealed first.
+///
+/// - `fresh`: an unused number.
+/// - `not_before_unix_ms`: nobody who comes after this needs the objects.
+pub fn truncate_collection(
+    catalog: &Catalog,
+    collection: &CollectionRef,
+    fresh: Timestamp,
+    not_before_unix_ms: u64,
+) -> Decision {
+    let info = catalog.collection(collection)?;
+    let (mut changes, mut gone, mut objects) = (Vec::new(), Vec::new(), Vec::new());
+    for (shard, manifest) in catalog.manifests.get(&info.id).into_iter().flatten().enumerate() {
+        if manifest.segments.is_empty() {
+            continue;
+        }
+        gone.extend(manifest.segments.iter().cloned());
+        // One file of deletes stays, if there is one: it tells how new the channel is.
+        let kept = manifest.deletes.iter().max_by_key(|file| file.newest).cloned();
+        let is_gone = |file: &&DeleteManifest| kept.as_ref() != Some(*file);
+        objects.extend(manifest.deletes.iter().filter(is_gone).map(|file| file.object.key.clone()));
+        let manifest = ChannelManifest {
+            checkpoint: manifest.checkpoint,
+            segments: Vec::new(),
+            deletes: kept.into_iter().collect(),
+        };
+        let channel = info.channels[shard].clone();
+        changes.push(Change::PutManifest { collection: info.id, shard, channel, manifest });
+    }
+    changes.extend(leave_held(info.id, &gone, objects, fresh, not_before_unix_ms));
+    Ok(changes)
 }
 
 fn rename(
@@ -249,4 +289,86 @@ fn without_alias(collection: &CollectionInfo, alias: &str) -> CollectionInfo {
     let mut new = collection.clone();
     new.aliases.retain(|known| known != alias);
     new
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::compact::tests::{catalog, file, info, segment};
+    use super::*;
+    use crate::base::{FieldId, Position};
+    use crate::model::{DYNAMIC_FIELD, DataType, Field, Schema};
+
+    fn field(id: i64, name: &str) -> Field {
+        Field {
+            id: FieldId(id),
+            name: name.to_owned(),
+            description: String::new(),
+            data_type: DataType::Int64,
+            is_primary: id == 100,
+            auto_id: false,
+            is_dynamic: name == DYNAMIC_FIELD,
+            nullable: id != 100,
+            default: None,
+            is_partition_key: false,
+            is_clustering_key: false,
+            type_params: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_field_is_added_before_the_hidden_one_under_a_number_of_its_own() {
+        let mut info = info(&[1]);
+        let fields = vec![field(100, "id"), field(101, DYNAMIC_FIELD)];
+        info.schema = Arc::new(Schema { description: String::new(), fields, enable_dynamic_field: true });
+        let id = CollectionRef::Id(info.id);
+        let mut catalog = Catalog::default();
+        catalog.apply(Change::PutCollection(info));
+        let mut add = |name: &str| {
+            let change = CollectionChange::AddField { field: field(0, name) };
+            let changes = alter_collection(&catalog, &id, &change, Timestamp(7))?;
+            changes.into_iter().for_each(|change| catalog.apply(change));
+            Ok(catalog.collection(&id)?.clone())
+        };
+
+        let added = add("a").and_then(|_| add("b")).unwrap();
+        let fields: Vec<_> =
+            added.schema.fields.iter().map(|field| (field.id.0, field.name.as_str())).collect();
+        assert_eq!(fields, [(100, "id"), (102, "a"), (103, "b"), (101, DYNAMIC_FIELD)]);
+        assert_eq!(added.updated, Timestamp(7), "clients see that their schema is old");
+        let refused: Refusal = add("a").unwrap_err();
+        assert_eq!(refused, Refusal::Rule { text: "duplicated field name a".to_owned() });
+    }
+
+    #[test]
+    fn truncating_leaves_the_collection_and_what_tells_how_new_the_channel_is() {
+        let manifest = ChannelManifest {
+            checkpoint: Position(77),
+            segments: vec![segment(5, 10, 100), segment(6, 20, 200)],
+            deletes: vec![file(300, 1), file(250, 1)],
+        };
+        let old = catalog(&[1], manifest.clone());
+        let id = CollectionRef::Id(info(&[1]).id);
+
+        let changes = truncate_collection(&old, &id, Timestamp(500), 60_000).unwrap();
+
+        let kept = ChannelManifest { segments: Vec::new(), deletes: vec![file(300, 1)], ..manifest.clone() };
+        let channel = ChannelName::of(info(&[1]).id, 0);
+        let [Change::PutManifest { channel: put, manifest: left, .. }, Change::PutGarbage(garbage)] =
+            &changes[..]
+        else {
+            panic!("{changes:?}")
+        };
+        assert_eq!((put, left), (&channel, &kept));
+        let mut objects: Vec<String> = manifest.segments.iter().flat_map(SegmentManifest::objects).collect();
+        objects.push(manifest.deletes[1].object.key.clone());
+        assert_eq!((&garbage.objects, garbage.not_before_unix_ms), (&objects, 60_000));
+        assert_eq!(garbage.segments, manifest.segments.iter().map(|segment| segment.id).collect::<Vec<_>>());
+        let mut new = old;
+        changes.into_iter().for_each(|change| new.apply(change));
+        assert_eq!(
+            truncate_collection(&new, &id, Timestamp(501), 0),
+            Ok(Vec::new()),
+            "nothing is left to do"
+        );
+    }
 }

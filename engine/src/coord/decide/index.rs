@@ -5,7 +5,7 @@ use super::{Decision, merged};
 use crate::base::{IndexId, SegmentId, Timestamp};
 use crate::coord::catalog::Catalog;
 use crate::coord::change::Change;
-use crate::model::{ChannelManifest, IndexDefinition, Metric, SegmentManifest};
+use crate::model::{ChannelManifest, IndexDefinition, SegmentManifest};
 use crate::rpc::{CollectionInfo, CollectionRef, IndexProgress, NewIndex, Refusal};
 
 pub fn create_index(catalog: &Catalog, wanted: &NewIndex, fresh: Timestamp) -> Decision {
@@ -13,23 +13,16 @@ pub fn create_index(catalog: &Catalog, wanted: &NewIndex, fresh: Timestamp) -> D
     let field = old
         .schema
         .field(&wanted.field)
-        .filter(|field| !field.is_dynamic)
         .ok_or_else(|| Refusal::IndexFieldNotFound { field: wanted.field.clone() })?;
-    let param =
-        |key: &str| wanted.params.iter().find(|(known, _)| known == key).map(|(_, value)| value.clone());
-    let index = IndexDefinition {
-        id: IndexId(fresh.as_id()),
-        name: if wanted.name.is_empty() { wanted.field.clone() } else { wanted.name.clone() },
-        field: field.id,
-        index_type: param("index_type").unwrap_or_else(|| "AUTOINDEX".to_owned()),
-        metric: param("metric_type").and_then(|name| Metric::from_name(&name)),
-        params: wanted.params.clone(),
-    };
+    let id = IndexId(fresh.as_id());
+    let index = IndexDefinition::wanted(id, &wanted.name, field, wanted.params.clone());
     if let Some(known) = old.indexes.iter().find(|known| known.name == index.name) {
         let same = known.field == index.field && known.params == index.params;
         return if same { Ok(Vec::new()) } else { Err(Refusal::IndexDiffers) };
     }
-    if old.index_on(field.id).is_some() {
+    // A JSON field has an index for each path and type that its values are taken as, any other field one.
+    let target = index.json_target(field);
+    if old.indexes.iter().any(|known| known.field == field.id && known.json_target(field) == target) {
         return Err(Refusal::SecondIndexOnField);
     }
     let mut new = CollectionInfo::clone(old);
@@ -39,11 +32,14 @@ pub fn create_index(catalog: &Catalog, wanted: &NewIndex, fresh: Timestamp) -> D
 
 pub fn drop_index(catalog: &Catalog, collection: &CollectionRef, name: &str, fresh: Timestamp) -> Decision {
     let old = catalog.collection(collection)?;
-    let on_field = |index: &&IndexDefinition| {
-        old.schema.field_by_id(index.field).is_some_and(|field| field.name == name)
-    };
+    let on_field =
+        |index: &&IndexDefinition| index.field_name(&old.schema).is_some_and(|field| field == name);
     let named = old.indexes.iter().find(|index| index.name == name);
-    let Some(index) = named.or_else(|| old.indexes.iter().find(on_field)) else { return Ok(Vec::new()) };
+    let mut fitting = named.into_iter().chain(old.indexes.iter().filter(on_field));
+    let Some(index) = fitting.next() else { return Ok(Vec::new()) };
+    if named.is_none() && fitting.next().is_some() {
+        return Err(Refusal::ManyIndexes);
+    }
     if old.load.is_some() && index.metric.is_some() {
         return Err(Refusal::DropIndexOfLoaded { collection: old.id.to_string() });
     }
@@ -82,11 +78,13 @@ pub fn alter_index(
     Ok(vec![Change::PutCollection(new)])
 }
 
-/// Whether a segment answers searches by this index without a built form: it is scanned exactly instead.
+/// Whether a segment answers searches by this index without a built form: it is scanned exactly instead, or was sealed
+/// before the field was added and has no vectors.
 pub fn is_scanned(segment: &SegmentManifest, index: &IndexDefinition, min_rows: u64) -> bool {
     index.metric.is_none()
-        || matches!(index.index_type.as_str(), "FLAT" | "BIN_FLAT")
+        || matches!(index.index_type.as_str(), "FLAT" | "BIN_FLAT" | "SVS_FLAT")
         || segment.rows < min_rows
+        || !segment.columns.iter().any(|column| column.fields.contains(&index.field))
 }
 
 /// The largest segment that lacks an index it should have, and which one; none of those that `taken` says are being
@@ -132,4 +130,143 @@ pub fn progress(
         }
     }
     IndexProgress { index: index.clone(), indexed_rows, total_rows, failure }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::compact::tests::info;
+    use super::*;
+    use crate::base::FieldId;
+    use crate::model::{DYNAMIC_FIELD, DataType, Field, Schema};
+
+    fn field(id: i64, name: &str, data_type: DataType) -> Field {
+        Field {
+            id: FieldId(id),
+            name: name.to_owned(),
+            description: String::new(),
+            data_type,
+            is_primary: false,
+            auto_id: false,
+            is_dynamic: name == DYNAMIC_FIELD,
+            nullable: false,
+            default: None,
+            is_partition_key: false,
+            is_clustering_key: false,
+            type_params: Vec::new(),
+        }
+    }
+
+    /// A catalog with a collection of a vector `v`, numbers `n`, JSON values `j` and dynamic keys.
+    fn catalog() -> Catalog {
+        let fields = vec![
+            field(100, "v", DataType::FloatVector),
+            field(101, "n", DataType::Int64),
+            field(102, "j", DataType::Json),
+            field(103, DYNAMIC_FIELD, DataType::Json),
+        ];
+        let mut info = info(&[1]);
+        info.schema = Arc::new(Schema { description: String::new(), fields, enable_dynamic_field: true });
+        let mut catalog = Catalog::default();
+        catalog.apply(Change::PutCollection(info));
+        catalog
+    }
+
+    fn collection(catalog: &Catalog) -> (CollectionRef, Arc<CollectionInfo>) {
+        let info = catalog.collections.values().next().unwrap();
+        (CollectionRef::Id(info.id), Arc::clone(info))
+    }
+
+    /// Makes an index, and says what it is called or why not.
+    fn create(
+        catalog: &mut Catalog,
+        name: &str,
+        field: &str,
+        params: &[(&str, &str)],
+    ) -> Result<String, Refusal> {
+        let params = params.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let (collection, info) = collection(catalog);
+        let wanted = NewIndex { collection, name: name.to_owned(), field: field.to_owned(), params };
+        let changes = create_index(catalog, &wanted, Timestamp(1_000 + info.indexes.len() as u64))?;
+        for change in changes {
+            catalog.apply(change);
+        }
+        let (_, info) = self::collection(catalog);
+        Ok(info.indexes.last().unwrap().name.clone())
+    }
+
+    fn drop(catalog: &mut Catalog, name: &str) -> Result<usize, Refusal> {
+        let (collection, _) = collection(catalog);
+        for change in drop_index(catalog, &collection, name, Timestamp(2_000))? {
+            catalog.apply(change);
+        }
+        Ok(self::collection(catalog).1.indexes.len())
+    }
+
+    const DOUBLE_A: &[(&str, &str)] = &[("json_path", "j['a']"), ("json_cast_type", "DOUBLE")];
+
+    #[test]
+    fn a_json_field_has_one_index_for_each_path_and_type() {
+        let mut catalog = catalog();
+        let again: &[(&str, &str)] = &[("json_path", r#"j["a"]"#), ("json_cast_type", "double")];
+        let text: &[(&str, &str)] = &[("json_path", "j['a']"), ("json_cast_type", "VARCHAR")];
+        let nested = [("params", r#"{"json_path": "j['a'][0]['b/c']", "json_cast_type": "BOOL"}"#)];
+
+        assert_eq!(create(&mut catalog, "", "j", DOUBLE_A), Ok("j/a".to_owned()));
+        assert_eq!(create(&mut catalog, "", "j", DOUBLE_A), Ok("j/a".to_owned()), "the same again");
+        assert_eq!(create(&mut catalog, "other", "j", again), Err(Refusal::SecondIndexOnField));
+        assert_eq!(create(&mut catalog, "j/a", "j", text), Err(Refusal::IndexDiffers));
+        assert_eq!(create(&mut catalog, "text", "j", text), Ok("text".to_owned()));
+        assert_eq!(create(&mut catalog, "", "j", &nested), Ok("j/a/0/b~1c".to_owned()));
+        assert_eq!(create(&mut catalog, "", "j", &[("json_cast_type", "JSON")]), Ok("j".to_owned()));
+        assert_eq!(create(&mut catalog, "", "n", &[]), Ok("n".to_owned()));
+        assert_eq!(create(&mut catalog, "m", "n", &[]), Err(Refusal::SecondIndexOnField));
+        assert_eq!(collection(&catalog).1.indexes.len(), 5);
+    }
+
+    #[test]
+    fn an_index_on_a_dynamic_key_is_known_by_the_key() {
+        let mut catalog = catalog();
+        let of = |path| [("json_path", path), ("json_cast_type", "DOUBLE")];
+
+        assert_eq!(create(&mut catalog, "", DYNAMIC_FIELD, &of("k['a']")), Ok("$meta/k/a".to_owned()));
+        let same = create(&mut catalog, "same", DYNAMIC_FIELD, &of("$meta['k']['a']"));
+        assert_eq!(same, Err(Refusal::SecondIndexOnField));
+        assert_eq!(create(&mut catalog, "l", DYNAMIC_FIELD, &of("l")), Ok("l".to_owned()));
+
+        let (_, info) = collection(&catalog);
+        let names: Vec<_> = info.indexes.iter().map(|index| index.field_name(&info.schema)).collect();
+        assert_eq!(names, [Some("k".to_owned()), Some("l".to_owned())]);
+        assert_eq!(drop(&mut catalog, "k"), Ok(1));
+    }
+
+    #[test]
+    fn an_index_is_dropped_by_its_name_or_by_a_field_that_has_no_other() {
+        let mut catalog = catalog();
+        let text: &[(&str, &str)] = &[("json_path", "j['a']"), ("json_cast_type", "VARCHAR")];
+        create(&mut catalog, "one", "j", DOUBLE_A).unwrap();
+        create(&mut catalog, "two", "j", text).unwrap();
+
+        let refused = drop(&mut catalog, "j").unwrap_err();
+        assert_eq!(
+            (refused.code(), refused.to_string().as_str()),
+            (702, "there are multiple indexes, please specify the index_name")
+        );
+        assert_eq!(drop(&mut catalog, "none"), Ok(2));
+        assert_eq!(drop(&mut catalog, "one"), Ok(1));
+        assert_eq!(drop(&mut catalog, "j"), Ok(0));
+    }
+
+    #[test]
+    fn only_vectors_have_a_metric() {
+        let mut catalog = catalog();
+        let params: &[(&str, &str)] = &[("index_type", "HNSW"), ("metric_type", "L2")];
+        create(&mut catalog, "", "v", params).unwrap();
+        create(&mut catalog, "", "n", &[("index_type", "INVERTED"), ("metric_type", "L2")]).unwrap();
+
+        let (_, info) = collection(&catalog);
+        let metrics: Vec<_> = info.indexes.iter().map(|index| index.metric.is_some()).collect();
+        assert_eq!(metrics, [true, false]);
+    }
 }

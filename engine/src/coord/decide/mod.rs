@@ -17,6 +17,7 @@ mod gc_test;
 pub use access::change_policy;
 pub use collection::{
     alter_alias, alter_collection, create_collection, create_partition, drop_collection, drop_partition,
+    truncate_collection,
 };
 pub use compact::{
     CompactPlan, Pace, ask_compaction, commit_compaction, most_outputs, next_clustering, next_compaction,

@@ -1,6 +1,7 @@
 //! A second evaluator that shares no code with the room: one row and one value at a time, JSON as whole trees.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
 use serde_json::Value as Json;
 
@@ -108,5 +109,82 @@ pub fn is_like(text: &[char], pattern: &[char]) -> bool {
         ([letter, text @ ..], ['\\', wanted, rest @ ..]) => letter == wanted && is_like(text, rest),
         ([letter, text @ ..], [wanted, rest @ ..]) => letter == wanted && is_like(text, rest),
         _ => false,
+    }
+}
+
+/// A regular expression as a tree, looked for by trying everything.
+#[derive(Clone, Debug)]
+pub enum Search {
+    Letter(char),
+    Any,
+    OneOf(Vec<char>, bool),
+    Then(Vec<Self>),
+    Or(Vec<Self>),
+    Times(Box<Self>, usize, Option<usize>),
+    Start,
+    End,
+}
+
+impl Search {
+    /// The regular expression as users write it.
+    pub fn text(&self) -> String {
+        let letter = |letter: &char| {
+            if "\\.+*?()|[]{}^$-".contains(*letter) { format!("\\{letter}") } else { letter.to_string() }
+        };
+        let joined = |parts: &[Self], between| parts.iter().map(Self::text).collect::<Vec<_>>().join(between);
+        match self {
+            Self::Letter(one) => letter(one),
+            Self::Any => ".".to_owned(),
+            Self::OneOf(letters, negated) => {
+                let letters: String = letters.iter().map(letter).collect();
+                format!("[{}{letters}]", if *negated { "^" } else { "" })
+            }
+            Self::Then(parts) => joined(parts, ""),
+            Self::Or(parts) => format!("(?:{})", joined(parts, "|")),
+            Self::Times(inner, 0, None) => format!("(?:{})*", inner.text()),
+            Self::Times(inner, 1, None) => format!("(?:{})+", inner.text()),
+            Self::Times(inner, 0, Some(1)) => format!("(?:{})?", inner.text()),
+            Self::Times(inner, low, None) => format!("(?:{}){{{low},}}", inner.text()),
+            Self::Times(inner, low, Some(high)) => format!("(?:{}){{{low},{high}}}", inner.text()),
+            Self::Start => "^".to_owned(),
+            Self::End => "$".to_owned(),
+        }
+    }
+
+    /// Where matches end that begin at `at`.
+    fn ends(&self, text: &[char], at: usize) -> BTreeSet<usize> {
+        let one = |is_match: bool, end| if is_match { BTreeSet::from([end]) } else { BTreeSet::new() };
+        let next = |inner: &Self, from: &BTreeSet<usize>| -> BTreeSet<usize> {
+            from.iter().flat_map(|at| inner.ends(text, *at)).collect()
+        };
+        match self {
+            Self::Letter(wanted) => one(text.get(at) == Some(wanted), at + 1),
+            Self::Any => one(at < text.len(), at + 1),
+            Self::OneOf(letters, negated) => {
+                one(text.get(at).is_some_and(|letter| letters.contains(letter) != *negated), at + 1)
+            }
+            Self::Then(parts) => parts.iter().fold(BTreeSet::from([at]), |from, part| next(part, &from)),
+            Self::Or(parts) => parts.iter().flat_map(|part| part.ends(text, at)).collect(),
+            Self::Times(inner, low, high) => {
+                let mut reached = BTreeSet::from([at]);
+                let mut all = if *low == 0 { reached.clone() } else { BTreeSet::new() };
+                // More rounds than letters reach nothing new.
+                for round in 1..=high.unwrap_or(low + text.len() + 1) {
+                    reached = next(inner, &reached);
+                    if round >= *low {
+                        all.extend(&reached);
+                    }
+                }
+                all
+            }
+            Self::Start => one(at == 0, at),
+            Self::End => one(at == text.len(), at),
+        }
+    }
+
+    /// Whether there is a match anywhere.
+    pub fn is_in(&self, text: &str) -> bool {
+        let text: Vec<char> = text.chars().collect();
+        (0..=text.len()).any(|at| !self.ends(&text, at).is_empty())
     }
 }

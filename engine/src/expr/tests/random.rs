@@ -279,6 +279,11 @@ fn texts() -> BoxedStrategy<Case> {
             Some(naive::is_like(&letters, &pattern.chars().collect::<Vec<_>>()))
         })
     });
+    let searches = (name(), found(), search()).prop_flat_map(|(name, (sign, negated), search)| {
+        case(format!("{name} {sign} {}", literal(&search.text())), move |row| {
+            Some(search.is_in(&text(row, name)?) != negated)
+        })
+    });
     let bools = (sign(), any::<bool>()).prop_flat_map(|(sign, right)| {
         case(format!("b {sign} {right}"), move |row| match naive::value(row, "b") {
             Value::Bool(left) => Some(naive::accepts(sign, Some(left.cmp(&right)))),
@@ -292,12 +297,38 @@ fn texts() -> BoxedStrategy<Case> {
             })
         },
     );
-    prop_oneof![compares, columns, lists, likes, bools, nulls].boxed()
+    prop_oneof![compares, columns, lists, likes, searches, bools, nulls].boxed()
 }
 
 /// A pattern without an escape at its end, where the escape stands for itself.
 fn pattern() -> impl Strategy<Value = String> {
     vec(select(vec!["a", "b", "文", "%", "_", "\\%", "\\_", "\\\\"]), 0..5).prop_map(|parts| parts.concat())
+}
+
+/// A regular expression.
+fn search() -> impl Strategy<Value = naive::Search> {
+    use naive::Search::{Any, End, Letter, OneOf, Or, Start, Then, Times};
+    let letter = || select(vec!['a', 'b', '文', '%', '_', '"', '\\', '\n']);
+    let leaf = prop_oneof![
+        4 => letter().prop_map(Letter),
+        1 => Just(Any),
+        1 => (vec(letter(), 1..3), any::<bool>()).prop_map(|(letters, negated)| OneOf(letters, negated)),
+        1 => Just(Start),
+        1 => Just(End),
+    ];
+    leaf.prop_recursive(3, 12, 3, |inner| {
+        let times = select(vec![(0, None), (1, None), (0, Some(1)), (2, None), (1, Some(2))]);
+        prop_oneof![
+            vec(inner.clone(), 1..4).prop_map(Then),
+            vec(inner.clone(), 1..3).prop_map(Or),
+            (inner, times).prop_map(|(inner, (low, high))| Times(Box::new(inner), low, high)),
+        ]
+    })
+}
+
+/// `=~` or `!~`, and whether it is the latter.
+fn found() -> impl Strategy<Value = (&'static str, bool)> {
+    select(vec![("=~", false), ("!~", true)])
 }
 
 /// What is at a path: `None` for a row without the JSON value, `Some(None)` for nothing at the path.
@@ -365,6 +396,12 @@ fn paths() -> BoxedStrategy<Case> {
             Some(matches!(found, Some(Json::String(text)) if naive::is_like(&text.chars().collect::<Vec<_>>(), &pattern)))
         })
     });
+    let searches = (path(), found(), search()).prop_flat_map(|(path, (sign, negated), search)| {
+        case(format!("{} {sign} {}", path.text, literal(&search.text())), move |row| {
+            let found = (path.find)(row)?;
+            Some(matches!(found, Some(Json::String(text)) if search.is_in(&text)) != negated)
+        })
+    });
     let exists = (path(), any::<bool>()).prop_flat_map(|(path, by_null)| {
         let text =
             if by_null { format!("{} is not null", path.text) } else { format!("exists {}", path.text) };
@@ -389,7 +426,7 @@ fn paths() -> BoxedStrategy<Case> {
             Some(naive::accepts(sign, Some((length as i64).cmp(&right))))
         })
     });
-    prop_oneof![3 => compares, 1 => arrays, 1 => lists, 1 => likes, 1 => exists, 1 => contains, 1 => lengths]
+    prop_oneof![3 => compares, 1 => arrays, 1 => lists, 1 => likes, 1 => searches, 1 => exists, 1 => contains, 1 => lengths]
         .boxed()
 }
 
@@ -474,6 +511,13 @@ fn arrays() -> BoxedStrategy<Case> {
             Some(text.is_some_and(|text| naive::is_like(&text.chars().collect::<Vec<_>>(), &pattern)))
         })
     });
+    let searches = (0..3_usize, found(), search()).prop_flat_map(|(at, (sign, negated), search)| {
+        case(format!("at[{at}] {sign} {}", literal(&search.text())), move |row| {
+            let elements = elements(row, "at")?;
+            let text = elements.get(at).and_then(Json::as_str);
+            Some(text.is_some_and(|text| search.is_in(text) != negated))
+        })
+    });
     let computed = (
         select(vec!["ai", "as"]),
         0..3_usize,
@@ -490,7 +534,7 @@ fn arrays() -> BoxedStrategy<Case> {
                 Some(naive::accepts(sign, Some(naive::order(result, (bound.into(), 1)))))
             })
         });
-    prop_oneof![3 => compares, 1 => lists, 1 => wholes, 2 => contains, 1 => lengths, 1 => likes, 1 => computed].boxed()
+    prop_oneof![3 => compares, 1 => lists, 1 => wholes, 2 => contains, 1 => lengths, 1 => likes, 1 => searches, 1 => computed].boxed()
 }
 
 fn expression() -> impl Strategy<Value = Case> {
@@ -606,7 +650,7 @@ proptest! {
     }
 }
 
-const TOKENS: [&str; 75] = [
+const TOKENS: [&str; 77] = [
     "id",
     "b",
     "i8",
@@ -658,6 +702,8 @@ const TOKENS: [&str; 75] = [
     "in",
     "NOT",
     "like",
+    "=~",
+    "!~",
     "exists",
     "json_contains(",
     "array_length(",

@@ -133,7 +133,7 @@ fn autoindex_is_a_graph_of_its_own_choice() {
 
 #[test]
 fn refusals_are_in_milvus_words() {
-    let cases: [(&[(&str, &str)], &str); 16] = [
+    let cases: [(&[(&str, &str)], &str); 17] = [
         (
             &[("index_type", "NOPE"), ("metric_type", "IP")],
             "invalid parameter[expected=valid index][actual=invalid index type: NOPE]",
@@ -142,7 +142,11 @@ fn refusals_are_in_milvus_words() {
             &[("index_type", "hnsw"), ("metric_type", "IP")],
             "invalid parameter[expected=valid index][actual=invalid index type: hnsw]",
         ),
-        (&[("index_type", "DISKANN"), ("metric_type", "IP")], "index type not supported: DISKANN"),
+        (&[("index_type", "GPU_CAGRA"), ("metric_type", "IP")], "index type not supported: GPU_CAGRA"),
+        (
+            &[("index_type", "DISKANN"), ("metric_type", "IP"), ("max_degree", "2049")],
+            "Out of range in json: param 'max_degree' (2049) should be in range [1, 2048]",
+        ),
         (&[("index_type", "HNSW")], "metric type not set for vector index"),
         (
             &[("index_type", "HNSW"), ("metric_type", "HAMMING")],
@@ -196,4 +200,18 @@ fn refusals_are_in_milvus_words() {
     for (pairs, text) in cases {
         assert_eq!(parse(pairs), Err(text.to_owned()), "{pairs:?}");
     }
+}
+
+#[test]
+fn other_names_of_milvus_are_answered_by_a_type_of_ours() {
+    let found = |name| {
+        let pairs =
+            [("index_type", name), ("metric_type", "L2"), ("max_degree", "32"), ("search_list_size", "90")];
+        parse(&pairs).map(|spec| (spec.index_type, spec.m, spec.ef_construction))
+    };
+
+    assert_eq!(found("DISKANN"), Ok((IndexType::DiskAnn, 16, 90)));
+    assert_eq!(found("AISAQ"), Ok((IndexType::DiskAnn, 16, 90)));
+    assert_eq!(found("SVS_FLAT").map(|found| found.0), Ok(IndexType::Flat));
+    assert_eq!(found("SVS_VAMANA_LVQ"), Ok((IndexType::Hnsw, 30, 360)));
 }

@@ -246,6 +246,39 @@ pub enum SchemaError {
         /// Name of the field.
         field: String,
     },
+    /// A second clustering key is to be added.
+    #[error("already has another clustering key field, field name: {field}")]
+    OtherClusteringKey {
+        /// The first one's name.
+        field: String,
+    },
+    /// A field that is to be added would be one more than [`MAX_FIELDS`].
+    #[error("The number of fields has reached the maximum value {MAX_FIELDS}")]
+    AddedTooMany,
+    /// A primary key is to be added.
+    #[error("not support to add pk field, field name = {field}")]
+    AddedPrimary {
+        /// Name of the field.
+        field: String,
+    },
+    /// A partition key is to be added.
+    #[error("not support to add partition key field, field name  = {field}")]
+    AddedPartitionKey {
+        /// Name of the field.
+        field: String,
+    },
+    /// A vector field is to be added that takes no null.
+    #[error("not support to add vector field, field name = {field}, added field must be nullable")]
+    AddedVector {
+        /// Name of the field.
+        field: String,
+    },
+    /// A field is to be added that takes no null.
+    #[error("added field must be nullable, please check it, field name = {field}")]
+    AddedNotNull {
+        /// Name of the field.
+        field: String,
+    },
     /// Two fields of one name.
     #[error("duplicated field name {field}")]
     Duplicate {

@@ -1,8 +1,10 @@
 //! Schemas and what becomes of them.
 
-use super::{DefaultRequest, FieldRequest, SchemaRequest, check_schema};
+use super::{
+    DefaultRequest, FieldRequest, MAX_FIELDS, SchemaRequest, add_field, check_added_field, check_schema,
+};
 use crate::base::FieldId;
-use crate::model::{DataType, ElementType, Value};
+use crate::model::{DataType, ElementType, Schema, Value};
 
 fn field(name: &str, data_type: i32) -> FieldRequest {
     let type_params = match data_type {
@@ -295,4 +297,54 @@ fn refusals_speak_as_milvus_does() {
     for (change, code, text) in cases {
         assert_eq!(refusal(change), (*code, (*text).to_owned()));
     }
+}
+
+#[test]
+fn a_field_that_is_added_is_checked_in_milvus_words() {
+    let nullable =
+        FieldRequest { name: "f".to_owned(), data_type: 5, nullable: true, ..FieldRequest::default() };
+    let check = |request: FieldRequest| check_added_field(&request, "c").map_err(|error| error.to_string());
+    let cases = [
+        (
+            FieldRequest { nullable: false, ..nullable.clone() },
+            "added field must be nullable, please check it, field name = f",
+        ),
+        (
+            FieldRequest { is_primary: true, ..nullable.clone() },
+            "not support to add pk field, field name = f",
+        ),
+        (
+            FieldRequest { is_partition_key: true, ..nullable.clone() },
+            "not support to add partition key field, field name  = f",
+        ),
+        (
+            FieldRequest { auto_id: true, ..nullable.clone() },
+            "only primary field can speficy AutoID with true, field name = f",
+        ),
+        (
+            FieldRequest { nullable: false, data_type: 101, ..nullable.clone() },
+            "not support to add vector field, field name = f, added field must be nullable",
+        ),
+        (
+            FieldRequest { data_type: 21, ..nullable.clone() },
+            "type param(max_length) should be specified for the field(f) of collection c",
+        ),
+    ];
+    for (request, text) in cases {
+        assert_eq!(check(request), Err(text.to_owned()));
+    }
+
+    let mut schema = Schema { description: String::new(), fields: Vec::new(), enable_dynamic_field: false };
+    for number in 0..MAX_FIELDS {
+        let name = format!("f{number}");
+        let field = check_added_field(&FieldRequest { name, ..nullable.clone() }, "c").unwrap();
+        schema = add_field(&schema, field).unwrap();
+    }
+    let again = check_added_field(&nullable, "c").unwrap();
+    assert_eq!(
+        add_field(&schema, again).unwrap_err().to_string(),
+        "The number of fields has reached the maximum value 64"
+    );
+    let ids: Vec<i64> = schema.fields.iter().map(|field| field.id.0).collect();
+    assert_eq!(ids, (100..164).collect::<Vec<_>>());
 }

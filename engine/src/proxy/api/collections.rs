@@ -4,19 +4,20 @@ use std::sync::Arc;
 
 use contract::pb::common::{KeyValuePair, Status};
 use contract::pb::milvus::{
-    AlterCollectionFieldRequest, AlterCollectionRequest, BatchDescribeCollectionRequest,
-    BatchDescribeCollectionResponse, BoolResponse, CreateCollectionRequest, DescribeCollectionRequest,
-    DescribeCollectionResponse, DropCollectionRequest, GetCollectionStatisticsRequest,
-    GetCollectionStatisticsResponse, HasCollectionRequest, RenameCollectionRequest, ShowCollectionsRequest,
-    ShowCollectionsResponse, ShowType,
+    AddCollectionFieldRequest, AlterCollectionFieldRequest, AlterCollectionRequest,
+    BatchDescribeCollectionRequest, BatchDescribeCollectionResponse, BoolResponse, CreateCollectionRequest,
+    DescribeCollectionRequest, DescribeCollectionResponse, DropCollectionRequest,
+    GetCollectionStatisticsRequest, GetCollectionStatisticsResponse, HasCollectionRequest,
+    RenameCollectionRequest, ShowCollectionsRequest, ShowCollectionsResponse, ShowType,
+    TruncateCollectionRequest, TruncateCollectionResponse,
 };
 
-use super::Caller;
+use super::{Caller, rows};
 use crate::base::{CollectionId, PartitionId};
 use crate::model::DataType;
 use crate::proxy::convert::params;
 use crate::proxy::convert::schema::{
-    check_collection_name, check_properties, describe as describe_info, new_collection,
+    added_field, check_collection_name, check_properties, describe as describe_info, new_collection,
 };
 use crate::proxy::convert::status::{failure, success};
 use crate::proxy::{Error, Proxy};
@@ -192,6 +193,32 @@ fn check_not_loaded<'a>(
         return Err(Error::AlterMmapLoaded { verb, collection: info.name.clone() });
     }
     Ok(())
+}
+
+/// Adds a field; rows that are there have its default or no value.
+pub async fn add_field(
+    proxy: &Proxy,
+    caller: Caller,
+    request: AddCollectionFieldRequest,
+) -> Result<Status, Error> {
+    let info = proxy.info(&caller, &request.db_name, &request.collection_name).await?;
+    let field = added_field(&info, &request.schema)?;
+    let change = CollectionChange::AddField { field };
+    proxy.coord().alter_collection(CollectionRef::Id(info.id), change).await?;
+    Ok(success())
+}
+
+/// Removes all rows, and keeps everything else. A row that is written meanwhile may stay or go.
+pub async fn truncate(
+    proxy: &Proxy,
+    caller: Caller,
+    request: TruncateCollectionRequest,
+) -> Result<TruncateCollectionResponse, Error> {
+    let info = proxy.info(&caller, &request.db_name, &request.collection_name).await?;
+    // What is sealed goes in one step for every reader.
+    rows::seal(proxy, &info).await?;
+    proxy.coord().alter_collection(CollectionRef::Id(info.id), CollectionChange::Truncate).await?;
+    Ok(TruncateCollectionResponse { status: Some(success()) })
 }
 
 /// Sets or removes type parameters of a field.

@@ -87,6 +87,12 @@ answers_with_status!(
     ShowPartitionsResponse,
 );
 
+impl Failed for TruncateCollectionResponse {
+    fn failed(status: Answer) -> Self {
+        Self { status: Some(status) }
+    }
+}
+
 impl Proxy {
     /// Runs one call: takes the headers apart, times it, and turns a failure into a status inside the answer. A gRPC
     /// error is never returned, clients would repeat the call for minutes.
@@ -171,6 +177,9 @@ calls! {
     rename_collection(RenameCollectionRequest) -> Answer = collections::rename, "RenameCollection";
     alter_collection(AlterCollectionRequest) -> Answer = collections::alter, "AlterCollection";
     alter_collection_field(AlterCollectionFieldRequest) -> Answer = collections::alter_field, "AlterCollectionField";
+    add_collection_field(AddCollectionFieldRequest) -> Answer = collections::add_field, "AddCollectionField";
+    truncate_collection(TruncateCollectionRequest) -> TruncateCollectionResponse
+        = collections::truncate, "TruncateCollection";
     get_collection_statistics(GetCollectionStatisticsRequest) -> GetCollectionStatisticsResponse
         = collections::statistics, "GetCollectionStatistics";
 

@@ -18,14 +18,17 @@ use crate::rpc::{CollectionInfo, CollectionRef, IndexProgress, NewIndex, Refusal
 pub async fn create(proxy: &Proxy, caller: Caller, request: CreateIndexRequest) -> Result<Status, Error> {
     let info = proxy.info_unchecked(&caller, &request.db_name, &request.collection_name).await?;
     check_index_name(&request.index_name)?;
-    let Some(field) = info.schema.field(&request.field_name) else {
+    // What no field is called is a key of the dynamic field.
+    let named = info.schema.field(&request.field_name).or_else(|| info.schema.dynamic());
+    let Some(field) = named else {
         return Err(Refusal::IndexFieldNotFound { field: request.field_name }.into());
     };
-    let params = index::checked(field, params::pairs(request.extra_params))?;
+    let params = params::pairs(request.extra_params);
+    let params = index::checked(&info.schema, field, &request.field_name, params)?;
     let index = NewIndex {
         collection: CollectionRef::Id(info.id),
         name: request.index_name,
-        field: request.field_name,
+        field: field.name.clone(),
         params,
     };
     proxy.coord().create_index(index).await?;
@@ -142,8 +145,12 @@ async fn indexes(
     let mut found = proxy.coord().indexes(CollectionRef::Id(info.id)).await?;
     if !name.is_empty() {
         found.retain(|progress| progress.index.name == name);
-    } else if let Some(field) = info.schema.field(field) {
-        found.retain(|progress| progress.index.field == field.id);
+    } else if !field.is_empty() {
+        let is_on =
+            |one: &IndexProgress| one.index.field_name(&info.schema).is_some_and(|name| name == field);
+        if info.schema.field(field).is_some() || found.iter().any(is_on) {
+            found.retain(is_on);
+        }
     }
     if found.is_empty() {
         let what =
@@ -158,11 +165,7 @@ fn descriptions(info: &CollectionInfo, indexes: &[IndexProgress]) -> Vec<IndexDe
         index_name: progress.index.name.clone(),
         index_id: progress.index.id.0,
         params: params::to_wire(&progress.index.params),
-        field_name: info
-            .schema
-            .field_by_id(progress.index.field)
-            .map(|field| field.name.clone())
-            .unwrap_or_default(),
+        field_name: progress.index.field_name(&info.schema).unwrap_or_default(),
         indexed_rows: to_i64(progress.indexed_rows),
         total_rows: to_i64(progress.total_rows),
         pending_index_rows: to_i64(pending(progress)),

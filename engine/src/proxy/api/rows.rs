@@ -319,13 +319,17 @@ pub async fn flush(proxy: &Proxy, caller: Caller, request: FlushRequest) -> Resu
 }
 
 /// What a flush made of a collection.
-struct Sealed {
+pub struct Sealed {
+    /// Everything written before is sealed.
     at: Timestamp,
+    /// The same in seconds.
     seconds: i64,
+    /// Ids of all its segments.
     segments: Vec<i64>,
 }
 
-async fn seal(proxy: &Proxy, info: &CollectionInfo) -> Result<Sealed, Error> {
+/// Seals all rows that are there.
+pub async fn seal(proxy: &Proxy, info: &CollectionInfo) -> Result<Sealed, Error> {
     let at = proxy.coord().allocate_timestamps(1).await?;
     try_join_all(info.channels.iter().map(|channel| proxy.writer().flush(channel))).await?;
     let channels = proxy.coord().manifests(info.id).await?;

@@ -3,19 +3,24 @@
 //! Source: wire specification 2.13.
 
 use super::params::{boolean, plain};
-use crate::model::{DataType, Field, Metric};
+use crate::model::{DataType, Field, JsonPath, Metric, Schema};
 use crate::proxy::Error;
 
 /// The automatic type.
 const AUTO: &str = "AUTOINDEX";
+
+/// The most that the parameters of an index may take, in bytes.
+const MOST_BYTES: usize = 100 << 10;
 
 /// What a name of an index type stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Family {
     /// On dense vectors of singles, and built.
     Dense,
-    /// On dense vectors of singles, not built yet.
+    /// On dense vectors of singles, not built.
     DenseNotBuilt,
+    /// On dense vectors, built by Milvus on a GPU only.
+    Gpu,
     /// On binary vectors.
     Bits,
     /// On binary vectors, not built yet.
@@ -28,7 +33,7 @@ enum Family {
     ScalarNotBuilt,
 }
 
-const TYPES: [(&str, Family); 33] = [
+const TYPES: [(&str, Family); 35] = [
     (AUTO, Family::Dense),
     ("FLAT", Family::Dense),
     ("IVF_FLAT", Family::Dense),
@@ -40,15 +45,17 @@ const TYPES: [(&str, Family); 33] = [
     ("HNSW_PQ", Family::Dense),
     ("HNSW_PRQ", Family::Dense),
     ("SCANN", Family::Dense),
-    ("DISKANN", Family::DenseNotBuilt),
-    ("AISAQ", Family::DenseNotBuilt),
+    ("DISKANN", Family::Dense),
+    ("AISAQ", Family::Dense),
     ("FAISS", Family::DenseNotBuilt),
-    ("GPU_IVF_FLAT", Family::DenseNotBuilt),
-    ("GPU_IVF_PQ", Family::DenseNotBuilt),
-    ("GPU_CAGRA", Family::DenseNotBuilt),
-    ("GPU_BRUTE_FORCE", Family::DenseNotBuilt),
-    ("SVS_VAMANA", Family::DenseNotBuilt),
-    ("SVS_FLAT", Family::DenseNotBuilt),
+    ("GPU_IVF_FLAT", Family::Gpu),
+    ("GPU_IVF_PQ", Family::Gpu),
+    ("GPU_CAGRA", Family::Gpu),
+    ("GPU_BRUTE_FORCE", Family::Gpu),
+    ("SVS_VAMANA", Family::Dense),
+    ("SVS_VAMANA_LVQ", Family::Dense),
+    ("SVS_VAMANA_LEANVEC", Family::Dense),
+    ("SVS_FLAT", Family::Dense),
     ("BIN_FLAT", Family::Bits),
     ("BIN_IVF_FLAT", Family::Bits),
     ("MINHASH_LSH", Family::BitsNotBuilt),
@@ -59,24 +66,42 @@ const TYPES: [(&str, Family); 33] = [
     ("TRIE", Family::Scalar),
     ("Trie", Family::Scalar),
     ("STL_SORT", Family::Scalar),
-    ("NGRAM", Family::ScalarNotBuilt),
+    ("NGRAM", Family::Scalar),
     ("RTREE", Family::ScalarNotBuilt),
     ("HYBRID", Family::ScalarNotBuilt),
 ];
 
-/// Checks the parameters of an index on `field` and fills in `index_type` and `metric_type`. What is returned is what
-/// clients see again: the user's pairs as they came, in order.
+/// Checks the parameters of an index on `field` of `schema`, which the user called `asked`, and fills in `index_type`,
+/// `metric_type`, and the path of an index on a dynamic key. What is returned is what clients see again: the user's pairs
+/// as they came, in order.
 ///
 /// # Errors
 /// Milvus's words for the first parameter that is wrong.
-pub fn checked(field: &Field, mut pairs: Vec<(String, String)>) -> Result<Vec<(String, String)>, Error> {
-    let flat = flattened(&pairs)?;
+pub fn checked(
+    schema: &Schema,
+    field: &Field,
+    asked: &str,
+    mut pairs: Vec<(String, String)>,
+) -> Result<Vec<(String, String)>, Error> {
+    let bytes: usize = pairs.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if bytes > MOST_BYTES {
+        return Err(invalid(format!("index params size {bytes} exceeds limit {MOST_BYTES}")));
+    }
+    let mut flat = flattened(&pairs)?;
+    if field.is_dynamic && given(&flat, "json_path").is_none_or(str::is_empty) {
+        for pairs in [&mut pairs, &mut flat] {
+            pairs.retain(|(key, _)| key != "json_path");
+            pairs.push(entry("json_path", asked));
+        }
+    }
     let named = flat.iter().find(|(key, _)| key == "index_type").map_or("", |(_, value)| value.as_str());
     let name = if named.is_empty() { AUTO } else { named };
+    let unknown = format!("invalid parameter[expected=valid index][actual=invalid index type: {name}]");
     let family = TYPES.iter().find(|(known, _)| *known == name).map(|(_, family)| *family);
-    let family = family.ok_or_else(|| {
-        bare(format!("invalid parameter[expected=valid index][actual=invalid index type: {name}]"))
-    })?;
+    let family = family.ok_or_else(|| bare(unknown.clone()))?;
+    if family == Family::Gpu {
+        return Err(bare(format!("{unknown}: no index is built on a GPU here")));
+    }
     check_mmap(&flat)?;
     if field.data_type.is_vector() {
         check_vector(field, name, family, &flat)?;
@@ -91,7 +116,7 @@ pub fn checked(field: &Field, mut pairs: Vec<(String, String)>) -> Result<Vec<(S
             pairs.push(entry("metric_type", &metric));
         }
     } else {
-        check_scalar(field, name, family, &flat)?;
+        check_scalar(schema, field, name, family, &flat)?;
     }
     if named.is_empty() {
         pairs.insert(0, entry("index_type", name));
@@ -158,8 +183,9 @@ fn check_vector(field: &Field, name: &str, family: Family, flat: &[(String, Stri
             return Err(invalid(format!("data type {data_type} can't build with this index {name}")));
         }
     }
-    // What is built reads singles; Milvus has no inverted files of 8-bit vectors.
-    if field.data_type == DataType::Int8Vector && name.starts_with("IVF") {
+    // Milvus has no inverted files and nothing on disk of 8-bit vectors.
+    let is_wide = name.starts_with("IVF") || matches!(name, "DISKANN" | "AISAQ");
+    if field.data_type == DataType::Int8Vector && is_wide {
         let data_type = field.data_type.name();
         return Err(invalid(format!("data type {data_type} can't build with this index {name}")));
     }
@@ -233,6 +259,10 @@ fn check_dense(field: &Field, name: &str, flat: &[(String, String)]) -> Result<(
     if name == "SCANN" {
         check_boolean(flat, "with_raw_data")?;
     }
+    if matches!(name, "DISKANN" | "AISAQ") {
+        check_number(flat, "max_degree", 1, 2048)?;
+        check_number(flat, "search_list_size", 1, 2_147_483_647)?;
+    }
     let one_of = |key: &str, known: &[&str]| {
         given(flat, key).filter(|value| !known.iter().any(|known| known.eq_ignore_ascii_case(value)))
     };
@@ -287,8 +317,13 @@ fn check_number(flat: &[(String, String)], key: &str, low: i64, high: i64) -> Re
     Err(invalid(format!("Out of range in json: param '{key}' ({number}) should be in range [{low}, {high}]")))
 }
 
-fn check_scalar(field: &Field, name: &str, family: Family, flat: &[(String, String)]) -> Result<(), Error> {
-    use DataType::{Bool, Double, Float, Int8, Int16, Int32, Int64, Json, VarChar};
+fn check_scalar(
+    schema: &Schema,
+    field: &Field,
+    name: &str,
+    family: Family,
+    flat: &[(String, String)],
+) -> Result<(), Error> {
     let data_type = field.data_type;
     match family {
         Family::Scalar => {}
@@ -296,45 +331,133 @@ fn check_scalar(field: &Field, name: &str, family: Family, flat: &[(String, Stri
         Family::ScalarNotBuilt if name == "RTREE" => {
             return Err(invalid("RTREE index can only be built on geometry field"));
         }
-        Family::ScalarNotBuilt if name == "NGRAM" && !matches!(data_type, VarChar | Json) => {
-            return Err(invalid("ngram index can only be created on VARCHAR or JSON field"));
-        }
         Family::ScalarNotBuilt => return Err(Error::IndexNotBuilt { index_type: name.to_owned() }),
-        Family::Dense | Family::DenseNotBuilt | Family::Bits | Family::BitsNotBuilt | Family::Sparse => {
+        Family::Dense
+        | Family::DenseNotBuilt
+        | Family::Gpu
+        | Family::Bits
+        | Family::BitsNotBuilt
+        | Family::Sparse => {
             return Err(invalid(format!("index {name} only supports vector data type")));
         }
     }
-    let values = if let DataType::Array(element) = data_type { element.scalar() } else { data_type };
+    if name == "NGRAM" {
+        check_ngram(data_type, flat)?;
+    }
+    let values = match data_type {
+        DataType::Array(element) => element.scalar(),
+        // What is taken from a JSON field is of the type that the user names.
+        DataType::Json => {
+            check_target(name, schema, field, flat)?.ok_or_else(|| wrong_values(name, data_type))?
+        }
+        other => other,
+    };
+    if name == "BITMAP" && field.is_primary {
+        return Err(invalid("create bitmap index on primary key not supported"));
+    }
+    if is_of_values(name, data_type, values) { Ok(()) } else { Err(wrong_values(name, data_type)) }
+}
+
+/// Whether an index called `name` may be on a field of `data_type` for the sake of such values in it.
+fn is_of_values(name: &str, data_type: DataType, values: DataType) -> bool {
+    use DataType::{Bool, Double, Float, Int8, Int16, Int32, Int64, Json, VarChar};
     match name {
-        "BITMAP" if field.is_primary => Err(invalid("create bitmap index on primary key not supported")),
-        "BITMAP" if !matches!(values, Bool | Int8 | Int16 | Int32 | Int64 | VarChar) => {
-            Err(invalid("bitmap index are only supported on bool, int, string and array field"))
+        "BITMAP" => matches!(values, Bool | Int8 | Int16 | Int32 | Int64 | VarChar),
+        "TRIE" | "Trie" => data_type == VarChar,
+        "STL_SORT" => {
+            matches!(data_type, Int8 | Int16 | Int32 | Int64 | Float | Double | VarChar | Json)
+                && values != Bool
         }
-        "TRIE" | "Trie" if data_type != VarChar => Err(invalid("TRIE are only supported on varchar field")),
-        "STL_SORT" if !matches!(data_type, Int8 | Int16 | Int32 | Int64 | Float | Double | VarChar) => {
-            Err(invalid(format!(
-                "STL_SORT are only supported on numeric, varchar or timestamptz field, got {}",
-                data_type.name()
-            )))
-        }
-        "INVERTED" | AUTO if data_type == Json => check_json_index(flat),
-        _ => Ok(()),
+        "NGRAM" => values == VarChar,
+        _ => true,
     }
 }
 
-const CASTS: [&str; 7] = ["BOOL", "DOUBLE", "VARCHAR", "ARRAY_BOOL", "ARRAY_DOUBLE", "ARRAY_VARCHAR", "JSON"];
+/// Checks how long the runs of letters are that an index is made of.
+fn check_ngram(data_type: DataType, flat: &[(String, String)]) -> Result<(), Error> {
+    if !matches!(data_type, DataType::VarChar | DataType::Json) {
+        return Err(invalid("ngram index can only be created on VARCHAR or JSON field"));
+    }
+    if data_type == DataType::Json && given(flat, "json_cast_type").is_none_or(str::is_empty) {
+        return Err(invalid("JSON field with ngram index must specify json_cast_type"));
+    }
+    let (Some(least), Some(most)) = (given(flat, "min_gram"), given(flat, "max_gram")) else {
+        return Err(invalid("Ngram index must specify both min_gram and max_gram"));
+    };
+    match (least.trim().parse::<u32>(), most.trim().parse::<u32>()) {
+        (Ok(low), Ok(high)) if low > 0 && low <= high => Ok(()),
+        _ => Err(invalid(format!(
+            "invalid min_gram or max_gram value for Ngram index, min_gram: {least}, max_gram: {most}"
+        ))),
+    }
+}
 
-fn check_json_index(flat: &[(String, String)]) -> Result<(), Error> {
-    let cast = flat.iter().find(|(key, _)| key == "json_cast_type").map(|(_, value)| value.as_str());
-    match cast {
-        None | Some("") => Err(Error::Index {
-            code: 1101,
-            text: "json index must specify cast type: missing parameter".to_owned(),
-        }),
-        Some(cast) if !CASTS.iter().any(|known| known.eq_ignore_ascii_case(cast)) => {
-            Err(invalid(format!("json_cast_type {cast} is not supported")))
+fn wrong_values(name: &str, data_type: DataType) -> Error {
+    match name {
+        "BITMAP" => invalid("bitmap index are only supported on bool, int, string and array field"),
+        "TRIE" | "Trie" => invalid("TRIE are only supported on varchar field"),
+        "NGRAM" => invalid("JSON field with ngram index only supports json_cast_type VARCHAR"),
+        _ => invalid(format!(
+            "STL_SORT are only supported on numeric, varchar or timestamptz field, got {}",
+            data_type.name()
+        )),
+    }
+}
+
+/// Types that values in JSON may be taken as, and what an index of single values has of each.
+const CASTS: [(&str, Option<DataType>); 7] = [
+    ("BOOL", Some(DataType::Bool)),
+    ("DOUBLE", Some(DataType::Double)),
+    ("VARCHAR", Some(DataType::VarChar)),
+    ("ARRAY_BOOL", None),
+    ("ARRAY_DOUBLE", None),
+    ("ARRAY_VARCHAR", None),
+    ("JSON", None),
+];
+
+/// Checks what an index on a JSON field is to cover, and gives the type of the values if they are single ones or the index
+/// takes any.
+fn check_target(
+    name: &str,
+    schema: &Schema,
+    field: &Field,
+    flat: &[(String, String)],
+) -> Result<Option<DataType>, Error> {
+    if matches!(name, "TRIE" | "Trie") {
+        return Ok(None);
+    }
+    let Some(cast) = given(flat, "json_cast_type").filter(|cast| !cast.is_empty()) else {
+        let text = "json index must specify cast type: missing parameter".to_owned();
+        return Err(Error::Index { code: 1101, text });
+    };
+    let Some((_, values)) = CASTS.iter().find(|(known, _)| known.eq_ignore_ascii_case(cast)) else {
+        return Err(invalid(format!("json_cast_type {cast} is not supported")));
+    };
+    if let Some(function) = given(flat, "json_cast_function").filter(|function| !function.is_empty()) {
+        if !function.eq_ignore_ascii_case("STRING_TO_DOUBLE") {
+            return Err(invalid(format!("json_cast_function {function} is not supported")));
         }
-        Some(_) => Ok(()),
+        if *values != Some(DataType::Double) {
+            return Err(invalid(format!(
+                "json_cast_function {function} is not supported for json_cast_type {cast}"
+            )));
+        }
+    }
+    if let Some(path) = given(flat, "json_path").filter(|path| !path.is_empty()) {
+        check_path(schema, field, path)?;
+    }
+    let takes_any = matches!(name, "INVERTED" | AUTO);
+    Ok(values.or(takes_any.then_some(DataType::Json)))
+}
+
+/// Checks that a path begins at `field`: with its name, or with a key of the dynamic field.
+fn check_path(schema: &Schema, field: &Field, path: &str) -> Result<(), Error> {
+    let refused = |why: String| invalid(format!("cannot parse identifier: {path}, error: {why}"));
+    let parsed = JsonPath::parse(path).ok_or_else(|| refused("it is no path into JSON".to_owned()))?;
+    match schema.field(&parsed.base).or_else(|| schema.dynamic()) {
+        Some(found) if found.id == field.id => Ok(()),
+        Some(_) => Err(invalid("fieldID not match with field name")),
+        None => Err(refused(format!("field {} not exist", parsed.base))),
     }
 }
 

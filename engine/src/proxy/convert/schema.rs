@@ -8,7 +8,9 @@ use super::output::wire_type;
 use super::params;
 use super::status::success;
 use crate::model::check::check_batch;
-use crate::model::check_schema::{DefaultRequest, FieldRequest, SchemaRequest, check_schema};
+use crate::model::check_schema::{
+    DefaultRequest, FieldRequest, SchemaRequest, add_field, check_added_field, check_schema,
+};
 use crate::model::name::{Named, check_name, group_flaw};
 use crate::model::{Batch, DYNAMIC_FIELD, DataType, Field, Schema, Value};
 use crate::proxy::Error;
@@ -116,6 +118,20 @@ fn checked_schema(collection: &str, wire: CollectionSchema) -> Result<Schema, Er
     };
     check_schema(&request)
         .map_err(|error| Error::Checked { code: error.milvus_code(), text: error.to_string() })
+}
+
+/// The field that is to be added to a collection, checked; its number is not its own yet.
+///
+/// # Errors
+/// Milvus's words for the first rule that the field breaks.
+pub fn added_field(info: &CollectionInfo, bytes: &[u8]) -> Result<Field, Error> {
+    let wire =
+        FieldSchema::decode(bytes).map_err(|reason| Error::SchemaBytes { reason: reason.to_string() })?;
+    let request = field_of_wire(wire);
+    // Whether it still fits is seen again where it is added.
+    let field = check_added_field(&request, &info.name)
+        .and_then(|field| add_field(&info.schema, field.clone()).map(|_| field));
+    field.map_err(|error| Error::Checked { code: error.milvus_code(), text: error.to_string() })
 }
 
 fn field_of_wire(wire: FieldSchema) -> FieldRequest {

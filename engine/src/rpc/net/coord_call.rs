@@ -25,10 +25,13 @@ pub(super) enum Repeat {
     Unsafe,
 }
 
-/// A change of name is refused the second time; the others set what they name.
+/// A change of name and a new field are refused the second time, and rows that came between would go with the first; the
+/// others set what they name.
 pub(super) const fn of_change(change: &CollectionChange) -> Repeat {
     match change {
-        CollectionChange::Rename { .. } => Repeat::Unsafe,
+        CollectionChange::Rename { .. } | CollectionChange::AddField { .. } | CollectionChange::Truncate => {
+            Repeat::Unsafe
+        }
         CollectionChange::SetProperties(_)
         | CollectionChange::DeleteProperties(_)
         | CollectionChange::SetFieldParams { .. } => Repeat::Safe,

@@ -87,6 +87,8 @@ async fn every_call_of_the_coordinator_arrives_as_it_was_made() {
     for change in [
         CollectionChange::DeleteProperties(Vec::sample()),
         CollectionChange::Rename { database: String::sample(), name: String::sample() },
+        CollectionChange::AddField { field: Sample::sample() },
+        CollectionChange::Truncate,
         CollectionChange::SetFieldParams {
             field: String::sample(),
             params: Vec::sample(),

@@ -13,7 +13,7 @@ fn object(key: String, size_bytes: u64) -> ObjectRef {
 }
 
 /// A segment of partition 1 with one row for each of its bytes.
-fn segment(id: i64, bytes: u64, oldest: u64) -> SegmentManifest {
+pub(in crate::coord::decide) fn segment(id: i64, bytes: u64, oldest: u64) -> SegmentManifest {
     let object = object(format!("segments/1/{id}/scalars.parquet"), bytes);
     SegmentManifest {
         id: SegmentId(id),
@@ -29,7 +29,7 @@ fn segment(id: i64, bytes: u64, oldest: u64) -> SegmentManifest {
     }
 }
 
-fn file(newest: u64, rows: u64) -> DeleteManifest {
+pub(in crate::coord::decide) fn file(newest: u64, rows: u64) -> DeleteManifest {
     let object = object(format!("deletes/1/c/{newest}.bin"), rows);
     DeleteManifest { rows, newest: Timestamp(newest), object }
 }
@@ -64,7 +64,7 @@ fn manifest(segments: Vec<SegmentManifest>, deletes: Vec<DeleteManifest>) -> Cha
     ChannelManifest { checkpoint: Position(77), segments, deletes }
 }
 
-fn catalog(partitions: &[i64], manifest: ChannelManifest) -> Catalog {
+pub(in crate::coord::decide) fn catalog(partitions: &[i64], manifest: ChannelManifest) -> Catalog {
     let mut catalog = Catalog::default();
     catalog.apply(Change::PutCollection(info(partitions)));
     let channel = ChannelName::of(COLLECTION, 0);

@@ -93,10 +93,11 @@ pub async fn make(
 fn check_indexes(request: &CreateCollectionRequest, indexes: &[CreateIndexRequest]) -> Result<(), Error> {
     let new = convert::schema::new_collection(String::new(), request.clone())?;
     for index in indexes {
-        let field = new.schema.field(&index.field_name);
+        let field = new.schema.field(&index.field_name).or_else(|| new.schema.dynamic());
         let field = field.ok_or_else(|| Error::IndexedField { field: shown(&index.field_name) })?;
         convert::schema::check_index_name(&index.index_name)?;
-        convert::index::checked(field, pairs(index.extra_params.clone()))?;
+        let given = pairs(index.extra_params.clone());
+        convert::index::checked(&new.schema, field, &index.field_name, given)?;
     }
     Ok(())
 }

@@ -498,6 +498,7 @@ refusals! {
     IndexFieldNotFound { field }
     IndexDiffers {}
     SecondIndexOnField {}
+    ManyIndexes {}
     IndexNotFound { what }
     DropIndexOfLoaded { collection }
     NoVectorIndex { fields }
