@@ -240,7 +240,7 @@ impl Candidacy {
         };
         // Not known again before it is read again, unless this one is known to have happened.
         held.version = None;
-        let said = (!settings.alone).then(|| coordinator.to_say(settings.ttl));
+        let said = (!settings.alone).then(|| coordinator.say(settings.ttl));
         let leader = Leader { address: settings.address.clone(), resigned: false };
         let bound = said.map(|said| said.bound);
         match lead::renew(metas.as_ref(), held.epoch, version, &leader, bound).await {

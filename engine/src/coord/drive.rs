@@ -238,11 +238,11 @@ impl Coordinator {
     }
 
     /// What a renewal of the lead that is begun now and holds for `ttl` has to make durable.
-    pub fn to_say(&self, ttl: Duration) -> Said {
-        self.times.lock().to_say(self.seen(), ttl)
+    pub fn say(&self, ttl: Duration) -> Said {
+        self.times.lock().say(self.seen(), ttl)
     }
 
-    /// The lead was renewed, and what was [to be said](Self::to_say) with it is durable.
+    /// The lead was renewed, and what was [to be said](Self::say) with it is durable.
     pub fn renewed(&self, said: Said) {
         // First the bound: a lease that reaches further than the last one goes with a time that is told by it.
         self.times.lock().renewed(said);
@@ -586,7 +586,7 @@ impl Coord for Coordinator {
         loop {
             // Looked at before the time is: that is told by this renewal or a later one.
             let lease = self.lease(node);
-            let now = self.times.lock().to_tell(self.seen());
+            let now = self.times.lock().tell(self.seen());
             if let Some(orders) = self.placer.lock().orders(node, seen, now, lease) {
                 return Ok(orders);
             }

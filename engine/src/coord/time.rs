@@ -102,7 +102,7 @@ impl Allocator {
 
     /// What time to tell those who reckon on from it until the lead may be another's: they do not get past the bound. Where
     /// the wall clock leaps, this follows it with the next renewal.
-    pub fn to_tell(&mut self, seen: Seen) -> Timestamp {
+    pub fn tell(&mut self, seen: Seen) -> Timestamp {
         let now = self.now(seen);
         let Some(Said { bound, until }) = self.said else { return now };
         let left = until.saturating_sub(seen.monotonic).as_micros().div_ceil(1_000);
@@ -110,7 +110,7 @@ impl Allocator {
     }
 
     /// What a renewal has to make durable that is begun now and holds for `span`.
-    pub fn to_say(&mut self, seen: Seen, span: Duration) -> Said {
+    pub fn say(&mut self, seen: Seen, span: Duration) -> Said {
         let ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         Said { bound: self.now(seen).plus_ms(ms), until: seen.monotonic.saturating_add(span) }
     }
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn whoever_reckons_on_from_what_is_told_until_another_may_lead_does_not_pass_the_bound() {
         let mut allocator = started_at(100_000);
-        let said = allocator.to_say(seen(100_000, 0), TTL);
+        let said = allocator.say(seen(100_000, 0), TTL);
         allocator.renewed(said);
 
         let told = [
@@ -209,24 +209,24 @@ mod tests {
             seen(3_706_000, 6_000),
             seen(3_709_000, 9_000),
         ]
-        .map(|seen| allocator.to_tell(seen));
-        let renewed = allocator.to_say(seen(3_710_000, 10_000), TTL);
+        .map(|seen| allocator.tell(seen));
+        let renewed = allocator.say(seen(3_710_000, 10_000), TTL);
         allocator.renewed(renewed);
 
         assert_eq!(said, Said { bound: ms(106_000), until: TTL });
         assert_eq!(told, [100_000, 101_000, 102_000, 106_000, 106_000].map(ms));
         assert_eq!(renewed, Said { bound: ms(3_716_000), until: Duration::from_secs(16) });
-        assert_eq!(allocator.to_tell(seen(3_711_000, 11_000)), ms(3_711_000));
+        assert_eq!(allocator.tell(seen(3_711_000, 11_000)), ms(3_711_000));
     }
 
     #[test]
     fn what_was_given_ahead_of_the_clock_is_told_no_sooner_than_it_is_bounded() {
         let mut allocator = started_at(100_000);
-        let said = allocator.to_say(seen(100_000, 0), TTL);
+        let said = allocator.say(seen(100_000, 0), TTL);
         allocator.renewed(said);
 
         let given = allocator.allocate(20 << 18, seen(100_000, 0));
-        let told = allocator.to_tell(seen(100_000, 0));
+        let told = allocator.tell(seen(100_000, 0));
 
         assert_eq!((given, told), (Allocation::Given(ms(100_000)), ms(100_000)));
         assert_eq!(allocator.now(seen(100_001, 1)), ms(100_020));
