@@ -15,6 +15,7 @@ use crate::expr::resolve::TREE_LIMIT;
 use crate::expr::set::Set;
 use crate::expr::syntax::{Arithmetic, Compare, Step};
 use crate::model::wire::{Damaged, Reader, type_code, type_of};
+use crate::text::{Rule, TextMatch};
 
 const COMPARES: [Compare; 6] = [
     Compare::Less,
@@ -86,6 +87,17 @@ pub(super) fn put_predicate(out: &mut BytesMut, predicate: &Predicate) {
             put_path(out, path);
             out.put_u8(place(&QUANTITIES, quantity));
             put_literals(out, values);
+        }
+        Predicate::TextMatch { column, wanted } => {
+            let (tag, number) = match wanted.rule() {
+                Rule::Words { least } => (12, least),
+                Rule::Phrase { slop } => (13, slop),
+            };
+            out.put_u8(tag);
+            put_column(out, column);
+            put_text(out, wanted.params());
+            put_text(out, wanted.text());
+            out.put_u32_le(number);
         }
     }
 }
@@ -198,6 +210,17 @@ pub(super) fn read_predicate(reader: &mut Reader<'_>, depth: usize) -> Result<Pr
             quantity: member(&QUANTITIES, reader.u8()?)?,
             values: read_literals(reader, 0)?,
         },
+        tag @ (12 | 13) => {
+            let column = read_column(reader)?;
+            let (params, text) = (read_text(reader)?, read_text(reader)?);
+            let number = reader.u32()?;
+            let rule = if tag == 12 { Rule::Words { least: number } } else { Rule::Phrase { slop: number } };
+            let wanted = TextMatch::new(params, text, rule);
+            Predicate::TextMatch {
+                column,
+                wanted: wanted.map_err(|_| Damaged("it has an unknown analyzer"))?,
+            }
+        }
         _ => return Err(Damaged("it has an unknown kind of statement")),
     })
 }

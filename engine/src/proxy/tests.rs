@@ -5,6 +5,7 @@ mod compaction;
 mod fields;
 mod placement;
 mod reading;
+mod texts;
 
 use std::sync::Arc;
 
@@ -53,6 +54,7 @@ fn schema(auto_id: bool) -> CollectionSchema {
             FieldSchema { default_value, ..field("age", Wire::Int8, &[]) },
         ],
         enable_dynamic_field: true,
+        functions: Vec::new(),
         ..Default::default()
     }
 }

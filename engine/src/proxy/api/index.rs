@@ -21,7 +21,8 @@ pub async fn create(proxy: &Proxy, caller: Caller, request: CreateIndexRequest) 
     let Some(field) = info.schema.field(&request.field_name) else {
         return Err(Refusal::IndexFieldNotFound { field: request.field_name }.into());
     };
-    let params = index::checked(field, params::pairs(request.extra_params))?;
+    let is_computed = info.schema.function_of(field.id).is_some();
+    let params = index::checked(field, is_computed, params::pairs(request.extra_params))?;
     let index = NewIndex {
         collection: CollectionRef::Id(info.id),
         name: request.index_name,

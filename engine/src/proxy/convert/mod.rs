@@ -16,3 +16,4 @@ pub mod schema;
 pub mod search;
 pub mod sparse;
 pub mod status;
+pub mod texts;
