@@ -22,4 +22,5 @@ pub mod router;
 pub mod rpc;
 pub mod secure;
 pub mod segment;
+pub mod text;
 pub mod writer;

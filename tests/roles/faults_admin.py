@@ -143,15 +143,15 @@ def finalized(cluster: Cluster) -> None:
     said = ctl(new, "finalize", code=1)[1]
     number = named(new, old)["id"]
     who = f"node {number} (proxy at {old.host}:{old.internal}, version "
-    if "cannot be finalized to format 2" not in said or who not in said or "reads up to 1 only" not in said:
+    if "cannot be finalized to format 3" not in said or who not in said or "reads up to 2 only" not in said:
         raise AssertionError(f"the refusal does not name {who}: {said}")
-    equal(shown(new, "cluster")["format"], 1, "the format")
+    equal(shown(new, "cluster")["format"], 2, "the format")
     stopped(old)
     until("the new ones to be listed", 20, lambda: sorted(listed(new)) == running(cluster))
-    equal(ctl(new, "finalize")[0], "the cluster writes format 2 from now on, 1 before\n", "finalize")
-    equal(shown(new, "cluster")["format"], 2, "the format")
+    equal(ctl(new, "finalize")[0], "the cluster writes format 3 from now on, 2 before\n", "finalize")
+    equal(shown(new, "cluster")["format"], 3, "the format")
     cluster.binary = None
     older = cluster.start("querynode", wait=False)
     until("the older one to refuse", 20, lambda: not older.alive())
-    if "the cluster was finalized to format 2, and this version reads up to 1" not in older.log.read_text():
+    if "the cluster was finalized to format 3, and this version reads up to 2" not in older.log.read_text():
         raise AssertionError(f"the refusal is not clear: {older.tail()}")

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::assembly::Error;
 use crate::base::{FIRST_FORMAT, Kind, Kinded, Rng, newest_format};
 use crate::blob::{self, BlobEntry, Blobs};
-use crate::coord::{CLUSTER, REBUILDING, newest_generation, own_generation, read_format, read_mirror};
+use crate::coord::{
+    CLUSTER, REBUILDING, newest_generation, own_generation, put_format, read_format, read_mirror,
+};
 use crate::meta::{Metas, Txn};
 
 /// Key of the object that says whose the store is.
@@ -54,7 +56,8 @@ pub async fn claim(blobs: &Arc<dyn Blobs>, metas: &dyn Metas, rng: &dyn Rng) -> 
     if metas.get(REBUILDING).await.map_err(failed)?.is_some() {
         return Err(Error::CatalogWaits);
     }
-    let format = read_format(metas).await.map_err(|source| Error::Format { source })?;
+    let unreadable = |source| Error::Format { source };
+    read_format(metas).await.map_err(unreadable)?;
     let found = read(blobs.as_ref()).await?;
     // Read after the store: who makes a cluster writes its id to the metadata first.
     let ours = match (known_id(metas).await?, &found) {
@@ -75,6 +78,8 @@ pub async fn claim(blobs: &Arc<dyn Blobs>, metas: &dyn Metas, rng: &dyn Rng) -> 
     if own < newest {
         return Err(Error::CatalogMoved { own, newest });
     }
+    // A cluster that is new has one by now.
+    let format = read_format(metas).await.map_err(unreadable)?;
     // What marked the store may have broken off after the record was written.
     let marked = mark_finalized(blobs.as_ref(), &ours, format).await;
     marked.map_err(|source| Error::OpenBlobs { source })?;
@@ -165,6 +170,8 @@ async fn finalized(blobs: &dyn Blobs) -> Result<u32, Error> {
 async fn own_id(metas: &dyn Metas, rng: &dyn Rng) -> Result<String, Error> {
     let id = format!("{:016x}{:016x}", rng.next_u64(), rng.next_u64());
     let txn = Txn::new().expect_absent(RECORD).put(RECORD, Bytes::from(id.clone()));
+    // Nobody of an earlier version has read anything of it.
+    let txn = put_format(txn, newest_format()).map_err(|source| Error::Format { source })?;
     match metas.commit(txn).await {
         Ok(_) => Ok(id),
         // Another node of a cluster that starts for the first time was faster.

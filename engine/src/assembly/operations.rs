@@ -256,6 +256,7 @@ mod tests {
                 description: String::new(),
                 fields: Vec::new(),
                 enable_dynamic_field: false,
+                functions: Vec::new(),
             }),
             channels: Vec::new(),
             partitions: Vec::new(),

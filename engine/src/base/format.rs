@@ -4,12 +4,17 @@
 //! that is newer goes on writing the old version until `redkite ctl finalize` raises it; so it can be replaced by the
 //! version before it until then, and not any more afterwards.
 
-/// The version of a cluster that was never finalized.
+/// The version of a cluster that was made by the first release and never finalized; one that is made anew begins with the
+/// newest.
 pub const FIRST_FORMAT: u32 = 1;
+
+/// The version from which on schemas have functions. An earlier one would read such a schema without them, and lose them with
+/// its next change.
+pub const FUNCTIONS_FORMAT: u32 = 2;
 
 /// The newest version, as it stands in the executable. Tests play the next release with a copy of the executable in which
 /// the last digit is one more (`tests/formats/next`), so it is read from memory and stands there once.
-static STAMP: [u8; 24] = *b"redkite-newest-format=01";
+static STAMP: [u8; 24] = *b"redkite-newest-format=02";
 
 /// The newest version that this build reads, and writes once the cluster is finalized to it.
 #[must_use]
@@ -22,10 +27,10 @@ pub fn newest_format() -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{FIRST_FORMAT, newest_format};
+    use super::{FUNCTIONS_FORMAT, newest_format};
 
     #[test]
     fn the_newest_version_is_the_one_in_the_executable() {
-        assert_eq!(newest_format(), FIRST_FORMAT);
+        assert_eq!(newest_format(), FUNCTIONS_FORMAT);
     }
 }

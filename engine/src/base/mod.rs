@@ -14,7 +14,7 @@ mod task;
 mod time;
 
 pub use clock::{Clock, RealClock, TestClock};
-pub use format::{FIRST_FORMAT, newest_format};
+pub use format::{FIRST_FORMAT, FUNCTIONS_FORMAT, newest_format};
 pub use id::{
     ChannelName, CollectionId, DatabaseId, FieldId, IndexId, NodeId, PartitionId, Position, SegmentId,
 };

@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::base::{
-    ChannelName, Clock, CollectionId, DatabaseId, FIRST_FORMAT, IndexId, Kind, NodeId, SegmentId, Timestamp,
-    newest_format,
+    ChannelName, Clock, CollectionId, DatabaseId, FIRST_FORMAT, FUNCTIONS_FORMAT, IndexId, Kind, NodeId,
+    SegmentId, Timestamp, newest_format,
 };
 use crate::blob::Blobs;
 use crate::coord::catalog::{Catalog, DEFAULT_DATABASE};
@@ -377,6 +377,7 @@ impl Coord for Coordinator {
     }
 
     async fn create_collection(&self, collection: NewCollection) -> Result<Arc<CollectionInfo>, rpc::Error> {
+        self.check_functions(&collection)?;
         let fresh = self.fresh("create collection", 1 + collection.partitions_by_key.max(1)).await?;
         self.change("create collection", |catalog| {
             decide::create_collection(catalog, &self.parts.limits, &collection, fresh)
@@ -738,6 +739,19 @@ impl Coord for Coordinator {
 }
 
 impl Coordinator {
+    /// Refuses functions while a version that does not know them may read the catalog.
+    fn check_functions(&self, collection: &NewCollection) -> Result<(), Refusal> {
+        let format = self.format.load(Ordering::Acquire);
+        if collection.schema.functions.is_empty() || format >= FUNCTIONS_FORMAT {
+            return Ok(());
+        }
+        let text = format!(
+            "functions need format {FUNCTIONS_FORMAT} and the cluster writes {format}: run redkite ctl finalize once no \
+             process of an earlier version is left"
+        );
+        Err(Refusal::Rule { text })
+    }
+
     /// The time now, for decisions of its own. Not told to anybody, so nothing has to be made durable for it.
     pub(super) fn timestamps_now(&self) -> Timestamp {
         self.times.lock().now(self.seen())

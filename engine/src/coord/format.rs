@@ -103,11 +103,14 @@ mod tests {
 
         assert_eq!(continue_copy(&mut copy, 1).unwrap(), 1);
         assert_eq!(copy, BTreeMap::new());
+        let record = |format: u32| format!(r#"{{"version":1,"value":{{"format":{format}}}}}"#);
         assert_eq!(continue_copy(&mut copy, 2).unwrap(), 2);
-        let record = r#"{"version":1,"value":{"format":2}}"#.to_owned();
-        assert_eq!(copy, BTreeMap::from([(FORMAT.to_owned(), record)]));
+        assert_eq!(copy, BTreeMap::from([(FORMAT.to_owned(), record(2))]));
+        assert_eq!(continue_copy(&mut copy, 1).unwrap(), 2);
+        assert_eq!(continue_copy(&mut copy, 3).unwrap(), 3);
+        assert_eq!(copy, BTreeMap::from([(FORMAT.to_owned(), record(3))]));
         // Which this build does not read.
-        assert!(matches!(continue_copy(&mut copy, 1), Err(Error::NewerFormat { format: 2 })));
+        assert!(matches!(continue_copy(&mut copy, 1), Err(Error::NewerFormat { format: 3 })));
     }
 
     #[test]

@@ -40,7 +40,7 @@ mod time;
 pub use candidacy::{Candidacy, CandidacyParts, find_leader};
 pub use drive::{CompactionLimits, Limits};
 pub use flaw::Flaw;
-pub use format::read as read_format;
+pub use format::{put as put_format, read as read_format};
 pub use lead::LeadSettings;
 pub use page::{CLUSTER, Image, REBUILDING};
 pub use rebuild::{LogEnds, Rebuilt, check_empty, newest_generation, own_generation, read_mirror, rebuild};

@@ -18,12 +18,12 @@ use crate::base::{
 use crate::blob::{Blobs as _, MemoryBlobs};
 use crate::builder::Workshop;
 use crate::meta::{self, MemoryMetas, Metas, Txn, Versioned};
-use crate::model::{DataType, Keys, Schema, SegmentManifest};
+use crate::model::{DataType, Function, FunctionKind, Keys, Schema, SegmentManifest};
 use crate::rpc::{
     CollectionRef, CompactionPlan, CompactionState, CompactionStep, Coord as _, Duties, Flushed, HeldChannel,
     HeldCollection, JobCount, LocalNodes, NewCollection, NewIndex, NodeInfo, OrderNumber, Report, Served,
 };
-use crate::segment::fixture::{NUMBER, Row, batch, schema};
+use crate::segment::fixture::{KEY, NUMBER, Row, batch, schema};
 use crate::segment::{Deletes, write_deletes, write_segment};
 
 struct Cluster {
@@ -496,4 +496,40 @@ async fn a_node_that_is_not_to_own_a_channel_hears_so_for_good() {
     let refused = refused.unwrap_err();
     assert_eq!((refused.kind(), refused.is_stale()), (Kind::Conflict, false), "{refused}");
     cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn functions_wait_for_the_format_that_has_them() {
+    let cluster = Cluster::new(no_grace()).await;
+    let function = Function {
+        id: 1,
+        name: "f".to_owned(),
+        description: String::new(),
+        kind: FunctionKind::Bm25,
+        input: NUMBER,
+        output: KEY,
+        params: Vec::new(),
+    };
+    let wanted = || NewCollection {
+        database: String::new(),
+        name: "texts".to_owned(),
+        schema: Schema { functions: vec![function.clone()], ..schema(DataType::Int64) },
+        shards: 1,
+        properties: Vec::new(),
+        consistency: 0,
+        partitions_by_key: 0,
+    };
+
+    let refused = cluster.coord.create_collection(wanted()).await.unwrap_err().to_string();
+    assert!(refused.contains("functions need format 2 and the cluster writes 1"), "{refused}");
+    cluster.pause().await;
+    let metas = cluster.parts.metas.as_ref();
+    metas.commit(super::format::put(Txn::new(), 2).unwrap()).await.unwrap();
+    let (version, _) = super::lead::read(metas).await.unwrap().unwrap();
+    let epoch = super::lead::take_over(metas, Some(version), "a").await.unwrap();
+    let next = Coordinator::start(cluster.parts.clone(), epoch).await.unwrap();
+    next.leads_until(Duration::MAX);
+    next.create_collection(wanted()).await.unwrap();
+    let found = CollectionRef::Name { database: String::new(), name: "texts".to_owned() };
+    assert_eq!(next.collection(found).await.unwrap().schema.functions, [function.clone()]);
 }

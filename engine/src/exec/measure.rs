@@ -21,7 +21,7 @@ fn wide_schema() -> Schema {
     let mut vector = field(VECTOR, "v", DataType::FloatVector);
     vector.type_params = vec![("dim".to_owned(), WIDE.to_string())];
     let fields = vec![field(KEY, "id", DataType::Int64), vector];
-    Schema { description: String::new(), fields, enable_dynamic_field: false }
+    Schema { description: String::new(), fields, enable_dynamic_field: false, functions: Vec::new() }
 }
 
 /// Numbers that look random and are the same each time.
@@ -228,7 +228,12 @@ async fn what_statistics_spare() {
     const EACH: usize = 10_000;
     let (blobs, rng) = (MemoryBlobs::new(), SeededRng::new(1));
     let fields = vec![field(KEY, "id", DataType::Int64), field(NUMBER, "n", DataType::Int64)];
-    let schema = Arc::new(Schema { description: String::new(), fields, enable_dynamic_field: false });
+    let schema = Arc::new(Schema {
+        description: String::new(),
+        fields,
+        enable_dynamic_field: false,
+        functions: Vec::new(),
+    });
     let mut known = Vec::new();
     let (mut with, mut without) = (Vec::new(), Vec::new());
     for number in 0..SEGMENTS {

@@ -18,6 +18,8 @@ mod interim_test;
 mod measure;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod texts_test;
 
 use std::sync::Arc;
 

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use super::allow::{Allowed, Rule};
 use super::gather::{self, Chosen};
 use super::{Error, Readable};
-use crate::model::{Batch, Keys, Schema};
-use crate::plan::{Order, QueryKind, QueryPlan, QueryRows};
-use crate::segment::Part;
+use crate::base::FieldId;
+use crate::model::{Batch, Keys, Metric, Schema};
+use crate::plan::{Order, QueryKind, QueryPlan, QueryRows, TermStatistics};
+use crate::segment::{FieldSearch, Part};
 
 /// The rows of `on` that `plan` asks for, ascending by key or in the plan's order, each key once (its newest row), at most `plan.limit`; or how
 /// many rows match, duplicates of a key included.
@@ -18,8 +19,10 @@ use crate::segment::Part;
 pub fn query(plan: &QueryPlan, schema: &Schema, on: &Readable) -> Result<QueryRows, Error> {
     let parts = on.parts(plan.ignore_growing);
     let rule = Rule::new(schema, plan.partitions.as_deref(), plan.read_at, plan.filter.as_ref());
-    if plan.kind == QueryKind::Count {
-        return count(&rule, schema, &parts);
+    match &plan.kind {
+        QueryKind::Rows => {}
+        QueryKind::Count => return count(&rule, schema, &parts),
+        QueryKind::Terms { field, terms } => return Ok(statistics(&parts, *field, terms).into_rows()),
     }
     let mut chosen = Vec::new();
     for (at, part) in parts.iter().enumerate() {
@@ -79,6 +82,19 @@ fn count(rule: &Rule<'_>, schema: &Schema, parts: &[Arc<Part>]) -> Result<QueryR
         rows: Batch::default(),
         count: count as u64,
     })
+}
+
+/// How often terms are in all rows of the parts, seen or not.
+fn statistics(parts: &[Arc<Part>], field: FieldId, terms: &[u32]) -> TermStatistics {
+    let mut all = TermStatistics::none(terms.len());
+    for part in parts {
+        let found = part.vectors(field);
+        let found =
+            found.and_then(|vectors| FieldSearch::new(part, vectors, Metric::Bm25).term_statistics(terms));
+        let (words, having) = found.unwrap_or_else(|| (0, vec![0; terms.len()]));
+        all.add(&TermStatistics { documents: part.rows() as u64, words, having });
+    }
+    all
 }
 
 /// The allowed rows of a part that have one of its `limit` least allowed keys, ascending by key.

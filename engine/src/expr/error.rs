@@ -305,6 +305,28 @@ pub enum Error {
         /// Name of the field.
         field: String,
     },
+    /// `minimum_should_match` is no number, or out of range.
+    #[error("minimum_should_match should be a const integer in range [1, {limit}], got: {text}")]
+    LeastWords {
+        /// The greatest number.
+        limit: i64,
+        /// What is there.
+        text: String,
+    },
+    /// The slop of a phrase is no number of 32 bits.
+    #[error("\"slop\" should be a const integer expression with \"uint32\" value, got: {text}")]
+    Slop {
+        /// What is there.
+        text: String,
+    },
+    /// Words cannot be looked for in a field.
+    #[error("cannot match texts of field {field}: {source}")]
+    Match {
+        /// Name of the field.
+        field: String,
+        /// Why not.
+        source: crate::text::Error,
+    },
     /// `random_sample` of nothing or everything.
     #[error("the sample factor should be between 0 and 1 and not too close to 0 or 1({factor})")]
     SampleFactor {

@@ -119,6 +119,18 @@ impl<'r> Evaluation<'r> {
                     choose(texts.len(), wanted, |row| contains(texts.get(row), path, *quantity, values));
                 known_where_valid(column, yes)
             }
+            Predicate::TextMatch { column: name, wanted: words } => {
+                let column = self.column(name)?;
+                let ColumnData::VarChar(texts) = &column.data else {
+                    return Err(Error::Column { field: name.id });
+                };
+                // No index of words is kept: each text is analysed anew. A missing one is unknown whatever it holds.
+                let matcher = words.matcher();
+                let yes = choose(texts.len(), wanted, |row| {
+                    column.is_valid(row) && matcher.matches(texts.get(row))
+                });
+                known_where_valid(column, yes)
+            }
         }
     }
 
@@ -252,7 +264,7 @@ fn select<T: Copy>(values: &[T], test: impl Fn(T) -> bool) -> Bitset {
     Bitset::from_fn(values.len(), |_| rest.next().is_some_and(|&value| test(value)))
 }
 
-/// The parts in the order in which they are tried: JSON last, as every row costs a parse.
+/// The parts in the order in which they are tried: JSON late, as every row costs a parse, and texts to analyse last.
 fn cheapest_first(parts: &[Predicate]) -> Vec<&Predicate> {
     let mut ordered: Vec<&Predicate> = parts.iter().collect();
     ordered.sort_by_cached_key(|part| cost(part));
@@ -274,6 +286,7 @@ fn cost(predicate: &Predicate) -> u8 {
         },
         Predicate::CompareColumns { .. } => 2,
         Predicate::Exists { .. } | Predicate::Contains { .. } => 3,
+        Predicate::TextMatch { .. } => 4,
     }
 }
 

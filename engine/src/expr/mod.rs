@@ -110,6 +110,12 @@ impl Filter {
         Self { predicate }
     }
 
+    /// Whether it analyses texts: too long a work for a thread that answers requests, however few rows there are.
+    #[must_use]
+    pub fn reads_texts(&self) -> bool {
+        self.predicate.reads_texts()
+    }
+
     /// Whether the expression is true of every row, whatever it holds.
     #[must_use]
     pub const fn is_always_true(&self) -> bool {

@@ -11,6 +11,7 @@ use crate::expr::pattern::Pattern;
 use crate::expr::set::Set;
 use crate::expr::syntax::{Arithmetic, Compare, Step};
 use crate::model::{DataType, Field, Key, Keys};
+use crate::text::{Rule, TextMatch};
 
 /// A statement about a row: true, false, or unknown where a value is missing.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,6 +75,13 @@ pub(super) enum Predicate {
         quantity: Quantity,
         /// The values.
         values: Vec<Literal>,
+    },
+    /// The text has some words, or a phrase.
+    TextMatch {
+        /// The column of texts.
+        column: ColumnName,
+        /// What it must have, with the column's analyzer.
+        wanted: TextMatch,
     },
 }
 
@@ -212,9 +220,22 @@ impl Predicate {
                 fields.insert(operand.column.id);
             }
             Self::CompareColumns { left, right, .. } => fields.extend([left.id, right.id]),
-            Self::IsNull(column) | Self::Exists { column, .. } | Self::Contains { column, .. } => {
+            Self::IsNull(column)
+            | Self::Exists { column, .. }
+            | Self::Contains { column, .. }
+            | Self::TextMatch { column, .. } => {
                 fields.insert(column.id);
             }
+        }
+    }
+
+    /// Whether texts are analysed, which takes long.
+    pub(super) fn reads_texts(&self) -> bool {
+        match self {
+            Self::TextMatch { .. } => true,
+            Self::Not(inner) => inner.reads_texts(),
+            Self::All(parts) | Self::Any(parts) => parts.iter().any(Self::reads_texts),
+            _ => false,
         }
     }
 
@@ -369,6 +390,18 @@ impl Display for Predicate {
                     write!(out, "{}{value}", if at == 0 { "" } else { ", " })?;
                 }
                 out.write_str("])")
+            }
+            Self::TextMatch { column, wanted } => {
+                let name = match wanted.rule() {
+                    Rule::Words { .. } => "text_match",
+                    Rule::Phrase { .. } => "phrase_match",
+                };
+                write!(out, "{name}({}, ", column.name)?;
+                write_text(wanted.text(), out)?;
+                match wanted.rule() {
+                    Rule::Words { least } => write!(out, ", minimum_should_match={least})"),
+                    Rule::Phrase { slop } => write!(out, ", {slop})"),
+                }
             }
         }
     }

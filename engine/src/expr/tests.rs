@@ -3,6 +3,7 @@
 mod naive;
 mod random;
 mod table;
+mod texts;
 
 use crate::base::FieldId;
 use crate::expr::{Filter, Literal, Templates, parse};
@@ -61,6 +62,7 @@ fn schema() -> Schema {
             .map(|(id, (name, data_type, nullable))| field(id, name, data_type, nullable))
             .collect(),
         enable_dynamic_field: true,
+        functions: Vec::new(),
     }
 }
 

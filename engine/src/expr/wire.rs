@@ -15,6 +15,7 @@ use crate::expr::resolve::TREE_LIMIT;
 use crate::expr::set::Set;
 use crate::expr::syntax::{Arithmetic, Compare, Step};
 use crate::model::wire::{Damaged, Reader, type_code, type_of};
+use crate::text::{Rule, TextMatch};
 
 const COMPARES: [Compare; 6] = [
     Compare::Less,
@@ -86,6 +87,17 @@ pub(super) fn put_predicate(out: &mut BytesMut, predicate: &Predicate) {
             put_path(out, path);
             out.put_u8(place(&QUANTITIES, quantity));
             put_literals(out, values);
+        }
+        Predicate::TextMatch { column, wanted } => {
+            let (tag, number) = match wanted.rule() {
+                Rule::Words { least } => (13, least),
+                Rule::Phrase { slop } => (14, slop),
+            };
+            out.put_u8(tag);
+            put_column(out, column);
+            put_text(out, wanted.params());
+            put_text(out, wanted.text());
+            out.put_u32_le(number);
         }
     }
 }
@@ -202,6 +214,17 @@ pub(super) fn read_predicate(reader: &mut Reader<'_>, depth: usize) -> Result<Pr
             let operand = read_operand(reader)?;
             let pattern = Pattern::regex(read_text(reader)?);
             Predicate::Like { operand, pattern: pattern.map_err(|_| Damaged("a pattern is none"))? }
+        }
+        tag @ (13 | 14) => {
+            let column = read_column(reader)?;
+            let (params, text) = (read_text(reader)?, read_text(reader)?);
+            let number = reader.u32()?;
+            let rule = if tag == 13 { Rule::Words { least: number } } else { Rule::Phrase { slop: number } };
+            let wanted = TextMatch::new(params, text, rule);
+            Predicate::TextMatch {
+                column,
+                wanted: wanted.map_err(|_| Damaged("it has an unknown analyzer"))?,
+            }
         }
         _ => return Err(Damaged("it has an unknown kind of statement")),
     })

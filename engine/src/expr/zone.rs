@@ -35,6 +35,7 @@ pub(super) fn may_hold<'a>(predicate: &Predicate, zones: &dyn Fn(FieldId) -> Opt
             Predicate::IsNull(column) => zone_of(column).is_none_or(has_value),
             _ => true,
         },
+        Predicate::TextMatch { column, .. } => zone_of(column).is_none_or(has_value),
         Predicate::Exists { .. } | Predicate::Contains { .. } => true,
     }
 }
@@ -110,7 +111,7 @@ mod tests {
             field(3, "t", DataType::VarChar),
             field(4, "empty", DataType::Int8),
         ];
-        Schema { description: String::new(), fields, enable_dynamic_field: false }
+        Schema { description: String::new(), fields, enable_dynamic_field: false, functions: Vec::new() }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::ops::Range as Rows;
 use std::sync::Arc;
 
 use super::bits::{BitBlock, BitIndex};
-use super::sparse::{SparseBlock, SparseIndex};
+use super::sparse::{Saturation, SparseBlock, SparseIndex};
 use super::{
     Error, Hit, IndexSpec, IndexType, Range, SearchParams, VectorBlock, VectorIndex, build, decode, flat,
 };
@@ -153,7 +153,7 @@ impl Block {
     }
 
     /// The `k` allowed rows nearest to each query, without an index, with the promises of [`VectorIndex::search`]; of sparse
-    /// rows only those that have an index in common with the query.
+    /// rows only those that have an index in common with the query. `saturation` says that these are counts of words.
     ///
     /// # Errors
     /// [`Error::WrongKind`], [`Error::WrongDim`] or [`Error::WrongBits`] for a query that cannot be compared with the rows.
@@ -162,6 +162,7 @@ impl Block {
         metric: Metric,
         queries: &[&Vector],
         k: usize,
+        saturation: Option<Saturation>,
         allowed: Option<&Bitset>,
     ) -> Result<Vec<Vec<Hit>>, Error> {
         if let Self::Dense(block) = self {
@@ -170,7 +171,9 @@ impl Block {
         }
         let one = |query: &&Vector| match (self, query) {
             (Self::Bits(block), Vector::Bits(query)) => block.search(metric, query, k, allowed),
-            (Self::Sparse(block), Vector::Sparse(query)) => Ok(block.search(query.as_row(), k, allowed)),
+            (Self::Sparse(block), Vector::Sparse(query)) => {
+                Ok(block.search(query.as_row(), k, saturation, allowed))
+            }
             (block, query) => Err(block.refusal(query)),
         };
         queries.iter().map(one).collect()
@@ -186,6 +189,7 @@ impl Block {
         query: &Vector,
         range: &Range,
         limit: usize,
+        saturation: Option<Saturation>,
         allowed: Option<&Bitset>,
     ) -> Result<Vec<Hit>, Error> {
         match (self, query) {
@@ -196,7 +200,7 @@ impl Block {
                 block.range_search(metric, query, range, limit, allowed)
             }
             (Self::Sparse(block), Vector::Sparse(query)) => {
-                Ok(block.range_search(query.as_row(), range, limit, allowed))
+                Ok(block.range_search(query.as_row(), range, limit, saturation, allowed))
             }
             (block, query) => Err(block.refusal(query)),
         }
@@ -334,7 +338,7 @@ impl Index {
         match self {
             Self::Dense(index) => index.metric(),
             Self::Bits(index) => index.metric(),
-            Self::Sparse(_) => Metric::Ip,
+            Self::Sparse(index) => index.metric(),
         }
     }
 
@@ -385,7 +389,7 @@ impl Index {
             (Self::Dense(index), query) => index.range_search(dense(query)?, range, limit, params, allowed),
             (Self::Bits(index), Vector::Bits(query)) => index.range_search(query, range, limit, allowed),
             (Self::Sparse(index), Vector::Sparse(query)) => {
-                Ok(index.range_search(query.as_row(), range, limit, allowed))
+                Ok(index.range_search(query.as_row(), range, limit, params.saturation, allowed))
             }
             (index, query) => Err(index.refusal(query)),
         }
@@ -468,7 +472,7 @@ mod tests {
             assert_eq!((index.index_type(), index.metric()), (types[kind], metrics[kind]));
             for (at, query) in queries.iter().enumerate() {
                 let found = [
-                    block.search(metrics[kind], &[query], 1, None).map(|found| found[0].len()),
+                    block.search(metrics[kind], &[query], 1, None, None).map(|found| found[0].len()),
                     index.search(query, 1, &SearchParams::default(), None).map(|found| found.len()),
                 ];
                 assert_eq!(found.map(|found| found.ok()), [(at == kind).then_some(1); 2], "{kind} {at}");

@@ -97,6 +97,7 @@ const fn metric_code(metric: Metric) -> u8 {
         Metric::Cosine => 3,
         Metric::Hamming => 4,
         Metric::Jaccard => 5,
+        Metric::Bm25 => 6,
     }
 }
 

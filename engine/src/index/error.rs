@@ -155,6 +155,18 @@ pub enum Error {
         /// The value that was given.
         value: String,
     },
+    /// A number out of its range.
+    #[error("Out of range in json: param '{key}' ({value}) should be in range [{least:.6}, {most:.6}]")]
+    FloatOutOfRange {
+        /// The parameter.
+        key: &'static str,
+        /// The value that was given.
+        value: String,
+        /// The least value.
+        least: f32,
+        /// The greatest value.
+        most: f32,
+    },
     /// Fewer rows to compare again than to answer with.
     #[error("reorder_k({reorder_k}) should be larger than k({k})")]
     ReorderBelowK {
@@ -272,6 +284,7 @@ impl Kinded for Error {
             | Self::UnknownRefineType { .. }
             | Self::NoNumberInJson { .. }
             | Self::FactorTooSmall { .. }
+            | Self::FloatOutOfRange { .. }
             | Self::ReorderBelowK { .. }
             | Self::TypeConflict { .. }
             | Self::NotNumber { .. }

@@ -38,7 +38,7 @@ pub use bits::{BitBlock, BitIndex};
 pub use block::VectorBlock;
 pub use error::Error;
 pub use params::{Range, SearchParams};
-pub use sparse::{Algorithm, SparseBlock, SparseIndex};
+pub use sparse::{Algorithm, Saturation, SparseBlock, SparseIndex};
 use spec::Form;
 pub use spec::{IndexSpec, IndexType, Width};
 

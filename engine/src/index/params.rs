@@ -3,13 +3,17 @@
 use serde_json::{Map, Value};
 
 use super::spec::{Form, share_of};
-use super::{Error, IndexType};
+use super::{Error, IndexType, Saturation};
 use crate::model::Metric;
 
 /// The least `ef` of a graph search that names none.
 const DEFAULT_EF: usize = 64;
 /// The `ef` of each `level` of an automatic index, from 1 on: a level costs about a third more than the one before.
 const LEVEL_EFS: [usize; 10] = [DEFAULT_EF, 88, 120, 160, 216, 288, 384, 512, 688, 920];
+/// The greatest `bm25_k1`.
+const MAX_K1: f32 = 3.0;
+/// The least `bm25_avgdl`: texts are at most so many times longer that singles can tell.
+const LEAST_AVERAGE: f32 = 1e-6;
 /// How many lists a search reads that does not say.
 const DEFAULT_NPROBE: usize = 8;
 
@@ -52,6 +56,8 @@ pub struct SearchParams {
     pub refine_k: Option<f32>,
     /// Which share of a sparse query's smallest components is left out of finding rows; less than 1.
     pub drop_ratio: Option<f32>,
+    /// How counts of words are weighed, under the metric of texts.
+    pub saturation: Option<Saturation>,
     /// Set for a range search.
     pub range: Option<Range>,
 }
@@ -97,6 +103,9 @@ impl SearchParams {
                 let given = params.get("drop_ratio_search").filter(|value| !value.is_null());
                 let text = given.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
                 parsed.drop_ratio = text.map(|text| share_of("drop_ratio_search", &text)).transpose()?;
+                if metric == Metric::Bm25 {
+                    parsed.saturation = Some(saturation(params)?);
+                }
             }
         }
         Ok(parsed)
@@ -165,6 +174,23 @@ fn check_lists(
 
 fn in_json(key: &'static str) -> impl Fn(String, i64, i64) -> Error {
     move |value, low, high| Error::OutOfRangeInJson { key, value, low, high }
+}
+
+/// How counts of words are weighed; whoever asks names the average length, as no part knows that of all texts.
+fn saturation(params: &Map<String, Value>) -> Result<Saturation, Error> {
+    let of = |key, least, most, default| -> Result<f32, Error> {
+        let value = number(params, key)?.unwrap_or(default);
+        if (least..=most).contains(&value) {
+            Ok(value)
+        } else {
+            Err(Error::FloatOutOfRange { key, value: value.to_string(), least, most })
+        }
+    };
+    Ok(Saturation {
+        k1: of("bm25_k1", 0.0, MAX_K1, 1.2)?,
+        b: of("bm25_b", 0.0, 1.0, 0.75)?,
+        average: of("bm25_avgdl", LEAST_AVERAGE, f32::MAX, 100.0)?,
+    })
 }
 
 /// A number of at least 1.

@@ -298,7 +298,7 @@ mod tests {
     fn schema() -> Schema {
         let others = DataType::ALL.into_iter().zip(101..).map(|(data_type, id)| field(id, data_type));
         let fields = std::iter::once(field(100, DataType::VarChar)).chain(others).collect();
-        Schema { description: String::new(), fields, enable_dynamic_field: false }
+        Schema { description: String::new(), fields, enable_dynamic_field: false, functions: Vec::new() }
     }
 
     /// `rows` rows whose values follow from `seed`; every third value is missing.
@@ -362,6 +362,7 @@ mod tests {
             description: String::new(),
             fields: vec![field(100, DataType::Int64), field(101, DataType::VarChar)],
             enable_dynamic_field: false,
+            functions: Vec::new(),
         };
         let mut rows = Batch::empty(&two);
         rows.rows = 2;

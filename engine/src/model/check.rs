@@ -375,6 +375,7 @@ mod tests {
             name: "c".to_owned(),
             fields,
             enable_dynamic_field: true,
+            functions: Vec::new(),
             ..SchemaRequest::default()
         };
         check_schema(&request).expect("the schema is good")

@@ -1,6 +1,7 @@
 //! From the schema that a user asks for to one that is checked and numbered.
 
 mod error;
+mod functions;
 
 pub use error::SchemaError;
 
@@ -40,8 +41,25 @@ pub struct SchemaRequest {
     pub fields: Vec<FieldRequest>,
     /// Whether rows may carry keys that no field names.
     pub enable_dynamic_field: bool,
-    /// How many functions the schema has; none is supported.
-    pub functions: usize,
+    /// What is to be computed.
+    pub functions: Vec<FunctionRequest>,
+}
+
+/// A function as a user asks for it.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct FunctionRequest {
+    /// Name.
+    pub name: String,
+    /// Free text.
+    pub description: String,
+    /// Milvus's number of what it computes.
+    pub kind: i32,
+    /// Names of the fields that it reads.
+    pub inputs: Vec<String>,
+    /// Names of the fields that it fills.
+    pub outputs: Vec<String>,
+    /// Parameters as given.
+    pub params: Vec<(String, String)>,
 }
 
 /// A field as a user asks for it.
@@ -111,6 +129,7 @@ impl DefaultRequest {
 /// # Errors
 /// [`SchemaError`] for the first rule that is broken, in Milvus's order of rules.
 pub fn check_schema(request: &SchemaRequest) -> Result<Schema, SchemaError> {
+    functions::check_requests(request)?;
     check_shape(request)?;
     check_name(Named::Collection, &request.name).map_err(SchemaError::Name)?;
     request.fields.iter().try_for_each(check_field_name)?;
@@ -138,9 +157,12 @@ pub fn check_schema(request: &SchemaRequest) -> Result<Schema, SchemaError> {
             FIRST_FIELD + i64::try_from(fields.len()).unwrap_or(i64::MAX - FIRST_FIELD),
         )));
     }
+    let functions = functions::checked(&request.functions, &fields)?;
+    fields.iter().try_for_each(functions::check_match)?;
     Ok(Schema {
         description: request.description.clone(),
         fields,
+        functions,
         enable_dynamic_field: request.enable_dynamic_field,
     })
 }
@@ -151,7 +173,9 @@ pub fn check_schema(request: &SchemaRequest) -> Result<Schema, SchemaError> {
 /// [`SchemaError`] for the first rule of names, types, parameters and default values that is broken.
 pub fn check_new_field(id: FieldId, request: &FieldRequest, collection: &str) -> Result<Field, SchemaError> {
     check_field_name(request)?;
-    check_field(id, request, collection)
+    let field = check_field(id, request, collection)?;
+    functions::check_match(&field)?;
+    Ok(field)
 }
 
 /// Checks a field that is to be added to a collection that has rows; its number is given by [`add_field`].
@@ -206,7 +230,6 @@ pub fn add_field(schema: &Schema, field: Field) -> Result<Schema, SchemaError> {
 fn check_shape(request: &SchemaRequest) -> Result<(), SchemaError> {
     let vectors = request.fields.iter().filter(|field| is_vector(field.data_type)).count();
     match () {
-        () if request.functions > 0 => Err(SchemaError::Functions),
         () if request.fields.len() > MAX_FIELDS => Err(SchemaError::TooManyFields),
         () if vectors > MAX_VECTORS => Err(SchemaError::TooManyVectors),
         () if vectors == 0 => Err(SchemaError::NoVector),

@@ -16,11 +16,13 @@ pub enum Metric {
     Hamming,
     /// 1 less the share of the bits set in both among those set in either; smaller is nearer. 1 where no bit is set.
     Jaccard,
+    /// How well a text fits words, by how often it has them and how rare they are; larger is nearer.
+    Bm25,
 }
 
 impl Metric {
     /// Every metric, for tables and tests.
-    pub const ALL: [Self; 5] = [Self::L2, Self::Ip, Self::Cosine, Self::Hamming, Self::Jaccard];
+    pub const ALL: [Self; 6] = [Self::L2, Self::Ip, Self::Cosine, Self::Hamming, Self::Jaccard, Self::Bm25];
 
     /// The name on the wire.
     #[must_use]
@@ -31,6 +33,7 @@ impl Metric {
             Self::Cosine => "COSINE",
             Self::Hamming => "HAMMING",
             Self::Jaccard => "JACCARD",
+            Self::Bm25 => "BM25",
         }
     }
 
@@ -45,7 +48,7 @@ impl Metric {
     pub const fn suits(self, data_type: DataType) -> bool {
         match data_type {
             DataType::BinaryVector => matches!(self, Self::Hamming | Self::Jaccard),
-            DataType::SparseFloatVector => matches!(self, Self::Ip),
+            DataType::SparseFloatVector => matches!(self, Self::Ip | Self::Bm25),
             _ => data_type.is_dense() && matches!(self, Self::L2 | Self::Ip | Self::Cosine),
         }
     }
@@ -63,7 +66,7 @@ impl Metric {
     /// Whether a larger score is nearer.
     #[must_use]
     pub const fn larger_is_nearer(self) -> bool {
-        matches!(self, Self::Ip | Self::Cosine)
+        matches!(self, Self::Ip | Self::Cosine | Self::Bm25)
     }
 
     /// Orders two scores, nearest first. NaN comes last.

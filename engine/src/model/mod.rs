@@ -30,7 +30,9 @@ pub use manifest::{
     ChannelManifest, ColumnRef, DESCRIPTION, DeleteManifest, IndexRef, ObjectRef, SegmentManifest,
 };
 pub use metric::Metric;
-pub use schema::{DYNAMIC_FIELD, DataType, ElementType, Field, IndexDefinition, Partition, Schema};
+pub use schema::{
+    DYNAMIC_FIELD, DataType, ElementType, Field, Function, FunctionKind, IndexDefinition, Partition, Schema,
+};
 pub use sparse::{SparseRow, SparseRows, SparseVector};
 pub use texts::Texts;
 pub use value::{Key, Value};

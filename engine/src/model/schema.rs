@@ -234,11 +234,43 @@ impl Field {
         self.type_param("max_length").and_then(|length| length.parse().ok()).unwrap_or(65_535)
     }
 
+    /// Whether a type parameter says `true`.
+    #[must_use]
+    pub fn is_on(&self, key: &str) -> bool {
+        self.type_param(key).is_some_and(|value| value.eq_ignore_ascii_case("true"))
+    }
+
     /// Most elements of an array.
     #[must_use]
     pub fn max_capacity(&self) -> usize {
         self.type_param("max_capacity").and_then(|capacity| capacity.parse().ok()).unwrap_or(4096)
     }
+}
+
+/// What a function computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub enum FunctionKind {
+    /// Of a text, how often it has each of its words: a sparse vector that searches by BM25 read.
+    Bm25,
+}
+
+/// Fields that are computed from others whenever a row is written.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Function {
+    /// Its number in the schema, from 1 on.
+    pub id: i64,
+    /// Name, unique in the schema.
+    pub name: String,
+    /// Free text of the user.
+    pub description: String,
+    /// What it computes.
+    pub kind: FunctionKind,
+    /// The field that it reads.
+    pub input: FieldId,
+    /// The field that it fills.
+    pub output: FieldId,
+    /// Parameters exactly as the user gave them.
+    pub params: Vec<(String, String)>,
 }
 
 /// The checked shape of a collection: ids are given, exactly one primary key, `$meta` last where there is one.
@@ -250,6 +282,9 @@ pub struct Schema {
     pub fields: Vec<Field>,
     /// Whether rows may carry keys that no field names.
     pub enable_dynamic_field: bool,
+    /// What is computed, in the user's order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub functions: Vec<Function>,
 }
 
 impl Schema {
@@ -291,6 +326,12 @@ impl Schema {
     #[must_use]
     pub fn partition_key(&self) -> Option<&Field> {
         self.fields.iter().find(|field| field.is_partition_key)
+    }
+
+    /// The function that fills a field.
+    #[must_use]
+    pub fn function_of(&self, output: FieldId) -> Option<&Function> {
+        self.functions.iter().find(|function| function.output == output)
     }
 
     /// The vector fields, in schema order.

@@ -9,6 +9,7 @@ mod query;
 mod rank;
 mod rescore;
 mod search;
+mod terms;
 #[cfg(test)]
 mod tests;
 
@@ -18,3 +19,4 @@ pub use query::{QueryKind, QueryPlan, QueryRows, merge_query};
 pub use rank::{Fusion, Mode, RankPlan, rank};
 pub use rescore::{Boost, Boosting, Combine, Curve, Decay, Random};
 pub use search::{Range, SearchHits, SearchPlan, merge_search};
+pub use terms::TermStatistics;

@@ -1,17 +1,25 @@
 //! Queries by filter or key.
 
-use super::Order;
+use super::{Order, TermStatistics};
 use crate::base::{CollectionId, FieldId, PartitionId, Timestamp};
 use crate::expr::Filter;
 use crate::model::{Batch, Keys, TypeMismatch};
 
 /// What a query wants back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum QueryKind {
     /// Rows.
     Rows,
     /// How many rows there are (`count(*)`), duplicates of a key included.
     Count,
+    /// How often terms are in the texts of a field: a [`TermStatistics`], whatever the filter and the partitions. Comes with a
+    /// limit of 0, for nodes that know of no such kind.
+    Terms {
+        /// The field with the counts of words.
+        field: FieldId,
+        /// The terms by their numbers.
+        terms: Vec<u32>,
+    },
 }
 
 /// One query over one collection.
@@ -56,6 +64,17 @@ pub struct QueryRows {
 /// # Errors
 /// [`TypeMismatch`] if parts carry different output columns, which would be a defect of a node.
 pub fn merge_query(plan: &QueryPlan, parts: Vec<QueryRows>) -> Result<QueryRows, TypeMismatch> {
+    if let QueryKind::Terms { terms, .. } = &plan.kind {
+        let mut all = TermStatistics::none(terms.len());
+        for part in parts {
+            match TermStatistics::of_rows(&part, terms.len()) {
+                Some(counted) => all.add(&counted),
+                // Who asked sees that it is none; a node of an earlier version answers so.
+                None => return Ok(part),
+            }
+        }
+        return Ok(all.into_rows());
+    }
     let mut parts = parts.into_iter();
     let Some(mut all) = parts.next() else {
         return Ok(QueryRows {

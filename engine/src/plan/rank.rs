@@ -109,6 +109,7 @@ pub fn normal(metric: Metric, score: f32) -> f32 {
     match metric {
         Metric::Cosine => f32::midpoint(1.0, score),
         Metric::Ip => 0.5 + score.atan() / PI,
+        Metric::Bm25 => 2.0 * score.atan() / PI,
         Metric::L2 | Metric::Hamming | Metric::Jaccard => 1.0 - 2.0 * score.atan() / PI,
     }
 }

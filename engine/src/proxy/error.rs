@@ -370,6 +370,26 @@ pub enum Error {
     #[error("the answer of a peer is not what was asked for: {reason}")]
     Answer { reason: String },
 
+    // Texts and functions.
+    #[error(
+        "unexpected function output field {field}: it is computed and cannot be given: invalid parameter"
+    )]
+    ComputedField { field: String },
+    #[error("not allowed to retrieve raw data of field {field}: invalid parameter")]
+    ComputedOutput { field: String },
+    #[error("please provide varchar/text for BM25 Function based search, got {found}: invalid parameter")]
+    TextWanted { found: String },
+    #[error("the text to search for is not UTF-8: invalid parameter")]
+    TextNotUtf8,
+    #[error("run analyzer can't use analyzer params and (collection,field) in same time: invalid parameter")]
+    AnalyzerTwice,
+    #[error("the texts to analyse have more than {limit} bytes together: invalid parameter")]
+    AnalyzedTooLong { limit: usize },
+    #[error("{names} analyzer names were given for {texts} texts: one, or one for each: invalid parameter")]
+    AnalyzerNames { names: usize, texts: usize },
+    #[error("field {field} does not enable analyzer: invalid parameter")]
+    NotAnalyzed { field: String },
+
     // Users.
     #[error("cannot hash the password: {reason}")]
     Hash { reason: String },

@@ -8,6 +8,7 @@ mod indexes;
 mod placement;
 mod reading;
 mod rest;
+mod texts;
 
 use std::sync::Arc;
 
@@ -56,6 +57,7 @@ fn schema(auto_id: bool) -> CollectionSchema {
             FieldSchema { default_value, ..field("age", Wire::Int8, &[]) },
         ],
         enable_dynamic_field: true,
+        functions: Vec::new(),
         ..Default::default()
     }
 }

@@ -8,8 +8,8 @@ use parking_lot::Mutex;
 
 use super::{AccessSettings, ProxyParts, ProxySettings};
 use crate::base::{
-    ChannelName, CollectionId, DatabaseId, IndexId, NodeId, NodeTime, PartitionId, Position, RealClock,
-    SegmentId, Timestamp,
+    ChannelName, CollectionId, DatabaseId, FieldId, IndexId, NodeId, NodeTime, PartitionId, Position,
+    RealClock, SegmentId, Timestamp,
 };
 use crate::model::access::{Policy, Role, User};
 use crate::model::check_schema::add_field;
@@ -17,7 +17,9 @@ use crate::model::{
     Batch, ChannelManifest, Column, IndexDefinition, Key, Keys, Metric, Partition, SegmentManifest, Value,
     Vector,
 };
-use crate::plan::{QueryKind, QueryPlan, QueryRows, SearchHits, SearchPlan, merge_query, merge_search};
+use crate::plan::{
+    QueryKind, QueryPlan, QueryRows, SearchHits, SearchPlan, TermStatistics, merge_query, merge_search,
+};
 use crate::rpc::{
     AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionPlan, CompactionState,
     CompactionStep, Consistency, Coord, DEFAULT_GROUP, DatabaseInfo, Error, Flushed, Followed, Fsck,
@@ -173,6 +175,20 @@ impl Twin {
         }
         seen
     }
+
+    fn statistics(&self, plan: &QueryPlan, field: FieldId, terms: &[u32]) -> TermStatistics {
+        let seen = self.seen(plan.collection, None, None, plan.read_at);
+        let mut all = TermStatistics::none(terms.len());
+        for row in 0..seen.rows.rows {
+            let Value::Sparse(row) = seen.rows.column(field).unwrap().value(row) else {
+                panic!("no counts of words")
+            };
+            let having = terms.iter().map(|term| u64::from(row.indices.contains(term))).collect();
+            let words = row.values.iter().sum::<f32>() as u64;
+            all.add(&TermStatistics { documents: 1, words, having });
+        }
+        all
+    }
 }
 
 fn matches(filter: Option<&crate::expr::Filter>, row: &Batch) -> bool {
@@ -182,6 +198,20 @@ fn matches(filter: Option<&crate::expr::Filter>, row: &Batch) -> bool {
 fn only(rows: Batch, output: &[crate::base::FieldId]) -> Batch {
     let columns = output.iter().filter_map(|id| rows.column(*id).cloned()).collect();
     Batch { rows: rows.rows, columns }
+}
+
+/// What a row of counts of words scores for a query of rarities.
+fn bm25(plan: &SearchPlan, query: &Vector, row: &Value) -> f32 {
+    let param = |name: &str| plan.params[name].parse::<f32>().unwrap();
+    let (k1, b, average) = (param("bm25_k1"), param("bm25_b"), param("bm25_avgdl"));
+    let (Vector::Sparse(query), Value::Sparse(row)) = (query, row) else { panic!("no counts of words") };
+    let length: f32 = row.values.iter().sum();
+    let count = |index: u32| row.as_row().iter().find(|(known, _)| *known == index).map(|(_, count)| count);
+    let one = |(index, weight): (u32, f32)| {
+        count(index)
+            .map(|count| weight * count * (k1 + 1.0) / (count + k1 * (1.0 - b + b * length / average)))
+    };
+    query.as_row().iter().filter_map(one).sum()
 }
 
 fn score_of(metric: Metric, query: &Vector, row: &Value) -> f32 {
@@ -250,8 +280,12 @@ impl Reader for Twin {
         let vectors = &seen.rows.column(plan.field).expect("a vector field").data;
         let (mut counts, mut scores, mut chosen) = (Vec::new(), Vec::new(), Vec::new());
         for query in &plan.queries {
-            let scored =
-                (0..vectors.len()).map(|row| (row, score_of(plan.metric, query, &vectors.value(row))));
+            let score = |row| match plan.metric {
+                Metric::Bm25 => bm25(&plan, query, &vectors.value(row)),
+                metric => score_of(metric, query, &vectors.value(row)),
+            };
+            let scored = (0..vectors.len()).map(|row| (row, score(row)));
+            let scored = scored.filter(|(_, score)| plan.metric != Metric::Bm25 || *score > 0.0);
             let hits: Vec<(usize, f32)> = scored.filter(|(_, score)| in_band(&plan, *score)).collect();
             counts.push(hits.len());
             chosen.extend(hits.iter().map(|(row, _)| *row));
@@ -266,8 +300,12 @@ impl Reader for Twin {
         self.asked.lock().push(consistency);
         let mut seen =
             self.seen(plan.collection, plan.partitions.as_deref(), plan.filter.as_ref(), plan.read_at);
-        if plan.kind == QueryKind::Count {
-            return Ok(seen);
+        match &plan.kind {
+            QueryKind::Rows => {}
+            QueryKind::Count => return Ok(seen),
+            QueryKind::Terms { field, terms } => {
+                return Ok(self.statistics(&plan, *field, terms).into_rows());
+            }
         }
         seen.rows = only(seen.rows, &plan.output);
         Ok(merge_query(&plan, vec![seen]).unwrap())

@@ -13,6 +13,7 @@ use super::load::Spans;
 use super::shard::{Missing, Shard, Taken};
 use crate::base::{ChannelName, Clock, CollectionId, Kind, Kinded, PartitionId, TaskError, heavy};
 use crate::exec::{self, Cost};
+use crate::expr::Filter;
 use crate::model::TypeMismatch;
 use crate::plan::{QueryPlan, QueryRows, SearchHits, SearchPlan, merge_query, merge_search};
 use crate::rpc::{self, ChannelShare, CollectionInfo, Querier, ReadAfter, Refusal, Share, TimeSpan};
@@ -45,6 +46,11 @@ fn readable_partitions(
             None => Ok(Some(wanted.to_vec())),
         },
     }
+}
+
+/// The rows that a read is to be taken for: a filter that analyses texts is never short.
+fn weight(rows: u64, filter: Option<&Filter>) -> u64 {
+    if filter.is_some_and(Filter::reads_texts) { u64::MAX } else { rows }
 }
 
 fn stale(what: String) -> rpc::Error {
@@ -224,7 +230,7 @@ impl Querier for QueryNode {
         let began = self.shared.parts.clock.monotonic();
         let found = self.ready(plan.collection, &share, after, !plan.ignore_growing).await?;
         plan.partitions = readable_partitions(&found.info, plan.partitions.as_deref(), &found.parts)?;
-        let rows = found.rows * plan.queries.len() as u64;
+        let rows = weight(found.rows * plan.queries.len() as u64, plan.filter.as_ref());
         self.compute(began, rows, move |cost| {
             let asked = plan.read_at;
             let search = |part: &Taken| {
@@ -251,7 +257,7 @@ impl Querier for QueryNode {
         let began = self.shared.parts.clock.monotonic();
         let found = self.ready(plan.collection, &share, after, !plan.ignore_growing).await?;
         plan.partitions = readable_partitions(&found.info, plan.partitions.as_deref(), &found.parts)?;
-        let rows = found.rows;
+        let rows = weight(found.rows, plan.filter.as_ref());
         self.compute(began, rows, move |_| {
             let asked = plan.read_at;
             let query = |part: &Taken| {

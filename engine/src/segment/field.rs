@@ -43,6 +43,18 @@ impl<'a> FieldSearch<'a> {
         self.vectors.block.words_per_row()
     }
 
+    /// The words of all texts whose counts these are, and how many rows have each of `terms`; nothing for other vectors.
+    #[must_use]
+    pub fn term_statistics(&self, terms: &[u32]) -> Option<(u64, Vec<u64>)> {
+        let Block::Sparse(block) = &self.vectors.block else { return None };
+        let index = self.index.as_ref().or(self.interim.as_ref().map(|interim| &interim.index));
+        let having = match index {
+            Some(Index::Sparse(index)) => index.having(terms),
+            _ => block.having(terms),
+        };
+        Some((block.words(), having))
+    }
+
     /// The client's parameters for a search of `k` rows, checked against the index.
     ///
     /// # Errors
@@ -78,7 +90,7 @@ impl<'a> FieldSearch<'a> {
                 let params = interim.widen(params, allowed);
                 queries.iter().map(|query| interim.index.search(query, k, &params, allowed)).collect()
             }
-            (None, None) => self.vectors.block.search(self.metric, queries, k, allowed),
+            (None, None) => self.vectors.block.search(self.metric, queries, k, params.saturation, allowed),
         }
     }
 
@@ -97,7 +109,10 @@ impl<'a> FieldSearch<'a> {
     ) -> Result<Vec<Vec<Hit>>, Error> {
         let one = |query: &&Vector| match &self.index {
             Some(index) => index.range_search(query, range, limit, params, allowed),
-            None => self.vectors.block.range_search(self.metric, query, range, limit, allowed),
+            None => {
+                let saturation = params.saturation;
+                self.vectors.block.range_search(self.metric, query, range, limit, saturation, allowed)
+            }
         };
         queries.iter().map(one).collect()
     }

@@ -65,8 +65,8 @@ impl Interim {
         let rows = self.rows.max(1);
         let enough = k.saturating_mul(ROWS_PER_HIT).saturating_mul(self.lists).div_ceil(rows);
         let nprobe = Some(self.probed.max(enough));
-        let SearchParams { range, drop_ratio, .. } = params;
-        SearchParams { nprobe, range, drop_ratio, ..SearchParams::default() }
+        let SearchParams { range, drop_ratio, saturation, .. } = params;
+        SearchParams { nprobe, range, drop_ratio, saturation, ..SearchParams::default() }
     }
 
     /// `params` with so many more lists as there are fewer rows to choose from: about as many allowed rows are compared as

@@ -22,7 +22,12 @@ fn schema() -> Arc<Schema> {
     let mut pairs = field(PAIRS, "pairs", DataType::SparseFloatVector);
     pairs.type_params.clear();
     let fields = vec![field(KEY, "id", DataType::Int64), bits, pairs];
-    Arc::new(Schema { description: String::new(), fields, enable_dynamic_field: false })
+    Arc::new(Schema {
+        description: String::new(),
+        fields,
+        enable_dynamic_field: false,
+        functions: Vec::new(),
+    })
 }
 
 /// The vectors of a row; every seventh has none, every eleventh of the sparse ones is empty.

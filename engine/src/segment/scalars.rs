@@ -300,7 +300,8 @@ mod tests {
             .zip(100..)
             .map(|(data_type, id)| field(FieldId(id), "f", data_type))
             .collect();
-        let schema = Schema { description: String::new(), fields, enable_dynamic_field: false };
+        let schema =
+            Schema { description: String::new(), fields, enable_dynamic_field: false, functions: Vec::new() };
         let none = Batch::empty(&schema);
         let found = decode(encode(&none, &[]).unwrap(), &schema).unwrap();
         assert!(found.times.is_empty() && found.columns.iter().all(|column| column.data.is_empty()));
@@ -323,6 +324,7 @@ mod tests {
             description: String::new(),
             fields: vec![field.clone()],
             enable_dynamic_field: false,
+            functions: Vec::new(),
         };
         let batch = Batch { rows: 2, columns: vec![column(&ints, 2, false)] };
 

@@ -122,7 +122,12 @@ async fn make(coord: &Candidacy, number: usize) {
     let made = coord.create_collection(NewCollection {
         database: String::new(),
         name: format!("documents_of_tenant_{number}"),
-        schema: Schema { description: String::new(), fields, enable_dynamic_field: false },
+        schema: Schema {
+            description: String::new(),
+            fields,
+            enable_dynamic_field: false,
+            functions: Vec::new(),
+        },
         shards: 1,
         properties: Vec::new(),
         consistency: 0,

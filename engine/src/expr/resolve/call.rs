@@ -2,10 +2,14 @@
 
 use super::{Resolver, Span, Typed, class_of, fits};
 use crate::expr::pattern::Pattern;
-use crate::expr::predicate::{Access, Class, Operand, Predicate, Quantity};
+use crate::expr::predicate::{Access, Class, ColumnName, Operand, Predicate, Quantity};
 use crate::expr::syntax::{Compare, Node, NodeKind, Step};
 use crate::expr::{Error, Literal};
-use crate::model::DataType;
+use crate::model::{DataType, Field};
+use crate::text::{Rule, TextMatch};
+
+/// Most words that `minimum_should_match` may want.
+const MOST_WORDS: i64 = 1000;
 
 impl Resolver<'_> {
     /// A call. Names of the language are all lower or all upper case, other names have any case.
@@ -40,10 +44,8 @@ impl Resolver<'_> {
                 let (operand, path) = self.array(array, |text| Error::LengthType { text })?;
                 Ok(Typed::Operand(Operand { access: Access::Length(path), ..operand }))
             }
-            "text_match" if is_keyword => self.text_match(arguments, "text match", "text_match", wrong()),
-            "phrase_match" if is_keyword => {
-                self.text_match(arguments, "phrase match", "phrase_match", wrong())
-            }
+            "text_match" if is_keyword => self.text_match(arguments, options, wrong()),
+            "phrase_match" if is_keyword => self.phrase_match(arguments, options, wrong()),
             "random_sample" if is_keyword => self.sample(arguments, wrong()),
             "element_filter" | "match_all" | "match_any" | "match_least" | "match_most" | "match_exact"
                 if is_keyword =>
@@ -127,14 +129,64 @@ impl Resolver<'_> {
         }
     }
 
+    /// `text_match(field, "words"[, minimum_should_match=n])`: one word is enough unless more are wanted.
     fn text_match(
         &self,
         arguments: Vec<Node<'_>>,
-        words: &'static str,
-        operation: &'static str,
+        options: Vec<(&str, Node<'_>)>,
         wrong: Error,
     ) -> Result<Typed, Error> {
-        let Some(Node { kind: NodeKind::Name(name), .. }) = arguments.first() else { return Err(wrong) };
+        let [field, text] = two(arguments).ok_or_else(|| wrong.clone())?;
+        let field = self.match_field(&field, "text match", wrong.clone())?;
+        let Typed::Literal(Literal::Text(text)) = self.resolve(text)? else { return Err(wrong) };
+        let mut least = 1;
+        for (name, node) in options {
+            if !name.eq_ignore_ascii_case("minimum_should_match") {
+                return Err(wrong);
+            }
+            let span = node.span;
+            least = match self.resolve(node)? {
+                Typed::Literal(Literal::Int(least @ 1..=MOST_WORDS)) => {
+                    u32::try_from(least).unwrap_or(u32::MAX)
+                }
+                _ => return Err(Error::LeastWords { limit: MOST_WORDS, text: self.written(span) }),
+            };
+        }
+        wanted(field, &text, Rule::Words { least })
+    }
+
+    /// `phrase_match(field, "phrase"[, slop])`.
+    fn phrase_match(
+        &self,
+        mut arguments: Vec<Node<'_>>,
+        options: Vec<(&str, Node<'_>)>,
+        wrong: Error,
+    ) -> Result<Typed, Error> {
+        let slop = match (arguments.len(), options.is_empty()) {
+            (3, true) => arguments.pop(),
+            (2, true) => None,
+            _ => return Err(wrong),
+        };
+        let [field, text] = two(arguments).ok_or_else(|| wrong.clone())?;
+        let field = self.match_field(&field, "phrase match", wrong.clone())?;
+        let Typed::Literal(Literal::Text(text)) = self.resolve(text)? else { return Err(wrong) };
+        let slop = match slop {
+            None => 0,
+            Some(node) => {
+                let span = node.span;
+                let slop = match self.resolve(node)? {
+                    Typed::Literal(Literal::Int(slop)) => u32::try_from(slop).ok(),
+                    _ => None,
+                };
+                slop.ok_or_else(|| Error::Slop { text: self.written(span) })?
+            }
+        };
+        wanted(field, &text, Rule::Phrase { slop })
+    }
+
+    /// The field of words to match.
+    fn match_field(&self, node: &Node<'_>, words: &'static str, wrong: Error) -> Result<&Field, Error> {
+        let NodeKind::Name(name) = &node.kind else { return Err(wrong) };
         let field =
             self.schema.field(name).ok_or_else(|| Error::UnknownField { name: (*name).to_owned() })?;
         if field.data_type != DataType::VarChar {
@@ -143,7 +195,7 @@ impl Resolver<'_> {
         if !field.type_param("enable_match").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
             return Err(Error::MatchOff { field: field.name.clone() });
         }
-        Err(Error::Unsupported { operation })
+        Ok(field)
     }
 
     fn sample(&self, arguments: Vec<Node<'_>>, wrong: Error) -> Result<Typed, Error> {
@@ -156,6 +208,13 @@ impl Resolver<'_> {
             _ => Err(Error::SampleFactor { factor: self.written(span) }),
         }
     }
+}
+
+fn wanted(field: &Field, text: &str, rule: Rule) -> Result<Typed, Error> {
+    let params = field.type_param("analyzer_params").unwrap_or_default();
+    let wanted = TextMatch::new(params, text, rule)
+        .map_err(|source| Error::Match { field: field.name.clone(), source })?;
+    Ok(Typed::Predicate(Predicate::TextMatch { column: ColumnName::of(field), wanted }))
 }
 
 fn two(arguments: Vec<Node<'_>>) -> Option<[Node<'_>; 2]> {

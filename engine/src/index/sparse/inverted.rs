@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::Scoring;
 use crate::model::{SparseRow, SparseRows};
 
 /// The rows of every index, ascending, with their values.
@@ -66,11 +67,11 @@ impl Postings {
     }
 
     /// The lists that may add to a score, by ascending index.
-    pub(super) fn terms(&self, query: SparseRow<'_>) -> Vec<Term<'_>> {
+    pub(super) fn terms(&self, query: SparseRow<'_>, scoring: Scoring<'_>) -> Vec<Term<'_>> {
         let term = |(index, weight): (u32, f32)| {
             let list = self.indices.binary_search(&index).ok()?;
             let range = self.starts[list]..self.starts[list + 1];
-            let bound = weight * self.greatest[list];
+            let bound = weight * scoring.most(self.greatest[list]);
             (bound > 0.0).then(|| Term {
                 weight,
                 rows: &self.rows[range.clone()],
@@ -79,6 +80,12 @@ impl Postings {
             })
         };
         query.iter().filter_map(term).collect()
+    }
+
+    /// How many rows have the index.
+    pub(super) fn having(&self, index: u32) -> usize {
+        let list = self.indices.binary_search(&index).ok();
+        list.map_or(0, |list| self.starts[list + 1] - self.starts[list])
     }
 
     pub(super) fn memory_bytes(&self) -> usize {

@@ -1,22 +1,25 @@
 //! Sparse vectors: their block, exact search over it, and the index types `SPARSE_INVERTED_INDEX` and `SPARSE_WAND`.
 //!
-//! The score is the inner product. Components are not negative, here and in queries, so a row has a score only where it has
+//! The score is the inner product, or what [`Saturation`] makes of it for texts. Components are not negative, here and in queries, so a row has a score only where it has
 //! an index in common with the query: rows without are never found, as in Milvus. A score is always the same sum, over the
 //! query's indices in ascending order, whichever way a row was found.
 
 mod inverted;
 mod prune;
+mod scoring;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use inverted::Postings;
+pub use scoring::Saturation;
+use scoring::{Lengths, Scoring};
 
 use super::artifact::{self, Head};
 use super::top::{Near, Top, distance_of};
 use super::{Error, Hit, IndexSpec, IndexType, Range, SearchParams};
-use crate::model::{Bitset, Metric, SparseRow, SparseRows};
+use crate::model::{Bitset, DataType, Metric, SparseRow, SparseRows};
 
 /// Terms of a query from which on every score is added up: what pruning does for a row grows with them, and spares little then.
 const PRUNED_TERMS: usize = 64;
@@ -53,6 +56,8 @@ impl Algorithm {
 #[derive(Debug)]
 pub struct SparseBlock {
     rows: SparseRows,
+    /// Of the rows, as texts; computed when first needed.
+    lengths: OnceLock<Lengths>,
 }
 
 impl SparseBlock {
@@ -64,7 +69,7 @@ impl SparseBlock {
         if rows.len() > i32::MAX as usize {
             return Err(Error::TooManyRows { rows: rows.len() });
         }
-        Ok(Arc::new(Self { rows }))
+        Ok(Arc::new(Self { rows, lengths: OnceLock::new() }))
     }
 
     /// The rows.
@@ -88,14 +93,50 @@ impl SparseBlock {
     /// Bytes of memory held.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.rows.memory_bytes()
+        self.rows.memory_bytes() + self.lengths.get().map_or(0, Lengths::memory_bytes)
+    }
+
+    fn lengths(&self) -> &Lengths {
+        self.lengths.get_or_init(|| Lengths::of(&self.rows))
+    }
+
+    /// The words of all rows together, if they are counts of words.
+    #[must_use]
+    pub fn words(&self) -> u64 {
+        self.lengths().total
+    }
+
+    /// How many rows have each of `indices`.
+    #[must_use]
+    pub fn having(&self, indices: &[u32]) -> Vec<u64> {
+        let mut having = vec![0; indices.len()];
+        for row in self.rows.iter() {
+            for (index, count) in indices.iter().zip(&mut having) {
+                *count += u64::from(row.indices.binary_search(index).is_ok());
+            }
+        }
+        having
+    }
+
+    /// How components count.
+    fn scoring(&self, saturation: Option<Saturation>) -> Scoring<'_> {
+        match saturation {
+            None => Scoring::Product,
+            Some(by) => Scoring::Saturated { by, lengths: self.lengths() },
+        }
     }
 
     /// The `k` allowed rows of the greatest score, greatest first, equal scores by ascending row; none without a score.
     #[must_use]
-    pub fn search(&self, query: SparseRow<'_>, k: usize, allowed: Option<&Bitset>) -> Vec<Hit> {
+    pub fn search(
+        &self,
+        query: SparseRow<'_>,
+        k: usize,
+        saturation: Option<Saturation>,
+        allowed: Option<&Bitset>,
+    ) -> Vec<Hit> {
         let mut top = Top::new(k, self.rows());
-        self.each_score(query, allowed, |row, score| top.offer(near(score, row)));
+        self.each_score(query, saturation, allowed, |row, score| top.offer(near(score, row)));
         hits(top)
     }
 
@@ -106,10 +147,11 @@ impl SparseBlock {
         query: SparseRow<'_>,
         range: &Range,
         limit: usize,
+        saturation: Option<Saturation>,
         allowed: Option<&Bitset>,
     ) -> Vec<Hit> {
         let mut top = Top::new(limit, self.rows());
-        self.each_score(query, allowed, |row, score| {
+        self.each_score(query, saturation, allowed, |row, score| {
             if range.contains(Metric::Ip, score) {
                 top.offer(near(score, row));
             }
@@ -118,9 +160,16 @@ impl SparseBlock {
     }
 
     /// Compares the allowed rows one by one.
-    fn each_score(&self, query: SparseRow<'_>, allowed: Option<&Bitset>, mut visit: impl FnMut(u32, f32)) {
+    fn each_score(
+        &self,
+        query: SparseRow<'_>,
+        saturation: Option<Saturation>,
+        allowed: Option<&Bitset>,
+        mut visit: impl FnMut(u32, f32),
+    ) {
+        let scoring = self.scoring(saturation);
         let compare = |row: usize| {
-            let score = product(query, self.rows.get(row));
+            let score = score(query, self.rows.get(row), row as u32, scoring);
             if score > 0.0 {
                 visit(row as u32, score);
             }
@@ -142,14 +191,14 @@ fn hits(top: Top) -> Vec<Hit> {
     top.into_sorted().into_iter().map(|near| near.hit(Metric::Ip)).collect()
 }
 
-/// The inner product, summed by ascending index.
-fn product(left: SparseRow<'_>, right: SparseRow<'_>) -> f32 {
+/// What row `row`, which is `right`, gains by each index of a query, summed by ascending index.
+fn score(left: SparseRow<'_>, right: SparseRow<'_>, row: u32, scoring: Scoring<'_>) -> f32 {
     let (mut sum, mut at) = (0.0, 0);
     for (index, value) in left.iter() {
         at += seek(&right.indices[at..], index);
         match right.indices.get(at) {
             None => break,
-            Some(&found) if found == index => sum += value * right.values[at],
+            Some(&found) if found == index => sum += value * scoring.part(row, right.values[at]),
             Some(_) => {}
         }
     }
@@ -171,6 +220,7 @@ fn seek(sorted: &[u32], bound: u32) -> usize {
 #[derive(Debug)]
 pub struct SparseIndex {
     index_type: IndexType,
+    metric: Metric,
     algorithm: Algorithm,
     block: Arc<SparseBlock>,
     postings: Postings,
@@ -180,7 +230,7 @@ impl SparseIndex {
     /// Builds what `spec` asks for over `block`: one pass, and so much a matter of moments that nobody is asked to stop it.
     pub(super) fn build(spec: &IndexSpec, block: Arc<SparseBlock>) -> Self {
         let postings = Postings::of(&block.rows);
-        Self { index_type: spec.index_type, algorithm: spec.algorithm, block, postings }
+        Self { index_type: spec.index_type, metric: spec.metric, algorithm: spec.algorithm, block, postings }
     }
 
     /// Brings back an index from what [`Self::encode`] gave.
@@ -195,17 +245,17 @@ impl SparseIndex {
         };
         let algorithm = algorithm.ok_or(Error::Corrupt { what: "the way to search it is unknown" })?;
         let is_sparse = matches!(head.index_type, IndexType::SparseInverted | IndexType::SparseWand);
-        if !is_sparse || head.metric != Metric::Ip {
+        if !is_sparse || !head.metric.suits(DataType::SparseFloatVector) {
             return Err(Error::Corrupt { what: "it is no index of sparse vectors" });
         }
         let postings = Postings::of(&block.rows);
-        Ok(Self { index_type: head.index_type, algorithm, block, postings })
+        Ok(Self { index_type: head.index_type, metric: head.metric, algorithm, block, postings })
     }
 
     /// What to search in which way. The lists follow from the block in one pass that is shorter than reading them.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let head = Head { index_type: self.index_type, metric: Metric::Ip };
+        let head = Head { index_type: self.index_type, metric: self.metric };
         artifact::seal(head, (0, self.block.rows()), &[self.algorithm as u8])
     }
 
@@ -213,6 +263,18 @@ impl SparseIndex {
     #[must_use]
     pub const fn index_type(&self) -> IndexType {
         self.index_type
+    }
+
+    /// The metric that was built for.
+    #[must_use]
+    pub const fn metric(&self) -> Metric {
+        self.metric
+    }
+
+    /// How many rows have each of `indices`.
+    #[must_use]
+    pub fn having(&self, indices: &[u32]) -> Vec<u64> {
+        indices.iter().map(|index| self.postings.having(*index) as u64).collect()
     }
 
     /// Bytes of memory held besides the block.
@@ -234,33 +296,44 @@ impl SparseIndex {
         let share = params.drop_ratio.unwrap_or(0.0);
         let dropped = (query.values.len() as f64 * f64::from(share)) as usize;
         if dropped == 0 {
-            return self.nearest(query, k, allowed);
+            return self.nearest(query, k, params.saturation, allowed);
         }
         let shorter = without_smallest(query, dropped);
-        let found = self.nearest(shorter.get(0), k.saturating_mul(REFINED), allowed);
+        let saturation = params.saturation;
+        let scoring = self.block.scoring(saturation);
+        let found = self.nearest(shorter.get(0), k.saturating_mul(REFINED), saturation, allowed);
         let mut top = Top::new(k, found.len());
         for hit in found {
-            top.offer(near(product(query, self.block.rows.get(hit.row as usize)), hit.row));
+            top.offer(near(score(query, self.block.rows.get(hit.row as usize), hit.row, scoring), hit.row));
         }
         hits(top)
     }
 
-    fn nearest(&self, query: SparseRow<'_>, k: usize, allowed: Option<&Bitset>) -> Vec<Hit> {
-        let terms = self.postings.terms(query);
+    fn nearest(
+        &self,
+        query: SparseRow<'_>,
+        k: usize,
+        saturation: Option<Saturation>,
+        allowed: Option<&Bitset>,
+    ) -> Vec<Hit> {
+        let scoring = self.block.scoring(saturation);
+        let terms = self.postings.terms(query, scoring);
         if k == 0 || terms.is_empty() {
             return Vec::new();
         }
         if allowed.is_some_and(|allowed| self.is_cheaper_by_row(allowed, &terms)) {
-            return self.block.search(query, k, allowed);
+            return self.block.search(query, k, saturation, allowed);
         }
         let mut top = Top::new(k, self.block.rows());
         match self.algorithm {
             _ if terms.len() > PRUNED_TERMS => {
-                self.each_score(&terms, allowed, |row, score| top.offer(near(score, row)));
+                self.each_score(&terms, scoring, allowed, |row, score| top.offer(near(score, row)));
             }
-            Algorithm::MaxScore => prune::max_score(&terms, allowed, &mut top),
-            Algorithm::Wand => prune::wand(&terms, allowed, &mut top),
-            Algorithm::Naive => self.each_score(&terms, allowed, |row, score| top.offer(near(score, row))),
+            Algorithm::MaxScore => prune::max_score(&terms, scoring, allowed, &mut top),
+            Algorithm::Wand => prune::wand(&terms, scoring, allowed, &mut top),
+            Algorithm::Naive => {
+                self.each_score(&terms, scoring, allowed, |row, score| top.offer(near(score, row)));
+            }
         }
         hits(top)
     }
@@ -279,10 +352,12 @@ impl SparseIndex {
         query: SparseRow<'_>,
         range: &Range,
         limit: usize,
+        saturation: Option<Saturation>,
         allowed: Option<&Bitset>,
     ) -> Vec<Hit> {
         let mut top = Top::new(limit, self.block.rows());
-        self.each_score(&self.postings.terms(query), allowed, |row, score| {
+        let scoring = self.block.scoring(saturation);
+        self.each_score(&self.postings.terms(query, scoring), scoring, allowed, |row, score| {
             if range.contains(Metric::Ip, score) {
                 top.offer(near(score, row));
             }
@@ -294,13 +369,14 @@ impl SparseIndex {
     fn each_score(
         &self,
         terms: &[inverted::Term<'_>],
+        scoring: Scoring<'_>,
         allowed: Option<&Bitset>,
         mut visit: impl FnMut(u32, f32),
     ) {
         let mut scores = vec![0.0; self.block.rows()];
         for term in terms {
             for (&row, &value) in term.rows.iter().zip(term.values) {
-                scores[row as usize] += term.weight * value;
+                scores[row as usize] += term.weight * scoring.part(row, value);
             }
         }
         for (row, &score) in (0..).zip(&scores) {

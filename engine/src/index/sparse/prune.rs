@@ -5,7 +5,7 @@
 //! scores, so they are taken a little greater than they are.
 
 use super::inverted::Term;
-use super::{near, seek};
+use super::{Scoring, near, seek};
 use crate::index::top::Top;
 use crate::model::Bitset;
 
@@ -26,8 +26,8 @@ impl Cursor<'_> {
     }
 
     /// What the row here gains by this term.
-    fn gain(&self) -> f32 {
-        self.term.weight * self.term.values[self.at]
+    fn gain(&self, scoring: Scoring<'_>) -> f32 {
+        self.term.weight * scoring.part(self.term.rows[self.at], self.term.values[self.at])
     }
 
     /// Goes on to the first row that is not before `row`.
@@ -69,7 +69,7 @@ fn is_allowed(allowed: Option<&Bitset>, row: u32) -> bool {
 
 /// Offers `top` what may be among the nearest. Lists whose bounds together do not exceed the bar are looked into only for
 /// rows that other lists have.
-pub(super) fn max_score(terms: &[Term<'_>], allowed: Option<&Bitset>, top: &mut Top) {
+pub(super) fn max_score(terms: &[Term<'_>], scoring: Scoring<'_>, allowed: Option<&Bitset>, top: &mut Top) {
     let mut cursors = cursors(terms);
     cursors.sort_by(|left, right| left.term.bound.total_cmp(&right.term.bound));
     let slack = slack(terms.len());
@@ -93,7 +93,7 @@ pub(super) fn max_score(terms: &[Term<'_>], allowed: Option<&Bitset>, top: &mut 
         let mut known = 0.0;
         for cursor in cursors[first..].iter_mut().filter(|cursor| cursor.row() == row) {
             if is_wanted {
-                let gain = cursor.gain();
+                let gain = cursor.gain(scoring);
                 gains.by_term[cursor.number] = gain;
                 known += gain;
             }
@@ -111,7 +111,7 @@ pub(super) fn max_score(terms: &[Term<'_>], allowed: Option<&Bitset>, top: &mut 
             let cursor = &mut cursors[list];
             cursor.seek(row);
             if cursor.row() == row {
-                let gain = cursor.gain();
+                let gain = cursor.gain(scoring);
                 gains.by_term[cursor.number] = gain;
                 known += gain;
             }
@@ -130,7 +130,7 @@ pub(super) fn max_score(terms: &[Term<'_>], allowed: Option<&Bitset>, top: &mut 
 
 /// Offers `top` what may be among the nearest. With the lists by the row they are at, no row before the one at which their
 /// bounds together exceed the bar can do so.
-pub(super) fn wand(terms: &[Term<'_>], allowed: Option<&Bitset>, top: &mut Top) {
+pub(super) fn wand(terms: &[Term<'_>], scoring: Scoring<'_>, allowed: Option<&Bitset>, top: &mut Top) {
     let mut cursors = cursors(terms);
     let slack = slack(terms.len());
     let mut gains = Gains { by_term: vec![0.0; terms.len()] };
@@ -155,7 +155,7 @@ pub(super) fn wand(terms: &[Term<'_>], allowed: Option<&Bitset>, top: &mut Top) 
         let is_wanted = is_allowed(allowed, row);
         for cursor in cursors.iter_mut().take_while(|cursor| cursor.row() == row) {
             if is_wanted {
-                gains.by_term[cursor.number] = cursor.gain();
+                gains.by_term[cursor.number] = cursor.gain(scoring);
             }
             cursor.at += 1;
         }

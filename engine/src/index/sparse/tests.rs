@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::{Algorithm, SparseBlock, SparseIndex};
+use super::{Algorithm, Saturation, SparseBlock, SparseIndex};
 use crate::base::{Rng as _, SeededRng};
 use crate::index::{Hit, IndexSpec, IndexType, Range, SearchParams};
 use crate::model::{Bitset, Metric, SparseRow, SparseRows, SparseVector};
@@ -48,6 +48,14 @@ fn vector() -> impl Strategy<Value = SparseVector> {
     })
 }
 
+/// Counts of few words.
+fn words() -> impl Strategy<Value = SparseVector> {
+    prop::collection::btree_map(0_u32..12, 1_u8..6, 0..9).prop_map(|pairs| {
+        let (indices, values) = pairs.into_iter().map(|(index, count)| (index, f32::from(count))).unzip();
+        SparseVector { indices, values }
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
 
@@ -66,9 +74,9 @@ proptest! {
         let band = Range { radius: 0.4, range_filter: Some(3.0) };
         let within = naive(&rows, &query, k, |row, score| allowed[row] && band.contains(Metric::Ip, score));
         let row = query.as_row();
-        prop_assert_eq!(block.search(row, k, None), all.clone());
-        prop_assert_eq!(block.search(row, k, Some(&set)), some.clone());
-        prop_assert_eq!(block.range_search(row, &band, k, Some(&set)), within.clone());
+        prop_assert_eq!(block.search(row, k, None, None), all.clone());
+        prop_assert_eq!(block.search(row, k, None, Some(&set)), some.clone());
+        prop_assert_eq!(block.range_search(row, &band, k, None, Some(&set)), within.clone());
         for algorithm in Algorithm::ALL {
             let built = SparseIndex::build(&spec(algorithm), Arc::clone(&block));
             let index = SparseIndex::decode(&built.encode(), Arc::clone(&block)).unwrap();
@@ -76,7 +84,38 @@ proptest! {
             prop_assert_eq!(index.algorithm, algorithm);
             prop_assert_eq!(index.search(row, k, &params, None), all.clone(), "{:?}", algorithm);
             prop_assert_eq!(index.search(row, k, &params, Some(&set)), some.clone(), "{:?}", algorithm);
-            prop_assert_eq!(index.range_search(row, &band, k, Some(&set)), within.clone());
+            prop_assert_eq!(index.range_search(row, &band, k, None, Some(&set)), within.clone());
+        }
+    }
+
+    #[test]
+    fn every_way_weighs_counts_of_words_alike(
+        rows in prop::collection::vec(words(), 0..60),
+        query in vector(),
+        k in 0_usize..9,
+        k1 in 0.0_f32..3.0,
+        b in 0.0_f32..=1.0,
+        average in 0.5_f32..20.0,
+    ) {
+        let block = block(&rows);
+        let saturation = Some(Saturation { k1, b, average });
+        let row = query.as_row();
+        let wanted = block.search(row, k, saturation, None);
+        let of = |row: &SparseVector| {
+            let length: f32 = row.values.iter().sum();
+            row.values.iter().map(|count| count * (k1 + 1.0) / (count + k1 * (1.0 - b + b * length / average))).collect()
+        };
+        let weighed = |row: &SparseVector| SparseVector { indices: row.indices.clone(), values: of(row) };
+        let weighed: Vec<SparseVector> = rows.iter().map(weighed).collect();
+        prop_assert_eq!(&wanted, &naive(&weighed, &query, k, |_, _| true));
+        for algorithm in Algorithm::ALL {
+            let spec = IndexSpec { metric: Metric::Bm25, ..spec(algorithm) };
+            let built = SparseIndex::build(&spec, Arc::clone(&block));
+            let index = SparseIndex::decode(&built.encode(), Arc::clone(&block)).unwrap();
+            let params = SearchParams { saturation, ..SearchParams::default() };
+            prop_assert_eq!(index.metric(), Metric::Bm25);
+            prop_assert_eq!(index.search(row, k, &params, None), wanted.clone(), "{:?}", algorithm);
+            prop_assert_eq!(index.having(&query.indices), block.having(&query.indices));
         }
     }
 

@@ -7,9 +7,114 @@ use crate::model::name::NameError;
 /// Why a schema cannot be. `Display` is Milvus's text where Milvus has one.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum SchemaError {
-    /// Functions were asked for.
-    #[error("functions are not supported")]
-    Functions,
+    /// A function without a name.
+    #[error("function name cannot be empty")]
+    FunctionWithoutName,
+    /// Two functions of one name.
+    #[error("duplicate function name {function}")]
+    DuplicateFunction {
+        /// Name of the function.
+        function: String,
+    },
+    /// Milvus has such functions, this version does not.
+    #[error("functions of type {kind} are not built yet, only BM25 is")]
+    FunctionNotBuilt {
+        /// Milvus's name of the type.
+        kind: &'static str,
+    },
+    /// The number names no type of functions.
+    #[error("check function params with unknown function type")]
+    UnknownFunction,
+    /// A function reads a field that is not there.
+    #[error("function input field not found: {field}")]
+    FunctionInput {
+        /// Name of the field.
+        field: String,
+    },
+    /// A function fills a field that is not there.
+    #[error("function output field not found: {field}")]
+    FunctionOutput {
+        /// Name of the field.
+        field: String,
+    },
+    /// Two functions fill one field.
+    #[error("duplicate function output field {field}")]
+    SharedOutput {
+        /// Name of the field.
+        field: String,
+    },
+    /// BM25 reads one field.
+    #[error("BM25 function should have exactly one input field, but got {count}")]
+    Bm25Inputs {
+        /// How many were given.
+        count: usize,
+    },
+    /// BM25 fills one field.
+    #[error("BM25 function should have exactly one output field, but got {count}")]
+    Bm25Outputs {
+        /// How many were given.
+        count: usize,
+    },
+    /// BM25 reads texts.
+    #[error("BM25 function input field must be a VARCHAR/TEXT field, got {data_type} field")]
+    Bm25InputType {
+        /// Type of the field.
+        data_type: &'static str,
+    },
+    /// BM25 reads words.
+    #[error("BM25 function input field must set enable_analyzer to true")]
+    Bm25WithoutAnalyzer,
+    /// BM25 fills sparse vectors.
+    #[error("BM25 function output field must be a SparseFloatVector field, but got {data_type}")]
+    Bm25OutputType {
+        /// Type of the field.
+        data_type: &'static str,
+    },
+    /// BM25 takes no parameter; those of its scores are the index's.
+    #[error("BM25 function accepts no params")]
+    Bm25Params,
+    /// What is computed is always there.
+    #[error("function output field cannot be nullable: function {function}, field {field}")]
+    OutputNullable {
+        /// Name of the function.
+        function: String,
+        /// Name of the field.
+        field: String,
+    },
+    /// Only texts are analysed.
+    #[error("{key} is only supported on VarChar fields, field name = {field}")]
+    AnalyzerOfOthers {
+        /// The parameter.
+        key: &'static str,
+        /// Name of the field.
+        field: String,
+    },
+    /// A parameter that is neither true nor false.
+    #[error("the value of {key} of field {field} must be true or false")]
+    NoBoolean {
+        /// The parameter.
+        key: &'static str,
+        /// Name of the field.
+        field: String,
+    },
+    /// Words cannot be matched without being told apart.
+    #[error("field {field} which has enable_match or is input of BM25 function must also enable_analyzer")]
+    MatchWithoutAnalyzer {
+        /// Name of the field.
+        field: String,
+    },
+    /// Which analyzer matches words must not depend on the row.
+    #[error("multi analyzer now only support for bm25, but now field {field} enable match")]
+    MatchByLanguage {
+        /// Name of the field.
+        field: String,
+    },
+    /// One analyzer and several.
+    #[error("field {field} has both analyzer_params and multi_analyzer_params")]
+    TwoAnalyzers {
+        /// Name of the field.
+        field: String,
+    },
     /// More than [`MAX_FIELDS`].
     #[error("maximum field's number should be limited to {MAX_FIELDS}")]
     TooManyFields,

@@ -24,6 +24,7 @@ fn schema() -> Schema {
         description: String::new(),
         fields: vec![field(KEY, "id"), field(PRICE, "price")],
         enable_dynamic_field: false,
+        functions: Vec::new(),
     }
 }
 

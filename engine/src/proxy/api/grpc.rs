@@ -11,7 +11,7 @@ use tracing::Instrument as _;
 
 use super::{
     Caller, access, aliases, collections, compaction, databases, groups, hybrid, index, load, partitions,
-    placement, reads, rows, search, system,
+    placement, reads, rows, search, system, texts,
 };
 use crate::base::{Kind, Kinded as _};
 use crate::proxy::access::table::Asks;
@@ -79,6 +79,7 @@ answers_with_status!(
     ManualCompactionResponse,
     MutationResult,
     QueryResults,
+    RunAnalyzerResponse,
     SearchResults,
     SelectGrantResponse,
     SelectRoleResponse,
@@ -160,6 +161,8 @@ calls! {
     check_health(CheckHealthRequest) -> CheckHealthResponse = system::check_health, "CheckHealth";
     get_component_states(GetComponentStatesRequest) -> ComponentStates = system::component_states, "GetComponentStates";
     alloc_timestamp(AllocTimestampRequest) -> AllocTimestampResponse = system::timestamp, "AllocTimestamp";
+
+    run_analyzer(RunAnalyzerRequest) -> RunAnalyzerResponse = texts::run_analyzer, "RunAnalyzer";
 
     create_database(CreateDatabaseRequest) -> Answer = databases::create, "CreateDatabase";
     drop_database(DropDatabaseRequest) -> Answer = databases::drop, "DropDatabase";

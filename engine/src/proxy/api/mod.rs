@@ -18,6 +18,7 @@ pub mod rest;
 mod rows;
 mod search;
 mod system;
+mod texts;
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -10,6 +10,7 @@ use super::reads::current_rows;
 use crate::base::FieldId;
 use crate::model::{Batch, Column, ColumnData, DataType, Field, Key, Keys, Schema, Texts, Value};
 use crate::proxy::convert::rows::Sent;
+use crate::proxy::convert::texts;
 use crate::proxy::{Error, Proxy};
 use crate::rpc::CollectionInfo;
 
@@ -89,6 +90,7 @@ pub async fn merge(
             Some(op) => changed_arrays(op.op, field, &column, &found.rows, &now),
             None => Ok(column),
         },
+        None if schema.function_of(field.id).is_some() => Ok(texts::not_computed(field, now.len())),
         None => current(field, &found.rows, &now),
     });
     Ok(Batch { rows: sent.rows, columns: columns.collect::<Result<_, _>>()? })

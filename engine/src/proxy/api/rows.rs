@@ -12,7 +12,7 @@ use contract::pb::schema::LongArray;
 use futures::future::try_join_all;
 
 use super::reads::keys_of;
-use super::{Caller, DEFAULT_PARTITION, partial, partitions};
+use super::{Caller, DEFAULT_PARTITION, partial, partitions, texts};
 use crate::base::{PartitionId, Timestamp};
 use crate::model::{Batch, Keys};
 use crate::proxy::convert::rows::{KeyColumn, fill_keys, sent};
@@ -30,6 +30,7 @@ pub async fn insert(proxy: &Proxy, caller: Caller, request: InsertRequest) -> Re
     let mut rows = sent(&info.schema, request.fields_data, request.num_rows, given)?.whole(&info.schema)?;
     let made = make_missing_keys(proxy, &info, &mut rows).await?;
     schema::check_rows(&info.schema, &rows)?;
+    let rows = texts::with_computed(&info, rows).await?;
     let keys = keys_of_rows(&info, &rows)?;
     tracing::debug!(rows = rows.rows, made_keys = made, "insert");
     let at = write_all(proxy, inserts(&info, placement, &keys, rows)).await?;
@@ -55,6 +56,7 @@ pub async fn upsert(proxy: &Proxy, caller: Caller, request: UpsertRequest) -> Re
         fill_keys(&info.schema, &mut rows, first);
     }
     schema::check_rows(&info.schema, &rows)?;
+    let rows = texts::with_computed(&info, rows).await?;
     let keys = keys_of_rows(&info, &rows)?;
     let at = write_all(proxy, upserts(&info, placement, &replaced, &keys, rows)).await?;
     if let Some(meter) = proxy.meter() {

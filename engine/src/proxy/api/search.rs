@@ -10,7 +10,7 @@ use contract::pb::milvus::{SearchRequest, SearchResults};
 use contract::pb::schema::{FunctionScore, IDs, i_ds};
 
 use super::reads::{View, add_fields, at_peer, check_loaded, check_same_collection, rows_of_keys};
-use super::{Caller, partitions_of_read};
+use super::{Caller, partitions_of_read, texts};
 use crate::base::{FieldId, PartitionId, Timestamp};
 use crate::model::{DataType, Field, Key, Keys, Metric, Schema, Vector};
 use crate::plan::{Fusion, Group, Grouping, Mode, Order, RankPlan, SearchHits, SearchPlan, groups_of, rank};
@@ -97,10 +97,19 @@ pub(super) async fn plan(
         return Err(Error::GroupBits);
     }
     add_fields(&mut output, grouping.map(|grouping| grouping.field));
-    let queries = match request.search_input.take() {
-        Some(SearchInput::PlaceholderGroup(group)) => convert_search::queries(&group, field, request.nq)?,
-        Some(SearchInput::Ids(ids)) => vectors_of(proxy, info, field, ids, view).await?,
-        None => return Err(Error::NoSearchInput),
+    let function = schema.function_of(field.id);
+    let queries = match (request.search_input.take(), function) {
+        (Some(SearchInput::PlaceholderGroup(group)), Some(function)) => {
+            texts::queries(proxy, info, function, (&group, request.nq), params, view).await?
+        }
+        (Some(SearchInput::Ids(_)), Some(_)) => {
+            return Err(Error::ReadNotBuilt { what: "a search by keys in the output field of a function" });
+        }
+        (Some(SearchInput::PlaceholderGroup(group)), None) => {
+            convert_search::queries(&group, field, request.nq)?
+        }
+        (Some(SearchInput::Ids(ids)), None) => vectors_of(proxy, info, field, ids, view).await?,
+        (None, _) => return Err(Error::NoSearchInput),
     };
     if params.batch.is_some() && queries.len() != 1 {
         return Err(Error::IteratorQueries { nq: queries.len() });
@@ -257,6 +266,9 @@ fn check_built(request: &SearchRequest) -> Result<(), Error> {
         }
         let metric = request.search_params.iter().find(|pair| pair.key == "metric_type");
         let metric = metric.map(|pair| pair.value.clone()).unwrap_or_default();
+        if Metric::from_name(&metric) == Some(Metric::Bm25) {
+            return Err(Error::ReadNotBuilt { what: "a lexical highlighter" });
+        }
         return Err(Error::HighlightMetric { metric });
     }
     let missing = if !request.function_chains.is_empty() {

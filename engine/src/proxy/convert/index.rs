@@ -106,8 +106,11 @@ pub fn checked(
     if field.data_type.is_vector() {
         check_vector(field, name, family, &flat)?;
         let given = metric_name(&flat);
+        let is_computed = schema.function_of(field.id).is_some();
+        check_computed(is_computed, given)?;
         if name == AUTO {
-            let metric = given.unwrap_or(Metric::default_of(field.data_type).name());
+            let default = if is_computed { Metric::Bm25 } else { Metric::default_of(field.data_type) };
+            let metric = given.unwrap_or(default.name());
             return Ok(vec![entry("index_type", AUTO), entry("metric_type", metric)]);
         }
         // Only an automatic index has a metric of its own choice.
@@ -124,6 +127,20 @@ pub fn checked(
     Ok(pairs)
 }
 
+/// What a function counts is compared by BM25, and nothing else is.
+fn check_computed(is_computed: bool, metric: Option<&str>) -> Result<(), Error> {
+    let is_bm25 = |name| Metric::from_name(name) == Some(Metric::Bm25);
+    match metric {
+        Some(name) if is_computed && !is_bm25(name) => {
+            Err(invalid("index metric type of BM25 function output field must be BM25"))
+        }
+        Some(name) if !is_computed && is_bm25(name) => {
+            Err(invalid("only BM25 Function output field support BM25 metric type"))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn entry(key: &str, value: &str) -> (String, String) {
     (key.to_owned(), value.to_owned())
 }
@@ -137,7 +154,7 @@ fn invalid(text: impl AsRef<str>) -> Error {
 }
 
 /// The pairs with what the JSON text `params` carries put beside them.
-fn flattened(pairs: &[(String, String)]) -> Result<Vec<(String, String)>, Error> {
+pub(super) fn flattened(pairs: &[(String, String)]) -> Result<Vec<(String, String)>, Error> {
     let mut flat = Vec::with_capacity(pairs.len() + 4);
     for (key, value) in pairs {
         if key != "params" {
@@ -232,10 +249,28 @@ fn check_sparse(flat: &[(String, String)]) -> Result<(), Error> {
             }
         }
     }
+    for (key, least, most) in [("bm25_k1", 0.0, 3.0), ("bm25_b", 0.0, 1.0), ("bm25_avgdl", 1.0, f64::MAX)] {
+        check_float(flat, key, least, most)?;
+    }
     let known = ["DAAT_MAXSCORE", "DAAT_WAND", "TAAT_NAIVE"];
     match given(flat, "inverted_index_algo").filter(|name| !known.contains(name)) {
         Some(name) => Err(invalid(format!("sparse inverted index algo {name} not found or not supported"))),
         None => Ok(()),
+    }
+}
+
+/// Checks a number; one that is not given has a default.
+fn check_float(flat: &[(String, String)], key: &str, least: f64, most: f64) -> Result<(), Error> {
+    let Some(value) = given(flat, key) else { return Ok(()) };
+    match value.trim().parse::<f64>() {
+        Ok(number) if (least..=most).contains(&number) => Ok(()),
+        Ok(_) if most == f64::MAX => Err(invalid(format!(
+            "Out of range in json: param '{key}' ({value}) should be at least {least:.6}"
+        ))),
+        Ok(_) => Err(invalid(format!(
+            "Out of range in json: param '{key}' ({value}) should be in range [{least:.6}, {most:.6}]"
+        ))),
+        Err(_) => Err(invalid(format!("invalid float value, key: '{key}', value: '{value}'"))),
     }
 }
 

@@ -19,3 +19,4 @@ pub mod schema;
 pub mod search;
 pub mod sparse;
 pub mod status;
+pub mod texts;

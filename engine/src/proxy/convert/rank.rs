@@ -10,6 +10,7 @@ use super::filter;
 use super::grouping::{GroupParams, is_grouping};
 use super::params::{boolean, plain};
 use super::query::check_window;
+use crate::expr::Filter;
 use crate::model::{DataType, Field, Schema};
 use crate::plan::{Boost, Boosting, Combine, Curve, Decay, Fusion, Mode, Random};
 use crate::proxy::Error;
@@ -236,6 +237,10 @@ fn boost(function: &FunctionSchema, schema: &Schema) -> Result<Boost, Error> {
         None => None,
     };
     let random = params.get("random_score").map(|text| random(text, schema)).transpose()?;
+    // Boosts are computed on threads that answer requests.
+    if filter.as_ref().is_some_and(Filter::reads_texts) {
+        return Err(Error::ReadNotBuilt { what: "text_match in the filter of a boost" });
+    }
     Ok(Boost { filter, weight, random })
 }
 

@@ -4,7 +4,7 @@
 
 use contract::pb::schema::{FieldData, ScalarField, VectorField, field_data, scalar_field, vector_field};
 
-use super::{arrays, narrow, sparse};
+use super::{arrays, narrow, sparse, texts};
 use crate::model::{Batch, Bitset, Column, ColumnData, DYNAMIC_FIELD, DataType, Field, Schema, Texts, Value};
 use crate::proxy::Error;
 
@@ -50,6 +50,9 @@ pub fn sent(schema: &Schema, fields: Vec<FieldData>, rows: u32, keys: KeyColumn)
     for data in fields {
         let place = place_of(schema, &data, count)?;
         let field = &schema.fields[place];
+        if schema.function_of(field.id).is_some() {
+            return Err(Error::ComputedField { field: field.name.clone() });
+        }
         if columns[place].is_some() {
             return Err(Error::DuplicateField { field: field.name.clone() });
         }
@@ -77,6 +80,7 @@ impl Sent {
         let rows = self.rows;
         let columns = self.columns.into_iter().zip(&schema.fields).map(|(column, field)| match column {
             Some(column) => Ok(column),
+            None if schema.function_of(field.id).is_some() => Ok(texts::not_computed(field, rows)),
             None => absent(field, rows),
         });
         Ok(Batch { rows, columns: columns.collect::<Result<_, _>>()? })
@@ -95,7 +99,11 @@ fn place_of(schema: &Schema, data: &FieldData, count: usize) -> Result<usize, Er
         return by_name(DYNAMIC_FIELD).ok_or(Error::MetaWithoutDynamic);
     }
     by_name(&data.field_name).ok_or_else(|| Error::MoreFields {
-        expected: schema.fields.iter().filter(|field| !field.is_dynamic).count(),
+        expected: schema
+            .fields
+            .iter()
+            .filter(|field| !field.is_dynamic && schema.function_of(field.id).is_none())
+            .count(),
         actual: count,
     })
 }

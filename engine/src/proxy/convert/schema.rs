@@ -1,18 +1,22 @@
 //! Schemas, properties and names.
 
 use contract::pb::milvus::{CreateCollectionRequest, DescribeCollectionResponse};
-use contract::pb::schema::{CollectionSchema, DataType as WireType, FieldSchema, ValueField, value_field};
+use contract::pb::schema::{
+    CollectionSchema, DataType as WireType, FieldSchema, FunctionSchema, FunctionType, ValueField,
+    value_field,
+};
 use prost::Message as _;
 
 use super::output::wire_type;
 use super::params;
 use super::status::success;
+use super::texts;
 use crate::model::check::check_batch;
 use crate::model::check_schema::{
-    DefaultRequest, FieldRequest, SchemaRequest, add_field, check_added_field, check_schema,
+    DefaultRequest, FieldRequest, FunctionRequest, SchemaRequest, add_field, check_added_field, check_schema,
 };
 use crate::model::name::{Named, check_name, group_flaw};
-use crate::model::{Batch, DYNAMIC_FIELD, DataType, Field, Schema, Value};
+use crate::model::{Batch, DYNAMIC_FIELD, DataType, Field, Function, FunctionKind, Schema, Value};
 use crate::proxy::Error;
 use crate::rpc::{CollectionInfo, NewCollection};
 
@@ -114,10 +118,40 @@ fn checked_schema(collection: &str, wire: CollectionSchema) -> Result<Schema, Er
             .map(field_of_wire)
             .collect(),
         enable_dynamic_field: wire.enable_dynamic_field,
-        functions: wire.functions.len(),
+        functions: wire.functions.into_iter().map(function_of_wire).collect(),
     };
-    check_schema(&request)
-        .map_err(|error| Error::Checked { code: error.milvus_code(), text: error.to_string() })
+    let schema = check_schema(&request)
+        .map_err(|error| Error::Checked { code: error.milvus_code(), text: error.to_string() })?;
+    texts::check_analyzers(&schema)?;
+    Ok(schema)
+}
+
+fn function_of_wire(wire: FunctionSchema) -> FunctionRequest {
+    FunctionRequest {
+        name: wire.name,
+        description: wire.description,
+        kind: wire.r#type,
+        inputs: wire.input_field_names,
+        outputs: wire.output_field_names,
+        params: params::pairs(wire.params),
+    }
+}
+
+fn function_to_wire(schema: &Schema, function: &Function) -> FunctionSchema {
+    let name = |id| schema.field_by_id(id).map(|field| field.name.clone()).unwrap_or_default();
+    FunctionSchema {
+        name: function.name.clone(),
+        id: function.id,
+        description: function.description.clone(),
+        r#type: match function.kind {
+            FunctionKind::Bm25 => FunctionType::Bm25.into(),
+        },
+        input_field_names: vec![name(function.input)],
+        input_field_ids: vec![function.input.0],
+        output_field_names: vec![name(function.output)],
+        output_field_ids: vec![function.output.0],
+        params: params::to_wire(&function.params),
+    }
 }
 
 /// The field that is to be added to a collection, checked; its number is not its own yet.
@@ -218,7 +252,16 @@ fn schema_to_wire(info: &CollectionInfo) -> CollectionSchema {
         name: info.name.clone(),
         description: schema.description.clone(),
         auto_id: schema.primary().auto_id,
-        fields: schema.fields.iter().filter(|field| !field.is_dynamic).map(field_to_wire).collect(),
+        fields: schema
+            .fields
+            .iter()
+            .filter(|field| !field.is_dynamic)
+            .map(|field| FieldSchema {
+                is_function_output: schema.function_of(field.id).is_some(),
+                ..field_to_wire(field)
+            })
+            .collect(),
+        functions: schema.functions.iter().map(|function| function_to_wire(schema, function)).collect(),
         enable_dynamic_field: schema.enable_dynamic_field,
         properties: params::to_wire(&info.properties),
         db_name: info.database_name.clone(),

@@ -81,6 +81,8 @@ pub struct SearchParams {
     pub collection_id: Option<String>,
     /// How hits come by groups.
     pub groups: GroupParams,
+    /// Which of a field's several analyzers the texts of the search are for; `None` for the default one.
+    pub analyzer_name: Option<String>,
     /// The fields that hits are put in order by; empty for their scores.
     pub order_by: String,
 }
@@ -123,6 +125,7 @@ pub fn params(pairs: &[KeyValuePair]) -> Result<SearchParams, Error> {
             }
             "search_iter_last_bound" => batch.last_bound = number("search_iter_last_bound", value)?,
             "search_iter_id" => batch.token.clone_from(value),
+            "analyzer_name" => read.analyzer_name = Some(value.clone()),
             "collection_id" => read.collection_id = Some(value.clone()),
             key if is_grouping(key) => read.groups.read(key, value)?,
             other => read.merge_other(other, value)?,
@@ -161,6 +164,7 @@ impl SearchParams {
                     let value = plain(value);
                     self.ignore_growing = boolean(&value).ok_or(Error::IgnoreGrowing { value })?;
                 }
+                "analyzer_name" => self.analyzer_name = Some(plain(value)),
                 "params" if value.is_object() => self.merge_json(&value.to_string())?,
                 key if is_grouping(key) => self.groups.read(key, &plain(value))?,
                 "hints" | "order_by_fields" => self.merge_other(key, &plain(value))?,

@@ -141,6 +141,7 @@ async fn a_user_without_roles_may_make_the_open_calls_and_no_other() {
             "Connect",
             "AllocTimestamp",
             "ListDatabases",
+            "RunAnalyzer",
         ]
     );
 }

@@ -328,6 +328,7 @@ pub fn info(name: &str, updated: u64) -> CollectionInfo {
             description: String::new(),
             fields: vec![key],
             enable_dynamic_field: false,
+            functions: Vec::new(),
         }),
         channels: vec![channel()],
         partitions: Vec::new(),

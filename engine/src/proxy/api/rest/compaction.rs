@@ -54,7 +54,12 @@ mod tests {
         let collection = NewCollection {
             database: "default".to_owned(),
             name: "c".to_owned(),
-            schema: Schema { description: String::new(), fields: Vec::new(), enable_dynamic_field: false },
+            schema: Schema {
+                description: String::new(),
+                fields: Vec::new(),
+                enable_dynamic_field: false,
+                functions: Vec::new(),
+            },
             shards: 1,
             partitions_by_key: 0,
             consistency: 0,

@@ -200,7 +200,7 @@ fn input(
         };
         return Ok((0, SearchInput::Ids(IDs { id_field: Some(id_field) })));
     }
-    let group = placeholders(request, body, info.and_then(|info| type_of_field(info, body)))?;
+    let group = placeholders(request, body, info.and_then(|info| kind_of_field(info, body)))?;
     let nq = i64::try_from(group.placeholders[0].values.len()).unwrap_or(i64::MAX);
     Ok((nq, SearchInput::PlaceholderGroup(Bytes::from(group.encode_to_vec()))))
 }
@@ -219,12 +219,14 @@ pub async fn searched(
 }
 
 /// The query vectors as gRPC carries them: lists of numbers, objects for sparse vectors, texts of base64 for the bytes of all
-/// others; `data_type` is that of the field, where it is known.
+/// others, and texts themselves for a field that is computed from texts; `field` is its type and whether it is so, where
+/// that is known.
 fn placeholders(
     request: &'static str,
     body: &Map<String, Json>,
-    data_type: Option<DataType>,
+    field: Option<(DataType, bool)>,
 ) -> Result<PlaceholderGroup, Error> {
+    let data_type = field.map(|(data_type, _)| data_type);
     let Some(data) = body.get("data").and_then(Json::as_array).filter(|data| !data.is_empty()) else {
         return Err(Error::missing(request, "data"));
     };
@@ -238,6 +240,7 @@ fn placeholders(
     };
     let kind = match &vectors[0] {
         Json::Object(_) => PlaceholderType::SparseFloatVector,
+        Json::String(_) if field.is_some_and(|(_, is_computed)| is_computed) => PlaceholderType::VarChar,
         Json::String(_) => match data_type {
             Some(DataType::Float16Vector) => PlaceholderType::Float16Vector,
             Some(DataType::BFloat16Vector) => PlaceholderType::BFloat16Vector,
@@ -257,6 +260,7 @@ fn placeholders(
 fn bytes_of(vector: &Json, kind: PlaceholderType) -> Result<Vec<u8>, Error> {
     match (vector, kind) {
         (Json::Object(pairs), PlaceholderType::SparseFloatVector) => sparse::of_json(pairs),
+        (Json::String(text), PlaceholderType::VarChar) => Ok(text.clone().into_bytes()),
         (Json::String(text), kind) if kind != PlaceholderType::SparseFloatVector => {
             use base64::Engine as _;
             let decoded = base64::engine::general_purpose::STANDARD.decode(text);
@@ -290,11 +294,12 @@ async fn info_of(proxy: &Proxy, visit: &Visit) -> Option<Arc<CollectionInfo>> {
     proxy.info(&visit.caller, "", visit.body.get("collectionName")?.as_str()?).await.ok()
 }
 
-/// The type of the field that a search, or one of several, names; of the only vector field if it names none.
-fn type_of_field(info: &CollectionInfo, body: &Map<String, Json>) -> Option<DataType> {
+/// The type of the field that a search, or one of several, names, and whether it is computed; of the only vector field if it
+/// names none.
+fn kind_of_field(info: &CollectionInfo, body: &Map<String, Json>) -> Option<(DataType, bool)> {
     let named = body.get("annsField").map(plain).unwrap_or_default();
     let mut fields = info.schema.vectors().filter(|field| named.is_empty() || field.name == named);
-    fields.next().map(|field| field.data_type)
+    fields.next().map(|field| (field.data_type, info.schema.function_of(field.id).is_some()))
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "vectors are made of singles")]

@@ -81,8 +81,12 @@ pub(in crate::rpc::net) fn query_to(plan: &QueryPlan) -> pb::QueryPlan {
         read_at: read_at.0,
         ignore_growing: *ignore_growing,
         count: match kind {
-            QueryKind::Rows => false,
+            QueryKind::Rows | QueryKind::Terms { .. } => false,
             QueryKind::Count => true,
+        },
+        terms: match kind {
+            QueryKind::Rows | QueryKind::Count => None,
+            QueryKind::Terms { field, terms } => Some(pb::Terms { field: field.0, terms: terms.clone() }),
         },
     }
 }
@@ -97,7 +101,11 @@ pub(in crate::rpc::net) fn query_from(plan: pb::QueryPlan) -> Result<QueryPlan, 
         output: plan.output.into_iter().map(FieldId).collect(),
         read_at: Timestamp(plan.read_at),
         ignore_growing: plan.ignore_growing,
-        kind: if plan.count { QueryKind::Count } else { QueryKind::Rows },
+        kind: match plan.terms {
+            Some(pb::Terms { field, terms }) => QueryKind::Terms { field: FieldId(field), terms },
+            None if plan.count => QueryKind::Count,
+            None => QueryKind::Rows,
+        },
     })
 }
 
@@ -333,7 +341,7 @@ mod tests {
             type_params: Vec::new(),
         };
         let fields = vec![field(100, "id", DataType::Int64), field(101, "d", DataType::Double)];
-        Schema { description: String::new(), fields, enable_dynamic_field: false }
+        Schema { description: String::new(), fields, enable_dynamic_field: false, functions: Vec::new() }
     }
 
     /// Filters whose numbers are as odd as they can be; every kind of filter is tested in its own room.
@@ -398,7 +406,12 @@ mod tests {
         #[test]
         fn a_query_arrives_as_it_was_sent(plan in plan(), limit in option::of(any::<usize>()), count in any::<bool>()) {
             let SearchPlan { collection, partitions, filter, output, read_at, ignore_growing, .. } = plan;
-            let kind = if count { QueryKind::Count } else { QueryKind::Rows };
+            let terms = || QueryKind::Terms { field: FieldId(7), terms: vec![0, u32::MAX - 1] };
+            let kind = match limit {
+                Some(limit) if limit % 2 == 0 => terms(),
+                _ if count => QueryKind::Count,
+                _ => QueryKind::Rows,
+            };
             let sorting = |field| Sorting { field, path: vec!["a".to_owned()], descending: count };
             let order = limit.map(|_| Order { by: output.iter().copied().map(sorting).collect() });
             let plan =
