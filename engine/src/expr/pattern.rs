@@ -2,8 +2,9 @@
 
 use regex::{Regex, RegexBuilder};
 
-/// Longest regular expression. Unit: bytes.
-const REGEX_BYTES: usize = 64 << 10;
+/// Longest regular expression, and most of all of one filter. What a set of letters comes to, in either case of them, takes
+/// milliseconds whatever is left of it, so that this bounds the time of reading. Unit: bytes.
+pub(super) const REGEX_BYTES: usize = 2 << 10;
 /// The most memory that a regular expression may take, and again what it remembers while it searches. Unit: bytes.
 const REGEX_MEMORY: usize = 1 << 20;
 /// How deep a regular expression may be nested.
@@ -154,8 +155,16 @@ fn translated(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 16);
     let mut rest = text.char_indices().peekable();
     let mut is_set = false;
+    // Where in a set the library would take a `-` for a part of an operator: at its beginning, and behind one that spans a range.
+    let (mut begins, mut spans) = (false, false);
     while let Some((at, letter)) = rest.next() {
+        let (first, behind) = (std::mem::take(&mut begins), std::mem::take(&mut spans));
         match letter {
+            '-' if is_set && (first || behind) => out.push_str(r"\-"),
+            '-' if is_set => {
+                spans = true;
+                out.push('-');
+            }
             '\\' => match rest.next().map(|(_, name)| name) {
                 Some('d') => out.push_str("[0-9]"),
                 Some('D') => out.push_str("[^0-9]"),
@@ -175,13 +184,14 @@ fn translated(text: &str) -> String {
                 None => out.push('\\'),
             },
             '[' if !is_set => {
-                is_set = true;
+                (is_set, begins) = (true, true);
                 out.push('[');
                 if rest.next_if(|(_, next)| *next == '^').is_some() {
                     out.push('^');
                 }
                 // First in a set it is a member.
                 if rest.next_if(|(_, next)| *next == ']').is_some() {
+                    begins = false;
                     out.push_str(r"\]");
                 }
             }
@@ -317,6 +327,11 @@ mod tests {
             ("^[]a]$", "]", true),
             ("^[a&&b]$", "&", true),
             ("^[^]]$", "]", false),
+            ("^[+--]$", ",", true),
+            ("^[--/]$", ".", true),
+            ("^[--/]$", "a", false),
+            ("^[^--/]$", ".", false),
+            ("^[a-]$", "-", true),
             (r"\.com$", "a.com", true),
             (r"\.com$", "axcom", false),
         ];
@@ -330,6 +345,6 @@ mod tests {
         for text in ["(", "[a", "*", r"\1", "(?=a)", "a{1000}{1000}{1000}", &"(".repeat(1_000), "\\"] {
             assert!(Pattern::regex(text).is_err(), "{text}");
         }
-        assert_eq!(Pattern::regex(&"a".repeat(100_000)), Err("it is longer than 65536 bytes".to_owned()));
+        assert_eq!(Pattern::regex(&"a".repeat(100_000)), Err("it is longer than 2048 bytes".to_owned()));
     }
 }

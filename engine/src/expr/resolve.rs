@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use crate::expr::literal::order;
 use crate::expr::parser::DEPTH_LIMIT;
-use crate::expr::pattern::Pattern;
+use crate::expr::pattern::{Pattern, REGEX_BYTES};
 use crate::expr::predicate::{Access, Class, ColumnName, Operand, Predicate};
 use crate::expr::set::Set;
 use crate::expr::syntax::{Arithmetic, Binary, Compare, Node, NodeKind, Step, Unary};
@@ -29,7 +29,7 @@ pub(super) fn resolve(
     schema: &Schema,
     templates: &Templates,
 ) -> Result<Predicate, Error> {
-    let resolver = Resolver { text, schema, templates, patterns: Cell::new(0) };
+    let resolver = Resolver { text, schema, templates, patterns: Cell::new((0, 0)) };
     let span = node.span;
     let predicate = match resolver.resolve(node)? {
         Typed::Predicate(predicate) => predicate,
@@ -72,7 +72,7 @@ struct Resolver<'s> {
     schema: &'s Schema,
     templates: &'s Templates,
     /// How many regular expressions were read.
-    patterns: Cell<usize>,
+    patterns: Cell<(usize, usize)>,
 }
 
 impl Resolver<'_> {
@@ -427,10 +427,15 @@ impl Resolver<'_> {
 
     /// A regular expression, as long as there are not too many in one filter: each takes memory.
     fn pattern(&self, text: &str) -> Result<Pattern, Error> {
-        let count = self.patterns.get() + 1;
-        self.patterns.set(count);
+        let (count, bytes) = self.patterns.get();
+        let (count, bytes) = (count + 1, bytes + text.len());
+        self.patterns.set((count, bytes));
         if count > REGEX_LIMIT {
             return Err(Error::RegexCount { limit: REGEX_LIMIT });
+        }
+        if bytes > REGEX_BYTES {
+            let reason = format!("those of one filter are longer than {REGEX_BYTES} bytes together");
+            return Err(Error::RegexPattern { reason });
         }
         Pattern::regex(text).map_err(|reason| Error::RegexPattern { reason })
     }

@@ -319,7 +319,12 @@ mod tests {
     fn a_field_is_added_before_the_hidden_one_under_a_number_of_its_own() {
         let mut info = info(&[1]);
         let fields = vec![field(100, "id"), field(101, DYNAMIC_FIELD)];
-        info.schema = Arc::new(Schema { description: String::new(), fields, enable_dynamic_field: true });
+        info.schema = Arc::new(Schema {
+            description: String::new(),
+            fields,
+            enable_dynamic_field: true,
+            functions: Vec::new(),
+        });
         let id = CollectionRef::Id(info.id);
         let mut catalog = Catalog::default();
         catalog.apply(Change::PutCollection(info));

@@ -8,6 +8,9 @@ use crate::coord::change::Change;
 use crate::model::{ChannelManifest, IndexDefinition, SegmentManifest};
 use crate::rpc::{CollectionInfo, CollectionRef, IndexProgress, NewIndex, Refusal};
 
+/// Most indexes of one collection: they are all in one record, which has to stay small.
+const MOST_INDEXES: usize = 128;
+
 pub fn create_index(catalog: &Catalog, wanted: &NewIndex, fresh: Timestamp) -> Decision {
     let old = catalog.collection(&wanted.collection)?;
     let field = old
@@ -24,6 +27,9 @@ pub fn create_index(catalog: &Catalog, wanted: &NewIndex, fresh: Timestamp) -> D
     let target = index.json_target(field);
     if old.indexes.iter().any(|known| known.field == field.id && known.json_target(field) == target) {
         return Err(Refusal::SecondIndexOnField);
+    }
+    if old.indexes.len() >= MOST_INDEXES {
+        return Err(Refusal::Rule { text: format!("a collection has at most {MOST_INDEXES} indexes") });
     }
     let mut new = CollectionInfo::clone(old);
     new.indexes.push(index);
@@ -167,7 +173,12 @@ mod tests {
             field(103, DYNAMIC_FIELD, DataType::Json),
         ];
         let mut info = info(&[1]);
-        info.schema = Arc::new(Schema { description: String::new(), fields, enable_dynamic_field: true });
+        info.schema = Arc::new(Schema {
+            description: String::new(),
+            fields,
+            enable_dynamic_field: true,
+            functions: Vec::new(),
+        });
         let mut catalog = Catalog::default();
         catalog.apply(Change::PutCollection(info));
         catalog

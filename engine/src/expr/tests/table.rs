@@ -473,6 +473,18 @@ fn only_constants_are_always_true() {
 }
 
 #[test]
+fn the_regular_expressions_of_a_filter_are_short_together() {
+    let one = format!("t =~ '{}'", "a".repeat(1_500));
+    let reason = "those of one filter are longer than 2048 bytes together".to_owned();
+
+    assert!(parse(&one, &schema(), &Templates::new()).is_ok());
+    assert_eq!(
+        parse(&format!("{one} or {one}"), &schema(), &Templates::new()),
+        Err(Error::RegexPattern { reason })
+    );
+}
+
+#[test]
 fn a_filter_knows_the_columns_it_reads() {
     let fields = |text: &str| filter(text).fields().into_iter().map(|FieldId(id)| id).collect::<Vec<_>>();
     assert_eq!(fields("s == 'a' and (id > 1 or not (zzz == 1)) and id < 9"), [100, 108, 118]);

@@ -343,7 +343,12 @@ fn a_field_that_is_added_is_checked_in_milvus_words() {
         assert_eq!(check(request), Err(text.to_owned()));
     }
 
-    let mut schema = Schema { description: String::new(), fields: Vec::new(), enable_dynamic_field: false };
+    let mut schema = Schema {
+        description: String::new(),
+        fields: Vec::new(),
+        enable_dynamic_field: false,
+        functions: Vec::new(),
+    };
     for number in 0..MAX_FIELDS {
         let name = format!("f{number}");
         let field = check_added_field(&FieldRequest { name, ..nullable.clone() }, "c").unwrap();

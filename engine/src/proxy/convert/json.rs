@@ -1,6 +1,6 @@
 //! JSON texts, read in place: a body of megabytes is taken apart without becoming a tree, which has many times its size.
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Value as Json, json};
 
@@ -9,6 +9,8 @@ use crate::proxy::Error;
 
 /// Most values of a text that becomes a tree: a tree takes up to 36 times the room of its text.
 const MAX_VALUES: usize = 4 << 20;
+/// Most keys of an object that is read key by key.
+const MAX_KEYS: usize = 32 << 10;
 
 /// The pairs of an object in the order of the text; a key that comes twice is there twice.
 #[derive(Debug, Default)]
@@ -27,6 +29,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs<'de>, A::Error> {
                 let mut pairs = Vec::new();
                 while let Some(pair) = map.next_entry()? {
+                    if pairs.len() == MAX_KEYS {
+                        return Err(A::Error::custom(format_args!("it has more than {MAX_KEYS} keys")));
+                    }
                     pairs.push(pair);
                 }
                 Ok(Pairs(pairs))

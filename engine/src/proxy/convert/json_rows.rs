@@ -12,6 +12,7 @@ use contract::pb::schema::{
     ArrayArray, BoolArray, DoubleArray, FieldData, FloatArray, IntArray, JsonArray, LongArray, ScalarField,
     SparseFloatArray, StringArray, VectorField, field_data, scalar_field, vector_field,
 };
+use serde::de::{Deserializer as _, Error as _, SeqAccess, Visitor};
 use serde_json::Value as Json;
 use serde_json::value::RawValue;
 
@@ -21,6 +22,9 @@ use super::params::boolean;
 use super::{narrow, sparse};
 use crate::model::{DYNAMIC_FIELD, DataType, ElementType, Field, Schema};
 use crate::proxy::Error;
+
+/// Most rows of one request.
+const MAX_ROWS: usize = 4 << 20;
 
 /// Which fields rows must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,15 +42,49 @@ pub enum Rows {
 pub fn columns(schema: &Schema, text: &str, kind: Rows) -> Result<(u32, Vec<FieldData>), Error> {
     let mut table = Table::new(schema);
     if text.trim_start().starts_with('[') {
-        let rows: Vec<&RawValue> = serde_json::from_str(text).map_err(|reason| unreadable(&reason))?;
-        for row in rows {
-            table.add(row.get())?;
+        let mut flaw = None;
+        let mut reader = serde_json::Deserializer::from_str(text);
+        let read = reader.deserialize_seq(Each { table: &mut table, flaw: &mut flaw });
+        let read = read.and_then(|()| reader.end());
+        if let Some(flaw) = flaw {
+            return Err(flaw);
         }
+        read.map_err(|reason| unreadable(&reason))?;
     } else {
         table.add(text)?;
     }
     let rows = u32::try_from(table.rows).unwrap_or(u32::MAX);
     Ok((rows, table.finish(kind)?))
+}
+
+/// Adds each row of a list as it is read, so that nothing is kept of a row but its values.
+struct Each<'t, 'a> {
+    table: &'t mut Table<'a>,
+    /// Why a row was not added.
+    flaw: &'t mut Option<Error>,
+}
+
+impl<'de> Visitor<'de> for Each<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("a list of rows")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<(), A::Error> {
+        while let Some(row) = rows.next_element::<&RawValue>()? {
+            let added = if self.table.rows == MAX_ROWS {
+                Err(Error::NotJson { reason: format!("it has more than {MAX_ROWS} rows") })
+            } else {
+                self.table.add(row.get())
+            };
+            if let Err(error) = added {
+                *self.flaw = Some(error);
+                return Err(A::Error::custom("a row is wrong"));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The columns so far.

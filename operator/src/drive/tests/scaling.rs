@@ -307,7 +307,7 @@ async fn a_resource_group_follows_the_load_of_its_own_nodes() {
     world.cluster.put(&ApiResource::erase::<MilvusResourceGroup>(&()), group);
     let gold = Place::new("ns", "gold");
     // The engine is told by its proxies.
-    world.pass(10).await;
+    world.pass(30).await;
     world.serve();
     for _ in 0..3 {
         world.driver.reconcile_group(&gold).await.unwrap();

@@ -29,6 +29,10 @@ use crate::proxy::convert::params::{plain, shown};
 use crate::proxy::convert::{arrays, json};
 use crate::proxy::{Error, Proxy};
 
+/// Longest name of a field. Unit: bytes.
+const MOST_NAME: usize = 255;
+/// Most columns that come with one request.
+const MOST_COLUMNS: usize = 256;
 /// What complaints about missing keys name.
 const REQUEST: &str = "Request";
 
@@ -271,15 +275,21 @@ async fn describe_index(proxy: &Proxy, visit: Visit) -> Data {
     Ok(with_status(json!({ "index_descriptions": found.iter().map(one).collect::<Vec<_>>() })))
 }
 
-/// The rows of columns of JSON, as a text that is a list of them.
+/// The rows of columns of JSON, as a text that is a list of them. Each row repeats the names, so none is longer than a name may be.
 fn rows_of(fields: &[Json], named: Option<&Json>) -> Result<String, Error> {
     let mut table: Vec<Map<String, Json>> = Vec::new();
     let expected = match named {
         Some(json) => usize::try_from(number(json)?).ok(),
         None => fields.first().and_then(|field| Some(field.get("field")?.as_array()?.len())),
     };
+    if fields.len() > MOST_COLUMNS {
+        return Err(Error::NotJson { reason: format!("it has more than {MOST_COLUMNS} columns") });
+    }
     for column in fields {
         let name = column.get("field_name").map(plain).unwrap_or_default();
+        if name.len() > MOST_NAME {
+            return Err(Error::RowField { field: shown(&name), row: 0 });
+        }
         let values = column.get("field").and_then(Json::as_array).map(Vec::as_slice).unwrap_or_default();
         if Some(values.len()) != expected {
             let (expected, actual) = (expected.unwrap_or(0), values.len());

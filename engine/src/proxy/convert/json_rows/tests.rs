@@ -22,7 +22,7 @@ fn field(id: i64, name: &str, data_type: DataType) -> Field {
 
 fn schema(fields: Vec<Field>) -> Schema {
     let enable_dynamic_field = fields.iter().any(|field| field.is_dynamic);
-    Schema { description: String::new(), fields, enable_dynamic_field }
+    Schema { description: String::new(), fields, enable_dynamic_field, functions: Vec::new() }
 }
 
 /// The payloads of the columns that rows make, by name.
