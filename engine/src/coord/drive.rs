@@ -398,13 +398,10 @@ impl Coord for Coordinator {
         collection: CollectionRef,
         change: CollectionChange,
     ) -> Result<(), rpc::Error> {
-        let now = self.fresh("alter collection", 1).await?;
         if change == CollectionChange::Truncate {
-            let grace = u64::try_from(self.parts.limits.compaction.grace.as_millis()).unwrap_or(u64::MAX);
-            let not_before = self.parts.clock.unix_ms().saturating_add(grace);
-            let truncate = |catalog: &_| decide::truncate_collection(catalog, &collection, now, not_before);
-            return self.change("truncate collection", truncate).await;
+            return self.truncate(collection).await;
         }
+        let now = self.fresh("alter collection", 1).await?;
         self.change("alter collection", |catalog| {
             decide::alter_collection(catalog, &collection, &change, now)
         })

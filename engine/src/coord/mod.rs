@@ -36,6 +36,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 mod time;
+mod truncate;
 
 pub use candidacy::{Candidacy, CandidacyParts, find_leader};
 pub use drive::{CompactionLimits, Limits};

@@ -20,8 +20,9 @@ use crate::builder::Workshop;
 use crate::meta::{self, MemoryMetas, Metas, Txn, Versioned};
 use crate::model::{DataType, Function, FunctionKind, Keys, Schema, SegmentManifest};
 use crate::rpc::{
-    CollectionRef, CompactionPlan, CompactionState, CompactionStep, Coord as _, Duties, Flushed, HeldChannel,
-    HeldCollection, JobCount, LocalNodes, NewCollection, NewIndex, NodeInfo, OrderNumber, Report, Served,
+    CollectionChange, CollectionInfo, CollectionRef, CompactionPlan, CompactionState, CompactionStep,
+    Coord as _, DEFAULT_GROUP, Duties, Flushed, HeldChannel, HeldCollection, JobCount, LoadSpec, LocalNodes,
+    NewCollection, NewIndex, NodeInfo, OrderNumber, Refusal, ReplicaSpec, Report, Served,
 };
 use crate::segment::fixture::{KEY, NUMBER, Row, batch, schema};
 use crate::segment::{Deletes, write_deletes, write_segment};
@@ -149,13 +150,28 @@ impl Cluster {
 
     /// And finds these objects of indexes damaged.
     async fn beat_with(&self, segments: &[SegmentId], damaged: Vec<(SegmentId, String)>) {
+        self.report(segments, None, Position(self.checkpoint), damaged).await;
+    }
+
+    /// And the rows from a position on, and has come to another one.
+    async fn follow_to(&self, segments: &[SegmentId], from: Option<Position>, applied: Position) {
+        self.report(segments, from, applied, Vec::new()).await;
+    }
+
+    async fn report(
+        &self,
+        segments: &[SegmentId],
+        growing_from: Option<Position>,
+        applied: Position,
+        damaged: Vec<(SegmentId, String)>,
+    ) {
         let duties = Duties { builds: true, queries: true, ..Duties::default() };
         let channel = HeldChannel {
             channel: ChannelName::of(self.collection, 0),
             segments: segments.to_vec(),
-            growing_from: None,
-            applied: Position(self.checkpoint),
-            needs_from: Position(self.checkpoint),
+            growing_from,
+            applied,
+            needs_from: applied,
         };
         let held = HeldCollection {
             collection: self.collection,
@@ -532,4 +548,54 @@ async fn functions_wait_for_the_format_that_has_them() {
     next.create_collection(wanted()).await.unwrap();
     let found = CollectionRef::Name { database: String::new(), name: "texts".to_owned() };
     assert_eq!(next.collection(found).await.unwrap().schema.functions, [function.clone()]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_truncation_answers_when_no_route_names_what_it_dropped() {
+    let mut cluster = Cluster::new(no_grace()).await;
+    cluster.pause().await;
+    cluster.flush(&[1, 2], &[]).await;
+    let old = cluster.segments().await[0].id;
+    let id = cluster.collection;
+    let info = cluster.coord.collection(CollectionRef::Id(id)).await.unwrap();
+    let replicas = vec![ReplicaSpec { id: 1, group: DEFAULT_GROUP.to_owned() }];
+    let load = Some(LoadSpec { partitions: None, replicas });
+    let loaded = CollectionInfo { load, ..CollectionInfo::clone(&info) };
+    let load = |_: &_| Ok::<_, Refusal>(vec![Change::PutCollection(loaded.clone())]);
+    cluster.coord.settle(load).await.unwrap().unwrap();
+    let from = Some(Position(cluster.checkpoint));
+    cluster.follow_to(&[old], from, Position(1)).await;
+    let segments = async || {
+        let routes = cluster.coord.routes(id).await.unwrap();
+        let shares = routes.replicas.iter().flat_map(|replica| &replica.nodes);
+        let channels = shares.flat_map(|node| node.share.channels.clone());
+        channels.map(|channel| channel.segments).collect::<Vec<_>>()
+    };
+    assert_eq!(segments().await, [vec![old]]);
+    // The node has not come to the checkpoint of the rows that are sealed next.
+    let flushed = Flushed {
+        collection: id,
+        channel: ChannelName::of(id, 0),
+        from: Position(1),
+        to: Position(2),
+        segments: Vec::new(),
+        deletes: Vec::new(),
+    };
+    cluster.coord.commit_flush(flushed).await.unwrap();
+
+    let truncated = async {
+        let change = CollectionChange::Truncate;
+        cluster.coord.alter_collection(CollectionRef::Id(id), change).await.unwrap();
+        segments().await
+    };
+    let follower = async {
+        cluster.until("it is truncated", async || cluster.segments().await.is_empty()).await;
+        let before = segments().await;
+        cluster.follow_to(&[old], from, Position(2)).await;
+        before
+    };
+    let (after, before) = tokio::join!(truncated, follower);
+
+    assert_eq!((before, after), (vec![vec![old]], vec![vec![]]));
+    cluster.stop().await;
 }

@@ -54,6 +54,12 @@ pub struct Twin {
     pub asked: Mutex<Vec<Consistency>>,
     /// Channels that were flushed.
     pub flushed: Mutex<Vec<ChannelName>>,
+    /// Where each channel ends.
+    pub end: Mutex<Position>,
+    /// How many of the next flushes seal nothing, as those of an owner that was replaced.
+    pub idle_flushes: Mutex<usize>,
+    /// Up to where each channel is sealed.
+    sealed: Mutex<Position>,
 }
 
 impl Twin {
@@ -74,6 +80,9 @@ impl Twin {
             policy: Mutex::default(),
             asked: Mutex::default(),
             flushed: Mutex::default(),
+            end: Mutex::default(),
+            idle_flushes: Mutex::default(),
+            sealed: Mutex::default(),
         })
     }
 
@@ -333,11 +342,16 @@ impl Writer for Twin {
 
     async fn flush(&self, channel: &ChannelName) -> Result<(), Error> {
         self.flushed.lock().push(channel.clone());
+        let mut idle = self.idle_flushes.lock();
+        if *idle == 0 {
+            *self.sealed.lock() = *self.end.lock();
+        }
+        *idle = idle.saturating_sub(1);
         Ok(())
     }
 
     async fn mark(&self, _: &ChannelName) -> Result<Mark, Error> {
-        Ok(Mark { end: Position(0), at: self.tick() })
+        Ok(Mark { end: *self.end.lock(), at: self.tick() })
     }
 
     async fn tail(&self, _: &ChannelName, _: Position) -> Result<Tail, Error> {
@@ -587,8 +601,17 @@ impl Coord for Twin {
                 indexes: Vec::new(),
             }
         };
-        let segments = info.partitions.iter().map(segment).collect();
-        Ok(vec![Arc::new(ChannelManifest { segments, ..Default::default() })])
+        let mut segments: Vec<SegmentManifest> = info.partitions.iter().map(segment).collect();
+        let checkpoint = *self.sealed.lock();
+        // The first channel has all of them.
+        let manifest = |_: &ChannelName| {
+            Arc::new(ChannelManifest {
+                checkpoint,
+                segments: std::mem::take(&mut segments),
+                ..Default::default()
+            })
+        };
+        Ok(info.channels.iter().map(manifest).collect())
     }
 
     async fn commit_flush(&self, _: Flushed) -> Result<(), Error> {

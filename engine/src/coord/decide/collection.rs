@@ -1,7 +1,9 @@
 //! Collections, their partitions and aliases.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::compact::leaving;
 use super::garbage::{leave, leave_held};
 use super::{Decision, merged};
 use crate::base::{ChannelName, CollectionId, PartitionId, Timestamp};
@@ -140,7 +142,13 @@ pub fn truncate_collection(
         let channel = info.channels[shard].clone();
         changes.push(Change::PutManifest { collection: info.id, shard, channel, manifest });
     }
-    changes.extend(leave_held(info.id, &gone, objects, fresh, not_before_unix_ms));
+    // Who still holds a segment that was replaced before may need the files to load it.
+    let earlier = if objects.is_empty() { BTreeSet::new() } else { leaving(catalog, info.id) };
+    let mut left = leave_held(info.id, &gone, objects, fresh, not_before_unix_ms);
+    if let Some(Change::PutGarbage(record)) = &mut left {
+        record.segments.extend(&earlier);
+    }
+    changes.extend(left);
     Ok(changes)
 }
 
@@ -295,7 +303,7 @@ fn without_alias(collection: &CollectionInfo, alias: &str) -> CollectionInfo {
 mod tests {
     use super::super::compact::tests::{catalog, file, info, segment};
     use super::*;
-    use crate::base::{FieldId, Position};
+    use crate::base::{FieldId, Position, SegmentId};
     use crate::model::{DYNAMIC_FIELD, DataType, Field, Schema};
 
     fn field(id: i64, name: &str) -> Field {
@@ -375,5 +383,25 @@ mod tests {
             Ok(Vec::new()),
             "nothing is left to do"
         );
+    }
+    #[test]
+    fn delete_files_that_are_truncated_stay_while_an_earlier_segment_may_need_them() {
+        let manifest = ChannelManifest {
+            checkpoint: Position(77),
+            segments: vec![segment(5, 10, 100)],
+            deletes: vec![file(300, 1), file(250, 1)],
+        };
+        let mut catalog = catalog(&[1], manifest);
+        let id = info(&[1]).id;
+        let left = leave_held(id, &[segment(3, 10, 50)], Vec::new(), Timestamp(400), 0).unwrap();
+        catalog.apply(left);
+        let elsewhere = leave_held(CollectionId(2), &[segment(4, 10, 50)], Vec::new(), Timestamp(401), 0);
+        catalog.apply(elsewhere.unwrap());
+
+        let changes = truncate_collection(&catalog, &CollectionRef::Id(id), Timestamp(500), 0).unwrap();
+
+        let Some(Change::PutGarbage(garbage)) = changes.last() else { panic!("{changes:?}") };
+        assert_eq!(garbage.objects.last(), Some(&file(250, 1).object.key));
+        assert_eq!(garbage.segments, [SegmentId(5), SegmentId(3)]);
     }
 }

@@ -390,7 +390,7 @@ pub fn commit_compaction(
 }
 
 /// Segments of a collection that were replaced and that somebody may hold.
-fn leaving(catalog: &Catalog, collection: CollectionId) -> BTreeSet<SegmentId> {
+pub fn leaving(catalog: &Catalog, collection: CollectionId) -> BTreeSet<SegmentId> {
     let records = catalog.garbage.values().filter(|record| record.collection == Some(collection));
     records.flat_map(|record| &record.segments).copied().collect()
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Placer;
 use super::collection::{Collection, Follow, Replica};
 use super::node::{Node, Taken};
+use super::split::Split;
 use crate::base::{ChannelName, CollectionId, NodeId, Position, SegmentId, Timestamp};
 use crate::rpc::{
     DEFAULT_GROUP, Followed, GroupConfig, GroupInfo, GroupNode, Left, NodeShare, NodeState, NodeStatus,
@@ -69,6 +70,36 @@ impl Placer {
         });
         let nodes: Option<Vec<_>> = nodes.collect();
         Some(ReplicaRoute { id: replica.id, group: replica.group.clone(), zone, nodes: nodes? })
+    }
+
+    /// Whether no route of a collection goes by anything of `gone` or by an older state than `checkpoints`, one for each
+    /// channel, and none will; also if there is no such collection or it is not loaded. What proxies still use is another
+    /// question.
+    #[must_use]
+    pub fn has_left(
+        &self,
+        collection: CollectionId,
+        checkpoints: &[Position],
+        gone: &BTreeSet<SegmentId>,
+    ) -> bool {
+        let Some(known) = self.collections.get(&collection).filter(|known| !known.removed) else {
+            return true;
+        };
+        if known.info.load.is_none() {
+            return true;
+        }
+        let is_past = |split: &Split, checkpoint: Position| {
+            let mut pieces = split.shares.values().flatten();
+            split.checkpoint >= checkpoint && !pieces.any(|piece| gone.contains(&piece.id))
+        };
+        let has_left = |(follow, checkpoint): (&Follow, &Position)| match &follow.live {
+            Some(live) => is_past(live, *checkpoint),
+            // A plan that is not finished may be published as it is; one that has no place for something is made anew.
+            None => !follow.target.is_placed() || is_past(&follow.target, *checkpoint),
+        };
+        // Before this leader has decided anything, routes of a former one are used.
+        self.settled
+            && known.replicas.iter().all(|replica| replica.follows.iter().zip(checkpoints).all(has_left))
     }
 
     /// How far a collection is loaded, 0 to 100; 100 once every replica that has nodes can be read.

@@ -1,6 +1,7 @@
 //! Calls about collections.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use contract::pb::common::{KeyValuePair, Status};
 use contract::pb::milvus::{
@@ -11,9 +12,10 @@ use contract::pb::milvus::{
     RenameCollectionRequest, ShowCollectionsRequest, ShowCollectionsResponse, ShowType,
     TruncateCollectionRequest, TruncateCollectionResponse,
 };
+use futures::future::try_join_all;
 
 use super::{Caller, rows};
-use crate::base::{CollectionId, PartitionId};
+use crate::base::{CollectionId, Kind, PartitionId};
 use crate::model::DataType;
 use crate::proxy::convert::params;
 use crate::proxy::convert::schema::{
@@ -22,6 +24,11 @@ use crate::proxy::convert::schema::{
 use crate::proxy::convert::status::{failure, success};
 use crate::proxy::{Error, Proxy};
 use crate::rpc::{self, CollectionChange, CollectionInfo, CollectionRef, Refusal};
+
+/// Attempts to seal all rows of a collection, while its channels move from one owner to another.
+const SEALS: usize = 10;
+/// The pause between them: long enough for routes to a new owner to come.
+const SEAL_AGAIN: Duration = Duration::from_millis(200);
 
 /// Makes a collection.
 pub async fn create(
@@ -216,9 +223,29 @@ pub async fn truncate(
 ) -> Result<TruncateCollectionResponse, Error> {
     let info = proxy.info(&caller, &request.db_name, &request.collection_name).await?;
     // What is sealed goes in one step for every reader.
-    rows::seal(proxy, &info).await?;
+    seal_all(proxy, &info).await?;
     proxy.coord().alter_collection(CollectionRef::Id(info.id), CollectionChange::Truncate).await?;
     Ok(TruncateCollectionResponse { status: Some(success()) })
+}
+
+/// Seals every row that was acknowledged before. A flush alone may have gone to an owner that was replaced, which seals only
+/// what it knows of.
+async fn seal_all(proxy: &Proxy, info: &CollectionInfo) -> Result<(), Error> {
+    // Only who owns the channel marks it, and all that was acknowledged lies before the mark.
+    let marks = try_join_all(info.channels.iter().map(|channel| proxy.writer().mark(channel))).await?;
+    for attempt in 0..SEALS {
+        if attempt > 0 {
+            proxy.clock().sleep(SEAL_AGAIN).await;
+        }
+        rows::seal(proxy, info).await?;
+        let manifests = proxy.coord().manifests(info.id).await?;
+        let mut sealed = manifests.iter().map(|manifest| manifest.checkpoint);
+        if marks.iter().all(|mark| sealed.next().is_some_and(|checkpoint| checkpoint >= mark.end)) {
+            return Ok(());
+        }
+    }
+    let reason = format!("not all rows of {} could be sealed, nothing was removed, try again", info.name);
+    Err(rpc::Error::Failed { call: "truncate collection", kind: Kind::Unavailable, reason }.into())
 }
 
 /// Sets or removes type parameters of a field.

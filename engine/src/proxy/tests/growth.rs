@@ -1,6 +1,7 @@
 //! Claims about collections that gain fields and lose their rows.
 
 use super::*;
+use crate::base::Position;
 
 async fn add(proxy: &Proxy, field: FieldSchema) -> Status {
     let request = AddCollectionFieldRequest {
@@ -100,4 +101,34 @@ async fn truncating_removes_the_rows_and_nothing_else() {
     let sent = vec![ids(&[7]), vectors(2, &[7.0, 0.0]), meta(&["{}"])];
     insert(&proxy, 1, sent).await;
     assert_eq!(keys(&proxy, "id > 0").await, [7], "it is still loaded");
+}
+
+async fn truncate(proxy: &Proxy) -> Status {
+    let request = TruncateCollectionRequest { collection_name: "c".to_owned(), ..Default::default() };
+    proxy.truncate_collection(Request::new(request)).await.unwrap().into_inner().status.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn truncating_seals_again_where_a_replaced_owner_sealed_nothing() {
+    let (proxy, twin) = with_twin(false, 2).await;
+    insert(&proxy, 1, vec![ids(&[1]), vectors(2, &[1.0, 0.0]), meta(&["{}"])]).await;
+    (*twin.end.lock(), *twin.idle_flushes.lock()) = (Position(7), 2);
+
+    assert_good(&truncate(&proxy).await);
+
+    assert_eq!(twin.flushed.lock().len(), 4, "both channels, twice");
+    assert_eq!(keys(&proxy, "id > 0").await, Vec::<i64>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn truncating_what_cannot_be_sealed_removes_nothing_and_is_to_be_tried_again() {
+    let (proxy, twin) = with_twin(false, 2).await;
+    insert(&proxy, 1, vec![ids(&[1]), vectors(2, &[1.0, 0.0]), meta(&["{}"])]).await;
+    (*twin.end.lock(), *twin.idle_flushes.lock()) = (Position(7), usize::MAX);
+
+    let refused = truncate(&proxy).await;
+
+    assert!(refused.retriable, "{refused:?}");
+    assert!(refused.reason.contains("not all rows of c could be sealed"), "{refused:?}");
+    assert_eq!(keys(&proxy, "id > 0").await, [1]);
 }

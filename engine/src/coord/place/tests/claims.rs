@@ -321,6 +321,55 @@ fn a_flush_moves_the_route_on_and_the_log_is_held_until_no_proxy_uses_the_old_on
 }
 
 #[test]
+fn what_was_dropped_is_left_once_no_route_names_it_and_that_waits_for_the_nodes() {
+    let mut world = World::of(1);
+    let info = info(7, 1, loaded());
+    let gone = BTreeSet::from([SegmentId(1)]);
+    let has_left = |world: &World| world.placer.has_left(CollectionId(7), &[Position(20)], &gone);
+    world.put(&info, &[manifest(10, &[(1, 100)])]);
+    world.run(4);
+    world.stuck.insert(NodeId(1));
+
+    world.put(&info, &[manifest(20, &[])]);
+    world.run(3);
+    let served = world.placer.routes(info.id).unwrap().replicas[0].nodes[0].share.channels[0].clone();
+    assert_eq!((served.segments.as_slice(), has_left(&world)), (&[SegmentId(1)][..], false));
+
+    world.stuck.clear();
+    world.run(3);
+    let served = world.placer.routes(info.id).unwrap().replicas[0].nodes[0].share.channels[0].clone();
+    assert_eq!((served.segments.as_slice(), has_left(&world)), (&[][..], true));
+}
+
+#[test]
+fn what_was_dropped_at_the_same_checkpoint_is_left_only_with_its_segments() {
+    let mut world = World::of(1);
+    let info = info(7, 1, loaded());
+    world.put(&info, &[manifest(10, &[(1, 100)])]);
+    world.run(4);
+
+    let has_left =
+        |gone: i64| world.placer.has_left(info.id, &[Position(10)], &BTreeSet::from([SegmentId(gone)]));
+    assert_eq!((has_left(1), has_left(2)), (false, true));
+}
+
+#[test]
+fn nothing_is_to_be_left_where_nothing_is_read() {
+    let mut world = World::of(1);
+    let gone = BTreeSet::from([SegmentId(1)]);
+    world.stuck.insert(NodeId(1));
+    for (id, load) in [(7, None), (8, loaded())] {
+        let info = info(id, 1, load);
+        world.put(&info, &[manifest(10, &[(1, 100)])]);
+        world.run(4);
+        world.put(&info, &[manifest(20, &[])]);
+        world.run(1);
+        assert!(world.placer.has_left(info.id, &[Position(20)], &gone), "{id}");
+    }
+    assert!(world.placer.has_left(CollectionId(9), &[Position(20)], &gone), "there is none");
+}
+
+#[test]
 fn a_new_index_changes_orders_and_not_routes() {
     let mut world = World::of(1);
     let info = info(7, 1, loaded());
