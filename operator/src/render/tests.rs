@@ -835,7 +835,6 @@ fn a_standalone_that_takes_calls_over_tls_has_the_certificate_that_is_named_for_
 
     let side = checked.certificates.nodes.unwrap();
     assert_eq!((side.secret.as_str(), side.issued_for), ("back", None));
-    assert_eq!(checked.settings["internaltls"]["caPemPath"], "/milvus/node-tls/ca.crt");
     assert_eq!(checked.notes, Vec::<String>::new());
 }
 
