@@ -3,11 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::{CustomResource, ResourceExt};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Number, Value, json};
 
 use super::{CollectionSchema, Condition, DatabaseRef};
 
@@ -83,7 +82,7 @@ pub struct MilvusCollectionSpec {
     /// are left alone, unless they were listed before: then they are removed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "texts")]
-    pub properties: BTreeMap<String, IntOrString>,
+    pub properties: BTreeMap<String, NumberOrText>,
     /// What becomes of the collection when the object is deleted. `Retain` (default): nothing. `Delete`: it is dropped with all its
     /// rows, if this object manages it under its own name and no other object does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -112,7 +111,7 @@ pub struct CollectionIndex {
     /// Parameters by Milvus's names, such as `M` and `efConstruction`. Numbers may stand without quotes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "texts")]
-    pub params: BTreeMap<String, IntOrString>,
+    pub params: BTreeMap<String, NumberOrText>,
 }
 
 /// What becomes of a collection when its object is deleted.
@@ -227,6 +226,9 @@ pub struct Kept {
     /// Names of properties.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub properties: Vec<String>,
+    /// Definitions that indexes were made with, by the names of the indexes. One that the engine keeps otherwise is not made again.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub definitions: BTreeMap<String, String>,
     /// Aliases that are no longer listed, each with the time since when; they are dropped half a minute later, unless another object
     /// lists them by then. RFC 3339, UTC.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -293,12 +295,22 @@ pub(super) fn texts(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// A number or a text. A number of any size: one object with a value that is not read would hide all objects of its namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum NumberOrText {
+    /// A number.
+    Number(Number),
+    /// A text.
+    Text(String),
+}
+
 /// The text of a value that may be a number.
 #[must_use]
-pub fn text_of(value: &IntOrString) -> String {
+pub fn text_of(value: &NumberOrText) -> String {
     match value {
-        IntOrString::Int(number) => number.to_string(),
-        IntOrString::String(text) => text.clone(),
+        NumberOrText::Number(number) => number.to_string(),
+        NumberOrText::Text(text) => text.clone(),
     }
 }
 
@@ -321,4 +333,23 @@ fn rules() -> Value {
         {"rule": "!has(self.name) || !has(self.aliases) || !(self.name in self.aliases)",
             "message": "spec.aliases: a collection's own name is no alias of it"},
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::from_value;
+
+    use super::*;
+
+    #[test]
+    fn a_value_may_be_a_text_or_a_number_of_any_size() {
+        let properties = json!({"a": 3_153_600_000_i64, "b": -1, "c": "1", "d": u64::MAX, "e": 1.5});
+        let spec = json!({"milvus": {"name": "db"}, "properties": properties});
+
+        let read: MilvusCollectionSpec = from_value(spec.clone()).unwrap();
+
+        let texts: Vec<String> = read.properties.values().map(text_of).collect();
+        assert_eq!(texts, ["3153600000", "-1", "1", "18446744073709551615", "1.5"]);
+        assert_eq!(serde_json::to_value(read).unwrap()["properties"], spec["properties"]);
+    }
 }

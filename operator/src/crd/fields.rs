@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+
+use super::NumberOrText;
 
 /// The fields of a collection. What is said here is used when it is made; functions (such as BM25) are not among it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -98,7 +99,7 @@ pub struct CollectionField {
     /// More type parameters by Milvus's names, such as `mmap.enabled`. Only looked at when the collection is made.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "super::collection::texts")]
-    pub params: BTreeMap<String, IntOrString>,
+    pub params: BTreeMap<String, NumberOrText>,
 }
 
 /// The type of a field.

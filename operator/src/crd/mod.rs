@@ -21,7 +21,7 @@ mod upgrade;
 
 pub use collection::{
     CollectionFate, CollectionIndex, IndexStatus, Kept, Load, LoadState, LoadStatus, MilvusCollection,
-    MilvusCollectionSpec, MilvusCollectionStatus, Policy, ReplicaStatus, text_of,
+    MilvusCollectionSpec, MilvusCollectionStatus, NumberOrText, Policy, ReplicaStatus, text_of,
 };
 pub use component::{
     Component, ComponentSpec, Components, Group, GroupedComponent, ImageUpdateMode, Ingress, Probes, Proxy,

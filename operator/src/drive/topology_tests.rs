@@ -334,7 +334,8 @@ async fn a_collection_is_made_with_everything_that_its_object_says_and_rests() {
     let status = world.object("MilvusCollection", "books").unwrap().data["status"].clone();
     assert_eq!(status["managed"], true, "{status}");
     let kept = json!({"id": "1", "made": true, "indexes": ["vector"], "aliases": ["live"],
-                      "properties": ["collection.ttl.seconds"]});
+                      "properties": ["collection.ttl.seconds"],
+                      "definitions": {"vector": "vector: M=8 index_type=HNSW metric_type=L2"}});
     assert_eq!(status["kept"], kept);
     assert_eq!(world.engine.asked().unwrap().token.as_deref(), Some("drawn"));
     let before = world.cluster.objects();

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 
 use super::FaultReason;
+use super::check::nodes_need_tls;
 use super::fields::Faults;
 use crate::certificates::{AUTHORITY, CERTIFICATE, PRIVATE_KEY};
 use crate::crd::{Certificates as Written, Milvus, Mode, NodeCertificates};
@@ -70,12 +71,17 @@ pub fn node_tls(milvus: &Milvus) -> Option<Side> {
     let written = milvus.spec.redkite.as_ref()?.certificates.as_ref()?;
     let name = milvus.metadata.name.clone().unwrap_or_default();
     let namespace = milvus.metadata.namespace.clone().unwrap_or_default();
-    nodes(written, milvus.spec.mode, &name, &namespace)
+    nodes(written, has_node_calls(milvus), &name, &namespace)
 }
 
-/// A process that is alone calls nobody.
-fn nodes(written: &Written, mode: Mode, instance: &str, namespace: &str) -> Option<Side> {
-    let nodes = written.nodes.as_ref().filter(|_| mode == Mode::Cluster)?;
+/// Whether certificates of nodes are for anything: a process that is alone calls nobody, and takes calls over TLS if told so.
+#[must_use]
+pub(super) fn has_node_calls(milvus: &Milvus) -> bool {
+    milvus.spec.mode == Mode::Cluster || nodes_need_tls(milvus)
+}
+
+fn nodes(written: &Written, has_calls: bool, instance: &str, namespace: &str) -> Option<Side> {
+    let nodes = written.nodes.as_ref().filter(|_| has_calls)?;
     let own = format!("nodes.{instance}.{namespace}");
     let secret = named(nodes.secret_name.as_ref());
     let server_name = named(nodes.server_name.as_ref()).filter(|_| secret.is_some());
@@ -131,10 +137,10 @@ fn is_host(name: &str) -> bool {
     name.parse::<IpAddr>().is_ok() || (name.len() < 254 && host.split('.').all(is_part))
 }
 
-/// Reads `spec.redkite.certificates`.
+/// Reads `spec.redkite.certificates`. `has_calls`: those of nodes are for something.
 pub(super) fn read(
     written: Option<&Written>,
-    mode: Mode,
+    has_calls: bool,
     instance: &str,
     namespace: &str,
     faults: &mut Faults,
@@ -161,14 +167,14 @@ pub(super) fn read(
     let named_alone = |nodes: &NodeCertificates| {
         named(nodes.secret_name.as_ref()).is_some() && named(nodes.server_name.as_ref()).is_none()
     };
-    if mode == Mode::Cluster && written.nodes.as_ref().is_some_and(named_alone) {
+    if has_calls && written.nodes.as_ref().is_some_and(named_alone) {
         faults.add(
             FaultReason::InvalidField,
             format!("{ROOT}.nodes.serverName"),
             "is needed with secretName: pods call each other by addresses, which no certificate is for",
         );
     }
-    let nodes = nodes(written, mode, instance, namespace);
+    let nodes = nodes(written, has_calls, instance, namespace);
     let certificate_days = written.certificate_days.unwrap_or(CERTIFICATE_DAYS);
     let authority_days = written.authority_days.unwrap_or(AUTHORITY_DAYS.max(certificate_days * 3));
     if certificate_days < 1 || authority_days < certificate_days * 3 {

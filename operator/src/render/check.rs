@@ -257,7 +257,8 @@ pub fn check(milvus: &Milvus, platform: &Platform, facts: &Facts) -> Result<Chec
     let own = own_settings(mode, &wanted);
     let redkite = milvus.spec.redkite.as_ref();
     let asked = redkite.and_then(|redkite| redkite.certificates.as_ref());
-    let certificates = certificates::read(asked, mode, &name, &namespace, &mut faults);
+    let has_calls = certificates::has_node_calls(milvus);
+    let certificates = certificates::read(asked, has_calls, &name, &namespace, &mut faults);
     let checked = Checked {
         mode,
         image: match mode {
@@ -299,7 +300,14 @@ pub fn check(milvus: &Milvus, platform: &Platform, facts: &Facts) -> Result<Chec
         certificates,
         secrets: facts.secrets.clone(),
         home: platform.home.clone(),
-        notes: notes(&subject, components, dependencies, level, &foundation.log, asked),
+        notes: notes(
+            &subject,
+            components,
+            dependencies,
+            level,
+            &foundation.log,
+            asked.filter(|_| !has_calls),
+        ),
         uid: milvus.uid().unwrap_or_default(),
         generation: milvus.metadata.generation.unwrap_or_default(),
         workloads,
@@ -471,7 +479,7 @@ fn notes(
     dependencies: &Dependencies,
     level: Level,
     log: &Log,
-    certificates: Option<&crate::crd::Certificates>,
+    idle_certificates: Option<&crate::crd::Certificates>,
 ) -> Vec<String> {
     let cluster = subject.mode == Mode::Cluster;
     let mut notes = Vec::new();
@@ -486,7 +494,7 @@ fn notes(
         "spec.dependencies.tei: the embedding service is not run".to_owned(),
     );
     note(
-        !cluster && certificates.is_some_and(|asked| asked.nodes.is_some()),
+        idle_certificates.is_some_and(|asked| asked.nodes.is_some()),
         "spec.redkite.certificates.nodes: a standalone has no calls between pods".to_owned(),
     );
     let folded = |component: Component| {

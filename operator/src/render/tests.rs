@@ -827,6 +827,18 @@ fn certificates_change_nothing_where_none_are_asked_for() {
 }
 
 #[test]
+fn a_standalone_that_takes_calls_over_tls_has_the_certificate_that_is_named_for_it() {
+    let config = json!({"common": {"security": {"internaltlsEnabled": true}}});
+    let nodes = json!({"secretName": "back", "serverName": "nodes.example"});
+
+    let checked = checked(json!({"config": config, "redkite": {"certificates": {"nodes": nodes}}}));
+
+    let side = checked.certificates.nodes.unwrap();
+    assert_eq!((side.secret.as_str(), side.issued_for), ("back", None));
+    assert_eq!(checked.notes, Vec::<String>::new());
+}
+
+#[test]
 fn wrong_certificates_are_named_by_field() {
     assert_eq!(
         complaints(json!({"mode": "cluster", "redkite": {"certificates": {

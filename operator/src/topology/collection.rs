@@ -6,7 +6,8 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::differ::{self, Difference, Part};
-use super::fields::{fields_differ, spec_faults, wanted_indexes, wanted_schema};
+use super::fields::{fields_differ, spec_faults, wanted_schema};
+use super::index::{definition, wanted_indexes};
 use super::rivals::{kept, manages, older_rival, rivals};
 use super::{
     Database, EngineAlias, EngineCollection, EngineIndex, Loading, NewCollection, Reason, Step, Wait,
@@ -169,6 +170,7 @@ fn taken_in_hand(object: &MilvusCollection, found: &EngineCollection, before: &K
         }),
         aliases: all(listed.aliases, &before.aliases, &|name| found.aliases.contains(name)),
         properties: all(listed.properties, &before.properties, &|name| found.properties.contains_key(name)),
+        definitions: before.definitions.clone(),
         letting_go: before.letting_go.clone(),
         reload: before.reload.clone(),
     }
@@ -201,6 +203,10 @@ fn manage(picture: &CollectionPicture<'_>, found: &EngineCollection) -> Result<S
     let mut kept = taken_in_hand(object, found, &kept(object, found));
     kept.letting_go = let_go(picture, found, &kept);
     let index = if drift.is_empty() { differ::indexes(object, found, &kept) } else { Ok(None) };
+    kept.definitions.retain(|name, _| kept.indexes.contains(name));
+    if let Ok(Some(Difference { action: CollectionAction::CreateIndex(index), .. })) = &index {
+        kept.definitions.insert(index.name.clone(), definition(index));
+    }
     let releases = matches!(&index, Ok(Some(Difference { action: CollectionAction::Release, .. })));
     if releases {
         whole(found, load.state)?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::fields::{is_as_wanted, wanted_indexes};
+use super::index::{definition, faults_with, is_as_wanted, wanted_indexes};
 use super::rivals::{is_listed_elsewhere, older_holder};
 use super::{
     CollectionAction, CollectionPicture, EngineCollection, EngineIndex, Loading, Reason, Wait, placement,
@@ -58,6 +58,16 @@ fn is_of_vector(index: &EngineIndex) -> bool {
     index.params.contains_key("metric_type")
 }
 
+/// Before anything is released or dropped for an index, nothing may be wrong with it. What is there as it should be is not asked.
+fn check_definitions(wanted: &[EngineIndex], found: &EngineCollection) -> Result<(), Wait> {
+    let is_there = |wanted: &EngineIndex| {
+        found.indexes.iter().any(|index| index.name == wanted.name && is_as_wanted(index, wanted))
+    };
+    let changed = wanted.iter().filter(|wanted| !is_there(wanted));
+    let faults: Vec<String> = changed.flat_map(|wanted| faults_with(wanted, &found.schema)).collect();
+    if faults.is_empty() { Ok(()) } else { Err(Wait::new(Reason::InvalidField, faults.join("; "))) }
+}
+
 /// Indexes that go first, then those that come: a field has one at a time.
 pub(super) fn indexes(object: &MilvusCollection, found: &EngineCollection, kept: &Kept) -> Part {
     let wanted = wanted_indexes(object);
@@ -69,10 +79,21 @@ pub(super) fn indexes(object: &MilvusCollection, found: &EngineCollection, kept:
         };
         would(action, said)
     };
+    check_definitions(&wanted, found)?;
     for index in &found.indexes {
         let listed = wanted.iter().find(|wanted| wanted.name == index.name);
         match listed {
             Some(listed) if is_as_wanted(index, listed) => {}
+            Some(listed) if kept.definitions.get(&index.name) == Some(&definition(listed)) => {
+                let message = format!(
+                    "index {} was made as spec.indexes[{}] says, and the engine has it as {}: it is not made again; list it as \
+                     it is, or drop it",
+                    index.name,
+                    listed.field,
+                    definition(index)
+                );
+                return Err(Wait::new(Reason::IndexDiffers, message));
+            }
             Some(_) => return drop(index, format!("index {} has another definition", index.name)),
             None if kept.indexes.contains(&index.name) => {
                 let follows = wanted.iter().any(|wanted| wanted.field == index.field);

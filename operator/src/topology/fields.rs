@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
-use super::{EngineField, EngineIndex, EngineSchema};
-use crate::crd::{CollectionField, CollectionIndex, CollectionSchema, FieldType, MilvusCollection, text_of};
+use super::index::index_faults;
+use super::{EngineField, EngineSchema};
+use crate::crd::{CollectionField, CollectionSchema, FieldType, MilvusCollection, text_of};
 
 /// The fields that a spec wants.
 ///
@@ -135,46 +136,11 @@ fn shape(field: &EngineField) -> String {
     }
 }
 
-/// The indexes that a spec wants.
-pub(super) fn wanted_indexes(object: &MilvusCollection) -> Vec<EngineIndex> {
-    object.spec.indexes.iter().map(wanted_index).collect()
-}
-
-fn wanted_index(index: &CollectionIndex) -> EngineIndex {
-    let mut params: std::collections::BTreeMap<String, String> =
-        index.params.iter().map(|(key, value)| (key.clone(), text_of(value))).collect();
-    let kind = index.kind.clone().unwrap_or_else(|| "AUTOINDEX".to_owned());
-    params.insert("index_type".to_owned(), kind);
-    params.extend(index.metric.clone().map(|metric| ("metric_type".to_owned(), metric)));
-    EngineIndex {
-        name: index.name.clone().unwrap_or_else(|| index.field.clone()),
-        field: index.field.clone(),
-        params,
-    }
-}
-
-/// Whether an index is what is wanted. Parameters that are not listed may be anything.
-pub(super) fn is_as_wanted(found: &EngineIndex, wanted: &EngineIndex) -> bool {
-    found.field == wanted.field
-        && wanted.params.iter().all(|(key, value)| found.params.get(key) == Some(value))
-}
-
 /// Everything in a spec that no engine could carry out: a sentence for each.
 pub(super) fn spec_faults(object: &MilvusCollection) -> Vec<String> {
-    let mut faults = match object.spec.schema.as_ref().map(wanted_schema) {
+    match object.spec.schema.as_ref().map(wanted_schema) {
         Some(Err(faults)) => faults,
-        Some(Ok(_)) | None => Vec::new(),
-    };
-    let indexes = wanted_indexes(object);
-    for (at, index) in indexes.iter().enumerate() {
-        if indexes[..at].iter().any(|other| other.name == index.name) {
-            faults.push(format!("spec.indexes[{}].name: another one is called {}", index.field, index.name));
-        }
-        let fields = object.spec.schema.iter().flat_map(|schema| &schema.fields);
-        let known: Vec<&str> = fields.map(|field| field.name.as_str()).collect();
-        if !known.is_empty() && !known.contains(&index.field.as_str()) {
-            faults.push(format!("spec.indexes[{}].field: spec.schema has no such field", index.field));
-        }
+        Some(Ok(schema)) => index_faults(object, Some(&schema)),
+        None => index_faults(object, None),
     }
-    faults
 }

@@ -8,6 +8,7 @@ mod collection_status;
 mod differ;
 mod fields;
 mod group;
+mod index;
 mod observed;
 mod rivals;
 #[cfg(test)]

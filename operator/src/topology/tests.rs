@@ -359,6 +359,12 @@ fn a_changed_index_is_released_for_dropped_made_and_loaded_again_where_it_was() 
     let dropped = act(CollectionAction::DropIndex("vector".to_owned()));
     assert_eq!(Around::of(&here).decide(&there), dropped);
     here.indexes.clear();
+    let text = "vector: M=8 index_type=IVF_FLAT metric_type=L2";
+    let definitions: BTreeMap<String, String> = texts([("vector", text)]);
+    let kept = |reload: &[&str]| Kept { definitions: definitions.clone(), ..kept(reload) };
+    let defined = act(CollectionAction::Keep(kept(&["gold", "silver"])));
+    assert_eq!(Around::of(&here).decide(&there), defined);
+    let there = having(object.clone(), kept(&["gold", "silver"]));
     let Step::Act(CollectionAction::CreateIndex(made)) = Around::of(&here).decide(&there) else {
         panic!("no index is made")
     };
@@ -367,6 +373,108 @@ fn a_changed_index_is_released_for_dropped_made_and_loaded_again_where_it_was() 
     here = EngineCollection { indexes: here.indexes, ..found(Loading::Done, &["gold", "silver"]) };
     assert_eq!(Around::of(&here).decide(&there), act(CollectionAction::Keep(kept(&[]))));
     assert_eq!(Around::of(&here).decide(&having(object, kept(&[]))), Step::Rest);
+}
+
+#[test]
+fn an_automatic_index_is_compared_by_type_and_metric_alone() {
+    let automatic = |params: Value| {
+        object(
+            json!({"policy": "Manage", "indexes": [{"field": "vector", "metric": "L2", "params": params}]}),
+        )
+    };
+    let kept = texts([("index_type", "AUTOINDEX"), ("metric_type", "L2")]);
+    let mut here = found(Loading::Done, &["gold"]);
+    here.indexes = vec![EngineIndex { params: kept, ..hnsw("vector") }];
+
+    assert_eq!(next(&automatic(json!({"mmap.enabled": "true"})), &Around::of(&here)), Step::Rest);
+    here.indexes[0].params = texts([("index_type", "AUTOINDEX"), ("metric_type", "IP")]);
+    let changed = next(&automatic(json!({"mmap.enabled": "true"})), &Around::of(&here));
+    assert_eq!(changed, act(CollectionAction::Release));
+}
+
+#[test]
+fn an_index_that_the_engine_keeps_otherwise_than_it_was_made_is_not_made_again() {
+    let definitions = texts([("vector", "vector: M=8 index_type=IVF_FLAT metric_type=L2")]);
+    let kept = Kept { indexes: named(&["vector"]), definitions, ..seven() };
+    let with = |kind: &str| having(object(json!({"policy": "Manage", "indexes": index(kind)})), kept.clone());
+    let mut here = found(Loading::Done, &["gold"]);
+    here.indexes = vec![hnsw("vector")];
+
+    let said = "index vector was made as spec.indexes[vector] says, and the engine has it as vector: M=8 efConstruction=100 \
+                index_type=HNSW metric_type=L2: it is not made again; list it as it is, or drop it";
+    assert_eq!(next(&with("IVF_FLAT"), &Around::of(&here)), wait(Reason::IndexDiffers, said));
+    assert_eq!(next(&with("IVF_SQ8"), &Around::of(&here)), act(CollectionAction::Release));
+}
+
+#[test]
+fn an_index_that_the_engine_would_refuse_takes_nothing_out_of_memory() {
+    let mut here = found(Loading::Done, &["gold"]);
+    here.indexes = vec![hnsw("vector")];
+    let said = |index: Value| {
+        let object = object(json!({"policy": "Manage", "indexes": [index]}));
+        match Around::of(&here).decide(&object) {
+            Step::Wait(Wait { reason: Reason::InvalidField, message }) => message,
+            other => panic!("not refused: {other:?}"),
+        }
+    };
+    let vector = |kind: &str, metric: &str, params: Value| {
+        said(json!({"field": "vector", "type": kind, "metric": metric, "params": params}))
+    };
+    let none = || json!({});
+
+    let refused = [
+        vector("HSNW", "L2", none()),
+        vector("HNSW", "L3", none()),
+        vector("HNSW", "HAMMING", none()),
+        vector("BIN_FLAT", "HAMMING", none()),
+        vector("HNSW", "L2", json!({"M": 1, "efConstruction": "many"})),
+        vector("IVF_FLAT", "L2", json!({"nlist": 65_537})),
+        vector("IVF_PQ", "L2", json!({"m": 3})),
+        vector("AUTOINDEX", "L2", json!({"M": 8})),
+        vector("HNSW", "L2", json!({"params": "{}"})),
+        said(json!({"field": "vector", "type": "HNSW"})),
+        said(json!({"field": "title", "type": "HNSW", "metric": "L2"})),
+        said(json!({"field": "vektor"})),
+        said(json!({"field": "$meta[\"a\"]"})),
+    ];
+
+    insta::assert_json_snapshot!(refused);
+}
+
+#[test]
+fn indexes_suit_the_fields_of_their_spec() {
+    let said = |index: Value| {
+        let mut schema = fields();
+        for more in [
+            json!({"name": "bits", "type": "BinaryVector", "dim": 8}),
+            json!({"name": "words", "type": "SparseFloatVector"}),
+            json!({"name": "bytes", "type": "Int8Vector", "dim": 4}),
+            json!({"name": "size", "type": "Double"}),
+        ] {
+            schema["fields"].as_array_mut().unwrap().push(more);
+        }
+        super::fields::spec_faults(&object(json!({"schema": schema, "indexes": [index]}))).join("; ")
+    };
+    let index =
+        |field: &str, kind: &str, metric: &str| said(json!({"field": field, "type": kind, "metric": metric}));
+
+    for taken in [
+        index("bits", "BIN_IVF_FLAT", "JACCARD"),
+        index("words", "SPARSE_INVERTED_INDEX", "ip"),
+        index("bytes", "HNSW", "COSINE"),
+        said(json!({"field": "title", "type": "Trie"})),
+        said(json!({"field": "size", "type": "STL_SORT"})),
+        said(json!({"field": "vector"})),
+    ] {
+        assert_eq!(taken, "");
+    }
+    assert_eq!(
+        index("words", "SPARSE_WAND", "L2"),
+        "spec.indexes[words].metric: L2 is not for SparseFloatVector"
+    );
+    assert_eq!(index("bytes", "IVF_FLAT", "L2"), "spec.indexes[bytes].type: IVF_FLAT is not for Int8Vector");
+    let bitmap = said(json!({"field": "size", "type": "BITMAP"}));
+    assert_eq!(bitmap, "spec.indexes[size].type: BITMAP is not for Double");
 }
 
 #[test]

@@ -106,6 +106,8 @@ pub enum Reason {
     SchemaDiffers,
     /// The field has an index that the spec does not list.
     IndexInTheWay,
+    /// The engine keeps another definition of an index than it was given.
+    IndexDiffers,
     /// An index is to go that is in use.
     IndexInUse,
     /// An older object lists the alias.
@@ -140,6 +142,7 @@ impl Reason {
             Self::NamedByAlias => "NamedByAlias",
             Self::SchemaDiffers => "SchemaDiffers",
             Self::IndexInTheWay => "IndexInTheWay",
+            Self::IndexDiffers => "IndexDiffers",
             Self::IndexInUse => "IndexInUse",
             Self::AliasTaken => "AliasTaken",
             Self::AliasWaits => "AliasWaits",
@@ -162,6 +165,7 @@ impl Reason {
                 | Self::NamedByAlias
                 | Self::SchemaDiffers
                 | Self::IndexInTheWay
+                | Self::IndexDiffers
                 | Self::IndexInUse
                 | Self::AliasTaken
         )
