@@ -247,5 +247,9 @@ fn metric_fault(index: &EngineIndex, family: Option<Family>, data: Option<FieldT
         Family::Sparse => matches!(upper.as_str(), "IP" | "BM25"),
         Family::Scalar => true,
     };
-    (!suits).then(|| format!("{metric} is not for {}", data.map_or_else(|| kind(index), FieldType::name)))
+    let of = match data {
+        Some(data) => data.name(),
+        None => kind(index),
+    };
+    (!suits).then(|| format!("{metric} is not for {of}"))
 }
