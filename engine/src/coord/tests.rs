@@ -547,7 +547,7 @@ async fn functions_wait_for_the_format_that_has_them() {
     next.leads_until(Duration::MAX);
     next.create_collection(wanted()).await.unwrap();
     let found = CollectionRef::Name { database: String::new(), name: "texts".to_owned() };
-    assert_eq!(next.collection(found).await.unwrap().schema.functions, [function.clone()]);
+    assert_eq!(next.collection(found).await.unwrap().schema.functions, std::slice::from_ref(&function));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

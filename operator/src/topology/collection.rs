@@ -203,6 +203,12 @@ fn manage(picture: &CollectionPicture<'_>, found: &EngineCollection) -> Result<S
     let mut kept = taken_in_hand(object, found, &kept(object, found));
     kept.letting_go = let_go(picture, found, &kept);
     let index = if drift.is_empty() { differ::indexes(object, found, &kept) } else { Ok(None) };
+    // Nothing is taken in hand that the engine would refuse.
+    if let Err(wait) = &index
+        && wait.reason == Reason::InvalidField
+    {
+        return Err(wait.clone());
+    }
     kept.definitions.retain(|name, _| kept.indexes.contains(name));
     if let Ok(Some(Difference { action: CollectionAction::CreateIndex(index), .. })) = &index {
         kept.definitions.insert(index.name.clone(), definition(index));

@@ -282,7 +282,8 @@ fn what_an_object_made_it_manages_and_what_took_its_place_it_does_not() {
     let made = found(Loading::Not, &[]);
     let other = EngineCollection { schema: EngineSchema::default(), ..found(Loading::Not, &[]) };
 
-    let known = Kept { id: Some("7".to_owned()), ..begun.clone() };
+    let definitions = texts([("vector", "vector: M=8 index_type=HNSW metric_type=L2")]);
+    let known = Kept { id: Some("7".to_owned()), definitions, ..begun.clone() };
     let after = Around::of(&made).decide(&having(object.clone(), begun.clone()));
     assert_eq!(after, act(CollectionAction::Keep(known.clone())));
     assert_eq!(reason(Around::of(&other).decide(&having(object.clone(), begun))), Reason::Differs);
