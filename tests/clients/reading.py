@@ -10,14 +10,13 @@ import logging
 import math
 import sys
 import time
-import traceback
 import urllib.request
 from typing import Any, Callable
 
 import numpy as np
 from pymilvus import AnnSearchRequest, DataType, Function, FunctionType, MilvusClient, RRFRanker, WeightedRanker
 
-from suite import close, equal, refused
+from suite import close, equal, refused, tried
 
 ROWS = 2_000
 DIM = 16
@@ -312,18 +311,7 @@ def a_search_by_keys_is_one_by_their_vectors(world: World) -> None:
 def main() -> None:
     world, words = World(sys.argv[1]), sys.argv[2:]
     logging.disable(logging.CRITICAL)
-    failed = passed = 0
-    for check in CLAIMS:
-        if words and not any(word in check.__name__ for word in words):
-            continue
-        try:
-            check(world)
-            passed += 1
-        except Exception as error:
-            failed += 1
-            print(f"  FAIL  {check.__name__}: {error}")
-            if not isinstance(error, AssertionError):
-                traceback.print_exc()
+    passed, failed = tried(CLAIMS, world, words)
     for name in (world.name, world.small):
         world.client.drop_collection(name)
     print(f"reading: {passed} passed, {failed} failed")
