@@ -251,6 +251,7 @@ pub(super) async fn open_logs(
                 _ => Error::DataDirectory { path: folder, source },
             })?;
         let sizes = FileLogSettings::default();
+        let sizes = FileLogSettings { recent_bytes: recent_bytes(sizes.recent_bytes, settings), ..sizes };
         return Ok(FileLogs::new(disk, tasks.clone(), Arc::clone(clock), metrics.log.clone(), sizes));
     }
     if !matches!(settings.mq.r#type.as_str(), "" | "default" | "woodpecker") {
@@ -260,8 +261,18 @@ pub(super) async fn open_logs(
         );
     }
     let (clock, rng) = (Arc::clone(clock), Arc::clone(rng));
-    let settings = ObjectLogSettings::default();
-    Ok(ObjectLogs::new(Arc::clone(blobs), tasks.clone(), clock, rng, metrics.log.clone(), settings))
+    let sizes = ObjectLogSettings::default();
+    let sizes = ObjectLogSettings { recent_bytes: recent_bytes(sizes.recent_bytes, settings), ..sizes };
+    Ok(ObjectLogs::new(Arc::clone(blobs), tasks.clone(), clock, rng, metrics.log.clone(), sizes))
+}
+
+/// What a log keeps of its latest records: `most`, or a thirty-second part of the memory if that is less.
+fn recent_bytes(most: usize, settings: &Settings) -> usize {
+    let memory = match settings.redkite.memory.limit_mb << 20 {
+        0 => super::machine::memory_bytes(),
+        limit => limit,
+    };
+    if memory == 0 { most } else { most.min(usize::try_from(memory / 32).unwrap_or(most)) }
 }
 
 fn logs_to_kafka(settings: &Settings) -> bool {

@@ -68,6 +68,12 @@ impl VectorBlock {
         Self::of(dim, values)
     }
 
+    /// A block of `bytes` bytes that are put in piece by piece; all its memory is taken now.
+    #[must_use]
+    pub fn filling(bytes: usize) -> Filling {
+        Filling { values: AlignedFloats::zeros(bytes / 4), filled: 0, missing: bytes }
+    }
+
     fn of(dim: usize, values: AlignedFloats) -> Result<Arc<Self>, Error> {
         let len = values.as_slice().len();
         let ragged = Error::RaggedBlock { bytes: len * 4, dim };
@@ -141,6 +147,54 @@ pub(super) fn inverse_norm(kernels: Kernels, vector: &[f32]) -> f32 {
     if square > 0.0 { 1.0 / square.sqrt() } else { 0.0 }
 }
 
+/// A block that is being filled.
+pub struct Filling {
+    values: AlignedFloats,
+    /// How many values are in.
+    filled: usize,
+    /// How many bytes are still to come.
+    missing: usize,
+}
+
+impl std::fmt::Debug for Filling {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "Filling({} values, {} bytes to come)", self.filled, self.missing)
+    }
+}
+
+impl Filling {
+    /// Puts in the next values, little-endian.
+    ///
+    /// # Errors
+    /// [`Error::RaggedBlock`] if the bytes are no whole values or more than are to come; nothing is put in then.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let (words, rest) = bytes.as_chunks::<4>();
+        let ragged = Error::RaggedBlock { bytes: bytes.len(), dim: 0 };
+        let Some(missing) = self.missing.checked_sub(bytes.len()).filter(|_| rest.is_empty()) else {
+            return Err(ragged);
+        };
+        let Some(places) = self.values.as_mut_slice().get_mut(self.filled..self.filled + words.len()) else {
+            return Err(ragged);
+        };
+        for (value, word) in places.iter_mut().zip(words) {
+            *value = f32::from_le_bytes(*word);
+        }
+        (self.filled, self.missing) = (self.filled + words.len(), missing);
+        Ok(())
+    }
+
+    /// The block, with `dim` components a row.
+    ///
+    /// # Errors
+    /// [`Error::RaggedBlock`] if bytes are missing or the values are not whole rows.
+    pub fn finish(self, dim: usize) -> Result<Arc<VectorBlock>, Error> {
+        if self.missing > 0 {
+            return Err(Error::RaggedBlock { bytes: self.filled * 4, dim });
+        }
+        VectorBlock::of(dim, self.values)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,6 +225,21 @@ mod tests {
             Error::RaggedBlock { bytes: 5, dim: 1 }
         );
         assert_eq!(VectorBlock::new(0, &[1.0]).unwrap_err(), Error::RaggedBlock { bytes: 4, dim: 0 });
+    }
+
+    #[test]
+    fn a_block_is_filled_piece_by_piece_and_only_with_whole_values() {
+        let bytes: Vec<u8> = [1.0_f32, 2.0, 3.0, 4.0].iter().flat_map(|value| value.to_le_bytes()).collect();
+        let mut filling = VectorBlock::filling(16);
+
+        filling.push(&bytes[..4]).unwrap();
+        assert_eq!(filling.push(&bytes[4..7]).unwrap_err(), Error::RaggedBlock { bytes: 3, dim: 0 });
+        filling.push(&bytes[4..]).unwrap();
+        assert_eq!(filling.push(&bytes[..4]).unwrap_err(), Error::RaggedBlock { bytes: 4, dim: 0 });
+
+        let block = filling.finish(2).unwrap();
+        assert_eq!((block.row(0), block.row(1)), (&[1.0, 2.0][..], &[3.0, 4.0][..]));
+        assert_eq!(VectorBlock::filling(8).finish(2).unwrap_err(), Error::RaggedBlock { bytes: 0, dim: 2 });
     }
 
     #[test]

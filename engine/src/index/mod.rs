@@ -35,7 +35,7 @@ use std::sync::Arc;
 
 pub use any::{Block, Index, Piece};
 pub use bits::{BitBlock, BitIndex};
-pub use block::VectorBlock;
+pub use block::{Filling, VectorBlock};
 pub use error::Error;
 pub use params::{Range, SearchParams};
 pub use sparse::{Algorithm, Saturation, SparseBlock, SparseIndex};

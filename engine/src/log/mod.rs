@@ -19,6 +19,7 @@ mod kafka;
 mod memory;
 mod object;
 mod queue;
+mod recent;
 pub mod record;
 mod writing;
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::StreamExt as _;
 use parking_lot::Mutex;
 use tracing::warn;
 
@@ -9,12 +10,15 @@ use super::object::read;
 use super::part::{Part, Vectors};
 use super::runs::Runs;
 use super::stats::Stats;
-use super::vectors::Wrong;
+use super::vectors::{Pieces, Wrong};
 use super::{Deletes, Error, scalars, stats, vectors};
 use crate::base::{FieldId, Kind, Kinded as _, PartitionId, SegmentId, chain, heavy};
-use crate::blob::Blobs;
+use crate::blob::{self, Blobs};
 use crate::index::{Block, Index};
-use crate::model::{ColumnRef, IndexDefinition, IndexRef, Schema, SegmentManifest};
+use crate::model::{ColumnRef, IndexDefinition, IndexRef, ObjectRef, Schema, SegmentManifest};
+
+/// Objects of vectors that are larger than this are read in pieces of this length; whole components. Unit: bytes.
+const PIECE_BYTES: u64 = 4 << 20;
 
 /// A sealed segment, loaded. Its rows never change; deletes and indexes come while readers read.
 #[derive(Debug)]
@@ -32,7 +36,8 @@ impl Sealed {
     /// their default or no value. No deletes are applied yet. Statistics only spare work: a segment whose statistics are
     /// lost, damaged or of a later version is loaded without them, see [`Self::lost_stats`].
     ///
-    /// Vectors are in memory twice while their object is decoded, one field at a time. Cancel safe.
+    /// Objects come one after the other; of an object of vectors no more than two pieces of 4 MiB are in memory besides
+    /// what they hold, of others the whole object. Cancel safe.
     ///
     /// # Errors
     /// [`Error::Read`] if the store fails, [`Error::Damaged`], [`Error::Parquet`] or [`Error::TooNew`] if an object is
@@ -223,17 +228,69 @@ pub(super) async fn read_scalars(
     })
 }
 
-/// The vectors of `field`.
+/// The vectors of `field`. Large ones come piece by piece: in memory at a time are the vectors and two pieces.
 pub(super) async fn read_vectors(
     blobs: &dyn Blobs,
     manifest: &SegmentManifest,
     column: &ColumnRef,
     field: FieldId,
 ) -> Result<Block, Error> {
-    let key = &column.object.key;
-    let body = read(blobs, &column.object).await?;
-    work(manifest.id, move || vectors::decode(field, &body)).await?.map_err(|wrong| match wrong {
-        Wrong::Damaged(what) => Error::Damaged { key: key.clone(), what },
-        Wrong::TooNew(version) => Error::TooNew { key: key.clone(), version },
-    })
+    let (segment, object) = (manifest.id, &column.object);
+    for is_last in [false, true] {
+        if object.size_bytes <= PIECE_BYTES {
+            break;
+        }
+        match read_pieces(blobs, segment, object, field).await {
+            Ok(Some(block)) => return Ok(block),
+            Ok(None) => break,
+            // It may have been damaged on its way.
+            Err(Error::Damaged { .. }) if !is_last => blobs.distrust(&object.key).await,
+            Err(error) => return Err(error),
+        }
+    }
+    let body = read(blobs, object).await?;
+    work(segment, move || vectors::decode(field, &body)).await?.map_err(|wrong| wrong_vectors(object, wrong))
+}
+
+/// As [`read_vectors`], by pieces; `None` for vectors that are to be read whole.
+async fn read_pieces(
+    blobs: &dyn Blobs,
+    segment: SegmentId,
+    object: &ObjectRef,
+    field: FieldId,
+) -> Result<Option<Block>, Error> {
+    let size = object.size_bytes;
+    let step = usize::try_from(PIECE_BYTES).unwrap_or(usize::MAX);
+    let ranges = (0..size).step_by(step).map(|from| from..size.min(from + PIECE_BYTES));
+    let mut bodies =
+        futures::stream::iter(ranges).map(|range| blobs.read_range(&object.key, range)).buffered(2);
+    let mut pieces: Option<Pieces> = None;
+    while let Some(body) = bodies.next().await {
+        let body = body.map_err(|source| match source {
+            blob::Error::BadRange { .. } => {
+                Error::Damaged { key: object.key.clone(), what: "its length is not the one recorded" }
+            }
+            source => Error::Read { key: object.key.clone(), source },
+        })?;
+        let taken = work(segment, move || match pieces {
+            None => Pieces::begin(field, size, &body),
+            Some(mut pieces) => pieces.push(&body).map(|()| Some(pieces)),
+        });
+        pieces = taken.await?.map_err(|wrong| wrong_vectors(object, wrong))?;
+        if pieces.is_none() {
+            return Ok(None);
+        }
+    }
+    let Some(pieces) = pieces else { return Ok(None) };
+    let crc32 = object.crc32;
+    let block = work(segment, move || pieces.finish(crc32)).await?;
+    block.map(Some).map_err(|wrong| wrong_vectors(object, wrong))
+}
+
+fn wrong_vectors(object: &ObjectRef, wrong: Wrong) -> Error {
+    let key = object.key.clone();
+    match wrong {
+        Wrong::Damaged(what) => Error::Damaged { key, what },
+        Wrong::TooNew(version) => Error::TooNew { key, version },
+    }
 }

@@ -12,7 +12,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::object::put_values;
 use crate::base::FieldId;
-use crate::index::{BitBlock, Block, SparseBlock, VectorBlock};
+use crate::index::{BitBlock, Block, Filling, SparseBlock, VectorBlock};
 use crate::model::{ColumnData, SparseRows};
 
 const MAGIC: [u8; 4] = *b"RKVC";
@@ -63,41 +63,110 @@ pub(super) fn encode(field: FieldId, column: &ColumnData) -> Bytes {
     out.freeze()
 }
 
+/// What the head of an object says.
+#[derive(Clone, Copy)]
+struct Head {
+    version: u32,
+    kind: u8,
+    rows: u64,
+    dim: usize,
+    rows_crc: u32,
+}
+
+impl Head {
+    /// The head of an object of `field`.
+    fn of(field: FieldId, head: &[u8; HEAD_BYTES]) -> Result<Self, Wrong> {
+        if head[..4] != MAGIC {
+            return Err(Wrong::Damaged("it does not begin as vectors do"));
+        }
+        let version = u32_at(head, 4);
+        if version > VERSION_OF_KINDS {
+            return Err(Wrong::TooNew(version));
+        }
+        if crc32fast::hash(&head[..60]) != u32_at(head, 60) {
+            return Err(Wrong::Damaged("the checksum of its head is wrong"));
+        }
+        if u64_at(head, 8) != field.0.cast_unsigned() {
+            return Err(Wrong::Damaged("it belongs to another field"));
+        }
+        let (rows, dim) = (u64_at(head, 16), u32_at(head, 24) as usize);
+        Ok(Self { version, kind: head[32], rows, dim, rows_crc: u32_at(head, 28) })
+    }
+
+    /// `block`, if it is what the head says.
+    fn check(self, rows_crc: u32, block: Result<Block, crate::index::Error>) -> Result<Block, Wrong> {
+        if rows_crc != self.rows_crc {
+            return Err(Wrong::Damaged("the checksum of its rows is wrong"));
+        }
+        let block = block.map_err(|_| Wrong::Damaged("it has no whole rows"))?;
+        if block.rows() as u64 != self.rows {
+            return Err(Wrong::Damaged("it has another number of rows than its head says"));
+        }
+        Ok(block)
+    }
+}
+
 /// The vectors in an object of `field`.
 pub(super) fn decode(field: FieldId, body: &[u8]) -> Result<Block, Wrong> {
     let (head, rows) =
         body.split_first_chunk::<HEAD_BYTES>().ok_or(Wrong::Damaged("it is shorter than its head"))?;
-    if head[..4] != MAGIC {
-        return Err(Wrong::Damaged("it does not begin as vectors do"));
-    }
-    let version = u32_at(head, 4);
-    if version > VERSION_OF_KINDS {
-        return Err(Wrong::TooNew(version));
-    }
-    if crc32fast::hash(&head[..60]) != u32_at(head, 60) {
-        return Err(Wrong::Damaged("the checksum of its head is wrong"));
-    }
-    if crc32fast::hash(rows) != u32_at(head, 28) {
-        return Err(Wrong::Damaged("the checksum of its rows is wrong"));
-    }
-    if u64_at(head, 8) != field.0.cast_unsigned() {
-        return Err(Wrong::Damaged("it belongs to another field"));
-    }
-    let dim = u32_at(head, 24) as usize;
-    let no_rows = |_| Wrong::Damaged("it has no whole rows");
-    let block = match (version, head[32]) {
-        (VERSION, _) => VectorBlock::from_le_bytes(dim, rows).map(Block::Dense).map_err(no_rows)?,
-        (_, BITS) => BitBlock::from_chunks(dim, [rows]).map(Block::Bits).map_err(no_rows)?,
+    let head = Head::of(field, head)?;
+    let block = match (head.version, head.kind) {
+        (VERSION, _) => VectorBlock::from_le_bytes(head.dim, rows).map(Block::Dense),
+        (_, BITS) => BitBlock::from_chunks(head.dim, [rows]).map(Block::Bits),
         (_, SPARSE) => {
-            let rows = sparse(u64_at(head, 16), rows).ok_or(Wrong::Damaged("it has no whole rows"))?;
-            SparseBlock::new(rows).map(Block::Sparse).map_err(no_rows)?
+            let rows = sparse(head.rows, rows).ok_or(Wrong::Damaged("it has no whole rows"))?;
+            SparseBlock::new(rows).map(Block::Sparse)
         }
         _ => return Err(Wrong::Damaged("its vectors are of an unknown kind")),
     };
-    if block.rows() as u64 != u64_at(head, 16) {
-        return Err(Wrong::Damaged("it has another number of rows than its head says"));
+    head.check(crc32fast::hash(rows), block)
+}
+
+/// The vectors of an object that comes piece by piece, so that no more than a piece is in memory besides them.
+pub(super) struct Pieces {
+    head: Head,
+    /// Of the whole object so far.
+    crc: crc32fast::Hasher,
+    /// Of the rows so far.
+    rows_crc: crc32fast::Hasher,
+    filling: Filling,
+}
+
+impl Pieces {
+    /// The object of `field`, of `size` bytes, that begins with `first`. `None` for vectors that are not numbers: they are
+    /// read whole.
+    pub(super) fn begin(field: FieldId, size: u64, first: &[u8]) -> Result<Option<Self>, Wrong> {
+        let short = Wrong::Damaged("it is shorter than its head");
+        let (head, rows) = first.split_first_chunk::<HEAD_BYTES>().ok_or(short)?;
+        let decoded = Head::of(field, head)?;
+        if decoded.version != VERSION {
+            return Ok(None);
+        }
+        let rest = usize::try_from(size).ok().and_then(|size| size.checked_sub(HEAD_BYTES)).ok_or(short)?;
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(head);
+        let filling = VectorBlock::filling(rest);
+        let mut pieces = Self { head: decoded, crc, rows_crc: crc32fast::Hasher::new(), filling };
+        pieces.push(rows)?;
+        Ok(Some(pieces))
     }
-    Ok(block)
+
+    /// Takes the bytes that come next: whole components.
+    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), Wrong> {
+        self.crc.update(bytes);
+        self.rows_crc.update(bytes);
+        self.filling.push(bytes).map_err(|_| Wrong::Damaged("it has no whole rows"))
+    }
+
+    /// The vectors, if all came and the whole object has the checksum `crc32`.
+    pub(super) fn finish(self, crc32: u32) -> Result<Block, Wrong> {
+        if self.crc.finalize() != crc32 {
+            return Err(Wrong::Damaged("its checksum is not the one recorded"));
+        }
+        let block = self.filling.finish(self.head.dim).map(Block::Dense);
+        self.head.check(self.rows_crc.finalize(), block)
+    }
 }
 
 /// So many sparse rows.
@@ -172,6 +241,49 @@ mod tests {
             let mut rows = block.no_rows();
             (0..block.rows()).for_each(|row| assert!(block.try_push_row(row, &mut rows)));
             assert_eq!(&rows, column);
+        }
+    }
+
+    /// The block of an object that comes in pieces that end at `ends`.
+    fn in_pieces(whole: &[u8], ends: &[usize]) -> Result<Block, Wrong> {
+        let crc = crc32fast::hash(&whole[..ends[ends.len() - 1]]);
+        let mut pieces = Pieces::begin(FieldId(7), whole.len() as u64, &whole[..ends[0]])?.unwrap();
+        for pair in ends.windows(2) {
+            pieces.push(&whole[pair[0]..pair[1]])?;
+        }
+        pieces.finish(crc)
+    }
+
+    #[test]
+    fn what_comes_in_pieces_is_what_was_written() {
+        let column = dense(2, &[1.0, 2.0, 3.0, 4.0]);
+        let whole = encode(FieldId(7), &column);
+
+        for ends in [&[80][..], &[64, 80], &[64, 68, 76, 80], &[72, 80]] {
+            let block = in_pieces(&whole, ends).unwrap();
+            let mut rows = block.no_rows();
+            (0..block.rows()).for_each(|row| assert!(block.try_push_row(row, &mut rows)));
+            assert_eq!(rows, column);
+        }
+        assert_eq!(in_pieces(&whole, &[64, 76]).unwrap_err(), Wrong::Damaged("it has no whole rows"));
+        let [bits, _] = others();
+        assert!(Pieces::begin(FieldId(7), 70, &encode(FieldId(7), &bits)).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_damaged_byte_in_a_piece_is_noticed() {
+        let whole = encode(FieldId(7), &dense(2, &[1.0, 2.0, 3.0, 4.0])).to_vec();
+        for at in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 0x10;
+            let crc = crc32fast::hash(&whole);
+            let read = Pieces::begin(FieldId(7), 80, &damaged[..68]).and_then(|pieces| {
+                // A version that is not this one's is read whole, and found out then.
+                let Some(mut pieces) = pieces else { return Err(Wrong::Damaged("")) };
+                pieces.push(&damaged[68..])?;
+                pieces.finish(crc)
+            });
+            assert!(read.is_err(), "byte {at}");
         }
     }
 

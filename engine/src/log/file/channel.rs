@@ -1,6 +1,6 @@
 //! One channel of the file log: what readers see, and what the one who works on its files holds.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::base::ChannelName;
 use crate::log::error::{Doing, Error};
 use crate::log::queue::Queue;
+use crate::log::recent::{Kept, Recent};
 use crate::log::{Position, disk::Disk};
 
 use super::codec::{FILE_HEADER_BYTES, RECORD_HEADER_BYTES, RecordHeader};
@@ -20,6 +21,10 @@ use super::recover::{Dir, FileInfo, recover};
 /// One channel.
 pub(super) struct Channel {
     pub name: ChannelName,
+    /// Its id in this process.
+    id: u64,
+    /// The latest records of all channels.
+    recent: Arc<Recent<()>>,
     pub dir: Dir,
     /// Held by whoever works on the files: a writer for one batch, or a call that opens, truncates or removes.
     pub files: Arc<tokio::sync::Mutex<Files>>,
@@ -64,9 +69,6 @@ pub(super) struct Tail {
     pub next: u64,
     /// Files by the position of their first record.
     pub files: BTreeMap<u64, FileInfo>,
-    /// Payloads of the last records before `next`.
-    recent: VecDeque<Bytes>,
-    recent_bytes: usize,
     pub removed: bool,
 }
 
@@ -74,8 +76,6 @@ pub(super) struct Tail {
 pub(super) enum Look {
     /// Nowhere yet.
     NotYet,
-    /// Here.
-    Recent(Bytes),
     /// In the file that begins at `base`.
     InFile { base: u64, info: FileInfo },
 }
@@ -93,10 +93,6 @@ impl Tail {
         if position >= self.next {
             return Ok(Look::NotYet);
         }
-        let from_end = usize::try_from(self.next - position).unwrap_or(usize::MAX);
-        if let Some(index) = self.recent.len().checked_sub(from_end) {
-            return Ok(Look::Recent(self.recent[index].clone()));
-        }
         match self.files.range(..=position).next_back() {
             Some((base, info)) => Ok(Look::InFile { base: *base, info: info.clone() }),
             None => Err(Error::Damaged {
@@ -107,15 +103,6 @@ impl Tail {
         }
     }
 
-    /// Makes `first` the first position that can be read.
-    fn forget_before(&mut self, first: u64) {
-        self.first = first;
-        while self.next - (self.recent.len() as u64) < first {
-            let Some(oldest) = self.recent.pop_front() else { break };
-            self.recent_bytes -= oldest.len();
-        }
-    }
-
     /// Files of which every record was given up, but not the one that begins at `kept`.
     fn given_up_files(&self, kept: Option<u64>) -> Vec<(u64, FileInfo)> {
         let ends = self.files.keys().skip(1).copied().chain([self.next]);
@@ -123,39 +110,34 @@ impl Tail {
         let given_up = files.filter(|((base, _), end)| *end <= self.first && Some(**base) != kept);
         given_up.map(|((base, info), _)| (*base, info.clone())).collect()
     }
-
-    /// Takes up a batch of records that became durable, keeping at most `recent_bytes` of payload in memory.
-    fn extend(&mut self, payloads: impl Iterator<Item = Bytes>, recent_bytes: usize) {
-        for payload in payloads {
-            self.next += 1;
-            self.recent_bytes += payload.len();
-            self.recent.push_back(payload);
-        }
-        while self.recent_bytes > recent_bytes {
-            let Some(oldest) = self.recent.pop_front() else { break };
-            self.recent_bytes -= oldest.len();
-        }
-    }
-}
-
-/// How large files and what is kept in memory may become.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    pub segment_bytes: u64,
-    pub recent_bytes: usize,
 }
 
 impl Channel {
     /// A channel whose directory was not read yet.
-    pub fn new(name: &ChannelName, disk: &Arc<dyn Disk>) -> Arc<Self> {
+    pub fn new(name: &ChannelName, id: u64, recent: &Arc<Recent<()>>, disk: &Arc<dyn Disk>) -> Arc<Self> {
         let channel_crc = crc32fast::hash(name.as_str().as_bytes());
         Arc::new(Self {
             name: name.clone(),
+            id,
+            recent: Arc::clone(recent),
             dir: Dir { disk: disk.clone(), path: encode_channel(name), channel_crc },
             files: Arc::default(),
             tail: Mutex::default(),
             changed: watch::Sender::new(()),
         })
+    }
+
+    /// The record at `position`, if it is one of the latest. Whether it may still be read is not looked at.
+    pub fn recent(&self, position: u64) -> Option<Bytes> {
+        let kept = self.recent.find(self.id, position)?;
+        kept.records.get(usize::try_from(position - kept.base).ok()?).cloned()
+    }
+
+    /// The channel is no more: nothing of it is kept, and whoever reads it is told.
+    pub fn end(&self) {
+        self.tail.lock().removed = true;
+        self.recent.forget(self.id);
+        self.changed.send_replace(());
     }
 
     /// Reads the directory unless that was done.
@@ -184,7 +166,8 @@ impl Channel {
         };
         if first > first_before {
             self.dir.mark(Name::First(first)).await?;
-            self.tail.lock().forget_before(first);
+            self.tail.lock().first = first;
+            self.recent.forget_before(self.id, first);
             self.dir.remove(Name::First(first_before)).await?;
         }
         let kept = files.active.map(|active| active.base);
@@ -223,16 +206,17 @@ impl Channel {
         files: &mut Files,
         term: u64,
         payloads: &[Bytes],
-        limits: Limits,
+        segment_bytes: u64,
     ) -> Result<u64, Error> {
         let mut active = match files.active {
-            Some(active) if active.size_bytes < limits.segment_bytes => active,
+            Some(active) if active.size_bytes < segment_bytes => active,
             Some(_) | None => self.begin_file(files, term).await?,
         };
         let disk = &self.dir.disk;
         let file = self.dir.file(Name::Records { base: active.base, term });
         let seed = self.dir.header(active.base, term).seed();
-        let (frames, written) = frame(payloads, seed, term, self.tail.lock().next);
+        let base = self.tail.lock().next;
+        let (frames, written) = frame(payloads, seed, term, base);
 
         files.dirty = Some(active);
         disk.append(&file, frames).await.map_err(|source| failed(Doing::Append, &file, source))?;
@@ -241,10 +225,11 @@ impl Channel {
 
         active.size_bytes += written;
         files.active = Some(active);
+        self.recent.keep(self.id, Kept { base, records: payloads.to_vec(), after: () });
         {
             let mut tail = self.tail.lock();
             tail.files.insert(active.base, FileInfo { term, size_bytes: active.size_bytes });
-            tail.extend(payloads.iter().cloned(), limits.recent_bytes);
+            tail.next = base + payloads.len() as u64;
         }
         self.changed.send_replace(());
         Ok(written)

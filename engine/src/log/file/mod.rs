@@ -32,8 +32,9 @@ use crate::obs::LogMetrics;
 use super::disk::Disk;
 use super::error::{Doing, Error};
 use super::queue::{Queue, Writer};
+use super::recent::Recent;
 use super::{LogReader, LogWriter, Logs, Position, check_name};
-use channel::{Channel, Files, Limits};
+use channel::{Channel, Files};
 use cursor::failed;
 use names::{Name, decode_channel};
 use reader::Reader;
@@ -45,7 +46,7 @@ use writer::Writing;
 pub struct FileLogSettings {
     /// A new file is begun when the present one has reached this; one group may go over it. Unit: bytes.
     pub segment_bytes: u64,
-    /// Payload of the latest records that each channel keeps in memory for readers. Unit: bytes.
+    /// What all channels together keep of their latest records in memory for readers. Unit: bytes.
     pub recent_bytes: usize,
     /// Appends are refused (kind `Exhausted`) while more than this waits in a channel. Unit: bytes.
     pub queue_bytes: usize,
@@ -74,7 +75,15 @@ pub struct FileLogs {
     clock: Arc<dyn Clock>,
     metrics: LogMetrics,
     settings: FileLogSettings,
-    channels: Mutex<BTreeMap<ChannelName, Arc<Channel>>>,
+    recent: Arc<Recent<()>>,
+    channels: Mutex<Channels>,
+}
+
+/// The channels that were asked for, and the number of the next one.
+#[derive(Default)]
+struct Channels {
+    by_name: BTreeMap<ChannelName, Arc<Channel>>,
+    next: u64,
 }
 
 impl FileLogs {
@@ -87,11 +96,8 @@ impl FileLogs {
         metrics: LogMetrics,
         settings: FileLogSettings,
     ) -> Arc<Self> {
-        Arc::new(Self { disk, tasks, clock, metrics, settings, channels: Mutex::default() })
-    }
-
-    fn limits(&self) -> Limits {
-        Limits { segment_bytes: self.settings.segment_bytes, recent_bytes: self.settings.recent_bytes }
+        let recent = Arc::new(Recent::new(settings.recent_bytes));
+        Arc::new(Self { disk, tasks, clock, metrics, settings, recent, channels: Mutex::default() })
     }
 
     /// The channel of this name with its directory read, and its files, held.
@@ -100,8 +106,12 @@ impl FileLogs {
         loop {
             let channel = {
                 let mut channels = self.channels.lock();
-                let made = || Channel::new(name, &self.disk);
-                channels.entry(name.clone()).or_insert_with(made).clone()
+                let Channels { by_name, next } = &mut *channels;
+                let made = || {
+                    *next += 1;
+                    Channel::new(name, *next, &self.recent, &self.disk)
+                };
+                by_name.entry(name.clone()).or_insert_with(made).clone()
             };
             let mut files = channel.files.clone().lock_owned().await;
             if channel.tail.lock().removed {
@@ -142,7 +152,7 @@ impl FileLogs {
             queue: queue.clone(),
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),
-            limits: self.limits(),
+            segment_bytes: self.settings.segment_bytes,
             batch_bytes: self.settings.batch_bytes.max(1),
         };
         self.tasks.start("log writer", |stop| writing.run(stop));
@@ -198,9 +208,8 @@ impl Logs for FileLogs {
         if files.has_directory {
             channel.dir.clear().await?;
         }
-        channel.tail.lock().removed = true;
-        channel.changed.send_replace(());
-        self.channels.lock().remove(name);
+        channel.end();
+        self.channels.lock().by_name.remove(name);
         Ok(())
     }
 

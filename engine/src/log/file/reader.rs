@@ -34,14 +34,16 @@ impl Reader {
         let look = self.look()?;
         let payload = match look {
             Look::NotYet => return Ok(None),
-            Look::Recent(payload) => payload,
-            Look::InFile { base, info } => match self.take_from_file(base, &info).await {
-                Ok(payload) => payload,
-                Err(error) => {
-                    // The file may have been truncated away under the reader: that is then what to report.
-                    self.look()?;
-                    return Err(error);
-                }
+            Look::InFile { base, info } => match self.channel.recent(self.position) {
+                Some(payload) => payload,
+                None => match self.take_from_file(base, &info).await {
+                    Ok(payload) => payload,
+                    Err(error) => {
+                        // The file may have been truncated away under the reader: that is then what to report.
+                        self.look()?;
+                        return Err(error);
+                    }
+                },
             },
         };
         let position = Position(self.position);

@@ -10,7 +10,7 @@ use crate::log::Error;
 use crate::log::queue::{Queue, Waiting};
 use crate::obs::LogMetrics;
 
-use super::channel::{Channel, Limits};
+use super::channel::Channel;
 
 /// The task behind a writer.
 pub(super) struct Writing {
@@ -18,7 +18,7 @@ pub(super) struct Writing {
     pub queue: Arc<Queue>,
     pub clock: Arc<dyn Clock>,
     pub metrics: LogMetrics,
-    pub limits: Limits,
+    pub segment_bytes: u64,
     /// A group is closed when it reaches this. Unit: bytes.
     pub batch_bytes: usize,
 }
@@ -53,7 +53,7 @@ impl Writing {
         if self.queue.closed().is_some() {
             return self.queue.settle(batch, Ok(()));
         }
-        let written = self.channel.write(&mut files, self.queue.term, &payloads, self.limits).await;
+        let written = self.channel.write(&mut files, self.queue.term, &payloads, self.segment_bytes).await;
         match written {
             Ok(written) => {
                 self.metrics.bytes_total.add(written);

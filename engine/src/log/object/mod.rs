@@ -46,7 +46,6 @@ mod linger;
 mod names;
 mod owning;
 mod reader;
-mod recent;
 mod store;
 mod writing;
 
@@ -66,6 +65,7 @@ use crate::blob::Blobs;
 use crate::obs::LogMetrics;
 
 use super::queue::{Queue, Writer};
+use super::recent::Recent;
 use super::{Error, LogReader, LogWriter, Logs, Position, check_name};
 use channel::Channel;
 pub use flaw::Flaw;
@@ -73,7 +73,6 @@ use flaw::Flaws;
 use names::{Life, MARKERS};
 use owning::Claim;
 use reader::Reader;
-use recent::Recent;
 use store::Store;
 use writing::Writing;
 
@@ -130,7 +129,7 @@ impl Default for ObjectLogSettings {
 /// again with a greater term decides it.
 pub struct ObjectLogs {
     store: Arc<Store>,
-    recent: Arc<Recent>,
+    recent: Arc<Recent<chain::Chain>>,
     tasks: TaskSet,
     metrics: LogMetrics,
     channels: Mutex<Channels>,

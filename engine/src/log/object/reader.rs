@@ -11,13 +11,13 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesOrdered;
 use tokio::sync::watch;
 
+use crate::log::recent::Recent;
 use crate::log::{Error, LogReader, Position};
 
 use super::boundary::Boundary;
 use super::chain::{Chain, Step};
 use super::channel::Channel;
 use super::chunk::{Header, What};
-use super::recent::Recent;
 use super::store::Store;
 
 /// While a reader polls in vain, it looks for a removal or a truncation once in so many polls.
@@ -42,7 +42,7 @@ struct Ahead {
 /// A reader of one channel.
 pub(super) struct Reader {
     store: Arc<Store>,
-    recent: Arc<Recent>,
+    recent: Arc<Recent<Chain>>,
     channel: Arc<Channel>,
     changed: watch::Receiver<()>,
     /// Position of the next record.
@@ -60,7 +60,7 @@ impl Reader {
     /// A reader that stands at `position`, with a true chain of which no record lies at or after it.
     pub fn new(
         store: Arc<Store>,
-        recent: Arc<Recent>,
+        recent: Arc<Recent<Chain>>,
         channel: Arc<Channel>,
         position: u64,
         chain: Chain,
@@ -82,7 +82,7 @@ impl Reader {
             }
             if let Some(kept) = self.recent.find(self.channel.id, self.position) {
                 self.buffer_records(kept.base, &kept.records);
-                self.chain = kept.chain;
+                self.chain = kept.after;
                 continue;
             }
             let (is_owned, is_known) = {

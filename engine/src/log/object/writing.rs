@@ -12,6 +12,7 @@ use tracing::{error, info};
 use crate::base::{Kind, Kinded as _};
 use crate::log::Error;
 use crate::log::queue::{Queue, Waiting};
+use crate::log::recent::{Kept, Recent};
 use crate::obs::LogMetrics;
 
 use super::chain::{Chain, MAX_PIPELINE, Verdict, judge};
@@ -19,13 +20,12 @@ use super::channel::Channel;
 use super::chunk::{Body, FRAMING_BYTES, HEADER_BYTES, Header, What};
 use super::flaw::Flaw;
 use super::linger::{Bounds, Ready, Traffic, ready, smoothed};
-use super::recent::{Kept, Recent};
 use super::store::{Created, Store};
 
 /// The task behind a writer.
 pub(super) struct Writing {
     pub store: Arc<Store>,
-    pub recent: Arc<Recent>,
+    pub recent: Arc<Recent<Chain>>,
     pub channel: Arc<Channel>,
     pub queue: Arc<Queue>,
     pub metrics: LogMetrics,
@@ -224,7 +224,7 @@ impl Writing {
         self.metrics.bytes_total.add(HEADER_BYTES as u64 + body.bytes);
         {
             let mut view = self.channel.view.lock();
-            let kept = Kept { base: header.base, records: body.payloads().to_vec(), chain };
+            let kept = Kept { base: header.base, records: body.payloads().to_vec(), after: chain };
             self.recent.keep(self.channel.id, kept);
             view.learn(chain);
             let now = self.store.clock.monotonic();

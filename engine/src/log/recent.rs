@@ -1,48 +1,55 @@
-//! Chunks that this process wrote lately, kept for readers in the same process.
+//! Records that this process wrote lately, kept for readers in the same process.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::chain::Chain;
-
 /// What keeping one record costs besides its payload. Unit: bytes.
 const RECORD_BYTES: usize = 32;
 
-/// A durable chunk with records.
+/// Records that became durable together.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(super) struct Kept<T> {
     /// Position of the first record.
     pub base: u64,
     pub records: Vec<Bytes>,
-    /// The chain with the chunk.
-    pub chain: Chain,
+    /// What the log knows after them.
+    pub after: T,
 }
 
-/// The latest chunks of all channels within one budget; the oldest goes first, whichever channel it is of.
+impl<T> Kept<T> {
+    /// The position after the last record.
+    fn end(&self) -> u64 {
+        self.base + self.records.len() as u64
+    }
+}
+
+/// The latest records of all channels within one budget; the oldest go first, whichever channel they are of.
 #[derive(Debug)]
-pub(super) struct Recent {
+pub(super) struct Recent<T> {
     budget_bytes: usize,
-    state: Mutex<State>,
+    state: Mutex<State<T>>,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    chunks: BTreeMap<(u64, u64), Arc<Kept>>,
+#[derive(Debug)]
+struct State<T> {
+    /// By channel and position of the first record.
+    chunks: BTreeMap<(u64, u64), Arc<Kept<T>>>,
     order: VecDeque<(u64, u64)>,
     bytes: usize,
 }
 
-impl Recent {
+impl<T> Recent<T> {
     /// Keeps at most this much. Unit: bytes.
     pub fn new(budget_bytes: usize) -> Self {
-        Self { budget_bytes, state: Mutex::default() }
+        let state = State { chunks: BTreeMap::new(), order: VecDeque::new(), bytes: 0 };
+        Self { budget_bytes, state: Mutex::new(state) }
     }
 
-    /// Keeps a chunk of the channel that has this id in this process.
-    pub fn keep(&self, channel: u64, kept: Kept) {
+    /// Keeps records of the channel that has this id in this process.
+    pub fn keep(&self, channel: u64, kept: Kept<T>) {
         let key = (channel, kept.base);
         let mut state = self.state.lock();
         state.bytes += size_of(&kept);
@@ -59,28 +66,38 @@ impl Recent {
         }
     }
 
-    /// The chunk with the record at `position`, if it is kept.
-    pub fn find(&self, channel: u64, position: u64) -> Option<Arc<Kept>> {
+    /// The records with the one at `position`, if they are kept.
+    pub fn find(&self, channel: u64, position: u64) -> Option<Arc<Kept<T>>> {
         let state = self.state.lock();
         let (_, kept) = state.chunks.range((channel, 0)..=(channel, position)).next_back()?;
-        (position < kept.chain.next).then(|| kept.clone())
+        (position < kept.end()).then(|| Arc::clone(kept))
     }
 
     /// Keeps nothing of this channel any more.
     pub fn forget(&self, channel: u64) {
+        self.forget_before(channel, u64::MAX);
+    }
+
+    /// Keeps nothing of this channel any more that ends at or before `first`.
+    pub fn forget_before(&self, channel: u64, first: u64) {
         let mut state = self.state.lock();
         let State { chunks, order, bytes } = &mut *state;
-        order.retain(|key| {
-            let goes = key.0 == channel;
-            if goes && let Some(gone) = chunks.remove(key) {
-                *bytes -= size_of(&gone);
-            }
-            !goes
-        });
+        let gone: BTreeSet<(u64, u64)> = chunks
+            .range((channel, 0)..=(channel, u64::MAX))
+            .take_while(|(_, kept)| kept.end() <= first)
+            .map(|(key, _)| *key)
+            .collect();
+        if gone.is_empty() {
+            return;
+        }
+        for key in &gone {
+            *bytes -= chunks.remove(key).map_or(0, |kept| size_of(&kept));
+        }
+        order.retain(|key| !gone.contains(key));
     }
 }
 
-fn size_of(kept: &Kept) -> usize {
+fn size_of<T>(kept: &Kept<T>) -> usize {
     kept.records.iter().map(|record| record.len() + RECORD_BYTES).sum()
 }
 
@@ -88,9 +105,8 @@ fn size_of(kept: &Kept) -> usize {
 mod tests {
     use super::*;
 
-    fn kept(base: u64, records: usize) -> Kept {
-        let chain = Chain { next: base + records as u64, ..Chain::START };
-        Kept { base, records: vec![Bytes::from(vec![0; 100 - RECORD_BYTES]); records], chain }
+    fn kept(base: u64, records: usize) -> Kept<()> {
+        Kept { base, records: vec![Bytes::from(vec![0; 100 - RECORD_BYTES]); records], after: () }
     }
 
     #[test]
