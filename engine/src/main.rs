@@ -15,10 +15,10 @@ use engine::ctl;
 use engine::obs::{self, Health, Metrics};
 use tracing::{info, warn};
 
-/// Loads and flushes come in waves; the system's allocator keeps what they needed at their highest, and a process with little
-/// memory is killed by it.
+/// Loads and flushes come in waves, on threads that then wait. Allocators that give back only what the thread itself frees,
+/// or frees next, keep what they needed at their highest, and the kernel kills a process with little memory for it.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Redkite: a vector database that speaks Milvus's API.
 #[derive(Parser)]
