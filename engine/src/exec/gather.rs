@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::Error;
-use crate::base::FieldId;
+use crate::base::{FieldId, Timestamp};
 use crate::model::{Batch, Bitset, Column, ColumnData, Field, Keys, Schema, TypeMismatch, Value};
-use crate::segment::{KeyRef, Part};
+use crate::segment::{KeyColumn, KeyRef, Part, Vectors};
 
 /// One chosen row.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +33,10 @@ pub(super) fn columns(
 /// The primary keys of `chosen`, in their order.
 pub(super) fn keys(schema: &Schema, parts: &[Arc<Part>], chosen: &[Chosen]) -> Keys {
     let mut keys = Keys::empty(schema.primary().data_type);
+    if let (Keys::Int(_), Some(of_parts)) = (&keys, int_keys(parts)) {
+        let one = |chosen: &Chosen| of_parts[chosen.part as usize][chosen.row as usize];
+        return Keys::Int(chosen.iter().map(one).collect());
+    }
     for chosen in chosen {
         match (&mut keys, parts[chosen.part as usize].key(chosen.row as usize)) {
             (Keys::Int(keys), KeyRef::Int(key)) => keys.push(key),
@@ -44,6 +48,23 @@ pub(super) fn keys(schema: &Schema, parts: &[Arc<Part>], chosen: &[Chosen]) -> K
     keys
 }
 
+/// The keys of every part, if they are integers.
+pub(super) fn int_keys(parts: &[Arc<Part>]) -> Option<Vec<&[i64]>> {
+    fn of_part(part: &Arc<Part>) -> Option<&[i64]> {
+        match part.keys() {
+            KeyColumn::Int(keys) => Some(keys),
+            KeyColumn::Text(_) => None,
+        }
+    }
+    parts.iter().map(of_part).collect()
+}
+
+/// When the rows of `chosen` were written, in their order.
+pub(super) fn times(parts: &[Arc<Part>], chosen: &[Chosen]) -> Vec<Timestamp> {
+    let mut of_parts: Vec<_> = parts.iter().map(|part| part.times()).collect();
+    chosen.iter().map(|chosen| of_parts[chosen.part as usize].of(chosen.row as usize)).collect()
+}
+
 fn column(field: &Field, parts: &[Arc<Part>], chosen: &[Chosen]) -> Result<Column, TypeMismatch> {
     if field.data_type.is_vector() {
         return vectors(field, parts, chosen);
@@ -51,11 +72,13 @@ fn column(field: &Field, parts: &[Arc<Part>], chosen: &[Chosen]) -> Result<Colum
     let sources: Vec<Option<&Column>> = parts.iter().map(|part| part.column(field.id)).collect();
     let absent = sources.contains(&None).then(|| Column::absent(field, 1));
     let mut data = ColumnData::empty(field);
-    for chosen in chosen {
-        match (sources[chosen.part as usize], &absent) {
-            (Some(source), _) => push(&mut data, &source.data, chosen.row as usize)?,
-            (None, Some(absent)) => push(&mut data, &absent.data, 0)?,
-            (None, None) => {}
+    if absent.is_some() || !gathered(&mut data, &sources, chosen) {
+        for chosen in chosen {
+            match (sources[chosen.part as usize], &absent) {
+                (Some(source), _) => push(&mut data, &source.data, chosen.row as usize)?,
+                (None, Some(absent)) => push(&mut data, &absent.data, 0)?,
+                (None, None) => {}
+            }
         }
     }
     let is_whole = sources.iter().flatten().all(|source| source.valid.is_none())
@@ -68,12 +91,40 @@ fn column(field: &Field, parts: &[Arc<Part>], chosen: &[Chosen]) -> Result<Colum
     Ok(Column { field: field.id, data, valid })
 }
 
+/// Fills `data`, which is empty, with values that all have one size; whether it did. What comes one by one in [`push`] comes
+/// here without asking for each value what it is of.
+fn gathered(data: &mut ColumnData, sources: &[Option<&Column>], chosen: &[Chosen]) -> bool {
+    macro_rules! of_types {
+        ($($kind:ident)+) => {
+            match data {
+                $(ColumnData::$kind(all) => {
+                    let mut values = Vec::with_capacity(sources.len());
+                    for source in sources {
+                        let Some(ColumnData::$kind(of_part)) = source.map(|column| &column.data) else {
+                            return false;
+                        };
+                        values.push(of_part.as_slice());
+                    }
+                    all.extend(chosen.iter().map(|chosen| values[chosen.part as usize][chosen.row as usize]));
+                    true
+                })+
+                _ => false,
+            }
+        };
+    }
+    of_types!(Bool Int8 Int16 Int32 Int64 Float Double)
+}
+
 fn vectors(field: &Field, parts: &[Arc<Part>], chosen: &[Chosen]) -> Result<Column, TypeMismatch> {
+    let sources: Vec<Option<&Vectors>> = parts.iter().map(|part| part.vectors(field.id)).collect();
     let mut data = ColumnData::empty(field);
+    if let ColumnData::FloatVector { dim, values } = &mut data {
+        values.reserve(*dim * chosen.len());
+    }
     let mut valid = Bitset::all(chosen.len());
     for (at, chosen) in chosen.iter().enumerate() {
         let row = chosen.row as usize;
-        match parts[chosen.part as usize].vectors(field.id) {
+        match sources[chosen.part as usize] {
             Some(vectors) if vectors.block.try_push_row(row, &mut data) => {
                 if vectors.valid.as_ref().is_some_and(|valid| !valid.contains(row)) {
                     valid.remove(at);

@@ -1,6 +1,5 @@
 //! Queries by filter or key.
 
-use std::cmp::Reverse;
 use std::sync::Arc;
 
 use super::allow::{Allowed, Rule};
@@ -33,23 +32,34 @@ pub fn query(plan: &QueryPlan, schema: &Schema, on: &Readable) -> Result<QueryRo
             chosen.extend(rows.into_iter().map(|row| Chosen { part: at as u32, row: row as u32 }));
         }
     }
-    let key = |chosen: &Chosen| parts[chosen.part as usize].key(chosen.row as usize);
-    let time = |chosen: &Chosen| parts[chosen.part as usize].time(chosen.row as usize);
-    // Within a key the newest row comes first and is the one that stays.
-    chosen.sort_by(|left, right| {
-        key(left).cmp(&key(right)).then_with(|| Reverse(time(left)).cmp(&Reverse(time(right))))
-    });
-    chosen.dedup_by(|later, earlier| key(later) == key(earlier));
+    let mut chosen = newest_by_key(&parts, chosen);
     if let Some(order) = &plan.order {
         chosen = in_order(order, schema, &parts, chosen)?;
     }
     chosen.truncate(plan.limit.unwrap_or(usize::MAX));
     Ok(QueryRows {
         keys: gather::keys(schema, &parts, &chosen),
-        times: chosen.iter().map(time).collect(),
+        times: gather::times(&parts, &chosen),
         rows: gather::columns(schema, &plan.output, &parts, &chosen)?,
         count: chosen.len() as u64,
     })
+}
+
+/// Rows ascending by key, of each key the newest.
+fn newest_by_key(parts: &[Arc<Part>], chosen: Vec<Chosen>) -> Vec<Chosen> {
+    match gather::int_keys(parts) {
+        Some(keys) => in_key_order(parts, chosen, |chosen| keys[chosen.part as usize][chosen.row as usize]),
+        None => in_key_order(parts, chosen, |chosen| parts[chosen.part as usize].key(chosen.row as usize)),
+    }
+}
+
+fn in_key_order<K: Ord>(parts: &[Arc<Part>], chosen: Vec<Chosen>, key: impl Fn(Chosen) -> K) -> Vec<Chosen> {
+    let time = |chosen: Chosen| parts[chosen.part as usize].time(chosen.row as usize);
+    // With the keys at hand, so that comparing two rows looks at nothing else.
+    let mut keyed: Vec<(K, Chosen)> = chosen.into_iter().map(|chosen| (key(chosen), chosen)).collect();
+    keyed.sort_by(|left, right| left.0.cmp(&right.0).then_with(|| time(right.1).cmp(&time(left.1))));
+    keyed.dedup_by(|later, earlier| later.0 == earlier.0);
+    keyed.into_iter().map(|(_, chosen)| chosen).collect()
 }
 
 /// Rows, which ascend by key, by other values; equal ones stay as they are.
@@ -126,6 +136,9 @@ fn first_of(part: &Part, mut rows: Vec<usize>, limit: usize) -> Vec<usize> {
 
 /// Rows, which ascend by key, up to the last one of the first `limit` keys.
 fn up_to(part: &Part, rows: impl Iterator<Item = usize>, limit: usize) -> Vec<usize> {
+    if limit >= part.rows() {
+        return rows.collect();
+    }
     let mut kept = Vec::new();
     let mut keys = 0;
     let mut last = None;

@@ -1,6 +1,7 @@
 //! Nearest-neighbour search over parts.
 
 use std::collections::HashSet;
+use std::hash::Hash;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -129,15 +130,21 @@ impl Found {
     }
 
     /// The best candidates, nearest first, equal scores by key, each key once, at most `plan.count`.
-    fn nearest(mut self, plan: &SearchPlan, parts: &[Arc<Part>]) -> Nearest {
-        let key =
-            |candidate: &Candidate| parts[candidate.chosen.part as usize].key(candidate.chosen.row as usize);
+    fn nearest(self, plan: &SearchPlan, parts: &[Arc<Part>]) -> Nearest {
+        match gather::int_keys(parts) {
+            Some(keys) => self.nearest_by(plan, |row| keys[row.part as usize][row.row as usize]),
+            None => self.nearest_by(plan, |row| parts[row.part as usize].key(row.row as usize)),
+        }
+    }
+
+    fn nearest_by<K: Ord + Hash>(mut self, plan: &SearchPlan, key: impl Fn(Chosen) -> K) -> Nearest {
         self.candidates.sort_by(|left, right| {
-            plan.metric.nearest_first(left.score, right.score).then_with(|| key(left).cmp(&key(right)))
+            let by_key = || key(left.chosen).cmp(&key(right.chosen));
+            plan.metric.nearest_first(left.score, right.score).then_with(by_key)
         });
         let wanted = if plan.grouping.is_some() { usize::MAX } else { plan.count };
         let mut seen = HashSet::with_capacity(wanted.min(self.candidates.len()));
-        self.candidates.retain(|candidate| seen.len() < wanted && seen.insert(key(candidate)));
+        self.candidates.retain(|candidate| seen.len() < wanted && seen.insert(key(candidate.chosen)));
         let is_final = match (self.more_from, self.candidates.last()) {
             (None, _) => true,
             (Some(_), None) => false,

@@ -161,17 +161,11 @@ impl ColumnData {
             Self::VarChar(texts) => Self::VarChar(rows.iter().map(|&row| texts.get(row)).collect()),
             Self::Json(texts) => Self::Json(rows.iter().map(|&row| texts.get(row)).collect()),
             Self::Array(arrays) => Self::Array(arrays.take(rows)),
-            Self::FloatVector { dim, values } => Self::FloatVector {
-                dim: *dim,
-                values: rows
-                    .iter()
-                    .flat_map(|&row| values[row * dim..(row + 1) * dim].iter().copied())
-                    .collect(),
-            },
+            Self::FloatVector { dim, values } => {
+                Self::FloatVector { dim: *dim, values: pick_wide(values, *dim, rows) }
+            }
             Self::BinaryVector { dim, bytes } => {
-                let width = dim / 8;
-                let rows = rows.iter().flat_map(|&row| &bytes[row * width..(row + 1) * width]);
-                Self::BinaryVector { dim: *dim, bytes: rows.copied().collect() }
+                Self::BinaryVector { dim: *dim, bytes: pick_wide(bytes, dim / 8, rows) }
             }
             Self::SparseVector(sparse) => Self::SparseVector(sparse.take(rows)),
         }
@@ -295,6 +289,13 @@ impl ColumnData {
 
 fn pick<T: Copy>(values: &[T], rows: &[usize]) -> Vec<T> {
     rows.iter().map(|&row| values[row]).collect()
+}
+
+/// Rows of `width` values each.
+fn pick_wide<T: Copy>(values: &[T], width: usize, rows: &[usize]) -> Vec<T> {
+    let mut picked = Vec::with_capacity(rows.len() * width);
+    rows.iter().for_each(|&row| picked.extend_from_slice(&values[row * width..(row + 1) * width]));
+    picked
 }
 
 fn value_type(value: &Value) -> DataType {
@@ -504,6 +505,15 @@ impl Keys {
             (Self::Int(keys), Key::Int(key)) => keys.push(*key),
             (Self::Text(keys), Key::Text(key)) => keys.push(key),
             _ => debug_assert!(false, "keys of one collection have one type"),
+        }
+    }
+
+    /// Adds keys of the same type; keys of the other type are a defect of the caller and are left out.
+    pub fn extend(&mut self, more: &Self) {
+        match (self, more) {
+            (Self::Int(keys), Self::Int(more)) => keys.extend_from_slice(more),
+            (Self::Text(keys), Self::Text(more)) => (0..more.len()).for_each(|at| keys.push(more.get(at))),
+            (_, more) => debug_assert!(more.is_empty(), "keys of one collection have one type"),
         }
     }
 

@@ -32,7 +32,7 @@ impl Joined {
             }
             all.scores.extend_from_slice(&part.scores);
             all.rows.extend(&part.rows)?;
-            part.keys.iter().for_each(|key| all.keys.push(&key));
+            all.keys.extend(&part.keys);
         }
         Ok(Some(Self { all, spans }))
     }

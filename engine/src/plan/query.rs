@@ -88,22 +88,15 @@ pub fn merge_query(plan: &QueryPlan, parts: Vec<QueryRows>) -> Result<QueryRows,
         all.count += part.count;
         all.times.extend_from_slice(&part.times);
         all.rows.extend(&part.rows)?;
-        for key in part.keys.iter() {
-            all.keys.push(&key);
-        }
+        all.keys.extend(&part.keys);
     }
     if plan.kind == QueryKind::Count {
         return Ok(all);
     }
-    let mut order: Vec<usize> = (0..all.keys.len()).collect();
-    // Within a key the newest row comes first and is the one that stays.
-    match &all.keys {
-        Keys::Int(keys) => order.sort_by_key(|&row| (keys[row], std::cmp::Reverse(all.times[row]))),
-        Keys::Text(keys) => order.sort_by(|&left, &right| {
-            keys.get(left).cmp(keys.get(right)).then_with(|| all.times[right].cmp(&all.times[left]))
-        }),
-    }
-    order.dedup_by(|later, earlier| all.keys.get(*later) == all.keys.get(*earlier));
+    let mut order = match &all.keys {
+        Keys::Int(keys) => newest_by_key(keys.iter().copied(), &all.times),
+        Keys::Text(keys) => newest_by_key((0..keys.len()).map(|row| keys.get(row)), &all.times),
+    };
     if let Some(wanted) = &plan.order {
         let keys = wanted.keys(&all.rows);
         // Stable: rows that are equal here stay in the order of their keys.
@@ -116,4 +109,13 @@ pub fn merge_query(plan: &QueryPlan, parts: Vec<QueryRows>) -> Result<QueryRows,
         rows: all.rows.take(&order),
         count: order.len() as u64,
     })
+}
+
+/// The rows ascending by key, of each key the newest.
+fn newest_by_key<K: Ord>(keys: impl Iterator<Item = K>, times: &[Timestamp]) -> Vec<usize> {
+    // With the keys at hand, so that comparing two rows looks at nothing else; answers ascend, which the sort makes use of.
+    let mut rows: Vec<(K, usize)> = keys.zip(0..).collect();
+    rows.sort_by(|left, right| left.0.cmp(&right.0).then_with(|| times[right.1].cmp(&times[left.1])));
+    rows.dedup_by(|later, earlier| later.0 == earlier.0);
+    rows.into_iter().map(|(_, row)| row).collect()
 }

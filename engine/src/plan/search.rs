@@ -1,12 +1,13 @@
 //! Nearest-neighbour search.
 
 use std::collections::{BTreeMap, HashSet};
+use std::hash::Hash;
 
 use super::group::{Grouping, best_of_groups, groups_by};
 use super::joined::{Joined, compare_keys};
 use crate::base::{CollectionId, FieldId, PartitionId, Timestamp};
 use crate::expr::Filter;
-use crate::model::{Batch, Key, Keys, Metric, TypeMismatch, Vector};
+use crate::model::{Batch, Keys, Metric, TypeMismatch, Vector};
 
 /// Only hits whose score lies in a band. `L2`: `inner <= score < outer`; similarities: `outer < score <= inner`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -81,6 +82,12 @@ pub fn merge_search(plan: &SearchPlan, parts: Vec<SearchHits>) -> Result<SearchH
     Ok(joined.all.chosen(counts, &chosen))
 }
 
+/// Keeps the first hit of each key, and at most `wanted`.
+fn keep_first<K: Eq + Hash>(hits: &mut Vec<usize>, wanted: usize, key: impl Fn(usize) -> K) {
+    let mut seen: HashSet<K> = HashSet::with_capacity(wanted.min(hits.len()));
+    hits.retain(|&hit| seen.len() < wanted && seen.insert(key(hit)));
+}
+
 /// The best hits of one query, nearest first, each key once.
 fn nearest(plan: &SearchPlan, all: &SearchHits, mut hits: Vec<usize>) -> Vec<usize> {
     hits.sort_by(|&left, &right| {
@@ -89,8 +96,10 @@ fn nearest(plan: &SearchPlan, all: &SearchHits, mut hits: Vec<usize>) -> Vec<usi
             .then_with(|| compare_keys(&all.keys, left, right))
     });
     let wanted = if plan.grouping.is_some() { usize::MAX } else { plan.count };
-    let mut seen: HashSet<Key> = HashSet::with_capacity(wanted.min(hits.len()));
-    hits.retain(|&hit| seen.len() < wanted && seen.insert(all.keys.get(hit)));
+    match &all.keys {
+        Keys::Int(keys) => keep_first(&mut hits, wanted, |hit| keys[hit]),
+        Keys::Text(keys) => keep_first(&mut hits, wanted, |hit| keys.get(hit)),
+    }
     let Some(grouping) = plan.grouping else { return hits };
     best_of_groups(hits, groups_by(all, grouping.field), plan.count, grouping.size)
         .into_iter()

@@ -155,6 +155,35 @@ proptest! {
 }
 
 #[test]
+fn of_each_text_key_the_newest_row_stays() {
+    let answer = |rows: &[(&str, u64, i64)]| QueryRows {
+        keys: Keys::Text(rows.iter().map(|row| row.0).collect()),
+        times: rows.iter().map(|row| Timestamp(row.1)).collect(),
+        rows: columns(&rows.iter().map(|row| (0, 0, Some(row.2))).collect::<Vec<_>>()),
+        count: rows.len() as u64,
+    };
+    let plan = QueryPlan {
+        collection: CollectionId(1),
+        partitions: None,
+        filter: None,
+        limit: Some(3),
+        order: None,
+        output: vec![GROUP],
+        read_at: Timestamp::MAX,
+        ignore_growing: false,
+        kind: QueryKind::Rows,
+    };
+    let parts = vec![
+        answer(&[("b", 1, 10), ("c", 9, 11), ("e", 1, 12)]),
+        answer(&[("a", 2, 20), ("b", 3, 21), ("c", 4, 22)]),
+    ];
+
+    let merged = merge_query(&plan, parts).unwrap();
+
+    assert_eq!(merged, answer(&[("a", 2, 20), ("b", 3, 21), ("c", 9, 11)]));
+}
+
+#[test]
 fn a_path_into_json_leads_to_truths_numbers_texts_and_else_to_nothing() {
     let json =
         ["{\"a\":{\"b\":2}}", "{\"a\":{\"b\":\"x\"}}", "{}", "{\"a\":{\"b\":1.5}}", "{\"a\":{\"b\":true}}"];

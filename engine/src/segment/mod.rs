@@ -42,7 +42,7 @@ pub use sealed::Sealed;
 pub use store::{remove_segment, write_segment};
 // What a search in a part takes, gives and refuses; whoever searches parts needs no other name of the room `index`.
 pub use crate::index::{Error as SearchError, Hit, Range as ScoreRange, SearchParams};
-pub(crate) use keys::key_at;
+pub(crate) use keys::{KeyColumn, key_at};
 
 #[cfg(test)]
 pub(crate) mod fixture;

@@ -256,13 +256,15 @@ impl Part {
         }
     }
 
-    fn keys(&self) -> KeyColumn<'_> {
+    /// The primary keys of all rows.
+    pub(crate) fn keys(&self) -> KeyColumn<'_> {
         self.columns.get(self.primary).map_or(KeyColumn::Int(&[]), |keys| KeyColumn::of(&keys.data))
     }
 
     /// The row at place `rank` when rows are ordered by key; rows of one key in row order. `rank` is below
     /// [`Self::rows`].
     #[must_use]
+    #[inline]
     pub fn row_by_key_order(&self, rank: usize) -> usize {
         self.order.row(rank)
     }
@@ -300,6 +302,11 @@ impl Part {
     #[must_use]
     pub fn partitions(&self) -> &[PartitionId] {
         &self.partitions
+    }
+
+    /// When rows were written, asked one after the other: quick where one is near the one before.
+    pub(crate) fn times(&self) -> Times<'_> {
+        Times { runs: &self.runs, run: 0 }
     }
 
     /// The rows that a reader at `read_at` sees in `partitions`; `None` means in all of them.
@@ -373,6 +380,21 @@ impl Part {
             + self.order.memory_bytes()
             + self.runs.memory_bytes()
             + self.hiding.read().memory_bytes()
+    }
+}
+
+/// Times of some rows of a [`Part`], in any order.
+pub(crate) struct Times<'a> {
+    runs: &'a Runs,
+    /// The run of the row before.
+    run: usize,
+}
+
+impl Times<'_> {
+    /// When row `row`, which must exist, was written.
+    pub(crate) fn of(&mut self, row: usize) -> Timestamp {
+        self.run = self.runs.run_near(self.run, row);
+        self.runs.origin_of_run(self.run).at
     }
 }
 

@@ -70,7 +70,30 @@ impl Runs {
 
     /// The origin of row `row`, which must exist.
     pub(super) fn origin(&self, row: usize) -> Origin {
-        self.origins[self.ends.partition_point(|&end| end as usize <= row)]
+        self.origins[self.run_of(row)]
+    }
+
+    /// The number of the run that row `row`, which must exist, is in.
+    fn run_of(&self, row: usize) -> usize {
+        self.ends.partition_point(|&end| end as usize <= row)
+    }
+
+    /// The same, looked for first in run `near` and in the next.
+    pub(super) fn run_near(&self, near: usize, row: usize) -> usize {
+        let start = |run: usize| run.checked_sub(1).map_or(0, |before| self.ends[before] as usize);
+        let is_in = |run: usize| run < self.ends.len() && start(run) <= row && row < self.ends[run] as usize;
+        if is_in(near) {
+            near
+        } else if is_in(near + 1) {
+            near + 1
+        } else {
+            self.run_of(row)
+        }
+    }
+
+    /// The origin of the rows of a run, which must exist.
+    pub(super) fn origin_of_run(&self, run: usize) -> Origin {
+        self.origins[run]
     }
 
     /// The first row whose record is not before `position`; the number of rows if there is none. Positions ascend.
@@ -90,5 +113,24 @@ impl Runs {
 
     pub(super) fn memory_bytes(&self) -> usize {
         self.ends.capacity() * 4 + self.origins.capacity() * size_of::<Origin>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_run_of_a_row_is_found_wherever_one_looks_first() {
+        let mut runs = Runs::default();
+        for (rows, at) in [(1, 5), (3, 2), (2, 9), (1, 4)] {
+            let origin =
+                Origin { at: Timestamp(at), partition: PartitionId(1), position: Position::default() };
+            runs.push(rows, origin);
+        }
+        for near in 0..5 {
+            let found: Vec<usize> = (0..7).map(|row| runs.run_near(near, row)).collect();
+            assert_eq!(found, [0, 1, 1, 1, 2, 2, 3], "from run {near}");
+        }
     }
 }

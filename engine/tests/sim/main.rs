@@ -12,3 +12,7 @@
 mod cluster;
 mod power;
 mod table;
+
+/// As the server has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -1,7 +1,6 @@
 //! Clients of the cluster: workers that write and read rows, one that makes and drops collections, and one that flushes,
 //! compacts and changes the number of copies.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -253,7 +252,7 @@ impl Worker {
         let ended = clients.world.now_us();
         let checked = rows::read_back(&answer.rows).and_then(|found| {
             // Nobody but this worker, who waits, changes them: all are there.
-            if let Some(missing) = keys.iter().find(|key| !found.contains_key(key)) {
+            if let Some(missing) = keys.iter().find(|key| found.get(**key).is_none()) {
                 return Err(format!("key {missing} is there and was not found by {text}"));
             }
             clients.oracle.lock().check_some(Level::Strong, began, ended, &found)
@@ -331,7 +330,7 @@ async fn pass(clients: &Arc<Clients>, rng: &SeededRng, name: &str) -> Result<(),
     let plan = rows::query(info.id, QueryKind::Rows);
     let read = |door: Door| async move { door.reader.query(plan, Consistency::Strong).await }.boxed();
     let found = rows::read_back(&clients.ask(&proxy, "query", read).await?.rows);
-    if found != Ok(rows.iter().copied().collect::<BTreeMap<_, _>>()) {
+    if found.as_ref().ok() != rows::Found::new(rows.clone()).as_ref() {
         clients.world.violated(format!("{name} has {found:?} instead of {rows:?}"));
     }
     let collection = named(name);

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::rows::Found;
+
 /// How one write of a key ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -36,6 +38,12 @@ struct Story {
     steps: Vec<Step>,
     /// What Strong reads have shown: at a time, at least so many steps had happened.
     shown: Vec<(u64, usize)>,
+    /// What the key has after the last step.
+    value: Option<i64>,
+    /// When the last step was acknowledged, once that was seen.
+    settled: Option<u64>,
+    /// Whether a Strong read has shown the last step.
+    is_shown: bool,
 }
 
 /// What a read is held to.
@@ -68,50 +76,45 @@ impl Oracle {
         let outcome = parking_lot::Mutex::new(Outcome::Open);
         let deed = Arc::new(Deed { number: self.deeds, began: now, via, outcome });
         for (key, value) in changes {
-            let steps = &mut self.stories.entry(*key).or_default().steps;
-            let open =
-                steps.last().is_some_and(|step| !matches!(*step.deed.outcome.lock(), Outcome::Done(_)));
-            assert!(!open, "a key of unknown state is not written again");
-            steps.push(Step { deed: Arc::clone(&deed), value: *value });
+            let story = self.stories.entry(*key).or_default();
+            let is_open = !story.steps.is_empty() && story.settled().is_none();
+            assert!(!is_open, "a key of unknown state is not written again");
+            story.steps.push(Step { deed: Arc::clone(&deed), value: *value });
+            (story.value, story.settled, story.is_shown) = (*value, None, false);
         }
         deed
     }
 
     /// Keys of a worker that certainly exist.
-    pub fn keys_of(&self, worker: i64) -> Vec<i64> {
-        let there = |story: &Story| {
-            story.steps.last().is_some_and(|step| {
-                step.value.is_some() && matches!(*step.deed.outcome.lock(), Outcome::Done(_))
-            })
-        };
-        let own = self.stories.iter().filter(|(key, story)| **key % WORKERS == worker && there(story));
-        own.map(|(key, _)| *key).collect()
+    pub fn keys_of(&mut self, worker: i64) -> Vec<i64> {
+        let own = self.stories.iter_mut().filter(|(key, _)| **key % WORKERS == worker);
+        let there = own
+            .filter_map(|(key, story)| (story.value.is_some() && story.settled().is_some()).then_some(*key));
+        there.collect()
     }
 
     /// Compares a read of all keys with what it may show.
     ///
     /// # Errors
     /// The first key that cannot be like that, with its story.
-    pub fn check(
-        &mut self,
-        level: Level,
-        began: u64,
-        ended: u64,
-        found: &BTreeMap<i64, i64>,
-    ) -> Result<(), String> {
-        if let Some(key) = found.keys().find(|key| !self.stories.contains_key(key)) {
-            return Err(format!("key {key} was never written"));
-        }
+    pub fn check(&mut self, level: Level, began: u64, ended: u64, found: &Found) -> Result<(), String> {
+        let is_strong = matches!(level, Level::Strong);
+        let mut rows = found.iter().peekable();
         for (key, story) in &mut self.stories {
-            let value = found.get(key).copied();
-            match story.place(*key, level, began, ended, value) {
-                Ok(Some(place)) => {
-                    if matches!(level, Level::Strong) && story.shown.last().is_none_or(|last| last.1 < place)
-                    {
-                        story.shown.push((ended, place));
-                    }
-                }
-                Ok(None) => {}
+            // Both ascend: a row before this key has no story.
+            let row = rows.next_if(|row| row.0 <= *key);
+            if let Some((stray, _)) = row.filter(|row| row.0 < *key) {
+                return Err(never_written(stray));
+            }
+            let value = row.map(|row| row.1);
+            let place = if story.is_as_it_ended(value, if is_strong { began } else { ended }) {
+                Ok(story.steps.len())
+            } else {
+                story.place(*key, level, began, ended, value)
+            };
+            match place {
+                Ok(place) if is_strong => story.show(ended, place),
+                Ok(_) => {}
                 Err(least) => {
                     return Err(format!(
                         "a {level:?} read from {began} to {ended} shows key {key} as {value:?}, at least step {least} was due: {}",
@@ -120,25 +123,19 @@ impl Oracle {
                 }
             }
         }
-        Ok(())
+        rows.next().map_or(Ok(()), |(key, _)| Err(never_written(key)))
     }
 
     /// Compares rows that were found, with nothing said of those that were not.
     ///
     /// # Errors
     /// As [`Self::check`].
-    pub fn check_some(
-        &mut self,
-        level: Level,
-        began: u64,
-        ended: u64,
-        found: &BTreeMap<i64, i64>,
-    ) -> Result<(), String> {
-        for (key, value) in found {
-            let Some(story) = self.stories.get_mut(key) else {
-                return Err(format!("key {key} was never written"));
+    pub fn check_some(&self, level: Level, began: u64, ended: u64, found: &Found) -> Result<(), String> {
+        for (key, value) in found.iter() {
+            let Some(story) = self.stories.get(&key) else {
+                return Err(never_written(key));
             };
-            if let Err(least) = story.place(*key, level, began, ended, Some(*value)) {
+            if let Err(least) = story.place(key, level, began, ended, Some(value)) {
                 return Err(format!(
                     "a {level:?} read from {began} to {ended} shows key {key} as {value}, at least step {least} was due: {}",
                     story.tell()
@@ -152,7 +149,7 @@ impl Oracle {
     ///
     /// # Errors
     /// Which write is half there.
-    pub fn check_whole(&self, found: &BTreeMap<i64, i64>) -> Result<(), String> {
+    pub fn check_whole(&self, found: &Found) -> Result<(), String> {
         let mut seen: BTreeMap<u64, (bool, i64)> = BTreeMap::new();
         for (key, story) in &self.stories {
             let Some(last) = story.steps.last() else { continue };
@@ -160,7 +157,7 @@ impl Oracle {
             if before == last.value {
                 continue;
             }
-            let is_done = found.get(key).copied() == last.value;
+            let is_done = found.get(*key) == last.value;
             let (first, other) = *seen.entry(last.deed.number).or_insert((is_done, *key));
             // A later write of another key of the same batch says nothing about this one.
             if first != is_done {
@@ -171,9 +168,38 @@ impl Oracle {
     }
 }
 
+fn never_written(key: i64) -> String {
+    format!("key {key} was never written")
+}
+
 impl Story {
-    /// How many steps had happened at least when the key looked like `value`; `None` for a level that says nothing of it.
-    /// What it must have been at least if that cannot be.
+    /// When the last step was acknowledged, if it was.
+    fn settled(&mut self) -> Option<u64> {
+        if self.settled.is_none()
+            && let Some(last) = self.steps.last()
+            && let Outcome::Done(at) = *last.deed.outcome.lock()
+        {
+            self.settled = Some(at);
+        }
+        self.settled
+    }
+
+    /// Whether `value` is what the last step left, which was acknowledged at `due` at the latest: what any level allows to be
+    /// shown then, and the only thing that a Strong read which began then may show. Most keys are like that in most reads.
+    fn is_as_it_ended(&mut self, value: Option<i64>, due: u64) -> bool {
+        value == self.value && self.settled().is_some_and(|at| at <= due)
+    }
+
+    /// A Strong read that ended then has shown `place` steps.
+    fn show(&mut self, ended: u64, place: usize) {
+        if !self.is_shown && self.shown.last().is_none_or(|last| last.1 < place) {
+            self.shown.push((ended, place));
+            self.is_shown = place == self.steps.len();
+        }
+    }
+
+    /// How many steps had happened at least when the key looked like `value`. What it must have been at least if that cannot
+    /// be.
     fn place(
         &self,
         key: i64,
@@ -181,7 +207,7 @@ impl Story {
         began: u64,
         ended: u64,
         value: Option<i64>,
-    ) -> Result<Option<usize>, usize> {
+    ) -> Result<usize, usize> {
         let acknowledged = |before: u64, via: Option<(usize, u64)>| {
             let is_due = |step: &Step| match *step.deed.outcome.lock() {
                 Outcome::Done(at) => at <= before || (at <= began && via == Some(step.deed.via)),
@@ -206,8 +232,7 @@ impl Story {
             });
             there == Some(value)
         };
-        let found = (least..=self.steps.len()).find(|place| is_like(*place));
-        found.map(Some).ok_or(least)
+        (least..=self.steps.len()).find(|place| is_like(*place)).ok_or(least)
     }
 
     fn tell(&self) -> String {

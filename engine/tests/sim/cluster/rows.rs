@@ -110,13 +110,38 @@ fn data(rows: &Batch, field: FieldId) -> Option<&ColumnData> {
     rows.column(field).map(|column| &column.data)
 }
 
-/// Keys with their values.
+/// Keys with their values, ascending by key, each key once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found(Vec<(i64, i64)>);
+
+impl Found {
+    /// `None` if a key is there twice.
+    pub fn new(mut rows: Vec<(i64, i64)>) -> Option<Self> {
+        // Queries give them in order, searches do not.
+        rows.sort_unstable();
+        rows.is_sorted_by(|one, next| one.0 < next.0).then_some(Self(rows))
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn get(&self, key: i64) -> Option<i64> {
+        self.0.binary_search_by_key(&key, |row| row.0).ok().map(|at| self.0[at].1)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (i64, i64)> {
+        self.0.iter().copied()
+    }
+}
+
+/// What an answer shows.
 ///
 /// # Errors
 /// If a row is not as it was written: another row's vector, a column of another type, a key twice.
-pub fn read_back(rows: &Batch) -> Result<BTreeMap<i64, i64>, String> {
+pub fn read_back(rows: &Batch) -> Result<Found, String> {
     if rows.rows == 0 {
-        return Ok(BTreeMap::new());
+        return Ok(Found::default());
     }
     let (
         Some(ColumnData::Int64(keys)),
@@ -131,6 +156,6 @@ pub fn read_back(rows: &Batch) -> Result<BTreeMap<i64, i64>, String> {
             return Err(format!("key {} has the vector of another row", keys[row]));
         }
     }
-    let found: BTreeMap<i64, i64> = keys.iter().copied().zip(values.iter().copied()).collect();
-    if found.len() == keys.len() { Ok(found) } else { Err("a key is twice in one answer".to_owned()) }
+    let found = Found::new(keys.iter().copied().zip(values.iter().copied()).collect());
+    found.ok_or_else(|| "a key is twice in one answer".to_owned())
 }

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use super::clients::{self, Clients, MAIN, Worker};
 use super::faults::{self, Plan};
 use super::oracle::{Level, WORKERS};
-use super::rows::{self, SHARDS, named};
+use super::rows::{self, Found, SHARDS, named};
 use super::site::Site;
 use super::weather::Fault;
 use super::world::{Defect, World};
@@ -207,7 +207,7 @@ async fn use_and_hurt(
 /// Waits until everything works, then compares what every proxy shows. Returns how many rows there are.
 async fn rest(clients: &Clients) -> u64 {
     let world = &clients.world;
-    let mut all: Option<BTreeMap<i64, i64>> = None;
+    let mut all: Option<Found> = None;
     for proxy in world.sites_of(Role::Proxy) {
         let began = std::cell::Cell::new(0);
         let found = patiently(|| {
@@ -248,7 +248,7 @@ async fn rest(clients: &Clients) -> u64 {
 }
 
 /// What is counted and what is searched are the same rows.
-async fn count_alike(clients: &Clients, proxy: &Site, found: &BTreeMap<i64, i64>) {
+async fn count_alike(clients: &Clients, proxy: &Site, found: &Found) {
     let world = &clients.world;
     let counted = patiently(|| {
         let plan = rows::query(clients.info.id, QueryKind::Count);
