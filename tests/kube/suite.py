@@ -1206,28 +1206,33 @@ def deleted_roles_leave_their_stores_and_come_back_with_every_row(world: World) 
     equal(items("statefulsets", namespace), [], "stores")
 
 
-def main() -> int:
-    sample, other_image, words = sys.argv[1], sys.argv[2], sys.argv[3:]
+def run_claims(title: str, claims: list[Callable[[Any], None]], world: Any, words: list[str]) -> int:
+    """Runs the claims whose name contains one of the words, all if there is none, and says how each ended. 1 if one failed."""
     logging.disable(logging.CRITICAL)
     spared = os.environ.get("CLUSTER", "") != "" and os.environ.get("CLUSTER_DISPOSABLE") != "1"
-    world, ran, failed = World(sample, other_image), 0, 0
-    for check in CLAIMS:
+    ran, failed = 0, 0
+    for check in claims:
         if words and not any(word in check.__name__ for word in words):
             continue
         if spared and check in FAULTS:
             print(f"  spared {check.__name__.replace('_', ' ')}: it kills or scales, and CLUSTER_DISPOSABLE is not 1", flush=True)
             continue
-        begin, ran, title = time.monotonic(), ran + 1, check.__name__.replace("_", " ")
+        begin, ran, said = time.monotonic(), ran + 1, check.__name__.replace("_", " ")
         try:
             check(world)
-            print(f"  ok    {title} ({time.monotonic() - begin:.0f} s)", flush=True)
+            print(f"  ok    {said} ({time.monotonic() - begin:.0f} s)", flush=True)
         except Exception as error:  # noqa: BLE001 - a claim may fail in any way; the others still run
             failed += 1
-            print(f"  FAIL  {title} ({time.monotonic() - begin:.0f} s): {type(error).__name__}: {error}", flush=True)
+            print(f"  FAIL  {said} ({time.monotonic() - begin:.0f} s): {type(error).__name__}: {error}", flush=True)
             if not isinstance(error, Failed):
                 traceback.print_exc()
-    print(f"cluster: {ran - failed} passed, {failed} failed", flush=True)
+    print(f"{title}: {ran - failed} passed, {failed} failed", flush=True)
     return 1 if failed else 0
+
+
+def main() -> int:
+    sample, other_image, words = sys.argv[1], sys.argv[2], sys.argv[3:]
+    return run_claims("cluster", CLAIMS, World(sample, other_image), words)
 
 
 if __name__ == "__main__":

@@ -41,13 +41,23 @@
 {{- end }}
 {{- end }}
 
-{{/* One component of the object. With a scaler the number of pods is the scaler's. */}}
+{{/* One component of the object, {name, values, optional}. With a scaler the number of pods is the scaler's. The labels are those by
+which selectors for Milvus's own chart look; a component that runs only if it is asked for is not named for their sake. */}}
 {{- define "milvus.component" -}}
-{{- $made := include "milvus.pods" . | fromYaml }}
-{{- if include "milvus.scaler" . }}{{ $_ := set $made "replicas" -1 }}
-{{- else if hasKey . "replicas" }}{{ $_ := set $made "replicas" (int .replicas) }}{{ end }}
-{{- with (default dict .strategy).rollingUpdate }}{{ $_ := set $made "rollingUpdate" . }}{{ end }}
+{{- $values := .values }}
+{{- $made := include "milvus.pods" $values | fromYaml }}
+{{- if include "milvus.scaler" $values }}{{ $_ := set $made "replicas" -1 }}
+{{- else if hasKey $values "replicas" }}{{ $_ := set $made "replicas" (int $values.replicas) }}{{ end }}
+{{- with (default dict $values.strategy).rollingUpdate }}{{ $_ := set $made "rollingUpdate" . }}{{ end }}
+{{- if or $made (not .optional) }}
+{{- $_ := set $made "podLabels" (merge (default dict $made.podLabels) (dict "component" (lower .name))) }}
+{{- end }}
 {{- toYaml $made }}
+{{- end }}
+
+{{/* Whether index nodes run by themselves: a tag of upstream Milvus below 2.6, where streaming nodes run only if a value asks for them. */}}
+{{- define "milvus.indexes" -}}
+{{- if regexMatch "^v?2\\.[0-5](\\.|$)" (toString .Values.image.all.tag) }}true{{ end }}
 {{- end }}
 
 {{/* The values of every component by its name in the object: aliases joined, the coordinators and the index node folded in. */}}
@@ -67,13 +77,15 @@
 {{- if and $replicas (not (hasKey $coordinator "replicas")) }}{{ $_ := set $coordinator "replicas" $replicas }}{{ end }}
 {{- $data := deepCopy (default dict .Values.dataNode) }}
 {{- $index := deepCopy (default dict .Values.indexNode) }}
-{{- if and (hasKey $data "replicas") (hasKey $index "replicas") (ge (int $data.replicas) 0) }}
+{{- $indexes := include "milvus.indexes" . }}
+{{- if and (not $indexes) (hasKey $data "replicas") (hasKey $index "replicas") (ge (int $data.replicas) 0) }}
 {{- $_ := set $data "replicas" (max (int $data.replicas) (int $index.replicas)) }}
 {{- end }}
 {{- $query := deepCopy (default dict .Values.queryNode) }}
 {{- if and .Values.autoscaling (not $query.hpa) (not $query.autoscaling) }}{{ $_ := set $query "autoscaling" .Values.autoscaling }}{{ end }}
-{{- $all = dict "proxy" (default dict .Values.proxy) "mixCoord" $coordinator "queryNode" $query "dataNode" (merge $data $index)
+{{- $all = dict "proxy" (default dict .Values.proxy) "mixCoord" $coordinator "queryNode" $query "dataNode" (ternary $data (merge (deepCopy $data) $index) (not (empty $indexes)))
   "streamingNode" (merge (deepCopy (default dict .Values.streamingNode)) (omit (default dict .Values.streaming) "enabled" "woodpecker")) }}
+{{- if $indexes }}{{ $_ := set $all "indexNode" $index }}{{ end }}
 {{- else }}
 {{- $all = dict "standalone" (omit (default dict .Values.standalone) "messageQueue" "persistence") }}
 {{- end }}

@@ -200,6 +200,11 @@ fn tidy(definition: CustomResourceDefinition) -> Result<Value, serde_json::Error
         if !needs_spec {
             schema["properties"]["spec"]["default"] = json!({});
         }
+        // An object that nobody has looked at yet would pass for ready with all that knows no more of it than what Kubernetes
+        // agrees on (`helm install --wait`): there is no condition that says otherwise.
+        if schema.pointer("/properties/status/properties/observedGeneration").is_some() {
+            schema["properties"]["status"]["default"] = json!({"observedGeneration": -1});
+        }
     }
     Ok(value)
 }

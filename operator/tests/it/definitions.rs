@@ -133,6 +133,16 @@ fn a_resource_group_can_be_scaled_and_says_its_number_to_an_autoscaler() {
     assert_eq!(replicas["default"], 1);
 }
 
+/// What waits for conditions, as `helm install --wait` does, takes an object for ready that has none and says no generation.
+#[test]
+fn an_object_that_nobody_has_looked_at_yet_does_not_pass_for_ready() {
+    for (name, value) in crd::definitions().unwrap() {
+        let properties = &value["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
+
+        assert_eq!(properties["status"]["default"], serde_json::json!({"observedGeneration": -1}), "{name}");
+    }
+}
+
 /// With no conversion the API server prunes by the schema of the version that is stored.
 #[test]
 fn d15_what_v1alpha1_has_is_stored_and_no_webhook_converts_it() {

@@ -27,6 +27,16 @@ fn object(helm: &Path, release: &str, values: &Value) -> Value {
     object
 }
 
+/// Components as they are expected, each with the labels of Milvus's own chart.
+fn labelled(mut components: Value) -> Value {
+    let names = ["standalone", "proxy", "mixCoord", "queryNode", "dataNode", "indexNode", "streamingNode"];
+    for name in names.into_iter().filter(|name| components.get(name).is_some()).collect::<Vec<_>>() {
+        components[name]["podLabels"] = json!({"component": name.to_lowercase()});
+    }
+    components["podLabels"] = json!({"app": "milvus"});
+    components
+}
+
 /// Values of a guide to Milvus, with all that it sets for a cluster.
 fn of_a_guide() -> Value {
     json!({
@@ -59,7 +69,14 @@ fn no_values_are_a_cluster_with_the_operators_defaults() {
     assert_eq!(object["metadata"]["name"], "milvus");
     let expected = json!({
         "mode": "cluster",
-        "components": {"metricInterval": "30s", "proxy": {"serviceType": "ClusterIP", "port": 19530}},
+        "components": labelled(json!({
+            "metricInterval": "30s",
+            "mixCoord": {},
+            "queryNode": {},
+            "dataNode": {},
+            "streamingNode": {},
+            "proxy": {"serviceType": "ClusterIP", "port": 19530},
+        })),
         "dependencies": {"msgStreamType": "woodpecker"},
         "config": {"log": {"level": "info", "format": "text"}},
     });
@@ -75,7 +92,7 @@ fn the_values_of_a_guide_keep_their_meaning() {
     assert_eq!(object["metadata"]["name"], "milvus-release");
     let expected = json!({
         "mode": "cluster",
-        "components": {
+        "components": labelled(json!({
             "image": "milvusdb/milvus:v2.6.0",
             "imagePullPolicy": "IfNotPresent",
             "metricInterval": "15s",
@@ -91,7 +108,8 @@ fn the_values_of_a_guide_keep_their_meaning() {
                 "resources": {"limits": {"cpu": "2", "memory": "8Gi"}},
                 "nodeSelector": {"disk": "fast"},
             },
-        },
+            "streamingNode": {},
+        })),
         "dependencies": {
             "msgStreamType": "pulsar",
             "pulsar": {"inCluster": {"values": {"broker": {"replicaCount": 3}}}},
@@ -108,6 +126,26 @@ fn the_values_of_a_guide_keep_their_meaning() {
 }
 
 #[test]
+fn index_nodes_of_an_older_image_keep_their_values_and_no_streaming_node_is_asked_for() {
+    let Some(helm) = helm() else { return };
+    let mut values = of_a_guide();
+    values["image"]["all"]["tag"] = json!("v2.3.0");
+
+    let components = object(&helm, "milvus-release", &values)["spec"]["components"].take();
+
+    let expected = json!({
+        "replicas": 3,
+        "resources": {"limits": {"cpu": "4", "memory": "8Gi"}},
+        "nodeSelector": {"disk": "fast"},
+        "podLabels": {"component": "indexnode"},
+    });
+    assert_eq!(components["indexNode"], expected);
+    assert_eq!(components["dataNode"]["replicas"], 2);
+    assert_eq!(components["dataNode"]["nodeSelector"], Value::Null);
+    assert_eq!(components["streamingNode"], Value::Null);
+}
+
+#[test]
 fn a_scaler_gets_the_number_of_pods_under_both_spellings() {
     let Some(helm) = helm() else { return };
     let ours = json!({"queryNode": {"replicas": 3, "hpa": {
@@ -119,7 +157,7 @@ fn a_scaler_gets_the_number_of_pods_under_both_spellings() {
     for values in [ours, of_guides] {
         assert_eq!(
             object(&helm, "milvus", &values)["spec"]["components"]["queryNode"],
-            json!({"replicas": -1})
+            json!({"replicas": -1, "podLabels": {"component": "querynode"}})
         );
         let all = with_values(&helm, "milvus", &values).unwrap();
         let scaler = all.iter().find(|one| one["kind"] == "HorizontalPodAutoscaler").unwrap();
@@ -187,7 +225,7 @@ fn a_standalone_gets_its_volume_its_probes_and_its_settings() {
         "storageClassName": "fast-ssd", "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "500Gi"}}}}});
     let expected = json!({
         "mode": "standalone",
-        "components": {
+        "components": labelled(json!({
             "metricInterval": "30s",
             "runAsNonRoot": true,
             "securityContext": {"runAsNonRoot": true},
@@ -197,7 +235,7 @@ fn a_standalone_gets_its_volume_its_probes_and_its_settings() {
                 "resources": {"limits": {"memory": "2Gi"}},
                 "probes": {"readinessProbe": {"periodSeconds": 5, "httpGet": {"path": "/healthz", "port": 9091}}},
             },
-        },
+        })),
         "dependencies": {"msgStreamType": "woodpecker", "woodpecker": {"persistence": volume}},
         "config": {
             "log": {"level": "debug", "format": "text"},

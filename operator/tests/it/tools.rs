@@ -1,5 +1,5 @@
-//! What the tools of others say about what we ship: Helm's linter, kubeconform, promtool. `tests/cluster/build kubeconform promtool`
-//! brings them.
+//! What the tools of others say about what we ship: Helm's linter, kubeconform, promtool. `tests/cluster/build kubeconform
+//! prometheus` brings them.
 
 use std::collections::BTreeSet;
 use std::path::Path;
