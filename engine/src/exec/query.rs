@@ -52,6 +52,16 @@ pub fn query(plan: &QueryPlan, schema: &Schema, on: &Readable) -> Result<QueryRo
     })
 }
 
+/// About how many rows [`query`] looks at: few where indexes or keys lead to them, or where rows are only counted.
+pub fn query_weight(plan: &QueryPlan, schema: &Schema, on: &Readable) -> u64 {
+    let parts = on.parts(plan.ignore_growing);
+    if plan.filter.is_none() && !matches!(plan.kind, QueryKind::Count) {
+        return parts.iter().map(|part| part.rows() as u64).sum();
+    }
+    let rule = Rule::new(schema, plan.partitions.as_deref(), plan.read_at, plan.filter.as_ref());
+    parts.iter().map(|part| rule.weight(part) as u64).sum()
+}
+
 /// Rows, which ascend by key, by other values; equal ones stay as they are.
 fn in_order(
     order: &Order,
