@@ -55,7 +55,12 @@ pub fn query(plan: &QueryPlan, schema: &Schema, on: &Readable) -> Result<QueryRo
 /// About how many rows [`query`] looks at: few where indexes or keys lead to them, or where rows are only counted.
 pub fn query_weight(plan: &QueryPlan, schema: &Schema, on: &Readable) -> u64 {
     let parts = on.parts(plan.ignore_growing);
-    if plan.filter.is_none() && !matches!(plan.kind, QueryKind::Count) {
+    let is_led = match plan.kind {
+        QueryKind::Count => true,
+        QueryKind::Rows => plan.filter.is_some(),
+        QueryKind::Terms { .. } => false,
+    };
+    if !is_led {
         return parts.iter().map(|part| part.rows() as u64).sum();
     }
     let rule = Rule::new(schema, plan.partitions.as_deref(), plan.read_at, plan.filter.as_ref());

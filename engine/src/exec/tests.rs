@@ -182,7 +182,7 @@ impl World {
             let sealed = Sealed::load(blobs, Arc::clone(&self.schema), &manifest, &[]).await.unwrap();
             // A second time, and newest first: neither may matter.
             self.deletes.iter().chain(self.deletes.iter().rev()).for_each(|deletes| sealed.delete(deletes));
-            let column_indexes = [NUMBER, NOTE].map(|field| column_index(field));
+            let column_indexes = [NUMBER, NOTE].map(column_index);
             for (id, spec) in sealed.lacking_column_indexes(&self.schema, &column_indexes) {
                 sealed.make_column_index(id, spec).await.unwrap();
             }

@@ -7,12 +7,14 @@ use crate::expr::evaluate::evaluate;
 use crate::expr::lookup::{self, Answer};
 use crate::expr::predicate::Predicate;
 use crate::expr::{Error, Rows};
-use crate::model::Column;
+use crate::model::{Bitset, Column};
 
 /// One row in so many is few.
 const SHARE: usize = 64;
 /// So many are always few.
 const ALWAYS: usize = 16;
+/// More than one row in so many are put in order by a set of all rows quicker than by sorting them.
+const SORTED_SHARE: usize = 512;
 
 /// A copy of some rows, with the columns that some statements are about.
 pub(super) struct Taken {
@@ -91,9 +93,15 @@ impl<'i> Plan<'i> {
         self.answers.iter().map(|answer| answer.count).sum()
     }
 
-    /// The rows, ascending, each once.
-    fn rows(&self) -> Vec<usize> {
-        let mut rows: Vec<usize> = self.answers.iter().flat_map(Answer::list).collect();
+    /// The rows, of `len`, ascending, each once.
+    fn rows(&self, len: usize) -> Vec<usize> {
+        let named = self.answers.iter().flat_map(Answer::list);
+        if self.count() > len / SORTED_SHARE {
+            let mut set = Bitset::none(len);
+            named.for_each(|row| set.insert(row));
+            return set.iter().collect();
+        }
+        let mut rows: Vec<usize> = named.collect();
         rows.sort_unstable();
         rows.dedup();
         rows
@@ -103,7 +111,7 @@ impl<'i> Plan<'i> {
 /// The rows for which `predicate` is true, if indexes leave few to look at.
 pub(super) fn few(predicate: &Predicate, rows: &dyn Rows) -> Result<Option<Vec<usize>>, Error> {
     let Some(plan) = Plan::of(predicate, rows) else { return Ok(None) };
-    let found = plan.rows();
+    let found = plan.rows(rows.len());
     if plan.is_exact {
         return Ok(Some(found));
     }

@@ -163,15 +163,15 @@ impl<'i> Looked<'i> {
             return None;
         }
         let (less, not_greater) = self.bounds(value);
-        let end = self.order.places();
+        let (equal, end) = (less..not_greater, self.order.places());
         Some(match compare {
-            Compare::Less => self.places(vec![0..less], true),
-            Compare::LessEqual => self.places(vec![0..not_greater], true),
-            Compare::Greater => self.places(vec![not_greater..end], true),
-            Compare::GreaterEqual => self.places(vec![less..end], true),
-            Compare::Equal => self.places(vec![less..not_greater], true),
+            Compare::Less => self.span(0..less, true),
+            Compare::LessEqual => self.span(0..not_greater, true),
+            Compare::Greater => self.span(not_greater..end, true),
+            Compare::GreaterEqual => self.span(less..end, true),
+            Compare::Equal => self.span(equal, true),
             // What cannot be compared is unequal.
-            Compare::NotEqual => self.others(vec![less..not_greater]),
+            Compare::NotEqual => self.others(Vec::from([equal])),
         })
     }
 
@@ -195,7 +195,8 @@ impl<'i> Looked<'i> {
     /// The texts that begin as the pattern does.
     fn begins(&self, pattern: &crate::expr::pattern::Pattern) -> Option<Answer<'i>> {
         let (start, is_all) = pattern.start()?;
-        if !self.source.fits(&Literal::Text(String::new())) {
+        let is_known = is_all || pattern.is_exact() || !start.is_empty();
+        if !is_known || !self.source.fits(&Literal::Text(String::new())) {
             return None;
         }
         if pattern.is_exact() {
@@ -206,7 +207,11 @@ impl<'i> Looked<'i> {
         let text = |row| self.source.text_at(row);
         let from = self.order.partition(|row| text(row).is_some_and(|text| is_less(&text)));
         let to = self.order.partition(|row| text(row).is_some_and(|text| is_not_behind(&text)));
-        Some(self.places(vec![from..to], is_all))
+        Some(self.span(from..to, is_all))
+    }
+
+    fn span(&self, places: Range<usize>, is_exact: bool) -> Answer<'i> {
+        self.places(Vec::from([places]), is_exact)
     }
 
     fn places(&self, places: Vec<Range<usize>>, is_exact: bool) -> Answer<'i> {

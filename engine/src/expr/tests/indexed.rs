@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::random::{Case, expression, row};
+use super::random::{expression, row};
 use super::{batch, filter, schema};
 use crate::base::{FieldId, IndexId};
 use crate::expr::{ColumnIndex, ColumnIndexSpec, Rows, Templates, parse};
@@ -108,7 +108,6 @@ proptest! {
         rows in vec(row(), 0..70),
         chosen in vec(any::<bool>(), 58),
     ) {
-        let case: Case = case;
         let specs: Vec<_> = specs().into_iter().zip(chosen).filter(|(_, chosen)| *chosen).map(|(spec, _)| spec).collect();
         check(&case.text, &Indexed::new(batch(&schema(), &rows), &specs))?;
     }
@@ -270,9 +269,12 @@ fn how_much_faster_indexes_are() {
     println!("built in {:?}, {bytes} bytes", start.elapsed());
     let timed = |work: &dyn Fn() -> usize| {
         let start = Instant::now();
-        let rounds =
-            (0..1_000).take_while(|_| start.elapsed() < Duration::from_millis(500)).map(|_| work()).count();
-        start.elapsed() / rounds.max(1) as u32
+        let mut rounds = 0;
+        while rounds < 1_000 && start.elapsed() < Duration::from_millis(500) {
+            work();
+            rounds += 1;
+        }
+        start.elapsed() / rounds.max(1)
     };
     for text in [
         "i64 == 77",
