@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use tracing::debug;
+
 use super::Error;
 use crate::base::{FieldId, PartitionId, Timestamp};
-use crate::expr::{Filter, Rows};
+use crate::expr::{ColumnIndex, Filter, Rows};
 use crate::model::{Bitset, Column, Keys, Schema};
 use crate::segment::{Part, Visible, key_at};
 
@@ -62,6 +64,14 @@ impl<'a> Rule<'a> {
             return Ok(None);
         }
         let rows = FilledRows::new(part, self.schema, &self.fields);
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            debug!(rows = part.rows(), %filter, plan = filter.explain(&rows), "a filter is evaluated");
+        }
+        let few = filter.evaluate_few(&rows).map_err(|source| Error::Filter { source })?;
+        if let Some(mut few) = few {
+            few.retain(|row| visible.contains(*row));
+            return Ok((!few.is_empty()).then_some(Allowed::Few(few)));
+        }
         let mut chosen = filter.evaluate(&rows).map_err(|source| Error::Filter { source })?;
         if let Visible::Some(visible) = &visible {
             chosen.intersect(visible);
@@ -70,6 +80,20 @@ impl<'a> Rule<'a> {
             return Ok(None);
         }
         Ok(Some(Allowed::Some(Arc::new(chosen))))
+    }
+
+    /// About how many rows [`Self::allow`] looks at.
+    pub(super) fn weight(&self, part: &Part) -> usize {
+        match (self.filter, &self.keys) {
+            // Sets of rows are counted 64 rows at a time.
+            (None, _) => part.rows() / 64,
+            (Some(_), Some(keys)) => keys.len(),
+            (Some(filter), None) if part.may_match(filter) => {
+                let rows = FilledRows::new(part, self.schema, &self.fields);
+                filter.few_rows(&rows).unwrap_or(part.rows())
+            }
+            (Some(_), None) => 0,
+        }
     }
 }
 
@@ -91,6 +115,7 @@ fn few(part: &Part, visible: &Visible, keys: &Keys) -> Option<Allowed> {
 struct FilledRows<'a> {
     part: &'a Part,
     absent: Vec<Column>,
+    indexes: Arc<[Arc<ColumnIndex>]>,
 }
 
 impl<'a> FilledRows<'a> {
@@ -107,7 +132,7 @@ impl<'a> FilledRows<'a> {
                 .map_or_else(|| Some(Bitset::none(part.rows())), |vectors| vectors.valid.clone());
             Some(Column { field: id, data: crate::model::ColumnData::empty(field), valid })
         });
-        Self { part, absent: absent.collect() }
+        Self { part, absent: absent.collect(), indexes: part.column_indexes() }
     }
 }
 
@@ -118,5 +143,9 @@ impl Rows for FilledRows<'_> {
 
     fn column(&self, field: FieldId) -> Option<&Column> {
         self.part.column(field).or_else(|| self.absent.iter().find(|column| column.field == field))
+    }
+
+    fn indexes(&self) -> &[Arc<ColumnIndex>] {
+        &self.indexes
     }
 }

@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 pub use cost::Cost;
 pub use error::Error;
-pub use query::query;
+pub use query::{query, query_weight};
 #[cfg(test)]
 pub(crate) use search::search;
 pub use search::search_at_cost;

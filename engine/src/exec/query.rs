@@ -62,6 +62,21 @@ fn in_key_order<K: Ord>(parts: &[Arc<Part>], chosen: Vec<Chosen>, key: impl Fn(C
     keyed.into_iter().map(|(_, chosen)| chosen).collect()
 }
 
+/// About how many rows [`query`] looks at: few where indexes or keys lead to them, or where rows are only counted.
+pub fn query_weight(plan: &QueryPlan, schema: &Schema, on: &Readable) -> u64 {
+    let parts = on.parts(plan.ignore_growing);
+    let is_led = match plan.kind {
+        QueryKind::Count => true,
+        QueryKind::Rows => plan.filter.is_some(),
+        QueryKind::Terms { .. } => false,
+    };
+    if !is_led {
+        return parts.iter().map(|part| part.rows() as u64).sum();
+    }
+    let rule = Rule::new(schema, plan.partitions.as_deref(), plan.read_at, plan.filter.as_ref());
+    parts.iter().map(|part| rule.weight(part) as u64).sum()
+}
+
 /// Rows, which ascend by key, by other values; equal ones stay as they are.
 fn in_order(
     order: &Order,

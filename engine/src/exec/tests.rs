@@ -81,6 +81,18 @@ impl History {
     }
 }
 
+/// An index of the scalar column `field`.
+fn column_index(field: FieldId) -> IndexDefinition {
+    IndexDefinition {
+        id: IndexId(field.0),
+        name: field.to_string(),
+        field,
+        index_type: "INVERTED".to_owned(),
+        metric: None,
+        params: Vec::new(),
+    }
+}
+
 /// Plays a history into the model and into segments, in the way a querier does. Record `n` has time `10 * n`.
 struct World {
     schema: Arc<Schema>,
@@ -170,6 +182,10 @@ impl World {
             let sealed = Sealed::load(blobs, Arc::clone(&self.schema), &manifest, &[]).await.unwrap();
             // A second time, and newest first: neither may matter.
             self.deletes.iter().chain(self.deletes.iter().rev()).for_each(|deletes| sealed.delete(deletes));
+            let column_indexes = [NUMBER, NOTE].map(column_index);
+            for (id, spec) in sealed.lacking_column_indexes(&self.schema, &column_indexes) {
+                sealed.make_column_index(id, spec).await.unwrap();
+            }
             self.on.sealed.push(Arc::new(sealed));
         }
         self.on.growing[0].release_before(Position(self.position));
@@ -203,6 +219,19 @@ impl World {
             ),
             2 => (format!("id > {}", literal(key)), Box::new(move |row| row.key > key)),
             3 => ("n % 2 == 0".to_owned(), Box::new(|row| row.number % 2 == 0)),
+            4 => (format!("n == {key}"), Box::new(move |row| row.number == key)),
+            5 => (
+                "note like 'note 1%' and n < 15".to_owned(),
+                Box::new(|row| {
+                    row.number < 15 && row.note.as_ref().is_some_and(|note| note.starts_with("note 1"))
+                }),
+            ),
+            6 => (
+                format!("n in [{key}, 3] or note == 'note 4'"),
+                Box::new(move |row| {
+                    row.number == key || row.number == 3 || row.note.as_deref() == Some("note 4")
+                }),
+            ),
             _ => ("note is null".to_owned(), Box::new(|row| row.note.is_none())),
         };
         Some((expr::parse(&text, &self.schema, &BTreeMap::new()).unwrap(), test))
@@ -226,7 +255,7 @@ fn questions() -> impl Strategy<Value = Vec<Question>> {
     let partitions = prop::option::weighted(0.4, prop::collection::vec(1_i64..4, 1..3));
     let metric = prop_oneof![Just(Metric::L2), Just(Metric::Ip)];
     let question =
-        (0_u64..1100, partitions, (0_usize..5, 0_i64..12), 1_usize..9, any::<bool>(), 0_i64..40, metric);
+        (0_u64..1100, partitions, (0_usize..8, 0_i64..12), 1_usize..9, any::<bool>(), 0_i64..40, metric);
     let question =
         question.prop_map(|(read_at, partitions, filter, limit, ignore_growing, center, metric)| Question {
             read_at,

@@ -1,9 +1,11 @@
-//! The typed tree over columns: one pass per node, whole columns at a time.
+//! The typed tree over columns: one pass per node, whole columns at a time, or none where an index answers.
 
 use std::cmp::Ordering;
 
+use crate::expr::few::Taken;
 use crate::expr::json::{Elements, Found, array_length, equals, find, has_content};
 use crate::expr::literal::Number;
+use crate::expr::lookup;
 use crate::expr::predicate::{Access, ColumnName, Operand, Predicate, Quantity};
 use crate::expr::set::{Set, as_single};
 use crate::expr::syntax::{Arithmetic, Compare, Step};
@@ -46,6 +48,35 @@ struct Evaluation<'r> {
 
 impl<'r> Evaluation<'r> {
     fn truth(&self, predicate: &Predicate, wanted: Wanted<'_>) -> Result<Truth, Error> {
+        match self.looked_up(predicate, wanted)? {
+            Some(truth) => Ok(truth),
+            None => self.compared(predicate, wanted),
+        }
+    }
+
+    /// What an index says, if there is one and asking it is cheaper than comparing rows.
+    fn looked_up(&self, predicate: &Predicate, wanted: Wanted<'_>) -> Result<Option<Truth>, Error> {
+        let Some(answer) = lookup::find(predicate, self.rows) else { return Ok(None) };
+        let length = self.rows.len();
+        let asked = wanted.map_or(length, Bitset::count);
+        let afterwards =
+            if answer.is_exact { 0 } else { compare_price(predicate, length, answer.count.min(asked)) };
+        if answer.effort * PRICE_OF_A_ROW + length / 64 + afterwards > compare_price(predicate, length, asked)
+        {
+            return Ok(None);
+        }
+        let mut chosen = answer.set();
+        if answer.is_exact {
+            return known_where_valid(answer.column, chosen).map(Some);
+        }
+        if let Some(wanted) = wanted {
+            chosen.intersect(wanted);
+        }
+        self.compared(predicate, Some(&chosen)).map(Some)
+    }
+
+    /// What comparing rows says; parts of a tree may still be looked up.
+    fn compared(&self, predicate: &Predicate, wanted: Wanted<'_>) -> Result<Truth, Error> {
         let length = self.rows.len();
         match predicate {
             Predicate::Always(true) => Ok(Truth { yes: Bitset::all(length), known: None }),
@@ -54,7 +85,7 @@ impl<'r> Evaluation<'r> {
                 let inner = self.truth(inner, wanted)?;
                 Ok(Truth { yes: inner.no(), known: inner.known })
             }
-            Predicate::All(parts) => self.all(parts, wanted),
+            Predicate::All(parts) => self.all(parts.iter().collect(), wanted),
             Predicate::Any(parts) => self.any(parts, wanted),
             Predicate::Compare { operand, compare, value } => {
                 let column = self.column(&operand.column)?;
@@ -150,13 +181,24 @@ impl<'r> Evaluation<'r> {
     }
 
     /// False if one part is, true if all are. Later parts see only the rows that no earlier one made false.
-    fn all(&self, parts: &[Predicate], wanted: Wanted<'_>) -> Result<Truth, Error> {
+    fn all(&self, parts: Vec<&Predicate>, wanted: Wanted<'_>) -> Result<Truth, Error> {
         let length = self.rows.len();
         let mut open = wanted.cloned().unwrap_or_else(|| Bitset::all(length));
         let mut yes = open.clone();
         let mut is_known = true;
-        for part in cheapest_first(parts) {
-            let truth = self.truth(part, Some(&open))?;
+        let parts = self.cheapest_first(parts);
+        let mut rest = parts.as_slice();
+        while let Some((part, others)) = rest.split_first() {
+            let truth = match self.narrowed(rest, &open)? {
+                Some(truth) => {
+                    rest = &[];
+                    truth
+                }
+                None => {
+                    rest = others;
+                    self.truth(part, Some(&open))?
+                }
+            };
             is_known &= truth.known.is_none();
             if is_known {
                 open.intersect(&truth.yes);
@@ -184,7 +226,7 @@ impl<'r> Evaluation<'r> {
         let mut yes = Bitset::none(length);
         let mut no = Bitset::all(length);
         let mut is_known = true;
-        for part in cheapest_first(parts) {
+        for part in self.cheapest_first(parts.iter().collect()) {
             let truth = self.truth(part, Some(&open))?;
             is_known &= truth.known.is_none();
             if !is_known {
@@ -204,6 +246,35 @@ impl<'r> Evaluation<'r> {
             no
         });
         Ok(Truth { yes, known })
+    }
+
+    /// Whether all of `parts` hold, found in a copy of the rows that are still asked about, if these are few.
+    fn narrowed(&self, parts: &[&Predicate], open: &Bitset) -> Result<Option<Truth>, Error> {
+        let length = self.rows.len();
+        if length < NARROWED_ROWS || open.count() * NARROWED_SHARE > length {
+            return Ok(None);
+        }
+        let rows: Vec<usize> = open.iter().collect();
+        let Some(taken) = Taken::of(parts, self.rows, &rows) else { return Ok(None) };
+        let truth = Evaluation { rows: &taken }.all(parts.to_vec(), None)?;
+        let mut yes = Bitset::none(length);
+        truth.yes.iter().for_each(|at| yes.insert(rows[at]));
+        let known = truth.known.map(|known| {
+            let mut all = Bitset::all(length);
+            (0..rows.len()).filter(|&at| !known.contains(at)).for_each(|at| all.remove(rows[at]));
+            all
+        });
+        Ok(Some(Truth { yes, known }))
+    }
+
+    /// The parts in the order in which they are tried: those that an index knows of by how few rows it finds, then what costs
+    /// little to compare; JSON late, as every row costs a parse, and texts to analyse last.
+    fn cheapest_first<'p>(&self, mut parts: Vec<&'p Predicate>) -> Vec<&'p Predicate> {
+        parts.sort_by_cached_key(|part| match lookup::find(part, self.rows) {
+            Some(answer) if answer.count <= self.rows.len() / 2 => (0, answer.count),
+            _ => (1 + cost(part), 0),
+        });
+        parts
     }
 
     fn compare_columns(
@@ -264,11 +335,20 @@ fn select<T: Copy>(values: &[T], test: impl Fn(T) -> bool) -> Bitset {
     Bitset::from_fn(values.len(), |_| rest.next().is_some_and(|&value| test(value)))
 }
 
-/// The parts in the order in which they are tried: JSON late, as every row costs a parse, and texts to analyse last.
-fn cheapest_first(parts: &[Predicate]) -> Vec<&Predicate> {
-    let mut ordered: Vec<&Predicate> = parts.iter().collect();
-    ordered.sort_by_cached_key(|part| cost(part));
-    ordered
+/// Touching one row that an index names, in units of comparing a number of one row after the other.
+const PRICE_OF_A_ROW: usize = 4;
+/// Rows of which a copy of a few is worth making.
+const NARROWED_ROWS: usize = 4096;
+/// One row in so many is few.
+const NARROWED_SHARE: usize = 64;
+
+/// What comparing `asked` of `length` rows costs, in units of one number; numbers are compared for all rows.
+fn compare_price(predicate: &Predicate, length: usize, asked: usize) -> usize {
+    match cost(predicate) {
+        0 | 1 => length,
+        2 => asked.saturating_mul(8),
+        _ => asked.saturating_mul(64),
+    }
 }
 
 fn cost(predicate: &Predicate) -> u8 {

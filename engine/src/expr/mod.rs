@@ -1,12 +1,15 @@
 //! Filters: the text of an expression, checked against a schema, to the set of rows for which it holds.
 //!
-//! Knows columns in memory. Knows no segments, no indexes, no wire types, and nothing waits here.
+//! Knows columns in memory, and indexes of them ([`ColumnIndex`]). Knows no segments, no indexes of vectors, no wire types,
+//! and nothing waits here.
 
 mod error;
 mod evaluate;
+mod few;
 mod json;
 mod lexer;
 mod literal;
+mod lookup;
 mod parser;
 mod pattern;
 mod predicate;
@@ -19,9 +22,11 @@ mod wire;
 mod zone;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 pub use error::Error;
 pub use literal::Literal;
+pub use lookup::{ColumnIndex, ColumnIndexSpec};
 
 use crate::base::FieldId;
 use crate::expr::predicate::Predicate;
@@ -43,6 +48,11 @@ pub trait Rows {
 
     /// The column of `field` with one value per row; `None` if these rows have none.
     fn column(&self, field: FieldId) -> Option<&Column>;
+
+    /// Indexes of some of the columns, made of just these rows.
+    fn indexes(&self) -> &[Arc<ColumnIndex>] {
+        &[]
+    }
 }
 
 impl Rows for Batch {
@@ -73,12 +83,34 @@ pub fn parse(text: &str, schema: &Schema, templates: &Templates) -> Result<Filte
 }
 
 impl Filter {
-    /// The rows for which the expression is true: neither false nor unknown for want of a value.
+    /// The rows for which the expression is true: neither false nor unknown for want of a value. Each statement is looked up
+    /// in an index if there is one and that is cheaper than comparing the rows that are still asked about.
     ///
     /// # Errors
     /// [`Error::Column`] if `rows` lacks one of [`Filter::fields`].
     pub fn evaluate(&self, rows: &dyn Rows) -> Result<Bitset, Error> {
         evaluate::evaluate(&self.predicate, rows)
+    }
+
+    /// As [`Self::evaluate`], as a list that ascends, if indexes leave so few rows that no set of all rows is needed; `None` if
+    /// they do not.
+    ///
+    /// # Errors
+    /// As [`Self::evaluate`].
+    pub fn evaluate_few(&self, rows: &dyn Rows) -> Result<Option<Vec<usize>>, Error> {
+        few::few(&self.predicate, rows)
+    }
+
+    /// How many rows [`Self::evaluate_few`] would look at; `None` if it would give no list.
+    #[must_use]
+    pub fn few_rows(&self, rows: &dyn Rows) -> Option<usize> {
+        few::Plan::of(&self.predicate, rows).map(|plan| plan.count())
+    }
+
+    /// How the expression is evaluated over `rows`, for people: what is looked up, and what every row is compared for.
+    #[must_use]
+    pub fn explain(&self, rows: &dyn Rows) -> String {
+        few::explain(&self.predicate, rows)
     }
 
     /// Whether the expression may be true of some of the rows that `zones` tells about; a `false` is certain. `zones` gives

@@ -117,6 +117,41 @@ impl Pattern {
         &self.text
     }
 
+    /// Whether exactly one text matches.
+    pub(super) const fn is_exact(&self) -> bool {
+        matches!(self.shape, Shape::Exact(_))
+    }
+
+    /// What every text that matches begins with, and whether every text that begins so matches. `None` of a regular
+    /// expression.
+    pub(super) fn start(&self) -> Option<(String, bool)> {
+        match &self.shape {
+            Shape::Exact(text) => Some((text.clone(), false)),
+            Shape::Prefix(start) => Some((start.clone(), true)),
+            Shape::Suffix(_) | Shape::Infix(_) => Some((String::new(), false)),
+            Shape::Any(parts) => {
+                let letter = |part: &Part| if let Part::Letter(letter) = part { Some(*letter) } else { None };
+                Some((parts.iter().map_while(letter).collect(), false))
+            }
+            Shape::Search(_) => None,
+        }
+    }
+
+    /// Pieces that every text that matches has in it; none are known of a regular expression.
+    pub(super) fn pieces(&self) -> Vec<String> {
+        match &self.shape {
+            Shape::Exact(text) | Shape::Prefix(text) | Shape::Suffix(text) | Shape::Infix(text) => {
+                vec![text.clone()]
+            }
+            Shape::Any(parts) => {
+                let letter = |part: &Part| if let Part::Letter(letter) = part { Some(*letter) } else { None };
+                let runs = parts.split(|part| letter(part).is_none());
+                runs.map(|run| run.iter().filter_map(letter).collect()).collect()
+            }
+            Shape::Search(_) => Vec::new(),
+        }
+    }
+
     /// Whether all of `text` matches, or holds a match of a regular expression.
     pub(super) fn matches(&self, text: &str) -> bool {
         match &self.shape {

@@ -153,7 +153,7 @@ fn single_bits(value: f32) -> u32 {
 
 /// The 64-bit integer that equals the number.
 #[expect(clippy::cast_possible_truncation, reason = "the range is checked before")]
-fn whole(value: f64) -> Option<i64> {
+pub(super) fn whole(value: f64) -> Option<i64> {
     // 2^63: the first double above every 64-bit integer.
     const EDGE: f64 = 9_223_372_036_854_775_808.0;
     ((-EDGE..EDGE).contains(&value) && value.fract() == 0.0).then_some(value as i64)

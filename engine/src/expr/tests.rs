@@ -1,5 +1,6 @@
 //! Tests of the whole room: tables of texts, and random expressions against a naive evaluator.
 
+mod indexed;
 mod naive;
 mod random;
 mod table;

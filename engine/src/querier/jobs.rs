@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tracing::warn;
 
 use super::Error;
-use super::budget::{index_bytes, known_indexes, segment_bytes};
+use super::budget::{Room, index_bytes, known_indexes, segment_bytes};
 use super::held::Shared;
 use super::shard::Shard;
 use super::table::Entry;
@@ -64,6 +64,7 @@ pub(super) async fn load(
         }
     }
     apply_files(shared, source, vec![Arc::clone(&sealed)]).await?;
+    make_column_indexes(shared, source, &sealed, &room).await;
     room.set(sealed.memory_bytes() as u64);
     Ok(Entry { sealed, room: Arc::new(room) })
 }
@@ -96,8 +97,29 @@ pub(super) async fn load_indexes(
             break;
         }
     }
+    make_column_indexes(shared, source, &entry.sealed, &entry.room).await;
     entry.room.set(entry.sealed.memory_bytes() as u64);
     result
+}
+
+/// Makes the indexes of scalar columns that a segment lacks, one after the other. A segment is whole without them, only
+/// slower to filter: one for which there is no memory is left out until the segment is loaded again.
+async fn make_column_indexes(shared: &Shared, source: &Source, sealed: &Sealed, room: &Room) {
+    let segment = sealed.id();
+    for (id, spec) in sealed.lacking_column_indexes(&source.schema, &source.indexes) {
+        room.set(sealed.memory_bytes() as u64);
+        let made = match shared.admit_more(segment, room, sealed.column_index_bytes(&spec)) {
+            Ok(()) => {
+                let made = sealed.make_column_index(id, spec).await;
+                made.map_err(|cause| Error::LoadSegment { segment, source: cause })
+            }
+            Err(full) => Err(full),
+        };
+        if let Err(error) = made {
+            warn!(%segment, index = %id, error = chain(&error), "a segment goes without an index of a column");
+            sealed.do_without(id);
+        }
+    }
 }
 
 /// Gets a loaded segment ready to join `target`: waits until the target has applied everything before `checkpoint`, up

@@ -362,8 +362,13 @@ impl Keeper {
     fn index(&self, place: &mut Place, order: &HoldOrder, wanted: &HoldChannel, entry: &Entry) {
         let id = entry.id();
         let Some(segment) = wanted.manifest.segments.iter().find(|one| one.id == id) else { return };
+        if entry.sealed.drop_column_indexes(&order.info.indexes) {
+            entry.room.set(entry.sealed.memory_bytes() as u64);
+        }
+        let lacking = entry.sealed.lacking_column_indexes(&order.info.schema, &order.info.indexes);
         let indexes = known_indexes(segment, &order.info.indexes);
-        let is_complete = indexes.iter().all(|(built, _)| entry.sealed.uses_index(built));
+        let is_complete =
+            lacking.is_empty() && indexes.iter().all(|(built, _)| entry.sealed.uses_index(built));
         if is_complete || place.failed.contains_key(&id) || !place.indexing.insert(id) {
             return;
         }

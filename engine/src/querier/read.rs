@@ -257,7 +257,11 @@ impl Querier for QueryNode {
         let began = self.shared.parts.clock.monotonic();
         let found = self.ready(plan.collection, &share, after, !plan.ignore_growing).await?;
         plan.partitions = readable_partitions(&found.info, plan.partitions.as_deref(), &found.parts)?;
-        let rows = weight(found.rows, plan.filter.as_ref());
+        let mut rows = weight(found.rows, plan.filter.as_ref());
+        if rows > INLINE_ROWS && rows < u64::MAX {
+            let weight = |part: &Taken| exec::query_weight(&plan, &found.info.schema, &part.on);
+            rows = found.parts.iter().map(weight).sum();
+        }
         self.compute(began, rows, move |_| {
             let asked = plan.read_at;
             let query = |part: &Taken| {

@@ -1,12 +1,13 @@
 //! Claims about query nodes: what they answer, what they refuse, and when they say that they are ready.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::QuerierSettings;
 use super::fixture::{COLLECTION, Node, Owner, all_rows, channel, hold, info, order, share};
-use crate::base::{IndexId, Kind, Kinded, PartitionId, Position, SegmentId, TaskSet, Timestamp};
+use crate::base::{FieldId, IndexId, Kind, Kinded, PartitionId, Position, SegmentId, TaskSet, Timestamp};
 use crate::blob::MemoryBlobs;
 use crate::model::{
     ChannelManifest, Column, ColumnData, DataType, IndexDefinition, Keys, Metric, Partition, Schema,
@@ -14,7 +15,7 @@ use crate::model::{
 };
 use crate::plan::{QueryKind, SearchPlan};
 use crate::rpc::{CollectionInfo, Error, HoldOrder, Querier as _, ReadAfter, Share};
-use crate::segment::fixture::{ADDED, NUMBER, Row, VECTOR, batch, field, schema};
+use crate::segment::fixture::{ADDED, NOTE, NUMBER, Row, VECTOR, batch, field, schema};
 use crate::segment::{Deletes, build_index, write_deletes, write_segment};
 
 /// An owner, a store and a node.
@@ -52,6 +53,14 @@ impl World {
             partitions: vec![None; keys.len()],
         };
         write_deletes(self.blobs.as_ref(), COLLECTION, &channel(0), serial, &deletes).await.unwrap()
+    }
+
+    /// The keys of the rows of segment 1 that match.
+    async fn matching(&self, filter: &str) -> Keys {
+        let mut plan = all_rows(QueryKind::Rows);
+        let filter = crate::expr::parse(filter, &schema(DataType::Int64), &BTreeMap::new());
+        plan.filter = Some(filter.unwrap());
+        self.node.querier.query(plan, share(&[1], None), ALL).await.unwrap().keys
     }
 
     fn insert(&self, at: u64, key: i64) -> Position {
@@ -436,6 +445,40 @@ async fn an_index_of_a_newer_manifest_is_used_and_a_damaged_segment_is_tried_aga
     assert_eq!(hits.keys, Keys::Int(vec![33]));
     assert_eq!(hits.rows.columns[0].data, ColumnData::Int64(vec![33]));
     assert!(world.node.report().load.p99_ms > 0.0);
+}
+
+#[tokio::test]
+async fn indexes_of_scalar_columns_come_with_a_segment_and_go_and_come_while_it_is_held() {
+    let mut world = World::new();
+    let sealed = world.seal(1, 5, &(0..300).collect::<Vec<_>>()).await;
+    let definition = |id: i64, field: FieldId| IndexDefinition {
+        id: IndexId(id),
+        name: id.to_string(),
+        field,
+        index_type: "INVERTED".to_owned(),
+        metric: None,
+        params: Vec::new(),
+    };
+    let order_of = |indexes: Vec<IndexDefinition>| HoldOrder {
+        info: info(1, indexes),
+        channels: vec![hold(&manifest(0, &[&sealed]), &[1], None)],
+    };
+    let fields = |node: &Node| -> Vec<FieldId> {
+        let held = node.querier.shared.held.read();
+        let table = held[&COLLECTION].shards.load()[0].table();
+        let indexes = table.entries()[0].sealed.part().column_indexes();
+        indexes.iter().map(|index| index.field()).collect()
+    };
+    let expected = Keys::Int(vec![7, 40]);
+
+    world.node.order(vec![order_of(vec![definition(3, NUMBER)])]);
+    world.node.until_ready(&order_of(Vec::new()).channels[0]).await;
+    assert_eq!(fields(&world.node), [NUMBER], "it comes with the segment");
+    assert_eq!(world.matching("n == 7 or n == 40").await, expected);
+
+    world.node.order(vec![order_of(vec![definition(4, NOTE)])]);
+    world.node.until("another index", |node| fields(node) == [NOTE]).await;
+    assert_eq!(world.matching("n == 7 or n == 40").await, expected);
 }
 
 #[tokio::test]

@@ -11,8 +11,8 @@ use super::interim::Interim;
 use super::keys::{KeyColumn, KeyOrder, KeyRef};
 use super::runs::{Origin, Runs};
 use super::stats::Stats;
-use crate::base::{FieldId, PartitionId, Position, Timestamp};
-use crate::expr::Filter;
+use crate::base::{FieldId, IndexId, PartitionId, Position, Timestamp};
+use crate::expr::{ColumnIndex, Filter};
 use crate::index::{Block, Index, Piece};
 use crate::model::{Batch, Bitset, Column, ColumnData, Keys, Schema};
 
@@ -69,6 +69,16 @@ pub struct Part {
     indexes: RwLock<Vec<(FieldId, Index)>>,
     /// What answers for a field as long as it has no index of its own.
     interims: RwLock<Vec<(FieldId, Interim)>>,
+    column_indexes: RwLock<ColumnIndexes>,
+}
+
+/// Indexes of scalar columns.
+#[derive(Debug, Default)]
+struct ColumnIndexes {
+    /// Those that are there, for whoever filters.
+    all: Arc<[Arc<ColumnIndex>]>,
+    /// What the user calls each of them.
+    ids: Vec<IndexId>,
 }
 
 impl std::fmt::Debug for Part {
@@ -107,6 +117,7 @@ impl Part {
             hiding: RwLock::new(hiding),
             indexes: RwLock::default(),
             interims: RwLock::default(),
+            column_indexes: RwLock::default(),
         }
     }
 
@@ -238,6 +249,39 @@ impl Part {
         let mut interims = self.interims.write();
         interims.retain(|(indexed, _)| *indexed != field);
         interims.push((field, interim));
+    }
+
+    /// The indexes of scalar columns that there are now.
+    #[must_use]
+    pub fn column_indexes(&self) -> Arc<[Arc<ColumnIndex>]> {
+        Arc::clone(&self.column_indexes.read().all)
+    }
+
+    /// Adds the index of a scalar column; one that is there already stays.
+    pub(super) fn add_column_index(&self, id: IndexId, index: ColumnIndex) {
+        let mut indexes = self.column_indexes.write();
+        if !indexes.ids.contains(&id) {
+            indexes.ids.push(id);
+            indexes.all = indexes.all.iter().cloned().chain([Arc::new(index)]).collect();
+        }
+    }
+
+    /// Keeps only those indexes of scalar columns that `is_wanted`; `true` if there was another.
+    pub(super) fn keep_column_indexes(&self, is_wanted: impl Fn(IndexId) -> bool) -> bool {
+        let mut indexes = self.column_indexes.write();
+        let kept: Vec<(IndexId, Arc<ColumnIndex>)> = indexes
+            .ids
+            .iter()
+            .copied()
+            .zip(indexes.all.iter().cloned())
+            .filter(|(id, _)| is_wanted(*id))
+            .collect();
+        if kept.len() == indexes.ids.len() {
+            return false;
+        }
+        indexes.ids = kept.iter().map(|(id, _)| *id).collect();
+        indexes.all = kept.into_iter().map(|(_, index)| index).collect();
+        true
     }
 
     /// The primary key of row `row`, which must exist.
@@ -376,6 +420,7 @@ impl Part {
             + vectors.sum::<usize>()
             + self.indexes.read().iter().map(|(_, index)| index.memory_bytes()).sum::<usize>()
             + self.interims.read().iter().map(|(_, interim)| interim.memory_bytes()).sum::<usize>()
+            + self.column_indexes().iter().map(|index| index.memory_bytes()).sum::<usize>()
             + self.stats.as_ref().map_or(0, Stats::memory_bytes)
             + self.order.memory_bytes()
             + self.runs.memory_bytes()

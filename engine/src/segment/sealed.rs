@@ -12,8 +12,9 @@ use super::runs::Runs;
 use super::stats::Stats;
 use super::vectors::{Pieces, Wrong};
 use super::{Deletes, Error, scalars, stats, vectors};
-use crate::base::{FieldId, Kind, Kinded as _, PartitionId, SegmentId, chain, heavy};
+use crate::base::{FieldId, IndexId, Kind, Kinded as _, PartitionId, SegmentId, chain, heavy};
 use crate::blob::{self, Blobs};
+use crate::expr::{ColumnIndex, ColumnIndexSpec};
 use crate::index::{Block, Index};
 use crate::model::{ColumnRef, IndexDefinition, IndexRef, ObjectRef, Schema, SegmentManifest};
 
@@ -29,6 +30,8 @@ pub struct Sealed {
     lost_stats: Option<Error>,
     /// Keys of the objects of the indexes in use.
     attached: Mutex<Vec<String>>,
+    /// Indexes of scalar columns that are there, or that the segment does without.
+    settled: Mutex<Vec<IndexId>>,
 }
 
 impl Sealed {
@@ -86,7 +89,13 @@ impl Sealed {
         })
         .await?;
         let part = Arc::new(part);
-        let sealed = Self { manifest: manifest.clone(), part, lost_stats, attached: Mutex::default() };
+        let sealed = Self {
+            manifest: manifest.clone(),
+            part,
+            lost_stats,
+            attached: Mutex::default(),
+            settled: Mutex::default(),
+        };
         for built in &manifest.indexes {
             if let Some(definition) = definitions.iter().find(|definition| definition.id == built.index) {
                 sealed.attach_index(blobs, built, definition).await?;
@@ -168,6 +177,60 @@ impl Sealed {
     #[must_use]
     pub fn uses_index(&self, built: &IndexRef) -> bool {
         self.attached.lock().contains(&built.object.key)
+    }
+
+    /// The indexes of scalar columns among `definitions` that are still to be [made](Self::make_column_index) or
+    /// [given up](Self::do_without).
+    #[must_use]
+    pub fn lacking_column_indexes(
+        &self,
+        schema: &Schema,
+        definitions: &[IndexDefinition],
+    ) -> Vec<(IndexId, ColumnIndexSpec)> {
+        let settled = self.settled.lock();
+        let lacking = definitions.iter().filter(|definition| !settled.contains(&definition.id));
+        let spec = |definition: &IndexDefinition| {
+            let spec = ColumnIndexSpec::of(definition, schema.field_by_id(definition.field)?)?;
+            Some((definition.id, spec))
+        };
+        lacking.filter_map(spec).collect()
+    }
+
+    /// What making an index takes at most in memory, the index included. Unit: bytes.
+    #[must_use]
+    pub fn column_index_bytes(&self, spec: &ColumnIndexSpec) -> u64 {
+        self.part.column(spec.field()).map_or(0, |column| spec.bytes(column))
+    }
+
+    /// Makes the index of a scalar column, for filters from now on. A column that cannot have it goes without. Cancel safe.
+    ///
+    /// # Errors
+    /// [`Error::Broke`].
+    pub async fn make_column_index(&self, id: IndexId, spec: ColumnIndexSpec) -> Result<(), Error> {
+        let part = Arc::clone(&self.part);
+        let made = work(self.manifest.id, move || {
+            part.column(spec.field()).and_then(|column| ColumnIndex::build(&spec, column))
+        });
+        if let Some(index) = made.await? {
+            self.part.add_column_index(id, index);
+        }
+        self.do_without(id);
+        Ok(())
+    }
+
+    /// Does not ask for an index again; filters compare rows unless it is there.
+    pub fn do_without(&self, id: IndexId) {
+        let mut settled = self.settled.lock();
+        if !settled.contains(&id) {
+            settled.push(id);
+        }
+    }
+
+    /// Drops the indexes of scalar columns that are not among `definitions`; `true` if there was one.
+    pub fn drop_column_indexes(&self, definitions: &[IndexDefinition]) -> bool {
+        let is_wanted = |id| definitions.iter().any(|definition| definition.id == id);
+        self.settled.lock().retain(|id| is_wanted(*id));
+        self.part.keep_column_indexes(is_wanted)
     }
 
     /// Applies deletes. Applying one again, and in any order, changes nothing.

@@ -15,8 +15,8 @@ type Truth = Rc<dyn Fn(&[Value]) -> Option<bool>>;
 
 /// An expression as text, and its truth for a row as the naive evaluator sees it.
 #[derive(Clone)]
-struct Case {
-    text: String,
+pub(super) struct Case {
+    pub(super) text: String,
     truth: Truth,
 }
 
@@ -101,7 +101,7 @@ fn value_of(data_type: DataType, is_dynamic: bool) -> BoxedStrategy<Value> {
     }
 }
 
-fn row() -> impl Strategy<Value = Vec<Value>> {
+pub(super) fn row() -> impl Strategy<Value = Vec<Value>> {
     schema()
         .fields
         .into_iter()
@@ -537,7 +537,7 @@ fn arrays() -> BoxedStrategy<Case> {
     prop_oneof![3 => compares, 1 => lists, 1 => wholes, 2 => contains, 1 => lengths, 1 => likes, 1 => searches, 1 => computed].boxed()
 }
 
-fn expression() -> impl Strategy<Value = Case> {
+pub(super) fn expression() -> impl Strategy<Value = Case> {
     let leaf = prop_oneof![
         4 => numbers(),
         2 => computed(),
