@@ -386,7 +386,8 @@ def narrow_vectors(client: MilvusClient, metric: str, index_type: str, nullable:
     index = client.prepare_index_params()
     for field, (kind, _, _) in NARROW.items():
         schema.add_field(field, kind, dim=DIM, nullable=nullable)
-        index.add_index(field, index_type=index_type, metric_type=metric)
+        # Of 8-bit vectors there are only graphs.
+        index.add_index(field, index_type="HNSW" if field == "i8" else index_type, metric_type=metric)
     client.create_collection(name, schema=schema)
     client.create_index(name, index)
     client.load_collection(name)

@@ -259,7 +259,7 @@ pub enum Error {
     #[error("IsNull/IsNotNull operations are not supported on vector fields")]
     NullVector,
     /// `is null` on an element of an array.
-    #[error("IsNull/IsNotNull operations are not supported on array elements")]
+    #[error("IsNull/IsNotNull operations are not supported on array element access")]
     NullElement,
     /// `array_contains…` with a value of another type than the elements.
     #[error("contains operation can't compare between array element type: {element} and {value}")]

@@ -392,7 +392,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// `left =~ right`, or `left !~ right`. An element that an array lacks matches neither way.
+    /// `left =~ right`, or `left !~ right`. An element that an array lacks does not match.
     fn regex(&self, left: Node<'_>, right: Node<'_>, negated: bool) -> Result<Predicate, Error> {
         let Typed::Operand(mut operand) = self.resolve(left)? else { return Err(Error::RegexType) };
         // A whole JSON value is looked at as what is at the empty path: it may be a text.
@@ -409,20 +409,8 @@ impl Resolver<'_> {
             (_, Some(name)) => return Err(Error::RegexTemplate { name: name.to_owned() }),
             (_, None) => return Err(Error::RegexOperand { text: self.written(span) }),
         };
-        let there = match (&operand.access, operand.column.data_type) {
-            (Access::Path(path), DataType::Array(_)) if negated => match path.as_slice() {
-                [Step::Index(index)] => Some(i64::try_from(*index).unwrap_or(i64::MAX)),
-                _ => None,
-            },
-            _ => None,
-        };
-        let column = operand.column.clone();
         let matches = Predicate::Like { operand, pattern };
-        let Some(index) = there else { return Ok(if negated { matches.negated() } else { matches }) };
-        let length = Operand { column, access: Access::Length(Vec::new()), arithmetic: None };
-        let is_there =
-            Predicate::Compare { operand: length, compare: Compare::Greater, value: Literal::Int(index) };
-        Ok(Predicate::all(vec![is_there, matches.negated()]))
+        Ok(if negated { matches.negated() } else { matches })
     }
 
     /// A regular expression, as long as there are not too many in one filter: each takes memory.

@@ -98,6 +98,9 @@ const fn metric_code(metric: Metric) -> u8 {
         Metric::Hamming => 4,
         Metric::Jaccard => 5,
         Metric::Bm25 => 6,
+        Metric::MhJaccard => 7,
+        Metric::Substructure => 8,
+        Metric::Superstructure => 9,
     }
 }
 

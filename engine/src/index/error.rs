@@ -147,6 +147,14 @@ pub enum Error {
         /// The value that was given.
         value: String,
     },
+    /// A search parameter that is a text of no number.
+    #[error("invalid float value, key: '{key}', value: '{value}'")]
+    NoFloat {
+        /// The parameter.
+        key: &'static str,
+        /// The value that was given.
+        value: String,
+    },
     /// A factor below the least one.
     #[error("Out of range in json: param '{key}' ({value}) should be in range [1, 3.4028235e+38]")]
     FactorTooSmall {
@@ -283,6 +291,7 @@ impl Kinded for Error {
             | Self::UnknownQuantizer
             | Self::UnknownRefineType { .. }
             | Self::NoNumberInJson { .. }
+            | Self::NoFloat { .. }
             | Self::FactorTooSmall { .. }
             | Self::FloatOutOfRange { .. }
             | Self::ReorderBelowK { .. }

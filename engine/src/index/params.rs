@@ -84,6 +84,10 @@ impl SearchParams {
             Form::Graph => {
                 let graph = |value, low, high| Error::OutOfRange { key: "ef", value, low, high };
                 parsed.ef = integer(params, "ef", 1, i64::from(i32::MAX), graph)?;
+                // Milvus lets a walk over product codes keep fewer candidates than are wanted; here it keeps as many.
+                if matches!(index_type, IndexType::HnswPq | IndexType::HnswPrq) {
+                    parsed.ef = parsed.ef.map(|ef| ef.max(k));
+                }
                 if range.is_none() {
                     parsed.check_ef(k)?;
                 }
@@ -103,6 +107,7 @@ impl SearchParams {
                 let given = params.get("drop_ratio_search").filter(|value| !value.is_null());
                 let text = given.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
                 parsed.drop_ratio = text.map(|text| share_of("drop_ratio_search", &text)).transpose()?;
+                check_ratio(params)?;
                 if metric == Metric::Bm25 {
                     parsed.saturation = Some(saturation(params)?);
                 }
@@ -132,6 +137,17 @@ impl SearchParams {
     /// The lists to read of `lists`.
     pub(super) fn nprobe_for(&self, lists: usize) -> usize {
         self.nprobe.unwrap_or(DEFAULT_NPROBE).clamp(1, lists.max(1))
+    }
+}
+
+/// Checks by how much Milvus corrects its bounds of lists. Bounds are exact here, so it chooses nothing.
+fn check_ratio(params: &Map<String, Value>) -> Result<(), Error> {
+    let (key, least, most) = ("dim_max_score_ratio", 0.5, 1.3);
+    match number(params, key)? {
+        Some(ratio) if !(least..=most).contains(&ratio) => {
+            Err(Error::FloatOutOfRange { key, value: ratio.to_string(), least, most })
+        }
+        _ => Ok(()),
     }
 }
 
@@ -195,10 +211,13 @@ fn saturation(params: &Map<String, Value>) -> Result<Saturation, Error> {
 
 /// A number of at least 1.
 fn factor(params: &Map<String, Value>, key: &'static str) -> Result<Option<f32>, Error> {
-    let Some(value) = params.get(key).filter(|value| !value.is_null()) else { return Ok(None) };
+    let Some(value) = params.get(key) else { return Ok(None) };
     let number = match value {
         Value::Number(number) => number.as_f64(),
-        Value::String(text) => text.trim().parse().ok(),
+        Value::String(text) => {
+            let number = text.trim().parse().map_err(|_| Error::NoFloat { key, value: text.clone() });
+            Some(number?)
+        }
         _ => None,
     };
     let number = number.ok_or_else(|| Error::NoNumberInJson { key, value: value.to_string() })? as f32;
@@ -220,7 +239,6 @@ fn integer(
     let Some(value) = params.get(key) else { return Ok(None) };
     let conflict = || Error::TypeConflict { key, value: value.to_string() };
     let number = match value {
-        Value::Null => return Ok(None),
         Value::Number(number) if number.is_f64() => return Err(conflict()),
         // What is no `i64` is an unsigned number above all ranges.
         Value::Number(number) => number.as_i64().unwrap_or(i64::MAX),
@@ -294,10 +312,16 @@ mod tests {
                 r#"{"refine_k":0}"#,
                 "Out of range in json: param 'refine_k' (0) should be in range [1, 3.4028235e+38]",
             ),
+            (IndexType::HnswPq, r#"{"refine_k":"x"}"#, "invalid float value, key: 'refine_k', value: 'x'"),
             (
                 IndexType::HnswPq,
-                r#"{"refine_k":"x"}"#,
-                "Type conflict in json: param 'refine_k' (\"x\") should be a number",
+                r#"{"refine_k":null}"#,
+                "Type conflict in json: param 'refine_k' (null) should be a number",
+            ),
+            (
+                IndexType::HnswSq,
+                r#"{"ef":null}"#,
+                "Type conflict in json: param 'ef' (null) should be integer",
             ),
             (IndexType::DiskAnn, r#"{"search_list":9}"#, "search_list_size(9) should be larger than k(10)"),
             (
@@ -359,6 +383,14 @@ mod tests {
         assert_eq!(ef(r#"{"level":"3"}"#), Some(120));
         assert_eq!(ef(r#"{"level":3,"ef":40}"#), Some(40));
         assert!(LEVEL_EFS.is_sorted());
+    }
+
+    #[test]
+    fn a_walk_over_product_codes_keeps_at_least_as_many_as_are_wanted() {
+        let ef = |index_type| parse(index_type, Metric::L2, r#"{"ef":1}"#).map(|parsed| parsed.ef);
+
+        assert_eq!(ef(IndexType::HnswPq), Ok(Some(10)));
+        assert_eq!(ef(IndexType::HnswSq), Err("ef(1) should be larger than k(10)".to_owned()));
     }
 
     #[test]

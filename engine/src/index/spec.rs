@@ -173,7 +173,9 @@ impl Width {
 const AUTO: &str = "AUTOINDEX";
 
 /// Names of Milvus for which a type of this engine answers, with its parameters.
-const STAND_INS: [(&str, IndexType); 5] = [
+const STAND_INS: [(&str, IndexType); 6] = [
+    // Signatures are compared one by one, and none is missed.
+    ("MINHASH_LSH", IndexType::BinFlat),
     ("AISAQ", IndexType::DiskAnn),
     ("SVS_FLAT", IndexType::Flat),
     ("SVS_VAMANA", IndexType::Hnsw),
@@ -182,16 +184,11 @@ const STAND_INS: [(&str, IndexType); 5] = [
 ];
 
 /// Milvus's types that this engine does not build.
-const NOT_YET: [&str; 8] = [
-    "MINHASH_LSH",
-    "IVF_SQ8_HYBRID",
-    "SCANN_DVR",
-    "GPU_BRUTE_FORCE",
-    "GPU_IVF_FLAT",
-    "GPU_IVF_PQ",
-    "GPU_CAGRA",
-    "FAISS",
-];
+const NOT_YET: [&str; 6] =
+    ["IVF_SQ8_HYBRID", "SCANN_DVR", "GPU_BRUTE_FORCE", "GPU_IVF_FLAT", "GPU_IVF_PQ", "GPU_CAGRA"];
+
+/// A type that is named by its parts, as in `OPQ16,IVF64,PQ16x4`.
+const BY_PARTS: &str = "FAISS";
 
 /// What rows may be compared again by, in Milvus's names.
 const REFINE_TYPES: [&str; 7] = ["sq4u", "sq6", "sq8", "fp16", "bf16", "fp32", "flat"];
@@ -299,6 +296,8 @@ impl IndexSpec {
     ) -> Result<Self, Error> {
         let mut given = flatten(pairs)?;
         let index_type = given.remove("index_type").unwrap_or_else(|| AUTO.to_owned());
+        let index_type =
+            if index_type == BY_PARTS { type_by_parts(data_type, &mut given) } else { index_type };
         let metric = given.remove("metric_type").filter(|metric| !metric.is_empty());
         let auto = index_type.is_empty() || index_type == AUTO;
         let metric = match metric {
@@ -424,10 +423,9 @@ fn algorithm_of(index_type: IndexType, given: &BTreeMap<String, String>) -> Resu
     match given.get("inverted_index_algo") {
         None if index_type == IndexType::SparseWand => Ok(Algorithm::Wand),
         None => Ok(Algorithm::MaxScore),
-        Some(name) => Algorithm::ALL
-            .into_iter()
-            .find(|known| known.name() == name)
-            .ok_or_else(|| Error::UnknownAlgorithm { name: name.clone() }),
+        Some(name) => {
+            Algorithm::from_name(name).ok_or_else(|| Error::UnknownAlgorithm { name: name.clone() })
+        }
     }
 }
 
@@ -437,6 +435,34 @@ pub(super) fn share_of(key: &'static str, text: &str) -> Result<f32, Error> {
         Ok(share) if (0.0..1.0).contains(&share) => Ok(share),
         Ok(_) => Err(Error::ShareOutOfRange { key, value: text.to_owned() }),
         Err(_) => Err(Error::NoNumberInJson { key, value: text.to_owned() }),
+    }
+}
+
+/// The type that answers for a name by parts, which may add a parameter: inverted files and graphs are built as named, of
+/// everything else rows are compared one by one. Codes are of this engine's choice.
+fn type_by_parts(data_type: DataType, given: &mut BTreeMap<String, String>) -> String {
+    let name = given.get("faiss_index_name").cloned().unwrap_or_default();
+    let is_binary = data_type == DataType::BinaryVector;
+    let number_of = |kind: &str| {
+        name.split(',').find_map(|part| {
+            let part = part.trim();
+            let part = if is_binary { part.strip_prefix('B').unwrap_or(part) } else { part };
+            let digits = part.strip_prefix(kind)?;
+            let end = digits.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(digits.len());
+            (end > 0).then(|| digits[..end].to_owned())
+        })
+    };
+    if let Some(lists) = number_of("IVF") {
+        given.insert("nlist".to_owned(), lists);
+        return if is_binary { IndexType::BinIvfFlat } else { IndexType::IvfFlat }.name().to_owned();
+    }
+    match number_of("HNSW").filter(|_| !is_binary) {
+        Some(links) => {
+            given.insert("M".to_owned(), links);
+            IndexType::Hnsw.name().to_owned()
+        }
+        None if is_binary => IndexType::BinFlat.name().to_owned(),
+        None => IndexType::Flat.name().to_owned(),
     }
 }
 

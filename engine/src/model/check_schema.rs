@@ -4,6 +4,7 @@ mod error;
 mod functions;
 
 pub use error::SchemaError;
+pub use functions::Signing;
 
 use crate::base::FieldId;
 use crate::model::name::{Named, check_name};
@@ -151,6 +152,7 @@ pub fn check_schema(request: &SchemaRequest) -> Result<Schema, SchemaError> {
         {
             return Err(SchemaError::Mmap { value: value.to_owned() });
         }
+        field.type_param("warmup").map_or(Ok(()), check_warmup)?;
     }
     if request.enable_dynamic_field {
         fields.push(dynamic_field(FieldId(
@@ -225,6 +227,18 @@ pub fn add_field(schema: &Schema, field: Field) -> Result<Schema, SchemaError> {
     let place = fields.iter().position(|known| known.is_dynamic).unwrap_or(fields.len());
     fields.insert(place, Field { id: FieldId(newest + 1), ..field });
     Ok(Schema { fields, ..schema.clone() })
+}
+
+/// Checks a setting of when data is brought into memory: with the load, after it, or when it is first read.
+///
+/// # Errors
+/// [`SchemaError::Warmup`] for any other word; capital letters count.
+pub fn check_warmup(value: &str) -> Result<(), SchemaError> {
+    if matches!(value, "sync" | "async" | "disable") {
+        Ok(())
+    } else {
+        Err(SchemaError::Warmup { value: value.to_owned() })
+    }
 }
 
 fn check_shape(request: &SchemaRequest) -> Result<(), SchemaError> {

@@ -16,13 +16,29 @@ pub enum Metric {
     Hamming,
     /// 1 less the share of the bits set in both among those set in either; smaller is nearer. 1 where no bit is set.
     Jaccard,
+    /// 0 for rows that have every bit of the query; others are no hits.
+    Substructure,
+    /// 0 for rows whose every bit the query has; others are no hits.
+    Superstructure,
+    /// In which share of their 32-bit places two signatures agree, in 0 ..= 1; larger is nearer.
+    MhJaccard,
     /// How well a text fits words, by how often it has them and how rare they are; larger is nearer.
     Bm25,
 }
 
 impl Metric {
     /// Every metric, for tables and tests.
-    pub const ALL: [Self; 6] = [Self::L2, Self::Ip, Self::Cosine, Self::Hamming, Self::Jaccard, Self::Bm25];
+    pub const ALL: [Self; 9] = [
+        Self::L2,
+        Self::Ip,
+        Self::Cosine,
+        Self::Hamming,
+        Self::Jaccard,
+        Self::Substructure,
+        Self::Superstructure,
+        Self::MhJaccard,
+        Self::Bm25,
+    ];
 
     /// The name on the wire.
     #[must_use]
@@ -33,6 +49,9 @@ impl Metric {
             Self::Cosine => "COSINE",
             Self::Hamming => "HAMMING",
             Self::Jaccard => "JACCARD",
+            Self::Substructure => "SUBSTRUCTURE",
+            Self::Superstructure => "SUPERSTRUCTURE",
+            Self::MhJaccard => "MHJACCARD",
             Self::Bm25 => "BM25",
         }
     }
@@ -43,11 +62,20 @@ impl Metric {
         Self::ALL.into_iter().find(|metric| metric.name().eq_ignore_ascii_case(name))
     }
 
+    /// Whether it compares bits.
+    #[must_use]
+    pub const fn is_of_bits(self) -> bool {
+        matches!(
+            self,
+            Self::Hamming | Self::Jaccard | Self::Substructure | Self::Superstructure | Self::MhJaccard
+        )
+    }
+
     /// Whether vectors of `data_type` are compared by it.
     #[must_use]
     pub const fn suits(self, data_type: DataType) -> bool {
         match data_type {
-            DataType::BinaryVector => matches!(self, Self::Hamming | Self::Jaccard),
+            DataType::BinaryVector => self.is_of_bits(),
             DataType::SparseFloatVector => matches!(self, Self::Ip | Self::Bm25),
             _ => data_type.is_dense() && matches!(self, Self::L2 | Self::Ip | Self::Cosine),
         }
@@ -66,7 +94,7 @@ impl Metric {
     /// Whether a larger score is nearer.
     #[must_use]
     pub const fn larger_is_nearer(self) -> bool {
-        matches!(self, Self::Ip | Self::Cosine | Self::Bm25)
+        matches!(self, Self::Ip | Self::Cosine | Self::MhJaccard | Self::Bm25)
     }
 
     /// Orders two scores, nearest first. NaN comes last.

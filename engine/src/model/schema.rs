@@ -252,6 +252,8 @@ impl Field {
 pub enum FunctionKind {
     /// Of a text, how often it has each of its words: a sparse vector that searches by BM25 read.
     Bm25,
+    /// Of a text, a signature: a binary vector that agrees with those of similar texts in many places.
+    MinHash,
 }
 
 /// Fields that are computed from others whenever a row is written.
@@ -332,6 +334,12 @@ impl Schema {
     #[must_use]
     pub fn function_of(&self, output: FieldId) -> Option<&Function> {
         self.functions.iter().find(|function| function.output == output)
+    }
+
+    /// The function that fills `output` with counts of words, which nobody reads.
+    #[must_use]
+    pub fn counts_of(&self, output: FieldId) -> Option<&Function> {
+        self.function_of(output).filter(|function| function.kind == FunctionKind::Bm25)
     }
 
     /// The vector fields, in schema order.

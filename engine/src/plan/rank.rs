@@ -109,8 +109,12 @@ pub fn normal(metric: Metric, score: f32) -> f32 {
     match metric {
         Metric::Cosine => f32::midpoint(1.0, score),
         Metric::Ip => 0.5 + score.atan() / PI,
+        // It is one already.
+        Metric::MhJaccard => score,
         Metric::Bm25 => 2.0 * score.atan() / PI,
-        Metric::L2 | Metric::Hamming | Metric::Jaccard => 1.0 - 2.0 * score.atan() / PI,
+        Metric::L2 | Metric::Hamming | Metric::Jaccard | Metric::Substructure | Metric::Superstructure => {
+            1.0 - 2.0 * score.atan() / PI
+        }
     }
 }
 

@@ -127,9 +127,11 @@ impl Boosting {
     /// If the hits lack one of [`Self::fields`].
     pub fn apply(&self, metric: Metric, mut hits: SearchHits) -> Result<SearchHits, expr::Error> {
         let factors = self.factors(&hits)?;
+        // A boost raises what is near: distances count as their negatives.
+        let sign = if metric.larger_is_nearer() { 1.0 } else { -1.0 };
         for (score, factor) in hits.scores.iter_mut().zip(factors) {
             if let Some(factor) = factor {
-                *score = self.score.of(*score, factor);
+                *score = sign * self.score.of(sign * *score, factor);
             }
         }
         let mut order: Vec<usize> = Vec::with_capacity(hits.scores.len());

@@ -50,14 +50,26 @@ pub enum Error {
     TtlNumber { reason: String },
     #[error("invalid mmap.enabled value: {value}, expected: true, false: invalid parameter")]
     MmapValue { value: String },
+    #[error(
+        "warmup is a setting of fields and indexes, a collection has warmup.scalarField, warmup.scalarIndex, warmup.vectorField and warmup.vectorIndex: invalid parameter"
+    )]
+    FieldWarmup,
+    #[error("invalid query_mode value \"{value}\", valid values: [large_topk]: invalid parameter")]
+    QueryMode { value: String },
+    #[error("invalid property key \"{key}\", did you mean \"query_mode\"?: invalid parameter")]
+    QueryModeKey { key: String },
+    #[error(
+        "can not alter query_mode if the collection already has a vector index. Please drop the index first"
+    )]
+    AlterQueryMode,
     #[error("no properties or delete keys provided: invalid parameter")]
     NothingToAlter,
     #[error("can not provide properties and deletekeys at the same time: invalid parameter")]
     AlterBoth,
     #[error(
-        "can not {verb} mmap properties if collection loaded: collection already loaded[collection={collection}]"
+        "can not {verb} {what} properties if collection loaded: collection already loaded[collection={collection}]"
     )]
-    AlterMmapLoaded { verb: &'static str, collection: String },
+    AlterHeldLoaded { verb: &'static str, what: &'static str, collection: String },
     #[error("cannot delete key dynamicfield.enabled: invalid parameter")]
     DeleteDynamic,
     #[error("dynamicfield.enabled cannot be altered yet: invalid parameter")]
@@ -66,6 +78,10 @@ pub enum Error {
         "can not alter collection field properties if collection loaded: collection already loaded[collection={collection}]"
     )]
     AlterFieldLoaded { collection: String },
+    #[error("can not alter warmup if collection loaded: collection already loaded[collection={collection}]")]
+    AlterWarmupLoaded { collection: String },
+    #[error("field {field} does not exist in collection {collection}: invalid parameter")]
+    AlteredField { field: String, collection: String },
     #[error("can not modify the maxlength for non-string types: invalid parameter")]
     MaxLengthOfOther,
     #[error("{key} does not allow update in collection field param: invalid parameter")]
@@ -92,6 +108,12 @@ pub enum Error {
     EmptyPartitionList,
     #[error("partition name {partition} not found")]
     PartitionNameNotFound { partition: String },
+
+    // Compaction.
+    #[error(
+        "targetSize ({asked} MB) must not be less than the greatest size of a segment ({least} MB): invalid parameter"
+    )]
+    TargetSize { asked: i64, least: i64 },
 
     // Indexes.
     #[error("{text}")]
@@ -192,9 +214,11 @@ pub enum Error {
     )]
     QueryCount { nq: i64 },
     #[error(
-        "{name} [{value}] is invalid, it should be in range [1, 16384], but got {value}: invalid parameter"
+        "{name} [{value}] is invalid, it should be in range [1, {most}], but got {value}: invalid parameter"
     )]
-    Window { name: &'static str, value: i64 },
+    Window { name: &'static str, value: i64, most: i64 },
+    #[error("{queries} queries of {count} hits each are more than {limit} hits: invalid parameter")]
+    TooManyHits { queries: usize, count: usize, limit: usize },
     #[error("{name} not found in search_params: invalid parameter")]
     NoTopk { name: &'static str },
     #[error("{name} [{value}] is invalid: invalid parameter")]
@@ -285,6 +309,10 @@ pub enum Error {
     OrderIterator,
     #[error("ORDER BY requires explicit limit: invalid parameter")]
     OrderWithoutLimit,
+    #[error("{text}: invalid parameter")]
+    Aggregation { text: String },
+    #[error("signatures of MinHash do not support range search: invalid parameter")]
+    SignatureRange,
     #[error("Search highlight only support with metric type \"BM25\" but was: {metric}: invalid parameter")]
     HighlightMetric { metric: String },
 
@@ -319,19 +347,35 @@ pub enum Error {
     RankWeightCount { expected: usize, actual: usize },
     #[error("unsupported rank_group_scorer {name}, only max, sum and avg are: invalid parameter")]
     GroupScorer { name: String },
+    #[error("reranker name not specified: invalid parameter")]
+    NoReranker,
+    #[error("model reranker requires exactly 1 input field, got {count}: invalid parameter")]
+    ModelInputs { count: usize },
+    #[error("model input field {field} must be VarChar, got {data_type}: invalid parameter")]
+    ModelType { field: String, data_type: &'static str },
+    #[error("unknown rerank model provider: {name}: invalid parameter")]
+    ModelProvider { name: String },
+    #[error("rerank function missing required param: queries: invalid parameter")]
+    ModelQueries,
+    #[error("parse rerank params [queries] failed, {reason}: invalid parameter")]
+    ModelQueriesJson { reason: String },
+    #[error("queries count ({texts}) != nq count ({queries}): invalid parameter")]
+    ModelQueryCount { texts: usize, queries: i64 },
+    #[error("endpoint {endpoint} is not a valid http/https link: invalid parameter")]
+    ModelEndpoint { endpoint: String },
+    #[error("call service failed: rerankers with models are not supported yet: function execution failed")]
+    ModelNotBuilt,
     #[error("unsupported reranker {name}: invalid parameter")]
     Reranker { name: String },
     #[error("function {name} is not a rerank function: invalid parameter")]
     NotReranker { name: String },
     #[error("only one rerank function is supported, unless all are of boost: invalid parameter")]
     ManyRerankers,
-    #[error("rerank input field {field} not found in schema: invalid parameter")]
+    #[error("rerank input field {field} not found in schema: field not found[field={field}]")]
     RerankField { field: String },
     #[error("decay reranker requires exactly 1 input field, got {count}: invalid parameter")]
     DecayInputs { count: usize },
-    #[error(
-        "decay reranker does not support field {field} of type {data_type}, a number is needed: invalid parameter"
-    )]
+    #[error("decay input field {field} must be numeric, got {data_type}: invalid parameter")]
     DecayType { field: String, data_type: &'static str },
     #[error("decay {name} not specified: invalid parameter")]
     DecayMissing { name: &'static str },
@@ -341,7 +385,11 @@ pub enum Error {
     DecayCurve { name: String },
     #[error("unsupported score_mode {name}, only max, sum and avg are: invalid parameter")]
     ScoreMode { name: String },
-    #[error("boost ranker weight not specified: invalid parameter")]
+    #[error("segment scorer with group_by is not supported: invalid parameter")]
+    BoostGroups,
+    #[error("parse expr failed with error {reason}: invalid parameter")]
+    BoostFilter { reason: String },
+    #[error("function must set weight params: invalid parameter")]
     NoBoostWeight,
     #[error("unsupported {name} {value}, only multiply and sum are: invalid parameter")]
     BoostMode { name: &'static str, value: String },
@@ -483,14 +531,17 @@ impl Error {
             Self::Step { cause, .. } => cause.code(),
             Self::Checked { code, .. } | Self::Index { code, .. } => *code,
             Self::DescribeNotFound { .. } => 100,
-            Self::AlterMmapLoaded { .. } | Self::AlterFieldLoaded { .. } | Self::AlterIndexLoaded { .. } => {
-                104
-            }
+            Self::AlterHeldLoaded { .. }
+            | Self::AlterWarmupLoaded { .. }
+            | Self::AlterFieldLoaded { .. }
+            | Self::AlterIndexLoaded { .. } => 104,
             Self::SchemaMismatch { .. } => 109,
             Self::GroupConfig { .. } => 303,
             Self::NoReplicas { .. } => 400,
             Self::IndexNotBuilt { .. } => 701,
-            Self::GroupField { .. } => 1700,
+            Self::GroupField { .. } | Self::RerankField { .. } => 1700,
+            Self::AlterQueryMode => 702,
+            Self::ModelNotBuilt => 2400,
             Self::NotJson { .. } => 1801,
             Self::MissingParameter { .. } => 1802,
             Self::InsertData { .. }

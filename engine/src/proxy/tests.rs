@@ -729,7 +729,11 @@ async fn index_parameters_are_checked_and_shown_as_given() {
             &[("index_type", "IVF_FLAT"), ("nlist", "0")],
             "param 'nlist' (0) should be in range [1, 65536]",
         ),
-        ("vector", &[("index_type", "FAISS")], "index type not supported[indexType=FAISS]"),
+        (
+            "vector",
+            &[("index_type", "FAISS"), ("metric_type", "L2"), ("faiss_index_name", "IVF8,Best")],
+            "invalid faiss_index_name: IVF8,Best",
+        ),
         (
             "vector",
             &[("index_type", "IVF_SQ8"), ("nlist", "0")],

@@ -11,6 +11,7 @@ mod filter;
 mod fold;
 mod jieba;
 mod matching;
+mod minhash;
 mod params;
 mod stem;
 #[cfg(test)]
@@ -22,6 +23,7 @@ pub use analyzer::Analyzer;
 pub use error::Error;
 pub use field::FieldAnalyzer;
 pub use matching::{Matcher, Rule, TextMatch};
+pub use minhash::{MinHash, RunHash};
 pub use token::{TermCounts, Token, counts, term_hash};
 
 /// Most bytes that the parameters of an analyzer, or of several of one field, may have.

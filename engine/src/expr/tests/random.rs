@@ -515,7 +515,7 @@ fn arrays() -> BoxedStrategy<Case> {
         case(format!("at[{at}] {sign} {}", literal(&search.text())), move |row| {
             let elements = elements(row, "at")?;
             let text = elements.get(at).and_then(Json::as_str);
-            Some(text.is_some_and(|text| search.is_in(text) != negated))
+            Some(text.is_some_and(|text| search.is_in(text)) != negated)
         })
     });
     let computed = (

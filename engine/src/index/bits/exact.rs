@@ -30,7 +30,12 @@ impl<'a> BitExact<'a> {
     pub(super) fn gather(&self, ids: &[u32], out: &mut Vec<f32>) {
         let (kernels, words) = (self.block.kernels, &self.block.words);
         let mut counts = Vec::new();
-        if self.metric == Metric::Jaccard {
+        let rows = ids.iter().map(|&id| self.block.words_of(id as usize));
+        if self.metric == Metric::MhJaccard {
+            self.agree(rows, out);
+        } else if matches!(self.metric, Metric::Substructure | Metric::Superstructure) {
+            self.contain(rows, out);
+        } else if self.metric == Metric::Jaccard {
             kernels.common_gather(&self.query, words, ids, &mut counts);
             self.share(&counts, ids.iter().map(|&id| id as usize), out);
         } else {
@@ -46,7 +51,12 @@ impl<'a> BitExact<'a> {
         let (start, end) = (start.min(self.block.rows), start.saturating_add(count).min(self.block.rows));
         let words = &self.block.words[start * width..end * width];
         let mut counts = Vec::new();
-        if self.metric == Metric::Jaccard {
+        let rows = words.chunks_exact(width.max(1));
+        if self.metric == Metric::MhJaccard {
+            self.agree(rows, out);
+        } else if matches!(self.metric, Metric::Substructure | Metric::Superstructure) {
+            self.contain(rows, out);
+        } else if self.metric == Metric::Jaccard {
             self.block.kernels.common_rows(&self.query, words, &mut counts);
             self.share(&counts, start..end, out);
         } else {
@@ -54,6 +64,37 @@ impl<'a> BitExact<'a> {
             out.clear();
             out.extend(counts.iter().map(|&count| count as f32));
         }
+    }
+
+    /// The distances of signatures: less where more places of 32 bits are the same.
+    fn agree<'r>(&self, rows: impl Iterator<Item = &'r [u64]>, out: &mut Vec<f32>) {
+        let places = (self.block.dim / 32).max(1);
+        // The last word of an odd number of places is half empty, in every row.
+        let padding = self.query.len() * 2 - places.min(self.query.len() * 2);
+        out.clear();
+        out.extend(rows.map(|row| {
+            let same = |(one, other): (&u64, &u64)| {
+                let differing = one ^ other;
+                usize::from(differing & u64::from(u32::MAX) == 0) + usize::from(differing >> 32 == 0)
+            };
+            let agreeing: usize = self.query.iter().zip(row).map(same).sum();
+            0.0 - (agreeing - padding.min(agreeing)) as f32 / places as f32
+        }));
+    }
+
+    /// The distances of structures: nothing or everything.
+    fn contain<'r>(&self, rows: impl Iterator<Item = &'r [u64]>, out: &mut Vec<f32>) {
+        let is_within = |part: &u64, whole: &u64| part & whole == *part;
+        out.clear();
+        out.extend(rows.map(|row| {
+            let mut words = self.query.iter().zip(row);
+            let matches = if self.metric == Metric::Substructure {
+                words.all(|(query, row)| is_within(query, row))
+            } else {
+                words.all(|(query, row)| is_within(row, query))
+            };
+            if matches { 0.0 } else { f32::INFINITY }
+        }));
     }
 
     /// Turns counts of common bits into distances.

@@ -142,7 +142,12 @@ impl BitBlock {
         self.check_query(query)?;
         let mut top = Top::new(k, self.rows);
         if k > 0 {
-            scan(&BitExact::new(self, metric, query), self.rows, allowed, |near| top.offer(near));
+            scan(&BitExact::new(self, metric, query), self.rows, allowed, |near| {
+                // Rows that do not match are infinitely far under the metrics of structures.
+                if near.hit(metric).score.is_finite() {
+                    top.offer(near);
+                }
+            });
         }
         Ok(top.into_sorted().into_iter().map(|near| near.hit(metric)).collect())
     }
@@ -235,7 +240,7 @@ impl BitIndex {
             IndexType::BinIvfFlat => Some(Lists::decode(body, &block)?),
             _ => return Err(Error::Corrupt { what: "it is no index of binary vectors" }),
         };
-        if !matches!(head.metric, Metric::Hamming | Metric::Jaccard) {
+        if !head.metric.is_of_bits() {
             return Err(Error::Corrupt { what: "its metric is none of binary vectors" });
         }
         Ok(Self { index_type: head.index_type, metric: head.metric, block, lists })

@@ -140,3 +140,32 @@ fn a_stopped_build_a_wrong_query_and_damage_are_refused() {
         assert!(BitIndex::decode(&damaged, Arc::clone(&block)).is_err(), "byte {at}");
     }
 }
+
+#[test]
+fn signatures_are_compared_place_by_place() {
+    let signature = |places: [u32; 3]| places.into_iter().flat_map(u32::to_le_bytes).collect::<Vec<_>>();
+    let rows: Vec<Vec<u8>> = [[1, 2, 3], [1, 9, 3], [0, 0, 0], [9, 9, 3]].map(signature).to_vec();
+    let block = block(12, &rows);
+    let found = |query: [u32; 3], allowed: Option<&Bitset>| {
+        let hits = block.search(Metric::MhJaccard, &signature(query), 4, allowed).unwrap();
+        hits.into_iter().map(|hit| (hit.row, (hit.score * 3.0).round() as i32)).collect::<Vec<_>>()
+    };
+
+    assert_eq!(found([1, 2, 3], None), [(0, 3), (1, 2), (3, 1), (2, 0)]);
+    let some = Bitset::from_fn(4, |row| row != 0);
+    assert_eq!(found([1, 2, 3], Some(&some)), [(1, 2), (3, 1), (2, 0)]);
+    assert_eq!(found([0, 0, 0], None)[0], (2, 3));
+}
+
+#[test]
+fn structures_are_found_within_each_other() {
+    let rows: Vec<Vec<u8>> = [0b0111, 0b0001, 0b1100, 0].map(|bits| vec![bits]).to_vec();
+    let block = block(1, &rows);
+    let found = |metric| {
+        let hits = block.search(metric, &[0b0011], 4, None).unwrap();
+        hits.into_iter().map(|hit| (hit.row, hit.score)).collect::<Vec<_>>()
+    };
+
+    assert_eq!(found(Metric::Substructure), [(0, 0.0)]);
+    assert_eq!(found(Metric::Superstructure), [(1, 0.0), (3, 0.0)]);
+}

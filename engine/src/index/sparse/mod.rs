@@ -39,7 +39,18 @@ pub enum Algorithm {
 
 impl Algorithm {
     /// All of them.
-    pub(super) const ALL: [Self; 3] = [Self::MaxScore, Self::Wand, Self::Naive];
+    const ALL: [Self; 3] = [Self::MaxScore, Self::Wand, Self::Naive];
+
+    /// The one that answers for a name of Milvus's. Those that know of blocks or windows of lists find what the ones without
+    /// find.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "SINDI" | "BLOCK_MAX_MAXSCORE" => Some(Self::MaxScore),
+            "BLOCK_MAX_WAND" => Some(Self::Wand),
+            _ => Self::ALL.into_iter().find(|known| known.name() == name),
+        }
+    }
 
     /// Milvus's name of it.
     #[must_use]

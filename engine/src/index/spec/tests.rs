@@ -60,8 +60,8 @@ fn binary_and_sparse_vectors_have_types_of_their_own() {
         ),
         (
             bits,
-            &[("index_type", "MINHASH_LSH"), ("metric_type", "HAMMING")],
-            Err("index type not supported: MINHASH_LSH"),
+            &[("index_type", "MINHASH_LSH"), ("metric_type", "MHJACCARD"), ("mh_lsh_band", "8")],
+            wanted(IndexType::BinFlat, Metric::MhJaccard, 128, max_score),
         ),
         (sparse, &[], wanted(inverted, Metric::Ip, 128, max_score)),
         (
@@ -214,4 +214,32 @@ fn other_names_of_milvus_are_answered_by_a_type_of_ours() {
     assert_eq!(found("AISAQ"), Ok((IndexType::DiskAnn, 16, 90)));
     assert_eq!(found("SVS_FLAT").map(|found| found.0), Ok(IndexType::Flat));
     assert_eq!(found("SVS_VAMANA_LVQ"), Ok((IndexType::Hnsw, 30, 360)));
+}
+
+#[test]
+fn a_name_by_parts_says_what_is_built() {
+    let spec = |data_type: DataType, name: &str, metric: &str| {
+        let pairs = [("index_type", "FAISS"), ("metric_type", metric), ("faiss_index_name", name)];
+        IndexSpec::parse_for(data_type, pairs).map(|spec| (spec.index_type, spec.nlist, spec.m)).unwrap()
+    };
+    let (dense, bits) = (DataType::FloatVector, DataType::BinaryVector);
+
+    assert_eq!(spec(dense, "OPQ16,IVF64,PQ16x4", "L2"), (IndexType::IvfFlat, 64, DEFAULT_M));
+    assert_eq!(spec(dense, "HNSW16,Flat", "IP"), (IndexType::Hnsw, DEFAULT_NLIST, 16));
+    assert_eq!(spec(dense, "PQ8x4", "L2"), (IndexType::Flat, DEFAULT_NLIST, DEFAULT_M));
+    assert_eq!(spec(bits, "BFlat", "HAMMING"), (IndexType::BinFlat, DEFAULT_NLIST, DEFAULT_M));
+    assert_eq!(spec(bits, "BIVF32", "HAMMING"), (IndexType::BinIvfFlat, 32, DEFAULT_M));
+}
+
+#[test]
+fn lists_of_sparse_vectors_are_searched_as_what_knows_of_blocks_would() {
+    let algorithm = |name: &str| {
+        let pairs =
+            [("index_type", "SPARSE_INVERTED_INDEX"), ("metric_type", "IP"), ("inverted_index_algo", name)];
+        IndexSpec::parse_for(DataType::SparseFloatVector, pairs).map(|spec| spec.algorithm)
+    };
+
+    assert_eq!(algorithm("SINDI"), Ok(Algorithm::MaxScore));
+    assert_eq!(algorithm("BLOCK_MAX_MAXSCORE"), Ok(Algorithm::MaxScore));
+    assert_eq!(algorithm("BLOCK_MAX_WAND"), Ok(Algorithm::Wand));
 }

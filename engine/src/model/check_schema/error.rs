@@ -17,7 +17,7 @@ pub enum SchemaError {
         function: String,
     },
     /// Milvus has such functions, this version does not.
-    #[error("functions of type {kind} are not built yet, only BM25 is")]
+    #[error("functions of type {kind} are not built yet, only BM25 and MinHash are")]
     FunctionNotBuilt {
         /// Milvus's name of the type.
         kind: &'static str,
@@ -73,6 +73,22 @@ pub enum SchemaError {
     /// BM25 takes no parameter; those of its scores are the index's.
     #[error("BM25 function accepts no params")]
     Bm25Params,
+    /// A function of signatures is asked for with what it does not take.
+    #[error("MinHash function: {why}: invalid parameter")]
+    MinHashParam {
+        /// What is wrong.
+        why: String,
+    },
+    /// Signatures are as long as the field that they fill.
+    #[error(
+        "MinHash function: output field dim {dim} does not match expected dim {expected}: invalid parameter"
+    )]
+    MinHashDim {
+        /// Bits of the field.
+        dim: usize,
+        /// Bits of a signature.
+        expected: usize,
+    },
     /// What is computed is always there.
     #[error("function output field cannot be nullable: function {function}, field {field}")]
     OutputNullable {
@@ -82,7 +98,7 @@ pub enum SchemaError {
         field: String,
     },
     /// Only texts are analysed.
-    #[error("{key} is only supported on VarChar fields, field name = {field}")]
+    #[error("{key} is only supported on VarChar fields, field type is not supported, field name = {field}")]
     AnalyzerOfOthers {
         /// The parameter.
         key: &'static str,
@@ -389,6 +405,12 @@ pub enum SchemaError {
     Duplicate {
         /// The name.
         field: String,
+    },
+    /// A setting of warm-up that means nothing.
+    #[error("invalid warmup policy: {value}, must be one of sync, async and disable: invalid parameter")]
+    Warmup {
+        /// What is there.
+        value: String,
     },
     /// A setting of memory mapping that is no truth value.
     #[error("invalid mmap.enabled value: {value}, expected: true, false")]

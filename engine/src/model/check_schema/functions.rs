@@ -5,9 +5,80 @@ use crate::model::{DataType, Field, Function, FunctionKind};
 
 /// Milvus's number of BM25.
 const BM25: i32 = 1;
+/// Milvus's number of MinHash.
+const MIN_HASH: i32 = 4;
 /// What Milvus has besides, by its numbers.
-const NOT_BUILT: [(i32, &str); 4] =
-    [(2, "TextEmbedding"), (3, "Rerank"), (4, "MinHash"), (5, "MolFingerprint")];
+const NOT_BUILT: [(i32, &str); 3] = [(2, "TextEmbedding"), (3, "Rerank"), (5, "MolFingerprint")];
+/// Most places of a signature: each is computed for every run of a text.
+const MAX_PLACES: u32 = 1024;
+/// Longest run of letters or words.
+const MAX_RUN: u32 = 1024;
+/// Seed of signatures where the user names none.
+const DEFAULT_SEED: u64 = 1234;
+/// Length of a run where the user names none.
+const DEFAULT_RUN: u32 = 3;
+
+/// How signatures of texts are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signing {
+    /// Places of a signature, of 32 bits each.
+    pub places: u32,
+    /// Letters, in bytes, or words of a run.
+    pub run: u32,
+    /// Another seed, other signatures.
+    pub seed: u64,
+    /// Whether runs are hashed by SHA-1, not by XXH3.
+    pub is_sha1: bool,
+    /// Whether runs are of letters, not of words.
+    pub by_letters: bool,
+}
+
+impl Signing {
+    /// Reads the parameters of a function that fills a field of `dim` bits.
+    ///
+    /// # Errors
+    /// [`SchemaError::MinHashParam`] for one that means nothing, [`SchemaError::MinHashDim`] if signatures have another length.
+    pub fn of(params: &[(String, String)], dim: usize) -> Result<Self, SchemaError> {
+        let given = |wanted: &str| {
+            let found = params.iter().find(|(key, _)| key.eq_ignore_ascii_case(wanted));
+            found.map(|(_, value)| value.trim())
+        };
+        let wrong = |why: String| SchemaError::MinHashParam { why };
+        let count = |key: &str, most: u32| {
+            let parse = |text: &str| match text.parse::<u32>() {
+                Ok(number) if (1..=most).contains(&number) => Ok(number),
+                _ => Err(wrong(format!("{key} must be a whole number in range [1, {most}], got {text}"))),
+            };
+            given(key).map(parse).transpose()
+        };
+        let places = match count("num_hashes", MAX_PLACES)? {
+            Some(places) => places,
+            None => u32::try_from(dim / 32).unwrap_or(0),
+        };
+        if !(1..=MAX_PLACES).contains(&places) || places as usize * 32 != dim {
+            return Err(SchemaError::MinHashDim { dim, expected: places as usize * 32 });
+        }
+        let parse_seed = |text: &str| {
+            let seed = text.parse::<i64>().map(i64::cast_unsigned).or_else(|_| text.parse::<u64>());
+            seed.map_err(|_| wrong(format!("seed must be a whole number, got {text}")))
+        };
+        Ok(Self {
+            places,
+            run: count("shingle_size", MAX_RUN)?.unwrap_or(DEFAULT_RUN),
+            seed: given("seed").map(parse_seed).transpose()?.unwrap_or(DEFAULT_SEED),
+            is_sha1: match given("hash_function") {
+                None | Some("xxhash64" | "xxhash") => false,
+                Some("sha1") => true,
+                Some(other) => return Err(wrong(format!("unknown hash function: {other}"))),
+            },
+            by_letters: match given("token_level") {
+                None | Some("word") => false,
+                Some("char" | "character") => true,
+                Some(other) => return Err(wrong(format!("unknown token_level: {other}"))),
+            },
+        })
+    }
+}
 /// The keys that say how a field's texts are analysed.
 const TEXT_KEYS: [&str; 4] = ["enable_analyzer", "enable_match", "analyzer_params", "multi_analyzer_params"];
 
@@ -24,7 +95,7 @@ pub(super) fn check_requests(request: &SchemaRequest) -> Result<(), SchemaError>
         if let Some((_, kind)) = NOT_BUILT.into_iter().find(|(number, _)| *number == function.kind) {
             return Err(SchemaError::FunctionNotBuilt { kind });
         }
-        if function.kind != BM25 {
+        if !matches!(function.kind, BM25 | MIN_HASH) {
             return Err(SchemaError::UnknownFunction);
         }
         let is_missing = |wanted: &&String| !request.fields.iter().any(|field| field.name == **wanted);
@@ -44,7 +115,45 @@ pub(super) fn check_requests(request: &SchemaRequest) -> Result<(), SchemaError>
 
 /// The functions over fields that were checked one by one.
 pub(super) fn checked(requests: &[FunctionRequest], fields: &[Field]) -> Result<Vec<Function>, SchemaError> {
-    (1..).zip(requests).map(|(id, request)| bm25(id, request, fields)).collect()
+    let one = |(id, request): (i64, &FunctionRequest)| match request.kind {
+        MIN_HASH => min_hash(id, request, fields),
+        _ => bm25(id, request, fields),
+    };
+    (1..).zip(requests).map(one).collect()
+}
+
+fn min_hash(id: i64, request: &FunctionRequest, fields: &[Field]) -> Result<Function, SchemaError> {
+    let wrong = |why: String| SchemaError::MinHashParam { why };
+    let input = only(&request.inputs, fields).ok_or_else(|| {
+        wrong(format!("exactly one input field is needed, but got {}", request.inputs.len()))
+    })?;
+    if input.data_type != DataType::VarChar {
+        let data_type = input.data_type.name();
+        return Err(wrong(format!("input field must be a VARCHAR/TEXT field, got {data_type} field")));
+    }
+    let output = only(&request.outputs, fields).ok_or_else(|| {
+        wrong(format!("exactly one output field is needed, but got {}", request.outputs.len()))
+    })?;
+    if output.data_type != DataType::BinaryVector {
+        let data_type = output.data_type.name();
+        return Err(wrong(format!("output field must be a BinaryVector field, but got {data_type}")));
+    }
+    if output.nullable {
+        return Err(SchemaError::OutputNullable {
+            function: request.name.clone(),
+            field: output.name.clone(),
+        });
+    }
+    Signing::of(&request.params, output.dim())?;
+    Ok(Function {
+        id,
+        name: request.name.clone(),
+        description: request.description.clone(),
+        kind: FunctionKind::MinHash,
+        input: input.id,
+        output: output.id,
+        params: request.params.clone(),
+    })
 }
 
 fn bm25(id: i64, request: &FunctionRequest, fields: &[Field]) -> Result<Function, SchemaError> {

@@ -39,6 +39,25 @@ fn refusal(change: impl FnOnce(&mut SchemaRequest)) -> (i32, String) {
 }
 
 #[test]
+fn the_warm_up_of_a_field_is_one_of_three_words() {
+    let warmed = |value: &str| {
+        let setting = ("warmup".to_owned(), value.to_owned());
+        move |request: &mut SchemaRequest| request.fields[1].type_params.push(setting)
+    };
+    for good in ["sync", "async", "disable"] {
+        let mut request = self::good();
+        warmed(good)(&mut request);
+        assert!(check_schema(&request).is_ok(), "{good}");
+    }
+    for bad in ["", "Sync", "true"] {
+        let text = format!(
+            "invalid warmup policy: {bad}, must be one of sync, async and disable: invalid parameter"
+        );
+        assert_eq!(refusal(warmed(bad)), (1100, text));
+    }
+}
+
+#[test]
 fn fields_are_numbered_in_order_and_the_hidden_one_comes_last() {
     let mut request = good();
     request.fields[2].default = Some(DefaultRequest::Text("x".to_owned()));
@@ -146,7 +165,7 @@ fn refusals_speak_as_milvus_does() {
                     vec![FunctionRequest { name: "f".to_owned(), kind: 2, ..FunctionRequest::default() }];
             },
             1100,
-            "functions of type TextEmbedding are not built yet, only BM25 is",
+            "functions of type TextEmbedding are not built yet, only BM25 and MinHash are",
         ),
         (
             |all| all.fields.extend((0..61).map(|at| field(&format!("f{at}"), 5))),

@@ -95,6 +95,9 @@ fn only_rows_that_match_are_boosted() {
     assert_eq!(boosted(&boosting, Metric::Ip, &[4.0, 3.0, 2.0]), (vec![3, 1, 2], vec![6.0, 4.0, 3.0]));
     // A distance that is multiplied is farther away.
     assert_eq!(boosted(&boosting, Metric::L2, &[1.0, 2.0, 3.0]), (vec![1, 2, 3], vec![1.0, 2.0, 9.0]));
+    let added = Boosting { score: Combine::Sum, ..boosting };
+    assert_eq!(boosted(&added, Metric::Ip, &[4.0, 3.0, 2.0]), (vec![3, 1, 2], vec![5.0, 4.0, 3.0]));
+    assert_eq!(boosted(&added, Metric::L2, &[1.0, 2.0, 3.0]), (vec![3, 1, 2], vec![0.0, 1.0, 2.0]));
 }
 
 #[test]

@@ -19,8 +19,10 @@ use crate::base::{CollectionId, Kind, PartitionId};
 use crate::model::DataType;
 use crate::proxy::convert::params;
 use crate::proxy::convert::schema::{
-    added_field, check_collection_name, check_properties, describe as describe_info, new_collection,
+    added_field, check_collection_name, check_properties, check_warmup, describe as describe_info,
+    new_collection,
 };
+use crate::proxy::convert::search::QUERY_MODE;
 use crate::proxy::convert::status::{failure, success};
 use crate::proxy::{Error, Proxy};
 use crate::rpc::{self, CollectionChange, CollectionInfo, CollectionRef, Refusal};
@@ -177,17 +179,25 @@ pub async fn alter(proxy: &Proxy, caller: Caller, request: AlterCollectionReques
         if set.iter().any(|(key, _)| key == "dynamicfield.enabled") {
             return Err(Error::AlterDynamic);
         }
+        check_query_mode(&info, set.iter().map(|(key, _)| key.as_str()))?;
         check_not_loaded(&info, "alter", set.iter().map(|(key, _)| key.as_str()))?;
         CollectionChange::SetProperties(set)
     } else {
         if request.delete_keys.iter().any(|key| key == "dynamicfield.enabled") {
             return Err(Error::DeleteDynamic);
         }
+        check_query_mode(&info, request.delete_keys.iter().map(String::as_str))?;
         check_not_loaded(&info, "delete", request.delete_keys.iter().map(String::as_str))?;
         CollectionChange::DeleteProperties(request.delete_keys)
     };
     proxy.coord().alter_collection(CollectionRef::Id(info.id), change).await?;
     Ok(success())
+}
+
+/// How a collection is queried decides in Milvus how its vectors are indexed.
+fn check_query_mode<'a>(info: &CollectionInfo, mut keys: impl Iterator<Item = &'a str>) -> Result<(), Error> {
+    let has_index = info.indexes.iter().any(|index| index.metric.is_some());
+    if has_index && keys.any(|key| key == QUERY_MODE) { Err(Error::AlterQueryMode) } else { Ok(()) }
 }
 
 /// Properties that decide how data is held in memory stay as they are while it is held.
@@ -196,10 +206,18 @@ fn check_not_loaded<'a>(
     verb: &'static str,
     mut keys: impl Iterator<Item = &'a str>,
 ) -> Result<(), Error> {
-    if info.load.is_some() && keys.any(|key| key == "mmap.enabled" || key.starts_with("warmup.")) {
-        return Err(Error::AlterMmapLoaded { verb, collection: info.name.clone() });
+    if info.load.is_none() {
+        return Ok(());
     }
-    Ok(())
+    let held = keys.find_map(|key| match key {
+        "mmap.enabled" => Some("mmap"),
+        key if key.starts_with("warmup.") => Some("warmup"),
+        _ => None,
+    });
+    match held {
+        Some(what) => Err(Error::AlterHeldLoaded { verb, what, collection: info.name.clone() }),
+        None => Ok(()),
+    }
 }
 
 /// Adds a field; rows that are there have its default or no value.
@@ -259,13 +277,19 @@ pub async fn alter_field(
     }
     let info = proxy.info(&caller, &request.db_name, &request.collection_name).await?;
     let Some(field) = info.schema.field(&request.field_name) else {
-        let text = format!("field not found[field={}]", request.field_name);
-        return Err(Error::Checked { code: 1700, text });
+        return Err(Error::AlteredField { field: request.field_name, collection: info.name.clone() });
     };
     for KeyValuePair { key, value } in &request.properties {
         check_field_param(field.data_type, &field.name, key, value)?;
-        if info.load.is_some() && matches!(key.as_str(), "mmap.enabled" | "mmap_enabled" | "warmup") {
-            return Err(Error::AlterFieldLoaded { collection: info.name.clone() });
+    }
+    let changed = request.properties.iter().map(|pair| &pair.key).chain(&request.delete_keys);
+    for key in changed.filter(|_| info.load.is_some()) {
+        match key.as_str() {
+            "mmap.enabled" | "mmap_enabled" => {
+                return Err(Error::AlterFieldLoaded { collection: info.name.clone() });
+            }
+            "warmup" => return Err(Error::AlterWarmupLoaded { collection: info.name.clone() }),
+            _ => {}
         }
     }
     let change = CollectionChange::SetFieldParams {
@@ -291,8 +315,10 @@ fn check_field_param(data_type: DataType, field: &str, key: &str, value: &str) -
             let text = "the maximum capacity specified for a Array should be in (0, 4096]: invalid parameter";
             Err(Error::Checked { code: 1100, text: text.to_owned() })
         }
-        "mmap.enabled" | "mmap_enabled" | "warmup" | "field.skipLoad" | "max_capacity"
-        | "field.description" => Ok(()),
+        "warmup" => check_warmup(value),
+        "mmap.enabled" | "mmap_enabled" | "field.skipLoad" | "max_capacity" | "field.description" => Ok(()),
+        // Of a collection, and without meaning here, where Milvus takes them, too.
+        other if other.starts_with("warmup.") => Ok(()),
         other => Err(Error::FixedFieldParam { key: other.to_owned() }),
     }
 }

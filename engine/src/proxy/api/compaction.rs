@@ -12,8 +12,11 @@ use crate::proxy::convert::status::success;
 use crate::proxy::{Error, Proxy};
 use crate::rpc::{CollectionRef, CompactionPlan, CompactionState, CompactionStep};
 
-/// Compacts a collection, named or by number; a major compaction clusters it. A size to merge to is not known here: what can
-/// be merged is merged to the configured size.
+/// The least size that a merge may be asked for: Milvus's greatest size of a segment. Unit: MB.
+const LEAST_TARGET: i64 = 1024;
+
+/// Compacts a collection, named or by number; a major compaction clusters it. A size to merge to is checked and then not
+/// looked at: what can be merged is merged to the configured size.
 pub async fn compact(
     proxy: &Proxy,
     caller: Caller,
@@ -24,6 +27,9 @@ pub async fn compact(
     } else {
         proxy.info(&caller, &request.db_name, &request.collection_name).await?
     };
+    if request.target_size != 0 && request.target_size < LEAST_TARGET {
+        return Err(Error::TargetSize { asked: request.target_size, least: LEAST_TARGET });
+    }
     let compaction_id = proxy.coord().compact(info.id, request.major_compaction).await?;
     let planned = proxy.coord().compaction(compaction_id).await?.plans.len();
     let compaction_plan_count = i32::try_from(planned).unwrap_or(i32::MAX);

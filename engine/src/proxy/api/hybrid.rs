@@ -38,7 +38,7 @@ async fn search_all(
     if request.requests.len() > MAX_REQUESTS {
         return Err(Error::TooManyRequests { limit: MAX_REQUESTS });
     }
-    let params = convert_rank::params(&request.rank_params)?;
+    let params = convert_rank::params(&request.rank_params, convert_search::window_of(&info))?;
     let fusion = fusion(&request, &params, schema)?;
     let grouping = params.groups.resolve(schema)?;
     let output = output::resolve(schema, &request.output_fields)?;
@@ -92,8 +92,9 @@ fn fusion(request: &HybridSearchRequest, params: &RankParams, schema: &Schema) -
         return Err(Error::ReadNotBuilt { what: "a function chain" });
     }
     let searches = request.requests.len();
+    let queries = request.requests.first().map_or(0, |first| first.nq);
     let ranker = match &request.function_score {
-        Some(score) => convert_rank::ranker(score, schema, searches)?,
+        Some(score) => convert_rank::ranker(score, schema, searches, queries)?,
         None => None,
     };
     match ranker {
@@ -120,7 +121,7 @@ impl Common<'_> {
         info: &CollectionInfo,
         request: &mut SearchRequest,
     ) -> Result<SearchPlan, Error> {
-        let mut params = convert_search::params(&request.search_params)?;
+        let mut params = convert_search::params(&request.search_params, convert_search::window_of(info))?;
         check_same_collection(params.collection_id.as_deref(), info, "may have")?;
         if params.iterator {
             return Err(Error::HybridIterator);
@@ -137,6 +138,11 @@ impl Common<'_> {
         let seen = (self.view, partitions, self.fields.clone());
         // Groups are a matter of the whole: a search by groups of its own would hide rows from the others.
         params.groups.clone_from(&self.params.groups);
-        searches::plan(proxy, info, request, &mut params, seen).await
+        let plan = searches::plan(proxy, info, request, &mut params, seen).await?;
+        if params.without.is_empty() {
+            Ok(plan)
+        } else {
+            Err(Error::SearchIds { text: "a hybrid search by a key whose vector is null".to_owned() })
+        }
     }
 }

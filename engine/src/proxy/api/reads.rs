@@ -9,6 +9,7 @@ use crate::model::{Batch, Keys};
 use crate::plan::{QueryKind, QueryPlan, QueryRows};
 use crate::proxy::convert::grouping::{self, Ordered};
 use crate::proxy::convert::output::{self, Output};
+use crate::proxy::convert::search::window_of;
 use crate::proxy::convert::status::success;
 use crate::proxy::convert::{consistency, filter, query as convert_query};
 use crate::proxy::{Error, Proxy};
@@ -159,7 +160,7 @@ async fn query_rows(proxy: &Proxy, caller: Caller, mut request: QueryRequest) ->
     let info = proxy.info(&caller, &request.db_name, &request.collection_name).await?;
     check_loaded(proxy, &info).await?;
     let schema = &info.schema;
-    let params = convert_query::params(&request.query_params)?;
+    let params = convert_query::params(&request.query_params, window_of(&info))?;
     check_same_collection(params.collection_id.as_deref(), &info, "may have")?;
     let counts = request.output_fields.iter().any(|name| name.trim() == convert_query::COUNT);
     if counts && params.limit.is_some() {

@@ -40,6 +40,7 @@ mod indexes;
 mod legacy;
 mod partitions;
 mod search;
+mod texts;
 mod unbuilt;
 mod v1;
 mod values;
@@ -79,6 +80,7 @@ pub fn router(proxy: Proxy) -> Router {
         .nest("/v2/vectordb/aliases", aliases::router())
         .nest("/v2/vectordb/resource_groups", groups::router())
         .nest("/v2/vectordb", access::router())
+        .nest("/v2/vectordb/common", texts::router())
         .nest("/v2/vectordb", unbuilt::router())
         .nest("/v1/vector", v1::router())
         .nest("/api/v1", legacy::router())

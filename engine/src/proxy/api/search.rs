@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 
-use contract::pb::common::HighlightType;
+use contract::pb::common::{HighlightType, SearchAggregationSpec};
 use contract::pb::milvus::search_request::SearchInput;
 use contract::pb::milvus::{SearchRequest, SearchResults};
 use contract::pb::schema::{FunctionScore, IDs, i_ds};
@@ -12,13 +12,16 @@ use contract::pb::schema::{FunctionScore, IDs, i_ds};
 use super::reads::{View, add_fields, at_peer, check_loaded, check_same_collection, rows_of_keys};
 use super::{Caller, partitions_of_read, texts};
 use crate::base::{FieldId, PartitionId, Timestamp};
-use crate::model::{DataType, Field, Key, Keys, Metric, Schema, Vector};
+use crate::model::{DataType, Field, FunctionKind, IndexDefinition, Key, Keys, Metric, Schema, Vector};
 use crate::plan::{Fusion, Group, Grouping, Mode, Order, RankPlan, SearchHits, SearchPlan, groups_of, rank};
+use crate::proxy::convert::aggregate::Aggregation;
 use crate::proxy::convert::grouping::{self, Ordered};
 use crate::proxy::convert::rank::{self as convert_rank, Ranker};
 use crate::proxy::convert::search::{Giving, SearchParams};
 use crate::proxy::convert::status::success;
-use crate::proxy::convert::{consistency, filter, output, search as convert_search};
+use crate::proxy::convert::{
+    consistency, filter, index, output, search as convert_search, texts as convert_texts,
+};
 use crate::proxy::{Error, Proxy};
 use crate::rpc::{CollectionInfo, Consistency};
 
@@ -36,7 +39,7 @@ async fn search_rows(
     check_built(&request)?;
     check_loaded(proxy, &info).await?;
     let schema = &info.schema;
-    let mut params = convert_search::params(&request.search_params)?;
+    let mut params = convert_search::params(&request.search_params, convert_search::window_of(&info))?;
     check_same_collection(params.collection_id.as_deref(), &info, "may have")?;
     let asked = consistency::Asked {
         use_default: request.use_default_consistency,
@@ -46,14 +49,21 @@ async fn search_rows(
     let view = proxy.view(&info, params.iterator, asked).await?;
     let partitions = partitions_of_read(&info, &request.partition_names)?;
     let output = output::resolve(schema, &request.output_fields)?;
-    let again = Again::of(request.function_score.as_ref(), &params, schema)?;
+    let again = Again::of(request.function_score.as_ref(), &params, schema, request.nq)?;
     // Batches are cut by the scores of the metric, which a ranker changes.
     if (params.iterator || params.batch.is_some()) && again.ranker.is_some() {
         return Err(Error::IteratorRanker);
     }
+    if matches!(again.ranker, Some(Ranker::Boosting(_))) && params.groups.field.is_some() {
+        return Err(Error::BoostGroups);
+    }
     if let Some(batch) = params.batch.as_mut().filter(|batch| batch.token.is_empty()) {
         batch.token = token(&info, view.session);
     }
+    let aggregation = match &request.search_aggregation {
+        Some(spec) => Some(aggregation(spec, &mut params, &again, schema, request.nq)?),
+        None => None,
+    };
     let giving = Giving {
         limit: params.limit,
         offset: params.offset,
@@ -63,17 +73,55 @@ async fn search_rows(
     };
     let mut fields = output.fields.clone();
     add_fields(&mut fields, again.fields());
+    add_fields(&mut fields, aggregation.iter().flat_map(Aggregation::fields));
     let plan = plan(proxy, &info, &mut request, &mut params, (view, partitions, fields)).await?;
     let (metric, count, grouping) = (plan.metric, plan.count, plan.grouping);
-    let hits = run(proxy, &info, plan, view).await?;
-    let hits = again.apply(hits, metric, count, grouping)?;
-    let results = convert_search::results(schema, &giving, &output, hits)?;
+    let mut hits = if plan.queries.is_empty() {
+        SearchHits::none(0)
+    } else {
+        let hits = run(proxy, &info, plan, view).await?;
+        again.apply(hits, metric, count, grouping)?
+    };
+    // Nothing is near a vector that is not there.
+    params.without.iter().for_each(|&query| hits.counts.insert(query, 0));
+    let results = match aggregation {
+        Some(aggregation) => aggregation.results(schema, &output, &hits),
+        None => convert_search::results(schema, &giving, &output, hits)?,
+    };
     Ok(SearchResults {
         status: Some(success()),
         results: Some(results),
         collection_name: request.collection_name,
         session_ts: view.session.0,
     })
+}
+
+/// What an aggregation asks for. It is made of the nearest hits, as many as there may be.
+fn aggregation(
+    spec: &SearchAggregationSpec,
+    params: &mut SearchParams,
+    again: &Again,
+    schema: &Schema,
+    queries: i64,
+) -> Result<Aggregation, Error> {
+    let aggregation = Aggregation::of(spec, schema, queries)?;
+    let conflict = if params.iterator || params.batch.is_some() {
+        "a search iterator"
+    } else if params.groups.field.is_some() {
+        "group by"
+    } else if again.ranker.is_some() {
+        "a ranker"
+    } else if !again.order.by.is_empty() {
+        "order_by"
+    } else {
+        (params.limit, params.offset) = (usize::try_from(convert_search::WINDOW).unwrap_or(1), 0);
+        // They say how well the client's own number of hits is found.
+        for key in ["ef", "search_list", "search_list_size", "reorder_k"] {
+            params.index.remove(key);
+        }
+        return Ok(aggregation);
+    };
+    Err(Error::Aggregation { text: format!("search_aggregation is not supported with {conflict}") })
 }
 
 /// Searches that one request has under way at once.
@@ -92,13 +140,27 @@ pub(super) async fn plan(
     let schema = &info.schema;
     let field = params.field(schema)?;
     let metric = params.metric(info, field)?;
+    let by_parts = |index: &IndexDefinition| index.param("index_type").as_deref() == Some("FAISS");
+    if info.index_on(field.id).is_some_and(by_parts) {
+        index::search_by_parts(&mut params.index, params.limit + params.offset)?;
+    }
     let grouping = params.groups.resolve(schema)?;
     if grouping.is_some() && field.data_type == DataType::BinaryVector {
         return Err(Error::GroupBits);
     }
     add_fields(&mut output, grouping.map(|grouping| grouping.field));
-    let function = schema.function_of(field.id);
-    let queries = match (request.search_input.take(), function) {
+    if metric == Metric::MhJaccard && params.radius.is_some() {
+        return Err(Error::SignatureRange);
+    }
+    let signing = schema.function_of(field.id).filter(|function| function.kind == FunctionKind::MinHash);
+    let counting = schema.counts_of(field.id);
+    let queries = match (request.search_input.take(), counting) {
+        (Some(SearchInput::PlaceholderGroup(group)), None)
+            if signing.is_some() && convert_texts::are_texts(&group) =>
+        {
+            let function = signing.ok_or(Error::NoSearchInput)?;
+            texts::signatures(info, function, (&group, request.nq)).await?
+        }
         (Some(SearchInput::PlaceholderGroup(group)), Some(function)) => {
             texts::queries(proxy, info, function, (&group, request.nq), params, view).await?
         }
@@ -108,12 +170,18 @@ pub(super) async fn plan(
         (Some(SearchInput::PlaceholderGroup(group)), None) => {
             convert_search::queries(&group, field, request.nq)?
         }
-        (Some(SearchInput::Ids(ids)), None) => vectors_of(proxy, info, field, ids, view).await?,
+        (Some(SearchInput::Ids(ids)), None) => {
+            let found = vectors_of(proxy, info, field, ids, view).await?;
+            let without = found.iter().enumerate().filter(|(_, vector)| vector.is_none());
+            params.without = without.map(|(query, _)| query).collect();
+            found.into_iter().flatten().collect()
+        }
         (None, _) => return Err(Error::NoSearchInput),
     };
     if params.batch.is_some() && queries.len() != 1 {
         return Err(Error::IteratorQueries { nq: queries.len() });
     }
+    convert_search::check_hits(queries.len(), params.limit + params.offset)?;
     let filter = filter::of_read(&request.dsl, schema, std::mem::take(&mut request.expr_template_values))?;
     Ok(SearchPlan {
         collection: info.id,
@@ -191,9 +259,14 @@ struct Again {
 }
 
 impl Again {
-    fn of(score: Option<&FunctionScore>, params: &SearchParams, schema: &Schema) -> Result<Self, Error> {
+    fn of(
+        score: Option<&FunctionScore>,
+        params: &SearchParams,
+        schema: &Schema,
+        queries: i64,
+    ) -> Result<Self, Error> {
         let ranker = match score {
-            Some(score) => convert_rank::ranker(score, schema, 1)?,
+            Some(score) => convert_rank::ranker(score, schema, 1, queries)?,
             None => None,
         };
         Ok(Self { ranker, order: grouping::order(&params.order_by, schema, Ordered::Search)? })
@@ -221,11 +294,7 @@ impl Again {
             None => hits,
             Some(Ranker::Boosting(boosting)) => {
                 let boosted = boosting.apply(metric, hits);
-                let boosted = boosted.map_err(|missing| Error::Answer { reason: missing.to_string() })?;
-                match grouping {
-                    Some(grouping) => boosted.by_groups(grouping),
-                    None => boosted,
-                }
+                boosted.map_err(|missing| Error::Answer { reason: missing.to_string() })?
             }
             Some(Ranker::Fusion(fusion)) => {
                 let plan = RankPlan {
@@ -273,8 +342,6 @@ fn check_built(request: &SearchRequest) -> Result<(), Error> {
     }
     let missing = if !request.function_chains.is_empty() {
         "a function chain"
-    } else if request.search_aggregation.is_some() {
-        "a search aggregation"
     } else if !request.sub_reqs.is_empty() {
         "a sub-request"
     } else {
@@ -291,14 +358,14 @@ fn token(info: &CollectionInfo, session: Timestamp) -> String {
     format!("{}-{}-{}-{}-{}", &text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..])
 }
 
-/// The vectors that are stored under some keys, in the order of the keys.
+/// The vectors that are stored under some keys, in the order of the keys; none of a row without one.
 async fn vectors_of(
     proxy: &Proxy,
     info: &CollectionInfo,
     field: &Field,
     ids: IDs,
     view: View,
-) -> Result<Vec<Vector>, Error> {
+) -> Result<Vec<Option<Vector>>, Error> {
     let wanted = wanted_keys(info, ids)?;
     convert_search::check_count(0, wanted.len())?;
     let rows = rows_of_keys(proxy, info, &wanted, None, vec![field.id], view).await?;
@@ -312,13 +379,10 @@ async fn vectors_of(
         return Err(Error::SearchIds { text });
     }
     let vector = |key: Key| match (find(&key), vectors) {
-        (Some(row), Some(column)) if !column.is_valid(row) => {
-            let text = format!("the vector field {} of primary key {key} is null", field.name);
-            Err(Error::SearchIds { text })
-        }
+        (Some(row), Some(column)) if !column.is_valid(row) => Ok(None),
         (row, column) => {
             let found = row.zip(column).and_then(|(row, column)| Vector::of(column.data.value(row)));
-            found.ok_or_else(|| Error::Answer { reason: format!("no vector for key {key}") })
+            found.map(Some).ok_or_else(|| Error::Answer { reason: format!("no vector for key {key}") })
         }
     };
     wanted.iter().map(vector).collect()

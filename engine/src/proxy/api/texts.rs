@@ -12,7 +12,7 @@ use crate::model::{Batch, Field, Function, SparseVector, Vector};
 use crate::plan::{QueryKind, QueryPlan, TermStatistics};
 use crate::proxy::convert::search::SearchParams;
 use crate::proxy::convert::status::success;
-use crate::proxy::convert::texts;
+use crate::proxy::convert::texts::{self, Signer};
 use crate::proxy::{Error, Proxy};
 use crate::rpc::CollectionInfo;
 use crate::text::{Analyzer, FieldAnalyzer, TermCounts, Token, term_hash};
@@ -135,6 +135,18 @@ pub(super) async fn queries(
         Vector::Sparse(SparseVector { indices: terms, values })
     };
     Ok(counts.into_iter().map(weighed).collect())
+}
+
+/// The signatures of the texts in a search of the field that `function` fills.
+pub(super) async fn signatures(
+    info: &CollectionInfo,
+    function: &Function,
+    (group, nq): (&Bytes, i64),
+) -> Result<Vec<Vector>, Error> {
+    let texts = texts::queries(group, nq)?;
+    let signer = Signer::new(&info.schema, function)?;
+    let sign = move || texts.iter().map(|text| Vector::Bits(signer.sign(Some(text)))).collect();
+    computed("sign queries", sign).await
 }
 
 async fn counts(

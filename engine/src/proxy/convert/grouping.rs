@@ -2,7 +2,7 @@
 
 use super::output::dynamic_key;
 use super::params::boolean;
-use crate::model::{DataType, Field, Schema};
+use crate::model::{DYNAMIC_FIELD, DataType, Field, Schema};
 use crate::plan::{Grouping, Order, Sorting};
 use crate::proxy::Error;
 
@@ -68,20 +68,36 @@ impl GroupParams {
                 Error::GroupField { field: name.clone() }
             });
         };
-        match field.data_type {
-            DataType::Bool
-            | DataType::Int8
-            | DataType::Int16
-            | DataType::Int32
-            | DataType::Int64
-            | DataType::VarChar => {}
-            DataType::Json if self.has_path => {
-                return Err(Error::ReadNotBuilt { what: "group by a path in a JSON field" });
-            }
-            other => return Err(Error::GroupType { data_type: engine_name(other) }),
+        if field.data_type == DataType::Json && self.has_path {
+            return Err(Error::ReadNotBuilt { what: "group by a path in a JSON field" });
         }
+        check_group_type(field.data_type)?;
         Ok(Some(Grouping { field: field.id, size: self.size.unwrap_or(1), strict: self.strict }))
     }
+}
+
+/// Checks that values of a type make groups.
+///
+/// # Errors
+/// [`Error::GroupType`] for any other.
+pub fn check_group_type(data_type: DataType) -> Result<(), Error> {
+    match data_type {
+        DataType::Bool
+        | DataType::Int8
+        | DataType::Int16
+        | DataType::Int32
+        | DataType::Int64
+        | DataType::VarChar => Ok(()),
+        other => Err(Error::GroupType { data_type: engine_name(other) }),
+    }
+}
+
+/// The field that hits are put in order by, and the path into it.
+///
+/// # Errors
+/// Milvus's words for a name that means nothing or a type without an order.
+pub fn sorted_field<'a>(name: &str, schema: &'a Schema) -> Result<(&'a Field, Vec<String>), Error> {
+    sorted_by(name, schema, Ordered::Search)
 }
 
 /// A type by the name that Milvus's engine has for it.
@@ -127,8 +143,8 @@ pub fn order(text: &str, schema: &Schema, of: Ordered) -> Result<Order, Error> {
             _ => (item.trim(), "asc"),
         };
         let descending = match direction.to_lowercase().as_str() {
-            "" | "asc" => false,
-            "desc" => true,
+            "" | "asc" | "ascending" => false,
+            "desc" | "descending" => true,
             _ => {
                 let (field, direction) = (name.to_owned(), direction.to_owned());
                 return Err(Error::OrderDirection { field, direction });
@@ -155,12 +171,21 @@ fn sorted_by<'a>(name: &str, schema: &'a Schema, of: Ordered) -> Result<(&'a Fie
         };
     }
     let unknown = || Error::OrderField { field: name.to_owned() };
-    if let Some((base, path)) = name.split_once('[')
-        && let Some(field) = schema.field(base).filter(|field| field.data_type == DataType::Json)
-    {
+    let keys = |path: &str| -> Result<Vec<String>, Error> {
         let keys = path.strip_suffix(']').ok_or_else(unknown)?.split("][");
-        return Ok((field, keys.map(|key| key.trim_matches(['"', '\'']).to_owned()).collect()));
+        Ok(keys.map(|key| key.trim_matches(['"', '\'']).to_owned()).collect())
+    };
+    let dynamic = || schema.dynamic().ok_or_else(unknown);
+    match name.split_once('[') {
+        Some((base, path)) if schema.field(base).is_some_and(|field| field.data_type == DataType::Json) => {
+            Ok((schema.field(base).ok_or_else(unknown)?, keys(path)?))
+        }
+        // A key of the dynamic field, and what is below it.
+        Some((base, path)) if schema.field(base).is_none() && base != DYNAMIC_FIELD => {
+            let mut all = vec![dynamic_key(schema, base)?];
+            all.extend(keys(path)?);
+            Ok((dynamic()?, all))
+        }
+        _ => Ok((dynamic()?, vec![dynamic_key(schema, name)?])),
     }
-    let dynamic = schema.dynamic().ok_or_else(unknown)?;
-    Ok((dynamic, vec![dynamic_key(schema, name)?]))
 }

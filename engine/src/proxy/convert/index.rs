@@ -2,8 +2,11 @@
 //!
 //! Source: wire specification 2.13.
 
-use super::params::{boolean, plain};
-use crate::model::{DataType, Field, JsonPath, Metric, Schema};
+use std::collections::BTreeMap;
+
+use super::params::{boolean, plain, shown};
+use super::schema::check_warmup;
+use crate::model::{DataType, Field, FunctionKind, JsonPath, Metric, Schema};
 use crate::proxy::Error;
 
 /// The automatic type.
@@ -17,14 +20,14 @@ const MOST_BYTES: usize = 100 << 10;
 enum Family {
     /// On dense vectors of singles, and built.
     Dense,
-    /// On dense vectors of singles, not built.
-    DenseNotBuilt,
+    /// Named by its parts, on vectors of singles and on binary ones.
+    ByParts,
     /// On dense vectors, built by Milvus on a GPU only.
     Gpu,
     /// On binary vectors.
     Bits,
-    /// On binary vectors, not built yet.
-    BitsNotBuilt,
+    /// On binary vectors that are signatures.
+    Signatures,
     /// On sparse vectors.
     Sparse,
     /// On scalars: recorded only, filters are answered by scan.
@@ -47,7 +50,7 @@ const TYPES: [(&str, Family); 35] = [
     ("SCANN", Family::Dense),
     ("DISKANN", Family::Dense),
     ("AISAQ", Family::Dense),
-    ("FAISS", Family::DenseNotBuilt),
+    ("FAISS", Family::ByParts),
     ("GPU_IVF_FLAT", Family::Gpu),
     ("GPU_IVF_PQ", Family::Gpu),
     ("GPU_CAGRA", Family::Gpu),
@@ -58,7 +61,7 @@ const TYPES: [(&str, Family); 35] = [
     ("SVS_FLAT", Family::Dense),
     ("BIN_FLAT", Family::Bits),
     ("BIN_IVF_FLAT", Family::Bits),
-    ("MINHASH_LSH", Family::BitsNotBuilt),
+    ("MINHASH_LSH", Family::Signatures),
     ("SPARSE_INVERTED_INDEX", Family::Sparse),
     ("SPARSE_WAND", Family::Sparse),
     ("INVERTED", Family::Scalar),
@@ -103,13 +106,18 @@ pub fn checked(
         return Err(bare(format!("{unknown}: no index is built on a GPU here")));
     }
     check_mmap(&flat)?;
+    given(&flat, "warmup").map_or(Ok(()), check_warmup)?;
     if field.data_type.is_vector() {
         check_vector(field, name, family, &flat)?;
         let given = metric_name(&flat);
-        let is_computed = schema.function_of(field.id).is_some();
+        let is_computed = schema.counts_of(field.id).is_some();
         check_computed(is_computed, given)?;
         if name == AUTO {
-            let default = if is_computed { Metric::Bm25 } else { Metric::default_of(field.data_type) };
+            let default = match schema.function_of(field.id).map(|function| function.kind) {
+                Some(FunctionKind::Bm25) => Metric::Bm25,
+                Some(FunctionKind::MinHash) => Metric::MhJaccard,
+                None => Metric::default_of(field.data_type),
+            };
             let metric = given.unwrap_or(default.name());
             return Ok(vec![entry("index_type", AUTO), entry("metric_type", metric)]);
         }
@@ -187,22 +195,16 @@ fn check_vector(field: &Field, name: &str, family: Family, flat: &[(String, Stri
         (field.data_type == DataType::BinaryVector, field.data_type == DataType::SparseFloatVector);
     match family {
         Family::Dense if name == AUTO || field.data_type.is_dense() => {}
-        Family::Bits if of_bits => {}
+        Family::Bits | Family::Signatures if of_bits => {}
         Family::Sparse if of_pairs => {}
-        Family::DenseNotBuilt if field.data_type.is_dense() => {
-            return Err(Error::IndexNotBuilt { index_type: name.to_owned() });
-        }
-        Family::BitsNotBuilt if of_bits => {
-            return Err(Error::IndexNotBuilt { index_type: name.to_owned() });
-        }
+        Family::ByParts if matches!(field.data_type, DataType::FloatVector | DataType::BinaryVector) => {}
         _ => {
             let data_type = field.data_type.name();
             return Err(invalid(format!("data type {data_type} can't build with this index {name}")));
         }
     }
-    // Milvus has no inverted files and nothing on disk of 8-bit vectors.
-    let is_wide = name.starts_with("IVF") || matches!(name, "DISKANN" | "AISAQ");
-    if field.data_type == DataType::Int8Vector && is_wide {
+    // Milvus has nothing but graphs of 8-bit vectors.
+    if field.data_type == DataType::Int8Vector && name != AUTO && !name.starts_with("HNSW") {
         let data_type = field.data_type.name();
         return Err(invalid(format!("data type {data_type} can't build with this index {name}")));
     }
@@ -218,17 +220,52 @@ fn check_vector(field: &Field, name: &str, family: Family, flat: &[(String, Stri
     let suits = |name: &str| Metric::from_name(name).is_some_and(|metric| metric.suits(field.data_type));
     if let Some(metric) = metric.filter(|name| !suits(name)) {
         if of_pairs {
-            return Err(invalid("only IP&BM25 is the supported metric type for sparse index"));
+            let text = "only IP&BM25 is the supported metric type for sparse index: invalid parameter[expected=valid index params][actual=invalid index params]";
+            return Err(bare(text.to_owned()));
         }
         let kind = if of_bits { "binary" } else { "float" };
         return Err(invalid(format!("{kind} vector index does not support metric type: {metric}")));
     }
+    let is_signed = metric.and_then(Metric::from_name) == Some(Metric::MhJaccard);
     match family {
+        Family::Signatures | Family::Bits
+            if family == Family::Signatures || is_signed && name != "BIN_IVF_FLAT" =>
+        {
+            check_signatures(field, name, is_signed, flat)
+        }
+        Family::Bits
+            if name == "BIN_IVF_FLAT"
+                && metric
+                    .is_some_and(|name| !matches!(name.to_uppercase().as_str(), "HAMMING" | "JACCARD")) =>
+        {
+            let metric = metric.unwrap_or_default();
+            Err(invalid(format!(
+                "metric type {metric} not found or not supported, supported: [HAMMING JACCARD]"
+            )))
+        }
         Family::Bits if name == "BIN_IVF_FLAT" => check_number(flat, "nlist", 1, 65_536),
         Family::Bits => Ok(()),
         Family::Sparse => check_sparse(flat),
+        Family::ByParts => check_parts_named(flat),
         _ => check_dense(field, name, flat),
     }
+}
+
+/// Checks an index on signatures, which are compared place by place.
+fn check_signatures(
+    field: &Field,
+    name: &str,
+    is_signed: bool,
+    flat: &[(String, String)],
+) -> Result<(), Error> {
+    if !is_signed {
+        return Err(invalid(format!("{name} only supports the metric type MHJACCARD")));
+    }
+    if !field.dim().is_multiple_of(32) {
+        return Err(invalid("vectors under the metric type MHJACCARD must have a multiple of 32 bits"));
+    }
+    check_number(flat, "mh_lsh_band", 1, 65_536)?;
+    check_boolean(flat, "with_raw_data")
 }
 
 /// Checks the build parameters of an index on sparse vectors.
@@ -252,11 +289,27 @@ fn check_sparse(flat: &[(String, String)]) -> Result<(), Error> {
     for (key, least, most) in [("bm25_k1", 0.0, 3.0), ("bm25_b", 0.0, 1.0), ("bm25_avgdl", 1.0, f64::MAX)] {
         check_float(flat, key, least, most)?;
     }
-    let known = ["DAAT_MAXSCORE", "DAAT_WAND", "TAAT_NAIVE"];
-    match given(flat, "inverted_index_algo").filter(|name| !known.contains(name)) {
-        Some(name) => Err(invalid(format!("sparse inverted index algo {name} not found or not supported"))),
-        None => Ok(()),
+    let known = ["DAAT_MAXSCORE", "DAAT_WAND", "TAAT_NAIVE", "SINDI", "BLOCK_MAX_MAXSCORE", "BLOCK_MAX_WAND"];
+    let other = |key: &str, known: &[&str]| given(flat, key).filter(|name| !known.contains(name)).map(shown);
+    if let Some(name) = other("inverted_index_algo", &known) {
+        return Err(invalid(format!("sparse inverted index algo {name} not found or not supported")));
     }
+    // How lists are laid out is this engine's choice; what is said of it is kept.
+    let codecs = ["block_streamvbyte", "block_maskedvbyte"];
+    if let Some(name) = other("inverted_index_codec", &codecs) {
+        let known = codecs.join(" ");
+        return Err(invalid(format!(
+            "inverted_index_codec {name} not found or not supported, supported: [{known}]"
+        )));
+    }
+    let is_bm25 = metric_name(flat).and_then(Metric::from_name) == Some(Metric::Bm25);
+    let widths: &[&str] = if is_bm25 { &["u16", "u32"] } else { &["fp16", "fp32"] };
+    if let Some(name) = other("quant_type", widths) {
+        let known = widths.join(" ");
+        return Err(invalid(format!("quant_type {name} not found or not supported, supported: [{known}]")));
+    }
+    check_number(flat, "sindi_window_size", 1024, 65_535)?;
+    check_number(flat, "block_max_block_size", 1, 2_147_483_647)
 }
 
 /// Checks a number; one that is not given has a default.
@@ -272,6 +325,48 @@ fn check_float(flat: &[(String, String)], key: &str, least: f64, most: f64) -> R
         ))),
         Err(_) => Err(invalid(format!("invalid float value, key: '{key}', value: '{value}'"))),
     }
+}
+
+/// What the parts of a name of `FAISS` begin with, behind the `B` of binary ones.
+const PARTS: [&str; 16] = [
+    "Flat", "IVF", "HNSW", "PQ", "OPQ", "SQ", "RFlat", "Refine", "PCA", "IMI", "NSG", "LSH", "ITQ", "L2norm",
+    "RR", "Pad",
+];
+
+/// Checks the name of an index that is named by its parts.
+fn check_parts_named(flat: &[(String, String)]) -> Result<(), Error> {
+    let name = given(flat, "faiss_index_name").unwrap_or_default();
+    let is_known = |part: &str| {
+        let part = part.trim();
+        let bare = part.strip_prefix('B').unwrap_or(part);
+        PARTS.iter().any(|known| part.starts_with(known) || bare.starts_with(known))
+    };
+    if name.split(',').all(is_known) {
+        Ok(())
+    } else {
+        Err(invalid(format!("invalid faiss_index_name: {}", shown(name))))
+    }
+}
+
+/// Turns the parameters of a search of an index that is named by its parts into those of the index that answers for it, for
+/// a search of `count` hits.
+///
+/// # Errors
+/// Milvus's words for one that is no number.
+pub fn search_by_parts(params: &mut BTreeMap<String, String>, count: usize) -> Result<(), Error> {
+    for key in ["nprobe", "efSearch", "k_factor", "ht", "quantizer_efSearch", "quantizer_nprobe"] {
+        match params.get(key) {
+            Some(value) if value.trim().parse::<f64>().is_err() => {
+                let value = shown(value);
+                return Err(invalid(format!("faiss search parameter {key} expects a number, got {value}")));
+            }
+            _ => {}
+        }
+    }
+    if let Some(kept) = params.remove("efSearch").and_then(|text| text.trim().parse::<usize>().ok()) {
+        params.insert("ef".to_owned(), kept.max(count).to_string());
+    }
+    Ok(())
 }
 
 /// Checks the build parameters of an index on dense vectors.
@@ -368,10 +463,10 @@ fn check_scalar(
         }
         Family::ScalarNotBuilt => return Err(Error::IndexNotBuilt { index_type: name.to_owned() }),
         Family::Dense
-        | Family::DenseNotBuilt
+        | Family::ByParts
         | Family::Gpu
         | Family::Bits
-        | Family::BitsNotBuilt
+        | Family::Signatures
         | Family::Sparse => {
             return Err(invalid(format!("index {name} only supports vector data type")));
         }
@@ -506,6 +601,7 @@ pub fn check_alterable<'a>(params: impl Iterator<Item = (&'a str, Option<&'a str
             ("mmap.enabled" | "indexoffsetcache.enabled", Some(value)) if boolean(value).is_none() => {
                 return Err(Error::MmapValue { value: value.to_owned() });
             }
+            ("warmup", Some(value)) => check_warmup(value)?,
             ("mmap.enabled" | "indexoffsetcache.enabled" | "warmup", _) => {}
             _ => return Err(Error::FixedIndexParam { key: key.to_owned() }),
         }

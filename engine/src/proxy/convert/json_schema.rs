@@ -35,6 +35,35 @@ pub fn schema(collection: &str, json: &Json) -> Result<CollectionSchema, Error> 
     })
 }
 
+/// A field that is to be added to a collection.
+///
+/// # Errors
+/// As for [`schema`], and for an array of structs, which has a path of its own.
+pub fn new_field(json: &Json) -> Result<FieldSchema, Error> {
+    let of_structs = ["ArrayOfStruct", "Struct"];
+    let named = |key: &str| json.get(key).and_then(Json::as_str).unwrap_or_default();
+    if of_structs.contains(&named("dataType")) || of_structs.contains(&named("elementDataType")) {
+        let what = "the type of a field that is added";
+        let wanted = "no array of structs, which /v2/vectordb/collections/struct_fields/add takes";
+        return Err(Error::WrongKind { what, wanted, actual: shown(named("dataType")) });
+    }
+    field(json, false)
+}
+
+/// A function as REST shows it.
+#[must_use]
+pub fn shown_function(function: &FunctionSchema) -> Json {
+    json!({
+        "name": function.name,
+        "description": function.description,
+        "type": function.r#type().as_str_name(),
+        "id": function.id,
+        "inputFieldNames": function.input_field_names,
+        "outputFieldNames": function.output_field_names,
+        "params": shown_pairs(&function.params),
+    })
+}
+
 fn field(json: &Json, auto_id: bool) -> Result<FieldSchema, Error> {
     let object = object("schema.fields", json)?;
     let name = required(object, "fieldName")?;

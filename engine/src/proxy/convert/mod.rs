@@ -1,5 +1,6 @@
 //! Between the public wire types and the engine's own: the only place of the proxy that knows both.
 
+pub mod aggregate;
 pub mod arrays;
 pub mod consistency;
 pub mod filter;

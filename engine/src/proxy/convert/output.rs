@@ -25,7 +25,7 @@ pub struct Output {
 
 /// Resolves the names that a client wants back.
 ///
-/// `*` stands for every field that no function fills and all dynamic keys; a name that is no field is a dynamic key where the schema is open.
+/// `*` stands for every field but counts of words, and all dynamic keys; a name that is no field is a dynamic key where the schema is open.
 ///
 /// # Errors
 /// [`Error::OutputField`] for a name that means nothing, and Milvus's words for paths.
@@ -34,12 +34,12 @@ pub fn resolve(schema: &Schema, wanted: &[String]) -> Result<Output, Error> {
     for name in wanted {
         let name = name.trim();
         if name == "*" {
-            for field in schema.fields.iter().filter(|field| schema.function_of(field.id).is_none()) {
+            for field in schema.fields.iter().filter(|field| schema.counts_of(field.id).is_none()) {
                 output.add_field(field);
             }
             output.keys = None;
         } else if let Some(field) = schema.field(name) {
-            if schema.function_of(field.id).is_some() {
+            if schema.counts_of(field.id).is_some() {
                 return Err(Error::ComputedOutput { field: name.to_owned() });
             }
             output.add_field(field);

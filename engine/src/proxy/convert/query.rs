@@ -6,7 +6,6 @@ use contract::pb::schema::{
 };
 
 use super::params::boolean;
-use super::search::WINDOW;
 use crate::proxy::Error;
 
 /// The name of the column of a count.
@@ -29,11 +28,11 @@ pub struct QueryParams {
     pub order_by: String,
 }
 
-/// Reads the parameters of a query.
+/// Reads the parameters of a query that returns at most `most` rows.
 ///
 /// # Errors
 /// Milvus's words for the first parameter that is wrong.
-pub fn params(pairs: &[KeyValuePair]) -> Result<QueryParams, Error> {
+pub fn params(pairs: &[KeyValuePair], most: i64) -> Result<QueryParams, Error> {
     let mut read = QueryParams::default();
     let (mut limit, mut offset) = (None, 0);
     for KeyValuePair { key, value } in pairs {
@@ -58,7 +57,7 @@ pub fn params(pairs: &[KeyValuePair]) -> Result<QueryParams, Error> {
         limit.ok_or(Error::OrderWithoutLimit)?;
     }
     let Some(limit) = limit else { return Ok(read) };
-    check_window(offset, limit)?;
+    check_window(offset, limit, most)?;
     read.limit = usize::try_from(limit).ok();
     read.offset = usize::try_from(offset).unwrap_or(0);
     Ok(read)
@@ -68,17 +67,17 @@ fn whole(name: &'static str, text: &str) -> Result<i64, Error> {
     text.trim().parse().map_err(|_| Error::QueryNumber { name, value: text.to_owned() })
 }
 
-/// Checks how many rows a read may skip and return.
+/// Checks how many rows a read may skip and return, together at most `most`.
 ///
 /// # Errors
 /// [`Error::QueryWindow`] in Milvus's words.
-pub fn check_window(offset: i64, limit: i64) -> Result<(), Error> {
+pub fn check_window(offset: i64, limit: i64, most: i64) -> Result<(), Error> {
     let text = if offset < 0 {
         format!("offset [{offset}] is invalid, should be gte than 0")
     } else if limit <= 0 {
         format!("limit [{limit}] is invalid, should be greater than 0")
-    } else if offset.saturating_add(limit) > WINDOW {
-        format!("(offset+limit) should be in range [1, {WINDOW}], but got {}", offset.saturating_add(limit))
+    } else if offset.saturating_add(limit) > most {
+        format!("(offset+limit) should be in range [1, {most}], but got {}", offset.saturating_add(limit))
     } else {
         return Ok(());
     };

@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json};
 
 use super::filter;
 use super::grouping::{GroupParams, is_grouping};
-use super::params::{boolean, plain};
+use super::params::{boolean, plain, shown};
 use super::query::check_window;
 use crate::expr::Filter;
 use crate::model::{DataType, Field, Schema};
@@ -48,11 +48,11 @@ pub enum Ranker {
     Boosting(Boosting),
 }
 
-/// Reads the rank parameters of a hybrid search.
+/// Reads the rank parameters of a hybrid search that finds at most `most` hits of each query.
 ///
 /// # Errors
 /// Milvus's words for the first parameter that is wrong.
-pub fn params(pairs: &[KeyValuePair]) -> Result<RankParams, Error> {
+pub fn params(pairs: &[KeyValuePair], most: i64) -> Result<RankParams, Error> {
     let mut read = RankParams::default();
     let (mut limit, mut offset) = (None, 0);
     for KeyValuePair { key, value } in pairs {
@@ -70,7 +70,7 @@ pub fn params(pairs: &[KeyValuePair]) -> Result<RankParams, Error> {
         }
     }
     let limit = limit.ok_or(Error::NoRankLimit)?;
-    check_window(offset, limit)?;
+    check_window(offset, limit, most)?;
     read.limit = usize::try_from(limit).unwrap_or(0);
     read.offset = usize::try_from(offset).unwrap_or(0);
     Ok(read)
@@ -90,11 +90,16 @@ impl RankParams {
     }
 }
 
-/// What a function score does to the hits of `searches` searches; `None` if it holds no function.
+/// What a function score does to the hits of `searches` searches with `queries` queries each; `None` if it holds no function.
 ///
 /// # Errors
 /// Milvus's words for a function that is none, or parameters that do not fit it.
-pub fn ranker(score: &FunctionScore, schema: &Schema, searches: usize) -> Result<Option<Ranker>, Error> {
+pub fn ranker(
+    score: &FunctionScore,
+    schema: &Schema,
+    searches: usize,
+    queries: i64,
+) -> Result<Option<Ranker>, Error> {
     let Some(first) = score.functions.first() else { return Ok(None) };
     if let Some(other) = score.functions.iter().find(|function| function.r#type() != FunctionType::Rerank) {
         return Err(Error::NotReranker { name: other.name.clone() });
@@ -112,7 +117,8 @@ pub fn ranker(score: &FunctionScore, schema: &Schema, searches: usize) -> Result
         "rrf" => reciprocal(values.get("k"))?,
         "weighted" => weighted(&values, searches)?,
         "decay" => decayed(first, &params, schema)?,
-        "model" => return Err(Error::ReadNotBuilt { what: "a model as a reranker" }),
+        "model" => return Err(unserved(first, &params, schema, queries)),
+        "" => return Err(Error::NoReranker),
         _ => return Err(Error::Reranker { name }),
     };
     Ok(Some(Ranker::Fusion(fusion)))
@@ -196,6 +202,47 @@ fn decayed(
     Ok(Fusion::Decayed { decay, mode })
 }
 
+/// Services that rank texts with a model.
+const PROVIDERS: [&str; 7] = ["tei", "vllm", "cohere", "voyageai", "siliconflow", "ali", "vertexai"];
+
+/// What is wrong with a model as a ranker: its parameters, and else that no service is called here.
+fn unserved(
+    function: &FunctionSchema,
+    params: &BTreeMap<String, String>,
+    schema: &Schema,
+    queries: i64,
+) -> Error {
+    let [input] = function.input_field_names.as_slice() else {
+        return Error::ModelInputs { count: function.input_field_names.len() };
+    };
+    match schema.field(input).map(|field| field.data_type) {
+        None => return Error::RerankField { field: input.clone() },
+        Some(DataType::VarChar) => {}
+        Some(other) => return Error::ModelType { field: input.clone(), data_type: other.name() },
+    }
+    let given = |key: &str| params.get(key).map(String::as_str).unwrap_or_default();
+    let provider = given("provider").to_lowercase();
+    if !PROVIDERS.contains(&provider.as_str()) {
+        return Error::ModelProvider { name: shown(&provider) };
+    }
+    let Some(texts) = params.get("queries") else { return Error::ModelQueries };
+    let texts: Vec<String> = match serde_json::from_str(texts) {
+        Ok(texts) => texts,
+        Err(reason) => return Error::ModelQueriesJson { reason: reason.to_string() },
+    };
+    if i64::try_from(texts.len()) != Ok(queries) {
+        return Error::ModelQueryCount { texts: texts.len(), queries };
+    }
+    let endpoint = given("endpoint");
+    let has_host = ["http://", "https://"]
+        .iter()
+        .any(|scheme| endpoint.strip_prefix(scheme).is_some_and(|host| !host.is_empty()));
+    if matches!(provider.as_str(), "tei" | "vllm") && !has_host {
+        return Error::ModelEndpoint { endpoint: shown(endpoint) };
+    }
+    Error::ModelNotBuilt
+}
+
 fn numeric<'a>(schema: &'a Schema, name: &str) -> Result<&'a Field, Error> {
     let field = schema.field(name).ok_or_else(|| Error::RerankField { field: name.to_owned() })?;
     match field.data_type {
@@ -233,7 +280,8 @@ fn boost(function: &FunctionSchema, schema: &Schema) -> Result<Boost, Error> {
         value: params.get("weight").cloned().unwrap_or_default(),
     })?;
     let filter = match params.get("filter") {
-        Some(text) => filter::of_read(text, schema, Default::default())?,
+        Some(text) => filter::of_read(text, schema, Default::default())
+            .map_err(|error| Error::BoostFilter { reason: error.to_string() })?,
         None => None,
     };
     let random = params.get("random_score").map(|text| random(text, schema)).transpose()?;

@@ -9,11 +9,13 @@ use prost::Message as _;
 
 use super::output::wire_type;
 use super::params;
+use super::search::{LARGE_TOPK, QUERY_MODE};
 use super::status::success;
 use super::texts;
 use crate::model::check::check_batch;
 use crate::model::check_schema::{
-    DefaultRequest, FieldRequest, FunctionRequest, SchemaRequest, add_field, check_added_field, check_schema,
+    self, DefaultRequest, FieldRequest, FunctionRequest, SchemaRequest, add_field, check_added_field,
+    check_schema,
 };
 use crate::model::name::{Named, check_name, group_flaw};
 use crate::model::{Batch, DYNAMIC_FIELD, DataType, Field, Function, FunctionKind, Schema, Value};
@@ -95,6 +97,14 @@ pub fn check_properties(schema: &Schema, properties: &[(String, String)]) -> Res
             "mmap.enabled" if params::boolean(value).is_none() => {
                 return Err(Error::MmapValue { value: value.clone() });
             }
+            QUERY_MODE if value != LARGE_TOPK => return Err(Error::QueryMode { value: value.clone() }),
+            other if other != QUERY_MODE && other.eq_ignore_ascii_case(QUERY_MODE) => {
+                return Err(Error::QueryModeKey { key: other.to_owned() });
+            }
+            "warmup" => return Err(Error::FieldWarmup),
+            "warmup.scalarField" | "warmup.scalarIndex" | "warmup.vectorField" | "warmup.vectorIndex" => {
+                check_warmup(value)?;
+            }
             "partitionkey.isolation"
                 if params::boolean(value) == Some(true) && schema.partition_key().is_none() =>
             {
@@ -106,6 +116,15 @@ pub fn check_properties(schema: &Schema, properties: &[(String, String)]) -> Res
     Ok(())
 }
 
+/// Checks a setting of when data is brought into memory.
+///
+/// # Errors
+/// Milvus's words for one that means nothing.
+pub fn check_warmup(value: &str) -> Result<(), Error> {
+    check_schema::check_warmup(value)
+        .map_err(|error| Error::Checked { code: error.milvus_code(), text: error.to_string() })
+}
+
 fn checked_schema(collection: &str, wire: CollectionSchema) -> Result<Schema, Error> {
     let request = SchemaRequest {
         name: collection.to_owned(),
@@ -114,7 +133,7 @@ fn checked_schema(collection: &str, wire: CollectionSchema) -> Result<Schema, Er
         fields: wire
             .fields
             .into_iter()
-            .filter(|field| field.name != DYNAMIC_FIELD)
+            .filter(|field| field.name != DYNAMIC_FIELD || field.data_type != i32::from(WireType::Json))
             .map(field_of_wire)
             .collect(),
         enable_dynamic_field: wire.enable_dynamic_field,
@@ -145,6 +164,7 @@ fn function_to_wire(schema: &Schema, function: &Function) -> FunctionSchema {
         description: function.description.clone(),
         r#type: match function.kind {
             FunctionKind::Bm25 => FunctionType::Bm25.into(),
+            FunctionKind::MinHash => FunctionType::MinHash.into(),
         },
         input_field_names: vec![name(function.input)],
         input_field_ids: vec![function.input.0],

@@ -20,6 +20,32 @@ use crate::rpc::CollectionInfo;
 
 /// Most hits of one query, offset included. Source: wire specification 2.9.
 pub const WINDOW: i64 = 16_384;
+/// Most hits of one query of a collection whose mode is the one of large results.
+const LARGE_WINDOW: i64 = 1_000_000;
+/// The property that says how a collection is queried, and the mode of large results.
+pub const QUERY_MODE: &str = "query_mode";
+/// Its only value.
+pub const LARGE_TOPK: &str = "large_topk";
+/// Most hits of all queries of one search together.
+const MOST_HITS: usize = 1 << 28;
+
+/// Most hits of one query of a collection, or rows of a query, offset included.
+#[must_use]
+pub fn window_of(info: &CollectionInfo) -> i64 {
+    let is_large = info.properties.iter().any(|(key, value)| key == QUERY_MODE && value == LARGE_TOPK);
+    if is_large { LARGE_WINDOW } else { WINDOW }
+}
+
+/// Checks how many hits `queries` queries may find together.
+///
+/// # Errors
+/// [`Error::TooManyHits`] for more than memory is kept for.
+pub fn check_hits(queries: usize, count: usize) -> Result<(), Error> {
+    if queries.saturating_mul(count) > MOST_HITS {
+        return Err(Error::TooManyHits { queries, count, limit: MOST_HITS });
+    }
+    Ok(())
+}
 
 /// Parameters that only the index understands; some clients send them beside `params` instead of inside.
 const INDEX_PARAMS: [&str; 11] = [
@@ -85,6 +111,8 @@ pub struct SearchParams {
     pub analyzer_name: Option<String>,
     /// The fields that hits are put in order by; empty for their scores.
     pub order_by: String,
+    /// Which queries have no vector to search by, ascending: those by the keys of rows without one.
+    pub without: Vec<usize>,
 }
 
 /// Where an iterator of the second kind stands.
@@ -98,11 +126,12 @@ pub struct IteratorBatch {
     pub token: String,
 }
 
-/// Reads the parameters of a search.
+/// Reads the parameters of a search that finds at most `most` hits of each query.
 ///
 /// # Errors
 /// Milvus's words for the first parameter that is wrong.
-pub fn params(pairs: &[KeyValuePair]) -> Result<SearchParams, Error> {
+pub fn params(pairs: &[KeyValuePair], most: i64) -> Result<SearchParams, Error> {
+    let window = |name, value| window(name, value, most);
     let mut read = SearchParams::default();
     let (mut topk, mut offset, mut batch, mut is_second_kind) = (None, None, IteratorBatch::default(), false);
     for KeyValuePair { key, value } in pairs {
@@ -286,8 +315,9 @@ fn whole(name: &'static str, text: &str) -> Result<i64, Error> {
     text.trim().parse().map_err(|_| Error::NotNumber { name, value: text.to_owned() })
 }
 
-fn window(name: &'static str, value: i64) -> Result<usize, Error> {
-    usize::try_from(value).ok().filter(|_| (1..=WINDOW).contains(&value)).ok_or(Error::Window { name, value })
+fn window(name: &'static str, value: i64, most: i64) -> Result<usize, Error> {
+    let count = usize::try_from(value).ok().filter(|_| (1..=most).contains(&value));
+    count.ok_or(Error::Window { name, value, most })
 }
 
 pub(super) fn decimals(text: &str) -> Result<Option<i32>, Error> {

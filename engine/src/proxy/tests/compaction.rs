@@ -20,6 +20,11 @@ async fn a_compaction_is_asked_for_by_name_or_number_and_followed_until_it_is_do
         (0, COMPACTION, 2)
     );
     assert_eq!(refused.status.unwrap().code, 100);
+    let small =
+        ManualCompactionRequest { collection_name: "c".to_owned(), target_size: 512, ..Default::default() };
+    let refused = proxy.manual_compaction(Request::new(small)).await.unwrap().into_inner();
+    let text = "targetSize (512 MB) must not be less than the greatest size of a segment (1024 MB): invalid parameter";
+    assert_eq!(said(refused.status), (1100, text.to_owned()));
     let state = async |compaction_id| {
         let request = GetCompactionStateRequest { compaction_id };
         proxy.get_compaction_state(Request::new(request)).await.unwrap().into_inner()

@@ -350,7 +350,11 @@ async fn bits_and_sparse_vectors_have_index_types_and_metrics_of_their_own() {
             &[("index_type", "FLAT"), ("metric_type", "HAMMING")],
             "data type BinaryVector can't build with this index FLAT",
         ),
-        ("bits", &[("index_type", "MINHASH_LSH"), ("metric_type", "HAMMING")], "index type not supported"),
+        (
+            "bits",
+            &[("index_type", "MINHASH_LSH"), ("metric_type", "HAMMING")],
+            "MINHASH_LSH only supports the metric type MHJACCARD",
+        ),
         (
             "pairs",
             &[("index_type", "SPARSE_WAND"), ("metric_type", "L2")],

@@ -1,7 +1,12 @@
 //! Claims about hybrid searches, rankers, groups and order.
 
-use contract::pb::common::{HighlightType, Highlighter};
-use contract::pb::schema::{FunctionSchema, FunctionScore, FunctionType, SearchResultData};
+use contract::pb::common::{
+    HighlightType, Highlighter, MetricAggSpec, OrderSpec, SearchAggregationSpec, SortSpec, TopHitsSpec,
+};
+use contract::pb::schema::{
+    AggBucket, FunctionSchema, FunctionScore, FunctionType, SearchResultData, agg_hit, bucket_key_entry,
+    metric_value,
+};
 
 use super::*;
 
@@ -185,8 +190,31 @@ async fn function_scores_that_are_none_are_refused() {
         let all = [&[("reranker", "decay"), ("function", "exp")][..], more].concat();
         function(&["age"], &all)
     };
+    let model = |more: &[(&'static str, &'static str)]| {
+        function(&["name"], &[&[("reranker", "model")][..], more].concat())
+    };
     let cases = [
         (function(&["age"], &[("reranker", "best")]), "unsupported reranker best: invalid parameter"),
+        (function(&["age"], &[("reranker", "")]), "reranker name not specified: invalid parameter"),
+        (
+            function(&["age"], &[("reranker", "model"), ("provider", "tei")]),
+            "model input field age must be VarChar, got Int8: invalid parameter",
+        ),
+        (
+            function(&["age", "id"], &[("reranker", "model")]),
+            "model reranker requires exactly 1 input field, got 2: invalid parameter",
+        ),
+        (model(&[("provider", "best")]), "unknown rerank model provider: best: invalid parameter"),
+        (model(&[("provider", "tei")]), "rerank function missing required param: queries: invalid parameter"),
+        (
+            model(&[("provider", "tei"), ("queries", r#"["a", "b"]"#)]),
+            "queries count (2) != nq count (1): invalid parameter",
+        ),
+        (
+            model(&[("provider", "tei"), ("queries", r#"["a"]"#), ("endpoint", "ftp://x")]),
+            "endpoint ftp://x is not a valid http/https link: invalid parameter",
+        ),
+        (function(&[], &[("reranker", "boost")]), "function must set weight params: invalid parameter"),
         (
             function(&["age", "id"], &[("reranker", "decay")]),
             "decay reranker requires exactly 1 input field, got 2: invalid parameter",
@@ -202,6 +230,94 @@ async fn function_scores_that_are_none_are_refused() {
         let answer = search(&proxy, scored_by(vec![function])).await;
         assert_eq!(said(answer.status), (1100, text.to_owned()));
     }
+}
+
+fn by_name(more: SearchAggregationSpec) -> SearchRequest {
+    let spec = SearchAggregationSpec { fields: vec!["name".to_owned()], size: 2, ..more };
+    let output_fields = vec!["age".to_owned()];
+    let plain = search_request(&[("topk", "1")], &[ORIGIN]);
+    SearchRequest { search_aggregation: Some(spec), output_fields, ..plain }
+}
+
+#[tokio::test]
+async fn hits_are_put_into_buckets_measured_and_ordered() {
+    let proxy = filled().await;
+    let sum = MetricAggSpec { op: "sum".to_owned(), field_name: "age".to_owned() };
+    let key = |key: &str| OrderSpec { key: key.to_owned(), direction: "desc".to_owned(), null_first: false };
+    let sort = SortSpec { field_name: "age".to_owned(), direction: "desc".to_owned(), null_first: false };
+    let spec = SearchAggregationSpec {
+        metrics: [("ages".to_owned(), sum)].into(),
+        order: vec![key("ages")],
+        top_hits: Some(TopHitsSpec { size: 2, sort: vec![sort] }),
+        ..Default::default()
+    };
+
+    let answer = search(&proxy, by_name(spec)).await.results.unwrap();
+
+    let shown = |bucket: &AggBucket| {
+        let name = match &bucket.key[0].value {
+            Some(bucket_key_entry::Value::StringVal(name)) => name.clone(),
+            other => panic!("{other:?}"),
+        };
+        let ages = bucket.metrics["ages"].value.clone();
+        let keys: Vec<_> = bucket.hits.iter().map(|hit| hit.pk.clone().unwrap()).collect();
+        (name, bucket.count, ages, keys)
+    };
+    let wanted = |name: &str, ages: i64, keys: [i64; 2]| {
+        let ages = Some(metric_value::Value::IntVal(ages));
+        (name.to_owned(), 2, ages, keys.map(agg_hit::Pk::IntPk).to_vec())
+    };
+    assert_eq!(answer.agg_topks, [2]);
+    let buckets: Vec<_> = answer.agg_buckets.iter().map(shown).collect();
+    assert_eq!(buckets, [wanted("a", 4, [3, 1]), wanted("b", 3, [2, 4])]);
+}
+
+#[tokio::test]
+async fn aggregations_that_are_none_are_refused() {
+    let proxy = filled().await;
+    let deep = (0..4).fold(SearchAggregationSpec::default(), |inner, _| SearchAggregationSpec {
+        fields: vec!["name".to_owned()],
+        size: 1,
+        sub_aggregation: Some(Box::new(inner)),
+        ..Default::default()
+    });
+    let order = OrderSpec { key: "x".to_owned(), ..Default::default() };
+    let median = MetricAggSpec { op: "median".to_owned(), field_name: "age".to_owned() };
+    let cases = [
+        (deep, "search_aggregation nesting exceeds max 4 levels"),
+        (
+            SearchAggregationSpec {
+                top_hits: Some(TopHitsSpec { size: 5001, sort: Vec::new() }),
+                ..Default::default()
+            },
+            "number of search_aggregation result entries is too large, 10002 are more than 10000",
+        ),
+        (
+            SearchAggregationSpec { order: vec![order], ..Default::default() },
+            "search_aggregation order key x must be a metric alias, _count or _key",
+        ),
+        (
+            SearchAggregationSpec { metrics: [("m".to_owned(), median)].into(), ..Default::default() },
+            "search_aggregation metric op median is not supported",
+        ),
+    ];
+    for (spec, text) in cases {
+        let answer = search(&proxy, by_name(spec)).await;
+        assert_eq!(said(answer.status), (1100, format!("{text}: invalid parameter")));
+    }
+}
+
+#[tokio::test]
+async fn scores_of_rows_are_not_boosted_by_groups() {
+    let proxy = filled().await;
+    let boost = function(&[], &[("reranker", "boost"), ("weight", "2")]);
+    let grouped = search_request(&[("topk", "2"), ("group_by_field", "name")], &[ORIGIN]);
+    let function_score = Some(FunctionScore { functions: vec![boost], params: Vec::new() });
+
+    let answer = search(&proxy, SearchRequest { function_score, ..grouped }).await;
+
+    let text = "segment scorer with group_by is not supported: invalid parameter".to_owned();
+    assert_eq!(said(answer.status), (1100, text));
 }
 
 #[tokio::test]

@@ -202,7 +202,8 @@ async fn a_collection_in_long_form_has_what_its_schema_says() {
             "indexName": "by_half", "fieldName": "half", "indexType": "IVF_FLAT", "metricType": "L2",
             "totalRows": 0, "indexedRows": 0, "pendingRows": 0, "indexState": "Finished", "failReason": "",
             "minIndexVersion": 0, "maxIndexVersion": 0,
-            "indexParams": [param("metric_type", "L2"), param("index_type", "IVF_FLAT"), param("nlist", "8")],
+            "indexParams": [param("metric_type", "L2"), param("index_type", "IVF_FLAT"),
+                param("params", r#"{"nlist":8}"#)],
         }])
     );
 }

@@ -279,7 +279,10 @@ async fn schemas_that_cannot_be_computed_are_refused() {
         (|all| all.functions[0].name.clear(), "function name cannot be empty"),
         (|all| all.functions.push(function()), "duplicate function name words of text"),
         (|all| all.functions[0].r#type = 2, "functions of type TextEmbedding are not built yet"),
-        (|all| all.functions[0].r#type = 4, "functions of type MinHash are not built yet"),
+        (
+            |all| all.functions[0].r#type = 4,
+            "MinHash function: output field must be a BinaryVector field, but got SparseFloatVector",
+        ),
         (|all| all.functions[0].r#type = 0, "check function params with unknown function type"),
         (|all| all.functions[0].input_field_names[0] = "x".to_owned(), "function input field not found: x"),
         (|all| all.functions[0].output_field_names[0] = "x".to_owned(), "function output field not found: x"),
@@ -314,7 +317,7 @@ async fn schemas_that_cannot_be_computed_are_refused() {
         ),
         (
             |all| all.fields[3].type_params.push(pair("enable_match", "true")),
-            "enable_match is only supported on VarChar fields, field name = n",
+            "enable_match is only supported on VarChar fields, field type is not supported, field name = n",
         ),
         (
             |all| {

@@ -6,13 +6,14 @@ use bytes::Bytes;
 use contract::pb::common::{ConsistencyLevel, KeyValuePair, LoadState};
 use contract::pb::milvus::*;
 use http::{Extensions, HeaderMap, Uri};
+use prost::Message as _;
 use serde_json::{Map, Value as Json, json};
 
 use super::indexes::{described, param};
 use super::{Data, Door, Version, Visit, answer, compaction, create, data, nothing};
 use crate::proxy::access::table::Asks;
 use crate::proxy::api::{collections, load, rows};
-use crate::proxy::convert::json_schema::{shown_field, shown_pairs};
+use crate::proxy::convert::json_schema::{new_field, shown_field, shown_function, shown_pairs};
 use crate::proxy::{Error, Proxy};
 
 /// Milvus's names of the requests, in complaints about missing keys.
@@ -21,6 +22,7 @@ const RENAME: &str = "RenameCollectionReq";
 const WITH_PROPERTIES: &str = "CollectionReqWithProperties";
 const WITHOUT_PROPERTIES: &str = "DropCollectionPropertiesReq";
 const FIELD: &str = "CollectionFieldReqWithParams";
+const NEW_FIELD: &str = "CollectionFieldReqWithSchema";
 
 /// These paths.
 pub fn router() -> Router<Proxy> {
@@ -37,6 +39,8 @@ pub fn router() -> Router<Proxy> {
         .route("/refresh_load", endpoint!("RestRefreshLoad", LoadCollectionRequest, refresh_load))
         .route("/release", endpoint!("RestReleaseCollection", ReleaseCollectionRequest, release))
         .route("/flush", endpoint!("RestFlush", FlushRequest, flush))
+        .route("/truncate", endpoint!("RestTruncateCollection", TruncateCollectionRequest, truncate))
+        .route("/fields/add", endpoint!("RestAddCollectionField", AddCollectionFieldRequest, add_field))
         .route("/alter_properties", endpoint!("RestAlterCollection", AlterCollectionRequest, alter))
         .route("/drop_properties", endpoint!("RestAlterCollection", AlterCollectionRequest, drop_properties))
         .route(
@@ -80,7 +84,7 @@ pub async fn describe(proxy: &Proxy, visit: Visit) -> Data {
         "enableDynamicField": schema.enable_dynamic_field,
         "fields": schema.fields.iter().map(shown_field).collect::<Vec<_>>(),
         "structFields": [],
-        "functions": [],
+        "functions": schema.functions.iter().map(shown_function).collect::<Vec<_>>(),
         "indexes": indexes,
         "load": load,
         "shardsNum": shown.shards_num,
@@ -197,6 +201,22 @@ async fn release(proxy: &Proxy, visit: Visit) -> Data {
 async fn flush(proxy: &Proxy, visit: Visit) -> Data {
     let collection_names = vec![visit.required(COLLECTION, "collectionName")?];
     rows::flush(proxy, visit.caller, FlushRequest { collection_names, ..Default::default() }).await?;
+    Ok(nothing())
+}
+
+async fn truncate(proxy: &Proxy, visit: Visit) -> Data {
+    let collection_name = visit.required(COLLECTION, "collectionName")?;
+    let request = TruncateCollectionRequest { collection_name, ..Default::default() };
+    collections::truncate(proxy, visit.caller, request).await?;
+    Ok(nothing())
+}
+
+async fn add_field(proxy: &Proxy, visit: Visit) -> Data {
+    let collection_name = visit.required(NEW_FIELD, "collectionName")?;
+    let schema = visit.body.get("schema").ok_or_else(|| Error::missing(NEW_FIELD, "schema"))?;
+    let schema = new_field(schema)?.encode_to_vec();
+    let request = AddCollectionFieldRequest { collection_name, schema, ..Default::default() };
+    collections::add_field(proxy, visit.caller, request).await?;
     Ok(nothing())
 }
 

@@ -11,10 +11,11 @@ use http::{Extensions, HeaderMap, Uri};
 use serde_json::json;
 
 use super::{Data, Door, Version, Visit, answer, data, nothing};
-use crate::proxy::Proxy;
 use crate::proxy::access::table::Asks;
 use crate::proxy::api::databases;
 use crate::proxy::convert::json_schema::shown_pairs;
+use crate::proxy::{Error, Proxy};
+use crate::rpc::{self, Refusal};
 
 /// Milvus's names of the requests, in complaints about missing keys.
 const REQUEST: &str = "DatabaseReq";
@@ -61,8 +62,11 @@ async fn create(proxy: &Proxy, visit: Visit) -> Data {
 
 async fn drop(proxy: &Proxy, visit: Visit) -> Data {
     let db_name = visit.required(REQUEST, "dbName")?;
-    databases::drop(proxy, visit.caller, DropDatabaseRequest { db_name, ..Default::default() }).await?;
-    Ok(nothing())
+    match databases::drop(proxy, visit.caller, DropDatabaseRequest { db_name, ..Default::default() }).await {
+        // Over REST, one that is not there is gone as it was to be.
+        Ok(_) | Err(Error::Peer(rpc::Error::Refused(Refusal::DatabaseNotFound { .. }))) => Ok(nothing()),
+        Err(error) => Err(error),
+    }
 }
 
 async fn alter(proxy: &Proxy, visit: Visit) -> Data {

@@ -13,7 +13,7 @@ use serde_json::{Map, Value as Json, json};
 use super::{Data, Door, Version, Visit, answer, data, nothing};
 use crate::proxy::access::table::Asks;
 use crate::proxy::api::index;
-use crate::proxy::convert::json_schema::{pairs, shown_pairs};
+use crate::proxy::convert::json_schema::shown_pairs;
 use crate::proxy::convert::params::{plain, shown};
 use crate::proxy::{Error, Proxy};
 use crate::rpc::{self, Refusal};
@@ -122,11 +122,23 @@ fn params(object: &Map<String, Json>) -> Vec<KeyValuePair> {
             all.push(KeyValuePair { key: wire.to_owned(), value });
         }
     }
-    for pair in object.get("params").or_else(|| object.get("indexConfig")).map(pairs).unwrap_or_default() {
+    let more = object.get("params").or_else(|| object.get("indexConfig")).and_then(Json::as_object);
+    let mut rest = Map::new();
+    for (key, value) in more.into_iter().flatten() {
         // Said twice, once of them beside the others: the one beside them counts.
-        if !all.iter().any(|known| known.key == pair.key) {
-            all.push(pair);
+        match key.as_str() {
+            "index_type" | "metric_type" if !all.iter().any(|known| known.key == *key) => {
+                all.push(KeyValuePair { key: key.clone(), value: plain(value) });
+            }
+            "index_type" | "metric_type" => {}
+            _ => {
+                rest.insert(key.clone(), value.clone());
+            }
         }
+    }
+    // The other ones go together, as the clients of gRPC send them and look for them again.
+    if !rest.is_empty() {
+        all.push(KeyValuePair { key: "params".to_owned(), value: Json::Object(rest).to_string() });
     }
     all
 }

@@ -23,8 +23,6 @@ macro_rules! unbuilt {
 /// These paths.
 pub fn router() -> Router<Proxy> {
     unbuilt! {
-        "collections/truncate"(TruncateCollectionRequest);
-        "collections/fields/add"(AddCollectionFieldRequest);
         "collections/fields/drop"(AlterCollectionSchemaRequest);
         "collections/struct_fields/add"(AddCollectionStructFieldRequest);
         "collections/add_function"(AddCollectionFunctionRequest);
@@ -50,6 +48,5 @@ pub fn router() -> Router<Proxy> {
         "file_resources/list"(ListFileResourcesRequest);
         "segments/describe"(GetPersistentSegmentInfoRequest);
         "quotacenter/describe"(GetMetricsRequest);
-        "common/run_analyzer"(RunAnalyzerRequest);
     }
 }
