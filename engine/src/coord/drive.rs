@@ -30,8 +30,8 @@ use crate::coord::shelf::Shelf;
 use crate::coord::time::{Allocation, Allocator, Said, Seen};
 use crate::coord::{Error, Flaw, drains, format, lead, record};
 use crate::meta::{Metas, Txn};
-use crate::model::ChannelManifest;
 use crate::model::access::Policy;
+use crate::model::{ChannelManifest, Metric};
 use crate::rpc::{
     self, AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionState, Coord, DatabaseInfo,
     Dial, Flushed, Followed, Fsck, GroupConfig, GroupInfo, IndexProgress, LeadInfo, NewCollection, NewIndex,
@@ -437,6 +437,7 @@ impl Coord for Coordinator {
     }
 
     async fn create_index(&self, index: NewIndex) -> Result<(), rpc::Error> {
+        self.check_metric(&index)?;
         let fresh = self.fresh("create index", 1).await?;
         self.change("create index", |catalog| decide::create_index(catalog, &index, fresh)).await
     }
@@ -747,6 +748,26 @@ impl Coordinator {
              process of an earlier version is left"
         );
         Err(Refusal::Rule { text })
+    }
+
+    /// Refuses metrics that came with functions, as [`Self::check_functions`] does.
+    fn check_metric(&self, index: &NewIndex) -> Result<(), Refusal> {
+        let format = self.format.load(Ordering::Acquire);
+        let named = index.params.iter().find(|(key, _)| key == "metric_type");
+        let metric = named.and_then(|(_, name)| Metric::from_name(name));
+        let is_later =
+            matches!(metric, Some(Metric::Substructure | Metric::Superstructure | Metric::MhJaccard));
+        match metric.filter(|_| is_later && format < FUNCTIONS_FORMAT) {
+            None => Ok(()),
+            Some(metric) => {
+                let name = metric.name();
+                let text = format!(
+                    "the metric type {name} needs format {FUNCTIONS_FORMAT} and the cluster writes {format}: run redkite ctl \
+                     finalize once no process of an earlier version is left"
+                );
+                Err(Refusal::Rule { text })
+            }
+        }
     }
 
     /// The time now, for decisions of its own. Not told to anybody, so nothing has to be made durable for it.

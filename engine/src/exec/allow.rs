@@ -85,9 +85,13 @@ impl<'a> Rule<'a> {
     /// About how many rows [`Self::allow`] looks at.
     pub(super) fn weight(&self, part: &Part) -> usize {
         match (self.filter, &self.keys) {
-            // Sets of rows are counted 64 rows at a time.
-            (None, _) => part.rows() / 64,
-            (Some(_), Some(keys)) => keys.len(),
+            // Sets of rows are counted 64 rows at a time, but of rows that are newer than the read each is looked at.
+            (None, _) if part.time_span().1 <= self.read_at => part.rows() / 64,
+            (None, _) => part.rows(),
+            // Each is looked for by halves.
+            (Some(_), Some(keys)) => keys.len().saturating_mul(16),
+            // Columns that the part was written without are made whole.
+            (Some(_), None) if self.fields.iter().any(|field| part.column(*field).is_none()) => part.rows(),
             (Some(filter), None) if part.may_match(filter) => {
                 let rows = FilledRows::new(part, self.schema, &self.fields);
                 filter.few_rows(&rows).unwrap_or(part.rows())

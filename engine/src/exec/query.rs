@@ -67,7 +67,7 @@ pub fn query_weight(plan: &QueryPlan, schema: &Schema, on: &Readable) -> u64 {
     let parts = on.parts(plan.ignore_growing);
     let is_led = match plan.kind {
         QueryKind::Count => true,
-        QueryKind::Rows => plan.filter.is_some(),
+        QueryKind::Rows => plan.filter.as_ref().is_some_and(|filter| !filter.is_always_true()),
         QueryKind::Terms { .. } => false,
     };
     if !is_led {

@@ -1,6 +1,6 @@
 //! Records that this process wrote lately, kept for readers in the same process.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,6 +8,10 @@ use parking_lot::Mutex;
 
 /// What keeping one record costs besides its payload. Unit: bytes.
 const RECORD_BYTES: usize = 32;
+/// What keeping records that became durable together costs besides them. Unit: bytes.
+const CHUNK_BYTES: usize = 160;
+/// So many places of chunks that are gone may stay in the order.
+const STALE_PLACES: usize = 1_024;
 
 /// Records that became durable together.
 #[derive(Debug)]
@@ -50,6 +54,10 @@ impl<T> Recent<T> {
 
     /// Keeps records of the channel that has this id in this process.
     pub fn keep(&self, channel: u64, kept: Kept<T>) {
+        if size_of(&kept) > self.budget_bytes {
+            // It would only drive out all others.
+            return;
+        }
         let key = (channel, kept.base);
         let mut state = self.state.lock();
         state.bytes += size_of(&kept);
@@ -82,23 +90,23 @@ impl<T> Recent<T> {
     pub fn forget_before(&self, channel: u64, first: u64) {
         let mut state = self.state.lock();
         let State { chunks, order, bytes } = &mut *state;
-        let gone: BTreeSet<(u64, u64)> = chunks
+        let gone: Vec<(u64, u64)> = chunks
             .range((channel, 0)..=(channel, u64::MAX))
             .take_while(|(_, kept)| kept.end() <= first)
             .map(|(key, _)| *key)
             .collect();
-        if gone.is_empty() {
-            return;
-        }
         for key in &gone {
             *bytes -= chunks.remove(key).map_or(0, |kept| size_of(&kept));
         }
-        order.retain(|key| !gone.contains(key));
+        // Places of what is gone are passed over; all are looked at only once there are many of them.
+        if order.len() > 2 * chunks.len() + STALE_PLACES {
+            order.retain(|key| chunks.contains_key(key));
+        }
     }
 }
 
 fn size_of<T>(kept: &Kept<T>) -> usize {
-    kept.records.iter().map(|record| record.len() + RECORD_BYTES).sum()
+    CHUNK_BYTES + kept.records.iter().map(|record| record.len() + RECORD_BYTES).sum::<usize>()
 }
 
 #[cfg(test)]
@@ -110,8 +118,29 @@ mod tests {
     }
 
     #[test]
+    fn what_is_larger_than_all_that_may_be_kept_drives_nothing_out() {
+        let recent = Recent::new(200 + CHUNK_BYTES);
+        recent.keep(1, kept(0, 2));
+
+        recent.keep(1, kept(2, 3));
+
+        assert!(recent.find(1, 1).is_some() && recent.find(1, 2).is_none());
+    }
+
+    #[test]
+    fn what_was_given_up_is_kept_no_more_and_leaves_its_place() {
+        let recent = Recent::new(1 << 20);
+        (0..5_000).for_each(|base| recent.keep(1, kept(base, 1)));
+
+        recent.forget_before(1, 4_999);
+
+        let state = recent.state.lock();
+        assert_eq!((state.chunks.len(), state.order.len(), state.bytes), (1, 1, 100 + CHUNK_BYTES));
+    }
+
+    #[test]
     fn the_oldest_chunk_of_any_channel_goes_first() {
-        let recent = Recent::new(500);
+        let recent = Recent::new(500 + 3 * CHUNK_BYTES);
         recent.keep(1, kept(0, 2));
         recent.keep(2, kept(0, 2));
         recent.keep(1, kept(2, 1));
@@ -123,6 +152,6 @@ mod tests {
         assert!(!has(1, 1) && has(2, 0) && has(1, 2) && has(2, 2));
         recent.forget(2);
         assert!(!has(2, 0) && has(1, 2));
-        assert_eq!(recent.state.lock().bytes, 100);
+        assert_eq!(recent.state.lock().bytes, 100 + CHUNK_BYTES);
     }
 }

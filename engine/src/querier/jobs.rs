@@ -20,7 +20,14 @@ pub(super) enum Done {
     /// A segment may join a shard, if that is still the one: it has had every delete before `since`.
     Caught { channel: ChannelName, entry: Entry, target: Arc<Shard>, since: Option<Position> },
     /// The indexes of a segment were loaded, but for one whose object is damaged or lost, by its key.
-    Indexed { channel: ChannelName, segment: SegmentId, result: Result<(), Error>, damaged: Option<String> },
+    /// `of` are the indexes that the collection had then.
+    Indexed {
+        channel: ChannelName,
+        segment: SegmentId,
+        of: Vec<IndexDefinition>,
+        result: Result<(), Error>,
+        damaged: Option<String>,
+    },
     /// Segments may go from one shard to the one that takes its place.
     Adopted { channel: ChannelName, target: Arc<Shard>, result: Result<Vec<(Entry, Position)>, Error> },
     /// What failed may be tried again.
@@ -83,7 +90,11 @@ pub(super) async fn load_indexes(
     let mut missing = known_indexes(segment, &source.indexes);
     missing.retain(|(built, _)| !entry.sealed.uses_index(built));
     let bytes = index_bytes(&missing);
-    shared.admit_more(segment.id, &entry.room, bytes).map_err(|full| (full, None))?;
+    if let Err(full) = shared.admit_more(segment.id, &entry.room, bytes) {
+        make_column_indexes(shared, source, &entry.sealed, &entry.room).await;
+        entry.room.set(entry.sealed.memory_bytes() as u64);
+        return Err((full, None));
+    }
     shared.pace(bytes).await;
     let mut result = Ok(());
     for (built, definition) in &missing {

@@ -362,7 +362,8 @@ impl Keeper {
     fn index(&self, place: &mut Place, order: &HoldOrder, wanted: &HoldChannel, entry: &Entry) {
         let id = entry.id();
         let Some(segment) = wanted.manifest.segments.iter().find(|one| one.id == id) else { return };
-        if entry.sealed.drop_column_indexes(&order.info.indexes) {
+        // A job that is under way has memory taken that is not used yet, and counts it itself in the end.
+        if entry.sealed.drop_column_indexes(&order.info.indexes) && !place.indexing.contains(&id) {
             entry.room.set(entry.sealed.memory_bytes() as u64);
         }
         let lacking = entry.sealed.lacking_column_indexes(&order.info.schema, &order.info.indexes);
@@ -380,7 +381,7 @@ impl Keeper {
                 Ok(()) => (Ok(()), None),
                 Err((error, damaged)) => (Err(error), damaged),
             };
-            Done::Indexed { channel: source.channel, segment: id, result, damaged }
+            Done::Indexed { channel: source.channel, segment: id, of: source.indexes, result, damaged }
         }));
     }
 
@@ -408,14 +409,23 @@ impl Keeper {
             Done::Caught { entry, target, since, .. } => {
                 self.join(&mut place, order, wanted, entry, &target, since);
             }
-            Done::Indexed { segment, result, damaged, .. } => {
+            Done::Indexed { segment, of, result, damaged, .. } => {
                 place.indexing.remove(&segment);
                 match damaged {
                     Some(key) => drop(place.damaged.insert(segment, key)),
                     None => drop(place.damaged.remove(&segment)),
                 }
-                if let Err(error) = result {
-                    self.fail(&mut place, segment, &error);
+                match result {
+                    Err(error) => self.fail(&mut place, segment, &error),
+                    // Indexes of scalar columns come with one order each, perhaps while the job was under way.
+                    Ok(()) if of != order.info.indexes => {
+                        let target = place.target().cloned();
+                        let entry = target.and_then(|target| target.table().get(segment).cloned());
+                        if let Some(entry) = entry {
+                            self.index(&mut place, order, wanted, &entry);
+                        }
+                    }
+                    Ok(()) => {}
                 }
                 self.shared.tell_changed();
             }

@@ -40,7 +40,7 @@ impl Sealed {
     /// lost, damaged or of a later version is loaded without them, see [`Self::lost_stats`].
     ///
     /// Objects come one after the other; of an object of vectors no more than two pieces of 4 MiB are in memory besides
-    /// what they hold, of others the whole object. Cancel safe.
+    /// what they hold, of others the whole object, and so of one that a cache on the disk has to get first. Cancel safe.
     ///
     /// # Errors
     /// [`Error::Read`] if the store fails, [`Error::Damaged`], [`Error::Parquet`] or [`Error::TooNew`] if an object is
@@ -307,7 +307,9 @@ pub(super) async fn read_vectors(
             Ok(Some(block)) => return Ok(block),
             Ok(None) => break,
             // It may have been damaged on its way.
-            Err(Error::Damaged { .. }) if !is_last => blobs.distrust(&object.key).await,
+            Err(Error::Damaged { .. } | Error::TooNew { .. }) if !is_last => {
+                blobs.distrust(&object.key).await
+            }
             Err(error) => return Err(error),
         }
     }

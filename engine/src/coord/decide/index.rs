@@ -1,5 +1,7 @@
 //! Indexes: what the user asked for, and which segment to build one for next.
 
+use std::collections::BTreeMap;
+
 use super::garbage::leave;
 use super::{Decision, merged};
 use crate::base::{IndexId, SegmentId, Timestamp};
@@ -22,7 +24,7 @@ pub fn create_index(catalog: &Catalog, wanted: &NewIndex, fresh: Timestamp) -> D
     if let Some(known) = old.indexes.iter().find(|known| known.name == index.name) {
         // Milvus takes an index whose warm-up is set for another one, also when it is asked for in the same words again.
         let is_warmed = index.param("warmup").is_some();
-        let same = !is_warmed && known.field == index.field && known.params == index.params;
+        let same = !is_warmed && known.field == index.field && spread(&known.params) == spread(&index.params);
         return if same { Ok(Vec::new()) } else { Err(Refusal::IndexDiffers) };
     }
     // A JSON field has an index for each path and type that its values are taken as, any other field one.
@@ -36,6 +38,23 @@ pub fn create_index(catalog: &Catalog, wanted: &NewIndex, fresh: Timestamp) -> D
     let mut new = CollectionInfo::clone(old);
     new.indexes.push(index);
     Ok(vec![Change::PutCollection(new)])
+}
+
+/// Parameters with those that are inside `params` beside the others: clients say them in either way.
+fn spread(params: &[(String, String)]) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::new();
+    for (key, value) in params {
+        match serde_json::from_str(value) {
+            Ok(serde_json::Value::Object(inside)) if key == "params" => {
+                all.extend(inside.into_iter().map(|(key, value)| match value {
+                    serde_json::Value::String(text) => (key, text),
+                    other => (key, other.to_string()),
+                }));
+            }
+            _ => drop(all.insert(key.clone(), value.clone())),
+        }
+    }
+    all
 }
 
 pub fn drop_index(catalog: &Catalog, collection: &CollectionRef, name: &str, fresh: Timestamp) -> Decision {

@@ -83,11 +83,13 @@ impl ColumnIndexSpec {
     pub fn bytes(&self, column: &Column) -> u64 {
         let rows = column.data.len();
         let bytes = match (self.form, &column.data) {
-            (Form::Order, _) => rows * 28,
-            (Form::JsonOrder(_), _) => rows * 52,
+            // Values with their rows, in a vector that doubles as it grows, and then the rows.
+            (Form::Order, ColumnData::VarChar(_)) => rows * 56,
+            (Form::Order, _) => rows * 36,
+            (Form::JsonOrder(_), _) => rows * 104,
             (Form::Members, ColumnData::Array(arrays)) => (arrays.elements().len() + rows * 8) * 4,
             // At most one element or piece begins at each byte.
-            (Form::Members | Form::Grams(_), data) => data.memory_bytes() * 4 + rows * 32,
+            (Form::Members | Form::Grams(_), data) => data.memory_bytes() * 4 + rows * 52,
         };
         bytes as u64
     }

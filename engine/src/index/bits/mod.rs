@@ -292,7 +292,9 @@ impl BitIndex {
         let mut distances = Vec::new();
         let exact = BitExact::new(&self.block, self.metric, query);
         exact.gather(&rows, &mut distances);
-        rows.iter().zip(&distances).for_each(|(&row, &distance)| top.offer(Near::new(distance, row)));
+        // What does not match is infinitely far.
+        let found = rows.iter().zip(&distances).filter(|(_, distance)| distance.is_finite());
+        found.for_each(|(&row, &distance)| top.offer(Near::new(distance, row)));
         Ok(top.into_sorted().into_iter().map(|near| near.hit(self.metric)).collect())
     }
 

@@ -12,7 +12,9 @@ use contract::pb::schema::{FunctionScore, IDs, i_ds};
 use super::reads::{View, add_fields, at_peer, check_loaded, check_same_collection, rows_of_keys};
 use super::{Caller, partitions_of_read, texts};
 use crate::base::{FieldId, PartitionId, Timestamp};
-use crate::model::{DataType, Field, FunctionKind, IndexDefinition, Key, Keys, Metric, Schema, Vector};
+use crate::model::{
+    Batch, Column, DataType, Field, FunctionKind, IndexDefinition, Key, Keys, Metric, Schema, Vector,
+};
 use crate::plan::{Fusion, Group, Grouping, Mode, Order, RankPlan, SearchHits, SearchPlan, groups_of, rank};
 use crate::proxy::convert::aggregate::Aggregation;
 use crate::proxy::convert::grouping::{self, Ordered};
@@ -74,10 +76,19 @@ async fn search_rows(
     let mut fields = output.fields.clone();
     add_fields(&mut fields, again.fields());
     add_fields(&mut fields, aggregation.iter().flat_map(Aggregation::fields));
+    if aggregation.is_some() {
+        // Vectors are not shown in buckets.
+        fields.retain(|id| schema.field_by_id(*id).is_none_or(|field| !field.data_type.is_vector()));
+    }
     let plan = plan(proxy, &info, &mut request, &mut params, (view, partitions, fields)).await?;
+    if let Some(aggregation) = &aggregation {
+        aggregation.check(plan.queries.len())?;
+    }
     let (metric, count, grouping) = (plan.metric, plan.count, plan.grouping);
     let mut hits = if plan.queries.is_empty() {
-        SearchHits::none(0)
+        let output = plan.output.iter().filter_map(|id| schema.field_by_id(*id));
+        let rows = Batch { rows: 0, columns: output.map(Column::empty).collect() };
+        SearchHits { keys: Keys::empty(schema.primary().data_type), rows, ..SearchHits::none(0) }
     } else {
         let hits = run(proxy, &info, plan, view).await?;
         again.apply(hits, metric, count, grouping)?
@@ -178,8 +189,9 @@ pub(super) async fn plan(
         }
         (None, _) => return Err(Error::NoSearchInput),
     };
-    if params.batch.is_some() && queries.len() != 1 {
-        return Err(Error::IteratorQueries { nq: queries.len() });
+    let asked = queries.len() + params.without.len();
+    if params.batch.is_some() && asked != 1 {
+        return Err(Error::IteratorQueries { nq: asked });
     }
     convert_search::check_hits(queries.len(), params.limit + params.offset)?;
     let filter = filter::of_read(&request.dsl, schema, std::mem::take(&mut request.expr_template_values))?;

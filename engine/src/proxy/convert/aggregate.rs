@@ -24,6 +24,15 @@ const MAX_LEVELS: usize = 4;
 /// Most hits that all buckets of all queries may hold.
 const MAX_ENTRIES: i64 = 10_000;
 
+/// Most queries of one request: of each, all hits that there may be are looked at.
+const MOST_QUERIES: usize = 256;
+/// Most fields of a level.
+const MOST_FIELDS: usize = 16;
+/// Most metrics of a level.
+const MOST_METRICS: usize = 32;
+/// Most things that buckets of a level, or hits of a bucket, are ordered by.
+const MOST_SORTS: usize = 8;
+
 /// What an aggregation asks for, checked.
 #[derive(Clone, Debug)]
 pub struct Aggregation {
@@ -113,6 +122,18 @@ impl Aggregation {
         Ok(Self { levels, combinations: usize::try_from(combinations).unwrap_or(usize::MAX), hits })
     }
 
+    /// Checks that so many queries may be asked at once: of each, as many hits as there may be are looked at.
+    ///
+    /// # Errors
+    /// [`Error::Aggregation`] for too many.
+    pub fn check(&self, queries: usize) -> Result<(), Error> {
+        if queries <= MOST_QUERIES {
+            return Ok(());
+        }
+        let text = format!("search_aggregation takes at most {MOST_QUERIES} queries at once, got {queries}");
+        Err(Error::Aggregation { text })
+    }
+
     /// The columns that are needed of every hit.
     pub fn fields(&self) -> impl Iterator<Item = FieldId> {
         self.levels.iter().flat_map(Level::columns)
@@ -155,6 +176,15 @@ impl Level {
         };
         if spec.fields.is_empty() {
             return Err(wrong("search_aggregation fields must not be empty".to_owned()));
+        }
+        let lists = [
+            ("fields", spec.fields.len(), MOST_FIELDS),
+            ("metrics", spec.metrics.len(), MOST_METRICS),
+            ("orders", spec.order.len(), MOST_SORTS),
+            ("sorts", spec.top_hits.as_ref().map_or(0, |top| top.sort.len()), MOST_SORTS),
+        ];
+        if let Some((what, count, most)) = lists.into_iter().find(|(_, count, most)| count > most) {
+            return Err(wrong(format!("search_aggregation has too many {what}: {count}, at most {most}")));
         }
         let fields = spec.fields.iter().map(|name| group_field(schema, name)).collect::<Result<_, _>>()?;
         let mut metrics = Vec::new();

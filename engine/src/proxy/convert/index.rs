@@ -227,11 +227,14 @@ fn check_vector(field: &Field, name: &str, family: Family, flat: &[(String, Stri
         return Err(invalid(format!("{kind} vector index does not support metric type: {metric}")));
     }
     let is_signed = metric.and_then(Metric::from_name) == Some(Metric::MhJaccard);
+    if is_signed && !field.dim().is_multiple_of(32) {
+        return Err(invalid("vectors under the metric type MHJACCARD must have a multiple of 32 bits"));
+    }
     match family {
         Family::Signatures | Family::Bits
             if family == Family::Signatures || is_signed && name != "BIN_IVF_FLAT" =>
         {
-            check_signatures(field, name, is_signed, flat)
+            check_signatures(name, is_signed, flat)
         }
         Family::Bits
             if name == "BIN_IVF_FLAT"
@@ -246,23 +249,15 @@ fn check_vector(field: &Field, name: &str, family: Family, flat: &[(String, Stri
         Family::Bits if name == "BIN_IVF_FLAT" => check_number(flat, "nlist", 1, 65_536),
         Family::Bits => Ok(()),
         Family::Sparse => check_sparse(flat),
-        Family::ByParts => check_parts_named(flat),
+        Family::ByParts => check_parts_named(of_bits, metric, flat),
         _ => check_dense(field, name, flat),
     }
 }
 
 /// Checks an index on signatures, which are compared place by place.
-fn check_signatures(
-    field: &Field,
-    name: &str,
-    is_signed: bool,
-    flat: &[(String, String)],
-) -> Result<(), Error> {
+fn check_signatures(name: &str, is_signed: bool, flat: &[(String, String)]) -> Result<(), Error> {
     if !is_signed {
         return Err(invalid(format!("{name} only supports the metric type MHJACCARD")));
-    }
-    if !field.dim().is_multiple_of(32) {
-        return Err(invalid("vectors under the metric type MHJACCARD must have a multiple of 32 bits"));
     }
     check_number(flat, "mh_lsh_band", 1, 65_536)?;
     check_boolean(flat, "with_raw_data")
@@ -334,8 +329,25 @@ const PARTS: [&str; 16] = [
 ];
 
 /// Checks the name of an index that is named by its parts.
-fn check_parts_named(flat: &[(String, String)]) -> Result<(), Error> {
+fn check_parts_named(of_bits: bool, metric: Option<&str>, flat: &[(String, String)]) -> Result<(), Error> {
     let name = given(flat, "faiss_index_name").unwrap_or_default();
+    for part in name.split(',').map(str::trim) {
+        let bare = part.strip_prefix('B').filter(|_| of_bits).unwrap_or(part);
+        for (kind, least, most) in [("IVF", 1, 65_536), ("HNSW", 2, 2_048)] {
+            let Some(digits) = bare.strip_prefix(kind) else { continue };
+            let end = digits.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(digits.len());
+            if end > 0 && !digits[..end].parse::<u32>().is_ok_and(|number| (least..=most).contains(&number)) {
+                return Err(invalid(format!("invalid faiss_index_name: {}", shown(name))));
+            }
+            if let Some(metric) = metric.filter(|_| of_bits && kind == "IVF")
+                && !matches!(metric.to_uppercase().as_str(), "HAMMING" | "JACCARD")
+            {
+                return Err(invalid(format!(
+                    "metric type {metric} not found or not supported, supported: [HAMMING JACCARD]"
+                )));
+            }
+        }
+    }
     let is_known = |part: &str| {
         let part = part.trim();
         let bare = part.strip_prefix('B').unwrap_or(part);
