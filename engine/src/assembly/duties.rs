@@ -376,7 +376,7 @@ fn for_data(memory_bytes: u64, duties: Duties, settings: &Settings) -> u64 {
 }
 
 /// A part of the memory; all there is if that is not known.
-fn share_of(memory_bytes: u64, share: f64) -> u64 {
+pub(super) fn share_of(memory_bytes: u64, share: f64) -> u64 {
     if memory_bytes == 0 { u64::MAX } else { (memory_bytes as f64 * share) as u64 }
 }
 

@@ -11,10 +11,11 @@ use contract::settings::{Etcd, Settings};
 use tracing::warn;
 
 use crate::assembly::adopt::adopt;
+use crate::assembly::duties::share_of;
 use crate::assembly::growth::refuse_moved;
 use crate::assembly::identity::{Claimed, claim};
 use crate::assembly::reread::{REREAD, Rereader};
-use crate::assembly::{Error, NodeSeams, Surroundings, stores};
+use crate::assembly::{Error, NodeSeams, Surroundings, machine, stores};
 use crate::base::{Clock, Kind, Kinded as _, Rng, Secret, TaskSet, chain};
 use crate::blob::{Blobs, CachedBlobs, DiskCacheSettings, ProbeSettings, keeps_creates_apart};
 use crate::log::disk::OsDisk;
@@ -269,10 +270,10 @@ pub(super) async fn open_logs(
 /// What a log keeps of its latest records: `most`, or a thirty-second part of the memory if that is less.
 fn recent_bytes(most: usize, settings: &Settings) -> usize {
     let memory = match settings.redkite.memory.limit_mb << 20 {
-        0 => super::machine::memory_bytes(),
+        0 => machine::memory_bytes(),
         limit => limit,
     };
-    if memory == 0 { most } else { most.min(usize::try_from(memory / 32).unwrap_or(most)) }
+    usize::try_from(share_of(memory, 1.0 / 32.0)).map_or(most, |share| most.min(share))
 }
 
 fn logs_to_kafka(settings: &Settings) -> bool {

@@ -31,7 +31,7 @@ use crate::coord::time::{Allocation, Allocator, Said, Seen};
 use crate::coord::{Error, Flaw, drains, format, lead, record};
 use crate::meta::{Metas, Txn};
 use crate::model::access::Policy;
-use crate::model::{ChannelManifest, Metric};
+use crate::model::{ChannelManifest, Metric, index_param};
 use crate::rpc::{
     self, AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionState, Coord, DatabaseInfo,
     Dial, Flushed, Followed, Fsck, GroupConfig, GroupInfo, IndexProgress, LeadInfo, NewCollection, NewIndex,
@@ -739,35 +739,35 @@ impl Coord for Coordinator {
 impl Coordinator {
     /// Refuses functions while a version that does not know them may read the catalog.
     fn check_functions(&self, collection: &NewCollection) -> Result<(), Refusal> {
-        let format = self.format.load(Ordering::Acquire);
-        if collection.schema.functions.is_empty() || format >= FUNCTIONS_FORMAT {
+        if collection.schema.functions.is_empty() {
             return Ok(());
         }
-        let text = format!(
-            "functions need format {FUNCTIONS_FORMAT} and the cluster writes {format}: run redkite ctl finalize once no \
-             process of an earlier version is left"
-        );
-        Err(Refusal::Rule { text })
+        self.check_format(|| "functions need".to_owned())
     }
 
     /// Refuses metrics that came with functions, as [`Self::check_functions`] does.
     fn check_metric(&self, index: &NewIndex) -> Result<(), Refusal> {
-        let format = self.format.load(Ordering::Acquire);
-        let named = index.params.iter().find(|(key, _)| key == "metric_type");
-        let metric = named.and_then(|(_, name)| Metric::from_name(name));
-        let is_later =
-            matches!(metric, Some(Metric::Substructure | Metric::Superstructure | Metric::MhJaccard));
-        match metric.filter(|_| is_later && format < FUNCTIONS_FORMAT) {
-            None => Ok(()),
-            Some(metric) => {
-                let name = metric.name();
-                let text = format!(
-                    "the metric type {name} needs format {FUNCTIONS_FORMAT} and the cluster writes {format}: run redkite ctl \
-                     finalize once no process of an earlier version is left"
-                );
-                Err(Refusal::Rule { text })
+        let named = index_param(&index.params, "metric_type");
+        match named.and_then(|name| Metric::from_name(&name)) {
+            Some(metric @ (Metric::Substructure | Metric::Superstructure | Metric::MhJaccard)) => {
+                self.check_format(|| format!("the metric type {} needs", metric.name()))
             }
+            _ => Ok(()),
         }
+    }
+
+    /// Refuses what came with functions while the cluster writes an earlier format. `what` needs it, with its verb.
+    fn check_format(&self, what: impl FnOnce() -> String) -> Result<(), Refusal> {
+        let format = self.format.load(Ordering::Acquire);
+        if format >= FUNCTIONS_FORMAT {
+            return Ok(());
+        }
+        let text = format!(
+            "{} format {FUNCTIONS_FORMAT} and the cluster writes {format}: run redkite ctl finalize once no process of an \
+             earlier version is left",
+            what()
+        );
+        Err(Refusal::Rule { text })
     }
 
     /// The time now, for decisions of its own. Not told to anybody, so nothing has to be made durable for it.

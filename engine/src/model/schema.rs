@@ -359,6 +359,17 @@ pub struct Partition {
     pub created_unix_ms: u64,
 }
 
+/// A parameter of an index as text, whether it is said by itself or in the JSON object `params`.
+#[must_use]
+pub fn index_param(params: &[(String, String)], key: &str) -> Option<String> {
+    if let Some((_, value)) = params.iter().find(|(known, _)| known == key) {
+        return Some(value.clone());
+    }
+    let (_, text) = params.iter().find(|(known, _)| known == "params")?;
+    let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).ok()?;
+    object.get(key).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+}
+
 /// What the user asked of an index.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct IndexDefinition {
@@ -408,12 +419,7 @@ impl IndexDefinition {
     /// A parameter as text, whether the user gave it by itself or in the JSON object `params`.
     #[must_use]
     pub fn param(&self, key: &str) -> Option<String> {
-        if let Some((_, value)) = self.params.iter().find(|(known, _)| known == key) {
-            return Some(value.clone());
-        }
-        let (_, text) = self.params.iter().find(|(known, _)| known == "params")?;
-        let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).ok()?;
-        object.get(key).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+        index_param(&self.params, key)
     }
 
     /// What an index on the JSON field `field` covers; `None` on a field of another type.
