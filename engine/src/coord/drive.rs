@@ -163,6 +163,11 @@ pub struct Coordinator {
     pub(super) compactions: Mutex<Compactions>,
 }
 
+/// The term of which the record has this version: greater than all that were given before the metadata was made anew.
+const fn term_of(generation: u64, version: u64) -> u64 {
+    (generation << GENERATION_SHIFT) + version
+}
+
 impl Coordinator {
     /// Reads the catalog, as the leader of `epoch`.
     ///
@@ -193,6 +198,9 @@ impl Coordinator {
         for (id, info) in &catalog.collections {
             let manifests = catalog.manifests.get(id).cloned().unwrap_or_default();
             placer.put_collection(Arc::clone(info), manifests, now);
+        }
+        for (channel, version) in record::terms(parts.metas.as_ref()).await? {
+            placer.note_term(&channel, term_of(mirror.generation, version));
         }
         placer.expect(expected.clone(), now);
         placer.keep_drains(drains);
@@ -553,9 +561,10 @@ impl Coord for Coordinator {
         let key = record::term_key(channel.as_str());
         // Versions only grow, so the version that the put got is a term that was never given before.
         let version = self.commit_txn(Txn::new().put(key, Bytes::new())).await;
-        // And than those that were given before the metadata was made anew.
-        let term = |version| (self.mirror.generation << GENERATION_SHIFT) + version;
-        version.map(term).map_err(|error| error.answer("give a term"))
+        let version = version.map_err(|error| error.answer("give a term"))?;
+        let term = term_of(self.mirror.generation, version);
+        self.placer.lock().note_term(channel, term);
+        Ok(term)
     }
 
     async fn allocate_node(&self) -> Result<NodeId, rpc::Error> {
@@ -591,6 +600,8 @@ impl Coord for Coordinator {
             }
             if !patient {
                 let group = self.placer.lock().group_of(node);
+                // Who goes by an earlier leader's orders may open what this one, that does not know of it, gives to another.
+                let lease = if seen.epoch == self.epoch { lease } else { Duration::ZERO };
                 return Ok(Orders { number: seen, now, lease, group, ..Orders::default() });
             }
             tokio::select! {

@@ -13,7 +13,7 @@ use crate::base::{Clock, Kind, NodeId, NodeTime, RealClock, TaskSet, TestClock, 
 use crate::blob::MemoryBlobs;
 use crate::meta::{self, Doing, MemoryMetas, Metas, Txn, Versioned, Write};
 use crate::rpc::net::{CoordClient, FindLeader, NetDial, NetSettings, Security, ServeParts, serve};
-use crate::rpc::{Coord as _, Dial, Duties, LocalNodes, NodeInfo, NodeState, Report, Served};
+use crate::rpc::{Coord as _, Dial, Duties, LocalNodes, NodeInfo, NodeState, OrderNumber, Report, Served};
 
 /// Metadata that one process may be cut off from.
 struct Cut {
@@ -223,6 +223,37 @@ async fn owners_begin_after_all_that_a_leader_said_although_its_clock_was_wrong(
     tokio::time::sleep(Duration::from_secs(20)).await;
     let (now, lease) = told(&first, node).await;
     assert!(now <= begun && lease.is_zero(), "{now}, {lease:?}");
+    tasks.stop();
+    tasks.join().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_listens_gives_no_lease_to_who_goes_by_the_orders_of_another() {
+    let (metas, tasks) = (MemoryMetas::new(), TaskSet::new());
+    let first = stand(Arc::clone(&metas) as _, START_MS, false, &tasks);
+    until("the first leads", async || first.leads()).await;
+    let duties = Duties { writes: true, ..Duties::default() };
+    let id = first.allocate_node().await.unwrap();
+    let node = NodeInfo { id, address: "n".to_owned(), duties, ..NodeInfo::default() };
+    let beat = async |leader: &Candidacy, seen| {
+        let orders = leader.beat(Report { node: node.clone(), seen, ..Report::default() }).await.unwrap();
+        (orders.number, !orders.lease.is_zero())
+    };
+    let listening = Duration::from_secs(600);
+    tokio::time::sleep(listening).await;
+    let (seen, is_sure) = beat(&first, OrderNumber::default()).await;
+    assert_eq!((is_sure, beat(&first, seen).await), (true, (seen, true)));
+    let second = stand(Arc::clone(&metas) as _, START_MS, false, &tasks);
+
+    first.resign().await.unwrap();
+    until("the second leads", async || second.leads()).await;
+
+    // It may be opening a channel that the second will believe to be nobody's.
+    assert_eq!(beat(&second, seen).await, (seen, false));
+    tokio::time::sleep(listening).await;
+    let (later, is_sure) = beat(&second, seen).await;
+    assert!(is_sure && later.epoch > seen.epoch, "{later:?} after {seen:?}");
+    assert_eq!(beat(&second, later).await, (later, true));
     tasks.stop();
     tasks.join().await.unwrap();
 }

@@ -15,7 +15,7 @@ use crate::coord::catalog::{Catalog, Compaction, Garbage};
 use crate::coord::change::Change;
 use crate::coord::shelf::Shelf;
 use crate::coord::stored::{self, Piece, Stored};
-use crate::meta::{Metas, Txn};
+use crate::meta::{Metas, Txn, Versioned};
 use crate::model::ChannelManifest;
 use crate::rpc::{CollectionInfo, DatabaseInfo, GroupConfig};
 
@@ -28,6 +28,8 @@ const CHANNELS: &str = "channels/";
 const COMPACTIONS: &str = "compactions/";
 /// Flushes that are under way.
 pub const FLUSHES: &str = "flushes/";
+/// Terms that channels were given.
+const TERMS: &str = "terms/";
 const GARBAGE: &str = "garbage/";
 const GROUPS: &str = "groups/";
 const USERS: &str = "users/";
@@ -184,7 +186,20 @@ pub fn garbage_key(id: i64) -> String {
 
 /// The record of the highest term given out for a channel.
 pub fn term_key(channel: &str) -> String {
-    format!("terms/{channel}")
+    format!("{TERMS}{channel}")
+}
+
+/// The versions of all such records, by channel: with what a generation of the metadata adds to it, each is the highest term.
+///
+/// # Errors
+/// If the store fails.
+pub async fn terms(metas: &dyn Metas) -> Result<Vec<(ChannelName, u64)>, Error> {
+    let read_failed = |source| Error::ReadCatalog { prefix: TERMS, source };
+    let records = metas.list(TERMS).await.map_err(read_failed)?;
+    let named = |(key, record): (String, Versioned)| {
+        key.strip_prefix(TERMS).map(|channel| (ChannelName(channel.into()), record.version))
+    };
+    Ok(records.into_iter().filter_map(named).collect())
 }
 
 fn put<T: Serialize>(txn: Txn, format: u32, key: String, value: &T) -> Result<Txn, Error> {

@@ -79,8 +79,12 @@ pub enum NodeState {
 pub struct OpenChannel {
     /// Which one.
     pub channel: ChannelName,
-    /// Under which term.
+    /// Under which order.
     pub term: u64,
+    /// The term of its log: the log takes nothing more under it once it was opened by a greater one. 0 from nodes of versions
+    /// that do not say it.
+    #[serde(default)]
+    pub opened: u64,
     /// Log records that no sealed segment holds yet. Unit: bytes.
     #[serde(default)]
     pub unsealed_bytes: u64,

@@ -26,6 +26,8 @@ pub struct Opened {
     pub name: ChannelName,
     /// Whose it is.
     pub collection: CollectionId,
+    /// The term of its log.
+    pub term: u64,
     /// Type of the collection's keys.
     pub primary: DataType,
     /// Sealed data reaches to this position.

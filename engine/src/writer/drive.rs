@@ -170,10 +170,10 @@ impl ChannelWriter {
         // An owner before us may have shown a later time than that of its last record, but not than the coordinator's now.
         let shown = coord.allocate_timestamps(1).await?.plus_ms(SHOWN_MS);
         let primary = info.schema.primary().data_type;
-        let of =
-            Opened { name: name.clone(), collection, primary, checkpoint, end, newest: newest.max(shown) };
+        let (name, newest) = (name.clone(), newest.max(shown));
+        let of = Opened { name, collection, term, primary, checkpoint, end, newest };
         let channel = Channel::new(of, log, Arc::clone(time), clock.monotonic());
-        info!(channel = %name, %term, %checkpoint, %end, "channel opened");
+        info!(channel = %channel.of.name, %term, %checkpoint, %end, "channel opened");
         Ok(channel)
     }
 
@@ -431,6 +431,7 @@ impl Follower for ChannelWriter {
         report.channels.extend(open.values().map(|channel| OpenChannel {
             channel: channel.of.name.clone(),
             term: owned.channels.get(&channel.of.name).map_or(0, |order| order.term),
+            opened: channel.of.term,
             unsealed_bytes: channel.unsealed.lock().bytes,
         }));
     }
@@ -468,6 +469,7 @@ mod tests {
         let of = Opened {
             name: name.clone(),
             collection: CollectionId(1),
+            term: 1,
             primary: DataType::Int64,
             checkpoint: Position(0),
             newest: Timestamp::ZERO,

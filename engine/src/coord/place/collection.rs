@@ -31,8 +31,10 @@ pub(super) struct Channel {
     pub name: ChannelName,
     pub manifest: Arc<ChannelManifest>,
     pub owner: Option<NodeId>,
-    /// The greatest term known; the owner's, if there is one.
+    /// The greatest order to own it that is known; the owner's, if there is one.
     pub term: u64,
+    /// The greatest term of its log that was given out, by any leader.
+    pub given: u64,
     /// Who is to own it as soon as a term for that is durable.
     pub wanted: Option<NodeId>,
     /// The owner that was told to let go, by which order, while another one is wanted.
@@ -172,6 +174,7 @@ impl Placer {
                 manifest,
                 owner: None,
                 term: 0,
+                given: 0,
                 wanted: None,
                 closing: None,
                 moved: None,

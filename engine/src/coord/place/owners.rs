@@ -103,10 +103,22 @@ impl Placer {
         }
     }
 
-    /// Takes over that a node has a channel open: with the greatest term, it is the owner.
+    /// Takes over that this term of a channel's log has been given out.
+    pub fn note_term(&mut self, channel: &ChannelName, term: u64) {
+        if let Some(&at) = self.channels.get(channel) {
+            self.with_channel(at, |channel| channel.given = channel.given.max(term));
+        }
+    }
+
+    /// Takes over that a node has a channel open: by the greatest order, it is the owner. But not if a later term of the log was
+    /// given out than the one that it has: somebody else may have opened it since and acknowledge writes, and the node
+    /// would not know before it writes itself.
     pub(super) fn absorb(&mut self, node: NodeId, open: &OpenChannel) {
         let Some(&at) = self.channels.get(&open.channel) else { return };
         let Some(channel) = self.channel(at) else { return };
+        if open.opened != 0 && open.opened < channel.given {
+            return;
+        }
         let newer = open.term > channel.term;
         if !newer && (open.term < channel.term || channel.owner.is_some()) {
             return;

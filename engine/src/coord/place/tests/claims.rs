@@ -12,8 +12,8 @@ use crate::coord::place::pools::{Member, divide};
 use crate::coord::place::{PlaceSettings, Placer};
 use crate::model::ChannelManifest;
 use crate::rpc::{
-    ChannelShare, CollectionInfo, DEFAULT_GROUP, Duties, GroupConfig, NodeInfo, NodeShare, OrderNumber,
-    Place, ReplicaRoute, Routes, Share,
+    ChannelShare, CollectionInfo, DEFAULT_GROUP, Duties, GroupConfig, NodeInfo, NodeShare, OpenChannel,
+    OrderNumber, Place, ReplicaRoute, Routes, Share,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -759,7 +759,7 @@ fn a_channel_is_known_by_the_greatest_term() {
     world.put(&info, &[manifest(0, &[])]);
     world.run(3);
     let channel: ChannelName = info.channels[0].clone();
-    let open = crate::rpc::OpenChannel { channel: channel.clone(), term: 77, unsealed_bytes: 0 };
+    let open = OpenChannel { channel: channel.clone(), term: 77, opened: 0, unsealed_bytes: 0 };
     let mut report = world.nodes[&NodeId(2)].report();
     report.channels.push(open);
 
@@ -767,6 +767,24 @@ fn a_channel_is_known_by_the_greatest_term() {
 
     let owner = world.placer.routes(info.id).unwrap().owners[0].clone();
     assert_eq!((owner.place, owner.term), (Some(place(2)), 77));
+}
+
+#[test]
+fn who_has_a_channel_open_by_an_older_term_than_was_given_out_is_not_its_owner() {
+    let mut world = World::of(2);
+    let info = info(7, 1, None);
+    world.put(&info, &[manifest(0, &[])]);
+    let channel: ChannelName = info.channels[0].clone();
+    world.placer.note_term(&channel, 99);
+    // The second one has the later order, but took long to open: the first one has had another term since.
+    for (node, term, opened) in [(2, 12, 85), (1, 11, 99), (2, 12, 85)] {
+        let mut report = world.nodes[&NodeId(node)].report();
+        report.channels.push(OpenChannel { channel: channel.clone(), term, opened, unsealed_bytes: 0 });
+        world.placer.report(report, world.now);
+    }
+
+    let owner = world.placer.routes(info.id).unwrap().owners[0].clone();
+    assert_eq!((owner.place, owner.term), (Some(place(1)), 11));
 }
 
 /// A group that takes nodes of one zone, all of them.

@@ -113,6 +113,7 @@ impl Process {
         let open = self.own.iter().map(|own| OpenChannel {
             channel: own.channel.clone(),
             term: own.term,
+            opened: 0,
             unsealed_bytes: 0,
         });
         let reading = self.reads.iter().map(|(orders, ..)| *orders).filter(|orders| *orders != self.seen);

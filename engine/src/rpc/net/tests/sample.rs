@@ -237,7 +237,7 @@ samples! {
     };
     NodeState => NodeState::Draining;
     OrderNumber => OrderNumber { epoch: 3, number: u64::sample() };
-    OpenChannel => OpenChannel { channel: ChannelName::sample(), term: u64::sample(), unsealed_bytes: 5 };
+    OpenChannel => OpenChannel { channel: ChannelName::sample(), term: u64::sample(), opened: 7, unsealed_bytes: 5 };
     HeldChannel => HeldChannel {
         channel: ChannelName::sample(),
         segments: Vec::sample(),
