@@ -76,6 +76,8 @@ impl Coordinator {
         // Taken and so durable: whoever leads next begins after it, and takes no object any more that counts as an orphan by
         // it, even if a clock of this machine was ahead by hours.
         let now = self.fresh("remove orphans", 1).await?;
+        // Whatever is taken over was decided on before, and is in the catalog, or will be decided on by a time after this.
+        drop(self.writing.lock().await);
         let Fsck { orphans, missing, strange, resized, .. } = self.compare_before(now).await?;
         if let Some(first) = missing.first() {
             tracing::error!(objects = missing.len(), first, "objects are lost");

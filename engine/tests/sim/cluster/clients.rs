@@ -173,10 +173,10 @@ impl Worker {
         Self { clients, number, rng, newest: Timestamp::ZERO, next: 0 }
     }
 
-    pub async fn work(mut self, think_ms: u64) {
+    pub async fn work(mut self, think_ms: u64, only_writes: bool) {
         while !self.clients.is_over() {
             tokio::time::sleep(Duration::from_millis(self.rng.below(think_ms))).await;
-            match self.rng.below(100) {
+            match if only_writes { 0 } else { self.rng.below(100) } {
                 0..45 => {
                     let shard = self.rng.below(SHARDS as u64) as i64;
                     self.write(shard).await;
@@ -272,9 +272,7 @@ impl Worker {
         };
         let plan = rows::query(clients.info.id, QueryKind::Rows);
         let answer = clients
-            .ask(&proxy, call, move |door| {
-                async move { door.reader.query(plan, consistency).await }.boxed()
-            })
+            .ask(&proxy, call, move |door| async move { door.reader.query(plan, consistency).await }.boxed())
             .await;
         let Ok(answer) = answer else { return };
         let ended = clients.world.now_us();

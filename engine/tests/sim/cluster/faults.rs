@@ -25,6 +25,8 @@ pub struct Plan {
     pub replicas: u64,
     /// Longest pause of a worker between two operations. Unit: ms.
     pub think_ms: u64,
+    /// Workers that only write.
+    pub writers: i64,
     /// Operations of clients, at least.
     pub operations: u64,
     /// What is done; `None` for each of the faults again and again.
@@ -47,7 +49,8 @@ impl Plan {
         let (think_ms, operations) = if is_calm { (1_500, 4_000) } else { (2_000, 2_000) };
         let works = if is_calm { Works::Everything } else { Works::These(&[]) };
         let promises = Promises { works, writes_within: None, writes_fail_within: None };
-        Self { roles, faults, replicas: queries.min(2), think_ms, operations, script: None, promises }
+        let replicas = queries.min(2);
+        Self { roles, faults, replicas, think_ms, writers: 0, operations, script: None, promises }
     }
 
     /// Whether wall clocks can be relied on.

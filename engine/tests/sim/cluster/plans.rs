@@ -29,8 +29,11 @@ const STORE_BACK: Duration = Duration::from_secs(30);
 /// When a write ends at the latest, with what its answer takes.
 const DEADLINE: Duration = Duration::from_millis(10_500);
 
-/// Reads that wait for nobody.
+/// Reads that wait for nobody, and those that wait for owners that give marks.
+const LOOSEST: &[&str] = &["eventual query"];
 const LOOSE: &[&str] = &["bounded query", "eventual query"];
+/// Workers that do nothing but write, so that writes tell how writes do.
+const WRITERS: i64 = 4;
 const USE: &[&str] =
     &["write", "query", "query of a session", "search", "query by key", "bounded query", "eventual query"];
 
@@ -86,7 +89,7 @@ impl Script {
             ),
             Self::StoreDown => (
                 Fault::StoreDown,
-                Promises { works: Works::These(LOOSE), writes_fail_within: Some(DEADLINE), ..nothing },
+                Promises { works: Works::These(LOOSEST), writes_fail_within: Some(DEADLINE), ..nothing },
             ),
             Self::Orphans => (Fault::Kill, nothing),
         };
@@ -95,6 +98,7 @@ impl Script {
             faults: vec![fault],
             replicas: 2,
             think_ms: 4_000,
+            writers: WRITERS,
             operations: 0,
             script: Some(self),
             promises,
@@ -203,7 +207,8 @@ pub async fn sweep(clients: &Clients) {
         Err(error) => return world.violated(format!("no number: {error}")),
     };
     let channel = &clients.info.channels[0];
-    for key in [format!("segments/{id}/{serial}/scalars.parquet"), format!("deletes/{id}/{channel}/{serial}.bin")]
+    for key in
+        [format!("segments/{id}/{serial}/scalars.parquet"), format!("deletes/{id}/{channel}/{serial}.bin")]
     {
         world.blobs().create(&key, bytes::Bytes::from_static(b"left")).await.expect("an object is put");
     }

@@ -184,17 +184,12 @@ struct Done {
     progress_ms: u64,
 }
 
-async fn use_and_hurt(
-    world: &Arc<World>,
-    plan: &Plan,
-    info: Arc<CollectionInfo>,
-    rng: &SeededRng,
-) -> Done {
+async fn use_and_hurt(world: &Arc<World>, plan: &Plan, info: Arc<CollectionInfo>, rng: &SeededRng) -> Done {
     world.watch(info.id);
     let clients = Clients::new(Arc::clone(world), info, plan.promises, plan.has_true_clocks());
     let mut working = JoinSet::new();
     for number in 0..PROBE {
-        working.spawn(Worker::new(Arc::clone(&clients), number).work(plan.think_ms));
+        working.spawn(Worker::new(Arc::clone(&clients), number).work(plan.think_ms, number < plan.writers));
     }
     working.spawn(clients::make_and_drop(Arc::clone(&clients)));
     working.spawn(clients::look_after(Arc::clone(&clients), plan.replicas));

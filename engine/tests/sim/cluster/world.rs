@@ -68,8 +68,7 @@ impl Known {
     /// Whether it is to hold what has this key.
     fn holds(&self, collection: CollectionId, segment: Option<SegmentId>, key: &str) -> bool {
         let ordered = self.ordered.get(&collection);
-        let is_ordered =
-            |segment: SegmentId| ordered.is_some_and(|segments| segments.contains(&segment));
+        let is_ordered = |segment: SegmentId| ordered.is_some_and(|segments| segments.contains(&segment));
         let Some(segment) = segment else {
             let mut manifests = self.manifests.get(&collection).into_iter().flatten();
             return manifests.any(|manifest| manifest.deletes.iter().any(|file| file.object.key == key));
@@ -80,9 +79,8 @@ impl Known {
         let manifests = self.manifests.get(&collection).into_iter().flatten();
         let mut known = manifests.flat_map(|manifest| &manifest.segments);
         is_ordered(segment)
-            && known.any(|known| {
-                known.id == segment && known.indexes.iter().any(|index| index.object.key == key)
-            })
+            && known
+                .any(|known| known.id == segment && known.indexes.iter().any(|index| index.object.key == key))
     }
 
     /// Whether the leader of that epoch, or of any, cannot count it as lost.
