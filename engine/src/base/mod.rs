@@ -13,7 +13,7 @@ mod secret;
 mod task;
 mod time;
 
-pub use clock::{Clock, RealClock, TestClock};
+pub use clock::{Clock, DRIFT, RealClock, TestClock, sooner};
 pub use format::{FIRST_FORMAT, FUNCTIONS_FORMAT, newest_format};
 pub use id::{
     ChannelName, CollectionId, DatabaseId, FieldId, IndexId, NodeId, PartitionId, Position, SegmentId,

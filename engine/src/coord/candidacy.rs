@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::base::{ChannelName, Clock, CollectionId, NodeId, SegmentId, TaskSet, Timestamp};
+use crate::base::{ChannelName, Clock, CollectionId, NodeId, SegmentId, TaskSet, Timestamp, sooner};
 use crate::blob::Blobs;
 use crate::coord::drive::{Coordinator, CoordinatorParts, Limits};
 use crate::coord::format;
@@ -231,7 +231,8 @@ impl Candidacy {
         }
     }
 
-    /// Renews the lead, and how far the coordinator may go in what it says. One that is alone has no end of either.
+    /// Renews the lead, and how far the coordinator may go in what it says. One that is alone has no end of either. By its own
+    /// clock, the lead ends before a candidate's can have counted to the end.
     async fn renew(&self, coordinator: &Coordinator, held: &mut Held) -> Result<(), Error> {
         let CandidacyParts { metas, lead: settings, .. } = &self.parts;
         let version = match held.version {
@@ -240,7 +241,7 @@ impl Candidacy {
         };
         // Not known again before it is read again, unless this one is known to have happened.
         held.version = None;
-        let said = (!settings.alone).then(|| coordinator.say(settings.ttl));
+        let said = (!settings.alone).then(|| coordinator.say(sooner(settings.ttl)));
         let leader = Leader { address: settings.address.clone(), resigned: false };
         let bound = said.map(|said| said.bound);
         match lead::renew(metas.as_ref(), held.epoch, version, &leader, bound).await {

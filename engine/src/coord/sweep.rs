@@ -7,22 +7,21 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::base::{Kind, Kinded as _, heavy};
-use crate::coord::decide;
+use crate::base::{Kind, Kinded as _, Timestamp, heavy};
+use crate::coord::decide::{self, SPARED_MS};
 use crate::coord::drive::Coordinator;
 use crate::rpc::{self, Fsck};
 
-/// Only what was begun so long ago is an orphan. Twice what a flush may take, and a job's own objects are spared.
-const SPARED_MS: u64 = 60 * 60 * 1_000;
-/// How often orphans are looked for.
-const EVERY: Duration = Duration::from_secs(3_600);
+/// How often orphans are looked for. With the time for which objects are spared, and with one look that fails, all are gone
+/// within an hour.
+const EVERY: Duration = Duration::from_secs(20 * 60);
 /// How long after a failure.
 const AGAIN: Duration = Duration::from_secs(30);
 /// Objects removed with one call.
 pub(super) const AT_ONCE: usize = 1_000;
 
 impl Coordinator {
-    /// Removes orphans, at once and then every hour, until `stop`; returns then.
+    /// Removes orphans, at once and then again and again, until `stop`; returns then.
     ///
     /// # Errors
     /// None: failures are logged and tried again.
@@ -48,8 +47,13 @@ impl Coordinator {
     /// # Errors
     /// If no node can list the objects.
     pub async fn compare_stored(&self) -> Result<Fsck, rpc::Error> {
+        self.compare_before(self.timestamps_now()).await
+    }
+
+    /// Compares what is stored with the catalog, at a time that is not later than `now` when this begins.
+    async fn compare_before(&self, now: Timestamp) -> Result<Fsck, rpc::Error> {
         // Whatever is begun from here on is younger.
-        let until = self.timestamps_now().minus_ms(SPARED_MS);
+        let until = now.minus_ms(SPARED_MS);
         let mut in_work = self.running.lock().segments();
         let before = self.catalog.read().clone();
         let builder = self.any_builder()?;
@@ -69,7 +73,12 @@ impl Coordinator {
     }
 
     async fn remove_orphans(&self) -> Result<(), rpc::Error> {
-        let Fsck { orphans, missing, strange, resized, .. } = self.compare_stored().await?;
+        // Taken and so durable: whoever leads next begins after it, and takes no object any more that counts as an orphan by
+        // it, even if a clock of this machine was ahead by hours.
+        let now = self.fresh("remove orphans", 1).await?;
+        // Whatever is taken over was decided on before, and is in the catalog, or will be decided on by a time after this.
+        drop(self.writing.lock().await);
+        let Fsck { orphans, missing, strange, resized, .. } = self.compare_before(now).await?;
         if let Some(first) = missing.first() {
             tracing::error!(objects = missing.len(), first, "objects are lost");
         }
@@ -87,7 +96,7 @@ impl Coordinator {
         // What only an old page of the bucket's copy names is no orphan before a newer one is there.
         self.mirrored_flush().await?;
         for some in orphans.chunks(AT_ONCE) {
-            // Another leader may take over what this one thinks is an orphan, an hour later at the earliest.
+            // What another leader takes over is no orphan by its time, which is later; but this one would not see it any more.
             if self.deposed().is_cancelled() || self.leads_for().is_zero() || self.is_unsure() {
                 return Err(rpc::Error::Stale { what: "the lead of the cluster".to_owned() });
             }

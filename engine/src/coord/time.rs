@@ -111,7 +111,7 @@ impl Allocator {
 
     /// What a renewal has to make durable that is begun now and holds for `span`.
     pub fn say(&mut self, seen: Seen, span: Duration) -> Said {
-        let ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        let ms = u64::try_from(span.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX);
         Said { bound: self.now(seen).plus_ms(ms), until: seen.monotonic.saturating_add(span) }
     }
 

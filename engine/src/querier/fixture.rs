@@ -45,6 +45,9 @@ pub(super) struct Owner {
     pub(super) is_down: AtomicBool,
     /// Nodes, by number, that nothing is sent to for now.
     paused: Mutex<HashSet<usize>>,
+    /// Tails given, and how many of the first of them are sent nothing any more.
+    tails: AtomicUsize,
+    silent: AtomicUsize,
     /// Marks given.
     pub(super) marks: AtomicUsize,
     /// Records that were taken and will be lost: marks count them.
@@ -131,6 +134,11 @@ impl Owner {
         self.changed.send_replace(());
     }
 
+    /// Sends nothing any more to whoever follows it now, as if it had been stopped; the next owner is this one too.
+    pub(super) fn fall_silent(&self) {
+        self.silent.store(self.tails.load(Ordering::SeqCst), Ordering::SeqCst);
+    }
+
     fn check(&self) -> Result<(), Error> {
         if self.is_down.load(Ordering::SeqCst) {
             self.refusals.fetch_add(1, Ordering::SeqCst);
@@ -180,13 +188,14 @@ impl Writer for Client {
     async fn tail(&self, channel: &ChannelName, from: Position) -> Result<Tail, Error> {
         self.0.record(channel, from)?;
         let state = (Arc::clone(&self.0), channel.clone(), from, self.0.changed.subscribe());
-        let node = self.1;
+        let (node, number) = (self.1, self.0.tails.fetch_add(1, Ordering::SeqCst));
         Ok(Box::pin(futures::stream::unfold(
             state,
             move |(owner, channel, position, mut changed)| async move {
                 loop {
                     changed.mark_unchanged();
-                    let is_paused = owner.paused.lock().contains(&node);
+                    let is_silent = number < owner.silent.load(Ordering::SeqCst);
+                    let is_paused = is_silent || owner.paused.lock().contains(&node);
                     let next = owner.record(&channel, position);
                     match next.map(|record| record.filter(|_| !is_paused)) {
                         Ok(Some(record)) => {

@@ -137,6 +137,12 @@ pub enum Error {
         /// Which channel.
         channel: ChannelName,
     },
+    /// Nothing came that somebody waits for.
+    #[error("the owner of {channel} has fallen silent")]
+    Silent {
+        /// Which channel.
+        channel: ChannelName,
+    },
     /// Records were sealed and given up before they were applied here.
     #[error("the log of {channel} no longer has the record at {position}")]
     Truncated {
@@ -170,7 +176,7 @@ impl Kinded for Error {
             Self::LoadSegment { source, .. } | Self::LoadDeletes { source, .. } => source.kind(),
             Self::NoMemory { .. } => Kind::Exhausted,
             Self::Follow { source, .. } => source.kind(),
-            Self::Ended { .. } => Kind::Unavailable,
+            Self::Ended { .. } | Self::Silent { .. } => Kind::Unavailable,
             Self::Truncated { .. } => Kind::NotFound,
             Self::BadRecord { source, .. } => source.kind(),
             Self::Broke { .. } => Kind::Internal,

@@ -171,6 +171,12 @@ impl Shard {
         }
     }
 
+    /// Whether somebody waits for more of the log.
+    pub(super) fn is_awaited(&self) -> bool {
+        // Whoever waits listens, and nobody else does.
+        self.applied.receiver_count() > 0 || !self.caught_up.load(Ordering::Acquire)
+    }
+
     /// How it is doing.
     pub(super) fn side(&self) -> Side {
         Side {

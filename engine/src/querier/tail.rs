@@ -15,6 +15,9 @@ use crate::rpc::Writer;
 
 /// How long after a failure the owner is tried again, at first and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+/// How long nothing may come that somebody waits for until the owner is looked for anew: at first, and at most, where nothing
+/// comes of that. An owner that was stopped, or cut off, does not say that there is another one.
+const SILENCE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(16));
 /// Records that are applied before others get a turn.
 const TURN: u32 = 64;
 
@@ -37,11 +40,11 @@ impl Follower {
     }
 
     async fn keep_on(&self) {
-        let mut pause = PAUSE.0;
+        let (mut pause, mut silence) = (PAUSE.0, SILENCE.0);
         let mut has_goal = false;
         loop {
             let before = self.shard.applied();
-            let error = match self.follow(&mut has_goal).await {
+            let error = match self.follow(&mut has_goal, silence).await {
                 Err(error) => error,
                 Ok(never) => match never {},
             };
@@ -60,8 +63,11 @@ impl Follower {
                 debug!(%channel, error = chain(&error), "following the log broke off");
             }
             self.tell(is_trouble.then(|| chain(&error)));
+            if matches!(error, Error::Silent { .. }) {
+                silence = (silence * 2).min(SILENCE.1);
+            }
             if self.shard.applied() > before {
-                pause = PAUSE.0;
+                (pause, silence) = (PAUSE.0, SILENCE.0);
             }
             self.clock.sleep(pause).await;
             pause = (pause * 2).min(PAUSE.1);
@@ -74,7 +80,21 @@ impl Follower {
         }
     }
 
-    async fn follow(&self, has_goal: &mut bool) -> Result<std::convert::Infallible, Error> {
+    /// Completes once nothing has come for `silence` and somebody waits.
+    async fn silent(&self, silence: Duration) {
+        loop {
+            self.clock.sleep(silence).await;
+            if self.shard.is_awaited() {
+                return;
+            }
+        }
+    }
+
+    async fn follow(
+        &self,
+        has_goal: &mut bool,
+        silence: Duration,
+    ) -> Result<std::convert::Infallible, Error> {
         let channel = &self.shard.channel;
         let failed = |source| Error::Follow { channel: channel.clone(), source };
         // Asked anew until it is reached: what an owner had taken and not yet made durable may have gone with that owner.
@@ -87,7 +107,13 @@ impl Follower {
         }
         let mut tail = self.writer.tail(channel, self.shard.applied()).await.map_err(failed)?;
         let mut applied = 0;
-        while let Some(next) = tail.next().await {
+        loop {
+            let next = tokio::select! {
+                biased;
+                next = tail.next() => next,
+                () = self.silent(silence) => return Err(Error::Silent { channel: channel.clone() }),
+            };
+            let Some(next) = next else { return Err(Error::Ended { channel: channel.clone() }) };
             let (position, payload) = next.map_err(failed)?;
             let expected = self.shard.applied();
             if position < expected {
@@ -109,6 +135,5 @@ impl Follower {
                 tokio::task::yield_now().await;
             }
         }
-        Err(Error::Ended { channel: channel.clone() })
     }
 }

@@ -321,6 +321,20 @@ async fn what_an_owner_had_taken_and_lost_keeps_no_follower_from_being_ready() {
 }
 
 #[tokio::test]
+async fn a_follower_whose_owner_has_fallen_silent_goes_on_with_the_next_one() {
+    let mut world = World::new();
+    world.insert(10, 1);
+    let wanted = hold(&manifest(0, &[]), &[], Some(0));
+    world.node.order(vec![order(vec![wanted.clone()])]);
+    world.node.until_ready(&wanted).await;
+
+    world.owner.fall_silent();
+    world.insert(20, 2);
+
+    assert_eq!(world.read(share(&[], Some(0)), ALL).await, Ok(vec![1, 2]));
+}
+
+#[tokio::test]
 async fn rows_of_a_partition_that_was_dropped_before_they_were_sealed_are_not_read() {
     let mut world = World::new();
     for (partition, key) in [(1, 1), (2, 2), (3, 3)] {

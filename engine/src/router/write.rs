@@ -14,8 +14,10 @@ use crate::rpc::{
     self, CollectionRef, Mark, NodeState, NodeStatus, Operation, Place, Routes, Tail, Write, Writer, Written,
 };
 
-/// How often it is looked whether the owner that has not answered yet is still the owner.
+/// How often it is looked whether the owner that has not answered yet is still the owner: for a write, and for other calls,
+/// of which nodes that keep no routes have some.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
+const LOOK_SELDOM: Duration = Duration::from_secs(1);
 
 /// How one round of asking an owner ended.
 enum Round<T> {
@@ -53,16 +55,20 @@ impl Router {
         place: &Place,
         answer: impl Future<Output = Result<T, rpc::Error>> + Send,
     ) -> Result<T, rpc::Error> {
-        let Some(end) = tries.end else { return answer.await };
         let channel = || tries.channel.clone();
-        let left = end.saturating_sub(self.parts.clock.monotonic());
+        let end_of_time = async {
+            match tries.end {
+                Some(end) => self.parts.clock.sleep(end.saturating_sub(self.parts.clock.monotonic())).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             answer = answer => answer,
             () = self.replaced(tries, place) => {
                 Err(rpc::Error::failed(tries.call, &Error::Replaced { channel: channel(), address: place.address.to_string() }))
             }
-            () = self.parts.clock.sleep(left) => {
+            () = end_of_time => {
                 Err(rpc::Error::failed(tries.call, &Error::NoAnswer { channel: channel(), address: place.address.to_string() }))
             }
         }
@@ -72,7 +78,7 @@ impl Router {
     /// never will be.
     async fn replaced(&self, tries: &Tries, place: &Place) {
         loop {
-            self.parts.clock.sleep(LOOK_AGAIN).await;
+            self.parts.clock.sleep(if tries.end.is_some() { LOOK_AGAIN } else { LOOK_SELDOM }).await;
             let routes = self.routes(tries.collection, None).await;
             if let Some(now) = routes.ok().and_then(|routes| owner(&routes, &tries.channel))
                 && now != *place

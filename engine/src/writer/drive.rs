@@ -13,7 +13,9 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::base::{ChannelName, Clock, CollectionId, Kind, Kinded, NodeId, NodeTime, Position, Timestamp};
+use crate::base::{
+    ChannelName, Clock, CollectionId, DRIFT, Kind, Kinded, NodeId, NodeTime, Position, Timestamp,
+};
 use crate::blob::Blobs;
 use crate::log::{LogReader, Logs, record};
 use crate::model::{ChannelManifest, Keys};
@@ -37,8 +39,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const OPENED_AT_ONCE: usize = 16;
 
 /// How much later than the coordinator's time an owner that was replaced may have shown: what it may be ahead by, and what its
-/// monotonic clock was faster by than the coordinator's time within a lease.
-const SHOWN_MS: u64 = AHEAD_MS + 50;
+/// monotonic clock was faster by than the coordinator's time within a lease, which is five seconds where nobody set another.
+const SHOWN_MS: u64 = AHEAD_MS + 5_000 / DRIFT as u64;
 
 /// What a writer needs.
 pub struct WriterParts {

@@ -9,13 +9,14 @@ use parking_lot::Mutex;
 
 use super::{ChannelWriter, FlushLimits, Water, WriteLimits, WriterParts};
 use crate::base::{
-    ChannelName, Clock, CollectionId, DatabaseId, Kind, NodeId, NodeTime, PartitionId, Position, SegmentId,
-    Timestamp,
+    ChannelName, Clock, CollectionId, DatabaseId, Kind, NodeId, NodeTime, PartitionId, Position, SeededRng,
+    SegmentId, TaskSet, Timestamp,
 };
 use crate::blob::{Blobs, MemoryBlobs};
-use crate::log::{Logs, MemoryLogs};
+use crate::log::{Logs, MemoryLogs, ObjectLogSettings, ObjectLogs};
 use crate::model::access::Policy;
 use crate::model::{ChannelManifest, DataType, Partition};
+use crate::obs::Metrics;
 use crate::rpc::{
     AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionState, Coord, DatabaseInfo,
     Error, Flushed, Followed, Follower as _, Fsck, GroupConfig, GroupInfo, IndexProgress, LeadInfo,
@@ -112,7 +113,10 @@ impl Leader {
 /// Storage, a coordinator and nodes that may own the channel.
 pub(super) struct World {
     pub(super) leader: Arc<Leader>,
-    pub(super) logs: Arc<MemoryLogs>,
+    /// The logs as somebody without a node sees them.
+    pub(super) logs: Arc<dyn Logs>,
+    /// Where the chunks of logs are and what works on them; `None` for logs in memory, which all nodes share.
+    chunks: Option<(Arc<MemoryBlobs>, TaskSet)>,
     pub(super) blobs: Arc<MemoryBlobs>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) flushes: FlushLimits,
@@ -132,12 +136,20 @@ impl World {
         Self {
             leader: Leader::new(Arc::clone(&clock)),
             logs: MemoryLogs::new(),
+            chunks: None,
             blobs: MemoryBlobs::new(),
             clock,
             flushes,
             writes: WriteLimits { unsealed_bytes: Water::NONE, memory: Water::NONE },
             orders: Mutex::default(),
         }
+    }
+
+    /// The same with logs of objects, to which each node has a way of its own.
+    pub(super) fn on_objects(clock: Arc<dyn Clock>) -> Self {
+        let (chunks, tasks) = (MemoryBlobs::new(), TaskSet::new());
+        let logs = object_logs(&chunks, &tasks, &clock, -1);
+        Self { logs, chunks: Some((chunks, tasks)), ..Self::new(clock) }
     }
 
     /// A node whose clock is `clock` and that owns nothing yet.
@@ -154,9 +166,13 @@ impl World {
     ) -> Arc<ChannelWriter> {
         let time = NodeTime::new(Arc::clone(&clock));
         time.hear(self.leader.now());
+        let logs = match &self.chunks {
+            Some((chunks, tasks)) => object_logs(chunks, tasks, &clock, node),
+            None => Arc::clone(&self.logs),
+        };
         ChannelWriter::new(WriterParts {
             coord: Arc::clone(&self.leader) as _,
-            logs: Arc::clone(&self.logs) as Arc<dyn Logs>,
+            logs,
             blobs,
             clock,
             time,
@@ -187,6 +203,17 @@ impl World {
         writer.parts.time.hear(self.leader.now());
         writer.obey(&orders, writer.parts.clock.monotonic());
     }
+}
+
+fn object_logs(
+    chunks: &Arc<MemoryBlobs>,
+    tasks: &TaskSet,
+    clock: &Arc<dyn Clock>,
+    node: i64,
+) -> Arc<dyn Logs> {
+    let (blobs, metrics) = (Arc::clone(chunks) as _, Metrics::new(NodeId(node)).log.clone());
+    let rng = SeededRng::new(node.unsigned_abs());
+    ObjectLogs::new(blobs, tasks.clone(), Arc::clone(clock), rng, metrics, ObjectLogSettings::default())
 }
 
 /// What an owner asks for, as written, and the other calls, which fail the test.
@@ -307,12 +334,10 @@ coordinator! {
 }
 
 /// Positions and times of all records of the channel from `from` on.
-pub(super) async fn records(logs: &MemoryLogs, from: Position) -> Vec<(Position, Timestamp)> {
+pub(super) async fn records(logs: &dyn Logs, from: Position) -> Vec<(Position, Timestamp)> {
     let mut reader = logs.read(&channel(), from).await.unwrap();
     let mut all = Vec::new();
-    // The log is in memory, so what is there is read at once.
-    while let Ok(next) = tokio::time::timeout(Duration::ZERO, reader.next()).await {
-        let (position, payload) = next.unwrap();
+    while let Some((position, payload)) = reader.try_next().await.unwrap() {
         all.push((position, crate::log::record::stamp_of(&payload).unwrap()));
     }
     all

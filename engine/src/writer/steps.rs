@@ -17,7 +17,7 @@ use crate::writer::{Error, flush};
 
 /// How often a flush that goes on says so, that its objects are not taken for orphans. Well below the time for which they
 /// are spared anyway.
-const STILL_FLUSHING: Duration = Duration::from_secs(10 * 60);
+const STILL_FLUSHING: Duration = Duration::from_secs(4 * 60);
 
 impl ChannelWriter {
     /// Seals what the channel holds now, step by step; true if there was something.

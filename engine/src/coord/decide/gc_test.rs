@@ -17,9 +17,8 @@ use crate::rpc::Flushed;
 
 const COLLECTION: CollectionId = CollectionId(1);
 const INDEX: IndexId = IndexId(9);
-/// How long replaced objects stay, and how old an orphan is. Unit: milliseconds.
+/// How long replaced objects stay. Unit: milliseconds.
 const GRACE: u64 = 60_000;
-const SPARED: u64 = 60 * 60 * 1_000;
 const READERS: usize = 3;
 
 /// Work that writes objects one after the other and then wants them named.
@@ -277,7 +276,7 @@ impl World {
         }
         let at = self.below(self.flights.len());
         if let What::Flush { flushed, first } = &self.flights[at].what {
-            let is_long = self.now - self.flights[at].began > 10 * 60 * 1_000;
+            let is_long = self.now - self.flights[at].began > 4 * 60 * 1_000;
             // Sometimes the coordinator does not hear it in time.
             if is_long && self.below(6) == 0 {
                 let (channel, first) = (flushed.channel.clone(), *first);
@@ -326,7 +325,7 @@ impl World {
                 Ok(changes) => {
                     self.apply(changes);
                     self.counts.flushed += 1;
-                    self.counts.kept_long += u64::from(self.now - flight.began > SPARED);
+                    self.counts.kept_long += u64::from(self.now - flight.began > SPARED_MS);
                 }
                 Err(stale) => {
                     self.counts.late += u64::from(stale == Stale::Late);
@@ -360,7 +359,7 @@ impl World {
     fn sweep(&mut self) {
         self.sweep = match self.sweep.take() {
             None => {
-                let until = self.timestamp().minus_ms(SPARED);
+                let until = self.timestamp().minus_ms(SPARED_MS);
                 Some(Sweep::Begun { before: self.catalog.clone(), until, in_work: self.in_work.clone() })
             }
             Some(Sweep::Begun { before, until, in_work }) => {
@@ -471,7 +470,7 @@ impl World {
         self.in_work.clear();
         self.sweep = None;
         for _ in 0..2 {
-            self.now += 2 * SPARED;
+            self.now += 2 * SPARED_MS;
             let manifest = self.manifest();
             for reader in &mut self.readers {
                 (reader.ordered, reader.retiring) = (Arc::clone(&manifest), Vec::new());
@@ -491,7 +490,7 @@ impl World {
             while self.sweep.is_some() {
                 self.sweep();
             }
-            self.now += 2 * SPARED;
+            self.now += 2 * SPARED_MS;
         }
         self.sweep();
         while self.sweep.is_some() {
@@ -530,7 +529,7 @@ fn no_object_that_anybody_needs_is_removed_however_removal_races() {
     let by_kind: BTreeMap<&str, u64> = BTreeMap::from([
         ("flushed", all.flushed),
         ("refused as late", all.late),
-        ("flushed after an hour", all.kept_long),
+        ("flushed after half an hour", all.kept_long),
         ("compacted", all.compacted),
         ("indexed", all.indexed),
         ("orphans removed", all.swept),

@@ -29,7 +29,7 @@ pub use garbage::spared;
 pub use group::{create_group, drop_group, transfer_nodes, transfer_replicas, update_groups};
 pub use index::{alter_index, create_index, drop_index, index_jobs, is_scanned, next_index_job, progress};
 pub use load::{LoadRequest, load, release};
-pub use seal::{Stale, TAKEN_FOR_MS, commit_flush, commit_index, keep_flush, lose_index};
+pub use seal::{SPARED_MS, Stale, TAKEN_FOR_MS, commit_flush, commit_index, keep_flush, lose_index};
 
 use crate::coord::change::Change;
 use crate::rpc::Refusal;

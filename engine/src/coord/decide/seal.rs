@@ -17,9 +17,11 @@ pub enum Stale {
     Late,
 }
 
-/// New objects are taken only so long after their number was given out, unless their flush was kept meanwhile; a sweep
-/// spares all for twice as long.
-pub const TAKEN_FOR_MS: u64 = 30 * 60 * 1_000;
+/// New objects are taken only so long after their number was given out, unless their flush was kept meanwhile.
+pub const TAKEN_FOR_MS: u64 = 15 * 60 * 1_000;
+
+/// A sweep spares all for longer, so that what it removes cannot be taken any more, whatever its own length.
+pub const SPARED_MS: u64 = 2 * TAKEN_FOR_MS;
 
 /// Whether objects with this number may be gone by now.
 fn may_be_swept(number: i64, now: Timestamp) -> bool {

@@ -89,6 +89,9 @@ impl Writer for NodeTwin {
     }
 
     async fn mark(&self, channel: &ChannelName) -> Result<Mark, Error> {
+        if self.hangs.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
         self.owned()?;
         let shard = if *channel == ChannelName::of(C, 1) { 7 } else { 3 };
         Ok(Mark { end: Position(1), at: Timestamp(shard) })

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use contract::role::Role;
 use engine::assembly::Door;
-use engine::base::{PartitionId, Rng as _, SeededRng, Timestamp};
+use engine::base::{Kind, Kinded as _, PartitionId, Rng as _, SeededRng, Timestamp};
 use engine::expr::{self, Templates};
 use engine::plan::QueryKind;
 use engine::rpc::{CollectionInfo, Consistency, Error};
@@ -27,13 +27,31 @@ const GRACEFUL_US: u64 = 5_500_000;
 /// The collection that workers share.
 pub const MAIN: &str = "main";
 
+/// Which calls may not fail in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Works {
+    Everything,
+    These(&'static [&'static str]),
+}
+
+/// What is promised of what clients do.
+#[derive(Clone, Copy, Debug)]
+pub struct Promises {
+    pub works: Works,
+    /// The longest time without an acknowledged write to a channel.
+    pub writes_within: Option<Duration>,
+    /// A write that fails says within this time that something is away.
+    pub writes_fail_within: Option<Duration>,
+}
+
 /// What all clients of a run share.
 pub struct Clients {
     pub world: Arc<World>,
     pub oracle: Mutex<Oracle>,
     pub info: Arc<CollectionInfo>,
-    /// Nothing goes wrong in this run, so nothing may fail.
-    pub is_calm: bool,
+    promises: Promises,
+    /// When a write to each channel was last acknowledged. Unit: microseconds.
+    written: Mutex<[u64; SHARDS as usize]>,
     /// Clocks are right in this run, so a `Bounded` read can be held to its bound.
     pub has_true_clocks: bool,
     pub operations: AtomicU64,
@@ -46,14 +64,16 @@ impl Clients {
     pub fn new(
         world: Arc<World>,
         info: Arc<CollectionInfo>,
-        is_calm: bool,
+        promises: Promises,
         has_true_clocks: bool,
     ) -> Arc<Self> {
+        let written = Mutex::new([world.now_us(); SHARDS as usize]);
         Arc::new(Self {
             world,
             oracle: Mutex::default(),
             info,
-            is_calm,
+            promises,
+            written,
             has_true_clocks,
             operations: AtomicU64::new(0),
             failed: AtomicU64::new(0),
@@ -77,11 +97,12 @@ impl Clients {
         self.operations.fetch_add(1, Ordering::Relaxed);
         if let Err(error) = &answer {
             self.failed.fetch_add(1, Ordering::Relaxed);
-            if self.is_calm {
-                self.world.violated(format!(
-                    "{call} through {} failed though nothing is wrong: {error}",
-                    proxy.address
-                ));
+            let has_to_work = match self.promises.works {
+                Works::Everything => true,
+                Works::These(calls) => calls.contains(&call),
+            };
+            if has_to_work {
+                self.world.violated(format!("{call} through {} has to work: {error}", proxy.address));
             }
         }
         let address = &proxy.address;
@@ -90,6 +111,40 @@ impl Clients {
             Err(error) => self.world.tell(format_args!("{call} through {address}: {error}")),
         }
         answer
+    }
+
+    /// A write to a channel that began then has ended.
+    fn written(&self, shard: usize, began: u64, error: Option<&Error>) {
+        let now = self.world.now_us();
+        match error {
+            None => {
+                self.look_at_writes(shard);
+                self.written.lock()[shard] = now;
+            }
+            Some(error) => {
+                let limit = self.promises.writes_fail_within;
+                let took = Duration::from_micros(now - began);
+                if limit.is_some_and(|limit| took > limit || error.kind() != Kind::Unavailable) {
+                    self.world.violated(format!("a write failed after {took:?} with {error}"));
+                }
+            }
+        }
+    }
+
+    /// Whether a channel has gone without writes for longer than is promised.
+    fn look_at_writes(&self, shard: usize) {
+        let since = Duration::from_micros(self.world.now_us() - self.written.lock()[shard]);
+        if self.promises.writes_within.is_some_and(|limit| since > limit) {
+            self.world.violated(format!("no write of channel {shard} was acknowledged for {since:?}"));
+        }
+    }
+
+    pub fn look_at_all_writes(&self) {
+        (0..SHARDS as usize).for_each(|shard| self.look_at_writes(shard));
+    }
+
+    pub fn all_written_since(&self, at: u64) -> bool {
+        self.written.lock().iter().all(|written| *written > at)
     }
 
     fn proxy(&self, rng: &SeededRng) -> Arc<Site> {
@@ -118,20 +173,24 @@ impl Worker {
         Self { clients, number, rng, newest: Timestamp::ZERO, next: 0 }
     }
 
-    pub async fn work(mut self, think_ms: u64) {
+    pub async fn work(mut self, think_ms: u64, only_writes: bool) {
         while !self.clients.is_over() {
             tokio::time::sleep(Duration::from_millis(self.rng.below(think_ms))).await;
-            match self.rng.below(100) {
-                0..45 => self.write().await,
-                45..60 => self.query(Consistency::Strong, Level::Strong).await,
+            match if only_writes { 0 } else { self.rng.below(100) } {
+                0..45 => {
+                    let shard = self.rng.below(SHARDS as u64) as i64;
+                    self.write(shard).await;
+                }
+                45..60 => self.query("query", Consistency::Strong, Level::Strong).await,
                 60..68 => self.search().await,
                 68..75 => self.query_own().await,
                 75..83 => {
                     let (newest, worker) = (self.newest, self.number);
-                    self.query(Consistency::Session(newest), Level::Session { worker }).await;
+                    let session = Consistency::Session(newest);
+                    self.query("query of a session", session, Level::Session { worker }).await;
                 }
-                83..92 => self.query(Consistency::Bounded, Level::Eventually).await,
-                _ => self.query(Consistency::Eventually, Level::Eventually).await,
+                83..92 => self.query("bounded query", Consistency::Bounded, Level::Eventually).await,
+                _ => self.query("eventual query", Consistency::Eventually, Level::Eventually).await,
             }
         }
     }
@@ -167,9 +226,16 @@ impl Worker {
         }
     }
 
-    async fn write(&mut self) {
+    /// Tries until a write to this channel is acknowledged.
+    pub async fn write_patiently(&mut self, shard: i64) {
+        while !self.write(shard).await {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Whether it was acknowledged.
+    async fn write(&mut self, shard: i64) -> bool {
         let clients = Arc::clone(&self.clients);
-        let shard = self.rng.below(SHARDS as u64) as i64;
         let change = self.change(shard);
         let proxy = clients.proxy(&self.rng);
         let partitions = &clients.info.partitions;
@@ -182,6 +248,8 @@ impl Worker {
         let answer = clients
             .ask(&proxy, "write", move |door| async move { door.writer.write(write).await }.boxed())
             .await;
+        clients.written(shard as usize, now, answer.as_ref().err());
+        let is_done = answer.is_ok();
         *deed.outcome.lock() = match answer {
             Ok(written) => {
                 self.newest = self.newest.max(written.at);
@@ -189,9 +257,10 @@ impl Worker {
             }
             Err(_) => Outcome::Unknown,
         };
+        is_done
     }
 
-    async fn query(&mut self, consistency: Consistency, level: Level) {
+    async fn query(&mut self, call: &'static str, consistency: Consistency, level: Level) {
         let clients = Arc::clone(&self.clients);
         let proxy = clients.proxy(&self.rng);
         let (began, via) = (clients.world.now_us(), life_of(&proxy));
@@ -203,9 +272,7 @@ impl Worker {
         };
         let plan = rows::query(clients.info.id, QueryKind::Rows);
         let answer = clients
-            .ask(&proxy, "query", move |door| {
-                async move { door.reader.query(plan, consistency).await }.boxed()
-            })
+            .ask(&proxy, call, move |door| async move { door.reader.query(plan, consistency).await }.boxed())
             .await;
         let Ok(answer) = answer else { return };
         let ended = clients.world.now_us();

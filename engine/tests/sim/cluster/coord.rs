@@ -40,6 +40,26 @@ impl PeerCoord {
     }
 }
 
+impl PeerCoord {
+    /// Asks for `count` numbers of a series and compares them with all that anybody has heard.
+    async fn number<T: Send + 'static, F>(
+        &self,
+        series: &str,
+        call: &'static str,
+        count: u32,
+        work: impl FnOnce(Arc<dyn Coord>) -> F + Send,
+        first: impl FnOnce(&T) -> u64 + Send,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        let since = self.0.world.numbered(series);
+        let given = self.ask(call, work).await?;
+        self.0.world.number(series, since, first(&given), u64::from(count));
+        Ok(given)
+    }
+}
+
 /// An argument that is kept until the call is made, as the trait wants it.
 trait Lend {
     type Lent<'a>
@@ -118,6 +138,28 @@ macro_rules! travel {
                 Ok(orders)
             }
 
+            async fn allocate_timestamps(&self, count: u32) -> Result<Timestamp, Error> {
+                let work = |coord: Arc<dyn Coord>| async move { coord.allocate_timestamps(count).await };
+                self.number("time", "allocate_timestamps", count, work, |first: &Timestamp| first.0).await
+            }
+
+            async fn allocate_ids(&self, count: u32) -> Result<i64, Error> {
+                // Of one series with times.
+                let work = |coord: Arc<dyn Coord>| async move { coord.allocate_ids(count).await };
+                self.number("time", "allocate_ids", count, work, |first: &i64| first.unsigned_abs()).await
+            }
+
+            async fn channel_term(&self, channel: &ChannelName, node: NodeId) -> Result<u64, Error> {
+                let (series, channel) = (format!("the term of {channel}"), channel.clone());
+                let work = |coord: Arc<dyn Coord>| async move { coord.channel_term(&channel, node).await };
+                self.number(&series, "channel_term", 1, work, |term: &u64| *term).await
+            }
+
+            async fn allocate_node(&self) -> Result<NodeId, Error> {
+                let work = |coord: Arc<dyn Coord>| async move { coord.allocate_node().await };
+                self.number("node", "allocate_node", 1, work, |node: &NodeId| node.0.unsigned_abs()).await
+            }
+
             async fn routes(&self, collection: CollectionId) -> Result<Arc<Routes>, Error> {
                 let (world, from) = (Arc::clone(&self.0.world), self.0.from.number);
                 let life = self.0.from.life().map_or(0, |life| life.number);
@@ -131,8 +173,6 @@ macro_rules! travel {
 }
 
 travel! {
-    allocate_timestamps(count: u32 as u32) -> Timestamp;
-    allocate_ids(count: u32 as u32) -> i64;
     create_database(name: &str as String, properties: Pairs as Pairs) -> ();
     drop_database(name: &str as String) -> ();
     alter_database(name: &str as String, set: Pairs as Pairs, removed: Names as Names) -> ();
@@ -156,8 +196,6 @@ travel! {
     commit_flush(flushed: Flushed as Flushed) -> ();
     keep_flush(channel: &ChannelName as ChannelName, since: i64 as i64) -> ();
     followed(channels: Vec<ChannelName> as Vec<ChannelName>) -> Vec<Followed>;
-    channel_term(channel: &ChannelName as ChannelName, node: NodeId as NodeId) -> u64;
-    allocate_node() -> NodeId;
     create_group(name: &str as String, config: GroupConfig as GroupConfig) -> ();
     drop_group(name: &str as String) -> ();
     update_groups(configs: Vec<(String, GroupConfig)> as Vec<(String, GroupConfig)>) -> ();

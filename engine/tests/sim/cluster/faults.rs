@@ -7,6 +7,8 @@ use std::time::Duration;
 use contract::role::Role;
 use engine::base::{Rng as _, SeededRng};
 
+use super::clients::{Promises, Works};
+use super::plans::Script;
 use super::site::Site;
 use super::weather::{End, Fault, Weather};
 use super::world::World;
@@ -18,13 +20,18 @@ const HOUR_MS: i64 = 3_600_000;
 #[derive(Debug)]
 pub struct Plan {
     pub roles: Vec<Role>,
-    /// Empty for a run without faults.
+    /// What has to happen; empty for a run without faults.
     pub faults: Vec<Fault>,
     pub replicas: u64,
     /// Longest pause of a worker between two operations. Unit: ms.
     pub think_ms: u64,
+    /// Workers that only write.
+    pub writers: i64,
     /// Operations of clients, at least.
     pub operations: u64,
+    /// What is done; `None` for each of the faults again and again.
+    pub script: Option<Script>,
+    pub promises: Promises,
 }
 
 impl Plan {
@@ -40,11 +47,10 @@ impl Plan {
         let kinds = if is_calm { 0 } else { 3 + rng.below(3) };
         let faults = (0..kinds).map(|_| left.swap_remove(rng.below(left.len() as u64) as usize)).collect();
         let (think_ms, operations) = if is_calm { (1_500, 4_000) } else { (2_000, 2_000) };
-        Self { roles, faults, replicas: queries.min(2), think_ms, operations }
-    }
-
-    pub fn is_calm(&self) -> bool {
-        self.faults.is_empty()
+        let works = if is_calm { Works::Everything } else { Works::These(&[]) };
+        let promises = Promises { works, writes_within: None, writes_fail_within: None };
+        let replicas = queries.min(2);
+        Self { roles, faults, replicas, think_ms, writers: 0, operations, script: None, promises }
     }
 
     /// Whether wall clocks can be relied on.
@@ -53,11 +59,11 @@ impl Plan {
     }
 }
 
-fn span(rng: &SeededRng, from_ms: u64, to_ms: u64) -> Duration {
+pub fn span(rng: &SeededRng, from_ms: u64, to_ms: u64) -> Duration {
     Duration::from_millis(from_ms + rng.below(to_ms - from_ms))
 }
 
-fn one_of(rng: &SeededRng, sites: &[Arc<Site>]) -> Arc<Site> {
+pub fn one_of(rng: &SeededRng, sites: &[Arc<Site>]) -> Arc<Site> {
     Arc::clone(&sites[rng.below(sites.len() as u64) as usize])
 }
 
@@ -93,15 +99,9 @@ async fn strike(world: &Arc<World>, rng: &SeededRng, fault: Fault) {
         }
         Fault::Pause => {
             let site = one_of(rng, &world.sites);
-            if site.life().is_none() {
-                return;
-            }
-            site.gate.set(false);
-            world.fired(fault);
-            world.tell(format_args!("-- {} is stopped", site.address));
-            tokio::time::sleep(span(rng, 500, 25_000)).await;
-            site.gate.set(true);
-            world.tell(format_args!("-- {} goes on", site.address));
+            let is_long = rng.below(8) == 0;
+            let span = if is_long { span(rng, 60_000, 70_000) } else { span(rng, 500, 25_000) };
+            pause(world, &site, span).await;
         }
         Fault::Partition => partition(world, rng).await,
         Fault::ClockStep => {
@@ -123,13 +123,32 @@ async fn strike(world: &Arc<World>, rng: &SeededRng, fault: Fault) {
     }
 }
 
-async fn kill(world: &Arc<World>, rng: &SeededRng, site: &Arc<Site>, fault: Fault) {
+/// Stops a process for a while.
+pub async fn pause(world: &World, site: &Site, span: Duration) {
+    if site.life().is_none() {
+        return;
+    }
+    site.gate.set(false);
+    world.fired(Fault::Pause);
+    world.tell(format_args!("-- {} is stopped", site.address));
+    tokio::time::sleep(span).await;
+    site.gate.set(true);
+    world.tell(format_args!("-- {} goes on", site.address));
+}
+
+/// Ends a process; it is started again after some time.
+pub async fn kill(world: &Arc<World>, rng: &SeededRng, site: &Arc<Site>, fault: Fault) {
+    kill_for(world, site, fault, span(rng, 200, 12_000)).await;
+}
+
+/// Ends a process; it is started again after this time.
+pub async fn kill_for(world: &Arc<World>, site: &Arc<Site>, fault: Fault, span: Duration) {
     if !site.kill() {
         return;
     }
     world.fired(fault);
     world.tell(format_args!("-- {} is killed", site.address));
-    tokio::time::sleep(span(rng, 200, 12_000)).await;
+    tokio::time::sleep(span).await;
     if site.life().is_none() {
         world.tell(format_args!("-- {} is started again", site.address));
         world.boot(site);

@@ -9,7 +9,9 @@ mod coord;
 mod entropy;
 mod faults;
 mod net;
+mod numbers;
 mod oracle;
+mod plans;
 mod rows;
 mod run;
 mod site;
@@ -24,19 +26,25 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use plans::Script;
 use run::Report;
 use world::Defect;
 
 /// What a seed's process is told.
 const SEED: &str = "REDKITE_SIM_SEED";
 const DEFECT: &str = "REDKITE_SIM_DEFECT";
+const PLAN: &str = "REDKITE_SIM_PLAN";
 const LOUD: &str = "REDKITE_SIM_LOUD";
 /// How many seeds, the first of them, and how long new ones are begun. Unit of the last: seconds.
 const SEEDS: &str = "REDKITE_SIM_SEEDS";
 const FIRST: &str = "REDKITE_SIM_FIRST";
 const SECONDS: &str = "REDKITE_SIM_SECONDS";
+/// Seeds of each named plan.
+const PLAN_SEEDS: &str = "REDKITE_SIM_PLAN_SEEDS";
 /// Seeds in an ordinary run of the tests: the first of them has no faults.
 const USUAL: u64 = 4;
+/// If so many processes were stopped, some of them were owners that another one replaced.
+const ENOUGH_STOPS: u64 = 100;
 /// Before the report of a seed.
 const REPORT: &str = "report of a seed: ";
 
@@ -60,16 +68,28 @@ enum Show {
     Everything,
 }
 
+/// What differs from an ordinary run of a seed.
+#[derive(Clone, Copy, Default)]
+struct Special<'a> {
+    /// A named plan in place of the seed's.
+    plan: Option<&'a str>,
+    /// A planted defect.
+    defect: Option<&'a str>,
+}
+
 /// Runs a seed in a process of its own.
-fn in_a_process(seed: u64, defect: Option<&str>, show: Show) -> Report {
+fn in_a_process(seed: u64, special: Special<'_>, show: Show) -> Report {
     let mut command = Command::new(std::env::current_exe().expect("this program has a file"));
     command.args(["--exact", "cluster::one_seed", "--ignored", "--nocapture", "--test-threads=1"]);
-    command.env(SEED, seed.to_string()).env_remove(LOUD).env_remove(DEFECT);
+    command.env(SEED, seed.to_string()).env_remove(LOUD).env_remove(DEFECT).env_remove(PLAN);
     if show == Show::Everything {
         command.env(LOUD, "1").env("RUST_LOG", "trace");
     }
-    if let Some(defect) = defect {
+    if let Some(defect) = special.defect {
         command.env(DEFECT, defect);
+    }
+    if let Some(plan) = special.plan {
+        command.env(PLAN, plan);
     }
     let output = command.output().expect("a process is started");
     let text = String::from_utf8_lossy(&output.stdout);
@@ -86,7 +106,7 @@ fn in_a_process(seed: u64, defect: Option<&str>, show: Show) -> Report {
 /// Runs seeds on all processors; ends early once `is_enough` says so of one.
 fn all(
     seeds: std::ops::Range<u64>,
-    defect: Option<&str>,
+    special: Special<'_>,
     is_enough: impl Fn(&Report) -> bool + Sync,
 ) -> Vec<Report> {
     let (next, is_over, reports) =
@@ -100,7 +120,7 @@ fn all(
                     if seed >= seeds.end || is_over.load(Ordering::Relaxed) {
                         return;
                     }
-                    let report = in_a_process(seed, defect, Show::Nothing);
+                    let report = in_a_process(seed, special, Show::Nothing);
                     if is_enough(&report) {
                         is_over.store(true, Ordering::Relaxed);
                     }
@@ -121,13 +141,15 @@ fn a_cluster_that_is_hurt_loses_nothing_shows_nothing_wrong_and_comes_to_rest() 
     let first = number(FIRST).unwrap_or(0);
     let seeds = first..first + number(SEEDS).unwrap_or(USUAL);
     let (began, limit) = (Instant::now(), number(SECONDS).map(Duration::from_secs));
-    let reports = all(seeds, None, |_| limit.is_some_and(|limit| began.elapsed() >= limit));
+    let reports = all(seeds, Special::default(), |_| limit.is_some_and(|limit| began.elapsed() >= limit));
     let mut fired: BTreeMap<String, u64> = BTreeMap::new();
-    let (mut calm, mut operations, mut failed) = (0, 0, 0);
+    let (mut calm, mut operations, mut failed, mut fenced, mut progress_ms) = (0, 0, 0, 0, 0);
     for report in &reports {
         report.fired.iter().for_each(|(fault, count)| *fired.entry(fault.clone()).or_default() += count);
         calm += u64::from(report.planned.is_empty());
         (operations, failed) = (operations + report.operations, failed + report.failed);
+        fenced += report.fenced;
+        progress_ms = report.progress_ms.max(progress_ms);
         assert!(
             report.planned.is_empty() || report.planned.len() >= 3,
             "too few kinds of faults: {report:?}"
@@ -137,9 +159,12 @@ fn a_cluster_that_is_hurt_loses_nothing_shows_nothing_wrong_and_comes_to_rest() 
         }
     }
     println!(
-        "{} seeds, {calm} of them without faults, {operations} operations, {failed} failed, faults {fired:?}",
+        "{} seeds, {calm} of them without faults, {operations} operations, {failed} failed, {fenced} fenced, all went on within \
+         {progress_ms} ms, faults {fired:?}",
         reports.len()
     );
+    let stopped = fired.get("Pause").copied().unwrap_or_default();
+    assert!(stopped < ENOUGH_STOPS || fenced > 0, "of {stopped} that were stopped nobody was fenced");
     let wrong: Vec<&Report> = reports.iter().filter(|report| !report.violations.is_empty()).collect();
     for report in &wrong {
         println!("make sim SEED={}\n    {}", report.seed, report.violations.join("\n    "));
@@ -149,7 +174,7 @@ fn a_cluster_that_is_hurt_loses_nothing_shows_nothing_wrong_and_comes_to_rest() 
 
 #[test]
 fn the_same_seed_gives_the_same_run_and_another_seed_another() {
-    let run = |seed, show| move || in_a_process(seed, None, show);
+    let run = |seed, show| move || in_a_process(seed, Special::default(), show);
     let (first, again, shown, other) = std::thread::scope(|scope| {
         let (first, again) = (scope.spawn(run(1, Show::Nothing)), scope.spawn(run(1, Show::Nothing)));
         let (first, again) = (first.join().expect("a run"), again.join().expect("a run"));
@@ -163,12 +188,13 @@ fn the_same_seed_gives_the_same_run_and_another_seed_another() {
 
 /// A planted defect is found within so many seeds, and it is the defect that is found.
 fn is_found(defect: &str) {
-    let reports = all(0..200, Some(defect), |report| !report.violations.is_empty());
+    let special = Special { defect: Some(defect), ..Special::default() };
+    let reports = all(0..200, special, |report| !report.violations.is_empty());
     let found = reports.iter().find(|report| !report.violations.is_empty());
     let found = found.unwrap_or_else(|| panic!("{defect} was not found in {} seeds", reports.len()));
     println!("{defect}: found by seed {} after {}: {}", found.seed, reports.len(), found.violations[0]);
     assert_eq!(
-        in_a_process(found.seed, None, Show::Nothing).violations,
+        in_a_process(found.seed, Special::default(), Show::Nothing).violations,
         Vec::<String>::new(),
         "without {defect}"
     );
@@ -204,6 +230,8 @@ fn one_seed() {
     let seed = number(SEED).unwrap_or(1);
     let named = std::env::var(DEFECT).ok();
     let defect = DEFECTS.iter().find(|(name, _)| named.as_deref() == Some(*name)).map(|(_, defect)| *defect);
+    let script = std::env::var(PLAN).ok();
+    let script = script.map(|name| Script::named(&name).expect("a plan of this name"));
     let is_loud = std::env::var(LOUD).is_ok();
     if is_loud {
         let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| "warn".to_owned());
@@ -211,7 +239,7 @@ fn one_seed() {
         engine::obs::start_tracing(&settings).expect("log lines are shown");
     }
     // On a thread of its own: the order of hash maps follows from how many a thread has made before.
-    let running = std::thread::spawn(move || run::run(seed, defect, is_loud));
+    let running = std::thread::spawn(move || run::run(seed, script, defect, is_loud));
     let report = running.join().expect("a seed runs to its end");
     println!("{REPORT}{}", serde_json::to_string(&report).expect("a report"));
     assert!(!is_loud || report.violations.is_empty(), "make sim SEED={seed}: {:#?}", report.violations);

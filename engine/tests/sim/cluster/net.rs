@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use engine::base::{ChannelName, CollectionId, Kind, Position, Rng as _};
+use engine::base::{ChannelName, CollectionId, Kind, Kinded as _, Position, Rng as _};
 use engine::model::{IndexRef, SegmentManifest};
 use engine::plan::{QueryPlan, QueryRows, SearchHits, SearchPlan};
 use engine::rpc::net::ReachCoord;
@@ -143,10 +143,13 @@ impl World {
             return Err(unreachable(address));
         };
         let (tell, told) = oneshot::channel();
-        let gate = Arc::clone(&to.gate);
+        let (gate, looking) = (Arc::clone(&to.gate), Arc::clone(self));
         let handle = life.serve(async move {
             gate.open().await;
             let outcome = work.await;
+            if outcome.as_ref().is_err_and(|error| error.kind() == Kind::Fenced) {
+                looking.saw_fence(call);
+            }
             gate.open().await;
             drop(tell.send(outcome));
         });

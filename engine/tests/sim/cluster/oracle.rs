@@ -67,7 +67,9 @@ pub struct Oracle {
 }
 
 /// Keys of a worker are those that leave its number.
-pub const WORKERS: i64 = 14;
+pub const WORKERS: i64 = 15;
+/// The worker that only looks whether writes go on once all is healed.
+pub const PROBE: i64 = WORKERS - 1;
 
 impl Oracle {
     /// A write begins.

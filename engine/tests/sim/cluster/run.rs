@@ -14,7 +14,8 @@ use tokio::task::JoinSet;
 
 use super::clients::{self, Clients, MAIN, Worker};
 use super::faults::{self, Plan};
-use super::oracle::{Level, WORKERS};
+use super::oracle::{Level, PROBE};
+use super::plans::{self, Script};
 use super::rows::{self, Found, SHARDS, named};
 use super::site::Site;
 use super::weather::Fault;
@@ -24,6 +25,8 @@ use super::world::{Defect, World};
 const SPAN: Duration = Duration::from_secs(300);
 /// How long they go on at most, should operations be slow.
 const LONGEST: Duration = Duration::from_secs(900);
+/// How long after the last fault every channel takes a write and every proxy answers a Strong read, at the latest.
+const PROGRESS: Duration = Duration::from_secs(15);
 /// How long after the last fault everything has to be as it should.
 const REST: Duration = Duration::from_secs(180);
 const BRIEF: Duration = Duration::from_secs(30);
@@ -45,30 +48,34 @@ pub struct Report {
     pub violations: Vec<String>,
     /// Reads that came to a node after it had let go of what they were of, and were made again.
     pub refused_reads: u64,
+    /// What former owners had left to write or to prove, and the log did not take.
+    pub fenced: u64,
+    /// How long after the last fault all went on. Unit: ms.
+    pub progress_ms: u64,
 }
 
-pub fn run(seed: u64, defect: Option<Defect>, is_loud: bool) -> Report {
+pub fn run(seed: u64, script: Option<Script>, defect: Option<Defect>, is_loud: bool) -> Report {
     super::entropy::follow(seed);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.expect("a runtime");
-    let report = runtime.block_on(live(seed, defect, is_loud));
+    let report = runtime.block_on(live(seed, script, defect, is_loud));
     // Ends all that still runs at once.
     runtime.shutdown_background();
     report
 }
 
-async fn live(seed: u64, defect: Option<Defect>, is_loud: bool) -> Report {
+async fn live(seed: u64, script: Option<Script>, defect: Option<Defect>, is_loud: bool) -> Report {
     let rng = SeededRng::new(seed);
-    let plan = Plan::of(seed, &rng);
+    let plan = script.map_or_else(|| Plan::of(seed, &rng), Script::plan);
     let world = World::new(Arc::clone(&rng), &plan.roles, defect, is_loud);
     world.tell(format_args!("{plan:?}"));
     if plan.faults.contains(&Fault::ClockSkew) {
         faults::skew(&world, &rng);
     }
     world.sites.iter().for_each(|site| world.boot(site));
-    let mut operations = (0, 0, 0);
+    let mut done = Done::default();
     match prepare(&world, &plan).await {
-        Ok(info) => operations = use_and_hurt(&world, &plan, info, &rng).await,
+        Ok(info) => done = use_and_hurt(&world, &plan, info, &rng).await,
         Err(error) => world.violated(format!("the cluster does not get ready: {error}")),
     }
     let fired = world.all_fired();
@@ -78,7 +85,7 @@ async fn live(seed: u64, defect: Option<Defect>, is_loud: bool) -> Report {
         }
     }
     let (trace, lines) = world.trace();
-    let (operations, failed, rows) = operations;
+    let Done { operations, failed, rows, progress_ms } = done;
     Report {
         seed,
         trace,
@@ -90,6 +97,8 @@ async fn live(seed: u64, defect: Option<Defect>, is_loud: bool) -> Report {
         fired: fired.into_iter().map(|(fault, count)| (format!("{fault:?}"), count)).collect(),
         violations: world.violations(),
         refused_reads: world.refused_reads(),
+        fenced: world.fenced(),
+        progress_ms,
     }
 }
 
@@ -166,42 +175,97 @@ async fn prepare(world: &Arc<World>, plan: &Plan) -> Result<Arc<CollectionInfo>,
     world.ask(&proxy, "find", BRIEF, find).await
 }
 
-/// Operations, those that failed, and rows in the end.
-async fn use_and_hurt(
-    world: &Arc<World>,
-    plan: &Plan,
-    info: Arc<CollectionInfo>,
-    rng: &SeededRng,
-) -> (u64, u64, u64) {
+/// Operations, those that failed, rows in the end, and how long after the last fault all went on.
+#[derive(Default)]
+struct Done {
+    operations: u64,
+    failed: u64,
+    rows: u64,
+    progress_ms: u64,
+}
+
+async fn use_and_hurt(world: &Arc<World>, plan: &Plan, info: Arc<CollectionInfo>, rng: &SeededRng) -> Done {
     world.watch(info.id);
-    let clients = Clients::new(Arc::clone(world), info, plan.is_calm(), plan.has_true_clocks());
+    let clients = Clients::new(Arc::clone(world), info, plan.promises, plan.has_true_clocks());
     let mut working = JoinSet::new();
-    for number in 0..WORKERS {
-        working.spawn(Worker::new(Arc::clone(&clients), number).work(plan.think_ms));
+    for number in 0..PROBE {
+        working.spawn(Worker::new(Arc::clone(&clients), number).work(plan.think_ms, number < plan.writers));
     }
     working.spawn(clients::make_and_drop(Arc::clone(&clients)));
     working.spawn(clients::look_after(Arc::clone(&clients), plan.replicas));
     let mut hurting = JoinSet::new();
-    for fault in &plan.faults {
-        let own = SeededRng::new(rng.next_u64());
-        hurting.spawn(faults::strike_on(Arc::clone(world), own, *fault));
+    if let Some(script) = plan.script {
+        let (own, clients) = (SeededRng::new(rng.next_u64()), Arc::clone(&clients));
+        hurting.spawn(async move { script.play(&clients, &own).await });
+    } else {
+        for fault in &plan.faults {
+            let own = SeededRng::new(rng.next_u64());
+            hurting.spawn(faults::strike_on(Arc::clone(world), own, *fault));
+        }
     }
     let began = tokio::time::Instant::now();
-    while began.elapsed() < SPAN
-        || clients.operations.load(Ordering::Relaxed) < plan.operations && began.elapsed() < LONGEST
-    {
+    let is_over = || match plan.script {
+        Some(_) => began.elapsed() >= LONGEST,
+        None => began.elapsed() >= SPAN && clients.operations.load(Ordering::Relaxed) >= plan.operations,
+    };
+    while !is_over() && began.elapsed() < LONGEST {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        if !world.violations().is_empty() {
+        let is_played = match hurting.try_join_next() {
+            Some(played) => played.is_ok_and(|()| plan.script.is_some()),
+            None => false,
+        };
+        if is_played || !world.violations().is_empty() {
             break;
         }
     }
     hurting.shutdown().await;
+    clients.look_at_all_writes();
     faults::heal(world);
+    let progress_ms = if world.violations().is_empty() { progress(&clients).await } else { 0 };
     clients.stop.store(true, Ordering::Relaxed);
     while working.join_next().await.is_some() {}
     let rows = if world.violations().is_empty() { rest(&clients).await } else { 0 };
+    if plan.script == Some(Script::Orphans) && world.violations().is_empty() {
+        plans::sweep(&clients).await;
+    }
     let count = |number: &std::sync::atomic::AtomicU64| number.load(Ordering::Relaxed);
-    (count(&clients.operations), count(&clients.failed), rows)
+    let (operations, failed) = (count(&clients.operations), count(&clients.failed));
+    Done { operations, failed, rows, progress_ms }
+}
+
+/// Waits until every channel takes a write and every proxy answers a Strong read; how long that takes. Unit: ms.
+async fn progress(clients: &Arc<Clients>) -> u64 {
+    let world = &clients.world;
+    let began = tokio::time::Instant::now();
+    let writes = async {
+        let mut probe = Worker::new(Arc::clone(clients), PROBE);
+        for shard in 0..SHARDS {
+            probe.write_patiently(shard).await;
+        }
+        world.tell(format_args!("-- every channel is written to"));
+    };
+    let reads = async {
+        for proxy in world.sites_of(Role::Proxy) {
+            let read = || {
+                let plan = rows::query(clients.info.id, QueryKind::Count);
+                world.ask(&proxy, "count", BRIEF, |door| {
+                    async move { door.reader.query(plan, Consistency::Strong).await }.boxed()
+                })
+            };
+            if let Err(error) = patiently(read).await {
+                world.tell(format_args!("{} does not answer: {error}", proxy.address));
+            }
+        }
+        world.tell(format_args!("-- every proxy answers"));
+    };
+    if tokio::time::timeout(REST, futures::future::join(writes, reads)).await.is_err() {
+        world.violated(format!("writes or reads do not go on {REST:?} after the last fault"));
+    }
+    let took = began.elapsed();
+    if took > PROGRESS {
+        world.violated(format!("writes and reads go on {took:?} after the last fault"));
+    }
+    took.as_millis() as u64
 }
 
 /// Waits until everything works, then compares what every proxy shows. Returns how many rows there are.

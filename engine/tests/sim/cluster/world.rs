@@ -10,10 +10,11 @@ use async_trait::async_trait;
 use contract::role::Role;
 use contract::settings::Settings;
 use engine::assembly::{Door, Node, NodeCalls, NodeSeams};
-use engine::base::{Clock, CollectionId, NodeId, Rng, SeededRng, SegmentId};
+use engine::base::{ChannelName, Clock, CollectionId, NodeId, Rng, SeededRng, SegmentId};
 use engine::blob::{Blobs, MemoryBlobs};
 use engine::log::{ObjectLogSettings, ObjectLogs};
 use engine::meta::{MemoryMetas, Metas};
+use engine::model::ChannelManifest;
 use engine::obs::Metrics;
 use engine::rpc::net::{CoordClient, FindLeader, ReachCoord};
 use engine::rpc::{Error, Orders, Report, Routes};
@@ -24,6 +25,7 @@ use tokio::task::JoinSet;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::net::SiteDial;
+use super::numbers::Series;
 use super::site::{Life, Site};
 use super::stores::{SiteBlobs, SiteMetas};
 use super::weather::{End, Fault, Fired, Weather};
@@ -52,6 +54,10 @@ struct Known {
     heard: Option<(tokio::time::Instant, u64)>,
     /// Segments that it is to hold.
     ordered: BTreeMap<CollectionId, BTreeSet<SegmentId>>,
+    /// What those segments and their channels looked like then.
+    manifests: BTreeMap<CollectionId, Vec<Arc<ChannelManifest>>>,
+    /// Channels that it owns, and since when.
+    owned: (BTreeSet<ChannelName>, Option<tokio::time::Instant>),
     /// By which routes a proxy reads.
     routes: BTreeMap<CollectionId, Arc<Routes>>,
     /// Counts the orders that had a proxy forget routes.
@@ -59,6 +65,24 @@ struct Known {
 }
 
 impl Known {
+    /// Whether it is to hold what has this key.
+    fn holds(&self, collection: CollectionId, segment: Option<SegmentId>, key: &str) -> bool {
+        let ordered = self.ordered.get(&collection);
+        let is_ordered = |segment: SegmentId| ordered.is_some_and(|segments| segments.contains(&segment));
+        let Some(segment) = segment else {
+            let mut manifests = self.manifests.get(&collection).into_iter().flatten();
+            return manifests.any(|manifest| manifest.deletes.iter().any(|file| file.object.key == key));
+        };
+        if !key.contains("/index") {
+            return is_ordered(segment);
+        }
+        let manifests = self.manifests.get(&collection).into_iter().flatten();
+        let mut known = manifests.flat_map(|manifest| &manifest.segments);
+        is_ordered(segment)
+            && known
+                .any(|known| known.id == segment && known.indexes.iter().any(|index| index.object.key == key))
+    }
+
     /// Whether the leader of that epoch, or of any, cannot count it as lost.
     fn is_fresh(&self, epoch: Option<u64>) -> bool {
         self.heard.is_some_and(|(at, of)| at.elapsed() < FRESH && epoch.is_none_or(|epoch| epoch == of))
@@ -78,10 +102,13 @@ pub struct World {
     fired: Mutex<Fired>,
     trace: Mutex<(Xxh3, u64)>,
     known: Mutex<BTreeMap<usize, Known>>,
-    /// Collections whose sealed objects are watched.
+    /// Collections of which what nodes let go of is watched.
     watched: Mutex<BTreeSet<CollectionId>>,
     violations: Mutex<Vec<String>>,
+    /// Numbers that were given out, by what they number.
+    numbers: Mutex<BTreeMap<String, Series>>,
     refused: AtomicU64,
+    fenced: AtomicU64,
     is_loud: bool,
 }
 
@@ -104,7 +131,9 @@ impl World {
             known: Mutex::default(),
             watched: Mutex::default(),
             violations: Mutex::default(),
+            numbers: Mutex::default(),
             refused: AtomicU64::new(0),
+            fenced: AtomicU64::new(0),
             is_loud,
         })
     }
@@ -191,7 +220,41 @@ impl World {
         self.refused.load(Ordering::Relaxed)
     }
 
-    /// From now on no sealed object of the collection may go while a node is to hold its segment.
+    /// A log took nothing of what a process had to write, since there was another owner.
+    pub fn saw_fence(&self, call: &str) {
+        self.tell(format_args!("fenced: {call}"));
+        self.fenced.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn fenced(&self) -> u64 {
+        self.fenced.load(Ordering::Relaxed)
+    }
+
+    /// Somebody asks for a number; what follows the greatest that was heard so far.
+    pub fn numbered(&self, series: &str) -> u64 {
+        self.numbers.lock().get(series).map_or(0, Series::end)
+    }
+
+    /// Somebody hears numbers that it asked for then.
+    pub fn number(&self, series: &str, since: u64, first: u64, count: u64) {
+        let taken = self.numbers.lock().entry(series.to_owned()).or_default().take(since, first, count);
+        if let Err(wrong) = taken {
+            self.violated(format!("{series}: {wrong}"));
+        }
+    }
+
+    /// The machine whose process was told last that it owns the channel.
+    pub fn owner_of(&self, channel: &ChannelName) -> Option<Arc<Site>> {
+        let known = self.known.lock();
+        let owners = known.iter().filter(|(site, known)| {
+            let lives = self.sites[**site].life().is_some_and(|life| life.number == known.life);
+            lives && known.owned.0.contains(channel)
+        });
+        let newest = owners.max_by_key(|(_, known)| known.owned.1);
+        newest.map(|(site, _)| Arc::clone(&self.sites[*site]))
+    }
+
+    /// From now on nobody may be told to let go of what is still read of the collection.
     pub fn watch(&self, collection: CollectionId) {
         self.watched.lock().insert(collection);
     }
@@ -224,14 +287,24 @@ impl World {
         }
         known.forgotten +=
             u64::from(orders.whole || !(orders.changed.is_empty() && orders.rerouted.is_empty()));
+        if let Some(own) = &orders.own {
+            let channels = own.iter().map(|order| order.channel.clone()).collect();
+            known.owned = (channels, Some(tokio::time::Instant::now()));
+        }
         let mut fresh = if orders.whole { BTreeMap::new() } else { known.ordered.clone() };
+        if orders.whole {
+            known.manifests.clear();
+        }
         for released in &orders.release {
             fresh.remove(released);
+            known.manifests.remove(released);
         }
         for hold in &orders.hold {
             let segments =
                 hold.channels.iter().flat_map(|channel| channel.segments.iter().copied()).collect();
             fresh.insert(hold.info.id, segments);
+            let manifests = hold.channels.iter().map(|channel| Arc::clone(&channel.manifest)).collect();
+            known.manifests.insert(hold.info.id, manifests);
         }
         let before = std::mem::replace(&mut known.ordered, fresh.clone());
         let mut wrong = Vec::new();
@@ -274,25 +347,20 @@ impl World {
         }
     }
 
-    /// A sealed object is about to be removed.
+    /// A sealed object, an index or deletes are about to be removed.
     pub fn look_at_removal(&self, key: &str) {
         let mut parts = key.split('/');
-        let (Some("segments"), Some(collection), Some(segment), Some(object)) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
+        let (Some(kind @ ("segments" | "deletes")), Some(collection), Some(segment)) =
+            (parts.next(), parts.next(), parts.next())
         else {
             return;
         };
-        let (Ok(collection), Ok(segment)) = (collection.parse(), segment.parse()) else { return };
-        let (collection, segment) = (CollectionId(collection), SegmentId(segment));
-        if object.starts_with("index") || !self.watched.lock().contains(&collection) {
-            return;
-        }
+        let Ok(collection) = collection.parse().map(CollectionId) else { return };
+        let segment = segment.parse().ok().map(SegmentId).filter(|_| kind == "segments");
         let known = self.known.lock();
         let holder = known.iter().find(|(site, known)| {
             let lives = self.sites[**site].life().is_some_and(|life| life.number == known.life);
-            lives
-                && known.is_fresh(None)
-                && known.ordered.get(&collection).is_some_and(|held| held.contains(&segment))
+            lives && known.is_fresh(None) && known.holds(collection, segment, key)
         });
         let holder = holder.map(|(site, _)| self.sites[*site].address.clone());
         drop(known);

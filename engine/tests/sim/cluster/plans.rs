@@ -1,0 +1,309 @@
+//! Named plans: one fault at the size for which something is promised, and the promise at its figures.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use contract::role::Role;
+use engine::base::{Rng as _, SeededRng};
+use engine::rpc::Error;
+use futures::FutureExt as _;
+
+use super::clients::{Clients, Promises, Works};
+use super::faults::{self, Plan, one_of, span};
+use super::rows::{self, DATABASE, SHARDS};
+use super::run::Report;
+use super::site::Site;
+use super::weather::Fault;
+use super::world::World;
+use super::{PLAN_SEEDS, Special, all, number};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
+/// How long the channels of a lost owner take no writes, at most.
+const OWNERLESS: Duration = Duration::from_secs(15);
+/// How long a change of the catalog takes once the metadata is back, at most.
+const BACK: Duration = Duration::from_secs(15);
+/// How long writes fail after the store is back, at most.
+const STORE_BACK: Duration = Duration::from_secs(30);
+/// When a write ends at the latest, with what its answer takes.
+const DEADLINE: Duration = Duration::from_millis(10_500);
+
+/// Reads that wait for nobody, and those that wait for owners that give marks.
+const LOOSEST: &[&str] = &["eventual query"];
+const LOOSE: &[&str] = &["bounded query", "eventual query"];
+/// Workers that do nothing but write, so that writes tell how writes do.
+const WRITERS: i64 = 4;
+const USE: &[&str] =
+    &["write", "query", "query of a session", "search", "query by key", "bounded query", "eventual query"];
+
+/// What is done to the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Script {
+    /// Owners of channels are killed, each long after the one before.
+    OwnerKilled,
+    /// Five within half a minute, three times.
+    FiveKills,
+    /// Owners are stopped for a minute and go on.
+    Zombie,
+    /// The metadata is away for ten minutes.
+    MetadataAway,
+    /// The object store is away for five minutes.
+    StoreDown,
+    /// Processes are killed amid flushes and compactions; an hour later nothing is left of what they had begun.
+    Orphans,
+}
+
+impl Script {
+    const ALL: [(&str, Self); 6] = [
+        ("owner-killed", Self::OwnerKilled),
+        ("five-kills", Self::FiveKills),
+        ("zombie", Self::Zombie),
+        ("metadata-away", Self::MetadataAway),
+        ("store-down", Self::StoreDown),
+        ("orphans", Self::Orphans),
+    ];
+
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, script)| *script)
+    }
+
+    /// The cluster and what is promised of it.
+    pub fn plan(self) -> Plan {
+        let roles = [
+            [Role::Coordinator; 2],
+            [Role::Proxy; 2],
+            [Role::StreamingNode; 2],
+            [Role::QueryNode; 2],
+            [Role::DataNode; 2],
+        ];
+        let nothing = Promises { works: Works::These(&[]), writes_within: None, writes_fail_within: None };
+        let owners = Promises { works: Works::These(LOOSE), writes_within: Some(OWNERLESS), ..nothing };
+        let (fault, promises) = match self {
+            Self::OwnerKilled => (Fault::Kill, owners),
+            Self::FiveKills => (Fault::Kill, Promises { works: Works::These(LOOSE), ..nothing }),
+            Self::Zombie => (Fault::Pause, owners),
+            Self::MetadataAway => (
+                Fault::MetaAway,
+                Promises { works: Works::These(USE), writes_within: Some(OWNERLESS), ..nothing },
+            ),
+            Self::StoreDown => (
+                Fault::StoreDown,
+                Promises { works: Works::These(LOOSEST), writes_fail_within: Some(DEADLINE), ..nothing },
+            ),
+            Self::Orphans => (Fault::Kill, nothing),
+        };
+        Plan {
+            roles: roles.concat(),
+            faults: vec![fault],
+            replicas: 2,
+            think_ms: 4_000,
+            writers: WRITERS,
+            operations: 0,
+            script: Some(self),
+            promises,
+        }
+    }
+
+    /// Does it, and looks at what is promised of this moment or that.
+    pub async fn play(self, clients: &Arc<Clients>, rng: &SeededRng) {
+        let world = &clients.world;
+        tokio::time::sleep(span(rng, 5_000, 15_000)).await;
+        match self {
+            Self::OwnerKilled => {
+                for _ in 0..6 {
+                    faults::kill(world, rng, &owner(clients, rng), Fault::Kill).await;
+                    tokio::time::sleep(span(rng, 15_000, 25_000)).await;
+                }
+            }
+            Self::FiveKills => {
+                for _ in 0..3 {
+                    for _ in 0..5 {
+                        let site = owner(clients, rng);
+                        faults::kill_for(world, &site, Fault::Kill, span(rng, 200, 3_000)).await;
+                        tokio::time::sleep(span(rng, 1_000, 3_000)).await;
+                    }
+                    tokio::time::sleep(span(rng, 15_000, 30_000)).await;
+                }
+            }
+            Self::Zombie => {
+                for _ in 0..3 {
+                    let site = owner(clients, rng);
+                    faults::pause(world, &site, span(rng, 60_000, 65_000)).await;
+                    tokio::time::sleep(span(rng, 5_000, 20_000)).await;
+                }
+                if world.fenced() == 0 {
+                    world.violated("nothing that a stopped owner had left to do was fenced".to_owned());
+                }
+            }
+            Self::MetadataAway => {
+                world.weather.lock().is_meta_away = true;
+                tokio::time::sleep(10 * MINUTE).await;
+                world.weather.lock().is_meta_away = false;
+                change_the_catalog(clients).await;
+                tokio::time::sleep(span(rng, 5_000, 15_000)).await;
+            }
+            Self::StoreDown => {
+                world.weather.lock().is_store_down = true;
+                tokio::time::sleep(5 * MINUTE).await;
+                world.weather.lock().is_store_down = false;
+                let back = world.now_us();
+                tokio::time::sleep(STORE_BACK).await;
+                if !clients.all_written_since(back) {
+                    world.violated(format!("no writes {STORE_BACK:?} after the store is back"));
+                }
+            }
+            Self::Orphans => {
+                let roles = [Role::StreamingNode, Role::DataNode];
+                let sites: Vec<_> = roles.into_iter().flat_map(|role| world.sites_of(role)).collect();
+                for _ in 0..10 {
+                    tokio::time::sleep(span(rng, 2_000, 8_000)).await;
+                    faults::kill_for(world, &one_of(rng, &sites), Fault::Kill, span(rng, 200, 5_000)).await;
+                }
+            }
+        }
+    }
+}
+
+/// The owner of some channel, or whoever might be one if there is none.
+fn owner(clients: &Clients, rng: &SeededRng) -> Arc<Site> {
+    let world = &clients.world;
+    let channel = &clients.info.channels[rng.below(SHARDS as u64) as usize];
+    let others = || {
+        let there = world.sites_of(Role::StreamingNode).into_iter().filter(|site| site.life().is_some());
+        there.collect::<Vec<_>>()
+    };
+    world.owner_of(channel).unwrap_or_else(|| one_of(rng, &others()))
+}
+
+async fn change_the_catalog(clients: &Clients) {
+    let world = &clients.world;
+    let proxy = Arc::clone(&world.sites_of(Role::Proxy)[0]);
+    let work = async {
+        loop {
+            let wanted = rows::new_collection("after", 1);
+            let make = world.ask(&proxy, "make a collection", BACK, |door| {
+                async move { door.coord.create_collection(wanted).await }.boxed()
+            });
+            match make.await {
+                Ok(_) => return,
+                Err(error) => world.tell(format_args!("not yet: {error}")),
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    if tokio::time::timeout(BACK, work).await.is_err() {
+        world.violated(format!("no change of the catalog {BACK:?} after the metadata is back"));
+    }
+}
+
+/// Whether all that nobody names is gone within an hour: what killed processes have left, and two objects more.
+pub async fn sweep(clients: &Clients) {
+    let world = &clients.world;
+    let id = clients.info.id;
+    let proxy = Arc::clone(&world.sites_of(Role::Proxy)[0]);
+    let serial = match world.ask(&proxy, "number", MINUTE, fresh).await {
+        Ok(serial) => serial,
+        Err(error) => return world.violated(format!("no number: {error}")),
+    };
+    let channel = &clients.info.channels[0];
+    for key in
+        [format!("segments/{id}/{serial}/scalars.parquet"), format!("deletes/{id}/{channel}/{serial}.bin")]
+    {
+        world.blobs().create(&key, bytes::Bytes::from_static(b"left")).await.expect("an object is put");
+    }
+    let unnamed = unnamed(clients).await;
+    world.tell(format_args!("-- {} objects that nobody names: {unnamed:?}", unnamed.len()));
+    if unnamed.len() < 2 {
+        world.violated("the objects that were left are named".to_owned());
+    }
+    tokio::time::sleep(HOUR).await;
+    let left = self::unnamed(clients).await;
+    let left: Vec<_> = left.intersection(&unnamed).collect();
+    if !left.is_empty() {
+        world.violated(format!("still there after an hour: {left:?}"));
+    }
+}
+
+fn fresh(door: engine::assembly::Door) -> futures::future::BoxFuture<'static, Result<i64, Error>> {
+    async move { door.coord.allocate_ids(1).await }.boxed()
+}
+
+/// Objects of rows, deletes and indexes that no collection names.
+async fn unnamed(clients: &Clients) -> BTreeSet<String> {
+    let world: &Arc<World> = &clients.world;
+    let proxy = Arc::clone(&world.sites_of(Role::Proxy)[0]);
+    let named = world
+        .ask(&proxy, "list", MINUTE, |door| {
+            async move {
+                let mut named = BTreeSet::new();
+                for collection in door.coord.collections(DATABASE).await? {
+                    for manifest in door.coord.manifests(collection.id).await? {
+                        named.extend(manifest.segments.iter().flat_map(|segment| segment.objects()));
+                        named.extend(manifest.deletes.iter().map(|file| file.object.key.clone()));
+                    }
+                }
+                Ok(named)
+            }
+            .boxed()
+        })
+        .await;
+    let named = named.unwrap_or_else(|error| {
+        world.violated(format!("what is named cannot be listed: {error}"));
+        BTreeSet::new()
+    });
+    let mut stored = BTreeSet::new();
+    for prefix in ["segments/", "deletes/"] {
+        let entries = world.blobs().list(prefix).await.expect("objects are listed");
+        stored.extend(entries.into_iter().map(|entry| entry.key));
+    }
+    &stored - &named
+}
+
+/// A named plan keeps what is promised, by so many seeds.
+fn is_kept(plan: &str) {
+    let seeds = 1..1 + number(PLAN_SEEDS).unwrap_or(1);
+    let reports = all(seeds, Special { plan: Some(plan), ..Special::default() }, |_| false);
+    for report in &reports {
+        let Report { seed, operations, failed, fenced, progress_ms, fired, .. } = report;
+        println!(
+            "{plan}, seed {seed}: {operations} operations, {failed} failed, {fenced} fenced, all went on within \
+             {progress_ms} ms, faults {fired:?}"
+        );
+    }
+    let wrong: Vec<_> = reports.iter().filter(|report| !report.violations.is_empty()).collect();
+    for report in &wrong {
+        println!("make sim PLAN={plan} SEED={}\n    {}", report.seed, report.violations.join("\n    "));
+    }
+    assert!(wrong.is_empty(), "{} seeds of {} went wrong", wrong.len(), reports.len());
+}
+
+#[test]
+fn writes_go_on_within_15_s_after_an_owner_was_killed() {
+    is_kept("owner-killed");
+}
+
+#[test]
+fn of_five_owners_killed_within_half_a_minute_each_write_is_whole_or_absent() {
+    is_kept("five-kills");
+}
+
+#[test]
+fn an_owner_that_was_stopped_for_a_minute_is_fenced_and_nobody_sees_it() {
+    is_kept("zombie");
+}
+
+#[test]
+fn ten_minutes_without_metadata_fail_no_read_and_no_write() {
+    is_kept("metadata-away");
+}
+
+#[test]
+fn five_minutes_without_a_store_end_writes_in_time_and_reads_go_on() {
+    is_kept("store-down");
+}
+
+#[test]
+fn what_killed_processes_have_left_is_gone_within_an_hour() {
+    is_kept("orphans");
+}
