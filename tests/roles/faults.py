@@ -219,7 +219,7 @@ class Heavy:
             state = client.get_load_state(self.name, timeout=10)
         except MilvusException as error:
             return str(error)
-        return "" if str(state["state"]).endswith("Loaded") else str(state)
+        return "" if "Loaded" in str(state["state"]) else str(state)
 
     def check(self, client: MilvusClient) -> None:
         """A row of each segment is found by its vector."""

@@ -368,7 +368,7 @@ class Stamps:
             self.turn += 1
             handler, floor = self.handlers[self.turn % len(self.handlers)], self.highest
         got: list[int] = []
-        if not self.workers.timed("timestamp", lambda: got.append(handler.alloc_timestamp(timeout=9))):
+        if not self.workers.timed("timestamp", lambda: got.append(handler.alloc_timestamp(timeout=9, **ONCE))):
             return
         with self.lock:
             if got[0] <= floor:
