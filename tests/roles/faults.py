@@ -248,7 +248,7 @@ def spread(given: argparse.Namespace) -> dict[str, Any]:
     """Two query nodes with little memory, then six, then four, then two that are not the first, under the common load with 200 searches
     a second; then one that can hand nothing over. A collection for which two nodes have no room waits for more of them, and no node
     ever has more in memory than its limit."""
-    most, limit = 6, 192 << 20
+    most, limit = 6, 160 << 20
     # What placement fills: 0.85 of what the program leaves, see `redkite.memory`. Two nodes have less than this, three have more.
     heavy_bytes = int(2.3 * 0.85 * (limit - (64 << 20)))
     roles = {"querynode": {"REDKITE__QUERYNODE__GRACEFULSTOPTIMEOUT": "5"}}

@@ -10,6 +10,7 @@ import subprocess
 import time
 from typing import Any, Callable
 
+import grpc
 from pymilvus import MilvusClient, MilvusException
 
 from cluster import RELEASE, Cluster, Node, Process
@@ -74,7 +75,7 @@ PASSWORDS = {"ann": "password_of_ann", "bob": "password_of_bob"}
 def denied(what: str, call: Callable[[], Any], words: str) -> None:
     try:
         call()
-    except MilvusException as error:
+    except (MilvusException, grpc.RpcError) as error:
         if words not in str(error):
             raise AssertionError(f"{what} is refused otherwise: {error}") from None
         return

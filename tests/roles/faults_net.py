@@ -93,10 +93,14 @@ def network(given: argparse.Namespace) -> dict[str, Any]:
 
         def alive_again(what: str, moment: float) -> float:
             """Seconds from a moment until keys and aliases can be written again."""
+            kinds = ("register upsert", "register read", "alias switch", "alias read", "insert", "change", "Session read", "Bounded read")
+
             def again() -> bool:
-                good = lambda kind: any(error is None for _, _, error in workers.of(kind, moment))
-                kinds = ("register upsert", "register read", "alias switch", "alias read", "insert", "change", "Session read", "Bounded read")
-                return all(good(kind) for kind in kinds)
+                lacking = [kind for kind in kinds if not any(error is None for _, _, error in workers.of(kind, moment))]
+                if lacking:
+                    last = {kind: workers.failures(kind, moment)[-1:] for kind in lacking}
+                    raise AssertionError(f"none of these succeeded: {last}")
+                return True
 
             until(f"progress after {what}", 15, again)
             return round(time.monotonic() - moment, 1)

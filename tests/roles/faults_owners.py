@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import pathlib
 import re
 import signal
+import sys
 import threading
 import time
 from collections import Counter
 from typing import Any
 
-from cluster import Cluster, Node
+from between import Between
+from cluster import Cluster, Node, Process, free_port
 from history import Registers
 from faults_admin import shown
 from load import ONCE, WRITES, Load, Still, Workers, connect, make, row, until
@@ -43,9 +46,18 @@ def owners(cluster: Cluster) -> Counter:
 
 @part
 def zombie(given: argparse.Namespace) -> dict[str, Any]:
-    """An owner is stopped until long after its channels have another one, and wakes among them."""
+    """An owner is stopped until long after its channels have another one, and wakes among them. Then one is stopped amid appends that
+    are on their way to the store and come there once another one has opened the channels: a fence must refuse them."""
     asleep = 60 if given.long else 15
-    with Cluster(streaming=2, proxies=2, keep=given.keep) as cluster:
+    with Cluster(streaming=0, proxies=2, keep=given.keep) as cluster:
+        # Each has a way of its own to the store.
+        control, ports = free_port(), [free_port(), free_port()]
+        links = [f"streamingnode-{number}=http:127.0.0.1:{port}:{cluster.store}" for number, port in enumerate(ports)]
+        script = pathlib.Path(__file__).with_name("between.py")
+        cluster.servers["between"] = Process("between", [sys.executable, script, control, *links], cluster.folder)
+        between = Between(control)
+        for port in ports:
+            cluster.start("streamingnode", environment={"MINIO_ADDRESS": f"127.0.0.1:{port}"})
         client = connect(cluster.uri)
         still = Still(client, "still")
         make(client, "moving", shards=4)
@@ -65,27 +77,37 @@ def zombie(given: argparse.Namespace) -> dict[str, Any]:
         if not owners(cluster)[victim.name]:
             raise AssertionError("the node owns nothing")
         had, slept = owners(cluster)[victim.name], time.monotonic()
-        # Stopped amid appends: it is asked for more than one at a time, and what it has not stored by then it stores when it wakes.
         victim.signal(signal.SIGSTOP)
-        said = victim.log.stat().st_size
         time.sleep(asleep)
         woke = time.monotonic()
         victim.signal(signal.SIGCONT)
         time.sleep(8)
+        # The second one: what it sends to the store is held on its way, and passed on before it wakes.
+        late = max(cluster.of("streamingnode"), key=lambda node: owners(cluster)[node.name])
+        between.rule(late.name, silent=True)
+        time.sleep(0.5)
+        said, held = late.log.stat().st_size, time.monotonic()
+        late.signal(signal.SIGSTOP)
+        until("another owner of all channels", 15, lambda: any(error is None for _, _, error in workers.of("probe", held + 0.5)))
+        taken = time.monotonic() - held
+        between.rule(late.name)
+        time.sleep(0.3)
+        late.signal(signal.SIGCONT)
+        time.sleep(5)
         workers.stop()
         done = [moment + spent for moment, spent, error in workers.of("probe", slept + 0.5, woke) if error is None]
         if not done or min(done) - slept > 15:
             raise AssertionError(f"no write to all channels within 15 s: {workers.failures('probe', slept)[:2]}")
         longest = max(spent for kind in WRITES for _, spent, _ in workers.of(kind))
-        refused = fenced(victim, said)
+        refused = fenced(late, said)
         if not refused:
-            raise AssertionError(f"no append of the sleeper was refused by a fence:\n{victim.tail()}")
+            raise AssertionError(f"no append that came to the store {taken:.1f} s late was refused by a fence:\n{late.tail()}")
         workers.none_failed("search")
         history = registers.check()
         rows = load.compare(client)
         still.check(client)
         all_alive(cluster)
-        return {"asleep s": asleep, "channels it had": had, "writers of it that met a fence": len(refused), "writes again s": round(min(done) - slept, 1), "longest write s": round(longest, 1),
+        return {"asleep s": asleep, "channels it had": had, "writers of late appends that met a fence": len(refused), "writes again s": round(min(done) - slept, 1), "longest write s": round(longest, 1),
                 "first success after it woke s": round(registers.first_after(woke), 2), **history, **load.figures(), "rows compared": rows}
 
 
