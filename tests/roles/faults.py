@@ -22,7 +22,7 @@ import urllib.error
 from typing import Any
 
 import numpy as np
-from pymilvus import DataType, MilvusClient, MilvusException
+from pymilvus import DataType, MilvusClient
 
 import faults_admin  # noqa: F401 - each brings its parts
 import faults_catalog  # noqa: F401
@@ -33,7 +33,7 @@ import faults_room  # noqa: F401
 import faults_store  # noqa: F401
 import network
 from cluster import ROLES, Cluster, Node, free_port, get
-from faults_room import memory_group, wide
+from faults_room import memory_group, progress_of, wide
 from load import DIM, ONCE, WRITES, Load, Stamps, Still, Workers, connect, make, row, until, vector
 from parts import PARTS, all_alive, full, leader_of, part, stopped
 from relay import Relay
@@ -213,13 +213,10 @@ class Heavy:
             client.insert(self.name, [{"id": key, "value": 1, "vec": np.full(self.dim, key, dtype=np.float32).tolist()} for key in keys])
             client.flush(self.name)
 
-    def lacks(self, client: MilvusClient) -> str:
+    def lacks(self, cluster: Cluster) -> str:
         """Why it is not loaded; nothing once it is."""
-        try:
-            state = client.get_load_state(self.name, timeout=10)
-        except MilvusException as error:
-            return str(error)
-        return "" if "Loaded" in str(state["state"]) else str(state)
+        answer = progress_of(cluster, self.name)
+        return answer.status.reason or ("" if answer.progress == 100 else f"{answer.progress} %")
 
     def check(self, client: MilvusClient) -> None:
         """A row of each segment is found by its vector."""
@@ -266,7 +263,7 @@ def spread(given: argparse.Namespace) -> dict[str, Any]:
             client.load_collection("heavy", _async=True)
             # 18: what fits is loaded, and the rest waits: neither is anybody above the limit nor does it end.
             time.sleep(20)
-            waits = heavy.lacks(client)
+            waits = heavy.lacks(cluster)
             if "no query node has memory" not in waits:
                 raise AssertionError(f"{heavy.rows} rows of {4 * heavy.dim} bytes and two nodes of {limit >> 20} MiB: {waits or 'loaded'}")
             at_two = bytes_of(old, row_bytes)
@@ -281,12 +278,12 @@ def spread(given: argparse.Namespace) -> dict[str, Any]:
 
             def even() -> bool:
                 spread[:] = bytes_of(cluster.of("querynode"), row_bytes)
-                return min(spread) > 0 and max(spread) / min(spread) <= 1.3 and not heavy.lacks(client)
+                return min(spread) > 0 and max(spread) / min(spread) <= 1.3 and not heavy.lacks(cluster)
 
             try:
                 until("an even load", 120, even)
             except AssertionError as error:
-                raise AssertionError(f"{error}: bytes of each node {spread}, the heavy collection: {heavy.lacks(client) or 'loaded'}") from None
+                raise AssertionError(f"{error}: bytes of each node {spread}, the heavy collection: {heavy.lacks(cluster) or 'loaded'}") from None
             took = time.monotonic() - begin
             heavy.check(client)
             time.sleep(2)
@@ -776,7 +773,7 @@ def main() -> None:
     try:
         figures = PARTS[given.part](given)
     except Exception as error:
-        traceback.print_exc(limit=-4)
+        traceback.print_exc(limit=-8)
         print(f"{given.part} failed: {str(error)[:4000]}")
         sys.exit(1)
     text = ", ".join(f"{name}: {json.dumps(value)}" for name, value in figures.items())

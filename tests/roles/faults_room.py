@@ -202,12 +202,11 @@ def memory_group(name: str, size: int) -> pathlib.Path:
 EXHAUSTED = 12  # Milvus's code of a lack of resources
 
 
-def why_not_loaded(cluster: Cluster, name: str) -> tuple[int, bool]:
-    """The code and the hint of the answer to how far a collection is loaded, as they are on the wire: pymilvus does not show the hint."""
+def progress_of(cluster: Cluster, name: str) -> Any:
+    """The answer to how far a collection is loaded, as it is on the wire: pymilvus does not show the hint, and asks again by itself."""
     with grpc.insecure_channel(cluster.uri.removeprefix("http://")) as channel:
         request = milvus_pb2.GetLoadingProgressRequest(collection_name=name)
-        status = milvus_pb2_grpc.MilvusServiceStub(channel).GetLoadingProgress(request, timeout=10).status
-    return status.code, status.retriable
+        return milvus_pb2_grpc.MilvusServiceStub(channel).GetLoadingProgress(request, timeout=10)
 
 
 def at_rest(node: Node) -> float:
@@ -257,7 +256,8 @@ def little_memory(given: argparse.Namespace) -> dict[str, Any]:
                 client.load_collection("second", timeout=25)
             except Exception as error:  # as it should be
                 refusal = str(error)[:300]
-            hint = why_not_loaded(cluster, "second")
+            status = progress_of(cluster, "second").status
+            hint = status.code, status.retriable
             if not refusal:
                 raise AssertionError(f"two collections fit where there is room for one: idle {idle >> 20}, with one {used / 2**20:.0f}, limit {limit >> 20} MiB")
             for _ in range(20):
@@ -271,9 +271,9 @@ def little_memory(given: argparse.Namespace) -> dict[str, Any]:
             if not node.alive():
                 raise AssertionError("the node was killed")
             if hint != (EXHAUSTED, True):
-                raise AssertionError(f"a collection without room is refused with (code, retriable) {hint}, wanted {EXHAUSTED} and retriable: {refusal}")
+                raise AssertionError(f"a collection without room is refused with (code, retriable) {hint}, wanted {EXHAUSTED} and retriable: {status.reason}")
             most = node.figure("process_resident_memory_bytes")
-            return {"idle, loaded, limit MiB": [round(each / 2**20) for each in (idle, used, limit)], "refusal": refusal, "resident then MiB": round(most / 2**20)}
+            return {"idle, loaded, limit MiB": [round(each / 2**20) for each in (idle, used, limit)], "refusal": status.reason, "resident then MiB": round(most / 2**20)}
         finally:
             node.kill()
             until("the control group is free", 10, lambda: group.parent.rmdir() or True)
