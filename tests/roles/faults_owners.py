@@ -227,7 +227,8 @@ def flapping_readers(given: argparse.Namespace) -> dict[str, Any]:
     channel is taken from a node that lives at most once a minute, and every collection has somebody who answers all the while. The
     common load without its changes of the catalog, which would be moves of their own."""
     seconds = 600 if given.long else 65
-    with Cluster(query=3, keep=given.keep) as cluster:
+    # Two for each copy, so that one that dies leaves its copy to the other, and no node is taken from the other copy.
+    with Cluster(query=4, keep=given.keep) as cluster:
         client = connect(cluster.uri)
         names = [f"c{number}" for number in range(4)]
         stills = [Still(client, name, replicas=2, sealed=600, growing=60) for name in names]
