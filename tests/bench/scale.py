@@ -27,6 +27,7 @@ from pymilvus import DataType, MilvusClient
 
 from capped import CappedCluster, Meter
 from cluster import wait_for
+from quota import model
 
 NAME = "scale"
 DIM = 384
@@ -215,11 +216,6 @@ def record(given: argparse.Namespace, part: str, lines: list[dict[str, Any]], co
                 f"| {line['qps']:,.0f} | {line['qps'] / lines[0]['qps']:.2f} | {line['recall']:.4f} | {line['p50_ms']:.0f} / {line['p99_ms']:.0f} "
                 f"| {line['busiest other']} {line['busiest']:.2f} | {scaling} |\n"
             )
-
-
-def model() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def main() -> None:

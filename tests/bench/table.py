@@ -1,16 +1,33 @@
-"""Prints the figures of one run as Markdown: the main table at the first ef that reaches recall 0.95, and ratios to the peers.
+"""Prints the figures of one run as Markdown: when, of which commit and on which machine, the main table at the first ef that reaches
+recall 0.95, and ratios to the peers.
 
-    table.py RESULTS.jsonl
+    table.py RESULTS.jsonl [--commit COMMIT] [--record FILE]
+
+FILE gets the same at its end. Ends with 1 if inserts are slower than those of the peer's server in the same run.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
+import platform
 import sys
+from datetime import date
+from pathlib import Path
 from typing import Any
 
+from quota import model
+
 OURS = "redkite"
+# The peer that is a server too, as it begins; libraries have no inserts over a network.
+PEER = "milvus"
 RECALL = 0.95
+HEAD = """# Redkite beside its peers
+
+What `make bench` measured (`PEERS=milvus,hnswlib,faiss`: the peers in the same run, one after the other; `RECORD=1` adds a run here): real
+vectors of 384 dimensions, HNSW M=16 efConstruction=200. The commit is the engine's, in a release build unless it says otherwise.
+"""
 
 
 def fmt(value: float | None, digits: int = 0) -> str:
@@ -53,30 +70,41 @@ def row(name: str, lines: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    lines = [json.loads(line) for line in open(sys.argv[1])]
-    names = list(dict.fromkeys(line["name"] for line in lines))
-    rows = {name: row(name, [line for line in lines if line["name"] == name]) for name in names}
-    print("| | setting | recall@10 | QPS, 1 client | p99 ms | QPS, 8 clients | p99 ms | CPU ms a query | inserts rows/s (8 clients) | HNSW build s (CPU s) | memory MB | load1 |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+def slower(rows: dict[str, dict[str, Any]]) -> list[str]:
+    """Inserts that are slower than the peer's."""
+    found = []
+    ours = rows.get(OURS, {})
+    for name in (name for name in rows if name.startswith(PEER)):
+        for key, clients in (("insert", 1), ("insert8", 8)):
+            mine, theirs = ours.get(key), rows[name].get(key)
+            if theirs and (not mine or mine < theirs):
+                found.append(f"{mine or 0:,.0f} rows a second with {clients} clients, {name} takes {theirs:,.0f}")
+    return found
+
+
+def text_of(lines: list[dict[str, Any]], names: list[str], rows: dict[str, dict[str, Any]]) -> str:
+    """The tables."""
+    out: list[str] = []
+    out.append("| | setting | recall@10 | QPS, 1 client | p99 ms | QPS, 8 clients | p99 ms | CPU ms a query | inserts rows/s (8 clients) | HNSW build s (CPU s) | memory MB | load1 |")
+    out.append("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for name in names:
         r = rows[name]
         inserts = f"{fmt(r['insert'])} ({fmt(r['insert8'])})" if r["insert"] else ""
-        print(
+        out.append(
             f"| {name} | {r['setting']} | {fmt(r['recall'], 3)} | {fmt(r['qps1'])} | {fmt(r['p99_1'], 2)} | {fmt(r['qps8'])} | {fmt(r['p99_8'], 1)} "
             f"| {fmt(r['cpu'], 2)} | {inserts} | {fmt(r['build'], 1)} ({fmt(r['build_cpu'], 1)}) | {fmt(r['memory'])} | {fmt(r['load1'], 1)} |"
         )
     filtered = [line for line in lines if line["op"] == "search" and line["filter"]]
     if filtered:
-        print("\n| filter (ef=64) | " + " | ".join(f"{name}: recall, QPS 1 / 8 clients" for name in names) + " |")
-        print("| --- |" + " --- |" * len(names))
+        out.append("\n| filter (ef=64) | " + " | ".join(f"{name}: recall, QPS 1 / 8 clients" for name in names) + " |")
+        out.append("| --- |" + " --- |" * len(names))
         for text in dict.fromkeys(line["filter"] for line in filtered):
             cells = []
             for name in names:
                 mine = [line for line in filtered if line["name"] == name]
                 one, eight = first(mine, filter=text, clients=1), first(mine, filter=text, clients=8)
                 cells.append(f"{fmt(one.get('recall'), 3)}, {fmt(one.get('qps'))} / {fmt(eight.get('qps'))}" if one else "")
-            print(f"| `{text}` | " + " | ".join(cells) + " |")
+            out.append(f"| `{text}` | " + " | ".join(cells) + " |")
     ours = rows.get(OURS)
     for name in names if ours else ():
         if name == OURS:
@@ -87,7 +115,31 @@ def main() -> None:
                                ("build time", "build"), ("memory", "memory"), ("CPU a query", "cpu"))
             if ours.get(key) and rows[name].get(key)
         ]  # fmt: skip
-        print(f"\nRedkite to {name}, same run: " + ", ".join(ratios) + ".")
+        out.append(f"\nRedkite to {name}, same run: " + ", ".join(ratios) + ".")
+    return "\n".join(out)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("results")
+    parser.add_argument("--commit", default="unknown")
+    parser.add_argument("--record", default="")
+    given = parser.parse_args()
+    lines = [json.loads(line) for line in open(given.results)]
+    names = list(dict.fromkeys(line["name"] for line in lines))
+    rows = {name: row(name, [line for line in lines if line["name"] == name]) for name in names}
+    text = f"{date.today()}, commit {given.commit}, {os.cpu_count()} × {model()}, {platform.release().split('-')[0]}\n\n{text_of(lines, names, rows)}"
+    print(text)
+    if given.record:
+        path = Path(given.record)
+        if not path.exists():
+            path.write_text(HEAD)
+        with open(path, "a") as out:
+            out.write(f"\n## {text}\n")
+    failed = slower(rows)
+    for each in failed:
+        print(f"not kept: inserts are slower than the peer's: {each}", file=sys.stderr)
+    sys.exit(1 if failed else 0)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from pymilvus import DataType, MilvusClient
 
 from capped import cpu_seconds
 from cluster import RELEASE, Cluster, Process, free_port, get, wait_for
-from scale import model
+from quota import model
 
 DIM = 384
 # Rows a request, clients at once, rows at most.

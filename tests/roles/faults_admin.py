@@ -11,8 +11,8 @@ import time
 from typing import Any
 
 from cluster import CACHE, RELEASE, Cluster, Node
-from load import Still, Workers, connect, make, row, until, writing
-from parts import all_alive, compared, full, leader_of, part, stopped
+from load import Load, Still, Workers, connect, make, row, until
+from parts import all_alive, full, leader_of, part, stopped
 
 # The engine one version of the formats ahead, as tests/formats/next makes it.
 NEXT = pathlib.Path(os.environ.get("NEXT", CACHE / "next-format/redkite"))
@@ -96,8 +96,7 @@ def admin(given: argparse.Namespace) -> dict[str, Any]:
         as_it_runs(cluster, client)
         wrong_words(cluster)
         workers = Workers()
-        workers.searching(still, lambda: cluster.uri, 3)
-        writers = writing(workers, "moving", lambda: cluster.uri, 2)
+        load = Load(workers, "moving", still, lambda: cluster.uri)
         time.sleep(1)
         first, second = cluster.of("querynode")
         begin = time.monotonic()
@@ -119,13 +118,13 @@ def admin(given: argparse.Namespace) -> dict[str, Any]:
         time.sleep(0.5)
         workers.stop()
         workers.none_failed("search")
-        rows = compared(cluster, writers)
+        rows = load.compare(client)
         still.check(client)
         all_alive(cluster, (first, owner))
         finalized(cluster)
         still.check(connect(cluster.uri))
         return {
-            **workers.figures("search"), "query node emptied s": round(emptied, 1), "owner emptied s": round(handed, 1),
+            **load.figures(), "query node emptied s": round(emptied, 1), "owner emptied s": round(handed, 1),
             "ends s": [round(each, 1) for each in ends], "rows compared": rows,
         }
 

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
 import time
-from typing import Any
+from typing import Any, Callable
 
-from pymilvus import MilvusClient
+import grpc
+from pymilvus import MilvusClient, MilvusException
 
 from cluster import RELEASE, Cluster, Node, Process
-from load import Still, Workers, connect, make, row, until, vector, writing
-from parts import compared, part, stopped
+from load import Load, Still, Workers, connect, make, row, until, vector
+from parts import part, stopped
 
 
 def described(client: MilvusClient) -> dict[str, Any]:
     """Everything that a client can see of the catalog, but for what changes by itself."""
-    seen: dict[str, Any] = {"groups": {}}
+    seen: dict[str, Any] = {"groups": {}, "users": {}, "roles": {}}
+    for user in client.list_users():
+        seen["users"][user] = sorted(client.describe_user(user).get("roles", ()))
+    for role in client.list_roles():
+        grants = client.describe_role(role).get("privileges", ())
+        seen["roles"][role] = sorted(json.dumps(grant, sort_keys=True, default=str) for grant in grants)
+    seen["privilege groups"] = {each["privilege_group"]: sorted(each["privileges"]) for each in client.list_privilege_groups()}
     for group in client.list_resource_groups():
         seen["groups"][group] = str(client.describe_resource_group(group).config)
     for database in client.list_databases():
@@ -50,6 +58,42 @@ def furnish(client: MilvusClient) -> None:
     client.insert("elsewhere", [row(key, 5) for key in range(100)])
     client.release_collection("elsewhere")
     client.use_database("default")
+    for user, password in PASSWORDS.items():
+        client.create_user(user, password)
+    client.create_role("reader")
+    client.create_privilege_group("mine")
+    client.add_privileges_to_group("mine", ["Query", "Search"])
+    client.grant_privilege_v2("reader", "mine", "*", "default")
+    client.grant_privilege("reader", "Collection", "Insert", "written")
+    client.grant_role("ann", "reader")
+
+
+# Whoever has no role may do nothing with collections.
+PASSWORDS = {"ann": "password_of_ann", "bob": "password_of_bob"}
+
+
+def denied(what: str, call: Callable[[], Any], words: str) -> None:
+    try:
+        call()
+    except (MilvusException, grpc.RpcError) as error:
+        if words not in str(error):
+            raise AssertionError(f"{what} is refused otherwise: {error}") from None
+        return
+    raise AssertionError(f"{what} is not refused")
+
+
+def let_in(cluster: Cluster) -> None:
+    """A proxy that checks its users: by the users, roles and grants of the catalog who was let in is, and nobody else."""
+    proxy = cluster.start("proxy", environment={"REDKITE__COMMON__SECURITY__AUTHORIZATIONENABLED": "true"})
+    entered = {user: MilvusClient(proxy.uri, user=user, password=password, timeout=10) for user, password in PASSWORDS.items()}
+    count = entered["ann"].query("written", filter="", output_fields=["count(*)"], consistency_level="Strong")[0]["count(*)"]
+    if count == 0:
+        raise AssertionError("ann sees no row")
+    entered["ann"].insert("written", [row(11, 11)])
+    denied("a drop by ann", lambda: entered["ann"].drop_collection("written"), "permission deny")
+    denied("a query by bob", lambda: entered["bob"].query("written", filter="id == 11"), "permission deny")
+    denied("a wrong password", lambda: MilvusClient(proxy.uri, user="ann", password="password_of_bob", timeout=10).list_collections(), "")
+    stopped(proxy)
 
 
 def elsewhere(client: MilvusClient) -> None:
@@ -98,14 +142,15 @@ def when_loaded(client: MilvusClient, still: Still) -> None:
 
 @part
 def rebuild(given: argparse.Namespace) -> dict[str, Any]:
-    """etcd and every process are lost under load; from the bucket alone come the catalog and every acknowledged row."""
+    """etcd and every process are lost under load; from the bucket alone come the catalog, with its users, roles and grants, and every
+    acknowledged row. The common load without its changes of the catalog, which is compared with what it was."""
     with Cluster(keep=given.keep) as cluster:
         client = connect(cluster.uri)
         furnish(client)
         still = Still(client, "still")
         workers = Workers()
         uri = cluster.uri
-        writers = writing(workers, "written", lambda: uri, 3)
+        load = Load(workers, "written", still, lambda: uri, changes=False)
         time.sleep(4)
         client.flush("written")
         before = described(client)
@@ -126,13 +171,14 @@ def rebuild(given: argparse.Namespace) -> dict[str, Any]:
         when_loaded(client, still)
         if described(client) != before:
             raise AssertionError(f"another catalog: {described(client)}, wanted {before}")
-        rows = compared(cluster, writers)
+        rows = load.compare(client)
         elsewhere(client)
         again = subprocess.run([RELEASE / "redkite", "ctl", "rebuild"], env={**os.environ, **cluster.environment()},
                                capture_output=True, text=True, timeout=60)
         if again.returncode == 0 or "not empty" not in again.stderr:
             raise AssertionError(f"a catalog with a leader was written over: {again.stdout}{again.stderr}")
         client.insert("written", [row(9, 9)])
+        let_in(cluster)
         return {"rows equal": rows + 3300 + 100, "rebuild ms": round(rebuilt * 1000), "said": said.strip()}
 
 
@@ -148,7 +194,8 @@ class Alone:
         furnish(client)
         self.still = Still(client, "still")
         self.workers = Workers()
-        self.writers = writing(self.workers, "written", lambda: self.node.uri, 3)
+        # Without changes of the catalog, which is compared with what it is now.
+        self.load = Load(self.workers, "written", self.still, lambda: self.node.uri, changes=False)
         time.sleep(4)
         self.before = described(client)
 
@@ -161,8 +208,9 @@ class Alone:
         away = time.monotonic() - begin
         if described(client) != self.before:
             raise AssertionError(f"another catalog: {described(client)}, wanted {self.before}")
-        rows = compared(self.cluster, self.writers)
+        rows = self.load.compare(client)
         elsewhere(client)
+        let_in(self.cluster)
         self.node.start()
         refused(self.node, refusal)
         return rows + 3300 + 100, away

@@ -11,8 +11,8 @@ from typing import Any
 
 from cluster import Cluster, Node
 from history import Registers
-from load import WRITES, Still, Workers, connect, make, until, writing
-from parts import all_alive, compared, leader_of, part
+from load import WRITES, Load, Stamps, Still, Workers, connect, make, until
+from parts import all_alive, leader_of, part
 
 LIBRARY = os.environ.get("FAKETIME_LIBRARY", "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 
@@ -73,18 +73,9 @@ def clocks(given: argparse.Namespace) -> dict[str, Any]:
         still = Still(client, "still")
         make(client, "moving")
         workers = Workers()
-        workers.searching(still, lambda: proxies[0].uri, 1, "Bounded")
-        writers = writing(workers, "moving", lambda: proxies[0].uri, 2)
+        load = Load(workers, "moving", still, lambda: proxies[0].uri)
         registers = Registers(workers, "moving", lambda: cluster.uris, 4)
-        stamps: list[int] = []
-        handlers = [each._get_connection() for each in (client, other)]
-        def stamp() -> None:
-            handler = handlers[len(stamps) % 2]
-            if workers.timed("timestamp", lambda: stamps.append(handler.alloc_timestamp(timeout=9))) and len(stamps) > 1:
-                if stamps[-1] <= stamps[-2]:
-                    raise AssertionError(f"time went from {stamps[-2]} to {stamps[-1]}")
-
-        workers.spawn(stamp, pause=0.02)
+        stamps = Stamps(workers, [client, other])
         time.sleep(4)
         for _ in range(20 if given.long else 1):
             clocks.set(owners[0].name, "-3600")
@@ -110,8 +101,8 @@ def clocks(given: argparse.Namespace) -> dict[str, Any]:
         if failed:
             raise AssertionError(f"writes failed: {failed}")
         history = registers.check()
-        rows = compared(cluster, writers)
+        rows = load.compare(client)
         still.check(client)
         all_alive(cluster, (victim,))
-        return {"clocks s": wrong, "timestamps, each above the last": len(stamps), "time again after the leader's end s": round(again, 1), **history,
-                **workers.figures("search"), **workers.figures("register read"), "rows compared": rows}
+        return {"clocks s": wrong, "timestamps, each above all before": len(stamps.given), "time again after the leader's end s": round(again, 1), **history,
+                **load.figures(), **workers.figures("register read"), "rows compared": rows}

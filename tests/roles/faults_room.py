@@ -11,11 +11,13 @@ import tempfile
 import time
 from typing import Any
 
+import grpc
 import numpy as np
 from pymilvus import DataType, MilvusClient
+from pymilvus.grpc_gen import milvus_pb2, milvus_pb2_grpc
 
 from cluster import Cluster, Node
-from load import ONCE, Still, Workers, connect, make, row, until, vector
+from load import ONCE, Load, Still, Workers, connect, make, row, until, vector
 from parts import all_alive, part
 
 
@@ -72,7 +74,8 @@ def whole(client: MilvusClient, name: str, known: list[int], unknown: list[int])
 
 @part
 def full_disk(given: argparse.Namespace) -> dict[str, Any]:
-    """The disk under the log of a standalone is full: writes are refused, reads go on, and once there is room writes do too."""
+    """The disk under the log of a standalone is full: writes are refused, reads go on, and once there is room writes do too. Not the
+    common load: its small rows would take long to fill a disk, and a failed write ends what a writer may do with its keys."""
     folder = pathlib.Path(tempfile.mkdtemp(prefix="redkite-room-"))
     disk = folder / "standalone-0.data"
     small(disk, "24m")
@@ -128,7 +131,8 @@ def full_disk(given: argparse.Namespace) -> dict[str, Any]:
 
 @part
 def long_log(given: argparse.Namespace) -> dict[str, Any]:
-    """256 MB of log that nothing has been flushed of, and a standalone that is killed: how long it takes to have every row again."""
+    """256 MB of log that nothing has been flushed of, and a standalone that is killed: how long it takes to have every row again.
+    Without load: the log is to have that size and the start is timed."""
     folder = pathlib.Path(tempfile.mkdtemp(prefix="redkite-room-"))
     settings = {"REDKITE__DATACOORD__SEGMENT__MAXSIZE": "8192", "REDKITE__DATACOORD__SEGMENT__MAXIDLETIME": "36000"}
     alone = Alone(folder, settings)
@@ -166,17 +170,20 @@ def full_cache(given: argparse.Namespace) -> dict[str, Any]:
         still = Still(client, "still", sealed=6000, growing=100)
         until("the cache's complaint", 30, lambda: "the disk cache cannot be" in node.log.read_text(errors="replace"))
         still.check(client)
+        make(client, "moving")
         workers = Workers()
-        workers.searching(still, lambda: cluster.uri, 2)
+        load = Load(workers, "moving", still, lambda: cluster.uri)
         time.sleep(3)
+        workers.none_failed("search")
         node.kill()
         node.start()
         node.wait_healthy()
         again = until("an answer after a restart", 30, lambda: still.check(client) or True)
         workers.stop()
+        rows = load.compare(client)
         all_alive(cluster)
         subprocess.run(["umount", "-l", cluster.folder / "querynode-0.data"])
-        return {"back s": round(again, 1), "searches": len(workers.of("search"))}
+        return {"back s": round(again, 1), **load.figures(), "rows compared": rows}
 
 
 def memory_group(name: str, size: int) -> pathlib.Path:
@@ -192,6 +199,16 @@ def memory_group(name: str, size: int) -> pathlib.Path:
     return group / "cgroup.procs"
 
 
+EXHAUSTED = 12  # Milvus's code of a lack of resources
+
+
+def progress_of(cluster: Cluster, name: str) -> Any:
+    """The answer to how far a collection is loaded, as it is on the wire: pymilvus does not show the hint, and asks again by itself."""
+    with grpc.insecure_channel(cluster.uri.removeprefix("http://")) as channel:
+        request = milvus_pb2.GetLoadingProgressRequest(collection_name=name)
+        return milvus_pb2_grpc.MilvusServiceStub(channel).GetLoadingProgress(request, timeout=10)
+
+
 def at_rest(node: Node) -> float:
     """What a node has in memory once it gives nothing back any more."""
     while True:
@@ -204,7 +221,7 @@ def at_rest(node: Node) -> float:
 @part
 def little_memory(given: argparse.Namespace) -> dict[str, Any]:
     """A query node in a control group with a tenth more memory than the first collection needs: the second one is refused and
-    nobody is killed; without the first one it fits."""
+    nobody is killed; without the first one it fits. Without load: what a node needs at rest is measured first."""
     dim, rows = 1024, 15_000
     with Cluster(query=0, keep=given.keep) as cluster:
         client = connect(cluster.uri)
@@ -239,6 +256,8 @@ def little_memory(given: argparse.Namespace) -> dict[str, Any]:
                 client.load_collection("second", timeout=25)
             except Exception as error:  # as it should be
                 refusal = str(error)[:300]
+            status = progress_of(cluster, "second").status
+            hint = status.code, status.retriable
             if not refusal:
                 raise AssertionError(f"two collections fit where there is room for one: idle {idle >> 20}, with one {used / 2**20:.0f}, limit {limit >> 20} MiB")
             for _ in range(20):
@@ -251,8 +270,10 @@ def little_memory(given: argparse.Namespace) -> dict[str, Any]:
                 raise AssertionError("another answer")
             if not node.alive():
                 raise AssertionError("the node was killed")
+            if hint != (EXHAUSTED, True):
+                raise AssertionError(f"a collection without room is refused with (code, retriable) {hint}, wanted {EXHAUSTED} and retriable: {status.reason}")
             most = node.figure("process_resident_memory_bytes")
-            return {"idle, loaded, limit MiB": [round(each / 2**20) for each in (idle, used, limit)], "refusal": refusal, "resident then MiB": round(most / 2**20)}
+            return {"idle, loaded, limit MiB": [round(each / 2**20) for each in (idle, used, limit)], "refusal": status.reason, "resident then MiB": round(most / 2**20)}
         finally:
             node.kill()
             until("the control group is free", 10, lambda: group.parent.rmdir() or True)

@@ -7,15 +7,19 @@ import pathlib
 import re
 import shutil
 import time
+from collections import Counter
 from typing import Any, Callable
 
+import grpc
 import numpy as np
 from pymilvus import DataType, MilvusClient
+from pymilvus.grpc_gen import milvus_pb2, milvus_pb2_grpc
 
 from cluster import Cluster, Node
-from load import DIM, K, ONCE, WRITES, Still, Workers, connect, make, row, until, vector, writing
-from parts import all_alive, compared, part
+from load import DIM, K, ONCE, WRITES, Load, Still, Workers, connect, make, row, until, vector
+from parts import all_alive, part
 
+UNAVAILABLE = "2"  # Milvus's code for it
 ENDS = 12.0  # a call has a deadline of 10 s; with the ways there and back it has ended by then
 
 
@@ -25,6 +29,20 @@ def took(workers: Workers, since: float, before: float = float("inf")) -> list[f
 
 def p99(values: list[float]) -> float:
     return values[int(len(values) * 0.99)] if values else float("inf")
+
+
+def codes_of(failures: list[str]) -> dict[str, int]:
+    """How often each code is in the texts of failures; "none" where there is none."""
+    found = (re.search(r"\(code=(\d+)", text) for text in failures)
+    return dict(Counter(code.group(1) if code else "none" for code in found))
+
+
+def refusal_of_a_write(cluster: Cluster, name: str) -> tuple[str, bool]:
+    """The code and the hint of a delete that must fail, as they are on the wire: pymilvus does not show the hint."""
+    with grpc.insecure_channel(cluster.uri.removeprefix("http://")) as channel:
+        request = milvus_pb2.DeleteRequest(collection_name=name, expr="id in [1]")
+        status = milvus_pb2_grpc.MilvusServiceStub(channel).Delete(request, timeout=ENDS).status
+    return str(status.code), status.retriable
 
 
 def all_end(workers: Workers, since: float, before: float = float("inf")) -> float:
@@ -67,7 +85,9 @@ class Repeater:
 
 @part
 def bad_store(given: argparse.Namespace) -> dict[str, Any]:
-    """The S3 server refuses, is slow and breaks connections, and is away, one after the other under load."""
+    """The S3 server refuses, is slow and breaks connections, and is away, one after the other under load. The common load without its
+    changes of the catalog: requests are counted by object, and the bucket's copy of the catalog is written under the same names again
+    and again."""
     busy, slow, away = (600, 600, 300) if given.long else (15, 25, 60)
     near = dict(delay_ms=20, jitter_ms=10)  # a store is never as near as a process of the same machine
     with Cluster(between=True, keep=given.keep) as cluster:
@@ -77,8 +97,7 @@ def bad_store(given: argparse.Namespace) -> dict[str, Any]:
         make(client, "moving")
         figures: dict[str, Any] = {}
         workers = Workers()
-        workers.searching(still, lambda: cluster.uri, 2)
-        writers = writing(workers, "moving", lambda: cluster.uri, 4)
+        load = Load(workers, "moving", still, lambda: cluster.uri, changes=False)
 
         def phase(name: str, seconds: float, **rules: Any) -> tuple[float, float, dict[str, Any], int]:
             before, begin = between.rule("store", **rules), time.monotonic()
@@ -137,7 +156,10 @@ def bad_store(given: argparse.Namespace) -> dict[str, Any]:
         # 14: nobody listens.
         begin = time.monotonic()
         between.rule("store", down=True)
-        time.sleep(away)
+        # Until writers have noticed; then each is told what kind of failure it is, and that it may be tried again.
+        time.sleep(min(away / 2, ENDS))
+        told = [refusal_of_a_write(cluster, "moving") for _ in range(3)]
+        time.sleep(max(0.0, begin + away - time.monotonic()))
         all_alive(cluster)
         back = time.monotonic()
         between.rule("store", **near)
@@ -153,13 +175,17 @@ def bad_store(given: argparse.Namespace) -> dict[str, Any]:
         refused = sum(len(workers.failures(kind, begin, back)) for kind in WRITES)
         if refused == 0:
             raise AssertionError("no write failed without a store")
-        rows = compared(cluster, writers)
-        figures.update({"away s": away, "searches meanwhile": len(workers.of("search", begin, back)), "slowest call then s": round(slowest, 1),
+        codes = codes_of(load.writes_failed(begin, back))
+        if set(codes) != {UNAVAILABLE} or any(each != (UNAVAILABLE, True) for each in told):
+            raise AssertionError(f"without a store writes are refused with {codes}, and as (code, retriable) {told}, wanted {UNAVAILABLE} and retriable: "
+                                 f"{sorted(set(load.writes_failed(begin, back)))[:4]}")
+        rows = load.compare(client)
+        figures.update({"away s": away, "searches meanwhile": len(workers.of("search", begin, back)), "writes refused then, by code": codes, "slowest call then s": round(slowest, 1),
                         "writes again s": round(again, 1), "flushed s": round(flushed, 1)})
         figures.update(repeater.check(client))
         still.check(client)
         all_alive(cluster)
-        return {**figures, **workers.figures("search"), "rows compared": rows}
+        return {**figures, **load.figures(), "rows compared": rows}
 
 
 # ---------------------------------------------------------------- damage
@@ -245,7 +271,8 @@ def said(node: Node, since: int, pattern: str) -> bool:
 @part
 def damage(given: argparse.Namespace) -> dict[str, Any]:
     """One bit changes: in files of a query node's cache, in an index, in rows, in deletes and in the log. Nothing of it is ever
-    in an answer; what can be had from elsewhere is, and the rest is named while everything else goes on."""
+    in an answer; what can be had from elsewhere is, and the rest is named while everything else goes on. Without load: what is damaged
+    must be the only one of its kind, and what reads it is asked for."""
     roles = {"querynode": {"REDKITE__REDKITE__CACHE__BUDGETMB": "64"}}
     with Cluster(between=True, roles=roles, keep=given.keep) as cluster:
         client = connect(cluster.uri)

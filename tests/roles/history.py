@@ -1,5 +1,6 @@
 """A few keys that several threads write and read at once through several proxies; every operation is recorded with its begin and
-its end, and afterwards the history of each key must be that of one register (Strong reads are linearizable per key).
+its end, and afterwards the history of each key must be that of one register (Strong reads are linearizable per key). Beside them keys
+with one writer each, which Session reads must show as it left them and Bounded reads not older than the staleness that is configured.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import numpy as np
 from load import ONCE, Workers, connect, vector
 
 BASE = 900_000_000  # no writer of load.py comes there
+OWN = 950_000_000  # and nobody but `Levels` there
+STALENESS_S = 5.0  # common.gracefulTime, by default
 
 
 @dataclass(frozen=True)
@@ -154,3 +157,81 @@ class Registers:
         if not later:
             raise AssertionError("nothing succeeded any more")
         return min(later) - moment
+
+
+class Levels:
+    """Pairs of threads. One writes a key of its own and reads it with Session after each write: it must be what was written. The other
+    reads that key with Bounded through another proxy: it must be no older than `STALENESS_S`, give or take `slack`."""
+
+    def __init__(self, workers: Workers, name: str, addresses: Callable[[], list[str]], pairs: int = 2, slack: float = 0.5) -> None:
+        self.workers, self.name, self.addresses, self.slack = workers, name, addresses, slack
+        self.lock, self.oldest = threading.Lock(), 0.0
+        for number in range(pairs):
+            key = OWN + number * 1_000_000
+            # When each value was acknowledged, of the key that is written now; the value is the place in the list.
+            acknowledged: dict[str, Any] = {"key": key, "at": []}
+            workers.spawn(self.writer(number, acknowledged), pause=0.02)
+            workers.spawn(self.reader(number + 1, acknowledged), pause=0.02)
+
+    def read(self, client: Any, key: int, level: str) -> int | None:
+        found = client.query(self.name, filter=f"id == {key}", output_fields=["value"], consistency_level=level, **ONCE)
+        if len(found) > 1:
+            raise AssertionError(f"key {key} is there twice: {found}")
+        return found[0]["value"] if found else None
+
+    def client(self, number: int, clients: dict[str, Any]) -> Any:
+        addresses = self.addresses()
+        uri = addresses[number % len(addresses)]
+        if uri not in clients:
+            clients[uri] = connect(uri)
+        return clients[uri]
+
+    def writer(self, number: int, acknowledged: dict[str, Any]) -> Callable[[], None]:
+        clients: dict[str, Any] = {}
+
+        def once() -> None:
+            client, key, value = self.client(number, clients), acknowledged["key"], len(acknowledged["at"])
+            data = [{"id": key, "value": value, "vec": vector(key, value).tolist()}]
+            if not self.workers.timed("own upsert", lambda: client.upsert(self.name, data, **ONCE)):
+                # It may be done later: what this key is to be is not known any more.
+                with self.lock:
+                    acknowledged.update(key=key + 1, at=[])
+                return
+            with self.lock:
+                acknowledged["at"].append(time.monotonic())
+            read: list[int | None] = []
+            if self.workers.timed("Session read", lambda: read.append(self.read(client, key, "Session"))) and read != [value]:
+                raise AssertionError(f"key {key} is {read[0]} for a session that wrote {value} before")
+
+        return once
+
+    def reader(self, number: int, acknowledged: dict[str, Any]) -> Callable[[], None]:
+        clients: dict[str, Any] = {}
+
+        def once() -> None:
+            with self.lock:
+                key, at = acknowledged["key"], acknowledged["at"]
+                known = len(at)
+            if not known:
+                return
+            client, begin = self.client(number, clients), time.monotonic()
+            read: list[int | None] = []
+            if not self.workers.timed("Bounded read", lambda: read.append(self.read(client, key, "Bounded"))):
+                return
+            shown = -1 if read[0] is None else read[0]
+            # Of what was acknowledged before the read began, the first that it does not show is how old it is.
+            if shown + 1 < known:
+                age = begin - at[shown + 1]
+                with self.lock:
+                    self.oldest = max(self.oldest, age)
+                if age > STALENESS_S + self.slack:
+                    raise AssertionError(f"a Bounded read of key {key} shows {shown}, {known - 1} was acknowledged, and what is missing is {age:.1f} s old")
+
+        return once
+
+    def check(self) -> dict[str, Any]:
+        for kind in ("own upsert", "Session read", "Bounded read"):
+            if not any(error is None for _, _, error in self.workers.of(kind)):
+                raise AssertionError(f"not one {kind} succeeded")
+        good = {kind: len(self.workers.of(kind)) - len(self.workers.failures(kind)) for kind in ("Session read", "Bounded read")}
+        return {"Session reads of own writes": good["Session read"], "Bounded reads": good["Bounded read"], "oldest Bounded read s": round(self.oldest, 2)}

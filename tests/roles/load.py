@@ -18,6 +18,7 @@ DIM = 16
 K = 10
 SPAN = 1_000_000  # keys of one worker
 HUNG = 10.0  # a call that takes longer has failed; seconds
+WRITERS, SEARCHERS = 4, 8  # of the common load
 
 
 def vector(key: int, value: int) -> np.ndarray:
@@ -255,3 +256,124 @@ def writing(workers: Workers, name: str, address: Callable[[], str], threads: in
     for writer in writers:
         workers.spawn(writer, pause=0.01)
     return writers
+
+
+class Changes:
+    """One thread that changes the catalog: it makes a collection with an index, loads it, points an alias at it, looks through the
+    alias, and drops the third last one. Each call is counted as a "change". What a failed call was to make or to drop may be there or
+    not, and is left alone from then on; of all others is known which are there."""
+
+    KEPT = 3
+
+    def __init__(self, workers: Workers, address: Callable[[], str]) -> None:
+        self.workers, self.address = workers, address
+        self.turn, self.uri, self.client = 0, "", None
+        self.there: list[str] = []
+        self.gone: list[str] = []
+        self.maybe: set[str] = set()
+        self.ids: dict[str, int] = {}  # collection → its number
+
+    def change(self, call: Callable[[], Any]) -> bool:
+        return self.workers.timed("change", call)
+
+    def __call__(self) -> None:
+        if self.address() != self.uri:
+            self.uri = self.address()
+            self.client = connect(self.uri)
+        client, name = self.client, f"change_{self.turn}"
+        self.turn += 1
+        schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
+        schema.add_field("id", DataType.INT64, is_primary=True)
+        schema.add_field("vec", DataType.FLOAT_VECTOR, dim=4)
+        index = client.prepare_index_params()
+        index.add_index("vec", index_type="FLAT", metric_type="L2")
+        if not self.change(lambda: client.create_collection(name, schema=schema, num_shards=1, **ONCE)):
+            self.maybe.add(name)
+            return
+        self.there.append(name)
+        if self.change(lambda: client.create_index(name, index, **ONCE)):
+            self.change(lambda: client.load_collection(name, timeout=HUNG, **ONCE))
+        if self.change(lambda: client.create_alias(name, f"the_{name}", **ONCE)):
+            described: list[dict[str, Any]] = []
+            if self.change(lambda: described.append(client.describe_collection(f"the_{name}", **ONCE))):
+                if described[0]["collection_name"] != name:
+                    raise AssertionError(f"the alias of {name} names {described[0]['collection_name']}")
+                self.ids[name] = described[0]["collection_id"]
+        if len(self.there) > self.KEPT:
+            old = self.there.pop(0)
+            done = self.change(lambda: client.drop_alias(f"the_{old}", **ONCE)) and self.change(lambda: client.drop_collection(old, **ONCE))
+            if done:
+                self.gone.append(old)
+            else:
+                self.maybe.add(old)
+
+    def check(self, client: MilvusClient) -> None:
+        """What is listed is what was made and not dropped, and no two had one number."""
+        listed = {name for name in client.list_collections() if name.startswith("change_")}
+        lost, back = set(self.there) - listed, set(self.gone) & listed
+        if lost or back or listed - set(self.there) - self.maybe:
+            raise AssertionError(f"collections lost: {lost}, back after a drop: {back}, from nowhere: {listed - set(self.there) - self.maybe}")
+        if len(set(self.ids.values())) != len(self.ids):
+            raise AssertionError(f"{len(self.ids)} collections have {len(set(self.ids.values()))} numbers")
+
+
+class Load:
+    """What runs beside every fault of the list unless its part says why not: four writers of rows of their own (inserts, upserts,
+    deletes), eight searchers whose answers are known, and one who changes the catalog. `name` is loaded already."""
+
+    def __init__(
+        self, workers: Workers, name: str, still: Still | list[Still], address: Callable[[], str], level: str = "Bounded",
+        searchers: int = SEARCHERS, writers: int = WRITERS, changes: bool = True,
+    ) -> None:
+        self.workers = workers
+        stills = still if isinstance(still, list) else [still]
+        for number in range(searchers):
+            workers.searching(stills[number % len(stills)], address, 1, level)
+        self.writers = writing(workers, name, address, writers)
+        self.changes = Changes(workers, address) if changes else None
+        if self.changes:
+            workers.spawn(self.changes, pause=0.5)
+
+    def compare(self, client: MilvusClient) -> int:
+        """Every row of every writer by value, and the catalog. Returns how many rows there are."""
+        if self.changes:
+            self.changes.check(client)
+        return sum(writer.compare(client) for writer in self.writers)
+
+    def writes_failed(self, since: float = 0.0, before: float = float("inf")) -> list[str]:
+        return [error for kind in WRITES for error in self.workers.failures(kind, since, before)]
+
+    def figures(self) -> dict[str, Any]:
+        """What was done and what failed, for the record."""
+        found = {**self.workers.figures("search"), "writes": sum(len(self.workers.of(kind)) for kind in WRITES), "writes failed": len(self.writes_failed())}
+        if self.changes:
+            found.update({"changes": len(self.workers.of("change")), "changes failed": len(self.workers.failures("change"))})
+        return found
+
+
+class Stamps:
+    """Threads that ask proxies for timestamps: each must be above all that were given before it was asked for, and none may come
+    twice, whoever gave it."""
+
+    def __init__(self, workers: Workers, clients: list[MilvusClient], threads: int = 2) -> None:
+        self.workers, self.lock = workers, threading.Lock()
+        self.handlers = [client._get_connection() for client in clients]
+        self.given: set[int] = set()
+        self.highest, self.turn = 0, 0
+        for _ in range(threads):
+            workers.spawn(self, pause=0.02)
+
+    def __call__(self) -> None:
+        with self.lock:
+            self.turn += 1
+            handler, floor = self.handlers[self.turn % len(self.handlers)], self.highest
+        got: list[int] = []
+        if not self.workers.timed("timestamp", lambda: got.append(handler.alloc_timestamp(timeout=9, **ONCE))):
+            return
+        with self.lock:
+            if got[0] <= floor:
+                raise AssertionError(f"time went from {floor} to {got[0]}")
+            if got[0] in self.given:
+                raise AssertionError(f"time {got[0]} was given twice")
+            self.given.add(got[0])
+            self.highest = max(self.highest, got[0])
