@@ -32,8 +32,7 @@ impl Interval {
             None => (false, text.strip_prefix('+').unwrap_or(text)),
         };
         let mut rest = text.strip_prefix('P')?;
-        let mut units: &[(char, i64, i64)] =
-            &[('Y', 12, 0), ('M', 1, 0), ('W', 0, 7 * DAY), ('D', 0, DAY)];
+        let mut units: &[(char, i64, i64)] = &[('Y', 12, 0), ('M', 1, 0), ('W', 0, 7 * DAY), ('D', 0, DAY)];
         let mut found = Self { months: 0, micros: 0 };
         let (mut is_time, mut count) = (false, 0);
         while !rest.is_empty() {

@@ -73,9 +73,7 @@ fn written(rest: &mut &[u8]) -> Option<(Civil, Option<i64>)> {
 fn number(rest: &mut &[u8], digits: usize) -> Option<i64> {
     let (taken, after) = rest.split_at_checked(digits)?;
     *rest = after;
-    taken.iter().try_fold(0, |sum, digit| {
-        digit.is_ascii_digit().then(|| sum * 10 + i64::from(digit - b'0'))
-    })
+    taken.iter().try_fold(0, |sum, digit| digit.is_ascii_digit().then(|| sum * 10 + i64::from(digit - b'0')))
 }
 
 /// The next byte, if it is one of `any`.

@@ -754,7 +754,9 @@ impl Coordinator {
         if !field.data_type.is_newer() {
             return Ok(());
         }
-        self.check_format(|| format!("the data type {} of field {} needs", field.data_type.name(), field.name))
+        self.check_format(|| {
+            format!("the data type {} of field {} needs", field.data_type.name(), field.name)
+        })
     }
 
     /// Refuses metrics that came with functions, as [`Self::check_schema`] does.

@@ -541,8 +541,9 @@ async fn functions_wait_for_the_format_that_has_them() {
     let mut field = schema(DataType::Int64).fields[1].clone();
     for (data_type, named) in [(DataType::Timestamptz, "Timestamptz"), (DataType::Geometry, "Geometry")] {
         (field.data_type, field.name, field.id) = (data_type, "new".to_owned(), crate::base::FieldId(900));
-        let expected =
-            format!("the data type {named} of field new needs format 2 and the cluster writes 1: run redkite ctl finalize");
+        let expected = format!(
+            "the data type {named} of field new needs format 2 and the cluster writes 1: run redkite ctl finalize"
+        );
         let mut with_field = NewCollection { schema: schema(DataType::Int64), ..wanted() };
         with_field.schema.fields.push(field.clone());
         let refused = cluster.coord.create_collection(with_field).await.unwrap_err().to_string();

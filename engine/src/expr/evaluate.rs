@@ -155,9 +155,8 @@ impl<'r> Evaluation<'r> {
                 let ColumnData::Int64(instants) = &column.data else {
                     return Err(Error::Column { field: name.id });
                 };
-                let yes = choose(length, wanted, |row| {
-                    compare.accepts(Some(by.after(instants[row]).cmp(value)))
-                });
+                let yes =
+                    choose(length, wanted, |row| compare.accepts(Some(by.after(instants[row]).cmp(value))));
                 known_where_valid(column, yes)
             }
             Predicate::Shape { column: name, test } => {
@@ -165,9 +164,8 @@ impl<'r> Evaluation<'r> {
                 let ColumnData::Geometry(shapes) = &column.data else {
                     return Err(Error::Column { field: name.id });
                 };
-                let yes = test.chosen(shapes, |test| {
-                    choose(length, wanted, |row| column.is_valid(row) && test(row))
-                });
+                let yes = test
+                    .chosen(shapes, |test| choose(length, wanted, |row| column.is_valid(row) && test(row)));
                 known_where_valid(column, yes)
             }
             Predicate::TextMatch { column: name, wanted: words } => {

@@ -233,7 +233,9 @@ impl Resolver<'_> {
             Binary::Arithmetic(operator) => {
                 let (left, right) = (self.resolve(left)?, self.resolve(right)?);
                 match (&left, &right) {
-                    (Typed::Interval(_), _) | (_, Typed::Interval(_)) => self.later(left, operator, right, span),
+                    (Typed::Interval(_), _) | (_, Typed::Interval(_)) => {
+                        self.later(left, operator, right, span)
+                    }
                     _ => self.arithmetic(left, operator, right, span),
                 }
             }

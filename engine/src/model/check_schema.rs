@@ -368,7 +368,8 @@ fn check_field(id: FieldId, request: &FieldRequest, collection: &str) -> Result<
         }
         _ => {}
     }
-    field.default = request.default.as_ref().map(|default| check_default(&field, default, &request.zone)).transpose()?;
+    field.default =
+        request.default.as_ref().map(|default| check_default(&field, default, &request.zone)).transpose()?;
     Ok(field)
 }
 

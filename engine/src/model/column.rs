@@ -4,7 +4,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::base::FieldId;
-use crate::model::{Arrays, Bitset, ByteRows, DataType, ElementType, Field, Key, Schema, SparseRows, Texts, Value};
+use crate::model::{
+    Arrays, Bitset, ByteRows, DataType, ElementType, Field, Key, Schema, SparseRows, Texts, Value,
+};
 
 /// The values of one column, one per row. A row without a value holds a placeholder (zero, empty text, `null`).
 #[derive(Clone, Debug, PartialEq)]

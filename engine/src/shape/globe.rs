@@ -35,7 +35,9 @@ impl Near {
             Geometry::LineString(line) => self.reaches_line(line),
             Geometry::MultiLineString(lines) => lines.0.iter().any(|line| self.reaches_line(line)),
             Geometry::Polygon(polygon) => self.reaches_polygon(polygon),
-            Geometry::MultiPolygon(polygons) => polygons.0.iter().any(|polygon| self.reaches_polygon(polygon)),
+            Geometry::MultiPolygon(polygons) => {
+                polygons.0.iter().any(|polygon| self.reaches_polygon(polygon))
+            }
             Geometry::GeometryCollection(members) => members.0.iter().any(|member| self.reaches(member)),
             _ => false,
         }

@@ -51,7 +51,9 @@ pub enum Error {
     #[error("invalid WKT: a LINESTRING needs at least 2 points")]
     Line,
     /// A ring with fewer than four points, or that does not end where it begins.
-    #[error("invalid WKT: each ring of a POLYGON needs at least 4 points and must be closed: its last point is its first")]
+    #[error(
+        "invalid WKT: each ring of a POLYGON needs at least 4 points and must be closed: its last point is its first"
+    )]
     Ring,
     /// More points than are taken.
     #[error("invalid WKT: a geometry has at most {limit} points")]

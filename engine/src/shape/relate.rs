@@ -2,8 +2,8 @@
 
 use geo::coordinate_position::CoordPos;
 use geo::{
-    Contains as _, CoordinatePosition as _, Geometry, GeometryCollection, Intersects as _, LineString, MultiLineString,
-    MultiPoint, MultiPolygon, Polygon, PreparedGeometry, Relate as _,
+    Contains as _, CoordinatePosition as _, Geometry, GeometryCollection, Intersects as _, LineString,
+    MultiLineString, MultiPoint, MultiPolygon, Polygon, PreparedGeometry, Relate as _,
 };
 
 use super::DEEPEST;
@@ -218,10 +218,7 @@ fn filled<T>(mut members: Vec<T>, has_points: impl Fn(&T) -> bool) -> Vec<T> {
     members
 }
 
-fn members<T>(
-    reader: &mut Reader<'_>,
-    mut one: impl FnMut(&mut Reader<'_>) -> Option<T>,
-) -> Option<Vec<T>> {
+fn members<T>(reader: &mut Reader<'_>, mut one: impl FnMut(&mut Reader<'_>) -> Option<T>) -> Option<Vec<T>> {
     (0..reader.count()?).map(|_| one(reader)).collect()
 }
 

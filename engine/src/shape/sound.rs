@@ -2,7 +2,10 @@
 
 use geo::coordinate_position::{CoordPos, coord_pos_relative_to_ring};
 use geo::line_intersection::{LineIntersection, line_intersection};
-use geo::{BoundingRect as _, Coord, CoordinatePosition as _, Geometry, Intersects as _, Line, LineString, Polygon, Rect};
+use geo::{
+    BoundingRect as _, Coord, CoordinatePosition as _, Geometry, Intersects as _, Line, LineString, Polygon,
+    Rect,
+};
 
 /// Whether a shape keeps the rules. Edges are met by a line that sweeps over the plane: whatever the shape, each pair of edges
 /// is looked at once at most, and only if their spans of X have a place in common.
@@ -13,7 +16,8 @@ pub(super) fn is_sound(geometry: &Geometry<f64>) -> bool {
         Geometry::LineString(line) => is_line(line),
         Geometry::MultiLineString(lines) => lines.0.iter().all(is_line),
         Geometry::GeometryCollection(members) => {
-            members.0.iter().all(is_sound) && are_apart(members.0.iter().filter_map(geo::BoundingRect::bounding_rect))
+            members.0.iter().all(is_sound)
+                && are_apart(members.0.iter().filter_map(geo::BoundingRect::bounding_rect))
         }
         _ => true,
     }
@@ -58,13 +62,15 @@ impl Edge {
     }
 
     fn is_next_to(&self, other: &Self) -> bool {
-        self.ring == other.ring && (self.at.abs_diff(other.at) == 1 || self.at.abs_diff(other.at) == self.of - 1)
+        self.ring == other.ring
+            && (self.at.abs_diff(other.at) == 1 || self.at.abs_diff(other.at) == self.of - 1)
     }
 }
 
 fn are_sound(polygons: &[Polygon<f64>]) -> bool {
     let mut edges = Vec::new();
-    let rings = polygons.iter().flat_map(|polygon| std::iter::once(polygon.exterior()).chain(polygon.interiors()));
+    let rings =
+        polygons.iter().flat_map(|polygon| std::iter::once(polygon.exterior()).chain(polygon.interiors()));
     for (number, ring) in rings.enumerate() {
         if ring.0.is_empty() {
             continue;
@@ -129,7 +135,8 @@ fn holes_are_inside(polygon: &Polygon<f64>) -> bool {
     let boxes: Vec<Option<Rect<f64>>> = holes.iter().map(geo::BoundingRect::bounding_rect).collect();
     let is_beside = |one: usize, other: usize| match (boxes[one], boxes[other]) {
         (Some(left), Some(right)) if left.intersects(&right) => {
-            position(&holes[one], |point| coord_pos_relative_to_ring(point, &holes[other])) == CoordPos::Outside
+            position(&holes[one], |point| coord_pos_relative_to_ring(point, &holes[other]))
+                == CoordPos::Outside
         }
         _ => true,
     };
@@ -143,7 +150,8 @@ fn are_beside(polygons: &[Polygon<f64>]) -> bool {
     let boxes: Vec<Option<Rect<f64>>> = polygons.iter().map(|polygon| polygon.bounding_rect()).collect();
     let is_beside = |one: usize, other: usize| match (boxes[one], boxes[other]) {
         (Some(left), Some(right)) if left.intersects(&right) => {
-            position(polygons[one].exterior(), |point| polygons[other].coordinate_position(&point)) == CoordPos::Outside
+            position(polygons[one].exterior(), |point| polygons[other].coordinate_position(&point))
+                == CoordPos::Outside
         }
         _ => true,
     };

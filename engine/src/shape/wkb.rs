@@ -148,13 +148,15 @@ impl Bounds {
     /// Whether two boxes have a point in common.
     #[must_use]
     pub fn meets(&self, other: &Self) -> bool {
-        (0..2).all(|axis| self.least[axis] <= other.greatest[axis] && other.least[axis] <= self.greatest[axis])
+        (0..2)
+            .all(|axis| self.least[axis] <= other.greatest[axis] && other.least[axis] <= self.greatest[axis])
     }
 
     /// Whether this box has every point of the other.
     #[must_use]
     pub fn holds(&self, other: &Self) -> bool {
-        (0..2).all(|axis| self.least[axis] <= other.least[axis] && other.greatest[axis] <= self.greatest[axis])
+        (0..2)
+            .all(|axis| self.least[axis] <= other.least[axis] && other.greatest[axis] <= self.greatest[axis])
     }
 
     fn with(this: Option<Self>, point: &Point) -> Option<Self> {
@@ -162,7 +164,9 @@ impl Bounds {
             return this;
         }
         let at = [point.x(), point.y()];
-        let Some(Self { mut least, mut greatest }) = this else { return Some(Self { least: at, greatest: at }) };
+        let Some(Self { mut least, mut greatest }) = this else {
+            return Some(Self { least: at, greatest: at });
+        };
         for axis in 0..2 {
             least[axis] = least[axis].min(at[axis]);
             greatest[axis] = greatest[axis].max(at[axis]);

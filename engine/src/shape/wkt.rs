@@ -193,11 +193,13 @@ impl<'a> Parser<'a> {
             self.blanks();
             let end = self.rest.find([' ', '\t', '\r', '\n', ',', '(', ')']).unwrap_or(self.rest.len());
             let (written, rest) = self.rest.split_at(end);
-            let is_plain =
-                written.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b'e' | b'E'));
+            let is_plain = written
+                .bytes()
+                .all(|byte| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b'e' | b'E'));
             let number = written.parse::<f64>().ok().filter(|_| is_plain);
             let number = number.filter(|number| number.abs() <= MOST_COORDINATE);
-            let number = number.ok_or_else(|| Error::Coordinate { found: written.chars().take(32).collect() })?;
+            let number =
+                number.ok_or_else(|| Error::Coordinate { found: written.chars().take(32).collect() })?;
             // One zero, so that equal points have equal bytes.
             self.out.extend_from_slice(&(number + 0.0).to_le_bytes());
             self.rest = rest;

@@ -16,8 +16,8 @@ use super::{Caller, DEFAULT_PARTITION, partial, partitions, texts};
 use crate::base::{PartitionId, Timestamp, heavy};
 use crate::model::{Batch, Keys};
 use crate::proxy::convert::rows::{KeyColumn, Sent, fill_keys, sent};
-use crate::proxy::convert::times::{takes_long, zone_of};
 use crate::proxy::convert::status::success;
+use crate::proxy::convert::times::{takes_long, zone_of};
 use crate::proxy::convert::{filter, output, schema};
 use crate::proxy::{Error, Proxy, route};
 use crate::rpc::{CollectionInfo, Operation, Refusal, Write};
@@ -101,7 +101,12 @@ async fn converted(
 /// Removes the rows of some keys, or the rows that match and whatever shares their keys.
 pub async fn delete(proxy: &Proxy, caller: Caller, request: DeleteRequest) -> Result<MutationResult, Error> {
     let info = proxy.info(&caller, &request.db_name, &request.collection_name).await?;
-    let filter = filter::of_delete(&request.expr, &info.schema, &zone_of(&info.properties), request.expr_template_values)?;
+    let filter = filter::of_delete(
+        &request.expr,
+        &info.schema,
+        &zone_of(&info.properties),
+        request.expr_template_values,
+    )?;
     let partition = partition_of_delete(&info, &request.partition_name)?;
     let keys = match filter.keys(&info.schema) {
         Some(keys) => keys,

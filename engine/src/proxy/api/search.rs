@@ -20,11 +20,11 @@ use crate::model::{
 use crate::plan::{Fusion, Group, Grouping, Mode, Order, RankPlan, SearchHits, SearchPlan, groups_of, rank};
 use crate::proxy::convert::aggregate::Aggregation;
 use crate::proxy::convert::grouping::{self, Ordered};
+use crate::proxy::convert::output::Output;
 use crate::proxy::convert::rank::{self as convert_rank, Ranker};
 use crate::proxy::convert::search::{Giving, SearchParams};
-use crate::proxy::convert::output::Output;
-use crate::proxy::convert::times::{Times, takes_long};
 use crate::proxy::convert::status::success;
+use crate::proxy::convert::times::{Times, takes_long};
 use crate::proxy::convert::{
     consistency, filter, index, output, search as convert_search, texts as convert_texts,
 };

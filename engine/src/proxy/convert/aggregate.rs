@@ -343,7 +343,12 @@ impl Pool<'_> {
             .filter_map(|hits| {
                 let key = self.key(*hits.first()?, &fields);
                 let bucket = AggBucket {
-                    key: level.fields.iter().zip(&key).map(|(field, group)| self.entry(field, group)).collect(),
+                    key: level
+                        .fields
+                        .iter()
+                        .zip(&key)
+                        .map(|(field, group)| self.entry(field, group))
+                        .collect(),
                     count: i64::try_from(hits.len()).unwrap_or(i64::MAX),
                     metrics: self.metrics(&hits, level),
                     hits: self.top_hits(&hits, level),

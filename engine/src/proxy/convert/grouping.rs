@@ -161,9 +161,8 @@ pub fn order(text: &str, schema: &Schema, of: Ordered) -> Result<Order, Error> {
 
 fn sorted_by<'a>(name: &str, schema: &'a Schema, of: Ordered) -> Result<(&'a Field, Vec<String>), Error> {
     if let Some(field) = schema.field(name) {
-        let has_order =
-            !matches!(field.data_type, DataType::Json | DataType::Array(_) | DataType::Geometry)
-                && !field.data_type.is_vector();
+        let has_order = !matches!(field.data_type, DataType::Json | DataType::Array(_) | DataType::Geometry)
+            && !field.data_type.is_vector();
         return match (has_order, of) {
             (true, _) => Ok((field, Vec::new())),
             (false, Ordered::Search) => {

@@ -9,8 +9,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use contract::pb::schema::{
-    ArrayArray, BoolArray, DoubleArray, FieldData, FloatArray, GeometryWktArray, IntArray, JsonArray, LongArray, ScalarField,
-    SparseFloatArray, StringArray, VectorField, field_data, scalar_field, vector_field,
+    ArrayArray, BoolArray, DoubleArray, FieldData, FloatArray, GeometryWktArray, IntArray, JsonArray,
+    LongArray, ScalarField, SparseFloatArray, StringArray, VectorField, field_data, scalar_field,
+    vector_field,
 };
 use serde::de::{Deserializer as _, Error as _, SeqAccess, Visitor};
 use serde_json::Value as Json;

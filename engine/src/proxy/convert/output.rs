@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use contract::pb::schema::{
-    ArrayArray, BoolArray, DataType as WireType, DoubleArray, FieldData, FloatArray, GeometryWktArray, IDs, IntArray, JsonArray, LongArray,
-    ScalarField, StringArray, VectorField, field_data, i_ds, scalar_field, vector_field,
+    ArrayArray, BoolArray, DataType as WireType, DoubleArray, FieldData, FloatArray, GeometryWktArray, IDs,
+    IntArray, JsonArray, LongArray, ScalarField, StringArray, VectorField, field_data, i_ds, scalar_field,
+    vector_field,
 };
 
 use super::times::Times;
@@ -198,7 +199,9 @@ pub fn field_data(
 fn instants_data(field: &Field, column: &Column, instants: &[i64], times: &Times) -> FieldData {
     let rows = 0..instants.len();
     let data = if times.parts.is_empty() {
-        let text = |row: usize| if column.is_valid(row) { calendar::show(instants[row], &times.zone) } else { String::new() };
+        let text = |row: usize| {
+            if column.is_valid(row) { calendar::show(instants[row], &times.zone) } else { String::new() }
+        };
         scalar_field::Data::StringData(StringArray { data: rows.clone().map(text).collect() })
     } else {
         let list = |row: usize| {

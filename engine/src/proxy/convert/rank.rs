@@ -264,7 +264,8 @@ fn boosting(score: &FunctionScore, schema: &Schema, zone: &TimeZone) -> Result<B
         Some("sum") => Ok(Combine::Sum),
         Some(other) => Err(Error::BoostMode { name, value: other.to_owned() }),
     };
-    let boosts = score.functions.iter().map(|function| boost(function, schema, zone)).collect::<Result<_, _>>()?;
+    let boosts =
+        score.functions.iter().map(|function| boost(function, schema, zone)).collect::<Result<_, _>>()?;
     Ok(Boosting { boosts, functions: mode("function_mode")?, score: mode("boost_mode")? })
 }
 
@@ -288,7 +289,9 @@ fn boost(function: &FunctionSchema, schema: &Schema, zone: &TimeZone) -> Result<
     let random = params.get("random_score").map(|text| random(text, schema)).transpose()?;
     // Boosts are computed on threads that answer requests.
     if filter.as_ref().is_some_and(Filter::is_long_work) {
-        return Err(Error::ReadNotBuilt { what: "text_match or a geometry function in the filter of a boost" });
+        return Err(Error::ReadNotBuilt {
+            what: "text_match or a geometry function in the filter of a boost",
+        });
     }
     Ok(Boost { filter, weight, random })
 }

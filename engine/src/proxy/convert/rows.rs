@@ -6,7 +6,9 @@ use contract::pb::schema::{FieldData, ScalarField, VectorField, field_data, scal
 
 use super::{arrays, narrow, sparse, texts};
 use crate::calendar::{self, TimeZone};
-use crate::model::{Batch, Bitset, ByteRows, Column, ColumnData, DYNAMIC_FIELD, DataType, Field, Schema, Texts, Value};
+use crate::model::{
+    Batch, Bitset, ByteRows, Column, ColumnData, DYNAMIC_FIELD, DataType, Field, Schema, Texts, Value,
+};
 use crate::proxy::Error;
 use crate::shape;
 
@@ -285,7 +287,8 @@ fn scalars(field: &Field, zone: &TimeZone, data: Option<scalar_field::Data>) -> 
         }
         (DataType::Timestamptz, Some(Data::StringData(values))) => {
             let instant = |text: &String| {
-                calendar::parse(text, zone).map_err(|source| not_stored(field, "got invalid timestamptz string", text, &source))
+                calendar::parse(text, zone)
+                    .map_err(|source| not_stored(field, "got invalid timestamptz string", text, &source))
             };
             ColumnData::Int64(values.data.iter().map(instant).collect::<Result<_, _>>()?)
         }
@@ -301,7 +304,9 @@ fn scalars(field: &Field, zone: &TimeZone, data: Option<scalar_field::Data>) -> 
             let mut shapes = ByteRows::new();
             for text in &values.data {
                 let shape = shape::parse(text);
-                let shape = shape.map_err(|source| not_stored(field, "failed to insert invalid geometry", text, &source))?;
+                let shape = shape.map_err(|source| {
+                    not_stored(field, "failed to insert invalid geometry", text, &source)
+                })?;
                 shapes.push(&shape);
             }
             ColumnData::Geometry(shapes)
@@ -316,7 +321,10 @@ fn scalars(field: &Field, zone: &TimeZone, data: Option<scalar_field::Data>) -> 
 /// A value of a field that is a text which says none.
 fn not_stored(field: &Field, what: &str, text: &str, source: &dyn std::fmt::Display) -> Error {
     let (name, shown) = (&field.name, super::params::shown(text));
-    Error::Checked { code: 1100, text: format!("{what} '{shown}': {source}, field name: {name}: invalid parameter") }
+    Error::Checked {
+        code: 1100,
+        text: format!("{what} '{shown}': {source}, field name: {name}: invalid parameter"),
+    }
 }
 
 /// A payload as error texts name it.

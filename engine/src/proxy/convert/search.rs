@@ -506,7 +506,12 @@ fn past_offset(giving: &Giving, hits: SearchHits) -> SearchHits {
 }
 
 /// The groups of the hits, as a column.
-fn group_values(schema: &Schema, field: FieldId, hits: &SearchHits, times: &Times) -> Result<FieldData, Error> {
+fn group_values(
+    schema: &Schema,
+    field: FieldId,
+    hits: &SearchHits,
+    times: &Times,
+) -> Result<FieldData, Error> {
     let missing = || Error::Answer { reason: format!("no column for the groups of field {field}") };
     let known = schema.field_by_id(field).ok_or_else(missing)?;
     match hits.rows.column(field) {

@@ -43,7 +43,8 @@ impl Times {
 fn param(params: &[KeyValuePair], key: &str) -> Option<String> {
     let value = |key: &str| params.iter().find(|pair| pair.key == key).map(|pair| pair.value.clone());
     let nested = || {
-        let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&value("params")?).ok()?;
+        let object: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(&value("params")?).ok()?;
         object.get(key).map(plain)
     };
     value(key).or_else(nested).filter(|value| !value.is_empty())
