@@ -8,6 +8,7 @@ the engine was killed.
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import urllib.request
 from datetime import datetime, timedelta, timezone
@@ -262,10 +263,11 @@ def look_at_shapes(client: MilvusClient, uri: str, when: str) -> None:
         ("st_dwithin(geo, 'POINT (1 1)', -1)", "not negative"),
         ("geo == 'POINT (1 1)'", "comparisons between Geometry and VarChar are not supported"),
     ):
-        refused(words, lambda: client.query(SHAPES, expression))
+        told(words, lambda: client.query(SHAPES, expression))
 
 
 def main() -> None:
+    logging.disable(logging.CRITICAL)  # pymilvus logs each refusal with a stack; refusals are asked for here
     uri = sys.argv[1]
     client = MilvusClient(uri, timeout=60)
     if sys.argv[2] == "write":
