@@ -116,6 +116,11 @@ def write_times(client: MilvusClient, uri: str) -> None:
         told("got invalid timestamptz string", lambda: client.insert(TIMES, [row | {"seen": text}]))
     later = {"collectionName": TIMES, "data": [row | {"seen": "tomorrow"}]}
     equal("got invalid timestamptz string" in post(uri, "entities/insert", later)["message"], True, "REST refuses")
+    # A delete by a time without offset: one of the collection's zone.
+    client.insert(TIMES, [row | {"id": 9999, "made": "2030-01-01T00:00:00Z"}, row | {"id": 9998, "made": "2030-01-01T00:00:00"}])
+    client.delete(TIMES, filter="made == ISO '2030-01-01T00:00:00'")
+    equal([row["id"] for row in client.query(TIMES, "id > 9000", consistency_level="Strong")], [9999], "deleted by a time")
+    client.delete(TIMES, filter="made + INTERVAL 'P1D' == ISO '2030-01-02T00:00:00Z'")
     client.add_collection_field(TIMES, "added", DataType.TIMESTAMPTZ, nullable=True, default_value="2026-01-01T00:00:00Z")
 
 
@@ -164,6 +169,10 @@ def look_at_times(client: MilvusClient, uri: str, when: str) -> None:
     hits = client.search(TIMES, [[3.0, 1.0]], anns_field="vec", limit=20, output_fields=["made"], filter=f"made <= ISO '{bound.isoformat()}'", timezone="UTC", consistency_level="Strong")
     equal([hit["entity"]["made"] for hit in hits[0]], [shown(made(hit["id"]), timezone.utc) for hit in hits[0]], f"hits {when}")
     equal(all(made(hit["id"]) <= bound for hit in hits[0]) and len(hits[0]) == 20, True, f"filtered hits {when}")
+    split = client.search(TIMES, [[3.0, 1.0]], anns_field="vec", limit=3, output_fields=["made"], time_fields="year month", consistency_level="Strong")
+    equal([list(hit["entity"]["made"]) for hit in split[0]], [[made(hit["id"]).astimezone(SHANGHAI).year, made(hit["id"]).astimezone(SHANGHAI).month] for hit in split[0]], f"parts of hits {when}")
+    strict = client.search(TIMES, [[3.0, 1.0]], anns_field="vec", limit=4, output_fields=["made"], group_by_field="made", group_size=2, strict_group_size=True, consistency_level="Strong")
+    equal(len({hit["entity"]["made"] for hit in strict[0]}), 4, f"full groups {when}")
     groups = client.search(TIMES, [[3.0, 1.0]], anns_field="vec", limit=10, output_fields=["made"], group_by_field="made", consistency_level="Strong")
     equal(len({hit["entity"]["made"] for hit in groups[0]}), 10, f"groups {when}")
     answer = rest(uri, "entities/query", {"collectionName": TIMES, "filter": "id in [2, 3]", "outputFields": ["seen"], "timezone": "UTC"})

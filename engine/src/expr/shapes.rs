@@ -72,7 +72,7 @@ impl PartialEq for Given {
 impl Given {
     /// The shape that a text says.
     pub(super) fn parse(text: &str) -> Result<Self, shape::Error> {
-        let bytes = shape::parse(text)?;
+        let bytes = shape::parse_given(text)?;
         Self::of(&bytes).ok_or(shape::Error::Ring)
     }
 

@@ -135,8 +135,7 @@ fn metres_to_edge(point: Coord<f64>, start: Coord<f64>, end: Coord<f64>) -> f64 
     let (from, to, seen) = (vector(start), vector(end), vector(point));
     let normal = cross(from, to);
     let length = dot(normal, normal).sqrt();
-    // Not less than, so that what is no number ends here too.
-    if !(length > SHORTEST) {
+    if length.is_nan() || length <= SHORTEST {
         return to_ends;
     }
     let is_beside = dot(cross(normal, from), seen) > 0.0 && dot(cross(to, normal), seen) > 0.0;

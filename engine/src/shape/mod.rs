@@ -14,11 +14,13 @@ mod wkt;
 pub use globe::{Near, NearBounds};
 pub use relate::{Prepared, Relation, Shape};
 pub use wkb::{Bounds, bounds, to_text};
-pub use wkt::parse;
+pub use wkt::{parse, parse_given};
 
-/// Most points of one shape. It bounds what one comparison of two shapes takes: in the worst case every edge of one meets
-/// every edge of the other.
+/// Most points of one shape that is stored.
 pub const MOST_POINTS: usize = 8192;
+/// Most points of a shape that others are compared with. The two bound what one comparison takes: in the worst case every edge
+/// of one meets every edge of the other.
+pub const MOST_POINTS_GIVEN: usize = 2048;
 /// Deepest nesting of collections.
 const DEEPEST: usize = 16;
 /// Greatest coordinate: products of four of them are still numbers.

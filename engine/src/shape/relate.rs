@@ -1,5 +1,7 @@
 //! How two shapes lie to each other.
 
+use std::sync::OnceLock;
+
 use geo::coordinate_position::CoordPos;
 use geo::{
     Contains as _, CoordinatePosition as _, Geometry, GeometryCollection, Intersects as _, LineString,
@@ -64,12 +66,12 @@ impl Relation {
 pub struct Shape {
     pub(super) geometry: Geometry<f64>,
     bounds: Option<Bounds>,
-    is_sound: bool,
+    /// Found out when it is asked for.
+    is_sound: OnceLock<bool>,
 }
 
 impl Shape {
-    /// The shape of some bytes; `None` if they are none. Takes time with the number of points, and with its square where
-    /// many edges lie side by side.
+    /// The shape of some bytes; `None` if they are none.
     #[must_use]
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader::new(bytes);
@@ -77,14 +79,14 @@ impl Shape {
         if !reader.is_done() {
             return None;
         }
-        let is_sound = is_sound(&geometry);
-        Some(Self { geometry, bounds: bounds(bytes), is_sound })
+        Some(Self { geometry, bounds: bounds(bytes), is_sound: OnceLock::new() })
     }
 
-    /// Whether the shape is one by the rules: rings that do not meet themselves, holes inside of shells, and so on.
+    /// Whether the shape is one by the rules: rings that do not meet themselves, holes inside of shells, and so on. One with
+    /// too many edges beside each other counts as none. Takes up to half a second of CPU.
     #[must_use]
-    pub const fn is_sound(&self) -> bool {
-        self.is_sound
+    pub fn is_sound(&self) -> bool {
+        *self.is_sound.get_or_init(|| is_sound(&self.geometry))
     }
 
     /// The box around it; `None` if it has no point.
@@ -102,10 +104,10 @@ impl Shape {
         }
     }
 
-    /// Ready to be compared with many.
+    /// Ready to be compared with many. Takes as long as [`Self::is_sound`].
     #[must_use]
     pub fn prepared(&self) -> Prepared<'_> {
-        let prepared = self.is_sound.then(|| PreparedGeometry::from(&self.geometry));
+        let prepared = self.is_sound().then(|| PreparedGeometry::from(&self.geometry));
         Prepared { shape: self, prepared }
     }
 }
@@ -136,7 +138,7 @@ impl Prepared<'_> {
         if relation == Relation::Equals && left == right {
             return true;
         }
-        let Some(prepared) = self.prepared.as_ref().filter(|_| first.is_sound) else { return false };
+        let Some(prepared) = self.prepared.as_ref().filter(|_| first.is_sound()) else { return false };
         // Points are many, and quickly told.
         match (relation, left, right) {
             (Relation::Within, Geometry::Point(point), _) => {

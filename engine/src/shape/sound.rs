@@ -7,8 +7,11 @@ use geo::{
     Rect,
 };
 
-/// Whether a shape keeps the rules. Edges are met by a line that sweeps over the plane: whatever the shape, each pair of edges
-/// is looked at once at most, and only if their spans of X have a place in common.
+/// Most pairs of edges that are looked at; a shape with more is taken for one that breaks the rules.
+const MOST_PAIRS: usize = 8 << 20;
+
+/// Whether a shape keeps the rules. Edges are met by a line that sweeps over the plane: only pairs whose spans of X have a
+/// place in common are looked at, each once, and not more than [`MOST_PAIRS`].
 pub(super) fn is_sound(geometry: &Geometry<f64>) -> bool {
     match geometry {
         Geometry::Polygon(polygon) => are_sound(std::slice::from_ref(polygon)),
@@ -91,7 +94,12 @@ fn are_sound(polygons: &[Polygon<f64>]) -> bool {
 fn meet_only_in_points(mut edges: Vec<Edge>) -> bool {
     edges.sort_by(|one, other| one.left().total_cmp(&other.left()));
     let mut open: Vec<Edge> = Vec::new();
+    let mut walked = 0;
     for edge in edges {
+        walked += open.len();
+        if walked > MOST_PAIRS {
+            return false;
+        }
         open.retain(|one| one.right() >= edge.left());
         if !open.iter().all(|one| may_meet(one, &edge)) {
             return false;

@@ -81,6 +81,9 @@ fn texts_that_are_no_shapes_are_refused() {
     let long = |points: usize| format!("LINESTRING (0 0{})", ", 1 1".repeat(points - 1));
     assert!(parse(&long(MOST_POINTS)).is_ok());
     assert_eq!(parse(&long(MOST_POINTS + 1)), Err(Error::Points { limit: MOST_POINTS }));
+    assert!(parse_given(&long(MOST_POINTS_GIVEN)).is_ok());
+    let refused = parse_given(&long(MOST_POINTS_GIVEN + 1)).unwrap_err().to_string();
+    assert_eq!(refused, "invalid WKT: a geometry has at most 2048 points");
     let deep = format!("{}POINT (1 1){}", "GEOMETRYCOLLECTION (".repeat(17), ")".repeat(17));
     assert_eq!(parse(&deep), Err(Error::Depth { limit: 16 }));
 }
@@ -153,6 +156,22 @@ fn shapes_that_break_the_rules_are_known() {
     assert!(holds(Relation::Intersects, "POINT (9 5)", BOW));
     assert!(holds(Relation::Equals, BOW, BOW));
     assert!(!holds(Relation::Within, "POINT (9 5)", BOW));
+}
+
+/// A ring of many edges of which each lies beside all others: to look at every pair would take seconds.
+#[test]
+fn the_look_at_pairs_of_edges_ends() {
+    let teeth = |count: usize| {
+        let mut points = vec![(0.0, 0.0)];
+        for tooth in 0..count {
+            let x = tooth as f64;
+            points.extend([(x + 1e6, 1e6), (x + 0.5 + 1e6, 1e6), (x + 0.5, 0.0), (x + 1.0, 0.0)]);
+        }
+        points.extend([(count as f64, -1.0), (0.0, -1.0)]);
+        shape(&format!("POLYGON ({})", ring(points)))
+    };
+    assert!(teeth(200).is_sound());
+    assert!(!teeth(2000).is_sound());
 }
 
 #[test]

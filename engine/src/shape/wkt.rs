@@ -1,7 +1,7 @@
 //! Texts to bytes, in one pass.
 
 use super::wkb::{Kind, Layout};
-use super::{DEEPEST, Error, MOST_COORDINATE, MOST_POINTS};
+use super::{DEEPEST, Error, MOST_COORDINATE, MOST_POINTS, MOST_POINTS_GIVEN};
 
 /// The bytes of the shape that a text says. The names of types have any case; `MULTIPOINT` takes points with brackets around
 /// each and without.
@@ -9,7 +9,19 @@ use super::{DEEPEST, Error, MOST_COORDINATE, MOST_POINTS};
 /// # Errors
 /// What is wrong with it, at the first place where something is.
 pub fn parse(text: &str) -> Result<Vec<u8>, Error> {
-    let mut parser = Parser { rest: text, out: Vec::new(), points: 0 };
+    parse_up_to(text, MOST_POINTS)
+}
+
+/// As [`parse`], of a shape that others are compared with, which has fewer points at most.
+///
+/// # Errors
+/// As for [`parse`].
+pub fn parse_given(text: &str) -> Result<Vec<u8>, Error> {
+    parse_up_to(text, MOST_POINTS_GIVEN)
+}
+
+fn parse_up_to(text: &str, limit: usize) -> Result<Vec<u8>, Error> {
+    let mut parser = Parser { rest: text, out: Vec::new(), points: 0, limit };
     parser.shape(0)?;
     parser.blanks();
     if parser.rest.is_empty() { Ok(parser.out) } else { Err(parser.unexpected("the end")) }
@@ -20,6 +32,8 @@ struct Parser<'a> {
     out: Vec<u8>,
     /// Points so far, and shapes in collections, which take room without any.
     points: usize,
+    /// Most of them.
+    limit: usize,
 }
 
 impl<'a> Parser<'a> {
@@ -71,7 +85,7 @@ impl<'a> Parser<'a> {
 
     fn count_one(&mut self) -> Result<(), Error> {
         self.points += 1;
-        if self.points > MOST_POINTS { Err(Error::Points { limit: MOST_POINTS }) } else { Ok(()) }
+        if self.points > self.limit { Err(Error::Points { limit: self.limit }) } else { Ok(()) }
     }
 
     fn shape(&mut self, depth: usize) -> Result<(), Error> {
