@@ -16,6 +16,7 @@ pub(super) fn value(value: Value) -> Json {
         // What a client stored is JSON; text that is not would be damage, and shows as it is.
         Value::Json(text) => serde_json::from_str(&text).unwrap_or_else(|_| text.into()),
         Value::Array(elements) => elements.into_iter().map(self::value).collect(),
+        Value::Shape(bytes) => crate::shape::to_text(&bytes).into(),
         Value::Vector(values) => vector(&values),
         Value::Bits(bytes) => bytes.into_iter().map(Json::from).collect(),
         Value::Sparse(pairs) => {

@@ -8,8 +8,8 @@
 /// newest.
 pub const FIRST_FORMAT: u32 = 1;
 
-/// The version from which on schemas have functions. An earlier one would read such a schema without them, and lose them with
-/// its next change.
+/// The version from which on schemas have functions, and fields of instants and of shapes. An earlier one would read a schema
+/// without its functions, and lose them with its next change; the fields it could not read at all.
 pub const FUNCTIONS_FORMAT: u32 = 2;
 
 /// The newest version, as it stands in the executable. Tests play the next release with a copy of the executable in which

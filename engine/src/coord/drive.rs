@@ -31,7 +31,7 @@ use crate::coord::time::{Allocation, Allocator, Said, Seen};
 use crate::coord::{Error, Flaw, drains, format, lead, record};
 use crate::meta::{Metas, Txn};
 use crate::model::access::Policy;
-use crate::model::{ChannelManifest, Metric, index_param};
+use crate::model::{ChannelManifest, Field, Metric, index_param};
 use crate::rpc::{
     self, AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionState, Coord, DatabaseInfo,
     Dial, Flushed, Followed, Fsck, GroupConfig, GroupInfo, IndexProgress, LeadInfo, NewCollection, NewIndex,
@@ -385,7 +385,7 @@ impl Coord for Coordinator {
     }
 
     async fn create_collection(&self, collection: NewCollection) -> Result<Arc<CollectionInfo>, rpc::Error> {
-        self.check_functions(&collection)?;
+        self.check_schema(&collection)?;
         let fresh = self.fresh("create collection", 1 + collection.partitions_by_key.max(1)).await?;
         self.change("create collection", |catalog| {
             decide::create_collection(catalog, &self.parts.limits, &collection, fresh)
@@ -408,6 +408,9 @@ impl Coord for Coordinator {
     ) -> Result<(), rpc::Error> {
         if change == CollectionChange::Truncate {
             return self.truncate(collection).await;
+        }
+        if let CollectionChange::AddField { field } = &change {
+            self.check_type(field)?;
         }
         let now = self.fresh("alter collection", 1).await?;
         self.change("alter collection", |catalog| {
@@ -748,15 +751,26 @@ impl Coord for Coordinator {
 }
 
 impl Coordinator {
-    /// Refuses functions while a version that does not know them may read the catalog.
-    fn check_functions(&self, collection: &NewCollection) -> Result<(), Refusal> {
-        if collection.schema.functions.is_empty() {
-            return Ok(());
+    /// Refuses functions, and types of fields that came with them, while a version that does not know them may read the
+    /// catalog.
+    fn check_schema(&self, collection: &NewCollection) -> Result<(), Refusal> {
+        if !collection.schema.functions.is_empty() {
+            self.check_format(|| "functions need".to_owned())?;
         }
-        self.check_format(|| "functions need".to_owned())
+        collection.schema.fields.iter().try_for_each(|field| self.check_type(field))
     }
 
-    /// Refuses metrics that came with functions, as [`Self::check_functions`] does.
+    /// Refuses a field of a type that came with functions, as [`Self::check_schema`] does.
+    fn check_type(&self, field: &Field) -> Result<(), Refusal> {
+        if !field.data_type.is_newer() {
+            return Ok(());
+        }
+        self.check_format(|| {
+            format!("the data type {} of field {} needs", field.data_type.name(), field.name)
+        })
+    }
+
+    /// Refuses metrics that came with functions, as [`Self::check_schema`] does.
     fn check_metric(&self, index: &NewIndex) -> Result<(), Refusal> {
         let named = index_param(&index.params, "metric_type");
         match named.and_then(|name| Metric::from_name(&name)) {

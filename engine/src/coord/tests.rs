@@ -538,6 +538,21 @@ async fn functions_wait_for_the_format_that_has_them() {
 
     let refused = cluster.coord.create_collection(wanted()).await.unwrap_err().to_string();
     assert!(refused.contains("functions need format 2 and the cluster writes 1"), "{refused}");
+    let mut field = schema(DataType::Int64).fields[1].clone();
+    for (data_type, named) in [(DataType::Timestamptz, "Timestamptz"), (DataType::Geometry, "Geometry")] {
+        (field.data_type, field.name, field.id) = (data_type, "new".to_owned(), crate::base::FieldId(900));
+        let expected = format!(
+            "the data type {named} of field new needs format 2 and the cluster writes 1: run redkite ctl finalize"
+        );
+        let mut with_field = NewCollection { schema: schema(DataType::Int64), ..wanted() };
+        with_field.schema.fields.push(field.clone());
+        let refused = cluster.coord.create_collection(with_field).await.unwrap_err().to_string();
+        assert!(refused.contains(&expected), "{refused}");
+        let change = CollectionChange::AddField { field: field.clone() };
+        let to = CollectionRef::Id(cluster.collection);
+        let refused = cluster.coord.alter_collection(to, change).await.unwrap_err().to_string();
+        assert!(refused.contains(&expected), "{refused}");
+    }
     cluster.pause().await;
     let metas = cluster.parts.metas.as_ref();
     metas.commit(super::format::put(Txn::new(), 2).unwrap()).await.unwrap();

@@ -154,6 +154,7 @@ fn push(data: &mut ColumnData, source: &ColumnData, row: usize) -> Result<(), Ty
         | (ColumnData::Json(all), ColumnData::Json(from)) => {
             all.push(from.get(row));
         }
+        (ColumnData::Geometry(all), ColumnData::Geometry(from)) => all.push(from.get(row)),
         (ColumnData::Array(all), ColumnData::Array(from)) => return all.push_from(from, row),
         (data, source) => {
             return Err(TypeMismatch { expected: data.data_type(), found: source.data_type() });

@@ -1,6 +1,8 @@
 //! Why a text is no filter over a schema, in the words Milvus clients look for.
 
 use crate::base::{FieldId, Kind, Kinded};
+use crate::calendar;
+use crate::shape;
 
 /// Why a filter cannot be parsed or evaluated.
 ///
@@ -332,6 +334,43 @@ pub enum Error {
     SampleFactor {
         /// The factor as written.
         factor: String,
+    },
+    /// A text after `ISO` or `INTERVAL` that says no instant or duration.
+    #[error("{0}")]
+    Time(#[source] calendar::Error),
+    /// A duration that is not added to an instant, or subtracted from one.
+    #[error("INTERVAL can only be added to or subtracted from a timestamptz field: {text}")]
+    Interval {
+        /// The expression as written.
+        text: String,
+    },
+    /// A function about shapes on another field.
+    #[error("{function}: field '{field}' is not a geometry datatype")]
+    NotGeometry {
+        /// Name of the function.
+        function: &'static str,
+        /// What is there, as written.
+        field: String,
+    },
+    /// The constant of a function about shapes is no shape.
+    #[error("failed to parse the geometry of {function}: {source}")]
+    Geometry {
+        /// Name of the function.
+        function: &'static str,
+        /// Why not.
+        source: shape::Error,
+    },
+    /// `st_dwithin` to something that is no point.
+    #[error("st_dwithin only supports a POINT geometry, but got: {text}")]
+    NearWhat {
+        /// What is there, as written.
+        text: String,
+    },
+    /// `st_dwithin` with a distance that is none.
+    #[error("the distance of st_dwithin must be a number of meters that is not negative, but got: {text}")]
+    Distance {
+        /// What is there, as written.
+        text: String,
     },
     /// A time compared with what is no time.
     #[error("field '{field}' is not a timestamptz datatype")]

@@ -150,6 +150,24 @@ impl<'r> Evaluation<'r> {
                     choose(texts.len(), wanted, |row| contains(texts.get(row), path, *quantity, values));
                 known_where_valid(column, yes)
             }
+            Predicate::Later { column: name, by, compare, value } => {
+                let column = self.column(name)?;
+                let ColumnData::Int64(instants) = &column.data else {
+                    return Err(Error::Column { field: name.id });
+                };
+                let yes =
+                    choose(length, wanted, |row| compare.accepts(Some(by.after(instants[row]).cmp(value))));
+                known_where_valid(column, yes)
+            }
+            Predicate::Shape { column: name, test } => {
+                let column = self.column(name)?;
+                let ColumnData::Geometry(shapes) = &column.data else {
+                    return Err(Error::Column { field: name.id });
+                };
+                let yes = test
+                    .chosen(shapes, |test| choose(length, wanted, |row| column.is_valid(row) && test(row)));
+                known_where_valid(column, yes)
+            }
             Predicate::TextMatch { column: name, wanted: words } => {
                 let column = self.column(name)?;
                 let ColumnData::VarChar(texts) = &column.data else {
@@ -168,7 +186,8 @@ impl<'r> Evaluation<'r> {
     fn column(&self, name: &ColumnName) -> Result<&'r Column, Error> {
         let missing = Error::Column { field: name.id };
         let column = self.rows.column(name.id).ok_or_else(|| missing.clone())?;
-        let is_fitting = column.data.data_type() == name.data_type && column.data.len() == self.rows.len();
+        let is_fitting =
+            column.data.data_type() == name.data_type.held_as() && column.data.len() == self.rows.len();
         if is_fitting { Ok(column) } else { Err(missing) }
     }
 
@@ -364,9 +383,9 @@ fn cost(predicate: &Predicate) -> u8 {
             crate::model::DataType::VarChar | crate::model::DataType::Array(_) => 2,
             _ => 1,
         },
-        Predicate::CompareColumns { .. } => 2,
+        Predicate::CompareColumns { .. } | Predicate::Later { .. } => 2,
         Predicate::Exists { .. } | Predicate::Contains { .. } => 3,
-        Predicate::TextMatch { .. } => 4,
+        Predicate::TextMatch { .. } | Predicate::Shape { .. } => 4,
     }
 }
 

@@ -15,6 +15,7 @@ mod pattern;
 mod predicate;
 mod resolve;
 mod set;
+mod shapes;
 mod syntax;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ pub use literal::Literal;
 pub use lookup::{ColumnIndex, ColumnIndexSpec};
 
 use crate::base::FieldId;
+use crate::calendar::TimeZone;
 use crate::expr::predicate::Predicate;
 use crate::model::wire::{Damaged, Reader};
 use crate::model::{Batch, Bitset, Column, Keys, Schema, Zone};
@@ -78,8 +80,21 @@ pub struct Filter {
 /// # Errors
 /// Every [`Error`] but [`Error::Column`]: the text is not of the language, names no field, or mixes types.
 pub fn parse(text: &str, schema: &Schema, templates: &Templates) -> Result<Filter, Error> {
+    parse_in(text, schema, templates, &TimeZone::default())
+}
+
+/// As [`parse`]; times without an offset are times in `zone`.
+///
+/// # Errors
+/// As for [`parse`].
+pub fn parse_in(
+    text: &str,
+    schema: &Schema,
+    templates: &Templates,
+    zone: &TimeZone,
+) -> Result<Filter, Error> {
     let node = parser::parse(text)?;
-    resolve::resolve(text, node, schema, templates).map(|predicate| Filter { predicate })
+    resolve::resolve(text, node, schema, (templates, zone)).map(|predicate| Filter { predicate })
 }
 
 impl Filter {
@@ -142,10 +157,10 @@ impl Filter {
         Self { predicate }
     }
 
-    /// Whether it analyses texts: too long a work for a thread that answers requests, however few rows there are.
+    /// Whether it analyses texts or compares shapes: too long a work for a thread that answers requests, however few rows there are.
     #[must_use]
-    pub fn reads_texts(&self) -> bool {
-        self.predicate.reads_texts()
+    pub fn is_long_work(&self) -> bool {
+        self.predicate.is_long_work()
     }
 
     /// Whether the expression is true of every row, whatever it holds.

@@ -323,11 +323,13 @@ impl<'a> Parser<'a> {
         };
         match (base, self.peek()) {
             (Some(name), TokenKind::Sign("(")) => return self.call(start, name),
-            (Some("iso" | "ISO" | "interval" | "INTERVAL"), TokenKind::Text(_)) => {
+            (Some(name @ ("iso" | "ISO" | "interval" | "INTERVAL")), TokenKind::Text(_)) => {
                 let TokenKind::Text(text) = self.take() else {
                     return Err(self.unexpected("string literal"));
                 };
-                return self.node(start, 1, NodeKind::Time(text));
+                let is_instant = name.eq_ignore_ascii_case("iso");
+                let kind = if is_instant { NodeKind::Instant(text) } else { NodeKind::Interval(text) };
+                return self.node(start, 1, kind);
             }
             _ => {}
         }

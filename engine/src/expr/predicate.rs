@@ -5,10 +5,12 @@ use std::fmt::{Display, Formatter};
 use std::sync::Arc;
 
 use crate::base::FieldId;
+use crate::calendar::Interval;
 use crate::expr::Literal;
 use crate::expr::literal::write_text;
 use crate::expr::pattern::Pattern;
 use crate::expr::set::Set;
+use crate::expr::shapes::ShapeTest;
 use crate::expr::syntax::{Arithmetic, Compare, Step};
 use crate::model::{DataType, Field, Key, Keys};
 use crate::text::{Rule, TextMatch};
@@ -75,6 +77,24 @@ pub(super) enum Predicate {
         quantity: Quantity,
         /// The values.
         values: Vec<Literal>,
+    },
+    /// An instant, so many months and so much more later, compared with a constant one.
+    Later {
+        /// The column of instants.
+        column: ColumnName,
+        /// How much later.
+        by: Interval,
+        /// The comparison.
+        compare: Compare,
+        /// The constant, in microseconds since 1970.
+        value: i64,
+    },
+    /// A shape is so.
+    Shape {
+        /// The column of shapes.
+        column: ColumnName,
+        /// How.
+        test: ShapeTest,
     },
     /// The text has some words, or a phrase.
     TextMatch {
@@ -149,6 +169,10 @@ pub(super) enum Class {
     Json,
     /// A whole JSON value.
     WholeJson,
+    /// Instants, as whole numbers.
+    Time,
+    /// A shape.
+    Shape,
     /// A whole array.
     Array,
     /// A vector.
@@ -172,6 +196,8 @@ impl Operand {
             (_, data_type) if data_type.is_number() => Class::Float,
             (_, DataType::VarChar) => Class::Text,
             (_, DataType::Json) => Class::WholeJson,
+            (_, DataType::Timestamptz) => Class::Time,
+            (_, DataType::Geometry) => Class::Shape,
             (_, DataType::Array(_)) => Class::Array,
             _ => Class::Vector,
         }
@@ -223,18 +249,20 @@ impl Predicate {
             Self::IsNull(column)
             | Self::Exists { column, .. }
             | Self::Contains { column, .. }
+            | Self::Later { column, .. }
+            | Self::Shape { column, .. }
             | Self::TextMatch { column, .. } => {
                 fields.insert(column.id);
             }
         }
     }
 
-    /// Whether texts are analysed, which takes long.
-    pub(super) fn reads_texts(&self) -> bool {
+    /// Whether texts are analysed or shapes compared, which takes long.
+    pub(super) fn is_long_work(&self) -> bool {
         match self {
-            Self::TextMatch { .. } => true,
-            Self::Not(inner) => inner.reads_texts(),
-            Self::All(parts) | Self::Any(parts) => parts.iter().any(Self::reads_texts),
+            Self::TextMatch { .. } | Self::Shape { .. } => true,
+            Self::Not(inner) => inner.is_long_work(),
+            Self::All(parts) | Self::Any(parts) => parts.iter().any(Self::is_long_work),
             _ => false,
         }
     }
@@ -391,6 +419,10 @@ impl Display for Predicate {
                 }
                 out.write_str("])")
             }
+            Self::Later { column, by, compare, value } => {
+                write!(out, "{} + INTERVAL '{by}' {} {value}", column.name, compare.sign())
+            }
+            Self::Shape { column, test } => test.write(&column.name, out),
             Self::TextMatch { column, wanted } => {
                 let name = match wanted.rule() {
                     Rule::Words { .. } => "text_match",

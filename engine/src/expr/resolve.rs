@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 
+use crate::calendar::{self, Interval, TimeZone};
 use crate::expr::literal::order;
 use crate::expr::parser::DEPTH_LIMIT;
 use crate::expr::pattern::{Pattern, REGEX_BYTES};
@@ -22,14 +23,14 @@ pub(super) const TREE_LIMIT: usize = DEPTH_LIMIT / 4;
 /// Most regular expressions of one filter. Each may take a MiB of memory, and as much again while it is searched for.
 const REGEX_LIMIT: usize = 64;
 
-/// Checks a whole expression against `schema`.
+/// Checks a whole expression against `schema`; times without an offset are times in the zone.
 pub(super) fn resolve(
     text: &str,
     node: Node<'_>,
     schema: &Schema,
-    templates: &Templates,
+    (templates, zone): (&Templates, &TimeZone),
 ) -> Result<Predicate, Error> {
-    let resolver = Resolver { text, schema, templates, patterns: Cell::new((0, 0)) };
+    let resolver = Resolver { text, schema, templates, zone, patterns: Cell::new((0, 0)) };
     let span = node.span;
     let predicate = match resolver.resolve(node)? {
         Typed::Predicate(predicate) => predicate,
@@ -53,6 +54,12 @@ enum Typed {
     Operand(Operand),
     /// A statement about the row.
     Predicate(Predicate),
+    /// A constant instant.
+    Instant(i64),
+    /// A constant duration.
+    Interval(Interval),
+    /// An instant of the row, so much later.
+    Later(ColumnName, Interval),
 }
 
 impl Typed {
@@ -61,6 +68,8 @@ impl Typed {
             Self::Literal(literal) => literal.type_name(),
             Self::Operand(operand) => operand.type_name(),
             Self::Predicate(_) => DataType::Bool.name(),
+            Self::Instant(_) | Self::Later(..) => DataType::Timestamptz.name(),
+            Self::Interval(_) => "Interval",
         }
     }
 }
@@ -71,6 +80,7 @@ struct Resolver<'s> {
     text: &'s str,
     schema: &'s Schema,
     templates: &'s Templates,
+    zone: &'s TimeZone,
     /// How many regular expressions were read.
     patterns: Cell<(usize, usize)>,
 }
@@ -109,7 +119,8 @@ impl Resolver<'_> {
                 Ok(Typed::Predicate(if negated { missing.negated() } else { missing }))
             }
             NodeKind::Call { name, arguments, options } => self.call(name, arguments, options, span),
-            NodeKind::Time(_) => Err(Error::Unsupported { operation: "timestamptz comparison" }),
+            NodeKind::Instant(text) => self.instant(&text).map(Typed::Instant),
+            NodeKind::Interval(text) => Interval::parse(&text).map(Typed::Interval).map_err(Error::Time),
         }
     }
 
@@ -214,7 +225,6 @@ impl Resolver<'_> {
     }
 
     fn binary(&self, binary: Binary, left: Node<'_>, right: Node<'_>, span: Span) -> Result<Typed, Error> {
-        self.refuse_time(&left, &right)?;
         match binary {
             Binary::Compare(compare) => {
                 let (left, right) = (self.resolve(left)?, self.resolve(right)?);
@@ -222,7 +232,12 @@ impl Resolver<'_> {
             }
             Binary::Arithmetic(operator) => {
                 let (left, right) = (self.resolve(left)?, self.resolve(right)?);
-                self.arithmetic(left, operator, right, span)
+                match (&left, &right) {
+                    (Typed::Interval(_), _) | (_, Typed::Interval(_)) => {
+                        self.later(left, operator, right, span)
+                    }
+                    _ => self.arithmetic(left, operator, right, span),
+                }
             }
             Binary::Power => match (self.resolve(left)?, self.resolve(right)?) {
                 (Typed::Literal(left), Typed::Literal(right)) => left
@@ -240,17 +255,23 @@ impl Resolver<'_> {
         }
     }
 
-    /// No field here is a time, so nothing can be compared with one.
-    fn refuse_time(&self, left: &Node<'_>, right: &Node<'_>) -> Result<(), Error> {
-        let other = match (&left.kind, &right.kind) {
-            (NodeKind::Time(_), _) => right,
-            (_, NodeKind::Time(_)) => left,
-            _ => return Ok(()),
+    fn instant(&self, text: &str) -> Result<i64, Error> {
+        calendar::parse(text, self.zone).map_err(Error::Time)
+    }
+
+    /// An instant and a duration. What is always as long may stand on the other side of a comparison, but months may not.
+    fn later(&self, left: Typed, operator: Arithmetic, right: Typed, span: Span) -> Result<Typed, Error> {
+        let refused = || Error::Interval { text: self.written(span) };
+        let (operand, by) = match (left, operator, right) {
+            (Typed::Operand(operand), Arithmetic::Add, Typed::Interval(by)) => (operand, by),
+            (Typed::Operand(operand), Arithmetic::Subtract, Typed::Interval(by)) => (operand, by.reversed()),
+            (Typed::Interval(by), Arithmetic::Add, Typed::Operand(operand)) => (operand, by),
+            _ => return Err(refused()),
         };
-        Err(match other.kind {
-            NodeKind::Name(name) => Error::NotTimestamptz { field: name.to_owned() },
-            _ => Error::Unsupported { operation: "timestamptz comparison" },
-        })
+        if operand.class() != Class::Time {
+            return Err(Error::NotTimestamptz { field: operand.column.name.to_string() });
+        }
+        Ok(Typed::Later(operand.column, by))
     }
 
     fn arithmetic(
@@ -307,18 +328,20 @@ impl Resolver<'_> {
         middle: Node<'_>,
         upper: (Box<Node<'_>>, bool),
     ) -> Result<Typed, Error> {
+        let Typed::Operand(operand) = self.resolve(middle)? else { return Err(Error::BoolRange) };
+        if operand.class() == Class::Bool {
+            return Err(Error::BoolRange);
+        }
         let bound = |node: Node<'_>, side| {
             let span = node.span;
             match self.resolve(node)? {
                 Typed::Literal(Literal::Bool(_)) => Err(Error::BoolRange),
                 Typed::Literal(value) => Ok(value),
+                Typed::Instant(instant) if operand.class() == Class::Time => Ok(Literal::Int(instant)),
+                Typed::Instant(_) => Err(Error::NotTimestamptz { field: operand.column.name.to_string() }),
                 _ => Err(Error::BoundNotConstant { side, text: self.written(span) }),
             }
         };
-        let Typed::Operand(operand) = self.resolve(middle)? else { return Err(Error::BoolRange) };
-        if operand.class() == Class::Bool {
-            return Err(Error::BoolRange);
-        }
         let (lower, has_lower) = (bound(*lower.0, "lowerbound")?, lower.1);
         let (upper, has_upper) = (bound(*upper.0, "upperbound")?, upper.1);
         let above = if has_lower { Compare::GreaterEqual } else { Compare::Greater };
@@ -337,7 +360,8 @@ impl Resolver<'_> {
         let operand = match self.resolve(left)? {
             Typed::Operand(operand) => operand,
             Typed::Literal(_) => return Err(Error::InOnConstant),
-            Typed::Predicate(_) => return Err(Error::InOnExpression),
+            Typed::Instant(_) | Typed::Interval(_) => return Err(Error::InOnConstant),
+            Typed::Predicate(_) | Typed::Later(..) => return Err(Error::InOnExpression),
         };
         if operand.arithmetic.is_some() || matches!(operand.access, Access::Length(_)) {
             return Err(Error::InOnExpression);
@@ -354,6 +378,10 @@ impl Resolver<'_> {
             NodeKind::List(members) => {
                 let mut values = Vec::with_capacity(members.len());
                 for member in members {
+                    if let (NodeKind::Instant(text), Class::Time) = (&member.kind, class) {
+                        values.push(Literal::Int(self.instant(text)?));
+                        continue;
+                    }
                     let (value, span) = self.constant(member)?;
                     if !fits(&value, class) {
                         return Err(Error::ListCast { text: self.written(span), to });
@@ -457,11 +485,11 @@ const fn class_of(element: DataType) -> Class {
 const fn fits(value: &Literal, class: Class) -> bool {
     match class {
         Class::Bool => matches!(value, Literal::Bool(_)),
-        Class::Int => matches!(value, Literal::Int(_)),
+        Class::Int | Class::Time => matches!(value, Literal::Int(_)),
         Class::Float => matches!(value, Literal::Int(_) | Literal::Double(_)),
         Class::Text => matches!(value, Literal::Text(_)),
         Class::Json => true,
-        Class::WholeJson | Class::Array | Class::Vector => false,
+        Class::WholeJson | Class::Shape | Class::Array | Class::Vector => false,
     }
 }
 
@@ -479,6 +507,8 @@ fn check_operand(operator: Arithmetic, operand: &Operand) -> Result<(), Error> {
         Class::Bool => refuse("bool"),
         Class::Text => refuse("string"),
         Class::Vector => refuse("vector"),
+        Class::Time => refuse("timestamptz"),
+        Class::Shape => refuse("geometry"),
         Class::Array => refuse("array"),
         Class::WholeJson => Err(Error::WholeJson),
         Class::Int | Class::Float | Class::Json => {

@@ -79,8 +79,10 @@ pub(super) enum NodeKind<'a> {
         /// Named operands.
         options: Vec<(&'a str, Node<'a>)>,
     },
-    /// `ISO '…'` or `INTERVAL '…'`.
-    Time(String),
+    /// `ISO '…'`.
+    Instant(String),
+    /// `INTERVAL '…'`.
+    Interval(String),
 }
 
 /// One step of a path into JSON.

@@ -5,6 +5,7 @@ mod naive;
 mod random;
 mod table;
 mod texts;
+mod times_and_shapes;
 
 use crate::base::FieldId;
 use crate::expr::{Filter, Literal, Templates, parse};

@@ -7,14 +7,17 @@
 use bytes::{BufMut, BytesMut};
 
 use crate::base::FieldId;
+use crate::calendar::Interval;
 use crate::expr::Literal;
 use crate::expr::parser::DEPTH_LIMIT;
 use crate::expr::pattern::Pattern;
 use crate::expr::predicate::{Access, ColumnName, Operand, Predicate, Quantity};
 use crate::expr::resolve::TREE_LIMIT;
 use crate::expr::set::Set;
+use crate::expr::shapes::{Given, ShapeTest};
 use crate::expr::syntax::{Arithmetic, Compare, Step};
 use crate::model::wire::{Damaged, Reader, type_code, type_of};
+use crate::shape::{Near, Relation};
 use crate::text::{Rule, TextMatch};
 
 const COMPARES: [Compare; 6] = [
@@ -27,6 +30,15 @@ const COMPARES: [Compare; 6] = [
 ];
 const ARITHMETICS: [Arithmetic; 5] =
     [Arithmetic::Add, Arithmetic::Subtract, Arithmetic::Multiply, Arithmetic::Divide, Arithmetic::Modulo];
+const RELATIONS: [Relation; 7] = [
+    Relation::Equals,
+    Relation::Touches,
+    Relation::Overlaps,
+    Relation::Crosses,
+    Relation::Contains,
+    Relation::Intersects,
+    Relation::Within,
+];
 const QUANTITIES: [Quantity; 2] = [Quantity::One, Quantity::Every];
 
 /// The place of `member` in one of the tables above, which all fit a byte and hold every variant.
@@ -99,6 +111,32 @@ pub(super) fn put_predicate(out: &mut BytesMut, predicate: &Predicate) {
             put_text(out, wanted.text());
             out.put_u32_le(number);
         }
+        Predicate::Later { column, by, compare, value } => {
+            out.put_u8(15);
+            put_column(out, column);
+            out.put_i64_le(by.months);
+            out.put_i64_le(by.micros);
+            out.put_u8(place(&COMPARES, compare));
+            out.put_i64_le(*value);
+        }
+        Predicate::Shape { column, test } => match test {
+            ShapeTest::Lies { relation, to } => {
+                out.put_u8(16);
+                put_column(out, column);
+                out.put_u8(place(&RELATIONS, relation));
+                out.put_u32_le(to.bytes().len() as u32);
+                out.put_slice(to.bytes());
+            }
+            ShapeTest::Near(Near { center, metres }) => {
+                out.put_u8(17);
+                put_column(out, column);
+                center.iter().chain([metres]).for_each(|number| out.put_u64_le(number.to_bits()));
+            }
+            ShapeTest::IsSound => {
+                out.put_u8(18);
+                put_column(out, column);
+            }
+        },
     }
 }
 
@@ -226,6 +264,26 @@ pub(super) fn read_predicate(reader: &mut Reader<'_>, depth: usize) -> Result<Pr
                 wanted: wanted.map_err(|_| Damaged("it has an unknown analyzer"))?,
             }
         }
+        15 => Predicate::Later {
+            column: read_column(reader)?,
+            by: Interval { months: reader.i64()?, micros: reader.i64()? },
+            compare: member(&COMPARES, reader.u8()?)?,
+            value: reader.i64()?,
+        },
+        16 => {
+            let column = read_column(reader)?;
+            let relation = member(&RELATIONS, reader.u8()?)?;
+            let size_bytes = reader.u32()? as usize;
+            let to = Given::of(reader.bytes(size_bytes)?).ok_or(Damaged("a shape is none"))?;
+            Predicate::Shape { column, test: ShapeTest::Lies { relation, to } }
+        }
+        17 => {
+            let column = read_column(reader)?;
+            let mut number = || Ok::<_, Damaged>(f64::from_bits(u64::from_le_bytes(reader.array()?)));
+            let near = Near { center: [number()?, number()?], metres: number()? };
+            Predicate::Shape { column, test: ShapeTest::Near(near) }
+        }
+        18 => Predicate::Shape { column: read_column(reader)?, test: ShapeTest::IsSound },
         _ => return Err(Damaged("it has an unknown kind of statement")),
     })
 }

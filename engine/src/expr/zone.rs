@@ -35,7 +35,9 @@ pub(super) fn may_hold<'a>(predicate: &Predicate, zones: &dyn Fn(FieldId) -> Opt
             Predicate::IsNull(column) => zone_of(column).is_none_or(has_value),
             _ => true,
         },
-        Predicate::TextMatch { column, .. } => zone_of(column).is_none_or(has_value),
+        Predicate::TextMatch { column, .. }
+        | Predicate::Later { column, .. }
+        | Predicate::Shape { column, .. } => zone_of(column).is_none_or(has_value),
         Predicate::Exists { .. } | Predicate::Contains { .. } => true,
     }
 }
@@ -78,6 +80,7 @@ fn literal(value: &Value) -> Option<Literal> {
         | Value::Array(_)
         | Value::Vector(_)
         | Value::Bits(_)
+        | Value::Shape(_)
         | Value::Sparse(_) => None,
     }
 }

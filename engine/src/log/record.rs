@@ -315,6 +315,10 @@ mod tests {
                     DataType::Float => Value::Float(number as f32 / 3.0),
                     DataType::Double => Value::Double(number as f64 / 7.0),
                     DataType::VarChar => Value::Text(format!("ü{number}")),
+                    DataType::Timestamptz => Value::Int(number),
+                    DataType::Geometry => {
+                        Value::Shape(vec![number as u8; number.unsigned_abs() as usize % 5])
+                    }
                     DataType::Json => Value::Json(format!("{{\"a\":{number}}}")),
                     DataType::Array(element) => array_of(element, number),
                     DataType::BinaryVector => Value::Bits(vec![number as u8, 1, 2]),

@@ -240,7 +240,9 @@ fn check_values(schema: &Schema, field: &Field, column: &Column) -> Result<(), R
             .try_for_each(|row| check_json(field, texts, row)),
         ColumnData::Array(arrays) => check_arrays(field, arrays),
         ColumnData::SparseVector(sparse) => check_sparse(sparse),
-        ColumnData::BinaryVector { .. }
+        // What became bytes was checked as a text.
+        ColumnData::Geometry(_)
+        | ColumnData::BinaryVector { .. }
         | ColumnData::Bool(_)
         | ColumnData::Int8(_)
         | ColumnData::Int16(_)

@@ -7,8 +7,10 @@ pub use error::SchemaError;
 pub use functions::Signing;
 
 use crate::base::FieldId;
+use crate::calendar::{self, TimeZone};
 use crate::model::name::{Named, check_name};
 use crate::model::{DYNAMIC_FIELD, DataType, ElementType, Field, Schema, Value};
+use crate::shape;
 
 /// Most fields of a schema, the hidden one not counted.
 pub const MAX_FIELDS: usize = 64;
@@ -90,6 +92,8 @@ pub struct FieldRequest {
     pub is_clustering_key: bool,
     /// Type parameters as given.
     pub type_params: Vec<(String, String)>,
+    /// The zone of a default time without an offset.
+    pub zone: TimeZone,
 }
 
 /// A default value as it comes: the wire tells 32-bit from 64-bit numbers.
@@ -107,6 +111,8 @@ pub enum DefaultRequest {
     Double(f64),
     /// Text.
     Text(String),
+    /// Instant, in microseconds since 1970.
+    Instant(i64),
     /// Anything else, which no field takes.
     Other,
 }
@@ -120,6 +126,7 @@ impl DefaultRequest {
             Self::Float(_) => "DataType_Float",
             Self::Double(_) => "DataType_Double",
             Self::Text(_) => "DataType_VarChar",
+            Self::Instant(_) => "DataType_Timestamptz",
             Self::Other => "DataType_None",
         }
     }
@@ -303,9 +310,9 @@ fn stored_type(number: i32, element: i32) -> Result<DataType, SchemaError> {
         21 => Ok(DataType::VarChar),
         22 => element_type(element).map(DataType::Array),
         23 => Ok(DataType::Json),
-        24 => unsupported("Geometry"),
+        24 => Ok(DataType::Geometry),
         25 => unsupported("Text"),
-        26 => unsupported("Timestamptz"),
+        26 => Ok(DataType::Timestamptz),
         100 => Ok(DataType::BinaryVector),
         101 => Ok(DataType::FloatVector),
         102 => Ok(DataType::Float16Vector),
@@ -361,7 +368,8 @@ fn check_field(id: FieldId, request: &FieldRequest, collection: &str) -> Result<
         }
         _ => {}
     }
-    field.default = request.default.as_ref().map(|default| check_default(&field, default)).transpose()?;
+    field.default =
+        request.default.as_ref().map(|default| check_default(&field, default, &request.zone)).transpose()?;
     Ok(field)
 }
 
@@ -416,7 +424,7 @@ fn check_max_capacity(field: &Field, collection: &str) -> Result<(), SchemaError
     if (1..=MAX_CAPACITY).contains(&capacity) { Ok(()) } else { Err(SchemaError::MaxCapacity) }
 }
 
-fn check_default(field: &Field, default: &DefaultRequest) -> Result<Value, SchemaError> {
+fn check_default(field: &Field, default: &DefaultRequest, zone: &TimeZone) -> Result<Value, SchemaError> {
     let name = || field.name.clone();
     let out_of_range = |value: String| SchemaError::DefaultRange { value, field: name() };
     let whole = |value: i32, low: i32, high: i32| {
@@ -447,6 +455,18 @@ fn check_default(field: &Field, default: &DefaultRequest) -> Result<Value, Schem
         (DataType::VarChar, DefaultRequest::Text(text)) => {
             Err(SchemaError::DefaultLength { length: text.len(), limit: field.max_length() })
         }
+        (DataType::Timestamptz, DefaultRequest::Text(text)) => calendar::parse(text, zone)
+            .map(Value::Int)
+            .map_err(|source| SchemaError::DefaultTime { field: name(), source }),
+        (DataType::Timestamptz, DefaultRequest::Instant(instant))
+            if (calendar::EARLIEST..=calendar::LATEST).contains(instant) =>
+        {
+            Ok(Value::Int(*instant))
+        }
+        (DataType::Timestamptz, DefaultRequest::Instant(instant)) => Err(out_of_range(instant.to_string())),
+        (DataType::Geometry, DefaultRequest::Text(text)) => shape::parse(text)
+            .map(Value::Shape)
+            .map_err(|source| SchemaError::DefaultShape { field: name(), source }),
         (_, other) => Err(SchemaError::DefaultType {
             data_type: field.data_type.name(),
             field: name(),

@@ -4,7 +4,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::base::FieldId;
-use crate::model::{Arrays, Bitset, DataType, ElementType, Field, Key, Schema, SparseRows, Texts, Value};
+use crate::model::{
+    Arrays, Bitset, ByteRows, DataType, ElementType, Field, Key, Schema, SparseRows, Texts, Value,
+};
 
 /// The values of one column, one per row. A row without a value holds a placeholder (zero, empty text, `null`).
 #[derive(Clone, Debug, PartialEq)]
@@ -17,7 +19,7 @@ pub enum ColumnData {
     Int16(Vec<i16>),
     /// `Int32`.
     Int32(Vec<i32>),
-    /// `Int64`.
+    /// `Int64`, and `Timestamptz` in microseconds since 1970.
     Int64(Vec<i64>),
     /// `Float`.
     Float(Vec<f32>),
@@ -27,6 +29,8 @@ pub enum ColumnData {
     VarChar(Texts),
     /// `Json`: the text of one JSON value per row.
     Json(Texts),
+    /// `Geometry`: the WKB of one shape per row; nothing where there is no value.
+    Geometry(ByteRows),
     /// `Array`: one array per row.
     Array(Arrays),
     /// Every dense vector of numbers: row-major, shape `[rows, dim]`.
@@ -47,7 +51,7 @@ pub enum ColumnData {
     SparseVector(SparseRows),
 }
 
-/// Runs `$body` with `$values` bound to the vector inside a fixed-width scalar column, or to texts, or to arrays.
+/// Runs `$body` with `$values` bound to the vector inside a fixed-width scalar column, or to texts or bytes, or to arrays.
 macro_rules! each_data {
     ($data:expr, $values:ident => $body:expr, $texts:ident => $text_body:expr, $arrays:ident => $array_body:expr, ($dim:ident, $vectors:ident) => $vector_body:expr, ($bits:ident, $bytes:ident) => $bits_body:expr, $sparse:ident => $sparse_body:expr) => {
         match $data {
@@ -59,6 +63,7 @@ macro_rules! each_data {
             ColumnData::Float($values) => $body,
             ColumnData::Double($values) => $body,
             ColumnData::VarChar($texts) | ColumnData::Json($texts) => $text_body,
+            ColumnData::Geometry($texts) => $text_body,
             ColumnData::Array($arrays) => $array_body,
             ColumnData::FloatVector { dim: $dim, values: $vectors } => $vector_body,
             ColumnData::BinaryVector { dim: $bits, bytes: $bytes } => $bits_body,
@@ -86,11 +91,12 @@ impl ColumnData {
             DataType::Int8 => Self::Int8(Vec::new()),
             DataType::Int16 => Self::Int16(Vec::new()),
             DataType::Int32 => Self::Int32(Vec::new()),
-            DataType::Int64 => Self::Int64(Vec::new()),
+            DataType::Int64 | DataType::Timestamptz => Self::Int64(Vec::new()),
             DataType::Float => Self::Float(Vec::new()),
             DataType::Double => Self::Double(Vec::new()),
             DataType::VarChar => Self::VarChar(Texts::new()),
             DataType::Json => Self::Json(Texts::new()),
+            DataType::Geometry => Self::Geometry(ByteRows::new()),
             DataType::Array(element) => Self::Array(Arrays::new(element)),
             DataType::FloatVector
             | DataType::Float16Vector
@@ -114,6 +120,7 @@ impl ColumnData {
             Self::Double(_) => DataType::Double,
             Self::VarChar(_) => DataType::VarChar,
             Self::Json(_) => DataType::Json,
+            Self::Geometry(_) => DataType::Geometry,
             Self::Array(arrays) => DataType::Array(arrays.element()),
             Self::FloatVector { .. } => DataType::FloatVector,
             Self::BinaryVector { .. } => DataType::BinaryVector,
@@ -160,6 +167,7 @@ impl ColumnData {
             Self::Double(values) => Self::Double(pick(values, rows)),
             Self::VarChar(texts) => Self::VarChar(rows.iter().map(|&row| texts.get(row)).collect()),
             Self::Json(texts) => Self::Json(rows.iter().map(|&row| texts.get(row)).collect()),
+            Self::Geometry(shapes) => Self::Geometry(rows.iter().map(|&row| shapes.get(row)).collect()),
             Self::Array(arrays) => Self::Array(arrays.take(rows)),
             Self::FloatVector { dim, values } => {
                 Self::FloatVector { dim: *dim, values: pick_wide(values, *dim, rows) }
@@ -195,6 +203,7 @@ impl ColumnData {
             (Self::VarChar(all), Self::VarChar(more)) | (Self::Json(all), Self::Json(more)) => {
                 range.for_each(|row| all.push(more.get(row)));
             }
+            (Self::Geometry(all), Self::Geometry(more)) => range.for_each(|row| all.push(more.get(row))),
             (Self::Array(all), Self::Array(more)) if range == (0..more.len()) => return all.extend(more),
             (Self::Array(all), Self::Array(more)) => {
                 for row in range {
@@ -235,6 +244,7 @@ impl ColumnData {
             (Self::Float(all), Value::Float(one)) => all.push(*one),
             (Self::Double(all), Value::Double(one)) => all.push(*one),
             (Self::VarChar(all), Value::Text(one)) | (Self::Json(all), Value::Json(one)) => all.push(one),
+            (Self::Geometry(all), Value::Shape(one)) => all.push(one),
             (Self::Array(all), Value::Array(one)) => return all.push_values(one),
             (Self::FloatVector { dim, values }, Value::Vector(one)) if one.len() == *dim => {
                 values.extend_from_slice(one)
@@ -252,6 +262,7 @@ impl ColumnData {
             (Self::Double(all), Value::Null) => all.push(0.0),
             (Self::VarChar(all), Value::Null) => all.push(""),
             (Self::Json(all), Value::Null) => all.push("null"),
+            (Self::Geometry(all), Value::Null) => all.push(&[]),
             (Self::Array(all), Value::Null) => all.push_none(),
             (Self::FloatVector { dim, values }, Value::Null) => values.extend(std::iter::repeat_n(0.0, *dim)),
             (Self::BinaryVector { dim, bytes }, Value::Null) => {
@@ -276,6 +287,7 @@ impl ColumnData {
             Self::Double(values) => Value::Double(values[row]),
             Self::VarChar(texts) => Value::Text(texts.get(row).to_owned()),
             Self::Json(texts) => Value::Json(texts.get(row).to_owned()),
+            Self::Geometry(shapes) => Value::Shape(shapes.get(row).to_vec()),
             Self::Array(arrays) => Value::Array(arrays.values(row)),
             Self::FloatVector { dim, values } => Value::Vector(values[row * dim..(row + 1) * dim].to_vec()),
             Self::BinaryVector { dim, bytes } => {
@@ -313,6 +325,7 @@ fn value_type(value: &Value) -> DataType {
         Value::Vector(_) => DataType::FloatVector,
         Value::Bits(_) => DataType::BinaryVector,
         Value::Sparse(_) => DataType::SparseFloatVector,
+        Value::Shape(_) => DataType::Geometry,
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod access;
 mod arrays;
 mod bitset;
+mod byte_rows;
 pub mod check;
 pub mod check_schema;
 mod column;
@@ -24,6 +25,7 @@ mod zone;
 
 pub use arrays::Arrays;
 pub use bitset::Bitset;
+pub use byte_rows::ByteRows;
 pub use column::{Batch, Column, ColumnData, Keys, TypeMismatch};
 pub use json_path::{JsonPath, JsonTarget};
 pub use manifest::{

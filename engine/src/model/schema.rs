@@ -86,6 +86,10 @@ pub enum DataType {
     Json,
     /// At most `max_capacity` values of one type.
     Array(ElementType),
+    /// An instant between the years 1 and 9999, in microseconds since 1970.
+    Timestamptz,
+    /// A shape on a plane, as WKB.
+    Geometry,
     /// `dim` finite IEEE singles.
     FloatVector,
     /// `dim` finite IEEE half-precision floats.
@@ -102,7 +106,7 @@ pub enum DataType {
 
 impl DataType {
     /// Every type, for tables and tests.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::Bool,
         Self::Int8,
         Self::Int16,
@@ -118,6 +122,8 @@ impl DataType {
         Self::Int8Vector,
         Self::BinaryVector,
         Self::SparseFloatVector,
+        Self::Timestamptz,
+        Self::Geometry,
         Self::Array(ElementType::Bool),
         Self::Array(ElementType::Int8),
         Self::Array(ElementType::Int16),
@@ -142,6 +148,8 @@ impl DataType {
             Self::VarChar => "VarChar",
             Self::Json => "JSON",
             Self::Array(_) => "Array",
+            Self::Timestamptz => "Timestamptz",
+            Self::Geometry => "Geometry",
             Self::FloatVector => "FloatVector",
             Self::Float16Vector => "Float16Vector",
             Self::BFloat16Vector => "BFloat16Vector",
@@ -163,10 +171,21 @@ impl DataType {
         matches!(self, Self::FloatVector | Self::Float16Vector | Self::BFloat16Vector | Self::Int8Vector)
     }
 
-    /// The type of the columns that hold such values: narrower vectors are held as the singles that they are exactly.
+    /// The type of the columns that hold such values: narrower vectors are held as the singles that they are exactly,
+    /// instants as the numbers that they are.
     #[must_use]
     pub const fn held_as(self) -> Self {
-        if self.is_dense() { Self::FloatVector } else { self }
+        match self {
+            dense if dense.is_dense() => Self::FloatVector,
+            Self::Timestamptz => Self::Int64,
+            other => other,
+        }
+    }
+
+    /// Whether only processes of format 2 and later know this type.
+    #[must_use]
+    pub const fn is_newer(self) -> bool {
+        matches!(self, Self::Timestamptz | Self::Geometry)
     }
 
     /// Whether values of this type are whole numbers.

@@ -11,7 +11,7 @@ pub enum Value {
     Null,
     /// `Bool`.
     Bool(bool),
-    /// `Int8` to `Int64`.
+    /// `Int8` to `Int64`, and `Timestamptz` in microseconds since 1970.
     Int(i64),
     /// `Float`.
     Float(f32),
@@ -29,6 +29,8 @@ pub enum Value {
     Bits(Vec<u8>),
     /// `SparseFloatVector`.
     Sparse(SparseVector),
+    /// `Geometry`, as WKB.
+    Shape(Vec<u8>),
 }
 
 /// One primary key. Ordered as Milvus orders them: numbers by value, texts by bytes.

@@ -2,7 +2,7 @@
 //!
 //! All numbers little-endian. Keys: type `u8` (5 integers, 8 texts), count `u64`, values. Rows: columns `u32`, rows
 //! `u64`, then each column: field `i64`, type `u8`, flag `u8`, for flag 1 the valid rows as `u64` words, then the values.
-//! Values of fixed width stand one after the other; texts are the ends as `u32` and then the bytes; vectors are the
+//! Values of fixed width stand one after the other; texts and shapes are the ends as `u32` and then the bytes; vectors are the
 //! dimension as `u32` and then the components, bits eight a byte; sparse vectors are the ends as `u32`, then the indices as
 //! `u32`, then the values; arrays are the ends as `u32` and then the elements, in the way of their own type. No version and no checksum: whoever stores or sends the bytes adds them.
 
@@ -10,7 +10,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::base::FieldId;
 use crate::model::{
-    Arrays, Batch, Bitset, Column, ColumnData, DataType, ElementType, Keys, SparseRows, Texts,
+    Arrays, Batch, Bitset, ByteRows, Column, ColumnData, DataType, ElementType, Keys, SparseRows, Texts,
 };
 
 /// Bytes that do not follow the format; says in which way, as the rest of a sentence about the bytes.
@@ -37,6 +37,8 @@ pub const fn type_code(data_type: DataType) -> u8 {
         DataType::Int8Vector => 13,
         DataType::BinaryVector => 14,
         DataType::SparseFloatVector => 15,
+        DataType::Timestamptz => 16,
+        DataType::Geometry => 17,
         DataType::Array(ElementType::Bool) => 33,
         DataType::Array(ElementType::Int8) => 34,
         DataType::Array(ElementType::Int16) => 35,
@@ -79,6 +81,7 @@ pub fn rows_bytes(rows: &Batch) -> usize {
 fn data_bytes(data: &ColumnData) -> usize {
     match data {
         ColumnData::VarChar(texts) | ColumnData::Json(texts) => texts_bytes(texts),
+        ColumnData::Geometry(shapes) => shapes.len() * 4 + shapes.parts().0.len(),
         ColumnData::Array(arrays) => arrays.len() * 4 + data_bytes(arrays.elements()),
         ColumnData::SparseVector(sparse) => sparse.len() * 4 + sparse.parts().0.len() * 8,
         data => data.memory_bytes(),
@@ -101,7 +104,10 @@ pub fn put_values<T: Copy, const W: usize>(
 }
 
 fn put_texts(out: &mut BytesMut, texts: &Texts) {
-    let (bytes, ends) = texts.parts();
+    put_byte_rows(out, texts.parts());
+}
+
+fn put_byte_rows(out: &mut BytesMut, (bytes, ends): (&[u8], &[u64])) {
     // A record is far smaller than 4 GiB, so ends fit.
     put_values(out, ends, |end| (end as u32).to_le_bytes());
     out.extend_from_slice(bytes);
@@ -142,6 +148,7 @@ fn put_data(out: &mut BytesMut, data: &ColumnData) {
         ColumnData::Float(values) => put_values(out, values, f32::to_le_bytes),
         ColumnData::Double(values) => put_values(out, values, f64::to_le_bytes),
         ColumnData::VarChar(texts) | ColumnData::Json(texts) => put_texts(out, texts),
+        ColumnData::Geometry(shapes) => put_byte_rows(out, shapes.parts()),
         ColumnData::FloatVector { dim, values } => {
             out.put_u32_le(*dim as u32);
             put_values(out, values, f32::to_le_bytes);
@@ -300,11 +307,17 @@ impl<'a> Reader<'a> {
     }
 
     fn texts(&mut self, count: usize) -> Result<Texts, Damaged> {
-        let ends = self.values(count, |end| u64::from(u32::from_le_bytes(end)))?;
-        let size_bytes = usize::try_from(ends.last().copied().unwrap_or(0)).unwrap_or(usize::MAX);
-        let bytes = self.bytes(size_bytes)?.to_vec();
+        let (bytes, ends) = self.byte_rows(count)?;
         Texts::from_parts(bytes, ends).ok_or(Damaged("its texts are not texts"))
     }
+
+    /// The bytes of so many rows, and where each ends.
+    fn byte_rows(&mut self, count: usize) -> Result<(Vec<u8>, Vec<u64>), Damaged> {
+        let ends = self.values(count, |end| u64::from(u32::from_le_bytes(end)))?;
+        let size_bytes = usize::try_from(ends.last().copied().unwrap_or(0)).unwrap_or(usize::MAX);
+        Ok((self.bytes(size_bytes)?.to_vec(), ends))
+    }
+
     /// A type by its code.
     ///
     /// # Errors
@@ -346,7 +359,16 @@ impl<'a> Reader<'a> {
                     Arrays::from_parts(elements, ends).ok_or(Damaged("its arrays are not arrays"))?,
                 )
             }
-            DataType::Float16Vector | DataType::BFloat16Vector | DataType::Int8Vector => {
+            DataType::Geometry => {
+                let (bytes, ends) = self.byte_rows(rows)?;
+                ColumnData::Geometry(
+                    ByteRows::from_parts(bytes, ends).ok_or(Damaged("its shapes have no ends"))?,
+                )
+            }
+            DataType::Timestamptz
+            | DataType::Float16Vector
+            | DataType::BFloat16Vector
+            | DataType::Int8Vector => {
                 return Err(Damaged("it has a column of a type that is held as another"));
             }
             DataType::FloatVector => {
@@ -457,6 +479,8 @@ mod tests {
             texts(rows).prop_map(ColumnData::VarChar),
             texts(rows).prop_map(ColumnData::Json),
             arrays(rows),
+            vec(vec(any::<u8>(), 0..9), rows..=rows)
+                .prop_map(|all| ColumnData::Geometry(all.iter().map(Vec::as_slice).collect())),
             (1_usize..9).prop_flat_map(move |dim| vec(-1e30_f32..1e30, rows * dim..=rows * dim)
                 .prop_map(move |values| ColumnData::FloatVector { dim, values })),
             (1_usize..9).prop_flat_map(move |width| vec(any::<u8>(), rows * width..=rows * width)
@@ -519,8 +543,8 @@ mod tests {
     fn type_codes_are_for_ever() {
         let codes = DataType::ALL.map(type_code);
 
-        let (scalars, vectors, arrays) = (1..=9, 10..=15, 33..=40);
-        assert_eq!(codes.to_vec(), scalars.chain(vectors).chain(arrays).collect::<Vec<u8>>());
+        let (scalars, vectors, newer, arrays) = (1..=9, 10..=15, 16..=17, 33..=40);
+        assert_eq!(codes.to_vec(), scalars.chain(vectors).chain(newer).chain(arrays).collect::<Vec<u8>>());
         assert_eq!(codes.map(type_of), DataType::ALL.map(Some));
     }
 

@@ -46,6 +46,7 @@ impl Zone {
             ColumnData::VarChar(all) => span(valid.map(|row| all.get(row)))
                 .map(|(a, b)| (Value::Text(a.to_owned()), Value::Text(b.to_owned()))),
             ColumnData::Json(_)
+            | ColumnData::Geometry(_)
             | ColumnData::Array(_)
             | ColumnData::FloatVector { .. }
             | ColumnData::BinaryVector { .. }

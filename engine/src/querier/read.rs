@@ -50,7 +50,7 @@ fn readable_partitions(
 
 /// The rows that a read is to be taken for: a filter that analyses texts is never short.
 fn weight(rows: u64, filter: Option<&Filter>) -> u64 {
-    if filter.is_some_and(Filter::reads_texts) { u64::MAX } else { rows }
+    if filter.is_some_and(Filter::is_long_work) { u64::MAX } else { rows }
 }
 
 fn stale(what: String) -> rpc::Error {

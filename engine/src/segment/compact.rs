@@ -278,6 +278,7 @@ fn by_value(column: &Column, left: usize, right: usize) -> Ordering {
         ColumnData::Double(all) => all[left].total_cmp(&all[right]),
         ColumnData::VarChar(all) => all.get(left).cmp(all.get(right)),
         ColumnData::Json(_)
+        | ColumnData::Geometry(_)
         | ColumnData::Array(_)
         | ColumnData::FloatVector { .. }
         | ColumnData::BinaryVector { .. }

@@ -1,6 +1,6 @@
 //! Scalar columns and row times as one Parquet object.
 //!
-//! Column names are field numbers; arrays are large lists.
+//! Column names are field numbers; arrays are large lists, shapes large runs of bytes.
 //! `time` has the times, `valid-<field>` which vectors of a nullable field have a value.
 //! The file's metadata says `redkite.format` = `scalars/1`. LZ4, one row group per million rows.
 
@@ -13,8 +13,8 @@ use arrow_array::builder::{
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt64Type};
 use arrow_array::{
-    Array, ArrayRef, ArrowPrimitiveType, BooleanArray, LargeStringArray, PrimitiveArray, RecordBatch,
-    UInt64Array,
+    Array, ArrayRef, ArrowPrimitiveType, BooleanArray, LargeBinaryArray, LargeStringArray, PrimitiveArray,
+    RecordBatch, UInt64Array,
 };
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
@@ -158,6 +158,10 @@ fn array_of(column: &Column) -> Option<ArrayRef> {
             let texts = texts.iter().enumerate().map(|(row, text)| column.is_valid(row).then_some(text));
             Arc::new(texts.collect::<LargeStringArray>())
         }
+        ColumnData::Geometry(shapes) => {
+            let shapes = shapes.iter().enumerate().map(|(row, shape)| column.is_valid(row).then_some(shape));
+            Arc::new(shapes.collect::<LargeBinaryArray>())
+        }
         ColumnData::Array(arrays) => list_of(column, arrays)?,
         ColumnData::FloatVector { .. } | ColumnData::BinaryVector { .. } | ColumnData::SparseVector(_) => {
             return None;
@@ -202,6 +206,7 @@ fn list_of(column: &Column, arrays: &Arrays) -> Option<ArrayRef> {
             range.for_each(|at| builder.append_value(all.get(at)));
         }),
         ColumnData::Json(_)
+        | ColumnData::Geometry(_)
         | ColumnData::Array(_)
         | ColumnData::FloatVector { .. }
         | ColumnData::BinaryVector { .. }
@@ -236,11 +241,15 @@ fn data_of(data_type: DataType, array: &ArrayRef) -> Option<ColumnData> {
         DataType::Int8 => numbers::<Int8Type>(array).map(ColumnData::Int8),
         DataType::Int16 => numbers::<Int16Type>(array).map(ColumnData::Int16),
         DataType::Int32 => numbers::<Int32Type>(array).map(ColumnData::Int32),
-        DataType::Int64 => numbers::<Int64Type>(array).map(ColumnData::Int64),
+        DataType::Int64 | DataType::Timestamptz => numbers::<Int64Type>(array).map(ColumnData::Int64),
         DataType::Float => numbers::<Float32Type>(array).map(ColumnData::Float),
         DataType::Double => numbers::<Float64Type>(array).map(ColumnData::Double),
         DataType::VarChar => texts(array, "").map(ColumnData::VarChar),
         DataType::Json => texts(array, "null").map(ColumnData::Json),
+        DataType::Geometry => {
+            let shapes = array.as_binary_opt::<i64>()?;
+            Some(ColumnData::Geometry(shapes.iter().map(Option::unwrap_or_default).collect()))
+        }
         DataType::Array(element) => {
             let lists = array.as_list_opt::<i64>()?;
             let elements = data_of(element.scalar(), lists.values())?;
@@ -273,6 +282,7 @@ mod tests {
             DataType::Double => Value::Double(number as f64 / 7.0),
             DataType::VarChar => Value::Text("文".repeat((number % 3) as usize)),
             DataType::Json => Value::Json(format!("[{number}, \"ü\"]")),
+            DataType::Geometry => Value::Shape(vec![number as u8; (number % 5) as usize]),
             DataType::Array(element) => {
                 Value::Array((0..number % 4).map(|at| value(element.scalar(), number + at)).collect())
             }

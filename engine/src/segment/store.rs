@@ -190,6 +190,7 @@ fn statistics_of(column: &Column) -> Statistics {
             ColumnData::VarChar(all) => span(rows().map(|row| all.get(row)), |a, b| a < b)
                 .map(|(a, b)| (Value::Text(a.to_owned()), Value::Text(b.to_owned()))),
             ColumnData::Json(_)
+            | ColumnData::Geometry(_)
             | ColumnData::Array(_)
             | ColumnData::FloatVector { .. }
             | ColumnData::BinaryVector { .. }

@@ -38,6 +38,8 @@ enum Found<'i> {
     One(Vec<&'i [u32]>),
     /// The rows in every list.
     Every(Vec<&'i [u32]>),
+    /// These rows.
+    Listed(Vec<u32>),
 }
 
 /// What the cheapest index says of `predicate`; `None` if there is none that can.
@@ -47,7 +49,7 @@ pub(in crate::expr) fn find<'i>(predicate: &Predicate, rows: &'i dyn Rows) -> Op
     }
     let (name, path) = target(predicate)?;
     let column = rows.column(name.id)?;
-    let is_fitting = column.data.data_type() == name.data_type && column.data.len() == rows.len();
+    let is_fitting = column.data.data_type() == name.data_type.held_as() && column.data.len() == rows.len();
     let of_values = |index: &&std::sync::Arc<ColumnIndex>| index.spec.is_of(name.id, path);
     let fitting =
         rows.indexes().iter().filter(of_values).filter(|index| is_fitting && index.rows == rows.len());
@@ -68,6 +70,7 @@ fn target(predicate: &Predicate) -> Option<(&ColumnName, &[Step])> {
             }
         }
         Predicate::Contains { column, path, .. } => Some((column, path)),
+        Predicate::Shape { column, .. } => Some((column, &[])),
         _ => None,
     }
 }
@@ -85,6 +88,14 @@ impl ColumnIndex {
                     _ => None,
                 }
             }
+            Body::Boxes(boxes) => match predicate {
+                Predicate::Shape { test, .. } => {
+                    let rows = boxes.find(test)?;
+                    let count = rows.len();
+                    Some(Answer { column, rows: Found::Listed(rows), count, effort: count, is_exact: false })
+                }
+                _ => None,
+            },
             Body::Buckets(buckets) => match (predicate, self.spec.form) {
                 (Predicate::Contains { quantity, values, .. }, Form::Members) => {
                     contains(buckets, column, *quantity, values)
@@ -267,6 +278,7 @@ impl Answer<'_> {
                 lists.iter().copied().flatten().for_each(|&row| chosen.insert(row as usize));
             }
             Found::Every(lists) => in_all(lists).into_iter().for_each(|row| chosen.insert(row)),
+            Found::Listed(rows) => rows.iter().for_each(|&row| chosen.insert(row as usize)),
         }
         chosen
     }
@@ -284,6 +296,7 @@ impl Answer<'_> {
             Found::Others(..) => {}
             Found::One(lists) => rows.extend(lists.iter().copied().flatten().map(|&row| row as usize)),
             Found::Every(lists) => rows = in_all(lists),
+            Found::Listed(listed) => rows.extend(listed.iter().map(|&row| row as usize)),
         }
         rows
     }

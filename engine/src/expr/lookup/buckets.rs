@@ -122,6 +122,7 @@ pub(super) fn add_elements(arrays: &Arrays, row: usize, hashes: &mut Vec<u64>) {
         ColumnData::Double(all) => hashes.extend(range.map(|at| hash_double(all[at]))),
         ColumnData::VarChar(all) => hashes.extend(range.map(|at| hash_text(all.get(at)))),
         ColumnData::Json(_)
+        | ColumnData::Geometry(_)
         | ColumnData::Array(_)
         | ColumnData::FloatVector { .. }
         | ColumnData::BinaryVector { .. }

@@ -2,15 +2,18 @@
 //!
 //! An index is a value beside the column that it is of, made once for rows that never change, and says the same as a look at
 //! every row: what it finds is exactly what holds ([`Answer::is_exact`]), or a few rows that are compared one by one.
-//! It has one of three forms. [`Order`] has the rows by value, for comparisons, `in` and the beginnings of texts; of few
+//! It has one of four forms. [`Order`] has the rows by value, for comparisons, `in` and the beginnings of texts; of few
 //! values it has a set of rows each. [`Buckets`] have rows by hash, of the elements of arrays or of the pieces of texts.
+//! [`Boxes`] have rows by where their shapes are.
 
 mod answer;
+mod boxes;
 mod buckets;
 mod order;
 mod source;
 
 pub(super) use answer::{Answer, find};
+use boxes::Boxes;
 use buckets::{Buckets, add_elements, add_grams, add_json_elements};
 use order::Order;
 use source::{Class, Source};
@@ -39,6 +42,8 @@ enum Form {
     Members,
     /// Pieces of texts, of so many letters.
     Grams(usize),
+    /// Boxes around shapes.
+    Boxes,
 }
 
 impl ColumnIndexSpec {
@@ -67,9 +72,11 @@ impl ColumnIndexSpec {
             }
             DataType::VarChar if kind == "NGRAM" => (Vec::new(), Form::Grams(letters()?)),
             DataType::Array(_) => (Vec::new(), Form::Members),
+            DataType::Geometry => (Vec::new(), Form::Boxes),
+            _ if kind == "RTREE" => return None,
             _ => (Vec::new(), Form::Order),
         };
-        (kind != "RTREE").then_some(Self { field: field.id, path, form })
+        Some(Self { field: field.id, path, form })
     }
 
     /// The field whose column it is of.
@@ -87,6 +94,8 @@ impl ColumnIndexSpec {
             (Form::Order, ColumnData::VarChar(_)) => rows * 56,
             (Form::Order, _) => rows * 36,
             (Form::JsonOrder(_), _) => rows * 104,
+            // A box with its row, twice while they are put in order, and the nodes above.
+            (Form::Boxes, _) => rows * 144,
             (Form::Members, ColumnData::Array(arrays)) => (arrays.elements().len() + rows * 8) * 4,
             // At most one element or piece begins at each byte.
             (Form::Members | Form::Grams(_), data) => data.memory_bytes() * 4 + rows * 52,
@@ -126,6 +135,7 @@ pub struct ColumnIndex {
 enum Body {
     Order(Order),
     Buckets(Buckets),
+    Boxes(Boxes),
 }
 
 impl ColumnIndex {
@@ -149,6 +159,8 @@ impl ColumnIndex {
                     found.into_iter().for_each(|text| add_json_elements(text, hashes));
                 })?)
             }
+            (Form::Boxes, ColumnData::Geometry(shapes)) => Body::Boxes(Boxes::build(column, shapes)),
+            (Form::Boxes, _) => return None,
             (Form::Grams(letters), _) => {
                 let source = spec.source(column)?;
                 Body::Buckets(Buckets::build(rows, |row, hashes| {
@@ -175,6 +187,7 @@ impl ColumnIndex {
             + match &self.body {
                 Body::Order(order) => order.memory_bytes(),
                 Body::Buckets(buckets) => buckets.memory_bytes(),
+                Body::Boxes(boxes) => boxes.memory_bytes(),
             }
     }
 }
@@ -184,12 +197,12 @@ impl ColumnIndexSpec {
     fn source<'a>(&'a self, column: &'a Column) -> Option<Source<'a>> {
         let class = match self.form {
             Form::JsonOrder(class) => class,
-            Form::Order | Form::Members | Form::Grams(_) => Class::Text,
+            Form::Order | Form::Members | Form::Grams(_) | Form::Boxes => Class::Text,
         };
         match &column.data {
             ColumnData::Json(_) if self.form == Form::Order => None,
             ColumnData::Json(texts) => Some(Source::Json { column, texts, path: &self.path, class }),
-            ColumnData::Array(_) => None,
+            ColumnData::Array(_) | ColumnData::Geometry(_) => None,
             data if data.data_type().is_vector() => None,
             _ => Some(Source::Column(column)),
         }

@@ -54,6 +54,7 @@ impl Order {
                     sorted(pairs, |left, right| left.cmp(right), source.len())
                 }
                 ColumnData::Json(_)
+                | ColumnData::Geometry(_)
                 | ColumnData::Array(_)
                 | ColumnData::FloatVector { .. }
                 | ColumnData::BinaryVector { .. }

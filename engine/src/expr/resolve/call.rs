@@ -3,9 +3,11 @@
 use super::{Resolver, Span, Typed, class_of, fits};
 use crate::expr::pattern::Pattern;
 use crate::expr::predicate::{Access, Class, ColumnName, Operand, Predicate, Quantity};
+use crate::expr::shapes::{Given, ShapeTest};
 use crate::expr::syntax::{Compare, Node, NodeKind, Step};
 use crate::expr::{Error, Literal};
 use crate::model::{DataType, Field};
+use crate::shape::{Near, Relation};
 use crate::text::{Rule, TextMatch};
 
 /// Most words that `minimum_should_match` may want.
@@ -52,8 +54,18 @@ impl Resolver<'_> {
             {
                 Err(Error::Unsupported { operation: "struct array filter" })
             }
-            geometry if is_keyword && geometry.starts_with("st_") => {
-                Err(Error::Unsupported { operation: "geometry filter" })
+            "st_dwithin" if is_keyword => self.near(arguments, wrong()),
+            "st_isvalid" if is_keyword => {
+                let [field] = <[Node<'_>; 1]>::try_from(arguments).map_err(|_| wrong())?;
+                let column = self.shape_field(field, "st_isvalid")?;
+                Ok(Typed::Predicate(Predicate::Shape { column, test: ShapeTest::IsSound }))
+            }
+            known if is_keyword && relation(known).is_some() => {
+                let (function, relation) = relation(known).ok_or_else(wrong)?;
+                let [field, text] = two(arguments).ok_or_else(wrong)?;
+                let column = self.shape_field(field, function)?;
+                let to = self.given(text, function, wrong())?;
+                Ok(Typed::Predicate(Predicate::Shape { column, test: ShapeTest::Lies { relation, to } }))
             }
             "empty" if options.is_empty() => {
                 let [text] = <[Node<'_>; 1]>::try_from(arguments).map_err(|_| wrong())?;
@@ -69,6 +81,38 @@ impl Resolver<'_> {
             }
             _ => Err(Error::UnknownFunction { name: name.to_owned() }),
         }
+    }
+
+    /// The column of shapes that a function is about.
+    fn shape_field(&self, node: Node<'_>, function: &'static str) -> Result<ColumnName, Error> {
+        let span = node.span;
+        match self.resolve(node)? {
+            Typed::Operand(operand) if operand.class() == Class::Shape => Ok(operand.column),
+            _ => Err(Error::NotGeometry { function, field: self.written(span) }),
+        }
+    }
+
+    fn given(&self, node: Node<'_>, function: &'static str, wrong: Error) -> Result<Given, Error> {
+        let Typed::Literal(Literal::Text(text)) = self.resolve(node)? else { return Err(wrong) };
+        Given::parse(&text).map_err(|source| Error::Geometry { function, source })
+    }
+
+    /// `st_dwithin(field, "POINT (x y)", meters)`.
+    fn near(&self, arguments: Vec<Node<'_>>, wrong: Error) -> Result<Typed, Error> {
+        let [field, place, metres] = <[Node<'_>; 3]>::try_from(arguments).map_err(|_| wrong.clone())?;
+        let column = self.shape_field(field, "st_dwithin")?;
+        let (place_span, metres_span) = (place.span, metres.span);
+        let given = self.given(place, "st_dwithin", wrong)?;
+        let center = given.place().ok_or_else(|| Error::NearWhat { text: self.written(place_span) })?;
+        let metres = match self.resolve(metres)? {
+            #[expect(clippy::cast_precision_loss, reason = "a distance has no more digits than a double")]
+            Typed::Literal(Literal::Int(metres)) => Some(metres as f64),
+            Typed::Literal(Literal::Double(metres)) => Some(metres),
+            _ => None,
+        };
+        let metres = metres.filter(|metres| *metres >= 0.0);
+        let metres = metres.ok_or_else(|| Error::Distance { text: self.written(metres_span) })?;
+        Ok(Typed::Predicate(Predicate::Shape { column, test: ShapeTest::Near(Near { center, metres }) }))
     }
 
     fn element(&self, node: Node<'_>) -> Result<Literal, Error> {
@@ -208,6 +252,11 @@ impl Resolver<'_> {
             _ => Err(Error::SampleFactor { factor: self.written(span) }),
         }
     }
+}
+
+/// The relation that a function is named for.
+fn relation(name: &str) -> Option<(&'static str, Relation)> {
+    Relation::ALL.into_iter().find(|(known, _)| *known == name)
 }
 
 fn wanted(field: &Field, text: &str, rule: Rule) -> Result<Typed, Error> {

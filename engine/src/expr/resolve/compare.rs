@@ -1,8 +1,9 @@
 //! Comparisons: which operands go together.
 
 use super::{Typed, class_of, fits};
+use crate::calendar::Interval;
 use crate::expr::literal::order;
-use crate::expr::predicate::{Class, Operand, Predicate};
+use crate::expr::predicate::{Access, Class, ColumnName, Operand, Predicate};
 use crate::expr::syntax::Compare;
 use crate::expr::{Error, Literal};
 use crate::model::DataType;
@@ -16,7 +17,15 @@ pub(super) enum Side {
 
 pub(super) fn compare_typed(left: Typed, compare: Compare, right: Typed) -> Result<Typed, Error> {
     let mismatch = Error::Comparison { left: left.type_name(), right: right.type_name() };
+    let (left, right) = (instant_of(left, &right)?, right);
+    let (right, left) = (instant_of(right, &left)?, left);
     match (left, right) {
+        (Typed::Later(column, by), Typed::Literal(Literal::Int(value))) => {
+            later(column, by, compare, value).map(Typed::Predicate)
+        }
+        (Typed::Literal(Literal::Int(value)), Typed::Later(column, by)) => {
+            later(column, by, compare.flipped(), value).map(Typed::Predicate)
+        }
         (Typed::Literal(left), Typed::Literal(right)) => {
             let is_equality = matches!(compare, Compare::Equal | Compare::NotEqual);
             let order = match (&left, &right) {
@@ -38,6 +47,28 @@ pub(super) fn compare_typed(left: Typed, compare: Compare, right: Typed) -> Resu
         }
         _ => Err(mismatch),
     }
+}
+
+/// A constant instant as the number that columns of instants are compared with.
+fn instant_of(one: Typed, other: &Typed) -> Result<Typed, Error> {
+    let Typed::Instant(instant) = one else { return Ok(one) };
+    match other {
+        Typed::Operand(operand) if operand.class() != Class::Time => {
+            Err(Error::NotTimestamptz { field: operand.column.name.to_string() })
+        }
+        Typed::Operand(_) | Typed::Later(..) => Ok(Typed::Literal(Literal::Int(instant))),
+        _ => Ok(Typed::Instant(instant)),
+    }
+}
+
+/// An instant so much later, compared with a constant. Without months the constant may as well be earlier.
+fn later(column: ColumnName, by: Interval, compare: Compare, value: i64) -> Result<Predicate, Error> {
+    if by.months != 0 {
+        return Ok(Predicate::Later { column, by, compare, value });
+    }
+    let operand = Operand { column, access: Access::Whole, arithmetic: None };
+    let value = Literal::Int(value.saturating_sub(by.micros));
+    compare_operand(operand, compare, value, Side::Right)
 }
 
 pub(super) fn compare_operand(
@@ -93,7 +124,7 @@ fn compare_columns(
     }
     let is_number = |class| matches!(class, Class::Int | Class::Float);
     let is_fitting = match (left.class(), right.class()) {
-        (Class::Bool, Class::Bool) | (Class::Text, Class::Text) => true,
+        (Class::Bool, Class::Bool) | (Class::Text, Class::Text) | (Class::Time, Class::Time) => true,
         (left, right) => is_number(left) && is_number(right),
     };
     if !is_fitting {

@@ -2,7 +2,9 @@
 
 use super::{MAX_BITS, MAX_CAPACITY, MAX_DIM, MAX_FIELDS, MAX_TEXT_BYTES, MAX_VECTORS, MIN_BITS, MIN_DIM};
 use crate::base::{Kind, Kinded};
+use crate::calendar;
 use crate::model::name::NameError;
+use crate::shape;
 
 /// Why a schema cannot be. `Display` is Milvus's text where Milvus has one.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -317,6 +319,22 @@ pub enum SchemaError {
         field: String,
         /// Name of the value's type.
         found: &'static str,
+    },
+    /// A default that says no instant.
+    #[error("invalid default value of timestamptz field {field}: {source}: invalid parameter")]
+    DefaultTime {
+        /// Name of the field.
+        field: String,
+        /// Why it says none.
+        source: calendar::Error,
+    },
+    /// A default that is no shape.
+    #[error("invalid default value of geometry field {field}: {source}: invalid parameter")]
+    DefaultShape {
+        /// Name of the field.
+        field: String,
+        /// Why it is none.
+        source: shape::Error,
     },
     /// A default text longer than the field takes.
     #[error(

@@ -218,7 +218,7 @@ fn refusals_speak_as_milvus_does() {
             1100,
             "string data type not supported yet, please use VarChar type instead",
         ),
-        (|all| all.fields[3].data_type = 24, 1100, "data type Geometry is not supported"),
+        (|all| all.fields[3].data_type = 25, 1100, "data type Text is not supported"),
         (|all| all.fields[3].data_type = 22, 1100, "element data type None is not valid"),
         (|all| array(all, 22), 1100, "element type Array is not supported"),
         (|all| array(all, 23), 1100, "element type JSON is not supported"),

@@ -24,6 +24,7 @@ use crate::proxy::convert::schema::{
 };
 use crate::proxy::convert::search::QUERY_MODE;
 use crate::proxy::convert::status::{failure, success};
+use crate::proxy::convert::times::TIMEZONE;
 use crate::proxy::{Error, Proxy};
 use crate::rpc::{self, CollectionChange, CollectionInfo, CollectionRef, Refusal};
 
@@ -39,7 +40,11 @@ pub async fn create(
     request: CreateCollectionRequest,
 ) -> Result<Status, Error> {
     let database = caller.database(&request.db_name);
-    let collection = new_collection(database, request)?;
+    let databases = proxy.coord().databases().await?;
+    let named = databases.into_iter().find(|known| known.name == database);
+    let properties = named.map(|known| known.properties).unwrap_or_default();
+    let zone = properties.into_iter().find(|(key, _)| key == TIMEZONE).map(|(_, name)| name);
+    let collection = new_collection(database, zone, request)?;
     proxy.coord().create_collection(collection).await?;
     Ok(success())
 }

@@ -8,14 +8,16 @@ use contract::pb::milvus::{
 
 use super::Caller;
 use crate::proxy::convert::status::success;
-use crate::proxy::convert::{params, schema};
+use crate::proxy::convert::{params, schema, times};
 use crate::proxy::{Error, Proxy};
 use crate::rpc::Refusal;
 
 /// Makes a database.
 pub async fn create(proxy: &Proxy, _: Caller, request: CreateDatabaseRequest) -> Result<Status, Error> {
     schema::check_database_name(&request.db_name)?;
-    proxy.coord().create_database(&request.db_name, params::pairs(request.properties)).await?;
+    let properties = params::pairs(request.properties);
+    times::check_properties(&properties)?;
+    proxy.coord().create_database(&request.db_name, properties).await?;
     Ok(success())
 }
 
@@ -51,7 +53,9 @@ pub async fn alter(proxy: &Proxy, caller: Caller, request: AlterDatabaseRequest)
         _ => {}
     }
     let name = caller.database(&request.db_name);
-    proxy.coord().alter_database(&name, params::pairs(request.properties), request.delete_keys).await?;
+    let properties = params::pairs(request.properties);
+    times::check_properties(&properties)?;
+    proxy.coord().alter_database(&name, properties, request.delete_keys).await?;
     Ok(success())
 }
 

@@ -1,16 +1,19 @@
 //! Hybrid search: several searches whose hits become one list.
 
+use contract::pb::common::KeyValuePair;
 use contract::pb::milvus::{HybridSearchRequest, SearchRequest, SearchResults};
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::reads::{View, add_fields, at_peer, check_loaded, check_same_collection};
 use super::{Caller, partitions_of_read, search as searches};
 use crate::base::FieldId;
+use crate::calendar::TimeZone;
 use crate::model::Schema;
 use crate::plan::{Fusion, Grouping, RankPlan, SearchPlan, rank};
 use crate::proxy::convert::rank::{self as convert_rank, MAX_REQUESTS, RankParams, Ranker};
 use crate::proxy::convert::search::Giving;
 use crate::proxy::convert::status::success;
+use crate::proxy::convert::times::Times;
 use crate::proxy::convert::{consistency, output, search as convert_search};
 use crate::proxy::{Error, Proxy};
 use crate::rpc::CollectionInfo;
@@ -39,9 +42,10 @@ async fn search_all(
         return Err(Error::TooManyRequests { limit: MAX_REQUESTS });
     }
     let params = convert_rank::params(&request.rank_params, convert_search::window_of(&info))?;
-    let fusion = fusion(&request, &params, schema)?;
+    let times = Times::of_read(params_of_times(&request), &info.properties)?;
+    let fusion = fusion(&request, &params, schema, &times.zone)?;
     let grouping = params.groups.resolve(schema)?;
-    let output = output::resolve(schema, &request.output_fields)?;
+    let output = output::resolve(schema, &request.output_fields, times)?;
     let asked = consistency::Asked {
         use_default: request.use_default_consistency,
         level: request.consistency_level,
@@ -80,21 +84,36 @@ async fn search_all(
     };
     Ok(SearchResults {
         status: Some(success()),
-        results: Some(convert_search::results(schema, &giving, &output, hits)?),
+        results: Some(searches::results(&info, giving, output, hits).await?),
         collection_name: request.collection_name,
         session_ts: view.session.0,
     })
 }
 
+/// The parameters that say how instants are shown: those of the whole if it has any, else those of the first search, where
+/// clients put them.
+fn params_of_times(request: &HybridSearchRequest) -> &[KeyValuePair] {
+    let names_zone = |pair: &KeyValuePair| matches!(pair.key.as_str(), "timezone" | "time_fields");
+    match request.requests.first() {
+        Some(first) if !request.rank_params.iter().any(names_zone) => &first.search_params,
+        _ => &request.rank_params,
+    }
+}
+
 /// How scores are put together: by the function score if there is one, else by the rank parameters.
-fn fusion(request: &HybridSearchRequest, params: &RankParams, schema: &Schema) -> Result<Fusion, Error> {
+fn fusion(
+    request: &HybridSearchRequest,
+    params: &RankParams,
+    schema: &Schema,
+    zone: &TimeZone,
+) -> Result<Fusion, Error> {
     if !request.function_chains.is_empty() {
         return Err(Error::ReadNotBuilt { what: "a function chain" });
     }
     let searches = request.requests.len();
     let queries = request.requests.first().map_or(0, |first| first.nq);
     let ranker = match &request.function_score {
-        Some(score) => convert_rank::ranker(score, schema, searches, queries)?,
+        Some(score) => convert_rank::ranker(score, schema, zone, (searches, queries))?,
         None => None,
     };
     match ranker {

@@ -1,9 +1,11 @@
 //! What reads have in common, and queries.
 
+use std::sync::Arc;
+
 use contract::pb::milvus::{QueryRequest, QueryResults};
 
 use super::{Caller, partitions_of_read};
-use crate::base::{FieldId, PartitionId, Timestamp};
+use crate::base::{FieldId, PartitionId, Timestamp, heavy};
 use crate::expr::Filter;
 use crate::model::{Batch, Keys};
 use crate::plan::{QueryKind, QueryPlan, QueryRows};
@@ -11,6 +13,7 @@ use crate::proxy::convert::grouping::{self, Ordered};
 use crate::proxy::convert::output::{self, Output};
 use crate::proxy::convert::search::window_of;
 use crate::proxy::convert::status::success;
+use crate::proxy::convert::times::{Times, takes_long};
 use crate::proxy::convert::{consistency, filter, query as convert_query};
 use crate::proxy::{Error, Proxy};
 use crate::rpc::{CollectionInfo, CollectionRef, Consistency, Refusal};
@@ -166,14 +169,16 @@ async fn query_rows(proxy: &Proxy, caller: Caller, mut request: QueryRequest) ->
     if counts && params.limit.is_some() {
         return Err(Error::CountPaginated);
     }
-    let filter = filter::of_read(&request.expr, schema, std::mem::take(&mut request.expr_template_values))?;
+    let times = Times::of_read(&request.query_params, &info.properties)?;
+    let templates = std::mem::take(&mut request.expr_template_values);
+    let filter = filter::of_read(&request.expr, schema, &times.zone, templates)?;
     if filter.is_none() && params.limit.is_none() && !counts {
         return Err(Error::EmptyExpression);
     }
     let output = if counts {
         None
     } else {
-        Some(output::resolve(schema, &request.output_fields)?.with_first(schema.primary()))
+        Some(output::resolve(schema, &request.output_fields, times)?.with_first(schema.primary()))
     };
     let order = grouping::order(&params.order_by, schema, Ordered::Query)?;
     let asked = consistency::Asked {
@@ -198,6 +203,11 @@ async fn query_rows(proxy: &Proxy, caller: Caller, mut request: QueryRequest) ->
     let found = proxy.reader().query(plan, view.consistency).await?;
     let (fields_data, output_fields) = match output {
         None => (vec![convert_query::count_column(found.count)], vec![convert_query::COUNT.to_owned()]),
+        Some(output) if takes_long(schema) => {
+            let info = Arc::clone(&info);
+            let work = move || returned(&info.schema, output, found.rows, params.offset);
+            heavy("show rows", work).await.map_err(|error| Error::Answer { reason: error.to_string() })??
+        }
         Some(output) => returned(schema, output, found.rows, params.offset)?,
     };
     Ok(QueryResults {

@@ -8,15 +8,16 @@ use contract::pb::milvus::{
     FlushResponse, GetFlushAllStateRequest, GetFlushAllStateResponse, GetFlushStateRequest,
     GetFlushStateResponse, InsertRequest, MutationResult, UpsertRequest,
 };
-use contract::pb::schema::LongArray;
+use contract::pb::schema::{FieldData, LongArray};
 use futures::future::try_join_all;
 
 use super::reads::keys_of;
 use super::{Caller, DEFAULT_PARTITION, partial, partitions, texts};
-use crate::base::{PartitionId, Timestamp};
+use crate::base::{PartitionId, Timestamp, heavy};
 use crate::model::{Batch, Keys};
-use crate::proxy::convert::rows::{KeyColumn, fill_keys, sent};
+use crate::proxy::convert::rows::{KeyColumn, Sent, fill_keys, sent};
 use crate::proxy::convert::status::success;
+use crate::proxy::convert::times::{takes_long, zone_of};
 use crate::proxy::convert::{filter, output, schema};
 use crate::proxy::{Error, Proxy, route};
 use crate::rpc::{CollectionInfo, Operation, Refusal, Write};
@@ -27,7 +28,8 @@ pub async fn insert(proxy: &Proxy, caller: Caller, request: InsertRequest) -> Re
     check_schema_is_current(&info, request.schema_timestamp)?;
     let placement = Placement::of(&info, &request.partition_name)?;
     let given = if allows_given_keys(&info) { KeyColumn::Allowed } else { KeyColumn::ByAutoId };
-    let mut rows = sent(&info.schema, request.fields_data, request.num_rows, given)?.whole(&info.schema)?;
+    let rows = converted(&info, (request.fields_data, request.num_rows), given).await?;
+    let mut rows = rows.whole(&info.schema)?;
     let made = make_missing_keys(proxy, &info, &mut rows).await?;
     schema::check_rows(&info.schema, &rows)?;
     let rows = texts::with_computed(&info, rows).await?;
@@ -68,12 +70,12 @@ pub async fn upsert(proxy: &Proxy, caller: Caller, request: UpsertRequest) -> Re
 
 async fn whole_rows(
     proxy: &Proxy,
-    info: &CollectionInfo,
+    info: &Arc<CollectionInfo>,
     ops: &[partial::FieldOp],
     request: UpsertRequest,
 ) -> Result<Batch, Error> {
     let is_partial = request.partial_update || !request.field_ops.is_empty();
-    let sent = sent(&info.schema, request.fields_data, request.num_rows, KeyColumn::Required)?;
+    let sent = converted(info, (request.fields_data, request.num_rows), KeyColumn::Required).await?;
     if is_partial {
         partial::merge(proxy, info, &request.partition_name, ops, sent).await
     } else {
@@ -81,10 +83,30 @@ async fn whole_rows(
     }
 }
 
+/// The columns of a request, taken apart where a thread may be busy if that takes long.
+async fn converted(
+    info: &Arc<CollectionInfo>,
+    columns: (Vec<FieldData>, u32),
+    keys: KeyColumn,
+) -> Result<Sent, Error> {
+    let zone = zone_of(&info.properties);
+    if !takes_long(&info.schema) {
+        return sent(&info.schema, &zone, columns, keys);
+    }
+    let info = Arc::clone(info);
+    let work = move || sent(&info.schema, &zone, columns, keys);
+    heavy("convert rows", work).await.map_err(|error| Error::Answer { reason: error.to_string() })?
+}
+
 /// Removes the rows of some keys, or the rows that match and whatever shares their keys.
 pub async fn delete(proxy: &Proxy, caller: Caller, request: DeleteRequest) -> Result<MutationResult, Error> {
     let info = proxy.info(&caller, &request.db_name, &request.collection_name).await?;
-    let filter = filter::of_delete(&request.expr, &info.schema, request.expr_template_values)?;
+    let filter = filter::of_delete(
+        &request.expr,
+        &info.schema,
+        &zone_of(&info.properties),
+        request.expr_template_values,
+    )?;
     let partition = partition_of_delete(&info, &request.partition_name)?;
     let keys = match filter.keys(&info.schema) {
         Some(keys) => keys,

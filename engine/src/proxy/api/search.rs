@@ -1,26 +1,30 @@
 //! Searches by vectors or by the keys of stored ones.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use contract::pb::common::{HighlightType, SearchAggregationSpec};
 use contract::pb::milvus::search_request::SearchInput;
 use contract::pb::milvus::{SearchRequest, SearchResults};
-use contract::pb::schema::{FunctionScore, IDs, i_ds};
+use contract::pb::schema::{FunctionScore, IDs, SearchResultData, i_ds};
 
 use super::reads::{View, add_fields, at_peer, check_loaded, check_same_collection, rows_of_keys};
 use super::{Caller, partitions_of_read, texts};
-use crate::base::{FieldId, PartitionId, Timestamp};
+use crate::base::{FieldId, PartitionId, Timestamp, heavy};
+use crate::calendar::TimeZone;
 use crate::model::{
     Batch, Column, DataType, Field, FunctionKind, IndexDefinition, Key, Keys, Metric, Schema, Vector,
 };
 use crate::plan::{Fusion, Group, Grouping, Mode, Order, RankPlan, SearchHits, SearchPlan, groups_of, rank};
 use crate::proxy::convert::aggregate::Aggregation;
 use crate::proxy::convert::grouping::{self, Ordered};
+use crate::proxy::convert::output::Output;
 use crate::proxy::convert::rank::{self as convert_rank, Ranker};
 use crate::proxy::convert::search::{Giving, SearchParams};
 use crate::proxy::convert::status::success;
+use crate::proxy::convert::times::{Times, takes_long};
 use crate::proxy::convert::{
     consistency, filter, index, output, search as convert_search, texts as convert_texts,
 };
@@ -50,8 +54,9 @@ async fn search_rows(
     };
     let view = proxy.view(&info, params.iterator, asked).await?;
     let partitions = partitions_of_read(&info, &request.partition_names)?;
-    let output = output::resolve(schema, &request.output_fields)?;
-    let again = Again::of(request.function_score.as_ref(), &params, schema, request.nq)?;
+    let times = Times::of_read(&request.search_params, &info.properties)?;
+    let again = Again::of(request.function_score.as_ref(), &params, (schema, &times.zone), request.nq)?;
+    let output = output::resolve(schema, &request.output_fields, times)?;
     // Batches are cut by the scores of the metric, which a ranker changes.
     if (params.iterator || params.batch.is_some()) && again.ranker.is_some() {
         return Err(Error::IteratorRanker);
@@ -97,7 +102,7 @@ async fn search_rows(
     params.without.iter().for_each(|&query| hits.counts.insert(query, 0));
     let results = match aggregation {
         Some(aggregation) => aggregation.results(schema, &output, &hits),
-        None => convert_search::results(schema, &giving, &output, hits)?,
+        None => results(&info, giving, output, hits).await?,
     };
     Ok(SearchResults {
         status: Some(success()),
@@ -105,6 +110,21 @@ async fn search_rows(
         collection_name: request.collection_name,
         session_ts: view.session.0,
     })
+}
+
+/// The hits as the wire has them, made where a thread may be busy if that takes long.
+pub(super) async fn results(
+    info: &Arc<CollectionInfo>,
+    giving: Giving,
+    output: Output,
+    hits: SearchHits,
+) -> Result<SearchResultData, Error> {
+    if !takes_long(&info.schema) {
+        return convert_search::results(&info.schema, &giving, &output, hits);
+    }
+    let info = Arc::clone(info);
+    let work = move || convert_search::results(&info.schema, &giving, &output, hits);
+    heavy("show hits", work).await.map_err(|error| Error::Answer { reason: error.to_string() })?
 }
 
 /// What an aggregation asks for. It is made of the nearest hits, as many as there may be.
@@ -194,7 +214,9 @@ pub(super) async fn plan(
         return Err(Error::IteratorQueries { nq: asked });
     }
     convert_search::check_hits(queries.len(), params.limit + params.offset)?;
-    let filter = filter::of_read(&request.dsl, schema, std::mem::take(&mut request.expr_template_values))?;
+    let times = Times::of_read(&request.search_params, &info.properties)?;
+    let templates = std::mem::take(&mut request.expr_template_values);
+    let filter = filter::of_read(&request.dsl, schema, &times.zone, templates)?;
     Ok(SearchPlan {
         collection: info.id,
         partitions,
@@ -274,11 +296,11 @@ impl Again {
     fn of(
         score: Option<&FunctionScore>,
         params: &SearchParams,
-        schema: &Schema,
+        (schema, zone): (&Schema, &TimeZone),
         queries: i64,
     ) -> Result<Self, Error> {
         let ranker = match score {
-            Some(score) => convert_rank::ranker(score, schema, 1, queries)?,
+            Some(score) => convert_rank::ranker(score, schema, zone, (1, queries))?,
             None => None,
         };
         Ok(Self { ranker, order: grouping::order(&params.order_by, schema, Ordered::Search)? })

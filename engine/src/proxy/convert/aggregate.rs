@@ -15,9 +15,11 @@ use contract::pb::schema::{
 use super::grouping::check_group_type;
 use super::output::Output;
 use crate::base::FieldId;
+use crate::calendar;
 use crate::model::{DataType, Field, Key, Schema, Value};
 use crate::plan::{Group, Order, SearchHits, Sorting, best_of_groups};
 use crate::proxy::Error;
+use crate::shape;
 
 /// Most buckets within buckets.
 const MAX_LEVELS: usize = 4;
@@ -341,7 +343,12 @@ impl Pool<'_> {
             .filter_map(|hits| {
                 let key = self.key(*hits.first()?, &fields);
                 let bucket = AggBucket {
-                    key: level.fields.iter().zip(&key).map(|(field, group)| entry(field, group)).collect(),
+                    key: level
+                        .fields
+                        .iter()
+                        .zip(&key)
+                        .map(|(field, group)| self.entry(field, group))
+                        .collect(),
                     count: i64::try_from(hits.len()).unwrap_or(i64::MAX),
                     metrics: self.metrics(&hits, level),
                     hits: self.top_hits(&hits, level),
@@ -435,34 +442,44 @@ impl Pool<'_> {
         let fields = shown.map(|field| AggHitField {
             field_id: field.id.0,
             field_name: field.name.clone(),
-            value: shown_value(self.value(hit, field.id)),
+            value: self.shown_value(field, self.value(hit, field.id)),
         });
         AggHit { score: self.hits.scores[hit], fields: fields.collect(), pk: Some(pk) }
     }
-}
 
-fn shown_value(value: Value) -> Option<agg_hit_field::Value> {
-    use agg_hit_field::Value::{BoolVal, BytesVal, DoubleVal, FloatVal, IntVal, StringVal};
-    Some(match value {
-        Value::Bool(truth) => BoolVal(truth),
-        Value::Int(number) => IntVal(number),
-        Value::Float(number) => FloatVal(number),
-        Value::Double(number) => DoubleVal(number),
-        Value::Text(text) => StringVal(text),
-        Value::Json(text) => BytesVal(text.into_bytes()),
-        _ => return None,
-    })
-}
+    fn shown_value(&self, field: &Field, value: Value) -> Option<agg_hit_field::Value> {
+        use agg_hit_field::Value::{BoolVal, BytesVal, DoubleVal, FloatVal, IntVal, StringVal};
+        Some(match value {
+            Value::Bool(truth) => BoolVal(truth),
+            Value::Int(instant) if field.data_type == DataType::Timestamptz => StringVal(self.shown(instant)),
+            Value::Int(number) => IntVal(number),
+            Value::Float(number) => FloatVal(number),
+            Value::Double(number) => DoubleVal(number),
+            Value::Text(text) => StringVal(text),
+            Value::Json(text) => BytesVal(text.into_bytes()),
+            Value::Shape(bytes) => StringVal(shape::to_text(&bytes)?),
+            _ => return None,
+        })
+    }
 
-fn entry(field: &Field, group: &Group) -> BucketKeyEntry {
-    use bucket_key_entry::Value::{BoolVal, IntVal, StringVal};
-    let value = match group {
-        Group::None => None,
-        Group::Int(number) if field.data_type == DataType::Bool => Some(BoolVal(*number != 0)),
-        Group::Int(number) => Some(IntVal(*number)),
-        Group::Text(text) => Some(StringVal(text.clone())),
-    };
-    BucketKeyEntry { field_id: field.id.0, field_name: field.name.clone(), value }
+    fn entry(&self, field: &Field, group: &Group) -> BucketKeyEntry {
+        use bucket_key_entry::Value::{BoolVal, IntVal, StringVal};
+        let value = match group {
+            Group::None => None,
+            Group::Int(number) if field.data_type == DataType::Bool => Some(BoolVal(*number != 0)),
+            Group::Int(instant) if field.data_type == DataType::Timestamptz => {
+                Some(StringVal(self.shown(*instant)))
+            }
+            Group::Int(number) => Some(IntVal(*number)),
+            Group::Text(text) => Some(StringVal(text.clone())),
+        };
+        BucketKeyEntry { field_id: field.id.0, field_name: field.name.clone(), value }
+    }
+
+    /// An instant as the client wants it.
+    fn shown(&self, instant: i64) -> String {
+        calendar::show(instant, &self.output.times.zone)
+    }
 }
 
 fn compared(by: &By, left: &(Vec<Group>, AggBucket), right: &(Vec<Group>, AggBucket)) -> Ordering {

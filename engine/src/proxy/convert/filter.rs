@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use contract::pb::schema::{TemplateArrayValue, TemplateValue, template_array_value, template_value};
 
 use crate::base::FieldId;
+use crate::calendar::TimeZone;
 use crate::expr::{self, Filter, Literal, Templates};
 use crate::model::{DataType, Keys, Schema};
 use crate::plan::Group;
@@ -15,13 +16,14 @@ const KEYS: &str = "keys";
 /// Name of the template variable that stands for a list of groups.
 const GROUPS: &str = "groups";
 
-/// The filter of a read; `None` for an empty text.
+/// The filter of a read; `None` for an empty text. Times without an offset are times in `zone`.
 ///
 /// # Errors
 /// [`Error::QueryPlan`] with what is wrong and where.
 pub fn of_read(
     text: &str,
     schema: &Schema,
+    zone: &TimeZone,
     templates: HashMap<String, TemplateValue>,
 ) -> Result<Option<Filter>, Error> {
     let text = text.trim();
@@ -29,18 +31,19 @@ pub fn of_read(
         return Ok(None);
     }
     let templates = literals(templates)?;
-    expr::parse(text, schema, &templates)
+    expr::parse_in(text, schema, &templates, zone)
         .map(Some)
         .map_err(|detail| Error::QueryPlan { text: complaint(text, &detail) })
 }
 
-/// The filter of a delete.
+/// The filter of a delete. Times without an offset are times in `zone`.
 ///
 /// # Errors
 /// [`Error::DeleteEverything`] for a text that is empty or true for every row, [`Error::DeletePlan`] for a bad one.
 pub fn of_delete(
     text: &str,
     schema: &Schema,
+    zone: &TimeZone,
     templates: HashMap<String, TemplateValue>,
 ) -> Result<Filter, Error> {
     let everything = || Error::DeleteEverything { expr: text.to_owned() };
@@ -48,7 +51,7 @@ pub fn of_delete(
         return Err(everything());
     }
     let templates = literals(templates)?;
-    let filter = expr::parse(text.trim(), schema, &templates)
+    let filter = expr::parse_in(text.trim(), schema, &templates, zone)
         .map_err(|detail| Error::DeletePlan { text: complaint(text, &detail) })?;
     if filter.is_always_true() { Err(everything()) } else { Ok(filter) }
 }

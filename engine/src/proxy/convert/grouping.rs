@@ -87,6 +87,7 @@ pub fn check_group_type(data_type: DataType) -> Result<(), Error> {
         | DataType::Int16
         | DataType::Int32
         | DataType::Int64
+        | DataType::Timestamptz
         | DataType::VarChar => Ok(()),
         other => Err(Error::GroupType { data_type: engine_name(other) }),
     }
@@ -112,6 +113,8 @@ const fn engine_name(data_type: DataType) -> &'static str {
         DataType::Double => "DOUBLE",
         DataType::VarChar => "VARCHAR",
         DataType::Json => "JSON",
+        DataType::Timestamptz => "TIMESTAMPTZ",
+        DataType::Geometry => "GEOMETRY",
         DataType::Array(_) => "ARRAY",
         DataType::FloatVector => "VECTOR_FLOAT",
         DataType::Float16Vector => "VECTOR_FLOAT16",
@@ -158,8 +161,8 @@ pub fn order(text: &str, schema: &Schema, of: Ordered) -> Result<Order, Error> {
 
 fn sorted_by<'a>(name: &str, schema: &'a Schema, of: Ordered) -> Result<(&'a Field, Vec<String>), Error> {
     if let Some(field) = schema.field(name) {
-        let has_order =
-            !matches!(field.data_type, DataType::Json | DataType::Array(_)) && !field.data_type.is_vector();
+        let has_order = !matches!(field.data_type, DataType::Json | DataType::Array(_) | DataType::Geometry)
+            && !field.data_type.is_vector();
         return match (has_order, of) {
             (true, _) => Ok((field, Vec::new())),
             (false, Ordered::Search) => {

@@ -70,7 +70,7 @@ const TYPES: [(&str, Family); 35] = [
     ("Trie", Family::Scalar),
     ("STL_SORT", Family::Scalar),
     ("NGRAM", Family::Scalar),
-    ("RTREE", Family::ScalarNotBuilt),
+    ("RTREE", Family::Scalar),
     ("HYBRID", Family::ScalarNotBuilt),
 ];
 
@@ -470,9 +470,6 @@ fn check_scalar(
     match family {
         Family::Scalar => {}
         Family::Dense if name == AUTO => {}
-        Family::ScalarNotBuilt if name == "RTREE" => {
-            return Err(invalid("RTREE index can only be built on geometry field"));
-        }
         Family::ScalarNotBuilt => return Err(Error::IndexNotBuilt { index_type: name.to_owned() }),
         Family::Dense
         | Family::ByParts
@@ -502,12 +499,14 @@ fn check_scalar(
 
 /// Whether an index called `name` may be on a field of `data_type` for the sake of such values in it.
 fn is_of_values(name: &str, data_type: DataType, values: DataType) -> bool {
-    use DataType::{Bool, Double, Float, Int8, Int16, Int32, Int64, Json, VarChar};
+    use DataType::{Bool, Double, Float, Geometry, Int8, Int16, Int32, Int64, Json, Timestamptz, VarChar};
     match name {
+        "RTREE" => data_type == Geometry,
+        "INVERTED" => data_type != Geometry,
         "BITMAP" => matches!(values, Bool | Int8 | Int16 | Int32 | Int64 | VarChar),
         "TRIE" | "Trie" => data_type == VarChar,
         "STL_SORT" => {
-            matches!(data_type, Int8 | Int16 | Int32 | Int64 | Float | Double | VarChar | Json)
+            matches!(data_type, Int8 | Int16 | Int32 | Int64 | Float | Double | VarChar | Json | Timestamptz)
                 && values != Bool
         }
         "NGRAM" => values == VarChar,
@@ -538,6 +537,8 @@ fn wrong_values(name: &str, data_type: DataType) -> Error {
     match name {
         "BITMAP" => invalid("bitmap index are only supported on bool, int, string and array field"),
         "TRIE" | "Trie" => invalid("TRIE are only supported on varchar field"),
+        "RTREE" => invalid("RTREE index can only be built on geometry field"),
+        "INVERTED" => invalid("INVERTED are not supported on Geometry field"),
         "NGRAM" => invalid("JSON field with ngram index only supports json_cast_type VARCHAR"),
         _ => invalid(format!(
             "STL_SORT are only supported on numeric, varchar or timestamptz field, got {}",

@@ -9,8 +9,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use contract::pb::schema::{
-    ArrayArray, BoolArray, DoubleArray, FieldData, FloatArray, IntArray, JsonArray, LongArray, ScalarField,
-    SparseFloatArray, StringArray, VectorField, field_data, scalar_field, vector_field,
+    ArrayArray, BoolArray, DoubleArray, FieldData, FloatArray, GeometryWktArray, IntArray, JsonArray,
+    LongArray, ScalarField, SparseFloatArray, StringArray, VectorField, field_data, scalar_field,
+    vector_field,
 };
 use serde::de::{Deserializer as _, Error as _, SeqAccess, Visitor};
 use serde_json::Value as Json;
@@ -253,7 +254,8 @@ fn empty(field: &Field) -> field_data::Field {
         DataType::Int64 => Data::LongData(LongArray::default()),
         DataType::Float => Data::FloatData(FloatArray::default()),
         DataType::Double => Data::DoubleData(DoubleArray::default()),
-        DataType::VarChar => Data::StringData(StringArray::default()),
+        DataType::VarChar | DataType::Timestamptz => Data::StringData(StringArray::default()),
+        DataType::Geometry => Data::GeometryWktData(GeometryWktArray::default()),
         DataType::Json => Data::JsonData(JsonArray::default()),
         DataType::Array(element) => Data::ArrayData(ArrayArray {
             element_type: wire_type(element.scalar()).into(),
@@ -299,7 +301,11 @@ fn push_scalar(column: &mut scalar_field::Data, data_type: DataType, raw: &RawVa
             let value: f64 = number(raw)?.parse().ok()?;
             value.is_finite().then(|| all.data.push(value))?;
         }
+        (Data::StringData(all), DataType::Timestamptz) => {
+            all.data.push(serde_json::from_str(raw.get()).ok()?);
+        }
         (Data::StringData(all), _) => all.data.push(text(raw)?),
+        (Data::GeometryWktData(all), _) => all.data.push(serde_json::from_str(raw.get()).ok()?),
         (Data::JsonData(all), _) => all.data.push(compact(raw.get()).into()),
         (Data::ArrayData(all), DataType::Array(element)) => all.data.push(array(element, raw)?),
         _ => return None,

@@ -21,3 +21,4 @@ pub mod search;
 pub mod sparse;
 pub mod status;
 pub mod texts;
+pub mod times;

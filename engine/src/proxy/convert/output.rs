@@ -3,17 +3,21 @@
 use std::collections::BTreeSet;
 
 use contract::pb::schema::{
-    BoolArray, DataType as WireType, DoubleArray, FieldData, FloatArray, IDs, IntArray, JsonArray, LongArray,
-    ScalarField, StringArray, VectorField, field_data, i_ds, scalar_field, vector_field,
+    ArrayArray, BoolArray, DataType as WireType, DoubleArray, FieldData, FloatArray, GeometryWktArray, IDs,
+    IntArray, JsonArray, LongArray, ScalarField, StringArray, VectorField, field_data, i_ds, scalar_field,
+    vector_field,
 };
 
+use super::times::Times;
 use super::{arrays, narrow, sparse};
 use crate::base::FieldId;
+use crate::calendar;
 use crate::model::{Batch, Column, ColumnData, DYNAMIC_FIELD, DataType, Field, Keys, Schema, Texts};
 use crate::proxy::Error;
+use crate::shape;
 
 /// Which values a read returns.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Output {
     /// The fields to read, in the order in which they are returned; `$meta` among them where a dynamic key is wanted.
     pub fields: Vec<FieldId>,
@@ -21,16 +25,18 @@ pub struct Output {
     pub keys: Option<BTreeSet<String>>,
     /// The names as the answer lists them.
     pub names: Vec<String>,
+    /// How instants are shown.
+    pub times: Times,
 }
 
-/// Resolves the names that a client wants back.
+/// Resolves the names that a client wants back. Instants come as `times` says.
 ///
 /// `*` stands for every field but counts of words, and all dynamic keys; a name that is no field is a dynamic key where the schema is open.
 ///
 /// # Errors
 /// [`Error::OutputField`] for a name that means nothing, and Milvus's words for paths.
-pub fn resolve(schema: &Schema, wanted: &[String]) -> Result<Output, Error> {
-    let mut output = Output { fields: Vec::new(), keys: Some(BTreeSet::new()), names: Vec::new() };
+pub fn resolve(schema: &Schema, wanted: &[String], times: Times) -> Result<Output, Error> {
+    let mut output = Output { fields: Vec::new(), keys: Some(BTreeSet::new()), names: Vec::new(), times };
     for name in wanted {
         let name = name.trim();
         if name == "*" {
@@ -134,14 +140,24 @@ pub fn fields_data(schema: &Schema, output: &Output, mut rows: Batch) -> Result<
             .ok_or_else(|| Error::Answer { reason: format!("no column for field {}", field.name) })?;
         let column = rows.columns.swap_remove(at);
         let keys = if field.is_dynamic { output.keys.as_ref() } else { None };
-        columns.push(field_data(field, column, keys));
+        columns.push(field_data(field, column, keys, &output.times));
     }
     Ok(columns)
 }
 
 /// One column as the wire has it: scalars dense with placeholders, vectors compact, `valid_data` where the field is nullable.
 #[must_use]
-pub fn field_data(field: &Field, column: Column, keys: Option<&BTreeSet<String>>) -> FieldData {
+pub fn field_data(
+    field: &Field,
+    column: Column,
+    keys: Option<&BTreeSet<String>>,
+    times: &Times,
+) -> FieldData {
+    if field.data_type == DataType::Timestamptz
+        && let ColumnData::Int64(instants) = &column.data
+    {
+        return instants_data(field, &column, instants, times);
+    }
     let rows = column.data.len();
     let valid: Vec<bool> =
         if field.nullable { (0..rows).map(|row| column.is_valid(row)).collect() } else { Vec::new() };
@@ -179,6 +195,34 @@ pub fn field_data(field: &Field, column: Column, keys: Option<&BTreeSet<String>>
     }
 }
 
+/// Instants as texts, or as lists of the parts that are wanted.
+fn instants_data(field: &Field, column: &Column, instants: &[i64], times: &Times) -> FieldData {
+    let rows = 0..instants.len();
+    let data = if times.parts.is_empty() {
+        let text = |row: usize| {
+            if column.is_valid(row) { calendar::show(instants[row], &times.zone) } else { String::new() }
+        };
+        scalar_field::Data::StringData(StringArray { data: rows.clone().map(text).collect() })
+    } else {
+        let list = |row: usize| {
+            let parts = if column.is_valid(row) { times.parts.as_slice() } else { &[] };
+            let data = calendar::parts(instants[row], &times.zone, parts);
+            ScalarField { data: Some(scalar_field::Data::LongData(LongArray { data })), ..Default::default() }
+        };
+        let element_type = WireType::Int64.into();
+        scalar_field::Data::ArrayData(ArrayArray { data: rows.clone().map(list).collect(), element_type })
+    };
+    let wire_type = if times.parts.is_empty() { WireType::Timestamptz } else { WireType::Array };
+    FieldData {
+        r#type: wire_type.into(),
+        field_name: field.name.clone(),
+        field_id: field.id.0,
+        is_dynamic: false,
+        valid_data: if field.nullable { rows.map(|row| column.is_valid(row)).collect() } else { Vec::new() },
+        field: Some(field_data::Field::Scalars(ScalarField { data: Some(data), ..Default::default() })),
+    }
+}
+
 /// The vectors of the rows that have one.
 fn compact<T: Copy>(values: &[T], dim: usize, valid: &[bool]) -> Vec<T> {
     let rows = values.chunks_exact(dim.max(1)).zip(valid);
@@ -206,6 +250,11 @@ pub fn scalar(values: ColumnData, keys: Option<&BTreeSet<String>>) -> scalar_fie
             Data::StringData(StringArray { data: texts.iter().map(str::to_owned).collect() })
         }
         ColumnData::Json(texts) => Data::JsonData(JsonArray { data: json(&texts, keys) }),
+        ColumnData::Geometry(shapes) => {
+            // Of a row without a shape there are no bytes.
+            let text = |bytes: &[u8]| shape::to_text(bytes).unwrap_or_default();
+            Data::GeometryWktData(GeometryWktArray { data: shapes.iter().map(text).collect() })
+        }
         ColumnData::Array(arrays) => Data::ArrayData(arrays::to_wire(&arrays)),
     }
 }
@@ -262,6 +311,8 @@ pub const fn wire_type(data_type: DataType) -> WireType {
         DataType::Double => WireType::Double,
         DataType::VarChar => WireType::VarChar,
         DataType::Json => WireType::Json,
+        DataType::Timestamptz => WireType::Timestamptz,
+        DataType::Geometry => WireType::Geometry,
         DataType::Array(_) => WireType::Array,
         DataType::FloatVector => WireType::FloatVector,
         DataType::Float16Vector => WireType::Float16Vector,

@@ -10,6 +10,7 @@ use super::filter;
 use super::grouping::{GroupParams, is_grouping};
 use super::params::{boolean, plain, shown};
 use super::query::check_window;
+use crate::calendar::TimeZone;
 use crate::expr::Filter;
 use crate::model::{DataType, Field, Schema};
 use crate::plan::{Boost, Boosting, Combine, Curve, Decay, Fusion, Mode, Random};
@@ -97,8 +98,8 @@ impl RankParams {
 pub fn ranker(
     score: &FunctionScore,
     schema: &Schema,
-    searches: usize,
-    queries: i64,
+    zone: &TimeZone,
+    (searches, queries): (usize, i64),
 ) -> Result<Option<Ranker>, Error> {
     let Some(first) = score.functions.first() else { return Ok(None) };
     if let Some(other) = score.functions.iter().find(|function| function.r#type() != FunctionType::Rerank) {
@@ -107,7 +108,7 @@ pub fn ranker(
     let params = pairs(&first.params);
     let name = params.get("reranker").map(|name| name.to_lowercase()).unwrap_or_default();
     if name == "boost" {
-        return boosting(score, schema).map(Ranker::Boosting).map(Some);
+        return boosting(score, schema, zone).map(Ranker::Boosting).map(Some);
     }
     if score.functions.len() > 1 {
         return Err(Error::ManyRerankers);
@@ -256,18 +257,19 @@ fn numeric<'a>(schema: &'a Schema, name: &str) -> Result<&'a Field, Error> {
     }
 }
 
-fn boosting(score: &FunctionScore, schema: &Schema) -> Result<Boosting, Error> {
+fn boosting(score: &FunctionScore, schema: &Schema, zone: &TimeZone) -> Result<Boosting, Error> {
     let modes = pairs(&score.params);
     let mode = |name: &'static str| match modes.get(name).map(|mode| mode.to_lowercase()).as_deref() {
         None | Some("multiply") => Ok(Combine::Multiply),
         Some("sum") => Ok(Combine::Sum),
         Some(other) => Err(Error::BoostMode { name, value: other.to_owned() }),
     };
-    let boosts = score.functions.iter().map(|function| boost(function, schema)).collect::<Result<_, _>>()?;
+    let boosts =
+        score.functions.iter().map(|function| boost(function, schema, zone)).collect::<Result<_, _>>()?;
     Ok(Boosting { boosts, functions: mode("function_mode")?, score: mode("boost_mode")? })
 }
 
-fn boost(function: &FunctionSchema, schema: &Schema) -> Result<Boost, Error> {
+fn boost(function: &FunctionSchema, schema: &Schema, zone: &TimeZone) -> Result<Boost, Error> {
     let params = pairs(&function.params);
     let name = params.get("reranker").map(String::as_str).unwrap_or_default();
     if !name.eq_ignore_ascii_case("boost") {
@@ -280,14 +282,16 @@ fn boost(function: &FunctionSchema, schema: &Schema) -> Result<Boost, Error> {
         value: params.get("weight").cloned().unwrap_or_default(),
     })?;
     let filter = match params.get("filter") {
-        Some(text) => filter::of_read(text, schema, Default::default())
+        Some(text) => filter::of_read(text, schema, zone, Default::default())
             .map_err(|error| Error::BoostFilter { reason: error.to_string() })?,
         None => None,
     };
     let random = params.get("random_score").map(|text| random(text, schema)).transpose()?;
     // Boosts are computed on threads that answer requests.
-    if filter.as_ref().is_some_and(Filter::reads_texts) {
-        return Err(Error::ReadNotBuilt { what: "text_match in the filter of a boost" });
+    if filter.as_ref().is_some_and(Filter::is_long_work) {
+        return Err(Error::ReadNotBuilt {
+            what: "text_match or a geometry function in the filter of a boost",
+        });
     }
     Ok(Boost { filter, weight, random })
 }

@@ -5,8 +5,12 @@
 use contract::pb::schema::{FieldData, ScalarField, VectorField, field_data, scalar_field, vector_field};
 
 use super::{arrays, narrow, sparse, texts};
-use crate::model::{Batch, Bitset, Column, ColumnData, DYNAMIC_FIELD, DataType, Field, Schema, Texts, Value};
+use crate::calendar::{self, TimeZone};
+use crate::model::{
+    Batch, Bitset, ByteRows, Column, ColumnData, DYNAMIC_FIELD, DataType, Field, Schema, Texts, Value,
+};
 use crate::proxy::Error;
+use crate::shape;
 
 /// What to make of a primary key's column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,21 +32,27 @@ pub struct Sent {
     pub columns: Vec<Option<Column>>,
 }
 
-/// What the vectors and numbers of one request may take. Unit: bytes.
+/// What the vectors, numbers and defaults of one request may take. Unit: bytes.
 const MAX_ROWS_BYTES: usize = 1 << 30;
 
-/// Takes the columns of a request apart.
+/// Takes the columns of a request apart. Times without an offset are times in `zone`.
 ///
 /// # Errors
 /// What Milvus says about a column that the schema does not have, that has another type, or the wrong number of values.
-pub fn sent(schema: &Schema, fields: Vec<FieldData>, rows: u32, keys: KeyColumn) -> Result<Sent, Error> {
+pub fn sent(
+    schema: &Schema,
+    zone: &TimeZone,
+    (fields, rows): (Vec<FieldData>, u32),
+    keys: KeyColumn,
+) -> Result<Sent, Error> {
     let rows = rows as usize;
     if rows == 0 {
         return Err(Error::NoRows);
     }
     // What is not sent takes its place all the same: a small request must not become more than there is memory for.
     let row_bytes: usize = schema.fields.iter().map(|field| 8 + vector_bytes(field)).sum();
-    if rows.saturating_mul(row_bytes) > MAX_ROWS_BYTES {
+    let default_bytes = schema.fields.iter().map(|field| default_bytes(field, &fields, rows)).sum::<usize>();
+    if rows.saturating_mul(row_bytes).saturating_add(default_bytes) > MAX_ROWS_BYTES {
         return Err(Error::RowsTooLarge { rows, limit: MAX_ROWS_BYTES });
     }
     let count = fields.len();
@@ -59,7 +69,7 @@ pub fn sent(schema: &Schema, fields: Vec<FieldData>, rows: u32, keys: KeyColumn)
         if field.is_primary && field.auto_id && keys == KeyColumn::ByAutoId {
             return Err(Error::KeyWithAutoId { field: field.name.clone() });
         }
-        columns[place] = Some(column(field, data, rows)?);
+        columns[place] = Some(column(field, zone, data, rows)?);
     }
     let primary = schema.primary();
     if keys == KeyColumn::Required
@@ -90,6 +100,27 @@ impl Sent {
 /// Bytes of one vector of a field in memory, beside what is in the request anyway.
 fn vector_bytes(field: &Field) -> usize {
     if field.data_type == DataType::BinaryVector { field.dim() / 8 } else { field.dim() * 4 }
+}
+
+/// Bytes that the default of a field takes in the rows that have no value of their own.
+fn default_bytes(field: &Field, fields: &[FieldData], rows: usize) -> usize {
+    let length = match &field.default {
+        Some(Value::Text(text)) => text.len(),
+        Some(Value::Shape(bytes)) => bytes.len(),
+        _ => return 0,
+    };
+    let missing = match fields.iter().find(|data| data.field_name == field.name) {
+        None => rows,
+        Some(data) => {
+            let inner = match &data.field {
+                Some(field_data::Field::Scalars(scalars)) => scalars.valid_data.as_slice(),
+                _ => &[],
+            };
+            let valid = if inner.is_empty() { &data.valid_data } else { inner };
+            valid.iter().filter(|present| !**present).count()
+        }
+    };
+    missing.saturating_mul(length)
 }
 
 /// The position in the schema of the field that `data` is for.
@@ -150,11 +181,11 @@ pub fn fill_keys(schema: &Schema, batch: &mut Batch, first: i64) {
 }
 
 /// One column of the wire as a column of the model, nulls and defaults put in.
-fn column(field: &Field, data: FieldData, rows: usize) -> Result<Column, Error> {
+fn column(field: &Field, zone: &TimeZone, data: FieldData, rows: usize) -> Result<Column, Error> {
     let FieldData { field: payload, valid_data, .. } = data;
     let (values, valid) = match payload {
         Some(field_data::Field::Scalars(ScalarField { valid_data: inner, data })) => {
-            (scalars(field, data)?, either(inner, valid_data))
+            (scalars(field, zone, data)?, either(inner, valid_data))
         }
         Some(field_data::Field::Vectors(VectorField { dim, valid_data: inner, data })) => {
             (vectors(field, dim, data)?, either(inner, valid_data))
@@ -217,6 +248,8 @@ fn wrong_type(field: &Field, actual: &'static str) -> Error {
         DataType::Double => "double",
         DataType::VarChar => "string",
         DataType::Json => "json",
+        DataType::Timestamptz => "timestamptz string",
+        DataType::Geometry => "geometry",
         DataType::Array(element) => element.scalar().name(),
         DataType::FloatVector => "float vector",
         DataType::Float16Vector => "float16 vector",
@@ -229,7 +262,7 @@ fn wrong_type(field: &Field, actual: &'static str) -> Error {
 }
 
 /// The values of a scalar column.
-fn scalars(field: &Field, data: Option<scalar_field::Data>) -> Result<ColumnData, Error> {
+fn scalars(field: &Field, zone: &TimeZone, data: Option<scalar_field::Data>) -> Result<ColumnData, Error> {
     use scalar_field::Data;
     Ok(match (field.data_type, data) {
         (DataType::Bool, Some(Data::BoolData(values))) => ColumnData::Bool(values.data),
@@ -252,11 +285,46 @@ fn scalars(field: &Field, data: Option<scalar_field::Data>) -> Result<ColumnData
             }
             ColumnData::Json(texts)
         }
+        (DataType::Timestamptz, Some(Data::StringData(values))) => {
+            let instant = |text: &String| {
+                calendar::parse(text, zone)
+                    .map_err(|source| not_stored(field, "got invalid timestamptz string", text, &source))
+            };
+            ColumnData::Int64(values.data.iter().map(instant).collect::<Result<_, _>>()?)
+        }
+        (DataType::Timestamptz, Some(Data::TimestamptzData(values))) => {
+            let known = calendar::EARLIEST..=calendar::LATEST;
+            if let Some(wrong) = values.data.iter().find(|instant| !known.contains(instant)) {
+                let source = calendar::Error::Range { text: wrong.to_string() };
+                return Err(not_stored(field, "got invalid timestamptz string", &wrong.to_string(), &source));
+            }
+            ColumnData::Int64(values.data)
+        }
+        (DataType::Geometry, Some(Data::GeometryWktData(values))) => {
+            let mut shapes = ByteRows::new();
+            for text in &values.data {
+                let shape = shape::parse(text);
+                let shape = shape.map_err(|source| {
+                    not_stored(field, "failed to insert invalid geometry", text, &source)
+                })?;
+                shapes.push(&shape);
+            }
+            ColumnData::Geometry(shapes)
+        }
         (DataType::Array(element), Some(Data::ArrayData(values))) => arrays::of_wire(element, values.data)?,
         // An older client sends a field without any valid value with no payload at all.
         (_, None) if field.nullable || field.default.is_some() => ColumnData::empty(field),
         (_, data) => return Err(wrong_type(field, data.as_ref().map_or("nil", payload_name))),
     })
+}
+
+/// A value of a field that is a text which says none.
+fn not_stored(field: &Field, what: &str, text: &str, source: &dyn std::fmt::Display) -> Error {
+    let (name, shown) = (&field.name, super::params::shown(text));
+    Error::Checked {
+        code: 1100,
+        text: format!("{what} '{shown}': {source}, field name: {name}: invalid parameter"),
+    }
 }
 
 /// A payload as error texts name it.
@@ -271,6 +339,8 @@ pub const fn payload_name(data: &scalar_field::Data) -> &'static str {
         Data::StringData(_) => "string array",
         Data::JsonData(_) => "json array",
         Data::ArrayData(_) => "array array",
+        Data::TimestamptzData(_) => "timestamptz array",
+        Data::GeometryWktData(_) => "geometry wkt array",
         _ => "other array",
     }
 }

@@ -12,6 +12,8 @@ use super::params;
 use super::search::{LARGE_TOPK, QUERY_MODE};
 use super::status::success;
 use super::texts;
+use super::times::{self, TIMEZONE, zone_of};
+use crate::calendar::{self, TimeZone};
 use crate::model::check::check_batch;
 use crate::model::check_schema::{
     self, DefaultRequest, FieldRequest, FunctionRequest, SchemaRequest, add_field, check_added_field,
@@ -21,6 +23,7 @@ use crate::model::name::{Named, check_name, group_flaw};
 use crate::model::{Batch, DYNAMIC_FIELD, DataType, Field, Function, FunctionKind, Schema, Value};
 use crate::proxy::Error;
 use crate::rpc::{CollectionInfo, NewCollection};
+use crate::shape;
 
 /// Most shards of a collection. Source: wire specification 7.
 const MAX_SHARDS: i32 = 16;
@@ -31,11 +34,15 @@ const MAX_PARTITIONS: i64 = 1024;
 /// Longest time to live. Unit: seconds.
 const MAX_TTL_SECONDS: i64 = 3_155_760_000;
 
-/// What a request to make a collection asks for, checked.
+/// What a request to make a collection asks for, checked. `zone` is the time zone of its database, if that has one.
 ///
 /// # Errors
 /// Milvus's words for the first rule that the request breaks.
-pub fn new_collection(database: String, request: CreateCollectionRequest) -> Result<NewCollection, Error> {
+pub fn new_collection(
+    database: String,
+    zone: Option<String>,
+    request: CreateCollectionRequest,
+) -> Result<NewCollection, Error> {
     let wire = CollectionSchema::decode(request.schema.as_slice())
         .map_err(|reason| Error::SchemaBytes { reason: reason.to_string() })?;
     if !wire.struct_array_fields.is_empty() {
@@ -45,18 +52,18 @@ pub fn new_collection(database: String, request: CreateCollectionRequest) -> Res
         return Err(Error::TooManyShards);
     }
     let schema_properties = wire.properties.clone();
-    let schema = checked_schema(&request.collection_name, wire)?;
-    let partitions_by_key = key_partitions(&schema, request.num_partitions)?;
     let mut properties = params::pairs(request.properties);
     for pair in schema_properties {
         if !properties.iter().any(|(key, _)| *key == pair.key) {
             properties.push((pair.key, pair.value));
         }
     }
-    check_properties(&schema, &properties)?;
-    if !properties.iter().any(|(key, _)| key == "timezone") {
-        properties.push(("timezone".to_owned(), "UTC".to_owned()));
+    if !properties.iter().any(|(key, _)| key == TIMEZONE) {
+        properties.push((TIMEZONE.to_owned(), zone.unwrap_or_else(|| "UTC".to_owned())));
     }
+    let schema = checked_schema(&request.collection_name, wire, &zone_of(&properties))?;
+    let partitions_by_key = key_partitions(&schema, request.num_partitions)?;
+    check_properties(&schema, &properties)?;
     Ok(NewCollection {
         database,
         name: request.collection_name,
@@ -84,6 +91,7 @@ fn key_partitions(schema: &Schema, wanted: i64) -> Result<u32, Error> {
 /// # Errors
 /// Milvus's words for a value that does not fit.
 pub fn check_properties(schema: &Schema, properties: &[(String, String)]) -> Result<(), Error> {
+    times::check_properties(properties)?;
     for (key, value) in properties {
         match key.as_str() {
             "collection.ttl.seconds" => {
@@ -125,7 +133,7 @@ pub fn check_warmup(value: &str) -> Result<(), Error> {
         .map_err(|error| Error::Checked { code: error.milvus_code(), text: error.to_string() })
 }
 
-fn checked_schema(collection: &str, wire: CollectionSchema) -> Result<Schema, Error> {
+fn checked_schema(collection: &str, wire: CollectionSchema, zone: &TimeZone) -> Result<Schema, Error> {
     let request = SchemaRequest {
         name: collection.to_owned(),
         description: wire.description,
@@ -134,7 +142,7 @@ fn checked_schema(collection: &str, wire: CollectionSchema) -> Result<Schema, Er
             .fields
             .into_iter()
             .filter(|field| field.name != DYNAMIC_FIELD || field.data_type != i32::from(WireType::Json))
-            .map(field_of_wire)
+            .map(|field| field_of_wire(field, zone))
             .collect(),
         enable_dynamic_field: wire.enable_dynamic_field,
         functions: wire.functions.into_iter().map(function_of_wire).collect(),
@@ -181,14 +189,14 @@ fn function_to_wire(schema: &Schema, function: &Function) -> FunctionSchema {
 pub fn added_field(info: &CollectionInfo, bytes: &[u8]) -> Result<Field, Error> {
     let wire =
         FieldSchema::decode(bytes).map_err(|reason| Error::SchemaBytes { reason: reason.to_string() })?;
-    let request = field_of_wire(wire);
+    let request = field_of_wire(wire, &zone_of(&info.properties));
     // Whether it still fits is seen again where it is added.
     let field = check_added_field(&request, &info.name)
         .and_then(|field| add_field(&info.schema, field.clone()).map(|_| field));
     field.map_err(|error| Error::Checked { code: error.milvus_code(), text: error.to_string() })
 }
 
-fn field_of_wire(wire: FieldSchema) -> FieldRequest {
+fn field_of_wire(wire: FieldSchema, zone: &TimeZone) -> FieldRequest {
     FieldRequest {
         name: wire.name,
         description: wire.description,
@@ -202,6 +210,7 @@ fn field_of_wire(wire: FieldSchema) -> FieldRequest {
         is_partition_key: wire.is_partition_key,
         is_clustering_key: wire.is_clustering_key,
         type_params: params::pairs(wire.type_params),
+        zone: zone.clone(),
     }
 }
 
@@ -214,17 +223,20 @@ fn default_of_wire(value: ValueField) -> Option<DefaultRequest> {
         Data::FloatData(value) => DefaultRequest::Float(value),
         Data::DoubleData(value) => DefaultRequest::Double(value),
         Data::StringData(value) => DefaultRequest::Text(value),
-        Data::BytesData(_) | Data::TimestamptzData(_) | Data::DateData(_) | Data::TimeData(_) => {
-            DefaultRequest::Other
-        }
+        Data::TimestamptzData(value) => DefaultRequest::Instant(value),
+        Data::BytesData(_) | Data::DateData(_) | Data::TimeData(_) => DefaultRequest::Other,
     })
 }
 
-fn value_to_wire(value: &Value, data_type: DataType) -> Option<ValueField> {
+fn value_to_wire(value: &Value, data_type: DataType, zone: &TimeZone) -> Option<ValueField> {
     use value_field::Data;
     let data = match value {
         Value::Null | Value::Array(_) | Value::Vector(_) | Value::Bits(_) | Value::Sparse(_) => return None,
         Value::Bool(value) => Data::BoolData(*value),
+        Value::Shape(bytes) => Data::StringData(shape::to_text(bytes)?),
+        Value::Int(value) if data_type == DataType::Timestamptz => {
+            Data::StringData(calendar::show(*value, zone))
+        }
         Value::Int(value) if data_type == DataType::Int64 => Data::LongData(*value),
         Value::Int(value) => Data::IntData(i32::try_from(*value).unwrap_or_default()),
         Value::Float(value) => Data::FloatData(*value),
@@ -268,6 +280,7 @@ pub fn describe(info: &CollectionInfo) -> DescribeCollectionResponse {
 #[expect(deprecated, reason = "old clients read auto_id from the schema and not from the field")]
 fn schema_to_wire(info: &CollectionInfo) -> CollectionSchema {
     let schema = &info.schema;
+    let zone = zone_of(&info.properties);
     CollectionSchema {
         name: info.name.clone(),
         description: schema.description.clone(),
@@ -278,7 +291,7 @@ fn schema_to_wire(info: &CollectionInfo) -> CollectionSchema {
             .filter(|field| !field.is_dynamic)
             .map(|field| FieldSchema {
                 is_function_output: schema.function_of(field.id).is_some(),
-                ..field_to_wire(field)
+                ..field_to_wire(field, &zone)
             })
             .collect(),
         functions: schema.functions.iter().map(|function| function_to_wire(schema, function)).collect(),
@@ -289,7 +302,7 @@ fn schema_to_wire(info: &CollectionInfo) -> CollectionSchema {
     }
 }
 
-fn field_to_wire(field: &Field) -> FieldSchema {
+fn field_to_wire(field: &Field, zone: &TimeZone) -> FieldSchema {
     FieldSchema {
         field_id: field.id.0,
         name: field.name.clone(),
@@ -302,7 +315,7 @@ fn field_to_wire(field: &Field) -> FieldSchema {
         },
         type_params: params::to_wire(&field.type_params),
         auto_id: field.auto_id,
-        default_value: field.default.as_ref().and_then(|value| value_to_wire(value, field.data_type)),
+        default_value: field.default.as_ref().and_then(|value| value_to_wire(value, field.data_type, zone)),
         is_dynamic: field.is_dynamic,
         is_partition_key: field.is_partition_key,
         is_clustering_key: field.is_clustering_key,

@@ -10,6 +10,7 @@ use prost::Message as _;
 use super::grouping::{GroupParams, is_grouping};
 use super::output::{self, Output};
 use super::params::{boolean, plain};
+use super::times::Times;
 use super::{narrow, sparse};
 use crate::base::FieldId;
 use crate::model::check::check_sparse;
@@ -63,7 +64,9 @@ const INDEX_PARAMS: [&str; 11] = [
 ];
 
 /// Parameters that `params` may carry although they are not the index's.
-const NOT_INDEX_PARAMS: [&str; 12] = [
+const NOT_INDEX_PARAMS: [&str; 14] = [
+    "timezone",
+    "time_fields",
     "metric_type",
     "anns_field",
     "topk",
@@ -443,7 +446,7 @@ pub fn results(
 ) -> Result<SearchResultData, Error> {
     let hits = past_offset(giving, hits);
     let group_by_field_value =
-        giving.group_field.map(|field| group_values(schema, field, &hits)).transpose()?;
+        giving.group_field.map(|field| group_values(schema, field, &hits, &output.times)).transpose()?;
     let SearchHits { counts, keys, mut scores, rows } = hits;
     let last_score = scores.last().copied();
     if let Some(digits) = giving.round_decimal {
@@ -503,12 +506,17 @@ fn past_offset(giving: &Giving, hits: SearchHits) -> SearchHits {
 }
 
 /// The groups of the hits, as a column.
-fn group_values(schema: &Schema, field: FieldId, hits: &SearchHits) -> Result<FieldData, Error> {
+fn group_values(
+    schema: &Schema,
+    field: FieldId,
+    hits: &SearchHits,
+    times: &Times,
+) -> Result<FieldData, Error> {
     let missing = || Error::Answer { reason: format!("no column for the groups of field {field}") };
     let known = schema.field_by_id(field).ok_or_else(missing)?;
     match hits.rows.column(field) {
-        Some(column) => Ok(output::field_data(known, column.clone(), None)),
-        None if hits.scores.is_empty() => Ok(output::field_data(known, Column::empty(known), None)),
+        Some(column) => Ok(output::field_data(known, column.clone(), None, times)),
+        None if hits.scores.is_empty() => Ok(output::field_data(known, Column::empty(known), None, times)),
         None => Err(missing()),
     }
 }

@@ -91,7 +91,7 @@ pub async fn make(
 
 /// Sees that each index fits the schema that the collection is to have.
 fn check_indexes(request: &CreateCollectionRequest, indexes: &[CreateIndexRequest]) -> Result<(), Error> {
-    let new = convert::schema::new_collection(String::new(), request.clone())?;
+    let new = convert::schema::new_collection(String::new(), None, request.clone())?;
     for index in indexes {
         let field = new.schema.field(&index.field_name).or_else(|| new.schema.dynamic());
         let field = field.ok_or_else(|| Error::IndexedField { field: shown(&index.field_name) })?;

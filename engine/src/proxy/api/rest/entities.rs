@@ -153,6 +153,7 @@ pub async fn get(proxy: &Proxy, visit: Visit) -> Data {
         expr,
         expr_template_values: [variable].into(),
         output_fields: output_fields(&visit),
+        query_params: search::times(&visit.body).collect(),
         partition_names: visit.texts("partitionNames"),
         use_default_consistency: level.is_none(),
         consistency_level: level.unwrap_or_default(),
@@ -192,6 +193,7 @@ fn query_params(visit: &Visit, output_fields: &[String]) -> Vec<KeyValuePair> {
         pairs.push(pair("limit", limit));
         pairs.extend(visit.body.get("offset").map(|offset| pair("offset", plain(offset))));
     }
+    pairs.extend(search::times(&visit.body));
     for (ours, wire) in [("orderByFields", "order_by_fields"), ("groupByFields", "group_by_fields")] {
         pairs.extend(visit.body.get(ours).map(|fields| pair(wire, search::joined(fields))));
     }

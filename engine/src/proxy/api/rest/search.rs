@@ -123,6 +123,7 @@ fn rank_params(body: &Map<String, Json>) -> Vec<KeyValuePair> {
         );
     }
     pairs.extend(grouping(body));
+    pairs.extend(times(body));
     pairs
 }
 
@@ -135,6 +136,12 @@ fn grouping(body: &Map<String, Json>) -> impl Iterator<Item = KeyValuePair> {
     ];
     let order = body.get("orderByFields").map(|fields| pair("order_by_fields", joined(fields)));
     names.into_iter().filter_map(|(ours, wire)| Some(pair(wire, plain(body.get(ours)?)))).chain(order)
+}
+
+/// How instants are read and shown, as gRPC carries it.
+pub fn times(body: &Map<String, Json>) -> impl Iterator<Item = KeyValuePair> {
+    let names = [("timezone", "timezone"), ("timeFields", "time_fields"), ("time_fields", "time_fields")];
+    names.into_iter().filter_map(|(ours, wire)| Some(pair(wire, joined(body.get(ours)?))))
 }
 
 /// A function score as gRPC carries it.
@@ -320,6 +327,7 @@ fn search_params(body: &Map<String, Json>, object: &str) -> Vec<KeyValuePair> {
     ];
     pairs.extend(body.get("offset").map(|offset| pair("offset", plain(offset))));
     pairs.extend(grouping(body));
+    pairs.extend(times(body));
     let named = |key: &str, value: &Json| match key {
         "metricType" | "metric_type" => Some(pair("metric_type", plain(value))),
         "ignoreGrowing" | "ignore_growing" => Some(pair("ignore_growing", plain(value))),

@@ -55,6 +55,7 @@ fn len(column: &FieldData) -> usize {
             Some(Data::FloatData(values)) => values.data.len(),
             Some(Data::DoubleData(values)) => values.data.len(),
             Some(Data::StringData(values)) => values.data.len(),
+            Some(Data::GeometryWktData(values)) => values.data.len(),
             Some(Data::ArrayData(values)) => values.data.len(),
             Some(Data::JsonData(values)) => values.data.len(),
             _ => 0,
@@ -162,6 +163,7 @@ fn scalar(data: Option<&scalar_field::Data>, row: usize, takes_int64: bool) -> J
         Some(Data::FloatData(values)) => values.data.get(row).copied().map(single),
         Some(Data::DoubleData(values)) => values.data.get(row).map(|value| json!(value)),
         Some(Data::StringData(values)) => values.data.get(row).map(|value| json!(value)),
+        Some(Data::GeometryWktData(values)) => values.data.get(row).map(|value| json!(value)),
         Some(Data::ArrayData(values)) => values.data.get(row).map(arrays::dumped),
         Some(Data::JsonData(values)) => {
             values.data.get(row).map(|value| json!(String::from_utf8_lossy(value)))

@@ -1,0 +1,81 @@
+//! In which time zone a client reads and writes instants, and which parts of them it wants.
+
+use contract::pb::common::KeyValuePair;
+
+use super::params::plain;
+use crate::calendar::{self, Part, TimeZone};
+use crate::model::Schema;
+use crate::proxy::Error;
+
+/// The property, and the parameter of a read, that names a time zone.
+pub const TIMEZONE: &str = "timezone";
+/// The parameter of a read that lists parts of instants.
+const TIME_FIELDS: &str = "time_fields";
+
+/// How instants are read and shown.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Times {
+    /// The zone of times without an offset, and of those that are shown.
+    pub zone: TimeZone,
+    /// The parts that are returned in place of texts; none for texts.
+    pub parts: Vec<Part>,
+}
+
+impl Times {
+    /// As a read says it by its parameters, or else the collection by its properties.
+    ///
+    /// # Errors
+    /// Milvus's words for a zone or a part that is none.
+    pub fn of_read(params: &[KeyValuePair], properties: &[(String, String)]) -> Result<Self, Error> {
+        let zone = match param(params, TIMEZONE) {
+            Some(name) => zone(&name)?,
+            None => zone_of(properties),
+        };
+        let parts = match param(params, TIME_FIELDS) {
+            Some(list) => Part::list(&list).map_err(|error| refused(&error))?,
+            None => Vec::new(),
+        };
+        Ok(Self { zone, parts })
+    }
+}
+
+/// A parameter by itself or in the JSON object `params`; an empty one is none.
+fn param(params: &[KeyValuePair], key: &str) -> Option<String> {
+    let value = |key: &str| params.iter().find(|pair| pair.key == key).map(|pair| pair.value.clone());
+    let nested = || {
+        let object: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(&value("params")?).ok()?;
+        object.get(key).map(plain)
+    };
+    value(key).or_else(nested).filter(|value| !value.is_empty())
+}
+
+/// The zone of a collection or of a database.
+#[must_use]
+pub fn zone_of(properties: &[(String, String)]) -> TimeZone {
+    let named = properties.iter().find(|(key, _)| key == TIMEZONE);
+    // It was checked when it was set.
+    named.and_then(|(_, name)| TimeZone::named(name).ok()).unwrap_or_default()
+}
+
+/// Checks a time zone that is to be a property.
+///
+/// # Errors
+/// Milvus's words for a name of none.
+pub fn check_properties(properties: &[(String, String)]) -> Result<(), Error> {
+    properties.iter().filter(|(key, _)| key == TIMEZONE).try_for_each(|(_, name)| zone(name).map(drop))
+}
+
+fn zone(name: &str) -> Result<TimeZone, Error> {
+    TimeZone::named(name).map_err(|error| refused(&error))
+}
+
+fn refused(error: &calendar::Error) -> Error {
+    Error::Checked { code: 1100, text: format!("{error}: invalid parameter") }
+}
+
+/// Whether rows take long to be made of texts, or texts of rows.
+#[must_use]
+pub fn takes_long(schema: &Schema) -> bool {
+    schema.fields.iter().any(|field| field.data_type.is_newer())
+}
