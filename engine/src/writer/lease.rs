@@ -3,8 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Two clocks that are 0.1 % wrong, each in another direction, are apart by less than one part in so many.
-const DRIFT: u32 = 400;
+use crate::base::sooner;
 
 /// The end of the time for which nobody else can have been made owner of this node's channels.
 ///
@@ -20,8 +19,7 @@ impl Lease {
     /// The coordinator answered a call that was sent at `sent`. Its clock may run a little faster than this node's: what that can
     /// make of `span` does not count.
     pub fn renew(&self, sent: Duration, span: Duration) {
-        let span = span - span / DRIFT;
-        let until = u64::try_from(sent.saturating_add(span).as_nanos()).unwrap_or(u64::MAX);
+        let until = u64::try_from(sent.saturating_add(sooner(span)).as_nanos()).unwrap_or(u64::MAX);
         self.until_ns.fetch_max(until, Ordering::AcqRel);
     }
 
@@ -45,7 +43,7 @@ mod tests {
         lease.renew(10 * second, 5 * second);
         lease.renew(9 * second, 5 * second);
 
-        assert!(lease.holds(Duration::from_millis(14_987)));
-        assert!(!lease.holds(Duration::from_millis(14_988)));
+        assert!(lease.holds(Duration::from_millis(14_642)));
+        assert!(!lease.holds(Duration::from_millis(14_643)));
     }
 }
