@@ -14,8 +14,8 @@ use crate::rpc::{
     self, CollectionRef, Mark, NodeState, NodeStatus, Operation, Place, Routes, Tail, Write, Writer, Written,
 };
 
-/// How often it is looked whether the owner that has not answered yet is still the owner: for a write, and for other calls,
-/// of which nodes that keep no routes have some.
+/// How often it is looked whether the owner that has not answered yet is still the owner: for writes, which only proxies send,
+/// and for other calls, since query nodes, which keep no routes, ask the coordinator each time.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 const LOOK_SELDOM: Duration = Duration::from_secs(1);
 
