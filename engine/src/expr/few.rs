@@ -61,21 +61,25 @@ impl<'i> Plan<'i> {
             return None;
         }
         let most = ALWAYS.max(rows.len() / SHARE);
-        Self::least(predicate, rows).filter(|plan| plan.count() <= most)
+        Self::least(predicate, rows, most).filter(|plan| plan.count() <= most)
     }
 
-    fn least(predicate: &Predicate, rows: &'i dyn Rows) -> Option<Self> {
+    /// The plan with the fewest rows; `None` once alternatives have more than `most` together.
+    fn least(predicate: &Predicate, rows: &'i dyn Rows, most: usize) -> Option<Self> {
         match predicate {
             Predicate::All(parts) => {
-                let plans = parts.iter().filter_map(|part| Self::least(part, rows));
+                let plans = parts.iter().filter_map(|part| Self::least(part, rows, most));
                 let least = plans.min_by_key(Self::count)?;
                 Some(Self { is_exact: false, ..least })
             }
             Predicate::Any(parts) => {
                 let mut any = Self { answers: Vec::new(), is_exact: true };
                 for part in parts {
-                    let part = Self::least(part, rows)?;
+                    let part = Self::least(part, rows, most)?;
                     any.answers.extend(part.answers);
+                    if any.count() > most {
+                        return None;
+                    }
                     any.is_exact &= part.is_exact;
                 }
                 Some(any)

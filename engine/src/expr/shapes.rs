@@ -32,7 +32,7 @@ impl ShapeTest {
     ) -> Bitset {
         match self {
             Self::Lies { relation, to } => {
-                let to = to.shape.prepared();
+                let to = to.shape.prepared(*relation);
                 choose(&mut |row| to.holds(*relation, shapes.get(row)))
             }
             Self::Near(near) => choose(&mut |row| near.holds(shapes.get(row))),

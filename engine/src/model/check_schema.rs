@@ -18,6 +18,8 @@ pub const MAX_FIELDS: usize = 64;
 pub const MAX_VECTORS: usize = 10;
 /// Longest text of a `VarChar` field. Unit: bytes.
 pub const MAX_TEXT_BYTES: i64 = 65_535;
+/// Most bytes of a default shape: it is there once for each row that lacks the field.
+const MAX_DEFAULT_SHAPE: usize = 4096;
 /// Most elements of an array.
 pub const MAX_CAPACITY: i64 = 4096;
 /// Fewest components of a float vector.
@@ -464,9 +466,14 @@ fn check_default(field: &Field, default: &DefaultRequest, zone: &TimeZone) -> Re
             Ok(Value::Int(*instant))
         }
         (DataType::Timestamptz, DefaultRequest::Instant(instant)) => Err(out_of_range(instant.to_string())),
-        (DataType::Geometry, DefaultRequest::Text(text)) => shape::parse(text)
-            .map(Value::Shape)
-            .map_err(|source| SchemaError::DefaultShape { field: name(), source }),
+        (DataType::Geometry, DefaultRequest::Text(text)) => {
+            let bytes =
+                shape::parse(text).map_err(|source| SchemaError::DefaultShape { field: name(), source })?;
+            if bytes.len() > MAX_DEFAULT_SHAPE {
+                return Err(SchemaError::DefaultSize { field: name(), limit: MAX_DEFAULT_SHAPE });
+            }
+            Ok(Value::Shape(bytes))
+        }
         (_, other) => Err(SchemaError::DefaultType {
             data_type: field.data_type.name(),
             field: name(),

@@ -4,13 +4,16 @@ use std::sync::OnceLock;
 
 use geo::coordinate_position::CoordPos;
 use geo::{
-    Contains as _, CoordinatePosition as _, Geometry, GeometryCollection, Intersects as _, LineString,
+    CoordinatePosition as _, CoordsIter as _, Geometry, GeometryCollection, Intersects as _, LineString,
     MultiLineString, MultiPoint, MultiPolygon, Polygon, PreparedGeometry, Relate as _,
 };
 
 use super::DEEPEST;
 use super::sound::is_sound;
 use super::wkb::{Bounds, Kind, Layout, Reader, bounds};
+
+/// Shapes of no more points are compared edge by edge.
+const FEW_POINTS: usize = 256;
 
 /// What may be true of two shapes, the first of which is the one that is asked about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,10 +107,11 @@ impl Shape {
         }
     }
 
-    /// Ready to be compared with many. Takes as long as [`Self::is_sound`].
+    /// Ready to be compared with many as `relation` has it. Takes as long as [`Self::is_sound`].
     #[must_use]
-    pub fn prepared(&self) -> Prepared<'_> {
-        let prepared = self.is_sound().then(|| PreparedGeometry::from(&self.geometry));
+    pub fn prepared(&self, relation: Relation) -> Prepared<'_> {
+        let is_needed = relation != Relation::Intersects || self.geometry.coords_count() > FEW_POINTS;
+        let prepared = (is_needed && self.is_sound()).then(|| PreparedGeometry::from(&self.geometry));
         Prepared { shape: self, prepared }
     }
 }
@@ -133,7 +137,11 @@ impl Prepared<'_> {
     fn compare(&self, relation: Relation, first: &Shape) -> bool {
         let (left, right) = (&first.geometry, &self.shape.geometry);
         if relation == Relation::Intersects {
-            return left.intersects(right);
+            // Edge by edge is quickest for few of them, and with a tree of the edges for many.
+            let is_long = left.coords_count() * right.coords_count() > FEW_POINTS * FEW_POINTS;
+            let prepared = self.prepared.as_ref().filter(|_| is_long && first.is_sound());
+            return prepared
+                .map_or_else(|| left.intersects(right), |prepared| left.relate(prepared).is_intersects());
         }
         if relation == Relation::Equals && left == right {
             return true;
@@ -172,7 +180,7 @@ impl Prepared<'_> {
 
 /// Whether a point is in or on a polygon.
 pub(super) fn covers(polygon: &Polygon<f64>, point: geo::Coord<f64>) -> bool {
-    polygon.intersects(&point) || polygon.contains(&point)
+    polygon.intersects(&point)
 }
 
 fn read(reader: &mut Reader<'_>, depth: usize) -> Option<Geometry<f64>> {

@@ -9,21 +9,50 @@ use geo::{
 
 /// Most pairs of edges that are looked at; a shape with more is taken for one that breaks the rules.
 const MOST_PAIRS: usize = 8 << 20;
+/// Most places where lines of a shape meet, which the rules allow; with more it is taken for one that breaks them, since each
+/// takes memory when the shape is compared.
+const MOST_MEETINGS: usize = 4 << 10;
+
+/// What is left of both for a shape as a whole.
+struct Budget {
+    pairs: usize,
+    meetings: usize,
+}
 
 /// Whether a shape keeps the rules. Edges are met by a line that sweeps over the plane: only pairs whose spans of X have a
 /// place in common are looked at, each once, and not more than [`MOST_PAIRS`].
 pub(super) fn is_sound(geometry: &Geometry<f64>) -> bool {
+    keeps_rules(geometry, &mut Budget { pairs: MOST_PAIRS, meetings: MOST_MEETINGS })
+}
+
+fn keeps_rules(geometry: &Geometry<f64>, budget: &mut Budget) -> bool {
     match geometry {
-        Geometry::Polygon(polygon) => are_sound(std::slice::from_ref(polygon)),
-        Geometry::MultiPolygon(polygons) => are_sound(&polygons.0),
-        Geometry::LineString(line) => is_line(line),
-        Geometry::MultiLineString(lines) => lines.0.iter().all(is_line),
+        Geometry::Polygon(polygon) => are_sound(std::slice::from_ref(polygon), budget),
+        Geometry::MultiPolygon(polygons) => are_sound(&polygons.0, budget),
+        Geometry::LineString(line) => are_lines(std::slice::from_ref(line), budget),
+        Geometry::MultiLineString(lines) => are_lines(&lines.0, budget),
         Geometry::GeometryCollection(members) => {
-            members.0.iter().all(is_sound)
+            members.0.iter().all(|member| keeps_rules(member, budget))
                 && are_apart(members.0.iter().filter_map(geo::BoundingRect::bounding_rect))
         }
         _ => true,
     }
+}
+
+/// Whether each is a line, and they do not meet all too often.
+fn are_lines(lines: &[LineString<f64>], budget: &mut Budget) -> bool {
+    let edges = lines.iter().enumerate().flat_map(|(number, line)| {
+        let of = line.0.len().saturating_sub(1);
+        line.lines().enumerate().map(move |(at, line)| Edge { line, ring: number, at, of })
+    });
+    lines.iter().all(is_line)
+        && sweep(edges.collect(), budget, |one, other, budget| {
+            let is_apart = one.ring == other.ring && one.at.abs_diff(other.at) == 1;
+            if !is_apart && line_intersection(one.line, other.line).is_some() {
+                budget.meetings = budget.meetings.saturating_sub(1);
+            }
+            budget.meetings > 0
+        })
 }
 
 /// Not all points of it are one.
@@ -70,7 +99,7 @@ impl Edge {
     }
 }
 
-fn are_sound(polygons: &[Polygon<f64>]) -> bool {
+fn are_sound(polygons: &[Polygon<f64>], budget: &mut Budget) -> bool {
     let mut edges = Vec::new();
     let rings =
         polygons.iter().flat_map(|polygon| std::iter::once(polygon.exterior()).chain(polygon.interiors()));
@@ -87,21 +116,24 @@ fn are_sound(polygons: &[Polygon<f64>]) -> bool {
         let lines = points.windows(2).map(|pair| Line::new(pair[0], pair[1]));
         edges.extend(lines.enumerate().map(|(at, line)| Edge { line, ring: number, at, of }));
     }
-    meet_only_in_points(edges) && polygons.iter().all(holes_are_inside) && are_beside(polygons)
+    sweep(edges, budget, |one, other, _| may_meet(one, other))
+        && polygons.iter().all(holes_are_inside)
+        && are_beside(polygons)
 }
 
-/// Whether no two edges cross or lie on each other, and edges of one ring meet only where one follows the other.
-fn meet_only_in_points(mut edges: Vec<Edge>) -> bool {
+/// Whether `is_fine` says so of each two edges whose spans of X have a place in common, and they are not too many.
+fn sweep(
+    mut edges: Vec<Edge>,
+    budget: &mut Budget,
+    mut is_fine: impl FnMut(&Edge, &Edge, &mut Budget) -> bool,
+) -> bool {
     edges.sort_by(|one, other| one.left().total_cmp(&other.left()));
     let mut open: Vec<Edge> = Vec::new();
-    let mut walked = 0;
     for edge in edges {
-        walked += open.len();
-        if walked > MOST_PAIRS {
-            return false;
-        }
+        let Some(left) = budget.pairs.checked_sub(open.len()) else { return false };
+        budget.pairs = left;
         open.retain(|one| one.right() >= edge.left());
-        if !open.iter().all(|one| may_meet(one, &edge)) {
+        if !open.iter().all(|one| is_fine(one, &edge, budget)) {
             return false;
         }
         open.push(edge);
@@ -109,6 +141,7 @@ fn meet_only_in_points(mut edges: Vec<Edge>) -> bool {
     true
 }
 
+/// Whether two edges neither cross nor lie on each other, and meet within one ring only where one follows the other.
 fn may_meet(one: &Edge, other: &Edge) -> bool {
     let span = |line: &Line<f64>| (line.start.y.min(line.end.y), line.start.y.max(line.end.y));
     let ((low, high), (other_low, other_high)) = (span(&one.line), span(&other.line));

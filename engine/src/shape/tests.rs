@@ -12,7 +12,7 @@ fn shape(text: &str) -> Shape {
 }
 
 fn holds(relation: Relation, first: &str, second: &str) -> bool {
-    shape(second).prepared().holds(relation, &bytes(first))
+    shape(second).prepared(relation).holds(relation, &bytes(first))
 }
 
 #[test]
@@ -29,6 +29,7 @@ fn shapes_come_back_in_one_form() {
             "POLYGON((0 0,4 0,4 4,0 0),(1 1,2 1,2 2,1 1))",
             "POLYGON ((0 0, 4 0, 4 4, 0 0), (1 1, 2 1, 2 2, 1 1))",
         ),
+        ("POINT (1e-300 -1e70)", "POINT (1e-300 -1e70)"),
         ("MULTIPOINT(1 1, 2 2)", "MULTIPOINT ((1 1), (2 2))"),
         ("MULTIPOINT ((1 1), EMPTY)", "MULTIPOINT ((1 1), EMPTY)"),
         ("MULTILINESTRING ((1 1, 3 3), EMPTY)", "MULTILINESTRING ((1 1, 3 3), EMPTY)"),
@@ -172,6 +173,38 @@ fn the_look_at_pairs_of_edges_ends() {
     };
     assert!(teeth(200).is_sound());
     assert!(!teeth(2000).is_sound());
+}
+
+#[test]
+fn lines_that_meet_all_too_often_are_taken_to_break_the_rules() {
+    // Every edge from left to right meets every one before it.
+    let zigzag = |edges: usize| {
+        let points = (0..=edges).map(|at| format!("{} {}", (at % 2) * 1_000, (at * 7_919) % 1_000));
+        format!("LINESTRING ({})", points.collect::<Vec<_>>().join(", "))
+    };
+    let collection = format!("GEOMETRYCOLLECTION ({})", [zigzag(60), zigzag(2_000)].join(", "));
+
+    assert!(shape(&zigzag(60)).is_sound());
+    assert!(!shape(&zigzag(2_000)).is_sound());
+    assert!(!shape(&collection).is_sound());
+    assert!(holds(Relation::Intersects, &zigzag(2_000), "POINT (0 0)"), "meeting is told all the same");
+}
+
+#[test]
+fn the_deepest_shapes_have_bounds_whatever_they_end_in() {
+    for inner in [
+        "POINT (1 1)",
+        "MULTIPOINT ((1 1))",
+        "MULTILINESTRING ((1 1, 2 2))",
+        "MULTIPOLYGON (((1 1, 2 1, 2 2, 1 1)))",
+    ] {
+        let text = format!("{}{inner}{}", "GEOMETRYCOLLECTION (".repeat(DEEPEST), ")".repeat(DEEPEST));
+        let bytes = bytes(&text);
+
+        assert_eq!(bounds(&bytes).map(|bounds| bounds.least), Some([1.0, 1.0]), "{inner}");
+        assert!(holds(Relation::Equals, &text, &text), "{inner}");
+        assert_eq!(to_text(&bytes).as_deref(), Some(text.as_str()));
+    }
 }
 
 #[test]

@@ -196,9 +196,19 @@ fn walk(reader: &mut Reader<'_>, depth: usize, see: &mut dyn FnMut(&Point)) -> O
         Kind::Point => see(&reader.point(layout)?),
         Kind::Line => line(reader, see)?,
         Kind::Polygon => (0..reader.count()?).try_for_each(|_| line(reader, see))?,
-        Kind::MultiPoint | Kind::MultiLine | Kind::MultiPolygon | Kind::Collection => {
-            (0..reader.count()?).try_for_each(|_| walk(reader, depth + 1, see))?;
-        }
+        Kind::MultiPoint => (0..reader.count()?).try_for_each(|_| {
+            reader.head_of(Kind::Point, layout)?;
+            reader.point(layout).map(|point| see(&point))
+        })?,
+        Kind::MultiLine => (0..reader.count()?).try_for_each(|_| {
+            reader.head_of(Kind::Line, layout)?;
+            line(reader, see)
+        })?,
+        Kind::MultiPolygon => (0..reader.count()?).try_for_each(|_| {
+            reader.head_of(Kind::Polygon, layout)?;
+            (0..reader.count()?).try_for_each(|_| line(reader, see))
+        })?,
+        Kind::Collection => (0..reader.count()?).try_for_each(|_| walk(reader, depth + 1, see))?,
     }
     Some(())
 }
@@ -289,7 +299,13 @@ fn write_polygon(reader: &mut Reader<'_>, layout: Layout, out: &mut String) -> O
 fn write_numbers(point: &Point, out: &mut String) {
     use std::fmt::Write as _;
     for (at, number) in point.numbers[..point.width].iter().enumerate() {
-        // Writing to a text does not fail.
-        let _ = write!(out, "{}{number}", if at == 0 { "" } else { " " });
+        let space = if at == 0 { "" } else { " " };
+        let size = number.abs();
+        // Writing to a text does not fail. Digits of what is very small or large would be hundreds.
+        let _ = if size == 0.0 || (1e-7..1e21).contains(&size) {
+            write!(out, "{space}{number}")
+        } else {
+            write!(out, "{space}{number:e}")
+        };
     }
 }

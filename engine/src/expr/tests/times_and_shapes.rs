@@ -251,7 +251,7 @@ proptest! {
         let to = shape::Shape::read(&shape::parse(&given).unwrap()).unwrap();
         let is = |row: &usize| {
             let text = all[*row].2.as_ref()?;
-            Some(to.prepared().holds(relation, &shape::parse(text).unwrap()) != negated)
+            Some(to.prepared(relation).holds(relation, &shape::parse(text).unwrap()) != negated)
         };
         let expected: Vec<usize> = (0..all.len()).filter(|row| is(row) == Some(true)).collect();
         let text = format!("{function}(geo, '{given}')");

@@ -336,6 +336,16 @@ pub enum SchemaError {
         /// Why it is none.
         source: shape::Error,
     },
+    /// A default shape of too many points: each row that lacks the field gets it.
+    #[error(
+        "invalid default value of geometry field {field}: it takes more than {limit} bytes: invalid parameter"
+    )]
+    DefaultSize {
+        /// Name of the field.
+        field: String,
+        /// The most. Unit: bytes of WKB.
+        limit: usize,
+    },
     /// A default text longer than the field takes.
     #[error(
         "the length ({length}) of string exceeds max length ({limit}): invalid parameter[expected=valid length string][actual=string length exceeds max length]"

@@ -1,6 +1,5 @@
 //! Hybrid search: several searches whose hits become one list.
 
-use contract::pb::common::KeyValuePair;
 use contract::pb::milvus::{HybridSearchRequest, SearchRequest, SearchResults};
 use futures::{StreamExt as _, TryStreamExt as _};
 
@@ -13,7 +12,7 @@ use crate::plan::{Fusion, Grouping, RankPlan, SearchPlan, rank};
 use crate::proxy::convert::rank::{self as convert_rank, MAX_REQUESTS, RankParams, Ranker};
 use crate::proxy::convert::search::Giving;
 use crate::proxy::convert::status::success;
-use crate::proxy::convert::times::Times;
+use crate::proxy::convert::times::{Times, hand_down};
 use crate::proxy::convert::{consistency, output, search as convert_search};
 use crate::proxy::{Error, Proxy};
 use crate::rpc::CollectionInfo;
@@ -42,7 +41,8 @@ async fn search_all(
         return Err(Error::TooManyRequests { limit: MAX_REQUESTS });
     }
     let params = convert_rank::params(&request.rank_params, convert_search::window_of(&info))?;
-    let times = Times::of_read(params_of_times(&request), &info.properties)?;
+    let first = request.requests.first().map_or(&[][..], |first| &first.search_params);
+    let times = Times::of_hybrid(&request.rank_params, first, &info.properties)?;
     let fusion = fusion(&request, &params, schema, &times.zone)?;
     let grouping = params.groups.resolve(schema)?;
     let output = output::resolve(schema, &request.output_fields, times)?;
@@ -59,6 +59,7 @@ async fn search_all(
     let common = Common { params: &params, grouping, names: &request.partition_names, fields, view };
     let mut plans = Vec::with_capacity(request.requests.len());
     for one in &mut request.requests {
+        hand_down(&request.rank_params, &mut one.search_params);
         plans.push(common.plan(proxy, &info, one).await?);
     }
     let queries = plans.first().map_or(0, |plan| plan.queries.len());
@@ -88,16 +89,6 @@ async fn search_all(
         collection_name: request.collection_name,
         session_ts: view.session.0,
     })
-}
-
-/// The parameters that say how instants are shown: those of the whole if it has any, else those of the first search, where
-/// clients put them.
-fn params_of_times(request: &HybridSearchRequest) -> &[KeyValuePair] {
-    let names_zone = |pair: &KeyValuePair| matches!(pair.key.as_str(), "timezone" | "time_fields");
-    match request.requests.first() {
-        Some(first) if !request.rank_params.iter().any(names_zone) => &first.search_params,
-        _ => &request.rank_params,
-    }
 }
 
 /// How scores are put together: by the function score if there is one, else by the rank parameters.

@@ -101,6 +101,11 @@ async fn search_rows(
     // Nothing is near a vector that is not there.
     params.without.iter().for_each(|&query| hits.counts.insert(query, 0));
     let results = match aggregation {
+        Some(aggregation) if takes_long(schema) => {
+            let info = Arc::clone(&info);
+            let work = move || aggregation.results(&info.schema, &output, &hits);
+            heavy("show buckets", work).await.map_err(|error| Error::Answer { reason: error.to_string() })?
+        }
         Some(aggregation) => aggregation.results(schema, &output, &hits),
         None => results(&info, giving, output, hits).await?,
     };

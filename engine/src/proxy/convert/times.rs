@@ -27,15 +27,38 @@ impl Times {
     /// # Errors
     /// Milvus's words for a zone or a part that is none.
     pub fn of_read(params: &[KeyValuePair], properties: &[(String, String)]) -> Result<Self, Error> {
-        let zone = match param(params, TIMEZONE) {
+        Self::of_hybrid(params, &[], properties)
+    }
+
+    /// As a hybrid search says it: each by the parameters of the whole, or else by those of the first search, where clients put
+    /// them.
+    ///
+    /// # Errors
+    /// As [`Self::of_read`].
+    pub fn of_hybrid(
+        whole: &[KeyValuePair],
+        first: &[KeyValuePair],
+        properties: &[(String, String)],
+    ) -> Result<Self, Error> {
+        let named = |key| param(whole, key).or_else(|| param(first, key));
+        let zone = match named(TIMEZONE) {
             Some(name) => zone(&name)?,
             None => zone_of(properties),
         };
-        let parts = match param(params, TIME_FIELDS) {
+        let parts = match named(TIME_FIELDS) {
             Some(list) => Part::list(&list).map_err(|error| refused(&error))?,
             None => Vec::new(),
         };
         Ok(Self { zone, parts })
+    }
+}
+
+/// Gives the zone that a hybrid search names to one of its searches that names none, for its filter.
+pub fn hand_down(whole: &[KeyValuePair], one: &mut Vec<KeyValuePair>) {
+    if param(one, TIMEZONE).is_none()
+        && let Some(value) = param(whole, TIMEZONE)
+    {
+        one.push(KeyValuePair { key: TIMEZONE.to_owned(), value });
     }
 }
 

@@ -141,7 +141,8 @@ fn grouping(body: &Map<String, Json>) -> impl Iterator<Item = KeyValuePair> {
 /// How instants are read and shown, as gRPC carries it.
 pub fn times(body: &Map<String, Json>) -> impl Iterator<Item = KeyValuePair> {
     let names = [("timezone", "timezone"), ("timeFields", "time_fields"), ("time_fields", "time_fields")];
-    names.into_iter().filter_map(|(ours, wire)| Some(pair(wire, joined(body.get(ours)?))))
+    let given = |name| body.get(name).filter(|value| !value.is_null());
+    names.into_iter().filter_map(move |(ours, wire)| Some(pair(wire, joined(given(ours)?))))
 }
 
 /// A function score as gRPC carries it.
