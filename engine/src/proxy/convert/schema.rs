@@ -102,6 +102,15 @@ pub fn check_properties(schema: &Schema, properties: &[(String, String)]) -> Res
                     return Err(Error::TtlRange { ttl });
                 }
             }
+            "ttl_field" => {
+                let refuse =
+                    |text: String| Err(Error::Checked { code: 1100, text: text + ": invalid parameter" });
+                match schema.field(value).map(|field| field.data_type) {
+                    Some(DataType::Timestamptz) => {}
+                    Some(_) => return refuse(format!("ttl field must be timestamptz, field name = {value}")),
+                    None => return refuse(format!("ttl field name {value} not found in schema")),
+                }
+            }
             "mmap.enabled" if params::boolean(value).is_none() => {
                 return Err(Error::MmapValue { value: value.clone() });
             }
