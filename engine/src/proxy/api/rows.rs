@@ -14,11 +14,13 @@ use futures::future::try_join_all;
 use super::reads::keys_of;
 use super::{Caller, DEFAULT_PARTITION, partial, partitions, texts};
 use crate::base::{PartitionId, Timestamp};
+use crate::intake::route::Share;
+use crate::intake::{Error as Rejected, check_rows, route};
 use crate::model::{Batch, Keys};
 use crate::proxy::convert::rows::{KeyColumn, fill_keys, sent};
 use crate::proxy::convert::status::success;
 use crate::proxy::convert::{filter, output, schema};
-use crate::proxy::{Error, Proxy, route};
+use crate::proxy::{Error, Proxy};
 use crate::rpc::{CollectionInfo, Operation, Refusal, Write};
 
 /// Adds rows.
@@ -26,10 +28,10 @@ pub async fn insert(proxy: &Proxy, caller: Caller, request: InsertRequest) -> Re
     let info = proxy.info(&caller, &request.db_name, &request.collection_name).await?;
     check_schema_is_current(&info, request.schema_timestamp)?;
     let placement = Placement::of(&info, &request.partition_name)?;
-    let given = if allows_given_keys(&info) { KeyColumn::Allowed } else { KeyColumn::ByAutoId };
+    let given = if info.allows_given_keys() { KeyColumn::Allowed } else { KeyColumn::ByAutoId };
     let mut rows = sent(&info.schema, request.fields_data, request.num_rows, given)?.whole(&info.schema)?;
     let made = make_missing_keys(proxy, &info, &mut rows).await?;
-    schema::check_rows(&info.schema, &rows)?;
+    check_rows(&info.schema, &rows)?;
     let rows = texts::with_computed(&info, rows).await?;
     let keys = keys_of_rows(&info, &rows)?;
     tracing::debug!(rows = rows.rows, made_keys = made, "insert");
@@ -55,7 +57,7 @@ pub async fn upsert(proxy: &Proxy, caller: Caller, request: UpsertRequest) -> Re
         let first = proxy.coord().allocate_ids(to_u32(rows.rows)).await?;
         fill_keys(&info.schema, &mut rows, first);
     }
-    schema::check_rows(&info.schema, &rows)?;
+    check_rows(&info.schema, &rows)?;
     let rows = texts::with_computed(&info, rows).await?;
     let keys = keys_of_rows(&info, &rows)?;
     let at = write_all(proxy, upserts(&info, placement, &replaced, &keys, rows)).await?;
@@ -77,7 +79,7 @@ async fn whole_rows(
     if is_partial {
         partial::merge(proxy, info, &request.partition_name, ops, sent).await
     } else {
-        sent.whole(&info.schema)
+        Ok(sent.whole(&info.schema)?)
     }
 }
 
@@ -121,12 +123,6 @@ fn check_schema_is_current(info: &CollectionInfo, known: u64) -> Result<(), Erro
     } else {
         Err(Error::SchemaMismatch { collection: info.name.clone() })
     }
-}
-
-fn allows_given_keys(info: &CollectionInfo) -> bool {
-    info.properties
-        .iter()
-        .any(|(key, value)| key == "allow_insert_auto_id" && value.eq_ignore_ascii_case("true"))
 }
 
 /// Which partition rows go to.
@@ -179,9 +175,8 @@ async fn make_missing_keys(proxy: &Proxy, info: &CollectionInfo, rows: &mut Batc
 
 fn keys_of_rows(info: &CollectionInfo, rows: &Batch) -> Result<Keys, Error> {
     let column = rows.column(info.schema.primary().id);
-    column
-        .and_then(|column| Keys::from_column(&column.data))
-        .ok_or_else(|| Error::UpsertWithoutKey { field: info.schema.primary().name.clone() })
+    let keys = column.and_then(|column| Keys::from_column(&column.data));
+    Ok(keys.ok_or_else(|| Rejected::UpsertWithoutKey { field: info.schema.primary().name.clone() })?)
 }
 
 pub(super) fn check_no_duplicates(keys: &Keys) -> Result<(), Error> {
@@ -198,27 +193,9 @@ pub(super) fn check_no_duplicates(keys: &Keys) -> Result<(), Error> {
     if is_unique { Ok(()) } else { Err(Error::DuplicateKeys) }
 }
 
-/// Rows that go to one place together.
-struct Share {
-    shard: usize,
-    partition: PartitionId,
-    rows: Vec<usize>,
-}
-
-/// Splits rows by channel and partition; shares are ordered by channel, then by first row.
+/// Splits rows by channel and partition.
 fn shares(info: &CollectionInfo, placement: Placement, keys: &Keys, rows: &Batch) -> Vec<Share> {
-    let mut shares: Vec<Share> = Vec::new();
-    for (shard, numbers) in route::by_shard(keys, info.channels.len()).into_iter().enumerate() {
-        let first_of_shard = shares.len();
-        for row in numbers {
-            let Some(partition) = placement.partition(info, rows, row) else { continue };
-            match shares[first_of_shard..].iter_mut().find(|share| share.partition == partition) {
-                Some(share) => share.rows.push(row),
-                None => shares.push(Share { shard, partition, rows: vec![row] }),
-            }
-        }
-    }
-    shares
+    route::shares(keys, info.channels.len(), |row| placement.partition(info, rows, row))
 }
 
 /// The writes of an insert. All rows of one place move there without a copy.
