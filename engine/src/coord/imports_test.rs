@@ -336,6 +336,9 @@ async fn an_import_is_refused_before_the_cluster_is_finalized() {
     };
     let text = life.coord.import(import).await.unwrap_err().to_string();
 
-    assert!(text.starts_with("imports need format 2 and the cluster writes 1: run redkite ctl finalize"), "{text}");
+    assert!(
+        text.starts_with("imports need format 2 and the cluster writes 1: run redkite ctl finalize"),
+        "{text}"
+    );
     life.end().await;
 }

@@ -11,10 +11,7 @@ use crate::base::Kinded as _;
 use crate::blob::MemoryBlobs;
 
 /// Does `work` with a bucket that holds these files, on a thread that may wait.
-fn with<T: Send + 'static>(
-    files: &[(&str, Vec<u8>)],
-    work: impl FnOnce(&Bucket) -> T + Send + 'static,
-) -> T {
+fn with<T: Send + 'static>(files: &[(&str, Vec<u8>)], work: impl FnOnce(&Bucket) -> T + Send + 'static) -> T {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
     let blobs = Arc::new(MemoryBlobs::new());
     for (key, body) in files {
@@ -40,11 +37,13 @@ fn json_rows(file: &File, layout: Layout, place: ImportPlace) -> Result<Vec<(Str
 
 /// The rows of a file of CSV from a place on, each with the place behind it.
 fn csv_rows(file: &File, place: ImportPlace) -> Result<Vec<(Vec<(String, String)>, ImportPlace)>, String> {
-    let mut rows = CsvRows::open(file, &ImportOptions::default(), place).map_err(|error| error.to_string())?;
+    let mut rows =
+        CsvRows::open(file, &ImportOptions::default(), place).map_err(|error| error.to_string())?;
     let mut found = Vec::new();
     loop {
         let next = rows.next().map_err(|error| error.to_string())?;
-        let Some(row) = next.map(|row| row.map(|(name, text)| (name.to_owned(), text.to_owned())).collect()) else {
+        let Some(row) = next.map(|row| row.map(|(name, text)| (name.to_owned(), text.to_owned())).collect())
+        else {
             return Ok(found);
         };
         found.push((row, rows.place()));
@@ -216,9 +215,8 @@ fn texts_of_numpy_end_where_their_letters_do() {
     };
     let body = [header("<U4", "(3,)"), letters("文"), letters(""), letters("a\0b")].concat();
 
-    let found = with(&[("t.npy", body)], |bucket| {
-        Npy::open(&one(bucket, "t.npy")).unwrap().read(0..3).unwrap()
-    });
+    let found =
+        with(&[("t.npy", body)], |bucket| Npy::open(&one(bucket, "t.npy")).unwrap().read(0..3).unwrap());
 
     let texts = ["文", "", "a\0b"].map(str::to_owned).to_vec();
     assert_eq!(found, columns::Values::Texts(texts));
@@ -226,7 +224,8 @@ fn texts_of_numpy_end_where_their_letters_do() {
 
 #[test]
 fn only_files_of_others_are_found() {
-    let files = [("segments/1/2/scalars.parquet", vec![0]), ("in/a.json", vec![1]), ("in/b.json", vec![1, 2])];
+    let files =
+        [("segments/1/2/scalars.parquet", vec![0]), ("in/a.json", vec![1]), ("in/b.json", vec![1, 2])];
     with(&files, |bucket| {
         let names = |path: &str| {
             let found = bucket.files(&[path.to_owned()]);
@@ -234,7 +233,9 @@ fn only_files_of_others_are_found() {
         };
         assert_eq!(names("in/a.json").unwrap(), [("in/a.json".to_owned(), 1)]);
         assert_eq!(names("/in/").unwrap(), [("/in/a.json".to_owned(), 1), ("/in/b.json".to_owned(), 2)]);
-        for path in ["in/a", "in", "segments/1/2/scalars.parquet", "../x.json", "", "/", "in/../in/a.json", "wal/"] {
+        for path in
+            ["in/a", "in", "segments/1/2/scalars.parquet", "../x.json", "", "/", "in/../in/a.json", "wal/"]
+        {
             let error = names(path).unwrap_err();
             assert_eq!(error.kind(), crate::base::Kind::Invalid, "{path}: {error}");
         }
@@ -248,4 +249,191 @@ fn a_row_that_never_ends_is_not_collected() {
         csv_rows(&one(bucket, "a.csv"), ImportPlace::default()).unwrap_err()
     });
     assert!(refused.contains("row 0") && refused.contains("more than"), "{refused}");
+}
+
+/// A schema with a field of many kinds.
+fn schema() -> Schema {
+    use crate::model::check_schema::{FieldRequest, SchemaRequest, check_schema};
+    let field = |name: &str, data_type, params: &[(&str, &str)]| FieldRequest {
+        name: name.to_owned(),
+        data_type,
+        element_type: if data_type == 22 { 21 } else { 0 },
+        is_primary: name == "id",
+        nullable: name == "maybe",
+        type_params: params.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+        ..FieldRequest::default()
+    };
+    let fields = vec![
+        field("id", 5, &[]),
+        field("maybe", 4, &[]),
+        field("note", 21, &[("max_length", "100")]),
+        field("words", 22, &[("max_length", "100"), ("max_capacity", "9")]),
+        field("more", 23, &[]),
+        field("vec", 101, &[("dim", "2")]),
+        field("half", 102, &[("dim", "2")]),
+        field("bits", 100, &[("dim", "16")]),
+        field("pairs", 104, &[]),
+    ];
+    let request = SchemaRequest { name: "c".to_owned(), fields, ..SchemaRequest::default() };
+    check_schema(&request).unwrap()
+}
+
+/// The rows of a file, taken in as those of an insert are.
+fn taken_in(bucket: &Bucket, path: &str, format: ImportFormat) -> Result<Batch, String> {
+    let schema = schema();
+    let options = ImportOptions::default();
+    let files = bucket.files(&[path.to_owned()]).map_err(|error| error.to_string())?;
+    let open = Source::open(format, &files, &schema, &options, ImportPlace::default());
+    let mut source = open.map_err(|error| error.to_string())?;
+    let mut all = Batch::empty(&schema);
+    while let Some((fields, rows)) = source.next(&schema).map_err(|error| crate::base::chain(&error))? {
+        let sent =
+            sent(&schema, fields, rows as u32, KeyColumn::ByAutoId).map_err(|error| error.to_string())?;
+        let batch = sent.whole(&schema).map_err(|error| error.to_string())?;
+        check_rows(&schema, &batch).map_err(|error| error.to_string())?;
+        all.extend(&batch).map_err(|error| error.to_string())?;
+    }
+    Ok(all)
+}
+
+fn parquet_of(rows: usize, with_half: bool) -> Vec<u8> {
+    use arrow_array::builder::{Float32Builder, ListBuilder, StringBuilder, UInt8Builder};
+    use arrow_array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};
+    let mut words = ListBuilder::new(StringBuilder::new());
+    let mut vectors = ListBuilder::new(Float32Builder::new());
+    let (mut halves, mut bits) =
+        (ListBuilder::new(UInt8Builder::new()), ListBuilder::new(UInt8Builder::new()));
+    for row in 0..rows {
+        (0..row % 3).for_each(|at| words.values().append_value(format!("w{at}")));
+        words.append(true);
+        vectors.values().append_slice(&[row as f32, 0.5]);
+        vectors.append(true);
+        for value in [row as f32, 2.0] {
+            halves.values().append_slice(&half::f16::from_f32(value).to_le_bytes());
+        }
+        halves.append(true);
+        bits.values().append_slice(&[row as u8, 1]);
+        bits.append(true);
+    }
+    let texts =
+        |of: fn(usize) -> String| Arc::new(StringArray::from_iter_values((0..rows).map(of))) as ArrayRef;
+    let mut columns = vec![
+        ("id", Arc::new(Int64Array::from_iter_values(0..rows as i64)) as ArrayRef),
+        (
+            "maybe",
+            Arc::new((0..rows).map(|row| (row % 2 == 0).then_some(row as i32)).collect::<Int32Array>()) as _,
+        ),
+        ("note", texts(|row| format!("note {row}"))),
+        ("words", Arc::new(words.finish()) as _),
+        ("more", texts(|row| format!("{{\"a\":{row}}}"))),
+        ("vec", Arc::new(vectors.finish()) as _),
+        ("bits", Arc::new(bits.finish()) as _),
+        ("pairs", texts(|row| format!("{{\"{row}\": 0.5, \"7\": 1.5}}"))),
+    ];
+    if with_half {
+        columns.push(("half", Arc::new(halves.finish()) as _));
+    }
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let mut out = Vec::new();
+    let properties = ::parquet::file::properties::WriterProperties::builder()
+        .set_compression(::parquet::basic::Compression::SNAPPY)
+        .set_max_row_group_row_count(Some(50))
+        .build();
+    let mut writer =
+        ::parquet::arrow::ArrowWriter::try_new(&mut out, batch.schema(), Some(properties)).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    out
+}
+
+fn json_of(rows: usize) -> Vec<u8> {
+    let row = |row: usize| {
+        let words: Vec<String> = (0..row % 3).map(|at| format!("w{at}")).collect();
+        let maybe = if row % 2 == 0 { serde_json::json!(row) } else { Json::Null };
+        let pairs: Json = [(row.to_string(), 0.5), ("7".to_owned(), 1.5)]
+            .into_iter()
+            .collect::<BTreeMap<_, _>>()
+            .into_iter()
+            .map(|(key, value)| (key, serde_json::json!(value)))
+            .collect::<serde_json::Map<_, _>>()
+            .into();
+        serde_json::json!({
+            "id": row,
+            "maybe": maybe,
+            "note": format!("note {row}"),
+            "words": words,
+            "more": { "a": row },
+            "vec": [row, 0.5],
+            "half": [row, 2],
+            "bits": [row as u8, 1],
+            "pairs": pairs,
+        })
+    };
+    Json::Array((0..rows).map(row).collect()).to_string().into_bytes()
+}
+
+#[test]
+fn the_same_rows_are_the_same_in_every_format() {
+    let rows = 130;
+    let lines = |body: Vec<u8>| {
+        let rows: Vec<Json> = serde_json::from_slice(&body).unwrap();
+        rows.iter().map(|row| format!("{row}\n")).collect::<String>()
+    };
+    let csv = |body: Vec<u8>| {
+        let rows: Vec<serde_json::Map<String, Json>> = serde_json::from_slice(&body).unwrap();
+        let names: Vec<&String> = rows[0].keys().collect();
+        let mut out = ::csv::Writer::from_writer(Vec::new());
+        out.write_record(&names).unwrap();
+        for row in &rows {
+            let text = |value: &Json| match value {
+                Json::Null => String::new(),
+                Json::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            out.write_record(row.values().map(text)).unwrap();
+        }
+        out.into_inner().unwrap()
+    };
+    let files = [
+        ("a.json", json_of(rows)),
+        ("a.jsonl", lines(json_of(rows)).into_bytes()),
+        ("a.csv", csv(json_of(rows))),
+        ("a.parquet", parquet_of(rows, true)),
+    ];
+
+    with(&files, move |bucket| {
+        let json = taken_in(bucket, "a.json", ImportFormat::Json).unwrap();
+        assert_eq!(json.rows, rows);
+        assert_eq!(taken_in(bucket, "a.jsonl", ImportFormat::JsonLines).unwrap(), json);
+        assert_eq!(taken_in(bucket, "a.csv", ImportFormat::Csv).unwrap(), json);
+        assert_eq!(taken_in(bucket, "a.parquet", ImportFormat::Parquet).unwrap(), json);
+    });
+}
+
+#[test]
+fn parquet_goes_on_at_any_row() {
+    with(&[("a.parquet", parquet_of(130, true))], |bucket| {
+        let file = one(bucket, "a.parquet");
+        let schema = schema();
+        for row in [0, 1, 49, 50, 51, 99, 100, 129, 130] {
+            let mut rows = ParquetRows::open(&file, &schema, ImportPlace { row, byte: 0 }).unwrap();
+            let mut found = 0;
+            while let Some((_, rows)) = rows.next(&schema).unwrap() {
+                found += rows as u64;
+            }
+            assert_eq!((found, rows.total, rows.place().row), (130 - row, 130, 130), "from {row}");
+        }
+    });
+}
+
+#[test]
+fn what_a_parquet_file_lacks_or_has_too_much_is_said() {
+    let files =
+        [("lacks.parquet", parquet_of(3, false)), ("cut.parquet", parquet_of(3, true)[..200].to_vec())];
+    with(&files, |bucket| {
+        let lacks = taken_in(bucket, "lacks.parquet", ImportFormat::Parquet).unwrap_err();
+        assert!(lacks.contains("half"), "{lacks}");
+        let cut = taken_in(bucket, "cut.parquet", ImportFormat::Parquet).unwrap_err();
+        assert!(cut.contains("does not end as one"), "{cut}");
+    });
 }

@@ -224,7 +224,10 @@ async fn every_call_of_a_builder_arrives_as_it_was_made() {
         remote.compact(CompactJob::sample()).await,
         Builder::compact(here.as_ref(), CompactJob::sample()).await
     );
-    assert_eq!(remote.import(ImportJob::sample()).await, Builder::import(here.as_ref(), ImportJob::sample()).await);
+    assert_eq!(
+        remote.import(ImportJob::sample()).await,
+        Builder::import(here.as_ref(), ImportJob::sample()).await
+    );
     assert_eq!(remote.list_objects("segments/").await, here.list_objects("segments/").await);
     here.remove_objects(Vec::sample()).await.unwrap();
     remote.remove_objects(Vec::sample()).await.unwrap();
