@@ -3,12 +3,15 @@
 //! Each step is committed with what it made and with where the next one goes on, in one transaction. So a leader that takes
 //! over goes on from there, and no row comes twice. What a step made that was not committed is swept as an orphan.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::{info, warn};
 
-use crate::base::{ChannelName, CollectionId, Kind, SegmentId, Timestamp};
+use crate::base::{ChannelName, CollectionId, Kind, PartitionId, SegmentId, Timestamp};
 use crate::coord::Error;
+use crate::coord::catalog::Import;
 use crate::coord::decide::{self, ImportWork};
 use crate::coord::drive::{Coordinator, HEARD_WITHIN};
 use crate::coord::jobs::Step;
@@ -21,7 +24,7 @@ const SEGMENTS: u32 = 32_768;
 /// Most keys that one step may give.
 const KEYS: u32 = 131_072;
 /// How long it is waited for those who read a collection, before its rows are said to be there all the same.
-const SEEN_WITHIN: std::time::Duration = std::time::Duration::from_secs(60);
+const SEEN_WITHIN: Duration = Duration::from_secs(60);
 /// How often a channel is asked for a later time, before the import rests.
 const ATTEMPTS: usize = 200;
 
@@ -33,7 +36,7 @@ pub(super) struct Imports {
     /// The one that a node was last given work for.
     last: i64,
     /// Segments that were committed and are to be seen, by import.
-    unseen: std::collections::BTreeMap<i64, Vec<(SegmentId, crate::base::PartitionId)>>,
+    unseen: BTreeMap<i64, Vec<(SegmentId, PartitionId)>>,
 }
 
 impl Coordinator {
@@ -76,7 +79,7 @@ impl Coordinator {
         let catalog = self.catalog.read();
         let mut imports = self.imports.lock();
         let now = self.parts.clock.unix_ms();
-        let step = |import: &crate::coord::catalog::Import| match decide::work_of(&catalog, import, now) {
+        let step = |import: &Import| match decide::work_of(&catalog, import, now) {
             Some(ImportWork::Step { id, task }) if !imports.busy.contains(&id) => Some((id, task)),
             _ => None,
         };
@@ -92,7 +95,7 @@ impl Coordinator {
         let catalog = self.catalog.read();
         let imports = self.imports.lock();
         let now = self.parts.clock.unix_ms();
-        let waits = |import: &&crate::coord::catalog::Import| {
+        let waits = |import: &&Import| {
             !imports.busy.contains(&import.info.id)
                 && matches!(decide::work_of(&catalog, import, now), Some(ImportWork::Step { .. }))
         };
@@ -168,7 +171,8 @@ impl Coordinator {
         let job = {
             let catalog = self.catalog.read();
             let Some(import) = catalog.imports.get(&id) else { return Ok(()) };
-            let (info, of) = (&import.info, &import.info.tasks[task]);
+            let info = &import.info;
+            let Some(of) = info.tasks.get(task) else { return Ok(()) };
             let Some(collection) = catalog.collections.get(&info.collection) else { return Ok(()) };
             ImportJob {
                 collection: collection.as_ref().clone(),
@@ -298,8 +302,7 @@ impl Coordinator {
             let mut attempts = 0;
             loop {
                 // A delete of nothing: what tells those who follow the channel how far it has come.
-                let operation =
-                    Operation::Delete { partition: None, keys: std::sync::Arc::new(none.clone()) };
+                let operation = Operation::Delete { partition: None, keys: Arc::new(none.clone()) };
                 let write = Write { collection, channel: channel.clone(), operation };
                 if writer.write(write).await?.at >= at {
                     break;
@@ -308,7 +311,7 @@ impl Coordinator {
                 if attempts == ATTEMPTS {
                     return Err(unavailable(format!("{channel} has not come to the time of the import")));
                 }
-                self.parts.clock.sleep(std::time::Duration::from_millis(10)).await;
+                self.parts.clock.sleep(Duration::from_millis(10)).await;
             }
             writer.flush(channel).await?;
         }

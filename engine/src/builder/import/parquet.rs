@@ -356,12 +356,11 @@ impl Chunk {
 
     fn block(&self, number: u64) -> Result<Bytes, Error> {
         let mut blocks = self.blocks.lock();
-        if let Some(at) = blocks.iter().position(|(known, _)| *known == number) {
-            if let Some(block) = blocks.remove(at) {
-                let bytes = block.1.clone();
-                blocks.push_back(block);
-                return Ok(bytes);
-            }
+        let known = blocks.iter().position(|(known, _)| *known == number);
+        if let Some(block) = known.and_then(|at| blocks.remove(at)) {
+            let bytes = block.1.clone();
+            blocks.push_back(block);
+            return Ok(bytes);
         }
         let start = number * BLOCK;
         let bytes = self.file.read(start..(start + BLOCK).min(self.file.size))?;

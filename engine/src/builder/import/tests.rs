@@ -13,7 +13,7 @@ use crate::blob::MemoryBlobs;
 /// Does `work` with a bucket that holds these files, on a thread that may wait.
 fn with<T: Send + 'static>(files: &[(&str, Vec<u8>)], work: impl FnOnce(&Bucket) -> T + Send + 'static) -> T {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
-    let blobs = Arc::new(MemoryBlobs::new());
+    let blobs = MemoryBlobs::new();
     for (key, body) in files {
         runtime.block_on(blobs.create(key, body.clone().into())).unwrap();
     }
@@ -436,4 +436,62 @@ fn what_a_parquet_file_lacks_or_has_too_much_is_said() {
         let cut = taken_in(bucket, "cut.parquet", ImportFormat::Parquet).unwrap_err();
         assert!(cut.contains("does not end as one"), "{cut}");
     });
+}
+
+/// A store that has only a folder of a bucket.
+struct Folder {
+    own: Arc<MemoryBlobs>,
+    bucket: Arc<MemoryBlobs>,
+}
+
+#[async_trait::async_trait]
+impl Blobs for Folder {
+    async fn create(&self, key: &str, body: bytes::Bytes) -> Result<(), crate::blob::Error> {
+        self.own.create(key, body).await
+    }
+
+    async fn read(&self, key: &str) -> Result<bytes::Bytes, crate::blob::Error> {
+        self.own.read(key).await
+    }
+
+    async fn read_range(&self, key: &str, range: Range<u64>) -> Result<bytes::Bytes, crate::blob::Error> {
+        self.own.read_range(key, range).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<crate::blob::BlobEntry>, crate::blob::Error> {
+        self.own.list(prefix).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), crate::blob::Error> {
+        self.own.delete(key).await
+    }
+
+    fn outside(&self) -> Option<crate::blob::Outside> {
+        Some(crate::blob::Outside { blobs: Arc::clone(&self.bucket) as _, root: "files/".to_owned() })
+    }
+}
+
+#[test]
+fn paths_are_those_of_the_bucket_and_then_of_the_folder() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    let (own, bucket) = (MemoryBlobs::new(), MemoryBlobs::new());
+    let put = |blobs: &MemoryBlobs, key: &str, size: usize| {
+        runtime.block_on(blobs.create(key, vec![0; size].into())).unwrap();
+    };
+    put(&own, "up/a.json", 1);
+    put(&own, "segments/1/a.json", 1);
+    put(&bucket, "files/up/a.json", 1);
+    put(&bucket, "up/b.json", 2);
+    put(&bucket, "up/both.json", 3);
+    put(&own, "up/both.json", 4);
+    let bucket = Bucket::new(Arc::new(Folder { own, bucket }), runtime.handle().clone());
+
+    let size = |path: &str| bucket.files(&[path.to_owned()]).map(|files| files[0].size).ok();
+
+    assert_eq!(size("files/up/a.json"), Some(1));
+    assert_eq!(size("up/a.json"), Some(1));
+    assert_eq!(size("up/b.json"), Some(2));
+    assert_eq!(size("up/both.json"), Some(3));
+    assert_eq!(size("files/up/both.json"), Some(4));
+    assert_eq!((size("files/segments/1/a.json"), size("segments/1/a.json")), (None, None));
 }

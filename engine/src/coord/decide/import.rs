@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::garbage::leave;
-use crate::base::{SegmentId, Timestamp};
+use crate::base::{CollectionId, PartitionId, SegmentId, Timestamp};
 use crate::coord::catalog::{Catalog, Import};
 use crate::coord::change::Change;
 use crate::coord::decide::Decision;
@@ -146,7 +146,7 @@ fn obstacle(catalog: &Catalog, info: &ImportInfo, now_ms: u64) -> Option<String>
     is_late.then(|| format!("import timeout, it took longer than {limit} ms"))
 }
 
-fn has_partition(collection: &CollectionInfo, id: crate::base::PartitionId) -> bool {
+fn has_partition(collection: &CollectionInfo, id: PartitionId) -> bool {
     collection.partitions.iter().any(|partition| partition.id == id)
 }
 
@@ -220,7 +220,7 @@ pub fn commit_import(
     if let Some(reason) = obstacle(catalog, &import.info, now_ms) {
         return Err(reason);
     }
-    let info = &catalog.collections[&import.info.collection];
+    let Some(info) = catalog.collections.get(&import.info.collection) else { return Ok(Vec::new()) };
     let mut manifests: Vec<Option<ChannelManifest>> = vec![None; info.channels.len()];
     let known = catalog.manifests.get(&info.id).map_or(&[][..], Vec::as_slice);
     for (shard, segment) in import.segments.iter().flat_map(|some| some.iter()) {
@@ -305,7 +305,7 @@ pub fn end_import(catalog: &Catalog, id: i64, commits: bool, fresh: Timestamp, n
 
 /// From which time on deletes of a collection must stay, whether or not a segment needs them: rows that will have it are
 /// about to come.
-pub fn deletes_kept_from(catalog: &Catalog, collection: crate::base::CollectionId) -> Option<Timestamp> {
+pub fn deletes_kept_from(catalog: &Catalog, collection: CollectionId) -> Option<Timestamp> {
     let waiting = catalog.imports.values().filter(|import| {
         import.info.collection == collection && !import.is_committed && !import.info.state.is_over()
     });
@@ -313,10 +313,7 @@ pub fn deletes_kept_from(catalog: &Catalog, collection: crate::base::CollectionI
 }
 
 /// The segments of an import that those are to hold who hold what is loaded of its collection.
-pub fn wanted_of(
-    info: &CollectionInfo,
-    segments: &[(SegmentId, crate::base::PartitionId)],
-) -> BTreeSet<SegmentId> {
+pub fn wanted_of(info: &CollectionInfo, segments: &[(SegmentId, PartitionId)]) -> BTreeSet<SegmentId> {
     let Some(load) = &info.load else { return BTreeSet::new() };
     let is_loaded = |partition| load.partitions.as_ref().is_none_or(|loaded| loaded.contains(&partition));
     segments.iter().filter(|(_, partition)| is_loaded(*partition)).map(|(id, _)| *id).collect()
