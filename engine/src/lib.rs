@@ -12,6 +12,7 @@ pub mod ctl;
 pub mod exec;
 pub mod expr;
 pub mod index;
+pub mod intake;
 pub mod log;
 pub mod meta;
 pub mod model;

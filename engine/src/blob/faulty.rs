@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use crate::base::{Clock, Kind, Rng};
 
-use super::{BlobEntry, Blobs, Doing, Error};
+use super::{BlobEntry, Blobs, Doing, Error, Outside};
 
 /// What may happen to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -166,6 +166,10 @@ impl Blobs for FaultyBlobs {
 
     async fn distrust(&self, key: &str) {
         self.inner.distrust(key).await;
+    }
+
+    fn outside(&self) -> Option<Outside> {
+        self.inner.outside()
     }
 
     fn guards_creates(&self) -> bool {

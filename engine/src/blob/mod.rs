@@ -19,6 +19,7 @@ mod s3;
 mod trust;
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -40,6 +41,15 @@ pub struct BlobEntry {
     pub key: String,
     /// Length of the object. Unit: bytes.
     pub size_bytes: u64,
+}
+
+/// The whole bucket of a store, in which others put their objects.
+#[derive(Clone)]
+pub struct Outside {
+    /// Only to read and to list. Keys are those of the bucket.
+    pub blobs: Arc<dyn Blobs>,
+    /// What the keys of our own objects begin with there; ends with a slash.
+    pub root: String,
 }
 
 /// Object storage as this engine needs it: immutable objects, conditional create.
@@ -90,6 +100,11 @@ pub trait Blobs: Send + Sync + 'static {
     /// What was read under `key` is not what was written: whatever is kept of it between here and the store is forgotten.
     /// Keys and their objects stay as they are.
     async fn distrust(&self, _key: &str) {}
+
+    /// Objects of others in the same bucket; `None` where there is no place for them but among ours.
+    fn outside(&self) -> Option<Outside> {
+        None
+    }
 
     /// Whether `create` is guarded against races as far as this client knows; `false` once the server has said that it
     /// knows no conditional writes. [`keeps_creates_apart`] finds out what a server does in truth.

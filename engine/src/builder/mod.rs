@@ -1,6 +1,8 @@
-//! The duty that does heavy work on sealed data: index building, compaction, and the removal of objects.
+//! The duty that does heavy work on sealed data: index building, compaction, importing, and the removal of objects.
 //!
 //! No metadata, no log, no serving: jobs come in over `rpc` and results go back as values.
+
+mod import;
 
 use std::sync::Arc;
 
@@ -8,7 +10,7 @@ use async_trait::async_trait;
 
 use crate::blob::{BlobEntry, Blobs};
 use crate::model::{IndexRef, SegmentManifest};
-use crate::rpc::{self, Builder, CompactJob, IndexJob, StoredObject};
+use crate::rpc::{self, Builder, CompactJob, ImportDone, ImportJob, IndexJob, StoredObject};
 use crate::segment;
 
 /// The builder duty.
@@ -40,6 +42,10 @@ impl Builder for Workshop {
         segment::compact(self.blobs.as_ref(), *collection, *output, schema, sources, deletes, cluster)
             .await
             .map_err(|error| rpc::Error::failed("compact segments", &error))
+    }
+
+    async fn import(&self, job: ImportJob) -> Result<ImportDone, rpc::Error> {
+        import::run(Arc::clone(&self.blobs), job).await.map_err(|error| rpc::Error::failed("import", &error))
     }
 
     async fn list_objects(&self, prefix: &str) -> Result<Vec<StoredObject>, rpc::Error> {

@@ -137,7 +137,7 @@ pub fn show(instant: i64, zone: &TimeZone) -> String {
     text.push(if offset < 0 { '-' } else { '+' });
     // Writing to a text does not fail.
     let _ = write!(text, "{:02}:{:02}", size / 3600, size / 60 % 60);
-    if size % 60 != 0 {
+    if !size.is_multiple_of(60) {
         let _ = write!(text, ":{:02}", size % 60);
     }
     text

@@ -20,8 +20,8 @@ use crate::model::ChannelManifest;
 use crate::model::access::Policy;
 use crate::rpc::{
     self, AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionState, Coord, DatabaseInfo,
-    Dial, Flushed, Followed, Fsck, GroupConfig, GroupInfo, IndexProgress, LeadInfo, NewCollection, NewIndex,
-    NodeStatus, Orders, PolicyChange, ReplicaInfo, Report, Routes,
+    Dial, Flushed, Followed, Fsck, GroupConfig, GroupInfo, ImportInfo, IndexProgress, LeadInfo,
+    NewCollection, NewImport, NewIndex, NodeStatus, Orders, PolicyChange, ReplicaInfo, Report, Routes,
 };
 
 /// What a candidacy needs.
@@ -346,6 +346,9 @@ hand_on! {
     fn drain(node: NodeId, on: bool) -> ();
     fn compact(collection: CollectionId, major: bool) -> i64;
     fn compaction(id: i64) -> CompactionState;
+    fn import(import: NewImport) -> i64;
+    fn imports(id: Option<i64>) -> Vec<ImportInfo>;
+    fn end_import(id: i64, commits: bool) -> ();
     fn policy() -> Arc<Policy>;
     fn change_policy(change: PolicyChange) -> ();
     fn lead() -> LeadInfo;

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::base::{ChannelName, CollectionId, DatabaseId, SegmentId};
+use crate::base::{ChannelName, CollectionId, DatabaseId, SegmentId, Timestamp};
 use crate::coord::change::Change;
 use crate::coord::stored::{self, Piece, Stored};
 use crate::model::access::Policy;
 use crate::model::{ChannelManifest, ObjectRef, SegmentManifest};
 use crate::rpc::{
-    CollectionInfo, CollectionRef, CompactionPlan, DEFAULT_GROUP, DatabaseInfo, GroupConfig, Refusal,
+    CollectionInfo, CollectionRef, CompactionPlan, DEFAULT_GROUP, DatabaseInfo, GroupConfig, ImportInfo,
+    Refusal,
 };
 
 /// Name of the database that always exists.
@@ -53,6 +54,22 @@ pub struct Compaction {
     pub plans: Vec<CompactionPlan>,
 }
 
+/// An import that was asked for, with what it has stored so far. Whoever leads goes on with it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Import {
+    /// What others see of it.
+    pub info: ImportInfo,
+    /// The time that its rows are to have, once it has been chosen.
+    pub at: Option<Timestamp>,
+    /// Whether its rows are in the collection.
+    pub is_committed: bool,
+    /// The objects that say which segments its steps have made, oldest first.
+    pub pieces: Vec<Piece>,
+    /// What these say: segments, each with the place of its channel among the collection's.
+    #[serde(skip)]
+    pub segments: Vec<Arc<Vec<(u32, SegmentManifest)>>>,
+}
+
 /// The catalog as of one instant.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
@@ -68,6 +85,8 @@ pub struct Catalog {
     pub garbage: BTreeMap<i64, Garbage>,
     /// Compactions that were asked for, those of dropped collections too.
     pub compactions: BTreeMap<i64, Compaction>,
+    /// Imports that were asked for, those that are over too, for a while.
+    pub imports: BTreeMap<i64, Import>,
     /// Flushes that take long: objects of the channel with such a number or a later one are spared and taken.
     pub flushes: BTreeMap<ChannelName, i64>,
     /// Resource groups, also what the default one asks for if that was changed.
@@ -169,6 +188,12 @@ impl Catalog {
             Change::RemoveCompaction(id) => {
                 self.compactions.remove(&id);
             }
+            Change::PutImport(import) => {
+                self.imports.insert(import.info.id, import);
+            }
+            Change::RemoveImport(id) => {
+                self.imports.remove(&id);
+            }
             Change::KeepFlush { channel, since } => {
                 self.flushes.insert(channel, since);
             }
@@ -208,11 +233,25 @@ impl Catalog {
         }
     }
 
-    /// The keys of all objects that the catalog names: those that manifests name, and the catalog's own.
+    /// Segments of imports that are not in a collection yet.
+    fn imported(&self) -> impl Iterator<Item = &SegmentManifest> {
+        let pieces = self.imports.values().flat_map(|import| &import.segments);
+        pieces.flat_map(|piece| piece.iter().map(|(_, segment)| segment))
+    }
+
+    /// The keys of all objects that the catalog names: those that manifests and imports name, and the catalog's own.
     pub fn named_objects(&self) -> impl Iterator<Item = String> {
         let lists = self.garbage.values().filter_map(|garbage| garbage.list);
         let lists = lists.map(|list| stored::garbage_key(list.number));
-        self.manifests.keys().flat_map(|id| self.named_objects_of(*id)).chain(lists)
+        let pieces = self.imports.values().flat_map(|import| &import.pieces);
+        let pieces = pieces.map(|piece| stored::import_key(piece.number));
+        let imported = self.imported().flat_map(SegmentManifest::objects);
+        self.manifests
+            .keys()
+            .flat_map(|id| self.named_objects_of(*id))
+            .chain(lists)
+            .chain(pieces)
+            .chain(imported)
     }
 
     /// The keys of all objects of a collection: those that its manifests name, and those that these are in.
@@ -235,7 +274,8 @@ impl Catalog {
 
     /// The objects that manifests name with a size: all but the segments' own descriptions.
     pub fn named_refs(&self) -> impl Iterator<Item = &ObjectRef> {
-        self.manifests.values().flatten().flat_map(|manifest| manifest.refs())
+        let sealed = self.manifests.values().flatten().flat_map(|manifest| manifest.refs());
+        sealed.chain(self.imported().flat_map(SegmentManifest::refs))
     }
 
     fn forget_names(&mut self, id: CollectionId) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::base::{ChannelName, CollectionId, DatabaseId};
-use crate::coord::catalog::{Compaction, Garbage};
+use crate::coord::catalog::{Compaction, Garbage, Import};
 use crate::coord::stored::Stored;
 use crate::model::ChannelManifest;
 use crate::model::access::{Role, User};
@@ -48,6 +48,10 @@ pub enum Change {
     PutCompaction(Compaction),
     /// Forgets a compaction.
     RemoveCompaction(i64),
+    /// Remembers an import that was asked for, or how far it is.
+    PutImport(Import),
+    /// Forgets an import.
+    RemoveImport(i64),
     /// Spares and takes objects of a channel's flush that have this number or a later one.
     KeepFlush {
         /// Its name.

@@ -21,6 +21,7 @@ use crate::coord::catalog::{Catalog, DEFAULT_DATABASE};
 use crate::coord::change::Change;
 use crate::coord::compaction::Compactions;
 use crate::coord::decide::{self, LoadRequest};
+use crate::coord::imports::Imports;
 use crate::coord::jobs::{Lost, Running};
 use crate::coord::members::{self, Members};
 use crate::coord::mirror::Mirror;
@@ -34,8 +35,9 @@ use crate::model::access::Policy;
 use crate::model::{ChannelManifest, Field, Metric, index_param};
 use crate::rpc::{
     self, AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionState, Coord, DatabaseInfo,
-    Dial, Flushed, Followed, Fsck, GroupConfig, GroupInfo, IndexProgress, LeadInfo, NewCollection, NewIndex,
-    NodeState, NodeStatus, OrderNumber, Orders, PolicyChange, Refusal, ReplicaInfo, Report, Routes,
+    Dial, Flushed, Followed, Fsck, GroupConfig, GroupInfo, ImportInfo, IndexProgress, LeadInfo,
+    NewCollection, NewImport, NewIndex, NodeState, NodeStatus, OrderNumber, Orders, PolicyChange, Refusal,
+    ReplicaInfo, Report, Routes,
 };
 
 /// How long a beat waits for news.
@@ -161,6 +163,8 @@ pub struct Coordinator {
     pub(super) running: Mutex<Running>,
     /// Compactions that were asked for, and segments that cannot be compacted.
     pub(super) compactions: Mutex<Compactions>,
+    /// Imports that something is being done about.
+    pub(super) imports: Mutex<Imports>,
 }
 
 /// The term of which the record has this version: greater than all that were given before the metadata was made anew.
@@ -229,6 +233,7 @@ impl Coordinator {
             lost: Mutex::default(),
             running: Mutex::default(),
             compactions: Mutex::default(),
+            imports: Mutex::default(),
         });
         coordinator.make_default_database().await?;
         info!(epoch, collections, "coordinator leads");
@@ -692,6 +697,19 @@ impl Coord for Coordinator {
 
     async fn compaction(&self, id: i64) -> Result<CompactionState, rpc::Error> {
         Ok(self.compaction_state(id))
+    }
+
+    async fn import(&self, import: NewImport) -> Result<i64, rpc::Error> {
+        self.check_format(|| "imports need".to_owned())?;
+        self.begin_import(import).await
+    }
+
+    async fn imports(&self, id: Option<i64>) -> Result<Vec<ImportInfo>, rpc::Error> {
+        Ok(self.known_imports(id))
+    }
+
+    async fn end_import(&self, id: i64, commits: bool) -> Result<(), rpc::Error> {
+        self.end_known_import(id, commits).await
     }
 
     async fn policy(&self) -> Result<Arc<Policy>, rpc::Error> {

@@ -75,6 +75,8 @@ impl Running {
 enum Job {
     Index(IndexJob),
     Compact(CompactPlan, Option<Asked>),
+    /// A step of an import: its number, and which of its sets of files.
+    Import((i64, usize)),
 }
 
 /// An index of which a node has found that its object is damaged or lost: collection, segment, key of the object.
@@ -96,6 +98,8 @@ enum Work {
     Loss,
     /// Compactions that have nothing left to do.
     Notes,
+    /// Something about an import that needs no builder.
+    Import,
     /// Nothing, for a while after a failure.
     Rest,
 }
@@ -106,8 +110,8 @@ struct Going {
     removal: bool,
     notes: bool,
     rest: bool,
-    /// Whether a compaction is looked for before an index.
-    compact_first: bool,
+    /// Which kind of job is looked for first.
+    turn: usize,
 }
 
 /// How a piece of work ended.
@@ -141,7 +145,7 @@ impl Coordinator {
     pub async fn work(self: Arc<Self>, stop: CancellationToken) -> anyhow::Result<()> {
         // All that takes time is among these, also a rest: one that is not polled may hold the right to commit.
         let mut jobs: FuturesUnordered<BoxFuture<'_, Ended>> = FuturesUnordered::new();
-        let mut going = Going { compact_first: true, ..Going::default() };
+        let mut going = Going::default();
         loop {
             let woken = self.wake.notified();
             if !going.rest {
@@ -157,7 +161,7 @@ impl Coordinator {
             match ended.work {
                 Work::Job(job) => self.running.lock().end(job),
                 Work::Garbage => going.removal = false,
-                Work::Loss => {}
+                Work::Loss | Work::Import => {}
                 Work::Notes => going.notes = false,
                 Work::Rest => going.rest = false,
             }
@@ -190,20 +194,29 @@ impl Coordinator {
             let work = self.note_overtaken(overtaken);
             jobs.push(Box::pin(async move { Ended { work: Work::Notes, step: work.await } }));
         }
-        while let Some((place, job)) = self.next_job(going.compact_first) {
-            // In turn, so that neither kind waits for ever.
-            going.compact_first = !going.compact_first;
+        while let Some(errand) = self.next_import_errand() {
+            jobs.push(Box::pin(async move {
+                let step = self.run_import_errand(errand).await;
+                Ended { work: Work::Import, step }
+            }));
+        }
+        while let Some((place, job)) = self.next_job(going.turn) {
+            // In turn, so that no kind waits for ever.
+            going.turn += 1;
             jobs.push(self.begin(place, job));
         }
     }
 
     /// A job that nobody does yet, and a node that has none.
-    fn next_job(&self, compact_first: bool) -> Option<(Place, Job)> {
+    fn next_job(&self, turn: usize) -> Option<(Place, Job)> {
         let busy = self.running.lock().busy();
         let place = self.placer.lock().builder(&busy).filter(|place| !busy.contains_key(&place.node))?;
-        let index = || self.next_index().map(Job::Index);
-        let compaction = || self.next_compaction().map(|(plan, asked)| Job::Compact(plan, asked));
-        let job = if compact_first { compaction().or_else(index) } else { index().or_else(compaction) };
+        let look = |kind: usize| match kind % 3 {
+            0 => self.next_compaction().map(|(plan, asked)| Job::Compact(plan, asked)),
+            1 => self.next_index().map(Job::Index),
+            _ => self.next_import_step().map(Job::Import),
+        };
+        let job = (turn..turn + 3).find_map(look);
         job.map(|job| (place, job))
     }
 
@@ -214,6 +227,13 @@ impl Coordinator {
                 let number = note(BTreeSet::from([job.segment.id]));
                 let work = self.build(place, job);
                 Box::pin(async move { Ended { work: Work::Job(number), step: work.await } })
+            }
+            Job::Import(step) => {
+                let number = note(BTreeSet::new());
+                Box::pin(async move {
+                    let step = self.import_at(place, step).await;
+                    Ended { work: Work::Job(number), step }
+                })
             }
             Job::Compact(plan, asked) => {
                 let number = note(plan.sources.iter().map(|source| source.id).collect());
@@ -284,7 +304,7 @@ impl Coordinator {
     pub(super) fn job_count(&self) -> JobCount {
         let running = self.running.lock().jobs.len();
         let garbage = self.with_due_garbage(|due| due.count());
-        let waiting = self.waiting_indexes() + self.waiting_compactions() + garbage;
+        let waiting = self.waiting_indexes() + self.waiting_compactions() + self.waiting_imports() + garbage;
         let count = |number| u32::try_from(number).unwrap_or(u32::MAX);
         JobCount { waiting: count(waiting), running: count(running) }
     }

@@ -16,6 +16,9 @@ mod drains;
 mod drive;
 mod flaw;
 mod format;
+mod imports;
+#[cfg(test)]
+mod imports_test;
 mod jobs;
 #[cfg(test)]
 mod large_test;

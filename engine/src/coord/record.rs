@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::{ChannelName, FIRST_FORMAT, newest_format};
 use crate::coord::Error;
-use crate::coord::catalog::{Catalog, Compaction, Garbage};
+use crate::coord::catalog::{Catalog, Compaction, Garbage, Import};
 use crate::coord::change::Change;
 use crate::coord::shelf::Shelf;
 use crate::coord::stored::{self, Piece, Stored};
@@ -26,6 +26,8 @@ const DATABASES: &str = "databases/";
 const COLLECTIONS: &str = "collections/";
 const CHANNELS: &str = "channels/";
 const COMPACTIONS: &str = "compactions/";
+/// Imports that are under way, and some that are over.
+const IMPORTS: &str = "imports/";
 /// Flushes that are under way.
 pub const FLUSHES: &str = "flushes/";
 /// Terms that channels were given.
@@ -150,6 +152,8 @@ pub fn write(txn: Txn, format: u32, change: &Change) -> Result<Txn, Error> {
         }
         Change::PutCompaction(one) => put(txn, format, format!("{COMPACTIONS}{}", one.id), one)?,
         Change::RemoveCompaction(id) => txn.delete(format!("{COMPACTIONS}{id}")),
+        Change::PutImport(one) => put(txn, format, format!("{IMPORTS}{}", one.info.id), one)?,
+        Change::RemoveImport(id) => txn.delete(format!("{IMPORTS}{id}")),
         Change::KeepFlush { channel, since } => put(txn, format, format!("{FLUSHES}{channel}"), since)?,
         Change::ForgetFlush(channel) => txn.delete(format!("{FLUSHES}{channel}")),
         Change::PutGarbage(garbage) => {
@@ -213,8 +217,19 @@ fn put<T: Serialize>(txn: Txn, format: u32, key: String, value: &T) -> Result<Tx
 /// If a store fails, or a record or object cannot be understood.
 pub async fn read(metas: &dyn Metas, shelf: &Shelf) -> Result<Catalog, Error> {
     let mut records = Records::new();
-    let all =
-        [DATABASES, COLLECTIONS, CHANNELS, GROUPS, COMPACTIONS, FLUSHES, GARBAGE, USERS, ROLES, PRIVILEGES];
+    let all = [
+        DATABASES,
+        COLLECTIONS,
+        CHANNELS,
+        GROUPS,
+        COMPACTIONS,
+        IMPORTS,
+        FLUSHES,
+        GARBAGE,
+        USERS,
+        ROLES,
+        PRIVILEGES,
+    ];
     for prefix in all {
         let found = metas.list(prefix).await.map_err(|source| Error::ReadCatalog { prefix, source })?;
         records.extend(found.into_iter().map(|(key, record)| (key, record.value)));
@@ -249,6 +264,14 @@ async fn catalog_of(records: &Records, shelf: &Shelf) -> Result<Catalog, Error> 
     read_policy(records, &mut catalog)?;
     for (key, bytes) in below(records, COMPACTIONS) {
         catalog.apply(Change::PutCompaction(decode::<Compaction>(key, bytes)?));
+    }
+    for (key, bytes) in below(records, IMPORTS) {
+        let mut import: Import = decode(key, bytes)?;
+        for piece in &import.pieces {
+            let segments = shelf.get(&stored::import_key(piece.number), Some(piece)).await?;
+            import.segments.push(std::sync::Arc::new(segments));
+        }
+        catalog.apply(Change::PutImport(import));
     }
     let channels: Vec<_> = catalog.collections.values().flat_map(|info| info.channels.clone()).collect();
     for channel in channels {

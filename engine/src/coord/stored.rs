@@ -72,6 +72,12 @@ pub fn garbage_key(number: i64) -> String {
     format!("garbage/{number}.bin")
 }
 
+/// The object that says which segments a step of an import has made.
+#[must_use]
+pub fn import_key(number: i64) -> String {
+    format!("imports/{number}.bin")
+}
+
 /// Part of a new list: what stays of the old one, or what is new.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Run<T> {

@@ -2,6 +2,7 @@
 
 use super::access::Refused;
 use crate::base::{Kind, Kinded};
+use crate::intake;
 use crate::rpc;
 
 /// Why a request failed. `Display` is the text on the wire, [`Error::code`] the number; both are Milvus 3.0's.
@@ -127,63 +128,13 @@ pub enum Error {
     )]
     AlterIndexLoaded { collection: String },
 
-    // Rows.
+    // Rows: the words come from where they are taken in.
+    #[error("{0}")]
+    Intake(intake::Error),
     #[error("collection schema mismatch[collection={collection}]")]
     SchemaMismatch { collection: String },
-    #[error("num_rows should be greater than 0: invalid parameter[expected=invalid num_rows][actual=0]")]
-    NoRows,
-    #[error("fieldSchema({field}) has no corresponding fieldData pass in: invalid parameter")]
-    FieldMissing { field: String },
-    #[error("more fieldData has pass in: invalid parameter[expected={expected}][actual={actual}]")]
-    MoreFields { expected: usize, actual: usize },
-    #[error("duplicated field {field} in fields data: invalid parameter")]
-    DuplicateField { field: String },
-    #[error(
-        "the num_rows ({actual}) of field ({field}) is not equal to passed num_rows ({expected}): invalid parameter[expected={expected}][actual={actual}]"
-    )]
-    RowCount { field: String, expected: usize, actual: usize },
-    #[error(
-        "the length of valid_data of field({field}) is wrong: invalid parameter[expected={expected}][actual={actual}]"
-    )]
-    ValidLength { field: String, expected: usize, actual: usize },
-    #[error("the length of field is wrong: invalid parameter[expected={expected}][actual={actual}]")]
-    CompactLength { expected: usize, actual: usize },
-    #[error(
-        "field '{field}' is illegal, array type mismatch: invalid parameter[expected=need {expected} array][actual=got {actual}]"
-    )]
-    FieldType { field: String, expected: &'static str, actual: &'static str },
-    #[error("insert data does not match: invalid parameter[expected={expected}][actual={actual}]")]
-    ElementType { expected: &'static str, actual: &'static str },
-    #[error(
-        "the dim ({actual}) of field data({field}) is not equal to schema dim ({dim}): invalid parameter[expected={dim}][actual={actual}]"
-    )]
-    VectorDim { field: String, dim: usize, actual: i64 },
-    #[error("the length({length}) of {kind} data should divide the dim({dim}): invalid parameter")]
-    VectorLength { kind: &'static str, length: usize, dim: usize },
-    #[error("the length({length}) of all bits should divide the dim({dim}): invalid parameter")]
-    BitsLength { length: usize, dim: usize },
-    #[error("invalid data length in sparse float vector: {length}: invalid parameter")]
-    SparseLength { length: usize },
-    #[error("unsorted or same indices in sparse float vector: invalid parameter")]
-    SparseOrder,
-    #[error(
-        "the {row}th element ({value}) out of range: [{low}, {high}]: invalid parameter[expected=integer doesn't overflow][actual=out of range]"
-    )]
-    IntegerRange { row: usize, value: i32, low: i32, high: i32 },
-    #[error(
-        "can not assign primary field data when auto id enabled and allow_insert_auto_id is false {field}: invalid parameter"
-    )]
-    KeyWithAutoId { field: String },
-    #[error("must assign pk when upsert, primary field: {field}: invalid parameter")]
-    UpsertWithoutKey { field: String },
-    #[error("{rows} rows take more than {limit} bytes: invalid parameter")]
-    RowsTooLarge { rows: usize, limit: usize },
     #[error("duplicate primary keys are not allowed in the same batch: invalid parameter")]
     DuplicateKeys,
-    #[error("without dynamic schema enabled, the field name cannot be set to $meta: invalid parameter")]
-    MetaWithoutDynamic,
-    #[error("the json value of field {field}, row number: {row}, is not UTF-8: invalid parameter")]
-    NotUtf8 { field: String, row: usize },
     #[error("partial update op {op} on field {field} is not supported yet: invalid parameter")]
     FieldOpNotBuilt { op: &'static str, field: String },
     #[error("op {op} requires Array field, but field \"{field}\" is {data_type}: invalid parameter")]
@@ -419,10 +370,6 @@ pub enum Error {
     Answer { reason: String },
 
     // Texts and functions.
-    #[error(
-        "unexpected function output field {field}: it is computed and cannot be given: invalid parameter"
-    )]
-    ComputedField { field: String },
     #[error("not allowed to retrieve raw data of field {field}: invalid parameter")]
     ComputedOutput { field: String },
     #[error("please provide varchar/text for BM25 Function based search, got {found}: invalid parameter")]
@@ -457,8 +404,6 @@ pub enum Error {
     NoReplicas { collection: String },
 
     // REST.
-    #[error("can only accept json format request, error: {reason}")]
-    NotJson { reason: String },
     #[error("missing required parameters, error: {reason}")]
     MissingParameter { reason: String },
     #[error("{0}")]
@@ -467,22 +412,6 @@ pub enum Error {
     Timeout,
     #[error("{path} is not supported yet: service unimplemented")]
     PathNotBuilt { path: &'static str },
-    #[error("fail to deal the insert data, error: {reason}")]
-    InsertData { reason: String },
-    #[error("fail to deal the insert data, error: row {row} has no value for field {field}")]
-    RowWithoutField { field: String, row: usize },
-    #[error(
-        "fail to deal the insert data, error: field {field} is given in some rows of a partial update only"
-    )]
-    PartialRows { field: String },
-    #[error(
-        "fail to deal the insert data, error: row {row} has pass more field without dynamic schema, please check it: {field}"
-    )]
-    RowField { field: String, row: usize },
-    #[error(
-        "fail to deal the insert data, error: cannot use {value} as {data_type} for field {field}, row {row}"
-    )]
-    RowValue { field: String, row: usize, data_type: &'static str, value: String },
     #[error("data type {name} is invalid(case sensitive).: invalid parameter")]
     DataTypeName { name: String },
     #[error("cannot use \"{value}\" as {data_type} default value of field {field}: invalid parameter")]
@@ -542,13 +471,8 @@ impl Error {
             Self::GroupField { .. } | Self::RerankField { .. } => 1700,
             Self::AlterQueryMode => 702,
             Self::ModelNotBuilt => 2400,
-            Self::NotJson { .. } => 1801,
+            Self::Intake(error) => error.code(),
             Self::MissingParameter { .. } => 1802,
-            Self::InsertData { .. }
-            | Self::RowWithoutField { .. }
-            | Self::PartialRows { .. }
-            | Self::RowField { .. }
-            | Self::RowValue { .. } => 1804,
             Self::Refused(refused) => refused.code(),
             Self::Timeout => 10_001,
             Self::PathNotBuilt { .. } => 10,
@@ -579,6 +503,7 @@ impl Kinded for Error {
     fn kind(&self) -> Kind {
         match self {
             Self::Peer(peer) => peer.kind(),
+            Self::Intake(error) => error.kind(),
             Self::Step { cause, .. } => cause.kind(),
             Self::Accept(source) => Kinded::kind(source),
             Self::Refused(refused) => refused.kind(),
@@ -601,5 +526,11 @@ impl From<rpc::Error> for Error {
 impl From<rpc::Refusal> for Error {
     fn from(refusal: rpc::Refusal) -> Self {
         Self::Peer(rpc::Error::Refused(refusal))
+    }
+}
+
+impl From<intake::Error> for Error {
+    fn from(error: intake::Error) -> Self {
+        Self::Intake(error)
     }
 }

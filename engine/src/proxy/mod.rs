@@ -7,7 +7,6 @@ mod access;
 mod api;
 mod convert;
 mod error;
-mod route;
 mod serve;
 #[cfg(test)]
 mod tests;

@@ -688,7 +688,7 @@ fn the_table_of_failures_is_as_agreed() {
         (Error::SchemaMismatch { collection: text() }, (109, 62, false, true)),
         (Error::DescribeNotFound { database: text(), collection: text() }, (100, 4, false, true)),
         (Error::IndexNotBuilt { index_type: text() }, (701, 1, false, true)),
-        (Error::NoRows, (1100, 5, false, true)),
+        (Error::Intake(crate::intake::Error::NoRows), (1100, 5, false, true)),
     ];
 
     for (error, expected) in cases {

@@ -23,9 +23,9 @@ use crate::plan::{
 use crate::rpc::{
     AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionPlan, CompactionState,
     CompactionStep, Consistency, Coord, DEFAULT_GROUP, DatabaseInfo, Error, Flushed, Followed, Fsck,
-    GroupConfig, GroupInfo, GroupNode, IndexProgress, LeadInfo, LoadSpec, Mark, NewCollection, NewIndex,
-    NodeStatus, Operation, Orders, PolicyChange, Reader, Refusal, ReplicaInfo, ReplicaShard, ReplicaSpec,
-    Report, Routes, Tail, Write, Writer, Written,
+    GroupConfig, GroupInfo, GroupNode, ImportInfo, ImportState, ImportTask, IndexProgress, LeadInfo,
+    LoadSpec, Mark, NewCollection, NewImport, NewIndex, NodeStatus, Operation, Orders, PolicyChange, Reader,
+    Refusal, ReplicaInfo, ReplicaShard, ReplicaSpec, Report, Routes, Tail, Write, Writer, Written,
 };
 
 /// The only compaction that was asked for.
@@ -50,6 +50,8 @@ pub struct Twin {
     groups: Mutex<Vec<GroupInfo>>,
     /// Who may do what.
     pub policy: Mutex<Arc<Policy>>,
+    /// Imports that were begun.
+    pub imports: Mutex<Vec<ImportInfo>>,
     /// How fresh each read was asked to be.
     pub asked: Mutex<Vec<Consistency>>,
     /// Channels that were flushed.
@@ -78,6 +80,7 @@ impl Twin {
             rows: Mutex::new(Vec::new()),
             groups: Mutex::new(vec![default_group()]),
             policy: Mutex::default(),
+            imports: Mutex::default(),
             asked: Mutex::default(),
             flushed: Mutex::default(),
             end: Mutex::default(),
@@ -769,6 +772,42 @@ impl Coord for Twin {
             vec![plan([1, 2], &[5], CompactionStep::Completed), plan([3, 4], &[], CompactionStep::Executing)];
         let known = CompactionState { executing: 1, completed: 1, failed: 0, plans };
         Ok(if id == COMPACTION { known } else { CompactionState::default() })
+    }
+
+    /// One that has begun, under the number of a compaction.
+    async fn import(&self, import: NewImport) -> Result<i64, Error> {
+        let info = self.find(&CollectionRef::Id(import.collection))?;
+        let task = |files: &Vec<String>| ImportTask { files: files.clone(), ..ImportTask::default() };
+        let begun = ImportInfo {
+            id: COMPACTION,
+            collection: info.id,
+            collection_name: info.name.clone(),
+            database: info.database_name.clone(),
+            partition: import.partition,
+            partition_name: "_default".to_owned(),
+            may_commit: import.options.commits,
+            options: import.options,
+            state: ImportState::Pending,
+            reason: String::new(),
+            tasks: import.files.iter().map(task).collect(),
+            created_unix_ms: 1_714_979_289_000,
+            ended_unix_ms: 0,
+        };
+        self.imports.lock().push(begun);
+        Ok(COMPACTION)
+    }
+
+    async fn imports(&self, id: Option<i64>) -> Result<Vec<ImportInfo>, Error> {
+        let known = self.imports.lock();
+        Ok(known.iter().filter(|import| id.is_none_or(|id| import.id == id)).cloned().collect())
+    }
+
+    async fn end_import(&self, id: i64, commits: bool) -> Result<(), Error> {
+        let mut known = self.imports.lock();
+        let missing = || Refusal::Import { text: format!("there is no import {id}") };
+        let import = known.iter_mut().find(|import| import.id == id).ok_or_else(missing)?;
+        import.state = if commits { ImportState::Completed } else { ImportState::Failed };
+        Ok(())
     }
 
     async fn policy(&self) -> Result<Arc<Policy>, Error> {

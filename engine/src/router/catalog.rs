@@ -10,8 +10,8 @@ use crate::model::ChannelManifest;
 use crate::model::access::Policy;
 use crate::rpc::{
     AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionState, Coord, DatabaseInfo,
-    Error, Flushed, Followed, Fsck, GroupConfig, GroupInfo, IndexProgress, LeadInfo, NewCollection, NewIndex,
-    NodeStatus, Orders, PolicyChange, ReplicaInfo, Report, Routes,
+    Error, Flushed, Followed, Fsck, GroupConfig, GroupInfo, ImportInfo, IndexProgress, LeadInfo,
+    NewCollection, NewImport, NewIndex, NodeStatus, Orders, PolicyChange, ReplicaInfo, Report, Routes,
 };
 
 fn named(database: &str, name: &str) -> CollectionRef {
@@ -236,6 +236,18 @@ impl Coord for CatalogCache {
 
     async fn compaction(&self, id: i64) -> Result<CompactionState, Error> {
         self.inner.compaction(id).await
+    }
+
+    async fn import(&self, import: NewImport) -> Result<i64, Error> {
+        self.inner.import(import).await
+    }
+
+    async fn imports(&self, id: Option<i64>) -> Result<Vec<ImportInfo>, Error> {
+        self.inner.imports(id).await
+    }
+
+    async fn end_import(&self, id: i64, commits: bool) -> Result<(), Error> {
+        self.inner.end_import(id, commits).await
     }
 
     async fn policy(&self) -> Result<Arc<Policy>, Error> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::Error;
+use super::{Error, ImportDone, ImportJob};
 use crate::base::{CollectionId, FieldId, SegmentId};
 use crate::model::{DeleteManifest, IndexDefinition, IndexRef, Schema, SegmentManifest};
 
@@ -75,6 +75,13 @@ pub trait Builder: Send + Sync + 'static {
     /// # Errors
     /// If an object cannot be read, is damaged, or cannot be written.
     async fn compact(&self, job: CompactJob) -> Result<Vec<SegmentManifest>, Error>;
+
+    /// Makes segments of some rows of files and stores them; ends soon, and says where to go on. The files are not touched.
+    /// Dropping the call wastes the work and may leave objects that no manifest names.
+    ///
+    /// # Errors
+    /// Kind `Invalid` if the files or their rows can never be taken; the text says which file and which row.
+    async fn import(&self, job: ImportJob) -> Result<ImportDone, Error>;
 
     /// All objects whose keys begin with `prefix`, ascending. Objects made or removed meanwhile may be in it or not.
     ///

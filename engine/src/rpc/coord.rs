@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{
-    Error, Fsck, GroupConfig, GroupInfo, LeadInfo, NodeStatus, Orders, PolicyChange, ReplicaInfo, Report,
-    Routes,
+    Error, Fsck, GroupConfig, GroupInfo, ImportInfo, LeadInfo, NewImport, NodeStatus, Orders, PolicyChange,
+    ReplicaInfo, Report, Routes,
 };
 use crate::base::{
     ChannelName, CollectionId, DatabaseId, FieldId, IndexId, NodeId, PartitionId, Position, SegmentId,
@@ -87,6 +87,15 @@ pub struct CollectionInfo {
 }
 
 impl CollectionInfo {
+    /// Whether rows may bring keys although the server makes them.
+    #[must_use]
+    pub fn allows_given_keys(&self) -> bool {
+        let is_on = |(key, value): &(String, String)| {
+            key == "allow_insert_auto_id" && value.eq_ignore_ascii_case("true")
+        };
+        self.properties.iter().any(is_on)
+    }
+
     /// The partition called `name`.
     #[must_use]
     pub fn partition(&self, name: &str) -> Option<&Partition> {
@@ -459,6 +468,16 @@ pub trait Coord: Send + Sync + 'static {
     /// How far that is, whichever leader was asked. One that is not known has no plans: there is nothing to wait for.
     /// # Errors: none today.
     async fn compaction(&self, id: i64) -> Result<CompactionState, Error>;
+    /// Has rows of files put into a collection, all at one instant or none. Returns at once with a number to ask
+    /// [`Self::imports`] about.
+    /// # Errors: `CollectionNotFound`, `PartitionNotFound`, `Rule` where there are too many or the format is too old.
+    async fn import(&self, import: NewImport) -> Result<i64, Error>;
+    /// Imports that are under way and those that ended lately, oldest first; or the one of a number, if it is known.
+    /// # Errors: none today.
+    async fn imports(&self, id: Option<i64>) -> Result<Vec<ImportInfo>, Error>;
+    /// Lets the rows of an import be seen (`true`), or gives it up with all its rows (`false`).
+    /// # Errors: `Rule` if there is no such import, or it is over with the other outcome.
+    async fn end_import(&self, id: i64, commits: bool) -> Result<(), Error>;
     /// Who may do what. # Errors: none today.
     async fn policy(&self) -> Result<Arc<Policy>, Error>;
     /// Changes who may do what. Returns once all proxies have heard of it. # Errors: what the change names.

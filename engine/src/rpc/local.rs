@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use parking_lot::RwLock;
 
 use super::{
-    Builder, CompactJob, Coord, Dial, Error, IndexJob, Mark, Querier, ReadAfter, Share, StoredObject, Tail,
-    TimeSpan, Write, Writer, Written,
+    Builder, CompactJob, Coord, Dial, Error, ImportDone, ImportJob, IndexJob, Mark, Querier, ReadAfter,
+    Share, StoredObject, Tail, TimeSpan, Write, Writer, Written,
 };
 use crate::base::{ChannelName, CollectionId, Position};
 use crate::model::{IndexRef, SegmentManifest};
@@ -137,6 +137,10 @@ impl Querier for Peer {
 impl Builder for Peer {
     async fn build_index(&self, job: IndexJob) -> Result<IndexRef, Error> {
         self.find(|served| served.builder.clone())?.build_index(job).await
+    }
+
+    async fn import(&self, job: ImportJob) -> Result<ImportDone, Error> {
+        self.find(|served| served.builder.clone())?.import(job).await
     }
 
     async fn compact(&self, job: CompactJob) -> Result<Vec<SegmentManifest>, Error> {

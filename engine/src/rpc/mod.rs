@@ -8,6 +8,7 @@ mod coord;
 mod dial;
 mod fsck;
 mod group;
+mod import;
 mod lead;
 mod local;
 pub mod net;
@@ -28,6 +29,10 @@ pub use dial::{Dial, Reader};
 pub use fsck::{Fsck, Resized};
 pub use group::{
     DEFAULT_GROUP, GroupConfig, GroupInfo, GroupNode, Left, NodeStatus, ReplicaInfo, ReplicaShard,
+};
+pub use import::{
+    ImportDone, ImportFormat, ImportInfo, ImportJob, ImportOptions, ImportPlace, ImportState, ImportTask,
+    NewImport,
 };
 pub use lead::{JobCount, LeadInfo};
 pub use local::{LocalNodes, Served};

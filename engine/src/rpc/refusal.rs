@@ -138,6 +138,8 @@ pub enum Refusal {
     /// A rule of the service that the request breaks, without a code of its own in Milvus.
     #[error("{text}")]
     Rule { text: String },
+    #[error("{text}")]
+    Import { text: String },
 }
 
 impl Refusal {
@@ -146,6 +148,7 @@ impl Refusal {
     pub const fn code(&self) -> i32 {
         match self {
             Self::CollectionNotFound { .. } => 100,
+            Self::Import { .. } => 2100,
             Self::CollectionNotLoaded { .. } => 101,
             Self::TooManyCollections { .. } => 102,
             Self::PartitionNotFound { .. } => 200,

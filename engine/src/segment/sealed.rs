@@ -284,11 +284,14 @@ pub(super) async fn read_scalars(
 ) -> Result<scalars::Scalars, Error> {
     let body = read(blobs, &column.object).await?;
     let schema = Arc::clone(schema);
-    work(manifest.id, move || scalars::decode(body, &schema)).await?.map_err(|source| Error::Parquet {
-        key: column.object.key.clone(),
-        reading: true,
-        source,
-    })
+    let decoded = work(manifest.id, move || scalars::decode(body, &schema)).await?;
+    let mut scalars =
+        decoded.map_err(|source| Error::Parquet { key: column.object.key.clone(), reading: true, source })?;
+    // Rows of an import get their one time when they are committed, long after they are stored.
+    if manifest.oldest == manifest.newest {
+        scalars.times.fill(manifest.newest);
+    }
+    Ok(scalars)
 }
 
 /// The vectors of `field`. Large ones come piece by piece: in memory at a time are the vectors and two pieces.

@@ -19,9 +19,9 @@ use crate::model::{ChannelManifest, DataType, Partition};
 use crate::obs::Metrics;
 use crate::rpc::{
     AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionState, Coord, DatabaseInfo,
-    Error, Flushed, Followed, Follower as _, Fsck, GroupConfig, GroupInfo, IndexProgress, LeadInfo,
-    NewCollection, NewIndex, NodeStatus, Operation, OrderNumber, Orders, OwnOrder, PolicyChange, ReplicaInfo,
-    Report, Routes, Write,
+    Error, Flushed, Followed, Follower as _, Fsck, GroupConfig, GroupInfo, ImportInfo, IndexProgress,
+    LeadInfo, NewCollection, NewImport, NewIndex, NodeStatus, Operation, OrderNumber, Orders, OwnOrder,
+    PolicyChange, ReplicaInfo, Report, Routes, Write,
 };
 use crate::segment::fixture::{Row, batch, schema};
 
@@ -325,6 +325,9 @@ coordinator! {
     fn drain(NodeId, bool) -> ();
     fn compact(CollectionId, bool) -> i64;
     fn compaction(i64) -> CompactionState;
+    fn import(NewImport) -> i64;
+    fn imports(Option<i64>) -> Vec<ImportInfo>;
+    fn end_import(i64, bool) -> ();
     fn policy() -> Arc<Policy>;
     fn change_policy(PolicyChange) -> ();
     fn lead() -> LeadInfo;

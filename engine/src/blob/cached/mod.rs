@@ -25,7 +25,7 @@ use tracing::warn;
 use crate::base::{Clock, chain};
 
 use super::key::check_key;
-use super::{BlobEntry, Blobs, Error};
+use super::{BlobEntry, Blobs, Error, Outside};
 use files::{Disk, Folder};
 use inside::{adopt, blocking};
 use shelf::Shelf;
@@ -268,6 +268,11 @@ impl Blobs for CachedBlobs {
     async fn distrust(&self, key: &str) {
         self.inside.drop_copy(key).await;
         self.inside.blobs.distrust(key).await;
+    }
+
+    fn outside(&self) -> Option<Outside> {
+        // What others put there may change: nothing is kept of it.
+        self.inside.blobs.outside()
     }
 
     fn guards_creates(&self) -> bool {

@@ -28,7 +28,7 @@ use parking_lot::Mutex;
 use crate::base::{Clock, Kind, Rng};
 
 use super::key::{bad_range, check_key, check_prefix};
-use super::{BlobEntry, Blobs, Doing, Error};
+use super::{BlobEntry, Blobs, Doing, Error, Outside};
 pub use settings::{AzureCredentials, CloudSettings, GoogleCredentials, Provider};
 use transport::{Transport, extra_ms};
 
@@ -48,7 +48,8 @@ pub struct CloudBlobs {
 }
 
 struct Shared {
-    store: ArcSwap<Box<dyn Store>>,
+    /// The same for the view of the whole bucket.
+    store: Arc<ArcSwap<Box<dyn Store>>>,
     /// What `store` was made of.
     settings: Mutex<CloudSettings>,
     clock: Arc<dyn Clock>,
@@ -75,7 +76,7 @@ impl CloudBlobs {
     ) -> Result<Arc<Self>, Error> {
         let store = connect(settings, &clock, &rng)?;
         let shared = Shared {
-            store: ArcSwap::from_pointee(store),
+            store: Arc::new(ArcSwap::from_pointee(store)),
             settings: Mutex::new(settings.clone()),
             clock,
             rng,
@@ -379,6 +380,24 @@ impl Blobs for CloudBlobs {
     async fn delete(&self, key: &str) -> Result<(), Error> {
         check_key(key)?;
         self.shared.in_time(Doing::Delete, key, 0, self.shared.delete(key)).await
+    }
+
+    fn outside(&self) -> Option<Outside> {
+        let shared = &self.shared;
+        if shared.root.is_empty() {
+            return None;
+        }
+        let whole = Shared {
+            store: Arc::clone(&shared.store),
+            settings: Mutex::new(shared.settings.lock().clone()),
+            clock: Arc::clone(&shared.clock),
+            rng: Arc::clone(&shared.rng),
+            bucket: shared.bucket.clone(),
+            root: String::new(),
+            request_timeout_ms: shared.request_timeout_ms,
+            leaves_out_prefix: shared.leaves_out_prefix,
+        };
+        Some(Outside { blobs: Arc::new(Self { shared: Arc::new(whole) }), root: shared.root.clone() })
     }
 }
 

@@ -31,7 +31,7 @@ use tracing::{info, warn};
 use crate::base::Rng;
 
 use super::key::{bad_range, check_key, check_prefix};
-use super::{BlobEntry, Blobs, Doing, Error};
+use super::{BlobEntry, Blobs, Doing, Error, Outside};
 use answer::Answer;
 use clock::ServerTime;
 pub use settings::{Addressing, S3Credentials, S3Settings};
@@ -52,7 +52,8 @@ pub struct S3Blobs {
 }
 
 struct Shared {
-    client: ArcSwap<Client>,
+    /// The same for the view of the whole bucket.
+    client: Arc<ArcSwap<Client>>,
     /// What `client` was made of.
     settings: Mutex<S3Settings>,
     /// Who the process found itself to be when `client` was made.
@@ -93,7 +94,7 @@ impl S3Blobs {
         settings.check()?;
         let time = ServerTime::new(time);
         let shared = Shared {
-            client: ArcSwap::from_pointee(settings.client(&time).await?),
+            client: Arc::new(ArcSwap::from_pointee(settings.client(&time).await?)),
             time,
             settings: Mutex::new(settings.clone()),
             found: Mutex::new(settings.found().await),
@@ -394,6 +395,26 @@ impl Blobs for S3Blobs {
             Err(answer) if answer.is_not_found() && !answer.is_no_bucket() => Ok(()),
             Err(answer) => Err(answer.into_error(Doing::Delete, key)),
         }
+    }
+
+    fn outside(&self) -> Option<Outside> {
+        let shared = &self.shared;
+        if shared.root.is_empty() {
+            return None;
+        }
+        let whole = Shared {
+            client: Arc::clone(&shared.client),
+            settings: Mutex::new(shared.settings.lock().clone()),
+            found: Mutex::default(),
+            rng: Arc::clone(&shared.rng),
+            time: shared.time.clone(),
+            bucket: shared.bucket.clone(),
+            root: String::new(),
+            multipart_over_bytes: shared.multipart_over_bytes,
+            part_bytes: shared.part_bytes,
+            unconditional: AtomicBool::new(false),
+        };
+        Some(Outside { blobs: Arc::new(Self { shared: Arc::new(whole) }), root: shared.root.clone() })
     }
 
     fn guards_creates(&self) -> bool {

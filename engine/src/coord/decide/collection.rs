@@ -124,6 +124,7 @@ pub fn truncate_collection(
     not_before_unix_ms: u64,
 ) -> Decision {
     let info = catalog.collection(collection)?;
+    let kept_from = super::deletes_kept_from(catalog, info.id);
     let (mut changes, mut gone, mut objects) = (Vec::new(), Vec::new(), Vec::new());
     for (shard, manifest) in catalog.manifests.get(&info.id).into_iter().flatten().enumerate() {
         if manifest.segments.is_empty() {
@@ -132,12 +133,14 @@ pub fn truncate_collection(
         gone.extend(manifest.segments.iter().cloned());
         // One file of deletes stays, if there is one: it tells how new the channel is.
         let kept = manifest.deletes.iter().max_by_key(|file| file.newest).cloned();
-        let is_gone = |file: &&DeleteManifest| kept.as_ref() != Some(*file);
+        // So do those that rows to come will need.
+        let is_needed = |file: &DeleteManifest| kept_from.is_some_and(|from| file.newest >= from);
+        let is_gone = |file: &&DeleteManifest| kept.as_ref() != Some(*file) && !is_needed(file);
         objects.extend(manifest.deletes.iter().filter(is_gone).map(|file| file.object.key.clone()));
         let manifest = ChannelManifest {
             checkpoint: manifest.checkpoint,
             segments: Vec::new(),
-            deletes: kept.into_iter().collect(),
+            deletes: manifest.deletes.iter().filter(|file| !is_gone(file)).cloned().collect(),
         };
         let channel = info.channels[shard].clone();
         changes.push(Change::PutManifest { collection: info.id, shard, channel, manifest });

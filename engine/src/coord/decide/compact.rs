@@ -371,7 +371,8 @@ pub fn commit_compaction(
         }
         replaced.push(segment.clone());
     }
-    let applied = drop_applied(&mut manifest, old.newest());
+    let kept_from = super::deletes_kept_from(catalog, plan.collection);
+    let applied = drop_applied(&mut manifest, old.newest(), kept_from);
     // Who still holds a segment that was replaced before may need these files to load it.
     let earlier = if applied.is_empty() { BTreeSet::new() } else { leaving(catalog, plan.collection) };
     dropped.extend(applied);
@@ -405,11 +406,16 @@ fn discard_compaction(
 }
 
 /// Takes out the delete files that no segment needs; returns their keys. Keeps one if nothing else tells how new the
-/// channel is: an owner gives no time that is not later.
-fn drop_applied(manifest: &mut ChannelManifest, newest: Timestamp) -> Vec<String> {
+/// channel is: an owner gives no time that is not later. Keeps those of `kept_from` and later: rows of that time are to come.
+fn drop_applied(
+    manifest: &mut ChannelManifest,
+    newest: Timestamp,
+    kept_from: Option<Timestamp>,
+) -> Vec<String> {
     let (mut kept, mut gone) = (Vec::new(), Vec::new());
     for file in std::mem::take(&mut manifest.deletes) {
-        let is_needed = manifest.segments.iter().any(|segment| segment.needs(&file));
+        let is_needed = kept_from.is_some_and(|from| file.newest >= from)
+            || manifest.segments.iter().any(|segment| segment.needs(&file));
         if is_needed { &mut kept } else { &mut gone }.push(file);
     }
     manifest.deletes = kept;

@@ -7,7 +7,7 @@ use crate::coord::catalog::Catalog;
 use crate::rpc::{Fsck, Resized};
 
 /// The prefixes below which every object is named by the catalog or is garbage.
-pub const LISTED: [&str; 4] = ["segments/", "deletes/", "manifests/", "garbage/"];
+pub const LISTED: [&str; 5] = ["segments/", "deletes/", "manifests/", "garbage/", "imports/"];
 
 /// Compares a listing of the store with the catalog.
 ///
@@ -73,7 +73,9 @@ pub fn born(key: &str) -> Option<i64> {
         };
     }
     let (folder, name) = key.rsplit_once('/')?;
-    let is_known = folder == "garbage" || folder.starts_with("deletes/") || folder.starts_with("manifests/");
+    let is_known = matches!(folder, "garbage" | "imports")
+        || folder.starts_with("deletes/")
+        || folder.starts_with("manifests/");
     if is_known { name.strip_suffix(".bin")?.parse().ok() } else { None }
 }
 

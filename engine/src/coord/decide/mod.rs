@@ -7,6 +7,7 @@ mod database;
 mod fsck;
 mod garbage;
 mod group;
+mod import;
 mod index;
 mod load;
 mod seal;
@@ -27,6 +28,10 @@ pub use database::{alter_database, create_database, drop_database};
 pub use fsck::{LISTED, compare};
 pub use garbage::spared;
 pub use group::{create_group, drop_group, transfer_nodes, transfer_replicas, update_groups};
+pub use import::{
+    ImportWork, commit_import, commit_step, create_import, deletes_kept_from, end_import, fail_import,
+    hold_import, publish_import, wanted_of, work_of,
+};
 pub use index::{alter_index, create_index, drop_index, index_jobs, is_scanned, next_index_job, progress};
 pub use load::{LoadRequest, load, release};
 pub use seal::{SPARED_MS, Stale, TAKEN_FOR_MS, commit_flush, commit_index, keep_flush, lose_index};

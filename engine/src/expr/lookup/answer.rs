@@ -93,7 +93,7 @@ impl ColumnIndex {
                     let rows = boxes.find(test)?;
                     let count = rows.len();
                     // Of most rows nothing is won, and a list of them takes memory.
-                    if count > column.len() / 2 {
+                    if count > column.data.len() / 2 {
                         return None;
                     }
                     Some(Answer { column, rows: Found::Listed(rows), count, effort: count, is_exact: false })

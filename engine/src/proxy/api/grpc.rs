@@ -10,8 +10,8 @@ use tonic::{Request, Response, Status};
 use tracing::Instrument as _;
 
 use super::{
-    Caller, access, aliases, collections, compaction, databases, groups, hybrid, index, load, partitions,
-    placement, reads, rows, search, system, texts,
+    Caller, access, aliases, collections, compaction, databases, groups, hybrid, imports, index, load,
+    partitions, placement, reads, rows, search, system, texts,
 };
 use crate::base::{Kind, Kinded as _};
 use crate::proxy::access::table::Asks;
@@ -61,6 +61,7 @@ answers_with_status!(
     GetCompactionStateResponse,
     GetFlushAllStateResponse,
     GetFlushStateResponse,
+    GetImportStateResponse,
     GetIndexBuildProgressResponse,
     GetIndexStateResponse,
     GetIndexStatisticsResponse,
@@ -71,9 +72,11 @@ answers_with_status!(
     GetQuerySegmentInfoResponse,
     GetReplicasResponse,
     GetVersionResponse,
+    ImportResponse,
     ListAliasesResponse,
     ListCredUsersResponse,
     ListDatabasesResponse,
+    ListImportTasksResponse,
     ListPrivilegeGroupsResponse,
     ListResourceGroupsResponse,
     ManualCompactionResponse,
@@ -161,6 +164,10 @@ calls! {
     check_health(CheckHealthRequest) -> CheckHealthResponse = system::check_health, "CheckHealth";
     get_component_states(GetComponentStatesRequest) -> ComponentStates = system::component_states, "GetComponentStates";
     alloc_timestamp(AllocTimestampRequest) -> AllocTimestampResponse = system::timestamp, "AllocTimestamp";
+
+    import(ImportRequest) -> ImportResponse = imports::import, "Import";
+    get_import_state(GetImportStateRequest) -> GetImportStateResponse = imports::state, "GetImportState";
+    list_import_tasks(ListImportTasksRequest) -> ListImportTasksResponse = imports::list, "ListImportTasks";
 
     run_analyzer(RunAnalyzerRequest) -> RunAnalyzerResponse = texts::run_analyzer, "RunAnalyzer";
 

@@ -8,6 +8,7 @@ mod databases;
 mod groups;
 mod grpc;
 mod hybrid;
+mod imports;
 mod index;
 mod load;
 mod partial;

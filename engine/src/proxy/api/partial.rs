@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json};
 
 use super::reads::current_rows;
 use crate::base::FieldId;
+use crate::intake::Error as Rejected;
 use crate::model::{Batch, Column, ColumnData, DataType, Field, Key, Keys, Schema, Texts, Value};
 use crate::proxy::convert::rows::Sent;
 use crate::proxy::convert::texts;
@@ -78,7 +79,7 @@ pub async fn merge(
     let partition = info.partition(partition).map(|partition| partition.id);
     let keys = schema.position(primary.id).and_then(|place| sent.columns[place].as_ref());
     let keys = keys.and_then(|column| Keys::from_column(&column.data));
-    let keys = keys.ok_or_else(|| Error::UpsertWithoutKey { field: primary.name.clone() })?;
+    let keys = keys.ok_or_else(|| Rejected::UpsertWithoutKey { field: primary.name.clone() })?;
     // Before each of them gets a copy of the row that is there.
     super::rows::check_no_duplicates(&keys)?;
     let found = current_rows(proxy, info, &keys, partition).await?;
@@ -110,7 +111,7 @@ fn current(field: &Field, found: &Batch, now: &[Option<usize>]) -> Result<Column
     for row in now {
         let value = match (row, values) {
             (Some(row), Some(values)) => values.value(*row),
-            _ => fill.clone().ok_or_else(|| Error::FieldMissing { field: field.name.clone() })?,
+            _ => fill.clone().ok_or_else(|| Rejected::FieldMissing { field: field.name.clone() })?,
         };
         valid.push(!matches!(value, Value::Null));
         column.data.push(&value).map_err(|mismatch| Error::Answer { reason: mismatch.to_string() })?;

@@ -36,6 +36,7 @@ mod create;
 mod databases;
 mod entities;
 mod groups;
+mod imports;
 mod indexes;
 mod legacy;
 mod partitions;
@@ -54,6 +55,7 @@ use serde_json::{Map, Value as Json, json};
 use tracing::Instrument as _;
 
 use crate::base::Kinded as _;
+use crate::intake::Error as Rejected;
 use crate::proxy::access::table::Rule;
 use crate::proxy::convert::params::cut;
 use crate::proxy::convert::status::failure;
@@ -81,6 +83,7 @@ pub fn router(proxy: Proxy) -> Router {
         .nest("/v2/vectordb/resource_groups", groups::router())
         .nest("/v2/vectordb", access::router())
         .nest("/v2/vectordb/common", texts::router())
+        .nest("/v2/vectordb/jobs/import", imports::router())
         .nest("/v2/vectordb", unbuilt::router())
         .nest("/v1/vector", v1::router())
         .nest("/api/v1", legacy::router())
@@ -163,7 +166,7 @@ async fn answer(
 fn failed(version: Version, error: &Error) -> Response {
     let status = match (version, error) {
         (_, Error::Timeout) => StatusCode::REQUEST_TIMEOUT,
-        (Version::Legacy, Error::NotJson { .. }) => StatusCode::BAD_REQUEST,
+        (Version::Legacy, Error::Intake(Rejected::NotJson { .. })) => StatusCode::BAD_REQUEST,
         _ => StatusCode::OK,
     };
     let message = cut(&error.to_string(), MAX_MESSAGE);

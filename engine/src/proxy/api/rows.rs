@@ -14,12 +14,14 @@ use futures::future::try_join_all;
 use super::reads::keys_of;
 use super::{Caller, DEFAULT_PARTITION, partial, partitions, texts};
 use crate::base::{PartitionId, Timestamp, heavy};
+use crate::intake::route::Share;
+use crate::intake::{Error as Rejected, check_rows, route};
 use crate::model::{Batch, Keys};
 use crate::proxy::convert::rows::{KeyColumn, Sent, fill_keys, sent};
 use crate::proxy::convert::status::success;
 use crate::proxy::convert::times::{takes_long, zone_of};
 use crate::proxy::convert::{filter, output, schema};
-use crate::proxy::{Error, Proxy, route};
+use crate::proxy::{Error, Proxy};
 use crate::rpc::{CollectionInfo, Operation, Refusal, Write};
 
 /// Adds rows.
@@ -27,11 +29,11 @@ pub async fn insert(proxy: &Proxy, caller: Caller, request: InsertRequest) -> Re
     let info = proxy.info(&caller, &request.db_name, &request.collection_name).await?;
     check_schema_is_current(&info, request.schema_timestamp)?;
     let placement = Placement::of(&info, &request.partition_name)?;
-    let given = if allows_given_keys(&info) { KeyColumn::Allowed } else { KeyColumn::ByAutoId };
+    let given = if info.allows_given_keys() { KeyColumn::Allowed } else { KeyColumn::ByAutoId };
     let rows = converted(&info, (request.fields_data, request.num_rows), given).await?;
     let mut rows = rows.whole(&info.schema)?;
     let made = make_missing_keys(proxy, &info, &mut rows).await?;
-    schema::check_rows(&info.schema, &rows)?;
+    check_rows(&info.schema, &rows)?;
     let rows = texts::with_computed(&info, rows).await?;
     let keys = keys_of_rows(&info, &rows)?;
     tracing::debug!(rows = rows.rows, made_keys = made, "insert");
@@ -57,7 +59,7 @@ pub async fn upsert(proxy: &Proxy, caller: Caller, request: UpsertRequest) -> Re
         let first = proxy.coord().allocate_ids(to_u32(rows.rows)).await?;
         fill_keys(&info.schema, &mut rows, first);
     }
-    schema::check_rows(&info.schema, &rows)?;
+    check_rows(&info.schema, &rows)?;
     let rows = texts::with_computed(&info, rows).await?;
     let keys = keys_of_rows(&info, &rows)?;
     let at = write_all(proxy, upserts(&info, placement, &replaced, &keys, rows)).await?;
@@ -79,7 +81,7 @@ async fn whole_rows(
     if is_partial {
         partial::merge(proxy, info, &request.partition_name, ops, sent).await
     } else {
-        sent.whole(&info.schema)
+        Ok(sent.whole(&info.schema)?)
     }
 }
 
@@ -91,11 +93,12 @@ async fn converted(
 ) -> Result<Sent, Error> {
     let zone = zone_of(&info.properties);
     if !takes_long(&info.schema) {
-        return sent(&info.schema, &zone, columns, keys);
+        return Ok(sent(&info.schema, &zone, columns, keys)?);
     }
     let info = Arc::clone(info);
     let work = move || sent(&info.schema, &zone, columns, keys);
-    heavy("convert rows", work).await.map_err(|error| Error::Answer { reason: error.to_string() })?
+    let sent = heavy("convert rows", work).await;
+    Ok(sent.map_err(|error| Error::Answer { reason: error.to_string() })??)
 }
 
 /// Removes the rows of some keys, or the rows that match and whatever shares their keys.
@@ -143,12 +146,6 @@ fn check_schema_is_current(info: &CollectionInfo, known: u64) -> Result<(), Erro
     } else {
         Err(Error::SchemaMismatch { collection: info.name.clone() })
     }
-}
-
-fn allows_given_keys(info: &CollectionInfo) -> bool {
-    info.properties
-        .iter()
-        .any(|(key, value)| key == "allow_insert_auto_id" && value.eq_ignore_ascii_case("true"))
 }
 
 /// Which partition rows go to.
@@ -201,9 +198,8 @@ async fn make_missing_keys(proxy: &Proxy, info: &CollectionInfo, rows: &mut Batc
 
 fn keys_of_rows(info: &CollectionInfo, rows: &Batch) -> Result<Keys, Error> {
     let column = rows.column(info.schema.primary().id);
-    column
-        .and_then(|column| Keys::from_column(&column.data))
-        .ok_or_else(|| Error::UpsertWithoutKey { field: info.schema.primary().name.clone() })
+    let keys = column.and_then(|column| Keys::from_column(&column.data));
+    Ok(keys.ok_or_else(|| Rejected::UpsertWithoutKey { field: info.schema.primary().name.clone() })?)
 }
 
 pub(super) fn check_no_duplicates(keys: &Keys) -> Result<(), Error> {
@@ -220,27 +216,9 @@ pub(super) fn check_no_duplicates(keys: &Keys) -> Result<(), Error> {
     if is_unique { Ok(()) } else { Err(Error::DuplicateKeys) }
 }
 
-/// Rows that go to one place together.
-struct Share {
-    shard: usize,
-    partition: PartitionId,
-    rows: Vec<usize>,
-}
-
-/// Splits rows by channel and partition; shares are ordered by channel, then by first row.
+/// Splits rows by channel and partition.
 fn shares(info: &CollectionInfo, placement: Placement, keys: &Keys, rows: &Batch) -> Vec<Share> {
-    let mut shares: Vec<Share> = Vec::new();
-    for (shard, numbers) in route::by_shard(keys, info.channels.len()).into_iter().enumerate() {
-        let first_of_shard = shares.len();
-        for row in numbers {
-            let Some(partition) = placement.partition(info, rows, row) else { continue };
-            match shares[first_of_shard..].iter_mut().find(|share| share.partition == partition) {
-                Some(share) => share.rows.push(row),
-                None => shares.push(Share { shard, partition, rows: vec![row] }),
-            }
-        }
-    }
-    shares
+    route::shares(keys, info.channels.len(), |row| placement.partition(info, rows, row))
 }
 
 /// The writes of an insert. All rows of one place move there without a copy.

@@ -101,7 +101,7 @@ pub(super) async fn with_computed(info: &CollectionInfo, rows: Batch) -> Result<
         return Ok(rows);
     }
     let (schema, mut rows) = (info.schema.clone(), rows);
-    computed("compute functions", move || texts::compute(&schema, &mut rows).map(|()| rows)).await?
+    Ok(computed("compute functions", move || texts::compute(&schema, &mut rows).map(|()| rows)).await??)
 }
 
 /// The vectors that stand for texts in a search of the field that `function` fills: of each term its rarity in the collection.

@@ -12,6 +12,7 @@ use super::times::Times;
 use super::{arrays, narrow, sparse};
 use crate::base::FieldId;
 use crate::calendar;
+pub use crate::intake::wire_type;
 use crate::model::{Batch, Column, ColumnData, DYNAMIC_FIELD, DataType, Field, Keys, Schema, Texts};
 use crate::proxy::Error;
 use crate::shape;
@@ -296,29 +297,4 @@ pub fn ids(keys: Keys) -> IDs {
         }
     };
     IDs { id_field: Some(id_field) }
-}
-
-/// A type's number on the wire.
-#[must_use]
-pub const fn wire_type(data_type: DataType) -> WireType {
-    match data_type {
-        DataType::Bool => WireType::Bool,
-        DataType::Int8 => WireType::Int8,
-        DataType::Int16 => WireType::Int16,
-        DataType::Int32 => WireType::Int32,
-        DataType::Int64 => WireType::Int64,
-        DataType::Float => WireType::Float,
-        DataType::Double => WireType::Double,
-        DataType::VarChar => WireType::VarChar,
-        DataType::Json => WireType::Json,
-        DataType::Timestamptz => WireType::Timestamptz,
-        DataType::Geometry => WireType::Geometry,
-        DataType::Array(_) => WireType::Array,
-        DataType::FloatVector => WireType::FloatVector,
-        DataType::Float16Vector => WireType::Float16Vector,
-        DataType::BFloat16Vector => WireType::BFloat16Vector,
-        DataType::Int8Vector => WireType::Int8Vector,
-        DataType::BinaryVector => WireType::BinaryVector,
-        DataType::SparseFloatVector => WireType::SparseFloatVector,
-    }
 }

@@ -14,13 +14,12 @@ use super::status::success;
 use super::texts;
 use super::times::{self, TIMEZONE, zone_of};
 use crate::calendar::{self, TimeZone};
-use crate::model::check::check_batch;
 use crate::model::check_schema::{
     self, DefaultRequest, FieldRequest, FunctionRequest, SchemaRequest, add_field, check_added_field,
     check_schema,
 };
 use crate::model::name::{Named, check_name, group_flaw};
-use crate::model::{Batch, DYNAMIC_FIELD, DataType, Field, Function, FunctionKind, Schema, Value};
+use crate::model::{DYNAMIC_FIELD, DataType, Field, Function, FunctionKind, Schema, Value};
 use crate::proxy::Error;
 use crate::rpc::{CollectionInfo, NewCollection};
 use crate::shape;
@@ -331,15 +330,6 @@ fn field_to_wire(field: &Field, zone: &TimeZone) -> FieldSchema {
         nullable: field.nullable,
         ..Default::default()
     }
-}
-
-/// Checks whole rows against the schema: lengths, finite numbers, JSON, dynamic keys.
-///
-/// # Errors
-/// Milvus's words for the first value that does not fit.
-pub fn check_rows(schema: &Schema, rows: &Batch) -> Result<(), Error> {
-    check_batch(schema, rows)
-        .map_err(|error| Error::Checked { code: error.milvus_code(), text: error.to_string() })
 }
 
 /// Checks which fields a client wants in memory. All of them are loaded whatever it wants.

@@ -4,11 +4,10 @@ use contract::pb::common::KeyValuePair;
 
 use super::params::plain;
 use crate::calendar::{self, Part, TimeZone};
+pub use crate::intake::{TIMEZONE, zone_of};
 use crate::model::Schema;
 use crate::proxy::Error;
 
-/// The property, and the parameter of a read, that names a time zone.
-pub const TIMEZONE: &str = "timezone";
 /// The parameter of a read that lists parts of instants.
 const TIME_FIELDS: &str = "time_fields";
 
@@ -71,14 +70,6 @@ fn param(params: &[KeyValuePair], key: &str) -> Option<String> {
         object.get(key).map(plain)
     };
     value(key).or_else(nested).filter(|value| !value.is_empty())
-}
-
-/// The zone of a collection or of a database.
-#[must_use]
-pub fn zone_of(properties: &[(String, String)]) -> TimeZone {
-    let named = properties.iter().find(|(key, _)| key == TIMEZONE);
-    // It was checked when it was set.
-    named.and_then(|(_, name)| TimeZone::named(name).ok()).unwrap_or_default()
 }
 
 /// Checks a time zone that is to be a property.

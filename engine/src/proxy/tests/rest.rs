@@ -561,12 +561,71 @@ async fn bad_bodies_are_refused_in_few_words() {
 async fn what_is_not_built_says_so() {
     let proxy = open();
 
-    let answer = v2(&proxy, "jobs/import/create", json!({ "collectionName": "books" })).await;
+    let answer = v2(&proxy, "jobs/snapshot/list", json!({ "collectionName": "books" })).await;
 
-    let message = "jobs/import/create is not supported yet: service unimplemented";
+    let message = "jobs/snapshot/list is not supported yet: service unimplemented";
     assert_eq!(answer, json!({ "code": 10, "message": message }));
     let (status, _) = ask(&proxy, (Method::POST, "/v2/vectordb/jobs/none"), &[], "{}").await;
     assert_eq!(status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn an_import_asked_for_over_rest_is_followed_over_rest() {
+    let twin = Twin::new();
+    let proxy = Proxy::new(twin.parts());
+    let made = json!({ "collectionName": "books", "dimension": 2 });
+    good(&proxy, "collections/create", made).await;
+
+    let files = json!([["a/1.parquet"], ["a/2.json"]]);
+    let asked = json!({ "collectionName": "books", "files": files, "options": { "timeout": "300s" } });
+    let job = good(&proxy, "jobs/import/create", asked).await["jobId"].clone();
+    {
+        let mut known = twin.imports.lock();
+        known[0].state = crate::rpc::ImportState::Importing;
+        known[0].tasks[0] = crate::rpc::ImportTask {
+            bytes: 100,
+            read: 50,
+            rows: 5,
+            total: 10,
+            next: Some(crate::rpc::ImportPlace { row: 5, byte: 0 }),
+            ..known[0].tasks[0].clone()
+        };
+    }
+    let found = good(&proxy, "jobs/import/describe", json!({ "jobId": job })).await;
+
+    let detail = |file: &str, size: u64, state: &str, progress: u64, rows: u64, total: u64| {
+        json!({
+            "fileName": file,
+            "fileSize": size,
+            "state": state,
+            "progress": progress,
+            "importedRows": rows,
+            "totalRows": total,
+        })
+    };
+    let expected = json!({
+        "jobId": job,
+        "collectionName": "books",
+        "state": "Importing",
+        "progress": 24,
+        "importedRows": 5,
+        "totalRows": 10,
+        "fileSize": 100,
+        "details": [
+            detail("[a/1.parquet]", 100, "Importing", 50, 5, 10),
+            detail("[a/2.json]", 0, "Pending", 0, 0, 0),
+        ],
+    });
+    assert_eq!(found, expected);
+    let listed = good(&proxy, "jobs/import/list", json!({ "collectionName": "books" })).await;
+    let record = json!({ "jobId": job, "collectionName": "books", "state": "Importing", "progress": 24 });
+    assert_eq!(listed, json!({ "records": [record] }));
+    let missing = v2(&proxy, "jobs/import/describe", json!({ "jobId": "1" })).await;
+    let message = "import job does not exist, jobID=1: importing data failed";
+    assert_eq!(missing, json!({ "code": 2100, "message": message }));
+    assert_eq!(v2(&proxy, "jobs/import/describe", json!({})).await["code"], 1802);
+    assert_eq!(good(&proxy, "jobs/import/abort", json!({ "jobId": job })).await, json!({}));
+    assert_eq!(good(&proxy, "jobs/import/describe", json!({ "jobId": job })).await["state"], "Failed");
 }
 
 /// A proxy over a twin that checks users: `ann` has the privileges named, on everything of the default database.

@@ -607,6 +607,18 @@ impl Coord for World {
         Ok(CompactionState::default())
     }
 
+    async fn import(&self, _: NewImport) -> Result<i64, Error> {
+        Ok(0)
+    }
+
+    async fn imports(&self, _: Option<i64>) -> Result<Vec<ImportInfo>, Error> {
+        Ok(Vec::new())
+    }
+
+    async fn end_import(&self, _: i64, _: bool) -> Result<(), Error> {
+        Ok(())
+    }
+
     async fn policy(&self) -> Result<Arc<Policy>, Error> {
         let policy = Arc::clone(&self.policy.lock());
         self.answer(Some(policy)).await

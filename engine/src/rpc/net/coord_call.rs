@@ -11,8 +11,8 @@ use crate::model::ChannelManifest;
 use crate::model::access::Policy;
 use crate::rpc::{
     AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionState, Coord, DatabaseInfo,
-    Error, Flushed, Followed, Fsck, GroupConfig, GroupInfo, IndexProgress, LeadInfo, NewCollection, NewIndex,
-    NodeStatus, Orders, PolicyChange, ReplicaInfo, Report, Routes,
+    Error, Flushed, Followed, Fsck, GroupConfig, GroupInfo, ImportInfo, IndexProgress, LeadInfo,
+    NewCollection, NewImport, NewIndex, NodeStatus, Orders, PolicyChange, ReplicaInfo, Report, Routes,
 };
 use contract::internal as pb;
 
@@ -76,6 +76,7 @@ pub(super) type SomeNames = Option<Vec<String>>;
 pub(super) type Channels = Vec<ChannelName>;
 pub(super) type Nodes = Vec<NodeId>;
 pub(super) type Segments = Vec<SegmentId>;
+pub(super) type SomeNumber = Option<i64>;
 
 /// A choice that callers of earlier versions do not send: for them it is no.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -152,6 +153,8 @@ lend_clones!(
     Report,
     GroupConfig,
     PolicyChange,
+    NewImport,
+    SomeNumber,
 );
 
 /// Hands the table of calls to another macro: name, arguments (`taken as kept`), value, [`Repeat`].
@@ -171,6 +174,7 @@ lend_clones!(
 /// - `change_policy` to make something or to set a password: likewise.
 /// - `commit_flush`: the second time conflicts with the first. The writer looks at the checkpoint and knows.
 /// - `compact`: what the first time found to do is no longer to be found.
+/// - `import`: the second time would import the same rows again.
 /// - `resign`: the second time would meet the successor.
 /// - `transfer_nodes`, `transfer_replicas`, `balance`: moves so many, or from where they then no longer are.
 macro_rules! coord_calls {
@@ -217,6 +221,9 @@ macro_rules! coord_calls {
             drain(node: NodeId as NodeId, on: bool as bool) -> (), Safe;
             compact(collection: CollectionId as CollectionId, major: bool as LaterChoice) -> i64, Unsafe;
             compaction(id: i64 as i64) -> CompactionState, Safe;
+            import(import: NewImport as NewImport) -> i64, Unsafe;
+            imports(id: Option<i64> as SomeNumber) -> Vec<ImportInfo>, Safe;
+            end_import(id: i64 as i64, commits: bool as bool) -> (), Safe;
             policy() -> Arc<Policy>, Safe;
             change_policy(change: PolicyChange as PolicyChange) -> (), of_policy(&change);
             lead() -> LeadInfo, Safe;

@@ -10,16 +10,16 @@ use parking_lot::Mutex;
 use super::NetDial;
 use super::coord_call::Repeat::{self, Safe, Unsafe};
 use super::coord_call::{
-    Channels, Groups, LaterChoice, Lend as _, Names, Nodes, Pairs, Segments, SomeNames, coord_calls,
-    of_alias, of_change, of_policy,
+    Channels, Groups, LaterChoice, Lend as _, Names, Nodes, Pairs, Segments, SomeNames, SomeNumber,
+    coord_calls, of_alias, of_change, of_policy,
 };
 use crate::base::{ChannelName, Clock, CollectionId, Kind, Kinded as _, NodeId, Timestamp};
 use crate::model::ChannelManifest;
 use crate::model::access::Policy;
 use crate::rpc::{
     AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionState, Coord, DatabaseInfo,
-    Error, Flushed, Followed, Fsck, GroupConfig, GroupInfo, IndexProgress, LeadInfo, NewCollection, NewIndex,
-    NodeStatus, Orders, PolicyChange, ReplicaInfo, Report, Routes,
+    Error, Flushed, Followed, Fsck, GroupConfig, GroupInfo, ImportInfo, IndexProgress, LeadInfo,
+    NewCollection, NewImport, NewIndex, NodeStatus, Orders, PolicyChange, ReplicaInfo, Report, Routes,
 };
 
 /// First wait before a call is tried again; doubles up to [`PAUSE_MOST`].

@@ -22,8 +22,8 @@ use crate::base::{ChannelName, CollectionId, Kind, Position, Timestamp, chain};
 use crate::model::{IndexRef, SegmentManifest};
 use crate::plan::{QueryPlan, QueryRows, SearchHits, SearchPlan};
 use crate::rpc::{
-    Builder, CompactJob, Error, IndexJob, Mark, Querier, ReadAfter, Share, StoredObject, Tail, TimeSpan,
-    Write, Writer, Written,
+    Builder, CompactJob, Error, ImportDone, ImportJob, IndexJob, Mark, Querier, ReadAfter, Share,
+    StoredObject, Tail, TimeSpan, Write, Writer, Written,
 };
 
 /// The node at an address.
@@ -311,6 +311,16 @@ impl Builder for Remote {
     }
 
     /// Has no deadline, as building.
+    async fn import(&self, job: ImportJob) -> Result<ImportDone, Error> {
+        let message = pb::Call { arguments: convert::json("import", &job)? };
+        let send = |link| {
+            let message = message.clone();
+            async move { builder(link).import(message).await }
+        };
+        let answer = self.call("import", None, send).await?;
+        convert::from_answer("import", answer.into_inner())
+    }
+
     async fn compact(&self, job: CompactJob) -> Result<Vec<SegmentManifest>, Error> {
         let message = pb::Call { arguments: convert::json("compact", &job)? };
         let send = |link| {

@@ -225,6 +225,16 @@ impl pb::builder_server::Builder for Desk {
         Ok(Response::new(convert::answer("compact", outcome)))
     }
 
+    async fn import(&self, request: Request<pb::Call>) -> Result<Response<pb::Answer>, Status> {
+        let job = convert::from_json(&request.into_inner().arguments);
+        let outcome = match (job, self.builder()) {
+            (Ok(job), Ok(builder)) => builder.import(job).await,
+            (Err(damaged), _) => Err(unreadable("import", &damaged)),
+            (_, Err(absent)) => Err(absent),
+        };
+        Ok(Response::new(convert::answer("import", outcome)))
+    }
+
     async fn list_objects(&self, request: Request<pb::Call>) -> Result<Response<pb::Answer>, Status> {
         let prefix = convert::from_json::<String>(&request.into_inner().arguments);
         let outcome = match (prefix, self.builder()) {

@@ -119,6 +119,7 @@ async fn every_call_of_the_coordinator_arrives_as_it_was_made() {
             "transfer_replicas",
             "balance",
             "compact",
+            "import",
             "change_policy",
             "resign"
         ]
@@ -222,6 +223,10 @@ async fn every_call_of_a_builder_arrives_as_it_was_made() {
     assert_eq!(
         remote.compact(CompactJob::sample()).await,
         Builder::compact(here.as_ref(), CompactJob::sample()).await
+    );
+    assert_eq!(
+        remote.import(ImportJob::sample()).await,
+        Builder::import(here.as_ref(), ImportJob::sample()).await
     );
     assert_eq!(remote.list_objects("segments/").await, here.list_objects("segments/").await);
     here.remove_objects(Vec::sample()).await.unwrap();

@@ -11,6 +11,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::search::{self, DEFAULT_LIMIT, pair, template, templates};
 use super::{Data, Door, Version, Visit, answer, data, values};
+use crate::intake::Error as Rejected;
 use crate::proxy::access::table::Asks;
 use crate::proxy::api::{reads, rows};
 use crate::proxy::convert::json_rows::{Rows, columns};
@@ -48,8 +49,8 @@ async fn sent(
 ) -> Result<(u32, Vec<FieldData>), Error> {
     let rows = visit.rows.as_ref().ok_or_else(|| Error::missing(ROWS, "data"))?;
     let info = proxy.info(&visit.caller, "", collection_name).await?;
-    let not_text = |_| Error::NotJson { reason: "it is not UTF-8".to_owned() };
-    columns(&info.schema, std::str::from_utf8(rows).map_err(not_text)?, kind)
+    let not_text = |_| Rejected::NotJson { reason: "it is not UTF-8".to_owned() };
+    Ok(columns(&info.schema, std::str::from_utf8(rows).map_err(not_text)?, kind)?)
 }
 
 /// Adds rows.

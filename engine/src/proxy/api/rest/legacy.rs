@@ -20,6 +20,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::search::{self, pair, searched};
 use super::{Data, Door, Version, Visit, answer};
+use crate::intake::Error as Rejected;
 use crate::proxy::access::table::Asks;
 use crate::proxy::api::{collections, index, load, reads, rows, search as searches};
 use crate::proxy::convert::json::singles;
@@ -283,17 +284,17 @@ fn rows_of(fields: &[Json], named: Option<&Json>) -> Result<String, Error> {
         None => fields.first().and_then(|field| Some(field.get("field")?.as_array()?.len())),
     };
     if fields.len() > MOST_COLUMNS {
-        return Err(Error::NotJson { reason: format!("it has more than {MOST_COLUMNS} columns") });
+        return Err(Rejected::NotJson { reason: format!("it has more than {MOST_COLUMNS} columns") }.into());
     }
     for column in fields {
         let name = column.get("field_name").map(plain).unwrap_or_default();
         if name.len() > MOST_NAME {
-            return Err(Error::RowField { field: shown(&name), row: 0 });
+            return Err(Rejected::RowField { field: shown(&name), row: 0 }.into());
         }
         let values = column.get("field").and_then(Json::as_array).map(Vec::as_slice).unwrap_or_default();
         if Some(values.len()) != expected {
             let (expected, actual) = (expected.unwrap_or(0), values.len());
-            return Err(Error::RowCount { field: shown(&name), expected, actual });
+            return Err(Rejected::RowCount { field: shown(&name), expected, actual }.into());
         }
         table.resize_with(values.len(), Map::new);
         for (row, value) in table.iter_mut().zip(values) {

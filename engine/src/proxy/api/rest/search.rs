@@ -15,6 +15,7 @@ use prost::Message as _;
 use serde_json::{Map, Value as Json, json};
 
 use super::{Data, Visit, values};
+use crate::intake::Error as Rejected;
 use crate::model::DataType;
 use crate::proxy::api::{hybrid, search as searches};
 use crate::proxy::convert::params::{plain, shown};
@@ -267,21 +268,19 @@ fn placeholders(
 
 fn bytes_of(vector: &Json, kind: PlaceholderType) -> Result<Vec<u8>, Error> {
     match (vector, kind) {
-        (Json::Object(pairs), PlaceholderType::SparseFloatVector) => sparse::of_json(pairs),
+        (Json::Object(pairs), PlaceholderType::SparseFloatVector) => Ok(sparse::of_json(pairs)?),
         (Json::String(text), PlaceholderType::VarChar) => Ok(text.clone().into_bytes()),
         (Json::String(text), kind) if kind != PlaceholderType::SparseFloatVector => {
             use base64::Engine as _;
             let decoded = base64::engine::general_purpose::STANDARD.decode(text);
-            decoded.map_err(|reason| Error::NotJson { reason: format!("a vector is not base64: {reason}") })
+            decoded.map_err(|reason| not_json(format!("a vector is not base64: {reason}")))
         }
         (Json::Array(components), PlaceholderType::BinaryVector) => {
             let byte = |one: &Json| one.as_u64().and_then(|byte| u8::try_from(byte).ok());
             let bytes: Option<Vec<u8>> = components.iter().map(byte).collect();
-            bytes.ok_or_else(|| Error::NotJson {
-                reason: format!(
-                    "json: cannot unmarshal {} into the bytes of a binary vector",
-                    shown(&vector.to_string())
-                ),
+            bytes.ok_or_else(|| {
+                let found = shown(&vector.to_string());
+                not_json(format!("json: cannot unmarshal {found} into the bytes of a binary vector"))
             })
         }
         (Json::Array(components), PlaceholderType::FloatVector) => {
@@ -291,10 +290,12 @@ fn bytes_of(vector: &Json, kind: PlaceholderType) -> Result<Vec<u8>, Error> {
             }
             Ok(bytes)
         }
-        _ => Err(Error::NotJson {
-            reason: format!("json: cannot unmarshal {} into a vector", shown(&vector.to_string())),
-        }),
+        _ => Err(not_json(format!("json: cannot unmarshal {} into a vector", shown(&vector.to_string())))),
     }
+}
+
+fn not_json(reason: String) -> Error {
+    Rejected::NotJson { reason }.into()
 }
 
 /// The collection that is searched, for what JSON alone does not tell. What is wrong with its name, the search says.
@@ -312,11 +313,9 @@ fn kind_of_field(info: &CollectionInfo, body: &Map<String, Json>) -> Option<(Dat
 
 #[expect(clippy::cast_possible_truncation, reason = "vectors are made of singles")]
 fn single(component: &Json) -> Result<f32, Error> {
-    component.as_f64().map(|number| number as f32).ok_or_else(|| Error::NotJson {
-        reason: format!(
-            "json: cannot unmarshal {} into a vector component of type float32",
-            shown(&component.to_string())
-        ),
+    component.as_f64().map(|number| number as f32).ok_or_else(|| {
+        let found = shown(&component.to_string());
+        not_json(format!("json: cannot unmarshal {found} into a vector component of type float32"))
     })
 }
 

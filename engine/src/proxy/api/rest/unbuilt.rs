@@ -30,12 +30,6 @@ pub fn router() -> Router<Proxy> {
         "collections/drop_function"(DropCollectionFunctionRequest);
         "collections/add_function_field"(AlterCollectionSchemaRequest);
         "collections/drop_function_field"(AlterCollectionSchemaRequest);
-        "jobs/import/create"(ImportRequest);
-        "jobs/import/commit"(ImportRequest);
-        "jobs/import/abort"(ImportRequest);
-        "jobs/import/describe"(GetImportStateRequest);
-        "jobs/import/get_progress"(GetImportStateRequest);
-        "jobs/import/list"(ListImportTasksRequest);
         "jobs/snapshot/restore_external"(RestoreExternalSnapshotRequest);
         "jobs/snapshot/export"(ExportSnapshotRequest);
         "jobs/snapshot/describe"(GetRestoreSnapshotStateRequest);

@@ -8,6 +8,7 @@ use http::{Extensions, HeaderMap, Uri};
 use serde_json::{Map, Value as Json};
 
 use super::{Door, Version};
+use crate::intake::Error as Rejected;
 use crate::model::access::Object;
 use crate::proxy::access::table::{Rule, Target};
 use crate::proxy::access::{Checked, Login, Peer};
@@ -92,7 +93,7 @@ fn content(rule: Rule, body: &Bytes) -> Result<(Map<String, Json>, Option<Bytes>
     let text = body.trim_ascii();
     if text.is_empty() {
         let reason = "the request body should be nil, however {} is valid".to_owned();
-        return Err(Error::NotJson { reason });
+        return Err(Rejected::NotJson { reason }.into());
     }
     // Milvus takes `null`, which some clients send for no body at all, for an empty object.
     if text == b"null" {

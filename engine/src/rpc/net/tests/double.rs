@@ -12,14 +12,15 @@ use crate::plan::{QueryPlan, QueryRows, SearchHits, SearchPlan};
 use crate::rpc::net::Served;
 use crate::rpc::net::coord_call::Repeat::{self, Safe, Unsafe};
 use crate::rpc::net::coord_call::{
-    Channels, Groups, LaterChoice, Lend as _, Names, Nodes, Pairs, Segments, SomeNames, coord_calls,
-    of_alias, of_change, of_policy,
+    Channels, Groups, LaterChoice, Lend as _, Names, Nodes, Pairs, Segments, SomeNames, SomeNumber,
+    coord_calls, of_alias, of_change, of_policy,
 };
 use crate::rpc::{
     AliasChange, Builder, CollectionChange, CollectionInfo, CollectionRef, CompactJob, CompactionState,
-    Coord, DatabaseInfo, Error, Flushed, Followed, Fsck, GroupConfig, GroupInfo, IndexJob, IndexProgress,
-    LeadInfo, Mark, NewCollection, NewIndex, NodeStatus, Orders, PolicyChange, Querier, ReadAfter,
-    ReplicaInfo, Report, Routes, Share, StoredObject, Tail, TimeSpan, Write, Writer, Written,
+    Coord, DatabaseInfo, Error, Flushed, Followed, Fsck, GroupConfig, GroupInfo, ImportDone, ImportInfo,
+    ImportJob, IndexJob, IndexProgress, LeadInfo, Mark, NewCollection, NewImport, NewIndex, NodeStatus,
+    Orders, PolicyChange, Querier, ReadAfter, ReplicaInfo, Report, Routes, Share, StoredObject, Tail,
+    TimeSpan, Write, Writer, Written,
 };
 
 impl Sample for LaterChoice {
@@ -159,6 +160,11 @@ impl Builder for Double {
     async fn build_index(&self, job: IndexJob) -> Result<IndexRef, Error> {
         self.note("build_index", &job)?;
         Ok(IndexRef::sample())
+    }
+
+    async fn import(&self, job: ImportJob) -> Result<ImportDone, Error> {
+        self.note("import", &job)?;
+        Ok(ImportDone::sample())
     }
 
     async fn compact(&self, job: CompactJob) -> Result<Vec<SegmentManifest>, Error> {

@@ -50,6 +50,10 @@ impl Builder for Endless {
         std::future::pending().await
     }
 
+    async fn import(&self, _: crate::rpc::ImportJob) -> Result<crate::rpc::ImportDone, Error> {
+        std::future::pending().await
+    }
+
     async fn compact(&self, _: crate::rpc::CompactJob) -> Result<Vec<crate::model::SegmentManifest>, Error> {
         std::future::pending().await
     }

@@ -157,6 +157,63 @@ samples! {
         output: SegmentId::sample(),
         cluster: Option::sample(),
     };
+    ImportOptions => ImportOptions {
+        separator: '|',
+        null: String::sample(),
+        timeout_ms: Option::sample(),
+        commits: bool::sample(),
+    };
+    NewImport => NewImport {
+        collection: CollectionId::sample(),
+        partition: Option::sample(),
+        files: Vec::sample(),
+        options: ImportOptions::sample(),
+    };
+    ImportPlace => ImportPlace { row: u64::sample(), byte: 3 };
+    ImportTask => ImportTask {
+        files: Vec::sample(),
+        bytes: u64::sample(),
+        read: 4,
+        rows: 5,
+        total: 6,
+        next: Option::sample(),
+        ended_unix_ms: 7,
+    };
+    ImportInfo => ImportInfo {
+        id: i64::sample(),
+        collection: CollectionId::sample(),
+        collection_name: String::sample(),
+        database: String::sample(),
+        partition: Option::sample(),
+        partition_name: String::sample(),
+        options: ImportOptions::sample(),
+        may_commit: bool::sample(),
+        state: ImportState::Uncommitted,
+        reason: String::sample(),
+        tasks: Vec::sample(),
+        created_unix_ms: 8,
+        ended_unix_ms: 9,
+    };
+    ImportJob => ImportJob {
+        collection: CollectionInfo::sample(),
+        partition: Option::sample(),
+        files: Vec::sample(),
+        options: ImportOptions::sample(),
+        from: Option::sample(),
+        first_segment: SegmentId::sample(),
+        segments: u32::sample(),
+        first_key: i64::sample(),
+        keys: u32::sample(),
+    };
+    ImportDone => ImportDone {
+        segments: vec![(1, SegmentManifest::sample())],
+        rows: u64::sample(),
+        files: Vec::sample(),
+        bytes: 10,
+        read: 11,
+        total: 12,
+        next: Option::sample(),
+    };
     StoredObject => StoredObject { key: String::sample(), size_bytes: u64::sample() };
     DatabaseInfo => DatabaseInfo {
         id: DatabaseId::sample(),
@@ -514,6 +571,7 @@ refusals! {
     NoOtherCandidate {}
     NotFinal { format, why }
     Rule { text }
+    Import { text }
     RateLimited { reason }
     QuotaExceeded { reason }
     UserExists { user }

@@ -4,12 +4,11 @@
 
 use contract::pb::schema::{FieldData, ScalarField, VectorField, field_data, scalar_field, vector_field};
 
-use super::{arrays, narrow, sparse, texts};
+use super::{Error, arrays, functions, narrow, sparse};
 use crate::calendar::{self, TimeZone};
 use crate::model::{
     Batch, Bitset, ByteRows, Column, ColumnData, DYNAMIC_FIELD, DataType, Field, Schema, Texts, Value,
 };
-use crate::proxy::Error;
 use crate::shape;
 
 /// What to make of a primary key's column.
@@ -90,7 +89,7 @@ impl Sent {
         let rows = self.rows;
         let columns = self.columns.into_iter().zip(&schema.fields).map(|(column, field)| match column {
             Some(column) => Ok(column),
-            None if schema.function_of(field.id).is_some() => Ok(texts::not_computed(field, rows)),
+            None if schema.function_of(field.id).is_some() => Ok(functions::not_computed(field, rows)),
             None => absent(field, rows),
         });
         Ok(Batch { rows, columns: columns.collect::<Result<_, _>>()? })
@@ -157,7 +156,7 @@ fn absent(field: &Field, rows: usize) -> Result<Column, Error> {
 fn filled(field: &Field, value: &Value, rows: usize) -> Result<Column, Error> {
     let mut column = Column::empty(field);
     for _ in 0..rows {
-        column.data.push(value).map_err(|mismatch| Error::Answer { reason: mismatch.to_string() })?;
+        column.data.push(value).map_err(|mismatch| Error::Defect { reason: mismatch.to_string() })?;
     }
     if matches!(value, Value::Null) {
         column.valid = Some(Bitset::none(rows));
@@ -222,7 +221,7 @@ fn spread(field: &Field, values: ColumnData, valid: &[bool]) -> Result<Column, E
     let mut with_gap = values;
     let gap = with_gap.len();
     let fill = field.default.as_ref().unwrap_or(&Value::Null);
-    with_gap.push(fill).map_err(|mismatch| Error::Answer { reason: mismatch.to_string() })?;
+    with_gap.push(fill).map_err(|mismatch| Error::Defect { reason: mismatch.to_string() })?;
     let mut next = 0;
     let rows: Vec<usize> = valid
         .iter()
@@ -320,7 +319,7 @@ fn scalars(field: &Field, zone: &TimeZone, data: Option<scalar_field::Data>) -> 
 
 /// A value of a field that is a text which says none.
 fn not_stored(field: &Field, what: &str, text: &str, source: &dyn std::fmt::Display) -> Error {
-    let (name, shown) = (&field.name, super::params::shown(text));
+    let (name, shown) = (&field.name, super::shown(text));
     Error::Checked {
         code: 1100,
         text: format!("{what} '{shown}': {source}, field name: {name}: invalid parameter"),

@@ -18,11 +18,8 @@ use serde_json::Value as Json;
 use serde_json::value::RawValue;
 
 use super::json::{Pairs, compact, number, parsed, shown_raw, unreadable, whole};
-use super::output::wire_type;
-use super::params::boolean;
-use super::{narrow, sparse};
+use super::{Error, boolean, narrow, sparse, wire_type};
 use crate::model::{DYNAMIC_FIELD, DataType, ElementType, Field, Schema};
-use crate::proxy::Error;
 
 /// Most rows of one request.
 const MAX_ROWS: usize = 4 << 20;
@@ -41,7 +38,7 @@ pub enum Rows {
 /// # Errors
 /// [`Error::NotJson`] for what is no rows; for the first value that does not fit, what and where it is.
 pub fn columns(schema: &Schema, text: &str, kind: Rows) -> Result<(u32, Vec<FieldData>), Error> {
-    let mut table = Table::new(schema);
+    let mut table = Table::new(schema, Meta::Refused);
     if text.trim_start().starts_with('[') {
         let mut flaw = None;
         let mut reader = serde_json::Deserializer::from_str(text);
@@ -88,40 +85,74 @@ impl<'de> Visitor<'de> for Each<'_, '_> {
     }
 }
 
+/// What the key is, in a row, that is called as the field of dynamic keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meta {
+    /// One that no row may have.
+    Refused,
+    /// An object, or the text of one, that has dynamic keys: so files have them.
+    Keys,
+}
+
 /// The columns so far.
-struct Table<'a> {
+pub struct Table<'a> {
     columns: Vec<Column<'a>>,
     places: HashMap<&'a str, usize>,
     /// The dynamic keys of each row, where the schema is open.
     dynamic: Option<Vec<String>>,
     has_dynamic: bool,
+    meta: Meta,
     rows: usize,
 }
 
 impl<'a> Table<'a> {
-    fn new(schema: &'a Schema) -> Self {
+    /// No row yet.
+    #[must_use]
+    pub fn new(schema: &'a Schema, meta: Meta) -> Self {
         let fields = schema.fields.iter().filter(|field| !field.is_dynamic);
         let columns: Vec<Column<'a>> = fields.map(Column::new).collect();
         let places =
             columns.iter().enumerate().map(|(at, column)| (column.field.name.as_str(), at)).collect();
         let dynamic = schema.dynamic().map(|_| Vec::new());
-        Self { columns, places, dynamic, has_dynamic: false, rows: 0 }
+        Self { columns, places, dynamic, has_dynamic: false, meta, rows: 0 }
     }
 
-    fn add(&mut self, text: &str) -> Result<(), Error> {
+    /// How many rows there are.
+    #[must_use]
+    pub const fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Adds a row: the text of an object.
+    ///
+    /// # Errors
+    /// For the first value that does not fit, what and where it is. The rows are of no use then.
+    pub fn add(&mut self, text: &str) -> Result<(), Error> {
         let Pairs(pairs) = serde_json::from_str(text).map_err(|reason| unreadable(&reason))?;
+        self.add_pairs(pairs.iter().map(|(key, raw)| (key.as_str(), *raw)))
+    }
+
+    /// Adds a row: its keys with their values.
+    ///
+    /// # Errors
+    /// As [`Self::add`].
+    pub fn add_pairs<'p>(
+        &mut self,
+        pairs: impl Iterator<Item = (&'p str, &'p RawValue)>,
+    ) -> Result<(), Error> {
         let row = self.rows;
         let mut rest = String::new();
         for (key, raw) in pairs {
-            if let Some(place) = self.places.get(key.as_str()) {
+            if let Some(place) = self.places.get(key) {
                 self.columns[*place].add(row, raw)?;
+            } else if self.dynamic.is_some() && key == DYNAMIC_FIELD && self.meta == Meta::Keys {
+                for (key, value) in keys_within(raw, row)? {
+                    push_pair(&mut rest, key, &value);
+                }
             } else if self.dynamic.is_some() {
-                rest.push(if rest.is_empty() { '{' } else { ',' });
-                rest.push_str(&Json::String(key).to_string());
-                rest.push(':');
-                rest.push_str(&compact(raw.get()));
+                push_pair(&mut rest, key.to_owned(), raw.get());
             } else {
-                return Err(Error::RowField { field: super::params::shown(&key), row });
+                return Err(Error::RowField { field: super::shown(key), row });
             }
         }
         if let Some(dynamic) = &mut self.dynamic {
@@ -133,7 +164,11 @@ impl<'a> Table<'a> {
         Ok(())
     }
 
-    fn finish(self, kind: Rows) -> Result<Vec<FieldData>, Error> {
+    /// The columns of all rows.
+    ///
+    /// # Errors
+    /// For a field that some rows lack which must have it.
+    pub fn finish(self, kind: Rows) -> Result<Vec<FieldData>, Error> {
         let mut done = Vec::new();
         for column in self.columns {
             done.extend(column.finish(self.rows, kind)?);
@@ -150,6 +185,33 @@ impl<'a> Table<'a> {
         }
         Ok(done)
     }
+}
+
+/// The dynamic keys that are given as one value: an object, or the text of one.
+fn keys_within(raw: &RawValue, row: usize) -> Result<Vec<(String, String)>, Error> {
+    let text;
+    let object = if raw.get().starts_with('"') {
+        text = serde_json::from_str::<String>(raw.get()).map_err(|reason| unreadable(&reason))?;
+        text.trim()
+    } else {
+        raw.get()
+    };
+    if object == "null" || object.is_empty() {
+        return Ok(Vec::new());
+    }
+    let pairs = serde_json::from_str(object).map_err(|reason| {
+        let reason = format!("row {row} has dynamic keys that are no object: {reason}");
+        Error::InsertData { reason }
+    });
+    let Pairs(pairs) = pairs?;
+    Ok(pairs.into_iter().map(|(key, value)| (key, value.get().to_owned())).collect())
+}
+
+fn push_pair(rest: &mut String, key: String, value: &str) {
+    rest.push(if rest.is_empty() { '{' } else { ',' });
+    rest.push_str(&Json::String(key).to_string());
+    rest.push(':');
+    rest.push_str(&compact(value));
 }
 
 fn scalars(data: scalar_field::Data) -> field_data::Field {

@@ -5,9 +5,8 @@ use contract::pb::schema::SparseFloatArray;
 use serde_json::{Map, Value as Json, json};
 
 use super::json::single;
-use super::params::shown;
+use super::{Error, shown};
 use crate::model::{SparseRow, SparseRows, SparseVector};
-use crate::proxy::Error;
 
 /// The vectors of a column on the wire; values are checked with the rows.
 ///

@@ -3,6 +3,7 @@
 //! These functions say where stored rows are. They may never change: rows written before would no longer be found by
 //! their key. The golden tests below pin them.
 
+use crate::base::PartitionId;
 use crate::model::{ColumnData, Keys};
 
 /// The shard of an integer key, of `shards` (at least 1).
@@ -43,6 +44,35 @@ pub fn by_shard(keys: &Keys, shards: usize) -> Vec<Vec<usize>> {
         }
     }
     rows
+}
+
+/// Rows that go to one place together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// The number of the channel.
+    pub shard: usize,
+    /// The partition.
+    pub partition: PartitionId,
+    /// Which rows, ascending.
+    pub rows: Vec<usize>,
+}
+
+/// Splits rows by channel and partition; shares are ordered by channel, then by first row. Rows without a partition are
+/// left out.
+#[must_use]
+pub fn shares(keys: &Keys, shards: usize, partition: impl Fn(usize) -> Option<PartitionId>) -> Vec<Share> {
+    let mut shares: Vec<Share> = Vec::new();
+    for (shard, numbers) in by_shard(keys, shards).into_iter().enumerate() {
+        let first_of_shard = shares.len();
+        for row in numbers {
+            let Some(partition) = partition(row) else { continue };
+            match shares[first_of_shard..].iter_mut().find(|share| share.partition == partition) {
+                Some(share) => share.rows.push(row),
+                None => shares.push(Share { shard, partition, rows: vec![row] }),
+            }
+        }
+    }
+    shares
 }
 
 /// Bytes of a text partition key that take part in the hash, as in Milvus.

@@ -4,8 +4,7 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Value as Json, json};
 
-use super::params::shown;
-use crate::proxy::Error;
+use super::{Error, shown};
 
 /// Most values of a text that becomes a tree: a tree takes up to 36 times the room of its text.
 const MAX_VALUES: usize = 4 << 20;
@@ -44,7 +43,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
 /// Milvus's words for a text that is not what it should be.
 #[must_use]
 pub fn unreadable(reason: &serde_json::Error) -> Error {
-    Error::NotJson { reason: super::params::cut(&reason.to_string(), 200) }
+    Error::NotJson { reason: super::cut(&reason.to_string(), 200) }
 }
 
 /// A text as a tree.

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use contract::pb::schema::{FloatArray, vector_field};
 use half::{bf16, f16};
 
+use super::Error;
 use crate::model::DataType;
-use crate::proxy::Error;
 
 /// Bytes of one component on the wire; 0 for what is no dense vector.
 #[must_use]

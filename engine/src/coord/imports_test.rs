@@ -1,0 +1,345 @@
+//! The coordinator dies at each of its commits in turn while rows are imported: the next one goes on, and every row comes
+//! once, or none does and nothing is left.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::drive::{CompactionLimits, Coordinator, CoordinatorParts, Limits};
+use super::place::PlaceSettings;
+use crate::base::{ChannelName, Kind, NodeId, Position, RealClock, TaskSet, Timestamp};
+use crate::blob::{Blobs as _, MemoryBlobs};
+use crate::builder::Workshop;
+use crate::meta::{self, Doing, MemoryMetas, Metas, Txn, Versioned};
+use crate::model::DataType;
+use crate::rpc::{
+    CollectionRef, Coord as _, Duties, Error, ImportInfo, ImportOptions, ImportState, LocalNodes, Mark,
+    NewCollection, NewImport, NodeInfo, OpenChannel, OrderNumber, Report, Served, Tail, Write, Writer,
+    Written,
+};
+use crate::segment::fixture::schema;
+
+/// Metadata as a process sees it that dies at its `dies_at`-th commit.
+struct Mortal {
+    metas: Arc<MemoryMetas>,
+    commits: AtomicUsize,
+    dies_at: usize,
+    /// Whether that commit still happens.
+    afterwards: bool,
+}
+
+fn dead() -> meta::Error {
+    let kind = Kind::Unavailable;
+    meta::Error::Store { doing: Doing::Commit, place: "nowhere".to_owned(), kind, source: "dead".into() }
+}
+
+impl Mortal {
+    fn is_dead(&self) -> bool {
+        self.commits.load(Ordering::Relaxed) >= self.dies_at
+    }
+}
+
+#[async_trait]
+impl Metas for Mortal {
+    async fn get(&self, key: &str) -> Result<Option<Versioned>, meta::Error> {
+        if self.is_dead() { Err(dead()) } else { self.metas.get(key).await }
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<(String, Versioned)>, meta::Error> {
+        if self.is_dead() { Err(dead()) } else { self.metas.list(prefix).await }
+    }
+
+    async fn commit(&self, txn: Txn) -> Result<u64, meta::Error> {
+        if self.is_dead() {
+            return Err(dead());
+        }
+        let number = self.commits.fetch_add(1, Ordering::Relaxed) + 1;
+        if number < self.dies_at {
+            return self.metas.commit(txn).await;
+        }
+        if self.afterwards {
+            self.metas.commit(txn).await?;
+        }
+        Err(dead())
+    }
+}
+
+/// A channel that is always far ahead.
+struct Ahead;
+
+#[async_trait]
+impl Writer for Ahead {
+    async fn write(&self, _: Write) -> Result<Written, Error> {
+        Ok(Written { at: Timestamp::MAX })
+    }
+
+    async fn flush(&self, _: &ChannelName) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn mark(&self, _: &ChannelName) -> Result<Mark, Error> {
+        panic!("nobody asks here")
+    }
+
+    async fn tail(&self, _: &ChannelName, _: Position) -> Result<Tail, Error> {
+        panic!("nobody follows here")
+    }
+
+    async fn forget(&self, _: &[ChannelName]) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// What outlives coordinators.
+struct World {
+    metas: Arc<MemoryMetas>,
+    blobs: Arc<MemoryBlobs>,
+    nodes: Arc<LocalNodes>,
+}
+
+/// One life of a coordinator.
+struct Life {
+    coord: Arc<Coordinator>,
+    metas: Arc<Mortal>,
+    tasks: TaskSet,
+}
+
+impl World {
+    async fn new() -> Self {
+        let (blobs, nodes) = (MemoryBlobs::new(), LocalNodes::new());
+        let builder = Some(Workshop::new(Arc::clone(&blobs) as _, 1) as _);
+        nodes.open("a", Served { builder, writer: Some(Arc::new(Ahead) as _), ..Served::default() });
+        Self { metas: MemoryMetas::new(), blobs, nodes }
+    }
+
+    async fn life(&self, dies_at: usize, afterwards: bool) -> Result<Life, super::Error> {
+        let metas =
+            Mortal { metas: Arc::clone(&self.metas), commits: AtomicUsize::new(0), dies_at, afterwards };
+        let metas = Arc::new(metas);
+        let found = super::lead::read(self.metas.as_ref()).await?.map(|(version, _)| version);
+        let epoch = super::lead::take_over(self.metas.as_ref(), found, "a").await?;
+        let parts = CoordinatorParts {
+            metas: Arc::clone(&metas) as _,
+            blobs: Arc::clone(&self.blobs) as _,
+            clock: RealClock::new(),
+            dial: Arc::clone(&self.nodes) as _,
+            limits: Limits {
+                databases: 9,
+                collections: 9,
+                partitions: 9,
+                min_rows_to_index: 1_000_000,
+                groups: 9,
+                compaction: CompactionLimits {
+                    enabled: false,
+                    grace: Duration::ZERO,
+                    ..CompactionLimits::default()
+                },
+            },
+            placing: PlaceSettings {
+                settle: Duration::ZERO,
+                lost_after: Duration::from_secs(600),
+                ..PlaceSettings::default()
+            },
+            address: "a".to_owned(),
+            alone: true,
+            flaw: None,
+        };
+        let coord = Coordinator::start(parts, epoch).await?;
+        coord.leads_until(Duration::MAX);
+        let tasks = TaskSet::new();
+        tasks.start("work", |stop| Arc::clone(&coord).work(stop));
+        tasks.start("watch", |stop| Arc::clone(&coord).watch(stop));
+        let beating = Arc::clone(&coord);
+        tasks.start("beat", |stop| async move {
+            let (mut seen, mut channels) = (OrderNumber::default(), Vec::new());
+            while !stop.is_cancelled() {
+                let duties = Duties { builds: true, writes: true, ..Duties::default() };
+                let node = NodeInfo { id: NodeId(1), address: "a".to_owned(), duties, ..NodeInfo::default() };
+                let report = Report { node, seen, channels: Vec::clone(&channels), ..Report::default() };
+                let orders = tokio::select! {
+                    () = stop.cancelled() => break,
+                    orders = beating.beat(report) => orders,
+                };
+                let Ok(orders) = orders else { break };
+                seen = orders.number;
+                if let Some(own) = orders.own {
+                    let open = |order: &crate::rpc::OwnOrder| OpenChannel {
+                        channel: order.channel.clone(),
+                        term: order.term,
+                        opened: 0,
+                        unsealed_bytes: 0,
+                    };
+                    channels = own.iter().map(open).collect();
+                }
+            }
+            Ok(())
+        });
+        Ok(Life { coord, metas, tasks })
+    }
+
+    /// All objects but the files to import.
+    async fn objects(&self) -> BTreeSet<String> {
+        let prefixes = super::decide::LISTED;
+        let mut all = BTreeSet::new();
+        for prefix in prefixes {
+            all.extend(self.blobs.list(prefix).await.unwrap().into_iter().map(|entry| entry.key));
+        }
+        all
+    }
+}
+
+impl Life {
+    /// Waits until `done` says so; `None` if the coordinator died before.
+    async fn until<T>(&self, mut done: impl FnMut(&Coordinator) -> Option<T>) -> Option<T> {
+        loop {
+            if let Some(done) = done(&self.coord) {
+                return Some(done);
+            }
+            if self.metas.is_dead() {
+                return None;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn end(self) {
+        self.tasks.stop();
+        self.tasks.join().await.unwrap();
+    }
+}
+
+fn named() -> CollectionRef {
+    CollectionRef::Name { database: String::new(), name: "c".to_owned() }
+}
+
+/// A collection with two shards, and files for it; `good` says whether all rows can be taken.
+async fn begin(world: &World, good: bool) -> i64 {
+    let schema = schema(DataType::Int64);
+    let lines = |from: i64, count: i64| {
+        let mut lines = String::new();
+        for key in from..from + count {
+            let mut row = serde_json::Map::new();
+            for field in &schema.fields {
+                let value = match field.data_type {
+                    _ if field.is_primary => serde_json::json!(key),
+                    DataType::FloatVector => serde_json::json!(vec![0.5; field.dim()]),
+                    DataType::VarChar => serde_json::json!("note"),
+                    _ => serde_json::json!(1),
+                };
+                row.insert(field.name.clone(), value);
+            }
+            lines.push_str(&serde_json::Value::Object(row).to_string());
+            lines.push('\n');
+        }
+        lines
+    };
+    let mut second = lines(100, 50);
+    if !good {
+        second.push_str("{\"nothing\": 1}\n");
+    }
+    world.blobs.create("in/a.jsonl", lines(0, 100).into()).await.unwrap();
+    world.blobs.create("in/b.jsonl", second.into()).await.unwrap();
+    let life = world.life(usize::MAX, true).await.unwrap();
+    let made = life.coord.create_collection(NewCollection {
+        database: String::new(),
+        name: "c".to_owned(),
+        schema,
+        shards: 2,
+        properties: Vec::new(),
+        consistency: 0,
+        partitions_by_key: 0,
+    });
+    let made = made.await.unwrap();
+    life.tasks.stop();
+    life.tasks.join().await.unwrap();
+    let import = NewImport {
+        collection: made.id,
+        partition: Some(made.partitions[0].id),
+        files: vec![vec!["in/a.jsonl".to_owned()], vec!["in/b.jsonl".to_owned()]],
+        options: ImportOptions::default(),
+    };
+    // No work is done in this life any more.
+    life.coord.import(import).await.unwrap()
+}
+
+fn over(coord: &Coordinator, id: i64) -> Option<ImportInfo> {
+    coord.known_imports(Some(id)).into_iter().find(|import| import.state.is_over())
+}
+
+async fn survives(dies_at: usize, afterwards: bool, good: bool) -> bool {
+    let world = World::new().await;
+    let id = begin(&world, good).await;
+    let mut died = false;
+    if let Ok(mortal) = world.life(dies_at, afterwards).await {
+        died = mortal.until(|coord| over(coord, id)).await.is_none();
+        mortal.end().await;
+    } else {
+        died |= true;
+    }
+    let life = world.life(usize::MAX, true).await.unwrap();
+    let import = life.until(|coord| over(coord, id)).await.unwrap();
+    let clean = |coord: &Coordinator| coord.catalog.read().garbage.is_empty().then_some(());
+    life.until(clean).await.unwrap();
+
+    let collection = life.coord.collection(named()).await.unwrap();
+    let manifests = life.coord.manifests(collection.id).await.unwrap();
+    let segments: Vec<_> = manifests.iter().flat_map(|manifest| manifest.segments.clone()).collect();
+    let imported: u64 = segments.iter().map(|segment| segment.rows).sum();
+    let times: BTreeSet<Timestamp> =
+        segments.iter().flat_map(|segment| [segment.oldest, segment.newest]).collect();
+    let what = format!("dead at {dies_at}, afterwards {afterwards}: {import:?}");
+    if good {
+        assert_eq!((import.state, imported, import.rows()), (ImportState::Completed, 150, 150), "{what}");
+        assert_eq!(times.len(), 1, "{what}");
+    } else {
+        assert_eq!((import.state, imported), (ImportState::Failed, 0), "{what}");
+        assert!(import.reason.contains("in/b.jsonl"), "{what}");
+    }
+    // What is left of a step that was not committed is younger than what the sweep takes; all else is named.
+    let named: BTreeSet<String> = life.coord.catalog.read().named_objects().collect();
+    let objects = world.objects().await;
+    assert!(named.is_subset(&objects), "{what}: {:?}", named.difference(&objects));
+    if !died {
+        assert_eq!(objects, named, "{what}");
+    }
+    life.end().await;
+    died
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_of_an_import_come_once_or_not_at_all_whenever_a_leader_dies() {
+    for good in [true, false] {
+        let runs = (1..16).flat_map(|dies_at| [(dies_at, false), (dies_at, true)]);
+        let runs = runs.map(|(dies_at, afterwards)| survives(dies_at, afterwards, good));
+        let died = futures::future::join_all(runs).await;
+        assert!(died.iter().filter(|died| **died).count() > 8, "it dies early enough: {died:?}");
+        assert!(died.iter().any(|died| !died), "it lives long enough: {died:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_is_refused_before_the_cluster_is_finalized() {
+    let world = World::new().await;
+    let id = begin(&world, true).await;
+    let life = world.life(usize::MAX, true).await.unwrap();
+    life.until(|coord| over(coord, id)).await.unwrap();
+    life.coord.format.store(1, Ordering::Release);
+
+    let collection = life.coord.collection(named()).await.unwrap();
+    let import = NewImport {
+        collection: collection.id,
+        partition: Some(collection.partitions[0].id),
+        files: vec![vec!["in/a.jsonl".to_owned()]],
+        options: ImportOptions::default(),
+    };
+    let text = life.coord.import(import).await.unwrap_err().to_string();
+
+    assert!(
+        text.starts_with("imports need format 2 and the cluster writes 1: run redkite ctl finalize"),
+        "{text}"
+    );
+    life.end().await;
+}
