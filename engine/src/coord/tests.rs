@@ -457,7 +457,7 @@ async fn an_old_orphan_is_swept_and_what_is_named_stays() {
     cluster.flush(&[1, 2], &[]).await;
     let now = cluster.coord.allocate_timestamps(1).await.unwrap();
     let of = |ms| format!("segments/1/{}/scalars.parquet", Timestamp::minus_ms(now, ms).as_id());
-    let (orphan, young) = (of(3_700_000), of(3_500_000));
+    let (orphan, young) = (of(decide::SPARED_MS + 100_000), of(decide::SPARED_MS - 100_000));
     for key in [&orphan, &young] {
         cluster.blobs.create(key, bytes::Bytes::from_static(b"x")).await.unwrap();
     }
