@@ -179,6 +179,8 @@ async fn a_node_that_is_to_be_emptied_is_so_under_the_next_leader_too() {
 const START_MS: u64 = 1_700_000_000_000;
 const HOUR_MS: u64 = 3_600_000;
 const TTL: Duration = Duration::from_secs(6);
+/// For how long a leader listens before it gives orders: as long as it takes until a node is lost.
+const LISTENS: Duration = Duration::from_secs(600);
 
 /// A candidate on simulated time, whose clock shows `wall_ms` now.
 fn stand(metas: Arc<dyn Metas>, wall_ms: u64, alone: bool, tasks: &TaskSet) -> Arc<Candidacy> {
@@ -205,10 +207,10 @@ async fn owners_begin_after_all_that_a_leader_said_although_its_clock_was_wrong(
     let node = first.allocate_node().await.unwrap();
     let second = stand(Arc::clone(&metas) as _, START_MS, false, &tasks);
     // Nothing was given since the node was numbered that would have made a bound durable.
-    tokio::time::sleep(Duration::from_secs(100)).await;
+    tokio::time::sleep(LISTENS).await;
     let (now, lease) = told(&first, node).await;
     assert!(
-        now > Timestamp::from_unix_ms(START_MS + HOUR_MS + 100_000) && lease > TTL / 2,
+        now > Timestamp::from_unix_ms(START_MS + HOUR_MS + 600_000) && lease > TTL / 2,
         "{now}, {lease:?}"
     );
     // The latest that the node shows while it may be sure that nobody else owns what it does.
@@ -239,8 +241,7 @@ async fn a_leader_that_listens_gives_no_lease_to_who_goes_by_the_orders_of_anoth
         let orders = leader.beat(Report { node: node.clone(), seen, ..Report::default() }).await.unwrap();
         (orders.number, !orders.lease.is_zero())
     };
-    let listening = Duration::from_secs(600);
-    tokio::time::sleep(listening).await;
+    tokio::time::sleep(LISTENS).await;
     let (seen, is_sure) = beat(&first, OrderNumber::default()).await;
     assert_eq!((is_sure, beat(&first, seen).await), (true, (seen, true)));
     let second = stand(Arc::clone(&metas) as _, START_MS, false, &tasks);
@@ -250,7 +251,7 @@ async fn a_leader_that_listens_gives_no_lease_to_who_goes_by_the_orders_of_anoth
 
     // It may be opening a channel that the second will believe to be nobody's.
     assert_eq!(beat(&second, seen).await, (seen, false));
-    tokio::time::sleep(listening).await;
+    tokio::time::sleep(LISTENS).await;
     let (later, is_sure) = beat(&second, seen).await;
     assert!(is_sure && later.epoch > seen.epoch, "{later:?} after {seen:?}");
     assert_eq!(beat(&second, later).await, (later, true));
