@@ -129,8 +129,16 @@ impl Coordinator {
     /// # Errors
     /// None.
     pub async fn watch(self: Arc<Self>, stop: CancellationToken) -> anyhow::Result<()> {
+        let mut longest = Duration::ZERO;
         loop {
-            self.place(|placer, now| placer.tick(now));
+            // Renewed not long ago, so that the next commit is likely to happen, too.
+            let leads_for = self.leads_for();
+            longest = longest.max(leads_for);
+            let commits = leads_for > longest / 2 || longest.is_zero();
+            self.place(|placer, now| {
+                placer.may_move_channels(commits);
+                placer.tick(now);
+            });
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 () = self.parts.clock.sleep(TICK) => {}

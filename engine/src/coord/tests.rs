@@ -17,6 +17,7 @@ use crate::base::{
 };
 use crate::blob::{Blobs as _, MemoryBlobs};
 use crate::builder::Workshop;
+use crate::coord::decide::SPARED_MS;
 use crate::meta::{self, MemoryMetas, Metas, Txn, Versioned};
 use crate::model::{DataType, Function, FunctionKind, Keys, Schema, SegmentManifest};
 use crate::rpc::{
@@ -457,7 +458,7 @@ async fn an_old_orphan_is_swept_and_what_is_named_stays() {
     cluster.flush(&[1, 2], &[]).await;
     let now = cluster.coord.allocate_timestamps(1).await.unwrap();
     let of = |ms| format!("segments/1/{}/scalars.parquet", Timestamp::minus_ms(now, ms).as_id());
-    let (orphan, young) = (of(3_700_000), of(3_500_000));
+    let (orphan, young) = (of(SPARED_MS + 100_000), of(SPARED_MS - 100_000));
     for key in [&orphan, &young] {
         cluster.blobs.create(key, bytes::Bytes::from_static(b"x")).await.unwrap();
     }

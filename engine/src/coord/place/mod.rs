@@ -87,6 +87,8 @@ pub struct Placer {
     now: Duration,
     /// Whether this leader has heard enough to decide anything.
     settled: bool,
+    /// Whether channels are moved for balance.
+    moves_channels: bool,
     /// Nodes of the record that it has not heard of yet; `None` if it has no such record.
     expected: Option<BTreeSet<NodeId>>,
     /// Nodes to be emptied, also those that are not there.
@@ -144,6 +146,7 @@ impl Placer {
             started_at: at,
             now,
             settled: false,
+            moves_channels: true,
             expected: None,
             drains: BTreeSet::new(),
             number: 1,

@@ -235,8 +235,17 @@ impl Placer {
         }
     }
 
+    /// Whether channels are moved for balance from now on. While nothing can be committed the next owner gets no term, and the
+    /// channel would have no owner until then.
+    pub const fn may_move_channels(&mut self, may: bool) {
+        self.moves_channels = may;
+    }
+
     /// Moves channels from nodes that own most to nodes that own fewest, few at a time and none twice in a pause.
     pub(super) fn balance_owners(&mut self) {
+        if !self.moves_channels {
+            return;
+        }
         let mut arriving: BTreeMap<NodeId, usize> = BTreeMap::new();
         for node in self.wanted.values() {
             *arriving.entry(*node).or_default() += 1;

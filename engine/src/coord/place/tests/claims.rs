@@ -206,6 +206,22 @@ fn a_channel_is_moved_for_balance_once_in_a_pause() {
 }
 
 #[test]
+fn while_nothing_can_be_committed_no_channel_is_moved_for_balance() {
+    let mut world = World::of(1);
+    world.put(&info(7, 4, None), &[]);
+    world.run(2);
+    world.placer.may_move_channels(false);
+    world.nodes.insert(NodeId(2), Process::new(node(2)));
+
+    world.run(5);
+    let meanwhile = world.counts();
+    world.placer.may_move_channels(true);
+    world.run(5);
+
+    assert_eq!((meanwhile, world.counts()), (vec![4, 0], vec![2, 2]));
+}
+
+#[test]
 fn a_lost_node_makes_a_replica_unreadable_until_others_have_loaded_its_part() {
     let mut world = World::of(2);
     let info = info(7, 1, loaded());
