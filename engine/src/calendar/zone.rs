@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::AmbiguousOffset;
 
-use super::Error;
-use super::civil::Civil;
+use super::civil::{Civil, DAY};
+use super::{EARLIEST, Error, LATEST};
 
 /// A time zone: how far the clocks of a place are ahead of UTC, and when. The rules are those that this build came with.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,9 +34,9 @@ impl TimeZone {
 
     /// How far clocks are ahead of UTC at an instant. Unit: seconds.
     pub(super) fn offset_at(&self, instant: i64) -> i32 {
-        let (first, last) = (Timestamp::MIN.as_microsecond(), Timestamp::MAX.as_microsecond());
-        // No zone changes its clocks in the days that the library does not know.
-        let near = Timestamp::from_microsecond(instant.clamp(first, last)).unwrap_or(Timestamp::UNIX_EPOCH);
+        // The library does not know the last day of all, and is not sure about the one before. No zone changes its clocks then.
+        let near = instant.clamp(EARLIEST, LATEST - 3 * DAY);
+        let near = Timestamp::from_microsecond(near).unwrap_or(Timestamp::UNIX_EPOCH);
         self.rules.to_offset(near).seconds()
     }
 

@@ -17,7 +17,7 @@ pub struct Near {
     pub metres: f64,
 }
 
-/// Boxes that have all points of the globe near a place, and whether they are enough.
+/// Boxes that together have every point near a place.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NearBounds(pub Vec<Bounds>);
 

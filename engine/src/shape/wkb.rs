@@ -164,13 +164,11 @@ impl Bounds {
             return this;
         }
         let at = [point.x(), point.y()];
-        let Some(Self { mut least, mut greatest }) = this else {
+        let Some(Self { least, greatest }) = this else {
             return Some(Self { least: at, greatest: at });
         };
-        for axis in 0..2 {
-            least[axis] = least[axis].min(at[axis]);
-            greatest[axis] = greatest[axis].max(at[axis]);
-        }
+        let least = [least[0].min(at[0]), least[1].min(at[1])];
+        let greatest = [greatest[0].max(at[0]), greatest[1].max(at[1])];
         Some(Self { least, greatest })
     }
 }
