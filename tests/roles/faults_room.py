@@ -203,10 +203,11 @@ EXHAUSTED = 12  # Milvus's code of a lack of resources
 
 
 def progress_of(cluster: Cluster, name: str) -> Any:
-    """The answer to how far a collection is loaded, as it is on the wire: pymilvus does not show the hint, and asks again by itself."""
+    """The answer to how far a collection is loaded, as it is on the wire: pymilvus does not show the hint, and asks again by itself. Where
+    it cannot be loaded the answer takes as long as a call between nodes may, since the proxy asks again meanwhile."""
     with grpc.insecure_channel(cluster.uri.removeprefix("http://")) as channel:
         request = milvus_pb2.GetLoadingProgressRequest(collection_name=name)
-        return milvus_pb2_grpc.MilvusServiceStub(channel).GetLoadingProgress(request, timeout=10)
+        return milvus_pb2_grpc.MilvusServiceStub(channel).GetLoadingProgress(request, timeout=30)
 
 
 def at_rest(node: Node) -> float:
