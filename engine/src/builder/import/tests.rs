@@ -322,7 +322,8 @@ fn parquet_of(rows: usize, with_half: bool) -> Vec<u8> {
         ("id", Arc::new(Int64Array::from_iter_values(0..rows as i64)) as ArrayRef),
         (
             "maybe",
-            Arc::new((0..rows).map(|row| (row % 2 == 0).then_some(row as i32)).collect::<Int32Array>()) as _,
+            Arc::new((0..rows).map(|row| row.is_multiple_of(2).then_some(row as i32)).collect::<Int32Array>())
+                as _,
         ),
         ("note", texts(|row| format!("note {row}"))),
         ("words", Arc::new(words.finish()) as _),
@@ -350,7 +351,7 @@ fn parquet_of(rows: usize, with_half: bool) -> Vec<u8> {
 fn json_of(rows: usize) -> Vec<u8> {
     let row = |row: usize| {
         let words: Vec<String> = (0..row % 3).map(|at| format!("w{at}")).collect();
-        let maybe = if row % 2 == 0 { serde_json::json!(row) } else { Json::Null };
+        let maybe = if row.is_multiple_of(2) { serde_json::json!(row) } else { Json::Null };
         let pairs: Json = [(row.to_string(), 0.5), ("7".to_owned(), 1.5)]
             .into_iter()
             .collect::<BTreeMap<_, _>>()

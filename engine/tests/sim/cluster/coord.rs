@@ -9,8 +9,8 @@ use engine::model::ChannelManifest;
 use engine::model::access::Policy;
 use engine::rpc::{
     AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionState, Coord, DatabaseInfo,
-    Error, Flushed, Followed, Fsck, GroupConfig, GroupInfo, IndexProgress, LeadInfo, NewCollection, NewIndex,
-    NodeStatus, Orders, PolicyChange, ReplicaInfo, Report, Routes,
+    Error, Flushed, Followed, Fsck, GroupConfig, GroupInfo, ImportInfo, IndexProgress, LeadInfo,
+    NewCollection, NewImport, NewIndex, NodeStatus, Orders, PolicyChange, ReplicaInfo, Report, Routes,
 };
 use futures::FutureExt as _;
 
@@ -104,6 +104,8 @@ lend_clones!(
     Names,
     Vec<(String, GroupConfig)>,
     Option<Names>,
+    Option<i64>,
+    NewImport,
     Vec<NodeId>,
     Vec<SegmentId>,
     Vec<ChannelName>,
@@ -208,6 +210,9 @@ travel! {
     drain(node: NodeId as NodeId, on: bool as bool) -> ();
     compact(collection: CollectionId as CollectionId, major: bool as bool) -> i64;
     compaction(id: i64 as i64) -> CompactionState;
+    import(import: NewImport as NewImport) -> i64;
+    imports(id: Option<i64> as Option<i64>) -> Vec<ImportInfo>;
+    end_import(id: i64 as i64, commits: bool as bool) -> ();
     policy() -> Arc<Policy>;
     change_policy(change: PolicyChange as PolicyChange) -> ();
     lead() -> LeadInfo;

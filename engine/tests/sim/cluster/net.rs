@@ -9,8 +9,8 @@ use engine::model::{IndexRef, SegmentManifest};
 use engine::plan::{QueryPlan, QueryRows, SearchHits, SearchPlan};
 use engine::rpc::net::ReachCoord;
 use engine::rpc::{
-    Builder, CompactJob, Coord, Dial, Error, IndexJob, Mark, Querier, ReadAfter, Share, StoredObject, Tail,
-    TimeSpan, Write, Writer, Written,
+    Builder, CompactJob, Coord, Dial, Error, ImportDone, ImportJob, IndexJob, Mark, Querier, ReadAfter,
+    Share, StoredObject, Tail, TimeSpan, Write, Writer, Written,
 };
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _};
@@ -407,6 +407,10 @@ impl Querier for Peer {
 impl Builder for Peer {
     async fn build_index(&self, job: IndexJob) -> Result<IndexRef, Error> {
         self.builder("build an index", |duty| async move { duty.build_index(job).await }).await
+    }
+
+    async fn import(&self, job: ImportJob) -> Result<ImportDone, Error> {
+        self.builder("import", |duty| async move { duty.import(job).await }).await
     }
 
     async fn compact(&self, job: CompactJob) -> Result<Vec<SegmentManifest>, Error> {
