@@ -176,7 +176,8 @@ impl Worker {
     pub async fn work(mut self, think_ms: u64, only_writes: bool) {
         while !self.clients.is_over() {
             tokio::time::sleep(Duration::from_millis(self.rng.below(think_ms))).await;
-            match if only_writes { 0 } else { self.rng.below(100) } {
+            let chance = if only_writes { 0 } else { self.rng.below(100) };
+            match chance {
                 0..45 => {
                     let shard = self.rng.below(SHARDS as u64) as i64;
                     self.write(shard).await;
