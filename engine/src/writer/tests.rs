@@ -84,6 +84,20 @@ async fn a_write_after_a_change_of_owner_is_later_than_every_mark_of_the_old_own
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_owner_whose_clock_is_slow_is_sure_of_nothing_once_it_may_have_been_lost() {
+    let world = world();
+    let slow: Arc<dyn Clock> = Arc::new(Skewed { inner: Arc::clone(&world.clock), off_ms: 0, rate: 950 });
+    let node = world.node(1, slow);
+    world.order(1, &node, true, LEASE);
+    node.write(insert(&[1])).await.unwrap();
+
+    tokio::time::sleep(LEASE).await;
+    node.mark(&channel()).await.unwrap();
+
+    assert_eq!(records(world.logs.as_ref(), Position(0)).await.len(), 2, "the write and the mark's proof");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_owner_that_was_replaced_and_is_owner_again_shows_what_was_written_meanwhile() {
     let world = world();
     let (first, second) = (world.node(1, Arc::clone(&world.clock)), world.node(2, Arc::clone(&world.clock)));

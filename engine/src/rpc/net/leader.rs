@@ -93,8 +93,12 @@ impl CoordClient {
             return Some(leader);
         }
         let found = self.find.leader(not).await;
-        self.leader.lock().clone_from(&found);
-        found
+        let mut remembered = self.leader.lock();
+        // Whoever knows may be what is away. Then the last one is asked again: it leads, or says that it does not.
+        if found.is_some() {
+            remembered.clone_from(&found);
+        }
+        remembered.clone()
     }
 
     /// Who leads instead of a leader that answers and may have been replaced; itself if nobody can say.
@@ -175,7 +179,7 @@ impl<'a> Tries<'a> {
             (Error::Failed { .. }, Repeat::Unsafe) => {
                 // This call is over, but later ones should not run into the same.
                 if error.kind() == Kind::Unavailable {
-                    self.client.leader.lock().take_if(|leader| *leader == asked);
+                    self.client.doubted.store(true, Ordering::Relaxed);
                 }
                 false
             }

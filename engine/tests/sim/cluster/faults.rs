@@ -67,12 +67,14 @@ pub fn one_of(rng: &SeededRng, sites: &[Arc<Site>]) -> Arc<Site> {
     Arc::clone(&sites[rng.below(sites.len() as u64) as usize])
 }
 
-/// Clocks that are wrong from the start.
+/// Clocks that are wrong from the start, one of them by far.
 pub fn skew(world: &World, rng: &SeededRng) {
+    let worst = one_of(rng, &world.sites);
     for site in &world.sites {
         let ahead_ms = rng.below(2 * HOUR_MS as u64) as i64 - HOUR_MS;
         site.error.ahead_ms.store(ahead_ms, Ordering::Relaxed);
-        site.error.fast_ppm.store(rng.below(1_000) as i64 - 500, Ordering::Relaxed);
+        let most_ppm = if site.number == worst.number { 50_000 } else { 500 };
+        site.error.fast_ppm.store(rng.below(2 * most_ppm) as i64 - most_ppm as i64, Ordering::Relaxed);
         world.fired(Fault::ClockSkew);
     }
 }
