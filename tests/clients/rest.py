@@ -180,7 +180,7 @@ def every_family(client: MilvusClient, uri: str) -> None:
     equal(good(uri, "collections/list", dbName=base), ["films"], "collections/list")
     good(uri, "collections/drop", dbName=base, collectionName="films")
     good(uri, "databases/drop", dbName=base)
-    answer = call(uri, "/v2/vectordb/jobs/import/list", {})
+    answer = call(uri, "/v2/vectordb/file_resources/list", {})
     equal(answer["code"], 10, "what is not built")
 
 
