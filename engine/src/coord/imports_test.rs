@@ -10,7 +10,7 @@ use async_trait::async_trait;
 
 use super::drive::{CompactionLimits, Coordinator, CoordinatorParts, Limits};
 use super::place::PlaceSettings;
-use crate::base::{ChannelName, Kind, NodeId, Position, RealClock, TaskSet, Timestamp};
+use crate::base::{ChannelName, FUNCTIONS_FORMAT, Kind, NodeId, Position, RealClock, TaskSet, Timestamp};
 use crate::blob::{Blobs as _, MemoryBlobs};
 use crate::builder::Workshop;
 use crate::meta::{self, Doing, MemoryMetas, Metas, Txn, Versioned};
@@ -149,6 +149,7 @@ impl World {
         };
         let coord = Coordinator::start(parts, epoch).await?;
         coord.leads_until(Duration::MAX);
+        coord.format.store(FUNCTIONS_FORMAT, Ordering::Release);
         let tasks = TaskSet::new();
         tasks.start("work", |stop| Arc::clone(&coord).work(stop));
         tasks.start("watch", |stop| Arc::clone(&coord).watch(stop));

@@ -136,6 +136,8 @@ async fn a_user_without_roles_may_make_the_open_calls_and_no_other() {
             "GetComponentStates",
             "GetCompactionState",
             "GetCompactionStateWithPlans",
+            "GetImportState",
+            "ListImportTasks",
             "GetVersion",
             "CheckHealth",
             "Connect",
