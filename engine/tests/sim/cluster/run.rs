@@ -24,7 +24,7 @@ use super::world::{Defect, World};
 /// How long clients and faults go on, at least.
 const SPAN: Duration = Duration::from_secs(300);
 /// How long they go on at most, should operations be slow.
-const LONGEST: Duration = Duration::from_secs(900);
+const LONGEST: Duration = Duration::from_secs(1_800);
 /// How long after the last fault every channel takes a write and every proxy answers a Strong read, at the latest.
 const PROGRESS: Duration = Duration::from_secs(15);
 /// How long after the last fault everything has to be as it should.
