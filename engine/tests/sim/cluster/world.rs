@@ -102,7 +102,7 @@ pub struct World {
     fired: Mutex<Fired>,
     trace: Mutex<(Xxh3, u64)>,
     known: Mutex<BTreeMap<usize, Known>>,
-    /// Collections of which what nodes let go of is watched.
+    /// Collections that stay, of which removals and what nodes let go of are watched.
     watched: Mutex<BTreeSet<CollectionId>>,
     violations: Mutex<Vec<String>>,
     /// Numbers that were given out, by what they number.
@@ -254,7 +254,8 @@ impl World {
         newest.map(|(site, _)| Arc::clone(&self.sites[*site]))
     }
 
-    /// From now on nobody may be told to let go of what is still read of the collection.
+    /// The collection stays: from now on nothing of it may be removed that a node is to hold, and nobody may be told to let go of
+    /// what is still read.
     pub fn watch(&self, collection: CollectionId) {
         self.watched.lock().insert(collection);
     }
@@ -356,6 +357,10 @@ impl World {
             return;
         };
         let Ok(collection) = collection.parse().map(CollectionId) else { return };
+        // Nobody reads what was dropped, though nodes may hold it until they hear of that.
+        if !self.watched.lock().contains(&collection) {
+            return;
+        }
         let segment = segment.parse().ok().map(SegmentId).filter(|_| kind == "segments");
         let known = self.known.lock();
         let holder = known.iter().find(|(site, known)| {
