@@ -109,10 +109,15 @@ struct Life {
 
 impl World {
     async fn new() -> Self {
-        let (blobs, nodes) = (MemoryBlobs::new(), LocalNodes::new());
-        let builder = Some(Workshop::new(Arc::clone(&blobs) as _, 1) as _);
-        nodes.open("a", Served { builder, writer: Some(Arc::new(Ahead) as _), ..Served::default() });
-        Self { metas: MemoryMetas::new(), blobs, nodes }
+        let world = Self { metas: MemoryMetas::new(), blobs: MemoryBlobs::new(), nodes: LocalNodes::new() };
+        world.serve(false);
+        world
+    }
+
+    /// What the one node answers, which does work or not.
+    fn serve(&self, works: bool) {
+        let builder = works.then(|| Workshop::new(Arc::clone(&self.blobs) as _, 1) as _);
+        self.nodes.open("a", Served { builder, writer: Some(Arc::new(Ahead) as _), ..Served::default() });
     }
 
     async fn life(&self, dies_at: usize, afterwards: bool) -> Result<Life, super::Error> {
@@ -152,13 +157,21 @@ impl World {
         coord.format.store(FUNCTIONS_FORMAT, Ordering::Release);
         let tasks = TaskSet::new();
         tasks.start("work", |stop| Arc::clone(&coord).work(stop));
+        tasks.start("mirror", |stop| Arc::clone(&coord).keep_mirror(stop));
         tasks.start("watch", |stop| Arc::clone(&coord).watch(stop));
         let beating = Arc::clone(&coord);
         tasks.start("beat", |stop| async move {
             let (mut seen, mut channels) = (OrderNumber::default(), Vec::new());
             while !stop.is_cancelled() {
                 let duties = Duties { builds: true, writes: true, ..Duties::default() };
-                let node = NodeInfo { id: NodeId(1), address: "a".to_owned(), duties, ..NodeInfo::default() };
+                let newest_format = FUNCTIONS_FORMAT;
+                let node = NodeInfo {
+                    id: NodeId(1),
+                    address: "a".to_owned(),
+                    duties,
+                    newest_format,
+                    ..NodeInfo::default()
+                };
                 let report = Report { node, seen, channels: Vec::clone(&channels), ..Report::default() };
                 let orders = tokio::select! {
                     () = stop.cancelled() => break,
@@ -195,6 +208,7 @@ impl World {
 impl Life {
     /// Waits until `done` says so; `None` if the coordinator died before.
     async fn until<T>(&self, mut done: impl FnMut(&Coordinator) -> Option<T>) -> Option<T> {
+        let began = std::time::Instant::now();
         loop {
             if let Some(done) = done(&self.coord) {
                 return Some(done);
@@ -202,6 +216,14 @@ impl Life {
             if self.metas.is_dead() {
                 return None;
             }
+            let (imports, garbage) =
+                (self.coord.known_imports(None), self.coord.catalog.read().garbage.len());
+            assert!(
+                began.elapsed() < Duration::from_secs(60),
+                "{imports:?}, {garbage} to remove, dies at {} of {:?}",
+                self.metas.dies_at,
+                self.metas.commits
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -254,16 +276,17 @@ async fn begin(world: &World, good: bool) -> i64 {
         partitions_by_key: 0,
     });
     let made = made.await.unwrap();
-    life.tasks.stop();
-    life.tasks.join().await.unwrap();
     let import = NewImport {
         collection: made.id,
         partition: Some(made.partitions[0].id),
         files: vec![vec!["in/a.jsonl".to_owned()], vec!["in/b.jsonl".to_owned()]],
         options: ImportOptions::default(),
     };
-    // No work is done in this life any more.
-    life.coord.import(import).await.unwrap()
+    let id = life.coord.import(import).await.unwrap();
+    life.end().await;
+    // Nobody has begun with it by now.
+    world.serve(true);
+    id
 }
 
 fn over(coord: &Coordinator, id: i64) -> Option<ImportInfo> {
