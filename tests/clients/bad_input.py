@@ -335,7 +335,7 @@ def unharmed(client: MilvusClient) -> str | None:
 def unimplemented(stub: milvus_pb2_grpc.MilvusServiceStub) -> str | None:
     """A call that is not built answers UNIMPLEMENTED, at once."""
     try:
-        answer = stub.Import(milvus_pb2.ImportRequest(collection_name=NAME, files=["rows.json"]), timeout=5)
+        answer = stub.ListFileResources(milvus_pb2.ListFileResourcesRequest(), timeout=5)
     except grpc.RpcError as error:
         return None if error.code() == grpc.StatusCode.UNIMPLEMENTED else f"gRPC {error.code()}"
     return f"answered {answer}"
