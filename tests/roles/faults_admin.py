@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 from cluster import CACHE, RELEASE, Cluster, Node
-from load import Load, Still, Workers, connect, make, row, until
+from load import Load, Still, Workers, connect, make, until
 from parts import all_alive, full, leader_of, part, stopped
 
 # The engine one version of the formats ahead, as tests/formats/next makes it.

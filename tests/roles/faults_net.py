@@ -9,7 +9,7 @@ import threading
 import time
 from typing import Any, Callable
 
-from cluster import Cluster, Node
+from cluster import Cluster
 from history import Levels, Operation, Registers, is_linear
 from load import ONCE, Load, Still, Workers, connect, make, until
 from network import Network

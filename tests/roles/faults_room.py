@@ -13,11 +13,11 @@ from typing import Any
 
 import grpc
 import numpy as np
-from pymilvus import DataType, MilvusClient
+from pymilvus import MilvusClient
 from pymilvus.grpc_gen import milvus_pb2, milvus_pb2_grpc
 
 from cluster import Cluster, Node
-from load import ONCE, Load, Still, Workers, connect, make, row, until, vector
+from load import ONCE, Load, Still, Workers, connect, make, until
 from parts import all_alive, part
 
 
