@@ -50,7 +50,9 @@ struct Ended;
 pub(super) fn was_not_sent(status: &tonic::Status) -> bool {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(status);
     while let Some(error) = cause {
-        if error.is::<Ended>() {
+        // Cancelled is a request that still waited for its turn when the connection closed, as it does when a node leaves: one
+        // that went out ends with an error of the protocol or of the stream below.
+        if error.is::<Ended>() || error.downcast_ref().is_some_and(hyper::Error::is_canceled) {
             return true;
         }
         cause = error.source();
@@ -253,5 +255,50 @@ impl Links {
             .connect_with_connector(once)
             .await
             .map_err(|error| failed(&error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper_util::rt::TokioExecutor;
+
+    use super::*;
+
+    /// What a call comes to that is handed to a connection which has just ended.
+    async fn late() -> tonic::Status {
+        let (near, _far) = tokio::io::duplex(1024);
+        let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(near));
+        let (mut sender, connection) = handshake.await.unwrap();
+        drop(connection);
+        let error = sender.send_request(http::Request::new(axum::body::Body::empty())).await.unwrap_err();
+        tonic::Status::from_error(Box::new(error))
+    }
+
+    /// What a call comes to whose connection breaks off after it was sent.
+    async fn broken() -> tonic::Status {
+        let (near, far) = tokio::io::duplex(1024);
+        let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(near));
+        let (mut sender, connection) = handshake.await.unwrap();
+        let arrived = tokio_util::sync::CancellationToken::new();
+        let serve = hyper::service::service_fn(|_: http::Request<hyper::body::Incoming>| {
+            arrived.cancel();
+            std::future::pending::<Result<http::Response<axum::body::Body>, std::convert::Infallible>>()
+        });
+        let served = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+            .serve_connection(TokioIo::new(far), serve);
+        let gone = async {
+            tokio::select! {
+                _ = served => {}
+                () = arrived.cancelled() => {}
+            }
+        };
+        let call = sender.send_request(http::Request::new(axum::body::Body::empty()));
+        let (error, _, ()) = tokio::join!(call, connection, gone);
+        tonic::Status::from_error(Box::new(error.unwrap_err()))
+    }
+
+    #[tokio::test]
+    async fn a_call_whose_connection_ended_before_its_turn_was_not_sent() {
+        assert_eq!((was_not_sent(&late().await), was_not_sent(&broken().await)), (true, false));
     }
 }
