@@ -523,8 +523,11 @@ impl Coord for Coordinator {
         if info.load.is_none() {
             return Ok(None);
         }
-        let failed = |reason| rpc::Error::Failed { call: "load", kind: Kind::Unavailable, reason };
-        self.placer.lock().loaded(info.id).map(Some).map_err(failed)
+        let loaded = self.placer.lock().loaded(info.id);
+        loaded.map(Some).map_err(|hindrance| {
+            let kind = if hindrance.is_full { Kind::Exhausted } else { Kind::Unavailable };
+            rpc::Error::Failed { call: "load", kind, reason: hindrance.reason }
+        })
     }
 
     async fn manifests(&self, collection: CollectionId) -> Result<Vec<Arc<ChannelManifest>>, rpc::Error> {

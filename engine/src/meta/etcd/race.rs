@@ -362,10 +362,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_commit_that_members_took_and_lost_is_sent_again_and_none_is_waited_for_alone() {
         let world = world();
-        // Whatever is asked in the first second is lost with the member that led; the last one never answers.
+        // Whatever is asked at first is lost with the member that led; the last one never answers.
         let ask = async |member: usize| {
             world.asked.lock().push(member);
-            if world.clock.monotonic() < Duration::from_secs(1) || member == 2 {
+            if world.clock.monotonic() < Duration::from_millis(1_200) || member == 2 {
                 std::future::pending::<()>().await;
             }
             Ok(Ended::Done(7))
