@@ -18,6 +18,7 @@ use crate::log::Logs;
 use crate::meta::Metas;
 use crate::querier::{QuerierParts, QuerierSettings, QueryNode};
 use crate::router::{CatalogCache, ReplicaPolicy, Router, RouterParts, RouterSettings};
+use crate::rpc::net::WholeCalls;
 use crate::rpc::{Builder, Coord, Dial, Duties, Follower, NodeInfo, Querier, Reader, Served, Writer};
 use crate::segment::InterimSettings;
 use crate::writer::{ChannelWriter, FlushLimits, Water, WriteLimits, WriterParts};
@@ -119,7 +120,8 @@ impl Node {
             let candidacy = Arc::clone(candidacy);
             tasks.start("lead or stand by", |stop| candidacy.run(stop));
         }
-        let leads = candidacy.clone().map(|candidacy| candidacy as Arc<dyn Coord>);
+        let leads =
+            candidacy.clone().map(|candidacy| WholeCalls::new(candidacy, tasks.clone()) as Arc<dyn Coord>);
         let mut served = Served { coord: leads.clone(), ..Served::default() };
         let coord = calls.coord.clone().or(leads).ok_or(Error::NoCatalog { role: role.name() })?;
         let clock = &seams.clock;

@@ -56,6 +56,8 @@ struct Held {
     epoch: u64,
     /// The version of the record of who leads; `None` while that is not known.
     version: Option<u64>,
+    /// Renewals so far.
+    renewals: u64,
 }
 
 /// How a term as leader ended.
@@ -169,7 +171,7 @@ impl Candidacy {
             flaw: *flaw,
         };
         let coordinator = Coordinator::start(parts, epoch).await?;
-        let mut held = Held { epoch, version: Some(epoch) };
+        let mut held = Held { epoch, version: Some(epoch), renewals: 0 };
         if settings.alone {
             coordinator.leads_until(Duration::MAX);
             // Nobody may have made the catalog anew elsewhere while this process was not there to be seen.
@@ -215,7 +217,7 @@ impl Candidacy {
                 }
                 () = deposed.cancelled() => return Ended::Deposed,
                 () = clock.sleep(settings.every), if !settings.alone || coordinator.is_unsure() => {}
-                () = coordinator.doubted.notified() => continue,
+                () = coordinator.doubted.notified() => {}
             }
             match self.renew(coordinator, &mut held).await {
                 Ok(()) if coordinator.is_unsure() => {
@@ -241,10 +243,11 @@ impl Candidacy {
         };
         // Not known again before it is read again, unless this one is known to have happened.
         held.version = None;
+        held.renewals += 1;
         let said = (!settings.alone).then(|| coordinator.say(sooner(settings.ttl)));
         let leader = Leader { address: settings.address.clone(), resigned: false };
         let bound = said.map(|said| said.bound);
-        match lead::renew(metas.as_ref(), held.epoch, version, &leader, bound).await {
+        match lead::renew(metas.as_ref(), held.epoch, version, held.renewals, &leader, bound).await {
             Ok(version) => held.version = Some(version),
             Err(Error::Deposed) => {
                 // Or only an earlier renewal happened late.

@@ -11,10 +11,10 @@ use crate::coord::catalog::{Catalog, Garbage};
 use crate::coord::change::Change;
 use crate::coord::decide::{self, Decision};
 use crate::coord::drive::{Coordinator, HEARD_WITHIN};
-use crate::coord::lead::EPOCH;
+use crate::coord::lead::{self, EPOCH, TURN};
 use crate::coord::stored::{self, Arranged, INLINE, Stored};
 use crate::coord::{Error, record};
-use crate::meta::Txn;
+use crate::meta::{self, Txn};
 use crate::rpc::{self, OrderNumber};
 
 /// Attempts to store objects while others commit; then the others wait.
@@ -201,24 +201,44 @@ impl Coordinator {
     }
 
     /// Does a transaction if this coordinator still leads; the caller holds the writing lock.
+    ///
+    /// While it is open whether an earlier one happened, none is begun: it would be decided on what may be old, and put that
+    /// in the place of what is stored.
     pub(super) async fn commit_txn(&self, txn: Txn) -> Result<u64, Error> {
         self.check_lead()?;
-        let writes = txn.writes.clone();
-        let committed = self.parts.metas.commit(txn.expect_version(EPOCH, self.epoch)).await;
-        if committed.is_ok() {
-            self.mirror.note(&writes);
+        if self.is_unsure() {
+            return Err(Error::NotRenewed);
         }
-        committed.map_err(|source| {
-            let error = Error::of_commit(source);
-            if matches!(error, Error::Deposed) {
-                self.deposed.cancel();
-            } else if error.kind() != Kind::Invalid {
-                // It may have happened. What is stored is not known again before it is read again.
-                self.unsure.store(true, Ordering::Release);
-                self.doubted.notify_one();
+        let writes = txn.writes.clone();
+        let (version, number) = {
+            let mut turn = self.turn.lock();
+            turn.count += 1;
+            (turn.version, turn.count)
+        };
+        let txn = txn.expect_version(EPOCH, self.epoch).expect_version(TURN, version);
+        let txn = txn.mark(TURN, lead::mark_of(self.epoch, number));
+        let open = Open { coordinator: self, is_open: true };
+        let committed = self.parts.metas.commit(txn).await;
+        match committed {
+            Ok(version) => {
+                self.turn.lock().version = version;
+                self.mirror.note(&writes);
+                open.known();
+                Ok(version)
             }
-            error
-        })
+            // One of its own that it does not know of: the epoch is looked at first.
+            Err(meta::Error::Conflict { key }) if key == TURN => Err(Error::NotRenewed),
+            Err(source) => {
+                let error = Error::of_commit(source);
+                if matches!(error, Error::Deposed) {
+                    self.deposed.cancel();
+                }
+                if matches!(error.kind(), Kind::Invalid | Kind::Fenced) {
+                    open.known();
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Whether a commit may have happened that this coordinator does not know of: nothing is to be removed then, and the
@@ -274,6 +294,29 @@ impl Coordinator {
         };
         self.wake.notify_one();
         Ok(number)
+    }
+}
+
+/// A commit whose outcome is not known. If that is so at its end, also because nobody waits for it any more, what is stored is
+/// not known again before it is read again.
+struct Open<'a> {
+    coordinator: &'a Coordinator,
+    is_open: bool,
+}
+
+impl Open<'_> {
+    /// It is known how it ended.
+    fn known(mut self) {
+        self.is_open = false;
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        if self.is_open {
+            self.coordinator.unsure.store(true, Ordering::Release);
+            self.coordinator.doubted.notify_one();
+        }
     }
 }
 

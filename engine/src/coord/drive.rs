@@ -119,10 +119,20 @@ pub struct CoordinatorParts {
     pub flaw: Option<Flaw>,
 }
 
+/// The commits of one leader.
+pub(super) struct Turn {
+    /// The version of the record that the next one replaces.
+    pub version: u64,
+    /// How many were begun.
+    pub count: u64,
+}
+
 /// The catalog's one writer, for as long as it leads.
 pub struct Coordinator {
     pub(super) parts: CoordinatorParts,
     pub(super) epoch: u64,
+    /// Its commits.
+    pub(super) turn: Mutex<Turn>,
     pub(super) catalog: RwLock<Catalog>,
     times: Mutex<Allocator>,
     /// Held over a decision, its commit and its application.
@@ -211,6 +221,7 @@ impl Coordinator {
         let coordinator = Arc::new(Self {
             parts,
             epoch,
+            turn: Mutex::new(Turn { version: epoch, count: 0 }),
             catalog: RwLock::new(catalog),
             times: Mutex::new(times),
             writing: tokio::sync::Mutex::new(()),
@@ -512,8 +523,11 @@ impl Coord for Coordinator {
         if info.load.is_none() {
             return Ok(None);
         }
-        let failed = |reason| rpc::Error::Failed { call: "load", kind: Kind::Unavailable, reason };
-        self.placer.lock().loaded(info.id).map(Some).map_err(failed)
+        let loaded = self.placer.lock().loaded(info.id);
+        loaded.map(Some).map_err(|hindrance| {
+            let kind = if hindrance.is_full { Kind::Exhausted } else { Kind::Unavailable };
+            rpc::Error::Failed { call: "load", kind, reason: hindrance.reason }
+        })
     }
 
     async fn manifests(&self, collection: CollectionId) -> Result<Vec<Arc<ChannelManifest>>, rpc::Error> {

@@ -18,6 +18,11 @@ use crate::meta::{Metas, Txn, Versioned};
 pub const EPOCH: &str = "coord/epoch";
 /// Record that says who leads.
 const LEADER: &str = "coord/leader";
+/// Record that each commit of a leader replaces, expecting the one before: of several attempts at a commit one can succeed, none
+/// that comes late does, and which commit was the last is written in it. Of one metadata store, and of no meaning to the next leader.
+pub const TURN: &str = "coord/turn";
+/// Record in which is written which renewal was the last.
+const RENEWAL: &str = "coord/renewal";
 /// Record of the bound of what a leader says the time is, renewed with the lead.
 ///
 /// Only of use while nodes of the cluster run that heard it. So a copy of the catalog does not have it: where metadata is made
@@ -107,7 +112,9 @@ pub async fn take_over(metas: &dyn Metas, version: Option<u64>, address: &str) -
     let txn = txn
         .expect_absent(REBUILDING)
         .put(LEADER, record::encode(LEADER, &leader)?)
-        .put(EPOCH, Bytes::from(address.to_owned()));
+        .put(EPOCH, Bytes::from(address.to_owned()))
+        // So that its version is known to the new leader.
+        .put(TURN, Bytes::from_static(b"take over"));
     metas.commit(txn).await.map_err(Error::of_commit)
 }
 
@@ -136,6 +143,7 @@ pub async fn version(metas: &dyn Metas, epoch: u64) -> Result<u64, Error> {
 
 /// Renews the lead of `epoch`, whose record has `version`, and with it the bound of what the leader says, if it has one.
 /// Returns the record's new version. A renewal that comes late, after a later one, does nothing: it would take the bound back.
+/// `number` is another one for each renewal of this leader.
 ///
 /// # Errors
 /// [`Error::Deposed`] if the record is another one by now, by another coordinator or by a late renewal.
@@ -143,11 +151,12 @@ pub async fn renew(
     metas: &dyn Metas,
     epoch: u64,
     version: u64,
+    number: u64,
     leader: &Leader,
     said: Option<Timestamp>,
 ) -> Result<u64, Error> {
     let txn = Txn::new().expect_version(EPOCH, epoch).expect_version(LEADER, version);
-    let txn = txn.put(LEADER, record::encode(LEADER, leader)?);
+    let txn = txn.put(LEADER, record::encode(LEADER, leader)?).mark(RENEWAL, mark_of(epoch, number));
     let txn = match said {
         Some(said) => txn.put(SAID, record::encode(SAID, &said)?),
         None => txn,
@@ -155,13 +164,21 @@ pub async fn renew(
     metas.commit(txn).await.map_err(Error::of_commit)
 }
 
-/// Gives up the lead of `epoch`.
+/// What marks a transaction of the leader of `epoch`, who gives each one of a kind another number.
+pub fn mark_of(epoch: u64, number: u64) -> Bytes {
+    Bytes::from(format!("{epoch}/{number}"))
+}
+
+/// Gives up the lead of `epoch`, and with it the right to commit: what is still on its way does nothing.
 ///
 /// # Errors
 /// [`Error::Deposed`] if another coordinator leads by now.
 pub async fn give_up(metas: &dyn Metas, epoch: u64, address: &str) -> Result<(), Error> {
     let leader = Leader { address: address.to_owned(), resigned: true };
-    let txn = Txn::new().expect_version(EPOCH, epoch).put(LEADER, record::encode(LEADER, &leader)?);
+    let txn = Txn::new()
+        .expect_version(EPOCH, epoch)
+        .put(EPOCH, Bytes::from(address.to_owned()))
+        .put(LEADER, record::encode(LEADER, &leader)?);
     metas.commit(txn).await.map_err(Error::of_commit).map(drop)
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 
 use super::{Candidacy, CandidacyParts, CompactionLimits, LeadSettings, Limits, find_leader, lead, record};
@@ -12,8 +13,15 @@ use crate::agent::{Agent, AgentParts};
 use crate::base::{Clock, Kind, NodeId, NodeTime, RealClock, TaskSet, TestClock, Timestamp};
 use crate::blob::MemoryBlobs;
 use crate::meta::{self, Doing, MemoryMetas, Metas, Txn, Versioned, Write};
-use crate::rpc::net::{CoordClient, FindLeader, NetDial, NetSettings, Security, ServeParts, serve};
-use crate::rpc::{Coord as _, Dial, Duties, LocalNodes, NodeInfo, NodeState, OrderNumber, Report, Served};
+use crate::model::DataType;
+use crate::rpc::net::{
+    CoordClient, FindLeader, NetDial, NetSettings, Security, ServeParts, WholeCalls, serve,
+};
+use crate::rpc::{
+    AliasChange, Coord as _, Dial, Duties, LocalNodes, NewCollection, NodeInfo, NodeState, OrderNumber,
+    Report, Served,
+};
+use crate::segment::fixture::schema;
 
 /// Metadata that one process may be cut off from.
 struct Cut {
@@ -259,10 +267,33 @@ async fn a_leader_that_listens_gives_no_lease_to_who_goes_by_the_orders_of_anoth
     tasks.join().await.unwrap();
 }
 
-/// Metadata whose next commit of the bound of time happens and says that it failed.
+/// What becomes of a commit, which happens.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    /// It comes.
+    Comes,
+    /// It says that nobody knows.
+    Unknown,
+    /// It comes after a second.
+    Late,
+    /// It never comes.
+    Never,
+}
+
+/// Metadata, and how the next commit is answered that puts something under a key that begins so.
 struct Doubtful {
     metas: Arc<MemoryMetas>,
-    is_doubtful: AtomicBool,
+    next: Mutex<(&'static str, Answer)>,
+}
+
+impl Doubtful {
+    fn new(metas: &Arc<MemoryMetas>) -> Arc<Self> {
+        Arc::new(Self { metas: Arc::clone(metas), next: Mutex::new(("", Answer::Comes)) })
+    }
+
+    fn answer_next(&self, prefix: &'static str, answer: Answer) {
+        *self.next.lock() = (prefix, answer);
+    }
 }
 
 #[async_trait]
@@ -276,12 +307,24 @@ impl Metas for Doubtful {
     }
 
     async fn commit(&self, txn: Txn) -> Result<u64, meta::Error> {
-        let is_time =
-            txn.writes.iter().any(|write| matches!(write, Write::Put { key, .. } if key == "coord/time"));
+        let answer = {
+            let mut next = self.next.lock();
+            let puts = |write: &Write| matches!(write, Write::Put { key, .. } if key.starts_with(next.0));
+            if txn.writes.iter().any(puts) {
+                std::mem::replace(&mut *next, ("", Answer::Comes)).1
+            } else {
+                Answer::Comes
+            }
+        };
         let version = self.metas.commit(txn).await?;
-        if is_time && self.is_doubtful.swap(false, Ordering::Relaxed) {
-            let (place, kind) = ("in doubt".to_owned(), Kind::Unavailable);
-            return Err(meta::Error::Store { doing: Doing::Commit, place, kind, source: "no answer".into() });
+        match answer {
+            Answer::Comes => {}
+            Answer::Late => tokio::time::sleep(Duration::from_secs(1)).await,
+            Answer::Never => std::future::pending().await,
+            Answer::Unknown => {
+                let (place, kind, source) = ("in doubt".to_owned(), Kind::Unavailable, "no answer".into());
+                return Err(meta::Error::Store { doing: Doing::Commit, place, kind, source });
+            }
         }
         Ok(version)
     }
@@ -293,7 +336,7 @@ async fn a_leader_that_is_alone_and_doubts_a_commit_gives_ids_and_times_as_befor
     // As a leader with others beside it would leave it: of no meaning here.
     let far = Timestamp::from_unix_ms(START_MS + 24 * HOUR_MS);
     metas.commit(Txn::new().put(lead::SAID, record::encode(lead::SAID, &far).unwrap())).await.unwrap();
-    let doubtful = Arc::new(Doubtful { metas: Arc::clone(&metas), is_doubtful: AtomicBool::new(false) });
+    let doubtful = Doubtful::new(&metas);
     let alone = stand(Arc::clone(&doubtful) as _, START_MS, true, &tasks);
     until("it leads", async || alone.leads()).await;
     let node = alone.allocate_node().await.unwrap();
@@ -303,7 +346,7 @@ async fn a_leader_that_is_alone_and_doubts_a_commit_gives_ids_and_times_as_befor
     assert!(now >= before.plus_ms(500_000), "{now}");
     assert_eq!(lease, Duration::from_secs(600), "only the silence after which a node is lost bounds it");
 
-    doubtful.is_doubtful.store(true, Ordering::Relaxed);
+    doubtful.answer_next("coord/time", Answer::Unknown);
     alone.allocate_timestamps(1).await.unwrap_err();
 
     until("it leads again", async || alone.allocate_ids(1).await.is_ok()).await;
@@ -322,7 +365,7 @@ async fn a_renewal_that_comes_late_does_not_take_back_how_far_a_leader_may_go() 
     let epoch = lead::take_over(metas.as_ref(), None, "a").await.unwrap();
     let leader = lead::Leader { address: "a".to_owned(), resigned: false };
     let renew = async |version, said| {
-        lead::renew(metas.as_ref(), epoch, version, &leader, Some(Timestamp(said))).await
+        lead::renew(metas.as_ref(), epoch, version, said, &leader, Some(Timestamp(said))).await
     };
 
     let later = renew(epoch, 9).await.unwrap();
@@ -334,4 +377,112 @@ async fn a_renewal_that_comes_late_does_not_take_back_how_far_a_leader_may_go() 
     assert_eq!(lead::version(metas.as_ref(), epoch).await.unwrap(), later);
     renew(later, 11).await.unwrap();
     lead::take_over(metas.as_ref(), None, "b").await.unwrap_err();
+}
+
+/// Collections `a` and `b`, and an alias `x` of `a`.
+async fn make_aliased(leader: &Candidacy) {
+    for name in ["a", "b"] {
+        let collection = NewCollection {
+            database: String::new(),
+            name: name.to_owned(),
+            schema: schema(DataType::Int64),
+            shards: 1,
+            properties: Vec::new(),
+            consistency: 0,
+            partitions_by_key: 0,
+        };
+        leader.create_collection(collection).await.unwrap();
+    }
+    leader.alter_alias("", "x", AliasChange::Create { collection: "a".to_owned() }).await.unwrap();
+}
+
+/// Every collection with its aliases.
+async fn aliases(leader: &Candidacy) -> Vec<(String, Vec<String>)> {
+    let infos = leader.collections("").await.unwrap();
+    infos.iter().map(|info| (info.name.clone(), info.aliases.clone())).collect()
+}
+
+fn alter(collection: &str) -> AliasChange {
+    AliasChange::Alter { collection: collection.to_owned() }
+}
+
+/// What is left of an alias after a change of unknown outcome, right after which another one puts a record that both are about.
+async fn alias_after(lost: Answer) -> Vec<(String, Vec<String>)> {
+    let (metas, tasks) = (MemoryMetas::new(), TaskSet::new());
+    let doubtful = Doubtful::new(&metas);
+    let leader = stand(Arc::clone(&doubtful) as _, START_MS, false, &tasks);
+    until("it leads", async || leader.leads()).await;
+    make_aliased(&leader).await;
+
+    doubtful.answer_next("collections/", lost);
+    let changed = leader.alter_alias("", "x", alter("b"));
+    let changed = tokio::time::timeout(Duration::from_millis(50), changed).await;
+    assert!(changed.is_err() || changed.is_ok_and(|changed| changed.is_err_and(|error| !error.is_stale())));
+    let next = leader.alter_alias("", "y", AliasChange::Create { collection: "b".to_owned() }).await;
+    assert!(next.is_err_and(|error| error.is_stale()), "it was decided on what may be old");
+
+    until("it leads again", async || leader.create_database("d", Vec::new()).await.is_ok()).await;
+    leader.alter_alias("", "y", AliasChange::Create { collection: "b".to_owned() }).await.unwrap();
+    let left = aliases(&leader).await;
+    leader.alter_alias("", "x", alter("a")).await.unwrap();
+    tasks.stop();
+    tasks.join().await.unwrap();
+    left
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_decided_on_what_may_be_old_after_a_commit_of_unknown_outcome() {
+    let left = alias_after(Answer::Unknown).await;
+
+    let all = [("a", vec![]), ("b", vec!["x".to_owned(), "y".to_owned()])];
+    assert_eq!(left, all.map(|(name, aliases)| (name.to_owned(), aliases)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_was_broken_off_amid_its_commit_is_not_forgotten() {
+    let left = alias_after(Answer::Never).await;
+
+    let all = [("a", vec![]), ("b", vec!["x".to_owned(), "y".to_owned()])];
+    assert_eq!(left, all.map(|(name, aliases)| (name.to_owned(), aliases)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_whose_caller_gives_up_is_done_to_its_end_and_the_lead_goes_on() {
+    let (metas, tasks) = (MemoryMetas::new(), TaskSet::new());
+    let doubtful = Doubtful::new(&metas);
+    let leader = stand(Arc::clone(&doubtful) as _, START_MS, false, &tasks);
+    until("it leads", async || leader.leads()).await;
+    let calls = WholeCalls::new(Arc::clone(&leader) as _, tasks.clone());
+    let epoch = leader.lead().await.unwrap().epoch;
+
+    doubtful.answer_next("databases/", Answer::Late);
+    let called =
+        tokio::time::timeout(Duration::from_millis(50), calls.create_database("d", Vec::new())).await;
+    assert!(called.is_err(), "nobody waited");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+
+    let names: Vec<_> = calls.databases().await.unwrap().into_iter().map(|one| one.name).collect();
+    assert_eq!(
+        (names, leader.lead().await.unwrap().epoch),
+        (vec!["default".to_owned(), "d".to_owned()], epoch)
+    );
+    tasks.stop();
+    tasks.join().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_leader_sent_before_its_last_commit_does_nothing_when_it_comes_late() {
+    let metas = MemoryMetas::new();
+    let epoch = lead::take_over(metas.as_ref(), None, "a").await.unwrap();
+    let of = |turn, number, value: &'static str| {
+        let txn = Txn::new().expect_version(lead::EPOCH, epoch).expect_version(lead::TURN, turn);
+        txn.mark(lead::TURN, lead::mark_of(epoch, number)).put("k", value)
+    };
+    let (late, next) = (of(epoch, 1, "old"), of(epoch, 2, "new"));
+    metas.commit(next).await.unwrap();
+
+    let ended = metas.commit(late).await;
+
+    assert!(matches!(ended, Err(meta::Error::Conflict { key }) if key == lead::TURN));
+    assert_eq!(metas.get("k").await.unwrap().unwrap().value, "new");
 }

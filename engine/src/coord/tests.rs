@@ -179,6 +179,7 @@ impl Cluster {
             channels: vec![channel],
             bytes: 0,
             failure: None,
+            is_full: false,
             damaged,
         };
         let node = NodeInfo { id: NodeId(1), address: "a".to_owned(), duties, ..NodeInfo::default() };
@@ -480,7 +481,8 @@ async fn a_flush_committed_by_a_leader_that_is_replaced_at_once_does_not_pass_fo
     let metas = Arc::new(Overtaken(Arc::clone(&cluster.parts.metas), AtomicBool::new(false)));
     let clock = TestClock::starting_at(RealClock::new().unix_ms());
     let parts = CoordinatorParts { metas: Arc::clone(&metas) as _, clock, ..cluster.parts.clone() };
-    let (epoch, _) = super::lead::read(metas.as_ref()).await.unwrap().unwrap();
+    let (version, _) = super::lead::read(metas.as_ref()).await.unwrap().unwrap();
+    let epoch = super::lead::take_over(metas.as_ref(), Some(version), "a").await.unwrap();
     let coord = Coordinator::start(parts, epoch).await.unwrap();
     coord.leads_until(Duration::MAX);
     let flushed = Flushed {

@@ -54,6 +54,7 @@ pub trait Metas: Send + Sync + 'static {
     /// # Errors
     /// [`Error::Conflict`] if an expectation does not hold: read again, then decide again. Kind `Invalid` for a
     /// transaction that names a key twice in its writes or is too large. Kind `Unavailable` leaves open whether the
-    /// transaction happened.
+    /// transaction happened; one with a [mark](Txn::mark) that replaces a record of an expected version is asked for again
+    /// before that is said.
     async fn commit(&self, txn: Txn) -> Result<u64, Error>;
 }

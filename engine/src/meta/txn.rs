@@ -81,6 +81,9 @@ pub struct Txn {
     pub expect: Vec<Expect>,
     /// What then happens, all of it. A key appears at most once.
     pub writes: Vec<Write>,
+    /// A key of `writes` under which it puts what no other transaction ever puts: where that is found, this one has happened.
+    /// A store that asks twice knows by it what became of the first time.
+    pub mark: Option<String>,
 }
 
 impl Txn {
@@ -118,11 +121,29 @@ impl Txn {
         self
     }
 
+    /// Puts `value` under `key`, where no other transaction ever puts the same.
+    #[must_use]
+    pub fn mark(mut self, key: impl Into<String>, value: impl Into<Bytes>) -> Self {
+        let key = key.into();
+        self.mark = Some(key.clone());
+        self.put(key, value)
+    }
+
+    /// What it puts under the key that marks it.
+    pub(super) fn marked(&self) -> Option<(&str, &Bytes)> {
+        let mark = self.mark.as_ref()?;
+        self.writes.iter().find_map(|write| match write {
+            Write::Put { key, value } if key == mark => Some((key.as_str(), value)),
+            Write::Put { .. } | Write::Delete { .. } => None,
+        })
+    }
+
     /// Refuses what not every implementation could do.
     pub(super) fn check(&self) -> Result<(), Error> {
-        if self.expect.len() > MAX_STEPS || self.writes.len() > MAX_STEPS {
+        let looks = self.expect.len() + usize::from(self.mark.is_some());
+        if looks > MAX_STEPS || self.writes.len() > MAX_STEPS {
             let first = self.writes.first().map(Write::key).or(self.expect.first().map(Expect::key));
-            let why = "a transaction has at most 128 expectations and 128 writes";
+            let why = "a transaction has at most 128 expectations, its mark among them, and 128 writes";
             return Err(Error::Malformed { key: first.unwrap_or_default().to_owned(), why });
         }
         for expect in &self.expect {

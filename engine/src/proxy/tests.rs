@@ -11,6 +11,7 @@ mod rest;
 mod texts;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use contract::pb::common::{
     ErrorCode, KeyValuePair, PlaceholderGroup, PlaceholderType, PlaceholderValue, Status,
@@ -615,6 +616,27 @@ async fn a_missing_collection_has_words_of_its_own_when_described() {
     let counted = said(counted.unwrap().into_inner().status);
     assert_eq!(counted, (100, "collection not found[database=default][collection=x]".to_owned()));
     assert_eq!(said(state.unwrap().into_inner().status), (0, String::new()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fits_nowhere_is_waited_for_and_then_refused_for_lack_of_memory_with_the_hint_to_try_again() {
+    let (proxy, twin) = with_twin(false, 1).await;
+    let ask = async |times| {
+        *twin.full_for.lock() = times;
+        let request = GetLoadingProgressRequest { collection_name: "c".to_owned(), ..Default::default() };
+        let answer = proxy.get_loading_progress(Request::new(request)).await.unwrap().into_inner();
+        let status = answer.status.unwrap();
+        (answer.progress, status.code, status.retriable, status.reason)
+    };
+
+    let begun = tokio::time::Instant::now();
+    let refused = ask(usize::MAX).await;
+    let waited = begun.elapsed();
+    let passing = ask(3).await;
+
+    assert_eq!((refused.1, refused.2, refused.3.contains("no room")), (12, true, true), "{refused:?}");
+    assert!(waited < Duration::from_secs(11), "{waited:?}");
+    assert_eq!((passing.0, passing.1), (100, 0));
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::{AccessSettings, ProxyParts, ProxySettings};
 use crate::base::{
-    ChannelName, CollectionId, DatabaseId, FieldId, IndexId, NodeId, NodeTime, PartitionId, Position,
+    ChannelName, CollectionId, DatabaseId, FieldId, IndexId, Kind, NodeId, NodeTime, PartitionId, Position,
     RealClock, SegmentId, Timestamp,
 };
 use crate::model::access::{Policy, Role, User};
@@ -58,6 +58,8 @@ pub struct Twin {
     pub flushed: Mutex<Vec<ChannelName>>,
     /// Where each channel ends.
     pub end: Mutex<Position>,
+    /// How many of the next questions how far something is loaded hear that it fits nowhere.
+    pub full_for: Mutex<usize>,
     /// How many of the next flushes seal nothing, as those of an owner that was replaced.
     pub idle_flushes: Mutex<usize>,
     /// Up to where each channel is sealed.
@@ -84,6 +86,7 @@ impl Twin {
             asked: Mutex::default(),
             flushed: Mutex::default(),
             end: Mutex::default(),
+            full_for: Mutex::default(),
             idle_flushes: Mutex::default(),
             sealed: Mutex::default(),
         })
@@ -584,7 +587,13 @@ impl Coord for Twin {
     }
 
     async fn load_progress(&self, collection: CollectionRef) -> Result<Option<u8>, Error> {
-        Ok(self.find(&collection)?.load.as_ref().map(|_| 100))
+        let percent = self.find(&collection)?.load.as_ref().map(|_| 100);
+        let mut full = self.full_for.lock();
+        if *full == 0 {
+            return Ok(percent);
+        }
+        *full -= 1;
+        Err(Error::Failed { call: "load", kind: Kind::Exhausted, reason: "no room".to_owned() })
     }
 
     async fn manifests(&self, collection: CollectionId) -> Result<Vec<Arc<ChannelManifest>>, Error> {

@@ -29,7 +29,7 @@ pub(super) struct Held {
     /// What is to take the place of some of them, or of none, once it has caught up.
     pub(super) coming: ArcSwap<Vec<Arc<Shard>>>,
     /// Why not everything that is ordered is held.
-    pub(super) failure: Mutex<Option<String>>,
+    pub(super) failure: Mutex<Option<Failed>>,
     /// Segments whose index is damaged or lost, with the key of its object.
     pub(super) damaged: Mutex<Vec<(SegmentId, String)>>,
     /// What is ordered and not loaded yet. Unit: bytes.
@@ -38,6 +38,14 @@ pub(super) struct Held {
     pub(super) news: Arc<Notify>,
     /// Ends the keeper and all followers.
     pub(super) stop: CancellationToken,
+}
+
+/// Why something is not loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Failed {
+    pub(super) text: String,
+    /// To be tried again when memory is given back, and not before.
+    pub(super) is_full: bool,
 }
 
 impl Held {
@@ -102,11 +110,13 @@ impl Held {
     }
 
     pub(super) fn report(&self) -> HeldCollection {
+        let failure = self.failure.lock().clone();
         HeldCollection {
             collection: self.id,
             channels: self.shards.load().iter().map(|shard| self.report_of(shard)).collect(),
             bytes: self.bytes(),
-            failure: self.failure.lock().clone(),
+            is_full: failure.as_ref().is_some_and(|failed| failed.is_full),
+            failure: failure.map(|failed| failed.text),
             damaged: self.damaged.lock().clone(),
         }
     }

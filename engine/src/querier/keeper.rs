@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::Error;
 use super::budget::{known_indexes, segment_bytes};
-use super::held::{Held, Shared};
+use super::held::{Failed, Held, Shared};
 use super::interim::Indexer;
 use super::jobs::{self, Done, Source};
 use super::plan::{self, Sides, Turn};
@@ -26,13 +26,6 @@ struct Loading {
     /// The checkpoint of the manifest it goes by: deletes since then must not be forgotten.
     checkpoint: Position,
     stop: CancellationToken,
-}
-
-/// Why something is not loaded.
-struct Failed {
-    text: String,
-    /// To be tried again when memory is given back, and not before.
-    is_full: bool,
 }
 
 /// One channel of which something is ordered.
@@ -529,7 +522,8 @@ impl Keeper {
         }
         let failure = self.places.values().find_map(|place| {
             let following = place.target().and_then(|shard| shard.trouble());
-            following.or(place.trouble.clone()).or_else(|| Some(place.failed.values().next()?.text.clone()))
+            let broken = following.or(place.trouble.clone()).map(|text| Failed { text, is_full: false });
+            broken.or_else(|| place.failed.values().min_by_key(|failed| failed.is_full).cloned())
         });
         let damaged: Vec<_> = self.places.values().flat_map(|place| place.damaged.clone()).collect();
         let mut known = self.held.failure.lock();

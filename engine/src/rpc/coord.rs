@@ -399,7 +399,8 @@ pub trait Coord: Send + Sync + 'static {
     ) -> Result<(), Error>;
     /// No longer wants a collection (or some partitions) in memory. # Errors: `CollectionNotFound`, `PartitionNotFound`.
     async fn release(&self, collection: CollectionRef, partitions: Option<Vec<String>>) -> Result<(), Error>;
-    /// How far a collection is loaded, 0 to 100; `None` when it is not to be. # Errors: `CollectionNotFound`, a load failure.
+    /// How far a collection is loaded, 0 to 100; `None` when it is not to be. # Errors: `CollectionNotFound`, a load failure; of
+    /// kind `Exhausted` if it fits nowhere now.
     async fn load_progress(&self, collection: CollectionRef) -> Result<Option<u8>, Error>;
 
     /// What is sealed, by channel in the order of the collection's channels. # Errors: `CollectionNotFound`.

@@ -119,6 +119,9 @@ pub struct HeldCollection {
     /// Why the rest of its orders cannot be carried out; it goes on trying.
     #[serde(default)]
     pub failure: Option<String>,
+    /// Whether that is only for lack of memory.
+    #[serde(default)]
+    pub is_full: bool,
     /// Segments that do without an index, since its object, whose key this is, is damaged or lost.
     #[serde(default)]
     pub damaged: Vec<(SegmentId, String)>,

@@ -29,6 +29,8 @@ use self::collection::Collection;
 use self::groups::Group;
 use self::node::{Node, OrderLog};
 use self::seats::Seats;
+#[cfg(test)]
+use self::show::Hindrance;
 use crate::base::{ChannelName, CollectionId, NodeId, Timestamp};
 use crate::model::ChannelManifest;
 use crate::rpc::{CollectionInfo, DEFAULT_GROUP, GroupConfig, OrderNumber};

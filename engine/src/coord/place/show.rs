@@ -16,6 +16,15 @@ use crate::rpc::{
 /// Nodes that the default group takes. Source: Milvus's default.
 const DEFAULT_LIMIT: u32 = 1_000_000;
 
+/// Why a collection cannot be loaded now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hindrance {
+    /// What is in the way.
+    pub reason: String,
+    /// Whether that is only the lack of memory.
+    pub is_full: bool,
+}
+
 impl Placer {
     /// The resource group of a node; empty for none.
     #[must_use]
@@ -106,7 +115,7 @@ impl Placer {
     ///
     /// # Errors
     /// Why it cannot be loaded now, as a node or the lack of memory says; it is tried again.
-    pub fn loaded(&self, collection: CollectionId) -> Result<u8, String> {
+    pub fn loaded(&self, collection: CollectionId) -> Result<u8, Hindrance> {
         let Some(known) = self.collections.get(&collection) else { return Ok(0) };
         let waits = |replica: &&Replica| !replica.is_complete();
         let (mut ready, mut all) = (0_usize, 0_usize);
@@ -153,17 +162,27 @@ impl Placer {
         (ready, pieces + target.unplaced.len() + 1)
     }
 
-    fn check_follow(&self, collection: &Collection, channel: usize, follow: &Follow) -> Result<(), String> {
+    fn check_follow(
+        &self,
+        collection: &Collection,
+        channel: usize,
+        follow: &Follow,
+    ) -> Result<(), Hindrance> {
         if let Some(piece) = follow.target.unplaced.first() {
             let (count, name) = (follow.target.unplaced.len(), &collection.channels[channel].name);
-            return Err(format!(
+            let reason = format!(
                 "no query node has memory for {count} segments of channel {name}, such as {} of {} bytes",
                 piece.id, piece.bytes
-            ));
+            );
+            return Err(Hindrance { reason, is_full: true });
         }
-        let held = |node: &NodeId| self.nodes.get(node)?.held.get(&collection.info.id)?.failure.clone();
-        match follow.waiting.iter().find_map(held) {
-            Some(failure) => Err(failure),
+        let held = |node: &NodeId| {
+            let held = self.nodes.get(node)?.held.get(&collection.info.id)?;
+            Some(Hindrance { reason: held.failure.clone()?, is_full: held.is_full })
+        };
+        // What more memory does not help comes first.
+        match follow.waiting.iter().filter_map(held).min_by_key(|one| one.is_full) {
+            Some(hindrance) => Err(hindrance),
             None => Ok(()),
         }
     }

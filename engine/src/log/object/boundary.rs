@@ -14,6 +14,9 @@ const MAGIC: [u8; 8] = *b"RKLOGBND";
 const VERSION: u32 = 1;
 const BOUNDARY_BYTES: usize = 128;
 
+/// An owner notes where it is once in so many chunks.
+pub(super) const WAYPOINT_EVERY: u64 = 256;
+
 /// One boundary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Boundary {
@@ -28,6 +31,12 @@ pub(super) struct Boundary {
 impl Boundary {
     /// Nothing was given up.
     pub const NONE: Self = Self { number: 0, first: 0, chain: Chain::START };
+
+    /// The note that the chain came by here. It has the bytes of a boundary, under a key of its own, and gives up nothing: whoever
+    /// opens the channel begins to look here.
+    pub fn waypoint(chain: Chain) -> Self {
+        Self { number: chain.sequence / WAYPOINT_EVERY, first: chain.next, chain }
+    }
 
     /// The object's bytes in `life`.
     pub fn encode(&self, life: &Life) -> Bytes {

@@ -33,6 +33,10 @@
 //! next opening begins another life under another prefix. Of a life that is over there remain its fences, its removal
 //! and one small object that says so.
 //!
+//! **Waypoints.** Once in `WAYPOINT_EVERY` chunks an owner notes the chain behind a chunk that it has acknowledged. All numbers
+//! up to there are taken, so the note stays true until a boundary passes it, whoever wrote it. Whoever knows nothing of a
+//! channel begins at the last one instead of looking at every chunk since the boundary; without any, it looks at all.
+//!
 //! **Cost.** An owner spends a request per chunk, three for its first ones, and nothing while idle. Readers in its process are told of appends;
 //! a reader elsewhere polls while it waits, and so does one here once no owner is here. While an owner has not found
 //! out that it was superseded, readers in its process do not see what the new owner writes. Listing only finds what can be freed, and the channels there are.

@@ -1,7 +1,7 @@
 //! Keys of a channel's objects.
 //!
-//! `wal/<channel>/<life>/chunk/<sequence>`, `wal/<channel>/<life>/boundary/<number>`, `wal/<channel>/removed/<life>`
-//! and `wal-channels/<channel>/<life>`. A channel lives once more each time it is opened after a removal; since a
+//! `wal/<channel>/<life>/chunk/<sequence>`, `wal/<channel>/<life>/boundary/<number>`, `wal/<channel>/<life>/waypoint/<number>`,
+//! `wal/<channel>/removed/<life>` and `wal-channels/<channel>/<life>`. A channel lives once more each time it is opened after a removal; since a
 //! life's number is part of every key, no name of an earlier life is ever written again.
 
 use std::fmt::Write as _;
@@ -60,6 +60,22 @@ impl Life {
         format!("wal/{}/{:06}/boundary/", self.dir, self.number)
     }
 
+    /// The waypoint with this number.
+    pub fn waypoint(&self, number: u64) -> String {
+        format!("{}{number:020}", self.waypoints())
+    }
+
+    /// What the keys of all waypoints begin with.
+    pub fn waypoints(&self) -> String {
+        format!("wal/{}/{:06}/waypoint/", self.dir, self.number)
+    }
+
+    /// The number of the waypoint under `key`; `None` for a key that is no waypoint's.
+    pub fn waypoint_of(&self, key: &str) -> Option<u64> {
+        let number = key.strip_prefix(&self.waypoints())?.parse().ok()?;
+        (self.waypoint(number) == key).then_some(number)
+    }
+
     /// There once this life is over.
     pub fn removed(&self) -> String {
         format!("wal/{}/removed/{:06}", self.dir, self.number)
@@ -109,6 +125,8 @@ mod tests {
             assert_eq!(Life::of_marker(&life.marker()), Some(life.clone()), "{name}");
             assert_eq!(life.sequence_of(&life.chunk(77)), Some(77));
             assert_eq!(life.sequence_of(&life.boundary(77)), None);
+            assert_eq!(life.waypoint_of(&life.waypoint(77)), Some(77));
+            assert_eq!(life.waypoint_of(&life.chunk(77)), None);
             assert!(life.dir.len() <= MAX_DIR_BYTES);
         }
     }
@@ -119,6 +137,7 @@ mod tests {
 
         assert_eq!(life.chunk(5), "wal/a%2fb/000002/chunk/00000000000000000005");
         assert_eq!(life.boundary(6), "wal/a%2fb/000002/boundary/00000000000000000006");
+        assert_eq!(life.waypoint(7), "wal/a%2fb/000002/waypoint/00000000000000000007");
         assert_eq!(life.removed(), "wal/a%2fb/removed/000002");
         assert_eq!(life.marker(), "wal-channels/a%2fb/000002");
     }

@@ -7,7 +7,7 @@ use tracing::warn;
 use crate::base::ChannelName;
 use crate::log::Error;
 
-use super::boundary::Boundary;
+use super::boundary::{Boundary, WAYPOINT_EVERY};
 use super::chain::Chain;
 use super::channel::Channel;
 use super::chunk::{Body, HEADER_BYTES, What};
@@ -75,10 +75,17 @@ impl Store {
         let known = channel.view.lock().boundary;
         channel.learn_boundary(self.news(life, known).await?.boundary);
         loop {
-            let (start, known) = {
+            let (mut start, known) = {
                 let view = channel.view.lock();
                 (view.tail, view.boundary)
             };
+            if start == known.chain {
+                // Nothing behind the boundary is known here.
+                for chain in self.waypoints(life, start.sequence).await? {
+                    channel.view.lock().learn(chain);
+                    start = chain;
+                }
+            }
             let (passed, end) = self.walk(life, start).await?;
             // Numbers that were freed before this walk looked at them may have been used again.
             let news = self.news(life, known).await?;
@@ -189,6 +196,16 @@ impl Store {
         Ok(())
     }
 
+    /// Deletes the waypoints up to the chunk `last`.
+    async fn free_waypoints(&self, life: &Life, last: u64) -> Result<(), Error> {
+        let notes = self.list(life, &life.waypoints()).await?;
+        let is_passed =
+            |key: &str| life.waypoint_of(key).is_some_and(|number| number <= last / WAYPOINT_EVERY);
+        let freed = notes.into_iter().filter(|note| is_passed(&note.key));
+        let deletes = freed.map(async |note| self.delete(life, &note.key).await);
+        stream::iter(deletes).buffer_unordered(CONCURRENCY).try_collect().await
+    }
+
     /// Deletes the chunks up to the number `last`, but no fences and nothing that is too young.
     async fn free_chunks(&self, life: &Life, last: u64) -> Result<(), Error> {
         let chunks = self.list(life, &life.chunks()).await?;
@@ -204,7 +221,8 @@ impl Store {
             }
             Ok(())
         });
-        stream::iter(deletes).buffer_unordered(CONCURRENCY).try_collect().await
+        stream::iter(deletes).buffer_unordered(CONCURRENCY).try_collect::<()>().await?;
+        if last < WAYPOINT_EVERY { Ok(()) } else { self.free_waypoints(life, last).await }
     }
 
     async fn is_old(&self, life: &Life, sequence: u64) -> Result<bool, Error> {

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::join_all;
+use tracing::warn;
 
 use crate::base::{Clock, Kind, Kinded as _, Rng};
 use crate::blob::{self, Blobs};
 use crate::log::Error;
 
 use super::ObjectLogSettings;
-use super::boundary::Boundary;
+use super::boundary::{Boundary, WAYPOINT_EVERY};
 use super::chain::{Chain, Step};
 use super::chunk::{HEADER_BYTES, Header, records};
 use super::flaw::{Flaw, Flaws};
@@ -169,6 +170,37 @@ impl Store {
         match Boundary::decode(&object, life, number) {
             Ok(boundary) => Ok(Some(boundary)),
             Err(why) => Err(Error::DamagedObject { key, why }),
+        }
+    }
+
+    /// Chains that owners noted behind the number `after`, ascending. One that is missing or damaged is passed over: they only
+    /// save looking at chunks, of which there may be very many.
+    pub async fn waypoints(&self, life: &Life, after: u64) -> Result<Vec<Chain>, Error> {
+        let (mut found, mut number, mut window) = (Vec::new(), after / WAYPOINT_EVERY + 1, 1);
+        loop {
+            let looks = (number..number + window).map(|number| self.waypoint(life, number));
+            let before = found.len();
+            for chain in join_all(looks).await {
+                found.extend(chain?);
+            }
+            if found.len() == before {
+                return Ok(found);
+            }
+            number += window;
+            window = MAX_WINDOW.min(window * 2);
+        }
+    }
+
+    async fn waypoint(&self, life: &Life, number: u64) -> Result<Option<Chain>, Error> {
+        let key = life.waypoint(number);
+        let read = self.persist(life, &key, self.deadline(), || self.blobs.read(&key)).await;
+        let Some(object) = found(read)? else { return Ok(None) };
+        match Boundary::decode(&object, life, number) {
+            Ok(note) => Ok(Some(note.chain)),
+            Err(why) => {
+                warn!(key, why, "a waypoint is damaged and is passed over");
+                Ok(None)
+            }
         }
     }
 

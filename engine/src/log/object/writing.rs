@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use futures::stream::FuturesOrdered;
+use futures::stream::{FuturesOrdered, FuturesUnordered};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{debug, error, info};
 
 use crate::base::{Kind, Kinded as _};
 use crate::log::Error;
@@ -15,6 +15,7 @@ use crate::log::queue::{Queue, Waiting};
 use crate::log::recent::{Kept, Recent};
 use crate::obs::LogMetrics;
 
+use super::boundary::{Boundary, WAYPOINT_EVERY};
 use super::chain::{Chain, MAX_PIPELINE, Verdict, judge};
 use super::channel::Channel;
 use super::chunk::{Body, FRAMING_BYTES, HEADER_BYTES, Header, What};
@@ -61,6 +62,8 @@ impl Writing {
         let mut put_time = Duration::ZERO;
         let mut flights = VecDeque::new();
         let mut landing = FuturesOrdered::new();
+        // Notes of where the chain is, for whoever opens the channel after us. At most one is under way.
+        let (mut noting, mut noted) = (FuturesUnordered::new(), self.fence.sequence / WAYPOINT_EVERY);
         loop {
             if flights.is_empty() {
                 // The appenders that the last chunk woke get a chance to be in the next one together.
@@ -90,7 +93,11 @@ impl Writing {
                     match landed {
                         Landed::Durable(took) => {
                             put_time = smoothed(put_time, took);
-                            self.acknowledge(flight);
+                            let note = Boundary::waypoint(self.acknowledge(flight));
+                            if note.number > noted && noting.is_empty() {
+                                noted = note.number;
+                                noting.push(self.note(note));
+                            }
                         }
                         Landed::Stale if flights.is_empty() => {
                             let after = Chain { sequence: flight.header.sequence, ..flight.before };
@@ -114,6 +121,7 @@ impl Writing {
                         }
                     }
                 }
+                Some(()) = noting.next(), if !noting.is_empty() => {}
                 () = self.queue.wake.notified() => {}
                 () = self.store.clock.sleep(wait.unwrap_or_default()), if wait.is_some() => {}
                 () = stop.cancelled(), if !self.queue.is_refusing() => self.queue.refuse(self.stopped()),
@@ -204,6 +212,16 @@ impl Writing {
         Landed::Durable(took)
     }
 
+    /// Notes how the chain is behind a chunk that was acknowledged. That is true for ever, and only saves time.
+    async fn note(&self, note: Boundary) {
+        let life = &self.channel.life;
+        let noted =
+            self.store.create(life, &life.waypoint(note.number), note.encode(life), self.store.deadline());
+        if let Err(error) = noted.await {
+            debug!(channel = %life.channel, error = ?error, "a waypoint was not noted");
+        }
+    }
+
     /// Fails if the chunk's name had been given up.
     async fn check_name(&self, header: &Header) -> Result<(), Error> {
         let known = self.channel.view.lock().boundary;
@@ -217,8 +235,9 @@ impl Writing {
         Ok(())
     }
 
-    /// Shows the records of a durable chunk to readers and tells the appenders. All chunks before it are durable.
-    fn acknowledge(&self, flight: Flight) {
+    /// Shows the records of a durable chunk to readers and tells the appenders; gives the chain with it. All chunks before it are
+    /// durable.
+    fn acknowledge(&self, flight: Flight) -> Chain {
         let Flight { batch, body, header, before } = flight;
         let chain = before.with(&header, &self.channel.life);
         self.metrics.bytes_total.add(HEADER_BYTES as u64 + body.bytes);
@@ -235,6 +254,7 @@ impl Writing {
             self.queue.settle(batch, Ok(()));
         }
         self.channel.changed.send_replace(());
+        chain
     }
 
     /// Acknowledges nothing any more, because of `source`.

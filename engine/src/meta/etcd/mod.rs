@@ -2,7 +2,8 @@
 //!
 //! A record lies at `<root>/<key>`; its version is the revision that changed it last. All members are used. Reads are
 //! linearizable and go on to the next member when one is down or slow; so does a commit that replaces or deletes a
-//! record of an expected version, because it can succeed only once. Any other commit is sent once, to a member that
+//! record of an expected version, because it can succeed only once; it is sent again and again until a member says how it
+//! ended, and where it finds its own mark, an earlier attempt has done it. Any other commit is sent once, to a member that
 //! has answered within the last second or is asked first; if it is not known how that ended, the error is of kind
 //! `Unavailable`.
 //!

@@ -1,5 +1,6 @@
 //! Which member is asked when. Reads go to one member after another, the next one already while a slow one is awaited,
-//! and the first answer counts. A commit does so only if doing it twice is the same as doing it once.
+//! and the first answer counts. A commit does so only if doing it twice is the same as doing it once; it then goes on
+//! asking, round by round: what a member has taken is lost without a word when the member it passed that on to dies.
 
 use std::future::Future;
 use std::time::Duration;
@@ -13,6 +14,9 @@ use super::fault::{Fault, What};
 
 /// Pause before every member is asked again.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// Attempts at one commit that are waited for at the same time.
+const OPEN_AT_MOST: usize = 16;
 
 /// When to ask whom.
 pub(super) struct Race<'a> {
@@ -113,6 +117,8 @@ impl Race<'_> {
             let mut newest = order.next();
             running.extend(newest.map(&ask));
             while !running.is_empty() {
+                let may_ask = seen.conflict.is_none() && running.len() < OPEN_AT_MOST;
+                let asks_on = newest.is_some() || repeat == Repeat::Harmless && may_ask;
                 tokio::select! {
                     biased;
                     Some(ended) = running.next() => {
@@ -130,9 +136,16 @@ impl Race<'_> {
                         }
                     },
                     () = &mut limit => return Err(seen.late(self.limit, running.len())),
-                    () = self.clock.sleep(self.overtake_after), if newest.is_some() => {
+                    () = self.clock.sleep(self.overtake_after), if asks_on => {
                         newest.into_iter().for_each(&overtaken);
-                        newest = if repeat == Repeat::Harmless { order.next() } else { None };
+                        newest = if repeat == Repeat::Harmless && may_ask {
+                            order.next().or_else(|| {
+                                order = self.order();
+                                order.next()
+                            })
+                        } else {
+                            None
+                        };
                         running.extend(newest.map(&ask));
                     }
                 }
@@ -344,6 +357,36 @@ mod tests {
         let script = || [Some((1, Err(What::Lost))), Some((1, Ok(7))), None];
         assert_eq!(world().commit(Repeat::Harmless, script()).await, Ok(7));
         assert_eq!(world().commit(Repeat::Harmful, script()).await, Err(What::Lost));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_commit_that_members_took_and_lost_is_sent_again_and_none_is_waited_for_alone() {
+        let world = world();
+        // Whatever is asked at first is lost with the member that led; the last one never answers.
+        let ask = async |member: usize| {
+            world.asked.lock().push(member);
+            if world.clock.monotonic() < Duration::from_millis(1_200) || member == 2 {
+                std::future::pending::<()>().await;
+            }
+            Ok(Ended::Done(7))
+        };
+
+        let ended = world.race(2).commit(Repeat::Harmless, ask, |_| {}).await;
+
+        assert_eq!((ended.unwrap(), &*world.asked.lock()), (Ended::Done(7), &vec![2, 0, 1, 2, 0]));
+        assert!(world.clock.monotonic() < Duration::from_millis(2_500), "{:?}", world.clock.monotonic());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_attempts_at_a_commit_are_open_than_may_be() {
+        let world = world();
+        let race = Race { limit: Duration::from_secs(600), ..world.race(0) };
+        let script: [Script<u64>; 3] = [None, None, None];
+        let ask = async |member| world.answer(&script, member).await.map(Ended::Done);
+
+        let ended = race.commit(Repeat::Harmless, ask, |_| {}).await;
+
+        assert_eq!((ended.unwrap_err().what, world.asked.lock().len()), (What::Lost, OPEN_AT_MOST));
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use etcd_client::{Client, ConnectOptions};
@@ -212,6 +213,62 @@ async fn calls_go_on_while_one_member_hangs_and_when_it_is_killed() {
     let begun = Instant::now();
     connect(&settings).await.get("calls").await.unwrap();
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_transaction_that_finds_its_own_mark_has_happened_and_others_conflict() {
+    let Some(settings) = settings() else { return };
+    let metas = connect(&settings).await;
+    let first = metas.commit(Txn::new().put("turn", "0")).await.unwrap();
+    let txn = |mark| Txn::new().expect_version("turn", first).put("a", "x").mark("turn", mark);
+
+    let done = metas.commit(txn("1")).await.unwrap();
+    let again = metas.commit(txn("1")).await.unwrap();
+    let other = metas.commit(txn("2")).await.unwrap_err();
+
+    assert_eq!((again, other.kind()), (done, Kind::Conflict));
+    let stored = metas.get("turn").await.unwrap().unwrap();
+    assert_eq!(stored, Versioned { value: "1".into(), version: done });
+}
+
+/// Marked commits, each on the one before, until `ended`; the longest took so long.
+async fn commits_one_after_another(metas: &EtcdMetas, ended: &AtomicBool) -> Duration {
+    let key = format!("chain/{}", any_root());
+    let mut version = metas.commit(Txn::new().expect_absent(&key).put(&key, "0")).await.unwrap();
+    let mut longest = Duration::ZERO;
+    for number in 1.. {
+        let begun = Instant::now();
+        let txn = Txn::new().expect_version(&key, version).mark(&key, number.to_string());
+        version = metas.commit(txn).await.unwrap();
+        longest = longest.max(begun.elapsed());
+        if ended.load(Ordering::Relaxed) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    longest
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn marked_calls_go_on_while_one_member_after_another_hangs_and_none_fails() {
+    let (Some(settings), Some(pids)) = (settings(), given("REDKITE_TEST_ETCD_PIDS")) else { return };
+    let metas = connect(&settings).await;
+
+    for pid in pids.split(',') {
+        let ended = Arc::new(AtomicBool::new(false));
+        let (chain, until) = (Arc::clone(&metas), Arc::clone(&ended));
+        let commits = tokio::task::spawn(async move { commits_one_after_another(&chain, &until).await });
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        signal(pid, "-STOP");
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        ended.store(true, Ordering::Relaxed);
+        let longest = commits.await;
+        signal(pid, "-CONT");
+        eprintln!("the slowest commit took {longest:?} while {pid} hung");
+        assert!(longest.is_ok_and(|longest| longest < Duration::from_millis(4_500)));
+        // The last one is to have caught up before the next one is stopped.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
 }
 
 /// Settings of the member that asks for a certificate and a password, and the folder of certificates.

@@ -52,7 +52,8 @@ impl Root {
         Ok((ours.to_owned(), Versioned { value: Bytes::from(value), version }))
     }
 
-    /// The transaction that does `txn`, or else tells the versions of the keys that `txn` has expectations about.
+    /// The transaction that does `txn`, or else tells the versions of the keys that `txn` has expectations about, and what
+    /// is where its mark would be.
     fn txn(&self, txn: &Txn) -> Result<EtcdTxn, Error> {
         self.check_size(txn)?;
         let compares = txn.expect.iter().map(|expect| match expect {
@@ -71,6 +72,7 @@ impl Root {
             .expect
             .iter()
             .map(|expect| TxnOp::get(self.key(expect.key()), Some(GetOptions::new().with_keys_only())));
+        let looks = looks.chain(txn.mark.iter().map(|mark| TxnOp::get(self.key(mark), None)));
         Ok(EtcdTxn::new()
             .when(compares.collect::<Vec<_>>())
             .and_then(writes.collect::<Vec<_>>())
@@ -129,6 +131,9 @@ fn ended(txn: &Txn, answer: &TxnResponse) -> Ended {
         return Ended::Done(answer.header().map_or(0, |header| version(header.revision())));
     }
     let looks = answer.op_responses();
+    if let Some(version) = done_before(txn, looks.get(txn.expect.len())) {
+        return Ended::Done(version);
+    }
     let found = looks.iter().map(|look| match look {
         TxnOpResponse::Get(found) => found.kvs().first().map(|found| version(found.mod_revision())),
         TxnOpResponse::Put(_) | TxnOpResponse::Delete(_) | TxnOpResponse::Txn(_) => None,
@@ -136,6 +141,14 @@ fn ended(txn: &Txn, answer: &TxnResponse) -> Ended {
     let broken = txn.expect.iter().zip(found).find(|(expect, found)| !expect.holds(*found));
     let broken = broken.map(|(expect, _)| expect).or(txn.expect.first());
     Ended::Conflict(broken.map(Expect::key).unwrap_or_default().to_owned())
+}
+
+/// The version at which `txn` happened, if its mark is there: then another attempt of ours was faster.
+fn done_before(txn: &Txn, look: Option<&TxnOpResponse>) -> Option<u64> {
+    let (_, value) = txn.marked()?;
+    let Some(TxnOpResponse::Get(found)) = look else { return None };
+    let record = found.kvs().first()?;
+    (record.value() == value.as_ref()).then(|| version(record.mod_revision()))
 }
 
 fn version(revision: i64) -> u64 {

@@ -1,5 +1,7 @@
 //! Calls about what is in memory.
 
+use std::time::Duration;
+
 use contract::pb::common::{LoadState, Status};
 use contract::pb::milvus::{
     GetLoadStateRequest, GetLoadStateResponse, GetLoadingProgressRequest, GetLoadingProgressResponse,
@@ -8,10 +10,15 @@ use contract::pb::milvus::{
 
 use super::Caller;
 use super::partitions::{check_manual, find, is_loaded};
+use crate::base::{CollectionId, Kind, Kinded as _};
 use crate::proxy::convert::schema::check_load_fields;
 use crate::proxy::convert::status::success;
 use crate::proxy::{Error, Proxy};
 use crate::rpc::{self, CollectionInfo, CollectionRef, Refusal};
+
+/// How often it is asked about a collection that fits nowhere, and how long after the last time.
+const FULL_TIMES: usize = 20;
+const FULL_AGAIN: Duration = Duration::from_millis(500);
 
 /// Wants a collection in memory; the client asks for the progress.
 pub async fn load(proxy: &Proxy, caller: Caller, request: LoadCollectionRequest) -> Result<Status, Error> {
@@ -97,11 +104,25 @@ pub async fn state(
             return Ok(answer(LoadState::NotLoad));
         }
     }
-    Ok(answer(match proxy.coord().load_progress(CollectionRef::Id(info.id)).await? {
+    Ok(answer(match loaded(proxy, info.id).await? {
         None => LoadState::NotLoad,
         Some(100) => LoadState::Loaded,
         Some(_) => LoadState::Loading,
     }))
+}
+
+/// How far a collection is loaded. One that fits nowhere is asked about for a while: memory may just be given back.
+async fn loaded(proxy: &Proxy, id: CollectionId) -> Result<Option<u8>, rpc::Error> {
+    let mut times = 0;
+    loop {
+        times += 1;
+        match proxy.coord().load_progress(CollectionRef::Id(id)).await {
+            Err(error) if error.kind() == Kind::Exhausted && times < FULL_TIMES => {
+                proxy.clock().sleep(FULL_AGAIN).await;
+            }
+            answered => return answered,
+        }
+    }
 }
 
 /// How far a collection (or some partitions) is loaded, in percent.
@@ -116,7 +137,7 @@ pub async fn progress(
             return Err(Refusal::PartitionNotLoaded { partition: name.clone() }.into());
         }
     }
-    let Some(percent) = proxy.coord().load_progress(CollectionRef::Id(info.id)).await? else {
+    let Some(percent) = loaded(proxy, info.id).await? else {
         return Err(Refusal::CollectionNotLoaded { collection: info.id.to_string() }.into());
     };
     let progress = i64::from(percent);

@@ -14,6 +14,7 @@ mod serve;
 mod server;
 #[cfg(test)]
 mod tests;
+mod whole;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,7 @@ pub use dial::NetDial;
 pub use leader::{CoordClient, FindLeader, ReachCoord};
 pub use link::{Carrier, reach};
 pub use serve::{ServeParts, serve};
+pub use whole::WholeCalls;
 
 pub use super::Served;
 use crate::base::{Kind, Kinded, TaskError};

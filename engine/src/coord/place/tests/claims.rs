@@ -9,7 +9,7 @@ use super::{group, info, labelled, loaded, loaded_in, manifest, node};
 use crate::base::{ChannelName, CollectionId, NodeId, Position, SegmentId, Timestamp};
 use crate::coord::place::groups::{Candidate, members};
 use crate::coord::place::pools::{Member, divide};
-use crate::coord::place::{PlaceSettings, Placer};
+use crate::coord::place::{Hindrance, PlaceSettings, Placer};
 use crate::model::ChannelManifest;
 use crate::rpc::{
     ChannelShare, CollectionInfo, DEFAULT_GROUP, Duties, GroupConfig, NodeInfo, NodeShare, OpenChannel,
@@ -301,8 +301,11 @@ fn what_fits_nowhere_is_said_and_loaded_when_there_is_room() {
 
     assert_eq!(
         world.placer.loaded(info.id),
-        Err("no query node has memory for 1 segments of channel by-dev-rootcoord-dml_0_7v0, such as 2 of 480 bytes"
-            .to_owned())
+        Err(Hindrance {
+            reason: "no query node has memory for 1 segments of channel by-dev-rootcoord-dml_0_7v0, such as 2 of 480 bytes"
+                .to_owned(),
+            is_full: true
+        })
     );
     assert!(world.placer.has_unplaced());
     world.nodes.insert(NodeId(2), Process::new(NodeInfo { memory_bytes: 1000, ..node(2) }));

@@ -100,6 +100,7 @@ impl Process {
                 channels: Vec::new(),
                 bytes: 0,
                 failure: None,
+                is_full: false,
                 damaged: Vec::new(),
             });
             entry.channels.push(HeldChannel {

@@ -81,6 +81,7 @@ fn carry_out(placer: &mut Placer, now: Duration) {
             channels,
             bytes: 0,
             failure: None,
+            is_full: false,
             damaged: Vec::new(),
         });
         let report =

@@ -278,3 +278,74 @@ async fn an_idle_owner_and_its_readers_ask_the_store_nothing() {
     assert!(waited.is_err());
     assert_eq!(calls(), before);
 }
+
+/// A log of 3,000 records, each in a chunk of its own, whose owner is the first node.
+async fn long_log() -> (Arc<FaultyBlobs>, Arc<dyn LogWriter>) {
+    let blobs = FaultyBlobs::new(MemoryBlobs::new(), 1, Faults::default());
+    let writer = node(blobs.clone(), 1, small()).logs.open(&name(), 1).await.unwrap();
+    for number in 0..3_000_u16 {
+        append(&writer, number.to_le_bytes().to_vec()).await.unwrap();
+    }
+    (blobs, writer)
+}
+
+async fn waypoints(blobs: &FaultyBlobs) -> Vec<u64> {
+    let life = Life::new(&name(), 0);
+    let notes = blobs.list(&life.waypoints()).await.unwrap();
+    notes.iter().map(|note| life.waypoint_of(&note.key).unwrap()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_opening_elsewhere_looks_at_few_of_very_many_chunks_and_misses_nothing() {
+    let (blobs, old) = long_log().await;
+    let calls = || blobs.calls.load(std::sync::atomic::Ordering::Relaxed);
+
+    let before = calls();
+    let new = node(blobs.clone(), 2, small());
+    let writer = new.logs.open(&name(), 2).await.unwrap();
+    let opened = calls() - before;
+    let before = calls();
+    let last = new.logs.read(&name(), Position(2_990)).await.unwrap().next().await.unwrap();
+    let read = calls() - before;
+
+    assert!(opened < 400 && read < 300, "{opened} requests to open, {read} to read");
+    assert_eq!((writer.next_position(), last.0), (Position(3_000), Position(2_990)));
+    assert_eq!(append(&old, "late").await.unwrap_err().kind(), Kind::Fenced);
+    append(&writer, "new").await.unwrap();
+    let all = read_all(&node(blobs, 3, small()).logs, Position(0)).await.unwrap();
+    let first: Vec<_> = (0..3_000_u16).map(|number| Bytes::from(number.to_le_bytes().to_vec())).collect();
+    assert_eq!(all.iter().map(|(_, payload)| payload.clone()).take(3_000).collect::<Vec<_>>(), first);
+    assert_eq!(all.last(), Some(&(3_000, Bytes::from("new"))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waypoint_that_is_missing_or_damaged_is_passed_over() {
+    let (blobs, _) = long_log().await;
+    let life = Life::new(&name(), 0);
+    for number in [1, 2, 3, 6, 11] {
+        blobs.delete(&life.waypoint(number)).await.unwrap();
+    }
+    for number in [2, 11] {
+        blobs.create(&life.waypoint(number), Bytes::from_static(b"damaged")).await.unwrap();
+    }
+
+    let writer = node(blobs.clone(), 2, small()).logs.open(&name(), 2).await.unwrap();
+
+    assert_eq!(writer.next_position(), Position(3_000));
+    assert_eq!(read_all(&node(blobs, 3, small()).logs, Position(0)).await.unwrap().len(), 3_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn waypoints_go_with_what_they_lead_over() {
+    let (blobs, _) = long_log().await;
+    assert_eq!(waypoints(&blobs).await, (1..=11).collect::<Vec<_>>());
+    let other = node(blobs.clone(), 2, small());
+
+    other.logs.truncate(&name(), Position(2_000)).await.unwrap();
+    let left = waypoints(&blobs).await;
+    let next = other.logs.open(&name(), 2).await.unwrap().next_position();
+    other.logs.remove(&name()).await.unwrap();
+
+    assert_eq!((left, next), ((8..=11).collect::<Vec<_>>(), Position(3_000)));
+    assert_eq!(waypoints(&blobs).await, Vec::<u64>::new());
+}

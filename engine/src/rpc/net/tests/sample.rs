@@ -307,6 +307,7 @@ samples! {
         channels: Vec::sample(),
         bytes: u64::sample(),
         failure: Option::sample(),
+        is_full: true,
         damaged: vec![(SegmentId::sample(), String::sample())],
     };
     Followed => Followed { needs_from: Option::sample(), fullness: 0.5 };
