@@ -29,6 +29,9 @@ const STORE_BACK: Duration = Duration::from_secs(30);
 /// When a write ends at the latest, with what its answer takes.
 const DEADLINE: Duration = Duration::from_millis(10_500);
 
+/// How long a channel stays where it was moved for balance, less what an order may take longer than the one before.
+const REST: Duration = Duration::from_secs(59);
+
 /// Reads that wait for nobody, and those that wait for owners that give marks.
 const LOOSEST: &[&str] = &["eventual query"];
 const LOOSE: &[&str] = &["bounded query", "eventual query"];
@@ -164,7 +167,7 @@ impl Script {
             }
             Self::Flapping => {
                 add_channels(clients).await;
-                world.have_channels_rest(MINUTE);
+                world.have_channels_rest(REST);
                 let [owners, queriers] =
                     [Role::StreamingNode, Role::QueryNode].map(|role| world.sites_of(role));
                 for turn in 0..30 {
@@ -335,9 +338,9 @@ async fn unnamed(clients: &Clients) -> BTreeSet<String> {
     &stored - &named
 }
 
-/// A named plan keeps what is promised, by so many seeds.
-fn is_kept(plan: &str) {
-    let seeds = 1..1 + number(PLAN_SEEDS).unwrap_or(1);
+/// A named plan keeps what is promised, by so many seeds, if nobody asks for another number.
+fn is_kept(plan: &str, usual: u64) {
+    let seeds = 1..1 + number(PLAN_SEEDS).unwrap_or(usual);
     let reports = all(seeds, Special { plan: Some(plan), ..Special::default() }, |_| false);
     for report in &reports {
         let Report { seed, operations, failed, fenced, progress_ms, fired, .. } = report;
@@ -355,35 +358,35 @@ fn is_kept(plan: &str) {
 
 #[test]
 fn writes_go_on_within_15_s_after_an_owner_was_killed() {
-    is_kept("owner-killed");
+    is_kept("owner-killed", 1);
 }
 
 #[test]
 fn of_five_owners_killed_within_half_a_minute_each_write_is_whole_or_absent() {
-    is_kept("five-kills");
+    is_kept("five-kills", 1);
 }
 
 #[test]
 fn an_owner_that_was_stopped_for_a_minute_is_fenced_and_nobody_sees_it() {
-    is_kept("zombie");
+    is_kept("zombie", 1);
 }
 
 #[test]
 fn ten_minutes_without_metadata_fail_no_read_and_no_write() {
-    is_kept("metadata-away");
+    is_kept("metadata-away", 4);
 }
 
 #[test]
 fn five_minutes_without_a_store_end_writes_in_time_and_reads_go_on() {
-    is_kept("store-down");
+    is_kept("store-down", 1);
 }
 
 #[test]
 fn while_nodes_come_and_go_a_channel_is_moved_for_balance_at_most_once_a_minute() {
-    is_kept("flapping");
+    is_kept("flapping", 1);
 }
 
 #[test]
 fn what_killed_processes_have_left_is_gone_within_an_hour() {
-    is_kept("orphans");
+    is_kept("orphans", 1);
 }
