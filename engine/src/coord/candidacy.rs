@@ -183,6 +183,7 @@ impl Candidacy {
         let tasks = TaskSet::new();
         tasks.start("watch nodes", |stop| Arc::clone(&coordinator).watch(stop));
         tasks.start("keep the record of nodes", |stop| Arc::clone(&coordinator).keep_members(stop));
+        tasks.start("make terms", |stop| Arc::clone(&coordinator).keep_terms(stop));
         tasks.start("do jobs", |stop| Arc::clone(&coordinator).work(stop));
         tasks.start("keep the copy in the bucket", |stop| Arc::clone(&coordinator).keep_mirror(stop));
         tasks.start("sweep orphans", |stop| Arc::clone(&coordinator).sweep(stop));
@@ -334,6 +335,7 @@ hand_on! {
     fn keep_flush(channel: &ChannelName, since: i64) -> ();
     fn followed(channels: Vec<ChannelName>) -> Vec<Followed>;
     fn channel_term(channel: &ChannelName, node: NodeId) -> u64;
+    fn open_channel(channel: &ChannelName, node: NodeId) -> (u64, Timestamp);
     fn allocate_node() -> NodeId;
     fn beat(report: Report) -> Orders;
     fn routes(collection: CollectionId) -> Arc<Routes>;

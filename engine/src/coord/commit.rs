@@ -13,7 +13,7 @@ use crate::coord::decide::{self, Decision};
 use crate::coord::drive::{Coordinator, HEARD_WITHIN};
 use crate::coord::lead::{self, EPOCH, TURN};
 use crate::coord::stored::{self, Arranged, INLINE, Stored};
-use crate::coord::{Error, record};
+use crate::coord::{Error, record, terms};
 use crate::meta::{self, Txn};
 use crate::rpc::{self, OrderNumber};
 
@@ -257,7 +257,9 @@ impl Coordinator {
         for change in &changes {
             txn = record::write(txn, self.format.load(Ordering::Acquire), change)?;
         }
-        self.commit_txn(txn).await?;
+        // With a collection, the terms by which its channels are opened first: then that needs no other commit.
+        let made = self.made_channels(&changes);
+        let term = self.term(self.commit_txn(terms::make(txn, &made)).await?);
         let touched: BTreeSet<CollectionId> = changes.iter().filter_map(collection_of).collect();
         let redefined: BTreeSet<CollectionId> =
             changes.iter().filter(|one| is_definition(one)).filter_map(collection_of).collect();
@@ -283,6 +285,7 @@ impl Coordinator {
                         None => placer.remove_collection(id, now),
                     }
                 }
+                made.iter().for_each(|channel| placer.keep_term(channel, term, now));
                 for id in redefined {
                     placer.changed(id);
                 }
@@ -294,6 +297,18 @@ impl Coordinator {
         };
         self.wake.notify_one();
         Ok(number)
+    }
+
+    /// The channels of collections that these changes make; not more than go into a transaction.
+    fn made_channels(&self, changes: &[Change]) -> Vec<ChannelName> {
+        let catalog = self.catalog.read();
+        let made = changes.iter().filter_map(|change| match change {
+            Change::PutCollection(info) if !catalog.collections.contains_key(&info.id) => {
+                Some(&info.channels)
+            }
+            _ => None,
+        });
+        made.flatten().take(terms::AT_ONCE).cloned().collect()
     }
 }
 

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -28,6 +27,7 @@ use crate::coord::mirror::Mirror;
 use crate::coord::page::CLUSTER;
 use crate::coord::place::{PlaceSettings, Placer};
 use crate::coord::shelf::Shelf;
+use crate::coord::terms::term_of;
 use crate::coord::time::{Allocation, Allocator, Said, Seen};
 use crate::coord::{Error, Flaw, drains, format, lead, record};
 use crate::meta::{Metas, Txn};
@@ -44,8 +44,6 @@ use crate::rpc::{
 const BEAT: Duration = Duration::from_secs(1);
 /// How long a change waits for proxies that do not answer; they are lost a little later.
 pub(super) const HEARD_WITHIN: Duration = Duration::from_secs(3);
-/// Of a term, the bits below are the version of a record; no store comes to so many.
-const GENERATION_SHIFT: u32 = 40;
 /// Record of the bound below which time and ids may be handed out.
 pub(super) const TIME: &str = "coord/time";
 
@@ -148,6 +146,8 @@ pub struct Coordinator {
     pub(super) reported: watch::Sender<u64>,
     /// Something changed that may make work.
     pub(super) wake: Notify,
+    /// A channel is to move, and there is no term for its next owner.
+    pub(super) lacking: Notify,
     /// Until when, on the monotonic clock, nobody else can lead.
     leads_until: Mutex<Duration>,
     /// Another coordinator has committed.
@@ -175,11 +175,6 @@ pub struct Coordinator {
     pub(super) compactions: Mutex<Compactions>,
     /// Imports that something is being done about.
     pub(super) imports: Mutex<Imports>,
-}
-
-/// The term of which the record has this version: greater than all that were given before the metadata was made anew.
-const fn term_of(generation: u64, version: u64) -> u64 {
-    (generation << GENERATION_SHIFT) + version
 }
 
 impl Coordinator {
@@ -231,6 +226,7 @@ impl Coordinator {
             placed: watch::Sender::new(OrderNumber::default()),
             reported: watch::Sender::new(0),
             wake: Notify::new(),
+            lacking: Notify::new(),
             leads_until: Mutex::new(Duration::ZERO),
             deposed: CancellationToken::new(),
             members: Mutex::new(Members::of(expected.unwrap_or_default())),
@@ -282,7 +278,7 @@ impl Coordinator {
     /// Changes where things are placed, and lets waiting beats look again.
     pub(super) fn place<T>(&self, change: impl FnOnce(&mut Placer, Duration) -> T) -> T {
         let now = self.parts.clock.monotonic();
-        let (answer, newest) = {
+        let (answer, newest, lacks) = {
             let mut placer = self.placer.lock();
             let answer = change(&mut placer, now);
             for (channel, node) in placer.wanted_terms() {
@@ -290,8 +286,11 @@ impl Coordinator {
                 let number = self.assignments.fetch_add(1, Ordering::Relaxed) + 1;
                 placer.grant(&channel, node, number, now);
             }
-            (answer, placer.number())
+            (answer, placer.number(), placer.missing_terms().next().is_some())
         };
+        if lacks {
+            self.lacking.notify_one();
+        }
         self.placed.send_if_modified(|known| newest > *known && std::mem::replace(known, newest) != newest);
         answer
     }
@@ -569,24 +568,18 @@ impl Coord for Coordinator {
     }
 
     async fn channel_term(&self, channel: &ChannelName, node: NodeId) -> Result<u64, rpc::Error> {
-        let _one_at_a_time = self.writing.lock().await;
-        // One that may not lead any more cannot say what is final.
-        self.check_lead().map_err(|error| error.answer("give a term"))?;
-        if self.placer.lock().owner(channel) != Some(node) {
-            // Final: no other coordinator knows better, so the caller is not to ask one.
-            return Err(rpc::Error::Failed {
-                call: "give a term",
-                kind: Kind::Conflict,
-                reason: format!("{node} is not to own {channel}"),
-            });
-        }
-        let key = record::term_key(channel.as_str());
-        // Versions only grow, so the version that the put got is a term that was never given before.
-        let version = self.commit_txn(Txn::new().put(key, Bytes::new())).await;
-        let version = version.map_err(|error| error.answer("give a term"))?;
-        let term = term_of(self.mirror.generation, version);
-        self.placer.lock().note_term(channel, term);
-        Ok(term)
+        self.give_term(channel, node).await
+    }
+
+    async fn open_channel(
+        &self,
+        channel: &ChannelName,
+        node: NodeId,
+    ) -> Result<(u64, Timestamp), rpc::Error> {
+        let term = self.give_term(channel, node).await?;
+        // Only now, since the former owner is none any more.
+        let now = self.times.lock().shown(self.seen());
+        Ok((term, now))
     }
 
     async fn allocate_node(&self) -> Result<NodeId, rpc::Error> {

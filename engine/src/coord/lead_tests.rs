@@ -1,5 +1,6 @@
 //! Two candidates, of which one is not heard by the metadata any more, and a node that beats.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -18,8 +19,8 @@ use crate::rpc::net::{
     CoordClient, FindLeader, NetDial, NetSettings, Security, ServeParts, WholeCalls, serve,
 };
 use crate::rpc::{
-    AliasChange, Coord as _, Dial, Duties, LocalNodes, NewCollection, NodeInfo, NodeState, OrderNumber,
-    Report, Served,
+    AliasChange, Coord as _, Dial, Duties, LocalNodes, NewCollection, NodeInfo, NodeState, OpenChannel,
+    OrderNumber, OwnOrder, Report, Served,
 };
 use crate::segment::fixture::schema;
 
@@ -263,6 +264,93 @@ async fn a_leader_that_listens_gives_no_lease_to_who_goes_by_the_orders_of_anoth
     let (later, is_sure) = beat(&second, seen).await;
     assert!(is_sure && later.epoch > seen.epoch, "{later:?} after {seen:?}");
     assert_eq!(beat(&second, later).await, (later, true));
+    tasks.stop();
+    tasks.join().await.unwrap();
+}
+
+/// A node that owns what it is told to, and opens it at once.
+struct Owner {
+    node: NodeInfo,
+    seen: OrderNumber,
+    owns: Vec<OwnOrder>,
+}
+
+impl Owner {
+    async fn new(leader: &Candidacy) -> Self {
+        let duties = Duties { writes: true, ..Duties::default() };
+        let id = leader.allocate_node().await.unwrap();
+        let node = NodeInfo { id, address: format!("n{id}"), duties, ..NodeInfo::default() };
+        Self { node, seen: OrderNumber::default(), owns: Vec::new() }
+    }
+
+    async fn beat(&mut self, leader: &Candidacy) {
+        let open = |order: &OwnOrder| OpenChannel {
+            channel: order.channel.clone(),
+            term: order.term,
+            opened: 0,
+            unsealed_bytes: 0,
+        };
+        let channels = self.owns.iter().map(open).collect();
+        let report = Report { node: self.node.clone(), seen: self.seen, channels, ..Report::default() };
+        let orders = leader.beat(report).await.unwrap();
+        self.seen = orders.number;
+        self.owns = orders.own.unwrap_or_else(|| std::mem::take(&mut self.owns));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_that_is_on_its_way_when_the_metadata_goes_away_arrives_by_a_term_that_is_given_once() {
+    let (metas, tasks) = (MemoryMetas::new(), TaskSet::new());
+    let cut = Arc::new(Cut { metas: Arc::clone(&metas), is_cut: AtomicBool::new(false) });
+    let leader = stand(Arc::clone(&cut) as _, START_MS, false, &tasks);
+    until("it leads", async || leader.leads()).await;
+    let mut one = Owner::new(&leader).await;
+    one.beat(&leader).await;
+    tokio::time::sleep(LISTENS).await;
+    let wanted = NewCollection {
+        database: String::new(),
+        name: "c".to_owned(),
+        schema: schema(DataType::Int64),
+        shards: 2,
+        properties: Vec::new(),
+        consistency: 0,
+        partitions_by_key: 0,
+    };
+    leader.create_collection(wanted).await.unwrap();
+    until("one has all", async || {
+        one.beat(&leader).await;
+        one.owns.len() == 2
+    })
+    .await;
+    let mut terms = BTreeSet::new();
+    for order in &one.owns {
+        terms.insert(leader.channel_term(&order.channel, one.node.id).await.unwrap());
+    }
+    let mut other = Owner::new(&leader).await;
+    other.beat(&leader).await;
+    until("a channel goes", async || {
+        one.beat(&leader).await;
+        one.owns.len() == 1
+    })
+    .await;
+
+    cut.is_cut.store(true, Ordering::Relaxed);
+    tokio::time::sleep(10 * TTL).await;
+    until("it arrives", async || {
+        one.beat(&leader).await;
+        other.beat(&leader).await;
+        other.owns.len() == 1
+    })
+    .await;
+
+    let channel = &other.owns[0].channel;
+    let newest = terms.last().copied();
+    let term = leader.channel_term(channel, other.node.id).await.unwrap();
+    assert!(Some(term) > newest, "{term} after {terms:?}");
+    let again = leader.channel_term(channel, other.node.id).await.unwrap_err();
+    assert!(again.is_stale(), "{again}");
+    let former = leader.channel_term(channel, one.node.id).await.unwrap_err();
+    assert!(former.is_stale(), "{former}");
     tasks.stop();
     tasks.join().await.unwrap();
 }

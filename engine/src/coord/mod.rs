@@ -36,6 +36,7 @@ mod record;
 mod shelf;
 mod stored;
 mod sweep;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod time;

@@ -109,6 +109,12 @@ impl Allocator {
         now.min(bound.minus_ms(u64::try_from(left).unwrap_or(u64::MAX)))
     }
 
+    /// A time before which everything lies that anybody has shown so far by what this leader has given or told; it takes none, and
+    /// the next leader begins after it. Nodes that go ahead of what they are told do so by the log alone.
+    pub fn shown(&mut self, seen: Seen) -> Timestamp {
+        self.tell(seen).max(self.next)
+    }
+
     /// What a renewal has to make durable that is begun now and holds for `span`.
     pub fn say(&mut self, seen: Seen, span: Duration) -> Said {
         let ms = u64::try_from(span.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX);
@@ -230,5 +236,26 @@ mod tests {
 
         assert_eq!((given, told), (Allocation::Given(ms(100_000)), ms(100_000)));
         assert_eq!(allocator.now(seen(100_001, 1)), ms(100_020));
+    }
+
+    #[test]
+    fn what_was_shown_is_told_without_a_bound_that_is_not_durable_yet() {
+        let mut times = Allocator::starting_at(Timestamp::from_unix_ms(1_000), seen(2_000, 0));
+        let said = times.say(seen(2_000, 0), TTL);
+        times.renewed(said);
+        let bound = times.say(seen(2_000, 0), TTL).bound;
+        let early = times.shown(seen(4_000, 2_000));
+
+        // Hours without a renewal, and a wall clock that leaps.
+        let late = times.shown(seen(9_000_000, 8_000_000));
+
+        assert_eq!((early, late), (Timestamp::from_unix_ms(4_000), bound));
+        assert!(matches!(times.allocate(1, seen(9_000_000, 8_000_000)), Allocation::Extend(_)));
+        // Whoever leads next begins there, although its wall clock is behind; and after all that it gives.
+        let mut next = Allocator::starting_at(bound, seen(1_000, 0));
+        assert_eq!(next.shown(seen(1_000, 0)), bound);
+        next.extend(bound.plus_ms(1_000));
+        let Allocation::Given(given) = next.allocate(5, seen(1_000, 0)) else { panic!("within the bound") };
+        assert!(next.shown(seen(1_000, 0)) > given);
     }
 }

@@ -164,6 +164,10 @@ impl Coord for CatalogCache {
         self.inner.channel_term(channel, node).await
     }
 
+    async fn open_channel(&self, channel: &ChannelName, node: NodeId) -> Result<(u64, Timestamp), Error> {
+        self.inner.open_channel(channel, node).await
+    }
+
     async fn allocate_node(&self) -> Result<NodeId, Error> {
         self.inner.allocate_node().await
     }

@@ -54,6 +54,12 @@ pub enum Error {
         /// Which one.
         channel: ChannelName,
     },
+    /// The coordinator has not said in time who owns a channel.
+    #[error("the coordinator has not said in time who owns {channel}")]
+    NoRoutes {
+        /// Which one.
+        channel: ChannelName,
+    },
     /// The collection is wanted in memory and no copy of it is complete.
     #[error("collection {collection} is not fully loaded")]
     NoReplica {
@@ -111,6 +117,7 @@ impl Kinded for Error {
         match self {
             Self::NotAChannel { .. } => Kind::Invalid,
             Self::NoOwner { .. }
+            | Self::NoRoutes { .. }
             | Self::Replaced { .. }
             | Self::NoAnswer { .. }
             | Self::NoReplica { .. }

@@ -56,21 +56,35 @@ impl Router {
         answer: impl Future<Output = Result<T, rpc::Error>> + Send,
     ) -> Result<T, rpc::Error> {
         let channel = || tries.channel.clone();
-        let end_of_time = async {
-            match tries.end {
-                Some(end) => self.parts.clock.sleep(end.saturating_sub(self.parts.clock.monotonic())).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             biased;
             answer = answer => answer,
             () = self.replaced(tries, place) => {
                 Err(rpc::Error::failed(tries.call, &Error::Replaced { channel: channel(), address: place.address.to_string() }))
             }
-            () = end_of_time => {
+            () = self.end_of_time(tries.end) => {
                 Err(rpc::Error::failed(tries.call, &Error::NoAnswer { channel: channel(), address: place.address.to_string() }))
             }
+        }
+    }
+
+    /// The routes to go by now, other ones than those that did not work if there are any. A coordinator that does not answer is
+    /// not waited for longer than the call may take.
+    async fn routes_in_time(&self, tries: &Tries) -> Result<Arc<Routes>, rpc::Error> {
+        tokio::select! {
+            biased;
+            routes = self.routes(tries.collection, tries.seen.as_ref()) => routes,
+            () = self.end_of_time(tries.end) => {
+                Err(rpc::Error::failed(tries.call, &Error::NoRoutes { channel: tries.channel.clone() }))
+            }
+        }
+    }
+
+    /// Completes at `end`, on the monotonic clock.
+    async fn end_of_time(&self, end: Option<Duration>) {
+        match end {
+            Some(end) => self.parts.clock.sleep(end.saturating_sub(self.parts.clock.monotonic())).await,
+            None => std::future::pending().await,
         }
     }
 
@@ -101,7 +115,7 @@ impl Router {
         W: Future<Output = Result<T, rpc::Error>> + Send,
     {
         loop {
-            let failure = match self.routes(tries.collection, tries.seen.as_ref()).await {
+            let failure = match self.routes_in_time(tries).await {
                 Ok(routes) => {
                     let place = owner(&routes, &tries.channel);
                     tries.seen = Some(routes);
@@ -148,20 +162,26 @@ impl Router {
         }
     }
 
-    /// Whether a write that may have been done can be done once more: afterwards the same rows are there.
-    async fn is_repeatable(&self, write: &Write) -> bool {
+    /// Whether a write that may have been done can be done once more: afterwards the same rows are there. What cannot be found out
+    /// while the write may take cannot.
+    async fn is_repeatable(&self, write: &Write, end: Duration) -> bool {
         match &write.operation {
             Operation::Insert { .. } => false,
             Operation::Delete { .. } => true,
             Operation::Upsert { replaced, rows, .. } => {
                 // Under new keys (made by the server) a second time would add the rows a second time.
-                match self.parts.coord.collection(CollectionRef::Id(write.collection)).await {
-                    Ok(info) => {
+                let info = tokio::select! {
+                    biased;
+                    info = self.parts.coord.collection(CollectionRef::Id(write.collection)) => info.ok(),
+                    () = self.end_of_time(Some(end)) => None,
+                };
+                match info {
+                    Some(info) => {
                         let column = rows.column(info.schema.primary().id);
                         let keys = column.and_then(|column| Keys::from_column(&column.data));
                         keys.is_some_and(|keys| keys == **replaced)
                     }
-                    Err(_) => false,
+                    None => false,
                 }
             }
         }
@@ -199,7 +219,7 @@ impl Writer for Router {
                     return Ok(written);
                 }
                 Round::Unclear(error) if !passes(&error) => return Err(error),
-                Round::Unclear(error) if self.is_repeatable(&write).await => {
+                Round::Unclear(error) if self.is_repeatable(&write, end).await => {
                     self.pause(&mut tries.patience, error).await?;
                 }
                 Round::Unclear(source) => {

@@ -418,6 +418,13 @@ pub trait Coord: Send + Sync + 'static {
     /// A term for a channel, greater than every one before: its holder may write, older holders may not.
     /// # Errors: kind `Conflict` if `node` is not to own the channel; if the term cannot be made durable.
     async fn channel_term(&self, channel: &ChannelName, node: NodeId) -> Result<u64, Error>;
+    /// The same, and the time now as the coordinator that gives the term may say it: no owner before has shown a later one, but for
+    /// what it was ahead by. Where a term is there already, nothing has to be made durable for either.
+    /// # Errors: the same.
+    async fn open_channel(&self, channel: &ChannelName, node: NodeId) -> Result<(u64, Timestamp), Error> {
+        let term = self.channel_term(channel, node).await?;
+        Ok((term, self.allocate_timestamps(1).await?))
+    }
     /// A number for a node that starts. # Errors: if it cannot be made durable.
     async fn allocate_node(&self) -> Result<NodeId, Error>;
     /// Takes a node's report and answers with what changed of its orders since `report.seen`: at once if something

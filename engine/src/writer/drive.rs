@@ -154,12 +154,10 @@ impl ChannelWriter {
     }
 
     async fn open(&self, name: &ChannelName, collection: CollectionId) -> Result<Channel, rpc::Error> {
-        let WriterParts { coord, logs, clock, time, node, .. } = &self.parts;
+        let WriterParts { coord, logs, clock, time, .. } = &self.parts;
         let info = coord.collection(CollectionRef::Id(collection)).await?;
         let shard = info.channels.iter().position(|channel| channel == name);
-        let term = coord.channel_term(name, *node).await;
-        let term =
-            term.map_err(|error| if error.kind() == Kind::Conflict { no_right(name) } else { error })?;
+        let (term, shown) = self.right(name).await?;
         let failed =
             |source| rpc::Error::failed("open channel", &Error::OpenLog { channel: name.clone(), source });
         let log = logs.open(name, term).await.map_err(failed)?;
@@ -169,14 +167,29 @@ impl ChannelWriter {
         let manifest = shard.and_then(|shard| manifests.get(shard)).cloned().unwrap_or_default();
         let (checkpoint, end) = (manifest.checkpoint, log.next_position());
         let newest = self.newest(name, &manifest, end).await?;
-        // An owner before us may have shown a later time than that of its last record, but not than the coordinator's now.
-        let shown = coord.allocate_timestamps(1).await?.plus_ms(SHOWN_MS);
+        // An owner before us may have shown a later time than that of its last record, but not than the coordinator's when it
+        // gave us the term.
+        let shown = shown.plus_ms(SHOWN_MS);
         let primary = info.schema.primary().data_type;
         let (name, newest) = (name.clone(), newest.max(shown));
         let of = Opened { name, collection, term, primary, checkpoint, end, newest };
         let channel = Channel::new(of, log, Arc::clone(time), clock.monotonic());
         info!(channel = %channel.of.name, %term, %checkpoint, %end, "channel opened");
         Ok(channel)
+    }
+
+    /// The right to open a channel: its term, and the coordinator's time.
+    async fn right(&self, name: &ChannelName) -> Result<(u64, Timestamp), rpc::Error> {
+        let WriterParts { coord, node, .. } = &self.parts;
+        let given = match coord.open_channel(name, *node).await {
+            // One of an earlier version does not understand the call.
+            Err(error) if error.kind() == Kind::Internal => match coord.channel_term(name, *node).await {
+                Ok(term) => coord.allocate_timestamps(1).await.map(|now| (term, now)),
+                Err(error) => Err(error),
+            },
+            given => given,
+        };
+        given.map_err(|error| if error.kind() == Kind::Conflict { no_right(name) } else { error })
     }
 
     /// The latest time in a channel: of what is sealed, or of the last record.

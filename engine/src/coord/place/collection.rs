@@ -35,9 +35,11 @@ pub(super) struct Channel {
     pub term: u64,
     /// The greatest term of its log that was given out, by any leader.
     pub given: u64,
-    /// Who is to own it as soon as a term for that is durable.
+    /// A greater term of its log that is durable and was given to nobody.
+    pub spare: Option<u64>,
+    /// Who is to own it once nobody else does.
     pub wanted: Option<NodeId>,
-    /// The owner that was told to let go, by which order, while another one is wanted.
+    /// The owner that was told to let go, by which order, while another one is wanted: only once there is a term for that one.
     pub closing: Option<(NodeId, u64)>,
     /// When it was last moved for balance.
     pub moved: Option<Duration>,
@@ -175,6 +177,7 @@ impl Placer {
                 owner: None,
                 term: 0,
                 given: 0,
+                spare: None,
                 wanted: None,
                 closing: None,
                 moved: None,

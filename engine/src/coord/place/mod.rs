@@ -109,7 +109,7 @@ pub struct Placer {
     holders: BTreeMap<CollectionId, BTreeSet<NodeId>>,
     /// Channels that need an owner.
     unowned: BTreeSet<ChannelAt>,
-    /// Ownerships that wait for a durable term.
+    /// Ownerships that are to be granted.
     wanted: BTreeMap<ChannelName, NodeId>,
     /// What proxies must forget.
     news: OrderLog,

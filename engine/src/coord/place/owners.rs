@@ -9,7 +9,7 @@ use crate::base::{ChannelName, CollectionId, NodeId};
 use crate::rpc::{OpenChannel, OwnOrder};
 
 impl Placer {
-    /// Ownerships that wait until a term for them is durable, by channel.
+    /// Ownerships that can be granted, by channel: nobody has the channel any more.
     #[must_use]
     pub fn wanted_terms(&self) -> Vec<(ChannelName, NodeId)> {
         let closed = |(name, _): &(&ChannelName, &NodeId)| {
@@ -21,7 +21,40 @@ impl Placer {
         self.wanted.iter().filter(closed).map(|(channel, node)| (channel.clone(), *node)).collect()
     }
 
-    /// Takes over that `term`, greater than every one before, is durable for the channel: from now on the node owns it
+    /// Channels that are to go from one node to another and for which no term of the log is kept: their owners go on until then.
+    /// Without a term the next owner could not open the channel, and to get one is a commit, which may not be possible.
+    pub fn missing_terms(&self) -> impl Iterator<Item = &ChannelName> {
+        self.wanted.keys().filter(|name| {
+            let channel = self.channels.get(*name).and_then(|at| self.channel(*at));
+            channel.is_some_and(|channel| {
+                channel.owner.is_some() && channel.closing.is_none() && channel.spare.is_none()
+            })
+        })
+    }
+
+    /// Takes over that a term of a channel's log is durable that nobody has been given, greater than all that were. If another
+    /// node is to own the channel, its owner is told to let go.
+    pub fn keep_term(&mut self, channel: &ChannelName, term: u64, now: Duration) {
+        self.now = self.now.max(now);
+        let Some(&at) = self.channels.get(channel) else { return };
+        self.with_channel(at, |channel| {
+            if channel.given < term {
+                channel.spare = channel.spare.max(Some(term));
+            }
+        });
+        self.close(at);
+    }
+
+    /// Gives the owner of a channel the term that is kept for it, if one is. No term is given twice.
+    pub fn take_term(&mut self, channel: &ChannelName, node: NodeId) -> Option<u64> {
+        self.owner(channel).filter(|owner| *owner == node)?;
+        let &at = self.channels.get(channel)?;
+        let term = self.channel(at)?.spare?;
+        self.note_term(channel, term);
+        Some(term)
+    }
+
+    /// Takes over that `term`, greater than every one before, is given to who is to own the channel: from now on the node owns it
     /// and its last owner does not. Returns `false` if it is not wanted any more; the term is then spent.
     pub fn grant(&mut self, channel: &ChannelName, node: NodeId, term: u64, now: Duration) -> bool {
         self.now = self.now.max(now);
@@ -39,7 +72,7 @@ impl Placer {
     /// Whether the last owner has let go of a channel that is to move, or is gone. Until then nobody else may own it: the
     /// last owner's lease could still let it answer for the whole channel.
     fn is_closed(&self, channel: &Channel) -> bool {
-        let Some((node, number)) = channel.closing else { return true };
+        let Some((node, number)) = channel.closing else { return channel.owner.is_none() };
         let Some(node) = self.nodes.get(&node) else { return true };
         let told = node.seen.epoch == self.epoch && node.seen.number >= number;
         told && !node.open.contains(&channel.name)
@@ -103,10 +136,13 @@ impl Placer {
         }
     }
 
-    /// Takes over that this term of a channel's log has been given out.
+    /// Takes over that this term of a channel's log has been given out, or may have been. One that is not greater is not kept.
     pub fn note_term(&mut self, channel: &ChannelName, term: u64) {
         if let Some(&at) = self.channels.get(channel) {
-            self.with_channel(at, |channel| channel.given = channel.given.max(term));
+            self.with_channel(at, |channel| {
+                channel.given = channel.given.max(term);
+                channel.spare = channel.spare.filter(|spare| *spare > channel.given);
+            });
         }
     }
 
@@ -209,6 +245,7 @@ impl Placer {
                     let term = channel.term;
                     self.make_owner(at, owner, term);
                 }
+                self.close(at);
                 continue;
             }
             let Some((count, node)) = writers.pop_first() else { continue };
@@ -225,18 +262,30 @@ impl Placer {
 
     fn want(&mut self, at: ChannelAt, node: NodeId) {
         let Some(channel) = self.channel(at) else { return };
-        let (name, before, closing) = (channel.name.clone(), channel.owner, channel.closing);
-        self.wanted.insert(name.clone(), node);
+        self.wanted.insert(channel.name.clone(), node);
         self.with_channel(at, |channel| channel.wanted = Some(node));
-        if let (Some(before), None) = (before.filter(|before| *before != node), closing) {
-            self.take_order(Some(before), &name);
-            let number = self.number;
-            self.with_channel(at, |channel| channel.closing = Some((before, number)));
-        }
+        self.close(at);
     }
 
-    /// Whether channels are moved for balance from now on. While nothing can be committed the next owner gets no term, and the
-    /// channel would have no owner until then.
+    /// Tells the owner of a channel to let go, if another node is to own it and there is a term for that one.
+    fn close(&mut self, at: ChannelAt) {
+        let Some(channel) = self.channel(at) else { return };
+        let (Some(before), Some(wanted), None, Some(_)) =
+            (channel.owner, channel.wanted, channel.closing, channel.spare)
+        else {
+            return;
+        };
+        if before == wanted {
+            return;
+        }
+        let name = channel.name.clone();
+        self.take_order(Some(before), &name);
+        let number = self.number;
+        self.with_channel(at, |channel| channel.closing = Some((before, number)));
+    }
+
+    /// Whether channels are moved for balance from now on. While nothing can be committed there is no term for the next owner, and
+    /// by the time there is one something else may be better.
     pub const fn may_move_channels(&mut self, may: bool) {
         self.moves_channels = may;
     }

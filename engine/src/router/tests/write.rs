@@ -195,6 +195,29 @@ async fn a_write_ends_within_its_deadline_whatever_its_owner_does() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_write_ends_within_its_deadline_although_the_coordinator_does_not_say_who_owns_the_channel() {
+    let knows_none = World::new();
+    let knows_a_former_one = World::new();
+    knows_a_former_one.publish(Some(1), &[]);
+    for (world, asks_first) in [(knows_none, false), (knows_a_former_one, true)] {
+        let router = world.router_with(RouterSettings::default(), Some(CatalogCache::new(world.clone())));
+        if asks_first {
+            world.node(1).owns.store(true, Relaxed);
+            router.write(insert(1)).await.unwrap();
+            world.node(1).owns.store(false, Relaxed);
+        }
+        world.slow_ms.store(60_000, Relaxed);
+        let started = tokio::time::Instant::now();
+
+        let error = router.write(delete(1)).await.unwrap_err();
+
+        assert_eq!(error.kind(), Kind::Unavailable);
+        assert!(error.to_string().contains("has not said in time"), "{error}");
+        assert!(started.elapsed() <= Duration::from_secs(10), "{:?}", started.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_write_to_what_is_not_there_is_refused_at_once() {
     let world = World::new();
     let strange = crate::rpc::Write { channel: ChannelName("strange".into()), ..insert(1) };

@@ -206,6 +206,7 @@ macro_rules! coord_calls {
             keep_flush(channel: &ChannelName as ChannelName, since: i64 as i64) -> (), Safe;
             followed(channels: Channels as Channels) -> Vec<Followed>, Safe;
             channel_term(channel: &ChannelName as ChannelName, node: NodeId as NodeId) -> u64, Safe;
+            open_channel(channel: &ChannelName as ChannelName, node: NodeId as NodeId) -> (u64, Timestamp), Safe;
             allocate_node() -> NodeId, Safe;
             beat(report: Report as Report) -> Orders, Safe;
             routes(collection: CollectionId as CollectionId) -> Arc<Routes>, Safe;

@@ -29,6 +29,9 @@ const STORE_BACK: Duration = Duration::from_secs(30);
 /// When a write ends at the latest, with what its answer takes.
 const DEADLINE: Duration = Duration::from_millis(10_500);
 
+/// How long a channel stays where it was moved for balance, less what an order may take longer than the one before.
+const REST: Duration = Duration::from_secs(59);
+
 /// Reads that wait for nobody, and those that wait for owners that give marks.
 const LOOSEST: &[&str] = &["eventual query"];
 const LOOSE: &[&str] = &["bounded query", "eventual query"];
@@ -50,17 +53,20 @@ pub enum Script {
     MetadataAway,
     /// The object store is away for five minutes.
     StoreDown,
+    /// Owners and query nodes come and go every ten seconds, with more channels than nodes.
+    Flapping,
     /// Processes are killed amid flushes and compactions; an hour later nothing is left of what they had begun.
     Orphans,
 }
 
 impl Script {
-    const ALL: [(&str, Self); 6] = [
+    const ALL: [(&str, Self); 7] = [
         ("owner-killed", Self::OwnerKilled),
         ("five-kills", Self::FiveKills),
         ("zombie", Self::Zombie),
         ("metadata-away", Self::MetadataAway),
         ("store-down", Self::StoreDown),
+        ("flapping", Self::Flapping),
         ("orphans", Self::Orphans),
     ];
 
@@ -70,13 +76,17 @@ impl Script {
 
     /// The cluster and what is promised of it.
     pub fn plan(self) -> Plan {
-        let roles = [
+        let mut roles = [
             [Role::Coordinator; 2],
             [Role::Proxy; 2],
             [Role::StreamingNode; 2],
             [Role::QueryNode; 2],
             [Role::DataNode; 2],
-        ];
+        ]
+        .concat();
+        if self == Self::Flapping {
+            roles.extend([Role::StreamingNode, Role::QueryNode]);
+        }
         let nothing = Promises { works: Works::These(&[]), writes_within: None, writes_fail_within: None };
         let owners = Promises { works: Works::These(LOOSE), writes_within: Some(OWNERLESS), ..nothing };
         let (fault, promises) = match self {
@@ -91,10 +101,11 @@ impl Script {
                 Fault::StoreDown,
                 Promises { works: Works::These(LOOSEST), writes_fail_within: Some(DEADLINE), ..nothing },
             ),
+            Self::Flapping => (Fault::Kill, owners),
             Self::Orphans => (Fault::Kill, nothing),
         };
         Plan {
-            roles: roles.concat(),
+            roles,
             faults: vec![fault],
             replicas: 2,
             think_ms: 4_000,
@@ -137,6 +148,7 @@ impl Script {
                 }
             }
             Self::MetadataAway => {
+                move_a_channel(clients, rng).await;
                 world.weather.lock().is_meta_away = true;
                 tokio::time::sleep(10 * MINUTE).await;
                 world.weather.lock().is_meta_away = false;
@@ -151,6 +163,25 @@ impl Script {
                 tokio::time::sleep(STORE_BACK).await;
                 if !clients.all_written_since(back) {
                     world.violated(format!("no writes {STORE_BACK:?} after the store is back"));
+                }
+            }
+            Self::Flapping => {
+                add_channels(clients).await;
+                world.have_channels_rest(REST);
+                let [owners, queriers] =
+                    [Role::StreamingNode, Role::QueryNode].map(|role| world.sites_of(role));
+                for turn in 0..30 {
+                    let next = tokio::time::Instant::now() + Duration::from_secs(10);
+                    let gone = [&owners, &queriers].map(|sites| {
+                        let span = span(rng, 1_000, 9_000);
+                        faults::kill_for(world, &sites[turn % sites.len()], Fault::Kill, span)
+                    });
+                    futures::future::join_all(gone).await;
+                    tokio::time::sleep_until(next).await;
+                }
+                world.tell(format_args!("-- {} moves", world.moves()));
+                if world.moves() == 0 {
+                    world.violated("nothing was moved to who came back".to_owned());
                 }
             }
             Self::Orphans => {
@@ -174,6 +205,53 @@ fn owner(clients: &Clients, rng: &SeededRng) -> Arc<Site> {
         there.collect::<Vec<_>>()
     };
     world.owner_of(channel).unwrap_or_else(|| one_of(rng, &others()))
+}
+
+/// A collection besides, with more channels than there are nodes.
+async fn add_channels(clients: &Clients) {
+    let world = &clients.world;
+    let proxy = Arc::clone(&world.sites_of(Role::Proxy)[0]);
+    let wanted = rows::new_collection("many", 9);
+    let make = world.ask(&proxy, "make a collection", MINUTE, |door| {
+        async move {
+            door.coord.create_collection(wanted).await?;
+            door.coord.create_index(rows::new_index("many")).await?;
+            door.coord.load(rows::named("many"), None, 2, Vec::new()).await
+        }
+        .boxed()
+    });
+    if let Err(error) = make.await {
+        world.violated(format!("no collection with many channels: {error}"));
+    }
+    tokio::time::sleep(Duration::from_secs(5)).await;
+}
+
+/// An owner is emptied and then owns again, for which a channel comes back to it. Returns about when the channel does, or
+/// while nobody owns it.
+async fn move_a_channel(clients: &Clients, rng: &SeededRng) {
+    let world = &clients.world;
+    let (proxy, site) = (Arc::clone(&world.sites_of(Role::Proxy)[0]), owner(clients, rng));
+    let node = world.node_at(&site);
+    for on in [true, false] {
+        let drain =
+            move |door: engine::assembly::Door| async move { door.coord.drain(node, on).await }.boxed();
+        if let Err(error) = world.ask(&proxy, "drain", MINUTE, drain).await {
+            return world.violated(format!("{} cannot be emptied: {error}", site.address));
+        }
+        world.tell(format_args!("-- {} is to own {}", site.address, if on { "nothing" } else { "again" }));
+        if on {
+            tokio::time::sleep(span(rng, 4_000, 8_000)).await;
+        }
+    }
+    if rng.below(2) == 0 {
+        return tokio::time::sleep(span(rng, 0, 2_000)).await;
+    }
+    for _ in 0..3_000 {
+        if clients.info.channels.iter().any(|channel| world.owner_of(channel).is_none()) {
+            return world.tell(format_args!("-- a channel is on its way"));
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 async fn change_the_catalog(clients: &Clients) {
@@ -260,9 +338,9 @@ async fn unnamed(clients: &Clients) -> BTreeSet<String> {
     &stored - &named
 }
 
-/// A named plan keeps what is promised, by so many seeds.
-fn is_kept(plan: &str) {
-    let seeds = 1..1 + number(PLAN_SEEDS).unwrap_or(1);
+/// A named plan keeps what is promised, by so many seeds, if nobody asks for another number.
+fn is_kept(plan: &str, usual: u64) {
+    let seeds = 1..1 + number(PLAN_SEEDS).unwrap_or(usual);
     let reports = all(seeds, Special { plan: Some(plan), ..Special::default() }, |_| false);
     for report in &reports {
         let Report { seed, operations, failed, fenced, progress_ms, fired, .. } = report;
@@ -280,30 +358,35 @@ fn is_kept(plan: &str) {
 
 #[test]
 fn writes_go_on_within_15_s_after_an_owner_was_killed() {
-    is_kept("owner-killed");
+    is_kept("owner-killed", 1);
 }
 
 #[test]
 fn of_five_owners_killed_within_half_a_minute_each_write_is_whole_or_absent() {
-    is_kept("five-kills");
+    is_kept("five-kills", 1);
 }
 
 #[test]
 fn an_owner_that_was_stopped_for_a_minute_is_fenced_and_nobody_sees_it() {
-    is_kept("zombie");
+    is_kept("zombie", 1);
 }
 
 #[test]
 fn ten_minutes_without_metadata_fail_no_read_and_no_write() {
-    is_kept("metadata-away");
+    is_kept("metadata-away", 4);
 }
 
 #[test]
 fn five_minutes_without_a_store_end_writes_in_time_and_reads_go_on() {
-    is_kept("store-down");
+    is_kept("store-down", 1);
+}
+
+#[test]
+fn while_nodes_come_and_go_a_channel_is_moved_for_balance_at_most_once_a_minute() {
+    is_kept("flapping", 1);
 }
 
 #[test]
 fn what_killed_processes_have_left_is_gone_within_an_hour() {
-    is_kept("orphans");
+    is_kept("orphans", 1);
 }

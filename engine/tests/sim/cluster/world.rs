@@ -89,6 +89,15 @@ impl Known {
     }
 }
 
+/// Whom an outsider takes for the owner of a channel.
+#[derive(Clone, Copy)]
+struct Ownership {
+    site: usize,
+    life: u64,
+    /// When the channel was last taken from a process that took part.
+    moved: Option<tokio::time::Instant>,
+}
+
 pub struct World {
     pub rng: Arc<SeededRng>,
     pub weather: Mutex<Weather>,
@@ -102,6 +111,10 @@ pub struct World {
     fired: Mutex<Fired>,
     trace: Mutex<(Xxh3, u64)>,
     known: Mutex<BTreeMap<usize, Known>>,
+    owners: Mutex<BTreeMap<ChannelName, Ownership>>,
+    /// How long a channel has to stay where it was moved to while its owner takes part.
+    rests: Mutex<Option<Duration>>,
+    moves: AtomicU64,
     /// Collections that stay, of which removals and what nodes let go of are watched.
     watched: Mutex<BTreeSet<CollectionId>>,
     violations: Mutex<Vec<String>>,
@@ -129,6 +142,9 @@ impl World {
             fired: Mutex::default(),
             trace: Mutex::new((Xxh3::new(), 0)),
             known: Mutex::default(),
+            owners: Mutex::default(),
+            rests: Mutex::default(),
+            moves: AtomicU64::new(0),
             watched: Mutex::default(),
             violations: Mutex::default(),
             numbers: Mutex::default(),
@@ -254,6 +270,11 @@ impl World {
         newest.map(|(site, _)| Arc::clone(&self.sites[*site]))
     }
 
+    /// The number of the node on a machine, as its process says.
+    pub fn node_at(&self, site: &Site) -> NodeId {
+        self.known.lock().get(&site.number).map_or_else(NodeId::default, |known| known.node)
+    }
+
     /// The collection stays: from now on nothing of it may be removed that a node is to hold, and nobody may be told to let go of
     /// what is still read.
     pub fn watch(&self, collection: CollectionId) {
@@ -288,8 +309,10 @@ impl World {
         }
         known.forgotten +=
             u64::from(orders.whole || !(orders.changed.is_empty() && orders.rerouted.is_empty()));
+        let mut taken = BTreeSet::new();
         if let Some(own) = &orders.own {
-            let channels = own.iter().map(|order| order.channel.clone()).collect();
+            let channels: BTreeSet<_> = own.iter().map(|order| order.channel.clone()).collect();
+            taken = &channels - &known.owned.0;
             known.owned = (channels, Some(tokio::time::Instant::now()));
         }
         let mut fresh = if orders.whole { BTreeMap::new() } else { known.ordered.clone() };
@@ -330,8 +353,51 @@ impl World {
                 }
             }
         }
+        for channel in taken {
+            wrong.extend(self.own(&all, channel, (site, life)));
+        }
         drop(all);
         wrong.into_iter().for_each(|wrong| self.violated(wrong));
+    }
+
+    /// A process owns a channel from now on. What is wrong with that.
+    fn own(
+        &self,
+        known: &BTreeMap<usize, Known>,
+        channel: ChannelName,
+        (site, life): (usize, u64),
+    ) -> Option<String> {
+        let mut owners = self.owners.lock();
+        let before = owners.get(&channel).copied();
+        let takes_part = |former: &Ownership| {
+            let lives = self.sites[former.site].life().is_some_and(|life| life.number == former.life);
+            let is_known = |known: &Known| known.life == former.life && known.is_fresh(None);
+            lives && known.get(&former.site).is_some_and(is_known)
+        };
+        let is_moved =
+            before.is_some_and(|former| (former.site, former.life) != (site, life) && takes_part(&former));
+        let last = before.and_then(|former| former.moved);
+        let now = tokio::time::Instant::now();
+        let moved = if is_moved { Some(now) } else { last };
+        owners.insert(channel.clone(), Ownership { site, life, moved });
+        if !is_moved {
+            return None;
+        }
+        self.moves.fetch_add(1, Ordering::Relaxed);
+        self.tell(format_args!("{channel} was moved to {}", self.sites[site].address));
+        let rested = now - last?;
+        let is_early = self.rests.lock().is_some_and(|least| rested < least);
+        is_early.then(|| format!("{channel} is moved again after {rested:?}"))
+    }
+
+    /// From now on a channel that was taken from an owner that took part has to stay for so long.
+    pub fn have_channels_rest(&self, least: Duration) {
+        *self.rests.lock() = Some(least);
+    }
+
+    /// How often a channel was taken from an owner that took part.
+    pub fn moves(&self) -> u64 {
+        self.moves.load(Ordering::Relaxed)
     }
 
     /// How often a process was told to forget routes.

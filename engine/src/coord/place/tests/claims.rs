@@ -12,8 +12,8 @@ use crate::coord::place::pools::{Member, divide};
 use crate::coord::place::{Hindrance, PlaceSettings, Placer};
 use crate::model::ChannelManifest;
 use crate::rpc::{
-    ChannelShare, CollectionInfo, DEFAULT_GROUP, Duties, GroupConfig, NodeInfo, NodeShare, OpenChannel,
-    OrderNumber, Place, ReplicaRoute, Routes, Share,
+    ChannelShare, CollectionInfo, DEFAULT_GROUP, Duties, GroupConfig, NodeInfo, NodeShare, NodeState,
+    OpenChannel, OrderNumber, Place, ReplicaRoute, Routes, Share,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -25,6 +25,10 @@ struct World {
     nodes: BTreeMap<NodeId, Process>,
     logs: Logs,
     term: u64,
+    /// Whether terms can be made durable.
+    commits: bool,
+    /// The term that was there for whoever came last to own a channel.
+    opened: BTreeMap<ChannelName, Option<u64>>,
     /// Nodes that load nothing.
     stuck: BTreeSet<NodeId>,
 }
@@ -38,6 +42,8 @@ impl World {
             nodes: infos.into_iter().map(|info| (info.id, Process::new(info))).collect(),
             logs: Logs::new(),
             term: 0,
+            commits: true,
+            opened: BTreeMap::new(),
             stuck: BTreeSet::new(),
         };
         world.beat();
@@ -68,9 +74,19 @@ impl World {
                 process.obey(&orders);
             }
         }
+        if self.commits {
+            let missing: Vec<_> = self.placer.missing_terms().cloned().collect();
+            for channel in missing {
+                self.term += 1;
+                self.placer.keep_term(&channel, self.term, self.now);
+            }
+        }
         for (channel, node) in self.placer.wanted_terms() {
             self.term += 1;
-            self.placer.grant(&channel, node, self.term, self.now);
+            if self.placer.grant(&channel, node, self.term, self.now) {
+                let kept = self.placer.take_term(&channel, node);
+                self.opened.insert(channel, kept);
+            }
         }
     }
 
@@ -219,6 +235,94 @@ fn while_nothing_can_be_committed_no_channel_is_moved_for_balance() {
     world.run(5);
 
     assert_eq!((meanwhile, world.counts()), (vec![4, 0], vec![2, 2]));
+}
+
+/// The nodes that routes name as owners of a collection's channels.
+fn owners(world: &World, info: &CollectionInfo) -> Vec<Option<NodeId>> {
+    let routes = world.placer.routes(info.id).unwrap();
+    routes.owners.iter().map(|owner| owner.place.as_ref().map(|place| place.node)).collect()
+}
+
+#[test]
+fn a_channel_has_its_owner_until_there_is_a_term_for_the_next_one() {
+    let mut world = World::of(1);
+    let info = info(7, 2, None);
+    world.put(&info, &[manifest(0, &[]), manifest(0, &[])]);
+    world.run(2);
+    world.nodes.insert(NodeId(2), Process::new(node(2)));
+    world.run(6);
+    let before = owners(&world, &info);
+
+    world.commits = false;
+    world.placer.drain(NodeId(2), true);
+    world.run(20);
+    let meanwhile = (owners(&world, &info), world.nodes[&NodeId(2)].own.len());
+    world.commits = true;
+    world.run(6);
+
+    let [one, two] = [1, 2].map(|id| Some(NodeId(id)));
+    assert_eq!((before.iter().filter(|owner| **owner == two).count(), meanwhile), (1, (before, 1)));
+    assert_eq!(owners(&world, &info), [one, one]);
+}
+
+#[test]
+fn a_move_that_has_begun_ends_without_another_commit() {
+    let mut world = World::of(1);
+    let info = info(7, 2, None);
+    world.put(&info, &[manifest(0, &[]), manifest(0, &[])]);
+    world.run(2);
+    world.nodes.insert(NodeId(2), Process::new(node(2)));
+    world.beat();
+    world.placer.tick(world.now);
+    world.beat();
+    let begun = world.placer.missing_terms().count();
+
+    world.commits = false;
+    world.run(3);
+
+    let moved = owners(&world, &info).iter().position(|owner| *owner == Some(NodeId(2))).unwrap();
+    assert_eq!(begun, 0);
+    assert!(world.opened[&info.channels[moved]].is_some());
+}
+
+#[test]
+fn a_term_that_is_kept_is_given_once_and_only_while_it_is_the_greatest() {
+    let mut world = World::of(1);
+    let info = info(7, 1, None);
+    world.put(&info, &[manifest(0, &[])]);
+    world.run(2);
+    let channel = &info.channels[0];
+    let mut take = |kept: u64, noted: Option<u64>, node: i64| {
+        world.placer.keep_term(channel, kept, world.now);
+        noted.into_iter().for_each(|term| world.placer.note_term(channel, term));
+        world.placer.take_term(channel, NodeId(node))
+    };
+
+    assert_eq!(take(11, None, 2), None, "it is no owner");
+    assert_eq!([take(11, None, 1), take(11, None, 1), take(10, None, 1)], [Some(11), None, None]);
+    assert_eq!([take(12, Some(13), 1), take(15, Some(14), 1)], [None, Some(15)]);
+    assert_eq!(owners(&world, &info), [Some(NodeId(1))]);
+}
+
+#[test]
+fn an_owner_that_stays_after_all_has_the_term_kept_for_the_next_move() {
+    let mut world = World::of(1);
+    let info = info(7, 2, None);
+    world.put(&info, &[manifest(0, &[]), manifest(0, &[])]);
+    world.run(2);
+    world.nodes.insert(NodeId(2), Process::new(node(2)));
+    world.beat();
+    world.placer.tick(world.now);
+    let moving = world.placer.missing_terms().next().unwrap().clone();
+    world.placer.keep_term(&moving, 90, world.now);
+
+    let mut gone = world.nodes.remove(&NodeId(2)).unwrap();
+    gone.state = NodeState::Leaving;
+    world.placer.report(gone.report(), world.now);
+    world.run(3);
+
+    assert_eq!(owners(&world, &info), [Some(NodeId(1)); 2]);
+    assert_eq!(world.placer.take_term(&moving, NodeId(1)), Some(90));
 }
 
 #[test]

@@ -336,6 +336,14 @@ impl Cluster {
     }
 
     fn placer_grants(&mut self, calm: bool) {
+        let missing: Vec<_> = self.placer.missing_terms().cloned().collect();
+        for channel in missing {
+            if calm || self.dice.percent(50) {
+                let term = self.terms.entry(channel.clone()).or_default();
+                *term += 1;
+                self.placer.keep_term(&channel, *term, self.now);
+            }
+        }
         for (channel, node) in self.placer.wanted_terms() {
             if !calm && self.dice.percent(50) {
                 continue;
