@@ -12,6 +12,9 @@ pub const FIRST_FORMAT: u32 = 1;
 /// without its functions, and lose them with its next change; the fields it could not read at all.
 pub const FUNCTIONS_FORMAT: u32 = 2;
 
+/// The version from which on records of a log say which request they are of. An earlier one could not read them.
+pub const REQUESTS_FORMAT: u32 = 2;
+
 /// The newest version, as it stands in the executable. Tests play the next release with a copy of the executable in which
 /// the last digit is one more (`tests/formats/next`), so it is read from memory and stands there once.
 static STAMP: [u8; 24] = *b"redkite-newest-format=02";

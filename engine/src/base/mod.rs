@@ -8,18 +8,20 @@ mod format;
 mod id;
 mod kind;
 mod node_time;
+mod request;
 mod rng;
 mod secret;
 mod task;
 mod time;
 
 pub use clock::{Clock, DRIFT, RealClock, TestClock, sooner};
-pub use format::{FIRST_FORMAT, FUNCTIONS_FORMAT, newest_format};
+pub use format::{FIRST_FORMAT, FUNCTIONS_FORMAT, REQUESTS_FORMAT, newest_format};
 pub use id::{
     ChannelName, CollectionId, DatabaseId, FieldId, IndexId, NodeId, PartitionId, Position, SegmentId,
 };
 pub use kind::{Kind, Kinded, chain};
 pub use node_time::NodeTime;
+pub use request::{Origin, RequestId};
 pub use rng::{Rng, SeededRng};
 pub use secret::Secret;
 pub use task::{TaskError, TaskSet, heavy};

@@ -23,6 +23,8 @@ struct State {
     heard: Timestamp,
     /// When that was, on the monotonic clock.
     heard_at: Duration,
+    /// Whether the coordinator has said anything yet.
+    is_told: bool,
 }
 
 impl State {
@@ -39,7 +41,8 @@ impl NodeTime {
     pub fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
         let heard = Timestamp::from_unix_ms(clock.unix_ms());
         let heard_at = clock.monotonic();
-        Arc::new(Self { clock, state: Mutex::new(State { last: Timestamp::ZERO, heard, heard_at }) })
+        let state = State { last: Timestamp::ZERO, heard, heard_at, is_told: false };
+        Arc::new(Self { clock, state: Mutex::new(state) })
     }
 
     /// A time later than every one that this method has given before.
@@ -63,11 +66,18 @@ impl NodeTime {
         self.state.lock().reckoned(monotonic)
     }
 
+    /// The last time that the coordinator has said, so for certain not later than its time is now; zero if it has said none.
+    pub fn told(&self) -> Timestamp {
+        let state = self.state.lock();
+        if state.is_told { state.heard } else { Timestamp::ZERO }
+    }
+
     /// Sets the time to the coordinator's, as it was just now. One that says the same time again may not say a later one
     /// yet: that is no reason to reckon anew from it, so that time stands still here, too.
     pub fn hear(&self, now: Timestamp) {
         let monotonic = self.clock.monotonic();
         let mut state = self.state.lock();
+        state.is_told = true;
         if now != state.heard {
             (state.heard, state.heard_at) = (now, monotonic);
         }
@@ -95,6 +105,18 @@ mod tests {
         assert_eq!(own.unix_ms(), 5_000);
         assert_eq!(ahead.unix_ms(), 9_000_000);
         assert_eq!((held, shown), (ahead.next(), held));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_that_was_told_is_the_coordinators_and_not_one_of_the_clock_here() {
+        let time = NodeTime::new(TestClock::starting_at(5_000));
+        let before = time.told();
+
+        time.hear(Timestamp::from_unix_ms(9_000));
+        tokio::time::advance(std::time::Duration::from_secs(1)).await;
+        time.next();
+
+        assert_eq!((before, time.told()), (Timestamp::ZERO, Timestamp::from_unix_ms(9_000)));
     }
 
     #[tokio::test(start_paused = true)]

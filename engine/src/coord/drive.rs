@@ -610,14 +610,16 @@ impl Coord for Coordinator {
             // Looked at before the time is: that is told by this renewal or a later one.
             let lease = self.lease(node);
             let now = self.times.lock().tell(self.seen());
+            // Only now: whoever has heard of a format finds that everybody reads it.
+            let format = self.format.load(Ordering::Acquire);
             if let Some(orders) = self.placer.lock().orders(node, seen, now, lease) {
-                return Ok(orders);
+                return Ok(Orders { format, ..orders });
             }
             if !patient {
                 let group = self.placer.lock().group_of(node);
                 // Who goes by an earlier leader's orders may open what this one, that does not know of it, gives to another.
                 let lease = if seen.epoch == self.epoch { lease } else { Duration::ZERO };
-                return Ok(Orders { number: seen, now, lease, group, ..Orders::default() });
+                return Ok(Orders { number: seen, now, lease, group, format, ..Orders::default() });
             }
             tokio::select! {
                 () = &mut wait => patient = false,

@@ -303,7 +303,7 @@ impl Coordinator {
             loop {
                 // A delete of nothing: what tells those who follow the channel how far it has come.
                 let operation = Operation::Delete { partition: None, keys: Arc::new(none.clone()) };
-                let write = Write { collection, channel: channel.clone(), operation };
+                let write = Write::new(collection, channel.clone(), operation);
                 if writer.write(write).await?.at >= at {
                     break;
                 }

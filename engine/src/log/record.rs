@@ -1,26 +1,33 @@
 //! What the log of a channel carries: messages as bytes.
 //!
-//! The format, version 1, all numbers little-endian:
+//! The format, all numbers little-endian:
 //!
 //! | bytes | what |
 //! |---|---|
 //! | 0 | magic, 0xB5 |
-//! | 1 | version, 1 |
+//! | 1 | version, 1 or 2 |
 //! | 2 | kind: 1 insert, 2 delete, 3 upsert |
-//! | 3..8 | zero |
+//! | 3 | version 1: zero; version 2: 1 if a request's number follows the body, 2 if a client's, 3 if both in this order |
+//! | 4..8 | zero |
 //! | 8..16 | timestamp, put there by [`stamp`] |
 //! | 16.. | insert: partition `i64`, rows; delete: flag `u8`, partition `i64`, keys; upsert: partition `i64`, keys, rows |
+//! | after that | numbers of where the write comes from, `u128` each, put there by [`sign`] |
 //!
-//! Keys and rows are those of [`crate::model::wire`]. The log itself carries a checksum, so there is none here.
+//! Keys and rows are those of [`crate::model::wire`]. The log itself carries a checksum, so there is none here. Version 1 says
+//! nothing of where a write comes from; version 2 without numbers says that it comes from no request.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::base::{FieldId, Kind, Kinded, PartitionId, Timestamp};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::base::{FieldId, Kind, Kinded, Origin, PartitionId, RequestId, Timestamp};
 use crate::model::wire::{Damaged, Reader, keys_bytes, put_keys, put_rows, rows_bytes};
 use crate::model::{Batch, Column, ColumnData, DataType, Keys, Schema};
 
 const MAGIC: u8 = 0xB5;
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// The version of records that do not say where they come from.
+const UNSIGNED: u8 = 1;
 const INSERT: u8 = 1;
 const DELETE: u8 = 2;
 const UPSERT: u8 = 3;
@@ -28,6 +35,11 @@ const UPSERT: u8 = 3;
 const STAMP: std::ops::Range<usize> = 8..16;
 /// Bytes before the body.
 const HEAD_BYTES: usize = 16;
+/// Which numbers follow the body.
+const BY_REQUEST: u8 = 1;
+const BY_CLIENT: u8 = 2;
+/// Bytes of one of them.
+const NUMBER_BYTES: usize = 16;
 
 /// One write to a channel, as its log carries it.
 #[derive(Clone, Debug, PartialEq)]
@@ -140,8 +152,8 @@ pub fn encode_upsert(partition: PartitionId, replaced: &Keys, rows: &Batch) -> B
 
 /// The head of a message with room for its body.
 fn head(kind: u8, body_bytes: usize) -> BytesMut {
-    let mut out = BytesMut::with_capacity(HEAD_BYTES + body_bytes);
-    out.put_slice(&[MAGIC, VERSION, kind, 0, 0, 0, 0, 0]);
+    let mut out = BytesMut::with_capacity(HEAD_BYTES + body_bytes + 2 * NUMBER_BYTES);
+    out.put_slice(&[MAGIC, UNSIGNED, kind, 0, 0, 0, 0, 0]);
     out.put_u64_le(0);
     out
 }
@@ -151,6 +163,60 @@ pub fn stamp(record: &mut [u8], at: Timestamp) {
     if let Some(place) = record.get_mut(STAMP) {
         place.copy_from_slice(&at.0.to_le_bytes());
     }
+}
+
+/// Writes into the bytes that an `encode_` function gave where the write comes from, once.
+pub fn sign(record: &mut BytesMut, origin: &Origin) {
+    let [_, version, _, flags, ..] = &mut record[..] else { return };
+    let flag = |number: Option<RequestId>, flag| if number.is_some() { flag } else { 0 };
+    (*version, *flags) = (VERSION, flag(origin.request, BY_REQUEST) | flag(origin.client, BY_CLIENT));
+    for number in [origin.request, origin.client].into_iter().flatten() {
+        record.put_u128_le(number.0);
+    }
+}
+
+/// Where the write comes from that a record holds; `None` if the record does not say it, or is none.
+#[must_use]
+pub fn origin_of(record: &[u8]) -> Option<Origin> {
+    let [MAGIC, VERSION, _, flags, ..] = record else { return None };
+    let mut numbers = record.get(record.len().checked_sub(numbers_bytes(*flags)?)?..)?;
+    let mut number = |flag| {
+        (*flags & flag != 0).then(|| {
+            let (first, rest) = numbers.split_first_chunk::<NUMBER_BYTES>()?;
+            numbers = rest;
+            Some(RequestId(u128::from_le_bytes(*first)))
+        })
+    };
+    let (request, client) = (number(BY_REQUEST).flatten(), number(BY_CLIENT).flatten());
+    Some(Origin { request, client })
+}
+
+/// How many bytes follow the body; `None` for flags of a later version.
+const fn numbers_bytes(flags: u8) -> Option<usize> {
+    match flags {
+        0 => Some(0),
+        BY_REQUEST | BY_CLIENT => Some(NUMBER_BYTES),
+        3 => Some(2 * NUMBER_BYTES),
+        _ => None,
+    }
+}
+
+/// Whether the bytes are those of a message that adds rows and hides none.
+#[must_use]
+pub fn is_insert(record: &[u8]) -> bool {
+    matches!(record, [MAGIC, _, INSERT, ..])
+}
+
+/// A number that stands for what a message does, whenever and for whomever.
+#[must_use]
+pub fn content_of(record: &[u8]) -> u64 {
+    let (kind, flags) = match record {
+        [_, VERSION, kind, flags, ..] => (*kind, *flags),
+        [_, _, kind, ..] => (*kind, 0),
+        _ => (0, 0),
+    };
+    let end = record.len().saturating_sub(numbers_bytes(flags).unwrap_or(0));
+    xxh3_64_with_seed(record.get(HEAD_BYTES..end).unwrap_or_default(), u64::from(kind))
 }
 
 /// The time in the bytes of a message; `None` for bytes that are too short to be one.
@@ -230,16 +296,17 @@ fn arrange(mut stored: Vec<Column>, schema: &Schema, rows: usize) -> Result<Batc
 
 fn read_message(reader: &mut Reader<'_>, schema: &Schema) -> Result<Message, Failure> {
     let damaged = Failure::damaged;
-    let [magic, version, kind, zeros @ ..] = reader.array::<8>().map_err(damaged)?;
+    let [magic, version, kind, flags, zeros @ ..] = reader.array::<8>().map_err(damaged)?;
     if magic != MAGIC {
         return Err(Failure::Damaged("it does not begin as a record does"));
     }
     if version > VERSION {
         return Err(Failure::TooNew(version));
     }
-    if version == 0 || zeros != [0; 5] {
+    let numbers = if version == UNSIGNED && flags != 0 { None } else { numbers_bytes(flags) };
+    let Some(numbers) = numbers.filter(|_| version > 0 && zeros == [0; 4]) else {
         return Err(Failure::Damaged("its head is wrong"));
-    }
+    };
     let at = Timestamp(u64::from_le_bytes(reader.array().map_err(damaged)?));
     let message = match kind {
         INSERT => Message::Insert {
@@ -264,7 +331,11 @@ fn read_message(reader: &mut Reader<'_>, schema: &Schema) -> Result<Message, Fai
         },
         _ => return Err(Failure::Damaged("it is of an unknown kind")),
     };
-    if reader.remaining() == 0 { Ok(message) } else { Err(Failure::Damaged("it has bytes after its end")) }
+    if reader.remaining() == numbers {
+        Ok(message)
+    } else {
+        Err(Failure::Damaged("its end is not where its numbers begin"))
+    }
 }
 
 #[cfg(test)]
@@ -463,9 +534,50 @@ mod tests {
     #[test]
     fn a_record_of_a_later_version_is_refused() {
         let mut record = encode_delete(None, &keys(1));
-        record[1] = 2;
+        record[1] = 3;
 
-        assert_eq!(decode(&record.freeze(), &schema()), Err(Error::TooNew { version: 2 }));
+        assert_eq!(decode(&record.freeze(), &schema()), Err(Error::TooNew { version: 3 }));
+    }
+
+    #[test]
+    fn a_record_says_where_it_comes_from_and_is_the_same_message() {
+        let schema = schema();
+        let plain = stamped(encode_insert(PartitionId(3), &batch(&schema, 5, 4)), 9);
+        let number = |number: u128| Some(RequestId(number));
+        assert_eq!((origin_of(&plain), plain[1]), (None, 1), "as an earlier version reads it");
+
+        for (request, client) in
+            [(None, None), (number(7), None), (None, number(8)), (number(u128::MAX), number(1))]
+        {
+            let origin = Origin { request, client };
+            let mut record = BytesMut::from(&plain[..]);
+            sign(&mut record, &origin);
+            let record = record.freeze();
+
+            assert_eq!(origin_of(&record), Some(origin));
+            assert_eq!(decode(&record, &schema), decode(&plain, &schema));
+            assert_eq!((content_of(&record), is_insert(&record)), (content_of(&plain), true));
+            let cut = record.slice(..record.len() - 1);
+            assert!(matches!(decode(&cut, &schema), Err(Error::Damaged { .. })), "{origin:?}");
+        }
+        let other = encode_insert(PartitionId(4), &batch(&schema, 5, 4));
+        let delete = encode_delete(None, &keys(1));
+        assert_ne!(content_of(&other), content_of(&plain));
+        assert!(!is_insert(&delete));
+    }
+
+    #[test]
+    fn the_numbers_of_a_record_stand_after_its_body() {
+        let mut record = encode_delete(None, &Keys::Int(Vec::new()));
+        let body = record.len();
+        sign(&mut record, &Origin { request: Some(RequestId(1)), client: Some(RequestId(2)) });
+
+        assert_eq!(record[..8], [0xB5, 2, 2, 3, 0, 0, 0, 0]);
+        let numbers = [
+            [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            [2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        ];
+        assert_eq!(record[body..], numbers.concat());
     }
 
     proptest! {
@@ -478,7 +590,11 @@ mod tests {
             changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
         ) {
             let schema = schema();
-            let mut record = encode_upsert(PartitionId(1), &keys(rows as i64), &batch(&schema, rows, 1)).to_vec();
+            let mut record = encode_upsert(PartitionId(1), &keys(rows as i64), &batch(&schema, rows, 1));
+            if rows % 2 == 0 {
+                sign(&mut record, &Origin { request: Some(RequestId(rows as u128)), client: None });
+            }
+            let mut record = record.to_vec();
             for (at, byte) in changes {
                 // Most damage goes where lengths and types are.
                 let reach = if byte % 2 == 0 { record.len() } else { record.len().min(120) };
@@ -487,6 +603,7 @@ mod tests {
             if cut.index(3) == 0 {
                 record.truncate(cut.index(record.len()));
             }
+            let _ = (origin_of(&record), content_of(&record));
             let _ = decode(&record.into(), &schema);
         }
 

@@ -7,6 +7,7 @@ mod growth;
 mod indexes;
 mod placement;
 mod reading;
+mod requests;
 mod rest;
 mod texts;
 

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use super::{AccessSettings, ProxyParts, ProxySettings};
 use crate::base::{
     ChannelName, CollectionId, DatabaseId, FieldId, IndexId, Kind, NodeId, NodeTime, PartitionId, Position,
-    RealClock, SegmentId, Timestamp,
+    RealClock, RequestId, SegmentId, Timestamp,
 };
 use crate::model::access::{Policy, Role, User};
 use crate::model::check_schema::add_field;
@@ -54,6 +54,8 @@ pub struct Twin {
     pub imports: Mutex<Vec<ImportInfo>>,
     /// How fresh each read was asked to be.
     pub asked: Mutex<Vec<Consistency>>,
+    /// What the client of each write has called its call.
+    pub named: Mutex<Vec<Option<RequestId>>>,
     /// Channels that were flushed.
     pub flushed: Mutex<Vec<ChannelName>>,
     /// Where each channel ends.
@@ -84,6 +86,7 @@ impl Twin {
             policy: Mutex::default(),
             imports: Mutex::default(),
             asked: Mutex::default(),
+            named: Mutex::default(),
             flushed: Mutex::default(),
             end: Mutex::default(),
             full_for: Mutex::default(),
@@ -335,6 +338,7 @@ impl Reader for Twin {
 impl Writer for Twin {
     async fn write(&self, write: Write) -> Result<Written, Error> {
         let at = self.tick();
+        self.named.lock().push(write.client);
         match write.operation {
             Operation::Insert { partition, rows } => self.add(write.collection, partition, &rows, at),
             Operation::Delete { partition, keys } => self.hide(write.collection, partition, &keys, at),

@@ -85,8 +85,8 @@ pub enum Error {
         /// The owner.
         address: String,
     },
-    /// The connection to the owner, or the owner, failed while it had the write. It must not be repeated by the router,
-    /// since that could add the rows twice.
+    /// The connection to the owner, or the owner, failed while it had the write, and nobody who was asked since could say what
+    /// became of it.
     #[error("whether the write to {channel} took effect is unknown; it may be sent again")]
     UnknownOutcome {
         /// The channel.
@@ -193,8 +193,9 @@ pub struct RouterParts {
 ///
 /// What is retried: a node that answers [`rpc::Error::Stale`] did nothing (a client of [`Dial`] that could not even
 /// connect says the same), so every call goes on to the next one the routes name. A call that failed in any other
-/// passing way is repeated if that can do no harm: reads, deletes, upserts under unchanged keys, `flush`, `mark`,
-/// `tail`, `forget`. An insert is not: it ends with [`Error::UnknownOutcome`], kind `Unavailable`.
+/// passing way is repeated, which can do no harm: a write is sent again under the number that it has, by which an owner
+/// knows whether it is in the log. If no owner could say so in time it ends with [`Error::UnknownOutcome`], kind
+/// `Unavailable`.
 pub struct Router {
     parts: RouterParts,
     board: Board,

@@ -8,11 +8,8 @@ use async_trait::async_trait;
 
 use super::patience::Patience;
 use super::{Error, Router, passes};
-use crate::base::{ChannelName, CollectionId, Kinded as _, Position};
-use crate::model::Keys;
-use crate::rpc::{
-    self, CollectionRef, Mark, NodeState, NodeStatus, Operation, Place, Routes, Tail, Write, Writer, Written,
-};
+use crate::base::{ChannelName, CollectionId, Kind, Kinded as _, Position, RequestId};
+use crate::rpc::{self, Mark, NodeState, NodeStatus, Place, Request, Routes, Tail, Write, Writer, Written};
 
 /// How often it is looked whether the owner that has not answered yet is still the owner: for writes, which only proxies send,
 /// and for other calls, since query nodes, which keep no routes, ask the coordinator each time.
@@ -162,30 +159,42 @@ impl Router {
         }
     }
 
-    /// Whether a write that may have been done can be done once more: afterwards the same rows are there. What cannot be found out
-    /// while the write may take cannot.
-    async fn is_repeatable(&self, write: &Write, end: Duration) -> bool {
-        match &write.operation {
-            Operation::Insert { .. } => false,
-            Operation::Delete { .. } => true,
-            Operation::Upsert { replaced, rows, .. } => {
-                // Under new keys (made by the server) a second time would add the rows a second time.
-                let info = tokio::select! {
-                    biased;
-                    info = self.parts.coord.collection(CollectionRef::Id(write.collection)) => info.ok(),
-                    () = self.end_of_time(Some(end)) => None,
-                };
-                match info {
-                    Some(info) => {
-                        let column = rows.column(info.schema.primary().id);
-                        let keys = column.and_then(|column| Keys::from_column(&column.data));
-                        keys.is_some_and(|keys| keys == **replaced)
-                    }
-                    None => false,
+    /// A request that nobody has sent yet.
+    fn fresh_request(&self) -> Request {
+        let half = || u128::from(self.parts.rng.next_u64());
+        Request { id: RequestId(half() << 64 | half()), since: self.parts.time.told(), is_repeat: false }
+    }
+
+    /// Asks owner after owner until one has done the write, or nothing but giving up is left. From the first failure on that
+    /// leaves open what has happened, `request` is a repeat.
+    async fn write_once(
+        &self,
+        tries: &mut Tries,
+        write: &Write,
+        request: &mut Request,
+    ) -> Result<Written, rpc::Error> {
+        loop {
+            let now = *request;
+            // Everything large in a write is shared.
+            let run = |writer: Arc<dyn Writer>| {
+                let write = Write { request: Some(now), ..write.clone() };
+                async move { writer.write(write).await }
+            };
+            match self.ask_owner(tries, run).await? {
+                Round::Done(written) => return Ok(written),
+                Round::Unclear(error) if passes(&error) => {
+                    request.is_repeat = true;
+                    self.pause(&mut tries.patience, error).await?;
                 }
+                Round::Unclear(error) => return Err(error),
             }
         }
     }
+}
+
+/// Whether what was to be written to is not there any more.
+fn is_gone(error: &rpc::Error) -> bool {
+    matches!(error, rpc::Error::Refused(refusal) if refusal.kind() == Kind::NotFound)
 }
 
 /// Where the owner of a channel is.
@@ -207,27 +216,19 @@ impl Writer for Router {
         let mut tries = self.tries("write", &write.channel)?;
         let end = self.parts.clock.monotonic() + Duration::from_millis(self.parts.settings.write_deadline_ms);
         (tries.end, tries.patience) = (Some(end), Patience::until(end));
-        loop {
-            // Everything large in a write is shared.
-            let run = |writer: Arc<dyn Writer>| {
-                let write = write.clone();
-                async move { writer.write(write).await }
-            };
-            match self.ask_owner(&mut tries, run).await? {
-                Round::Done(written) => {
-                    self.memory(write.collection).written(written.at);
-                    return Ok(written);
-                }
-                Round::Unclear(error) if !passes(&error) => return Err(error),
-                Round::Unclear(error) if self.is_repeatable(&write, end).await => {
-                    self.pause(&mut tries.patience, error).await?;
-                }
-                Round::Unclear(source) => {
-                    let unknown = Error::UnknownOutcome { channel: write.channel, source };
-                    tracing::warn!(channel = %tries.channel, "the outcome of a write is unknown");
-                    return Err(rpc::Error::failed("write", &unknown));
-                }
+        let mut request = write.request.unwrap_or_else(|| self.fresh_request());
+        match self.write_once(&mut tries, &write, &mut request).await {
+            Ok(written) => {
+                self.memory(write.collection).written(written.at);
+                Ok(written)
             }
+            // Whatever the last owner says, it says it of the last time; only what is gone is gone whatever had happened.
+            Err(source) if request.is_repeat && !is_gone(&source) => {
+                let unknown = Error::UnknownOutcome { channel: write.channel, source };
+                tracing::warn!(channel = %tries.channel, "the outcome of a write is unknown");
+                Err(rpc::Error::failed("write", &unknown))
+            }
+            Err(error) => Err(error),
         }
     }
 

@@ -46,7 +46,7 @@ pub use refusal::Refusal;
 pub use route::{
     ChannelShare, Consistency, NodeShare, Owner, Place, ReadAfter, ReplicaRoute, Routes, Share, TimeSpan,
 };
-pub use writer::{Mark, Operation, Tail, Write, Writer, Written};
+pub use writer::{Mark, Operation, Request, Tail, Write, Writer, Written};
 
 use crate::base::{Kind, Kinded, chain};
 

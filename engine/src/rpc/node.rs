@@ -248,6 +248,8 @@ pub struct Orders {
     pub lease: Duration,
     /// The resource group that the node is in; empty for none.
     pub group: String,
+    /// The version of the formats that the cluster writes; 0 from a leader that is too old to say.
+    pub format: u32,
 }
 
 /// A duty's side of the beats: it says what it has and does what it is told.

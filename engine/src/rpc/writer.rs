@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::Stream;
 
 use super::Error;
-use crate::base::{ChannelName, CollectionId, PartitionId, Position, Timestamp};
+use crate::base::{ChannelName, CollectionId, PartitionId, Position, RequestId, Timestamp};
 use crate::model::{Batch, Keys};
 
 /// What to do to a channel. Each takes effect as a whole or not at all.
@@ -39,6 +39,18 @@ pub enum Operation {
     },
 }
 
+/// Which of all writes it is, so that it may be sent again and is done once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Its number.
+    pub id: RequestId,
+    /// A time that the coordinator had said before the write was first sent: the write takes effect later than that, if it
+    /// does. Zero if it had said none.
+    pub since: Timestamp,
+    /// Whether it was sent before, and may have taken effect.
+    pub is_repeat: bool,
+}
+
 /// One write to one channel.
 #[derive(Clone, Debug)]
 pub struct Write {
@@ -48,6 +60,19 @@ pub struct Write {
     pub channel: ChannelName,
     /// What to do.
     pub operation: Operation,
+    /// Which one it is; a router gives one to a write that has none.
+    pub request: Option<Request>,
+    /// What its client calls the call that it is of, if it says so. The owner takes the same insert under the same name for the
+    /// one that it has done.
+    pub client: Option<RequestId>,
+}
+
+impl Write {
+    /// A write that nobody sends again.
+    #[must_use]
+    pub const fn new(collection: CollectionId, channel: ChannelName, operation: Operation) -> Self {
+        Self { collection, channel, operation, request: None, client: None }
+    }
 }
 
 /// Answer to a write: it is durable now.
@@ -73,11 +98,12 @@ pub type Tail = Pin<Box<dyn Stream<Item = Result<(Position, Bytes), Error>> + Se
 /// with [`Error::is_stale`], and nothing was done.
 #[async_trait]
 pub trait Writer: Send + Sync + 'static {
-    /// Writes durably. Not cancel safe: a dropped call may or may not have taken effect.
+    /// Writes durably; a write that is sent again takes effect once, and has the answer of the first time. Not cancel safe: a
+    /// dropped call may or may not have taken effect.
     ///
     /// # Errors
     /// Nothing was acknowledged; whether it took effect is unknown unless the kind is `Invalid`, `NotFound` or
-    /// [`Error::is_stale`].
+    /// [`Error::is_stale`], which of a repeat say only that it took no effect this time.
     async fn write(&self, write: Write) -> Result<Written, Error>;
 
     /// Seals everything written to the channel before the call and returns once that is committed.

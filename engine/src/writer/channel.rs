@@ -12,9 +12,11 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::base::{ChannelName, CollectionId, NodeTime, Position, Timestamp};
 use crate::log::{LogWriter, record};
 use crate::model::DataType;
-use crate::rpc::{Followed, Mark};
+use crate::rpc::{Followed, Mark, Request};
 use crate::writer::Error;
+use crate::writer::former::Reached;
 use crate::writer::pressure::Unsealed;
+use crate::writer::requests::{Known, Place, Requests, Signed};
 
 /// How much later than the coordinator's time a mark may be that the log does not prove. A node is ahead of it by what an
 /// answer takes to come, each time anew.
@@ -38,14 +40,55 @@ pub struct Opened {
     pub newest: Timestamp,
 }
 
+/// A write as it goes into the log.
+pub struct Entry {
+    /// The record, without its time.
+    pub bytes: BytesMut,
+    /// What it says of where it comes from.
+    pub signed: Signed,
+    /// Which request it is of; `None` for one that nobody sends again.
+    pub request: Option<Request>,
+}
+
+impl Entry {
+    /// A time before that of its record, wherever that is.
+    pub fn since(&self) -> Timestamp {
+        self.request.map_or(Timestamp::ZERO, |request| request.since)
+    }
+
+    /// Whether it was sent before.
+    pub fn is_repeat(&self) -> bool {
+        self.request.is_some_and(|request| request.is_repeat)
+    }
+}
+
+/// What became of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is durable, and took effect at this time.
+    Done(Timestamp),
+    /// It is in the log from an earlier try, durable or on the way to it.
+    Before(Place),
+}
+
+/// What has one order with the log.
+struct Order {
+    /// The time of the last record.
+    last: Timestamp,
+    /// What the log holds.
+    requests: Requests,
+}
+
 /// One channel that this process may write to.
 pub struct Channel {
     /// What is known of it.
     pub of: Opened,
     log: Arc<dyn LogWriter>,
     time: Arc<NodeTime>,
-    /// The time of the last record; held from taking a time to taking a position, so that both have one order.
-    ordering: Mutex<Timestamp>,
+    /// Held from taking a time to taking a position, so that both have one order.
+    ordering: Mutex<Order>,
+    /// How far back it is known which requests the log holds.
+    pub reached: tokio::sync::Mutex<Reached>,
     /// Position after the last acknowledged record.
     durable_end: AtomicU64,
     /// The latest time that the next owner finds in the log, or knows of as this one does.
@@ -68,7 +111,9 @@ impl Channel {
     pub fn new(of: Opened, log: Arc<dyn LogWriter>, time: Arc<NodeTime>, now: Duration) -> Self {
         // Everything found in the log at opening is durable and counts as acknowledged.
         let (durable_end, durable_at) = (AtomicU64::new(of.end.0), AtomicU64::new(of.newest.0));
-        let (ordering, flushing) = (Mutex::new(of.newest), tokio::sync::Mutex::new(of.checkpoint));
+        let order = Order { last: of.newest, requests: Requests::new(of.newest) };
+        let reached = Reached { from: of.end, floor: of.newest, is_all: false };
+        let (ordering, flushing) = (Mutex::new(order), tokio::sync::Mutex::new(of.checkpoint));
         // How large a rest is shows when it is sealed; that it is there is enough for its age to count.
         let is_rest = of.end > of.checkpoint;
         let unsealed = Mutex::new(Unsealed { bytes: u64::from(is_rest), since: is_rest.then_some(now) });
@@ -80,6 +125,7 @@ impl Channel {
             log,
             time,
             ordering,
+            reached: tokio::sync::Mutex::new(reached),
             durable_end,
             durable_at,
             flushing,
@@ -121,10 +167,10 @@ impl Channel {
 
     /// How far the channel has come. Says nothing about whether this process still owns it.
     pub fn mark(&self) -> Mark {
-        let mut last = self.ordering.lock();
+        let mut order = self.ordering.lock();
         // Every record that has a time has its position too, acknowledged or not.
-        let at = self.time.next().max(*last);
-        *last = at;
+        let at = self.time.next().max(order.last);
+        order.last = at;
         Mark { end: self.log.next_position(), at }
     }
 
@@ -135,19 +181,48 @@ impl Channel {
         mark.at <= durable.max(self.time.reckoned().plus_ms(AHEAD_MS))
     }
 
-    /// Gives an encoded record its time, appends it and waits until it is durable.
+    /// The time now, as this node has it.
+    pub fn now(&self) -> Timestamp {
+        self.time.now()
+    }
+
+    /// What is known of a write.
+    pub fn known(&self, entry: &Entry) -> Known {
+        self.ordering.lock().requests.find(&entry.signed, entry.since())
+    }
+
+    /// Whether requests of earlier owners may still be added.
+    pub fn takes_former(&self) -> bool {
+        self.ordering.lock().requests.takes_former()
+    }
+
+    /// Adds requests of earlier owners, as [`Requests::note_former`] says.
+    pub fn note_former(&self, former: &[(Signed, Place)], floor: Timestamp) {
+        self.ordering.lock().requests.note_former(former, floor);
+    }
+
+    /// Gives an encoded record its time, appends it and waits until it is durable, unless the log has it already.
     ///
     /// # Errors
-    /// If the log fails. Not cancel safe: a dropped call may have written.
-    pub async fn write(&self, mut encoded: BytesMut, now: Duration) -> Result<Timestamp, Error> {
-        let bytes = encoded.len() as u64;
+    /// If the log fails, or [`Error::Forgotten`] for a repeat of which nobody can tell whether the log has it. Not cancel safe:
+    /// a dropped call may have written.
+    pub async fn write(&self, entry: Entry, now: Duration) -> Result<Outcome, Error> {
+        let bytes = entry.bytes.len() as u64;
         let (at, appending) = {
-            let mut last = self.ordering.lock();
-            let at = self.time.next().max(last.next());
+            let mut order = self.ordering.lock();
+            match order.requests.find(&entry.signed, entry.since()) {
+                Known::There(place) => return Ok(Outcome::Before(place)),
+                Known::Forgotten if entry.is_repeat() => return Err(self.forgotten()),
+                Known::Forgotten | Known::Not => {}
+            }
+            // Later than when it was sent, so that its record is found by that.
+            let at = self.time.next().max(order.last.next()).max(entry.since().next());
+            let mut encoded = entry.bytes;
             record::stamp(&mut encoded, at);
             let payload: Bytes = encoded.freeze();
             let appending = self.log.append(payload).map_err(|source| self.append_failed(source))?;
-            *last = at;
+            order.last = at;
+            order.requests.note(&entry.signed, Place { position: appending.position, at });
             (at, appending)
         };
         {
@@ -158,7 +233,12 @@ impl Channel {
         let position = appending.durable().await.map_err(|source| self.append_failed(source))?;
         self.durable_end.fetch_max(position.next().0, Ordering::AcqRel);
         self.durable_at.fetch_max(at.0, Ordering::AcqRel);
-        Ok(at)
+        Ok(Outcome::Done(at))
+    }
+
+    /// Nobody can tell whether the log has a write.
+    pub fn forgotten(&self) -> Error {
+        Error::Forgotten { channel: self.of.name.clone() }
     }
 
     fn append_failed(&self, source: crate::log::Error) -> Error {

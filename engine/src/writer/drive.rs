@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,17 +14,17 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::base::{
-    ChannelName, Clock, CollectionId, DRIFT, Kind, Kinded, NodeId, NodeTime, Position, Timestamp,
+    ChannelName, Clock, CollectionId, DRIFT, Kind, Kinded, NodeId, NodeTime, Origin, Position, Timestamp,
 };
 use crate::blob::Blobs;
 use crate::log::{LogReader, Logs, record};
-use crate::model::{ChannelManifest, Keys};
+use crate::model::ChannelManifest;
 use crate::rpc::{
     self, CollectionRef, Coord, Follower, Mark, OpenChannel, Operation, OrderNumber, Orders, OwnOrder,
     Report, Tail, Write, Writer, Written,
 };
 use crate::writer::Error;
-use crate::writer::channel::{AHEAD_MS, Channel, Opened};
+use crate::writer::channel::{AHEAD_MS, Channel, Entry, Opened, Outcome};
 use crate::writer::lease::Lease;
 use crate::writer::pressure::{FlushLimits, WriteLimits};
 
@@ -71,6 +71,8 @@ pub struct ChannelWriter {
     /// Held while a channel is opened, so that each is opened once. One that takes long holds up no other.
     opening: Mutex<HashMap<ChannelName, Arc<tokio::sync::Mutex<()>>>>,
     lease: Lease,
+    /// The version of the formats that the cluster writes, as far as was heard; it only grows.
+    pub(super) format: AtomicU32,
     /// Whether writes are refused; read for as long as a write takes.
     held: tokio::sync::RwLock<bool>,
     /// Bytes of log that are not sealed, of all channels, about.
@@ -103,6 +105,7 @@ impl ChannelWriter {
             channels: RwLock::default(),
             opening: Mutex::default(),
             lease: Lease::default(),
+            format: AtomicU32::new(0),
             held: tokio::sync::RwLock::new(false),
             unsealed_bytes: AtomicU64::new(0),
             reordered: Notify::new(),
@@ -244,12 +247,8 @@ impl ChannelWriter {
     }
 
     /// Appends to this very opening of the channel, which is fenced if there was another owner since.
-    async fn append(
-        &self,
-        channel: &Arc<Channel>,
-        encoded: bytes::BytesMut,
-    ) -> Result<Timestamp, rpc::Error> {
-        let written = channel.write(encoded, self.parts.clock.monotonic()).await;
+    pub(super) async fn append(&self, channel: &Arc<Channel>, entry: Entry) -> Result<Outcome, rpc::Error> {
+        let written = channel.write(entry, self.parts.clock.monotonic()).await;
         written.map_err(|error| {
             if matches!(error.kind(), Kind::Fenced | Kind::Unavailable) {
                 self.give_up(channel);
@@ -377,15 +376,24 @@ impl Writer for ChannelWriter {
             }
         };
         let channel = self.channel_soon(&write.channel).await?;
+        let origin = Origin { request: write.request.map(|request| request.id), client: write.client };
+        let entry = self.entry(encoded, origin, write.request);
+        if let Some(at) = self.recall(&channel, &entry).await? {
+            return Ok(Written { at });
+        }
         self.admit(&channel, &write.operation).await?;
         let held = self.held.read().await;
         if *held {
             return Err(rpc::Error::Stale { what: format!("{}, which takes no writes now", write.channel) });
         }
-        let bytes = encoded.len() as u64;
-        let at = self.append(&channel, encoded).await?;
-        self.count(bytes);
-        Ok(Written { at })
+        let bytes = entry.bytes.len() as u64;
+        match self.append(&channel, entry).await? {
+            Outcome::Done(at) => {
+                self.count(bytes);
+                Ok(Written { at })
+            }
+            Outcome::Before(place) => Ok(Written { at: self.settle(&channel, place).await? }),
+        }
     }
 
     async fn flush(&self, channel: &ChannelName) -> Result<(), rpc::Error> {
@@ -409,8 +417,7 @@ impl Writer for ChannelWriter {
         // before, it does not say of a later one: another owner may have begun in between, after this record's time.
         let channel = self.channel(name).await?;
         let mark = channel.mark();
-        let proof = record::encode_delete(None, &Keys::empty(channel.of.primary));
-        self.append(&channel, proof).await?;
+        self.prove(&channel).await?;
         Ok(mark)
     }
 
@@ -452,6 +459,7 @@ impl Follower for ChannelWriter {
     }
 
     fn obey(&self, orders: &Orders, sent: Duration) {
+        self.format.fetch_max(orders.format, Ordering::Relaxed);
         if let Some(own) = &orders.own {
             self.own(orders.number, own);
         }

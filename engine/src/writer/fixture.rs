@@ -9,8 +9,8 @@ use parking_lot::Mutex;
 
 use super::{ChannelWriter, FlushLimits, Water, WriteLimits, WriterParts};
 use crate::base::{
-    ChannelName, Clock, CollectionId, DatabaseId, Kind, NodeId, NodeTime, PartitionId, Position, SeededRng,
-    SegmentId, TaskSet, Timestamp,
+    ChannelName, Clock, CollectionId, DatabaseId, Kind, NodeId, NodeTime, PartitionId, Position,
+    REQUESTS_FORMAT, SeededRng, SegmentId, TaskSet, Timestamp,
 };
 use crate::blob::{Blobs, MemoryBlobs};
 use crate::log::{Logs, MemoryLogs, ObjectLogSettings, ObjectLogs};
@@ -36,11 +36,7 @@ pub(super) fn channel() -> ChannelName {
 pub(super) fn insert(keys: &[i64]) -> Write {
     let rows: Vec<Row> = keys.iter().map(|key| Row::of(*key, *key)).collect();
     let rows = Arc::new(batch(&schema(DataType::Int64), &rows));
-    Write {
-        collection: COLLECTION,
-        channel: channel(),
-        operation: Operation::Insert { partition: PARTITION, rows },
-    }
+    Write::new(COLLECTION, channel(), Operation::Insert { partition: PARTITION, rows })
 }
 
 /// What the coordinator knows.
@@ -121,6 +117,8 @@ pub(super) struct World {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) flushes: FlushLimits,
     pub(super) writes: WriteLimits,
+    /// The version of the formats that the cluster writes.
+    pub(super) format: u32,
     orders: Mutex<BTreeMap<i64, u64>>,
 }
 
@@ -141,6 +139,7 @@ impl World {
             clock,
             flushes,
             writes: WriteLimits { unsealed_bytes: Water::NONE, memory: Water::NONE },
+            format: REQUESTS_FORMAT,
             orders: Mutex::default(),
         }
     }
@@ -195,6 +194,7 @@ impl World {
             number: OrderNumber { epoch: 1, number },
             own: Some(if owns { vec![own] } else { Vec::new() }),
             lease,
+            format: self.format,
             ..Orders::default()
         };
         if owns {

@@ -8,8 +8,13 @@ mod drive;
 #[cfg(test)]
 mod fixture;
 mod flush;
+mod former;
 mod lease;
 mod pressure;
+mod recall;
+#[cfg(test)]
+mod repeats_test;
+mod requests;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -40,6 +45,12 @@ pub enum Error {
         /// Why.
         #[source]
         source: log::Error,
+    },
+    /// A write was sent again so late that nobody knows any more whether the log has it.
+    #[error("whether the log of {channel} has the write that was sent before is not known any more")]
+    Forgotten {
+        /// Which channel.
+        channel: ChannelName,
     },
     /// Records, or the whole log, could not be given up.
     #[error("cannot give up records of {channel}")]
@@ -104,6 +115,7 @@ impl Kinded for Error {
             | Self::GiveUp { source, .. }
             | Self::Append { source, .. }
             | Self::ReadLog { source, .. } => source.kind(),
+            Self::Forgotten { .. } => Kind::Exhausted,
             Self::BadRecord { .. } => Kind::Corrupt,
             Self::Seal { source, .. } => source.kind(),
             Self::Mismatch { .. } => Kind::Internal,

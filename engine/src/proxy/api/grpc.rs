@@ -113,11 +113,16 @@ impl Proxy {
     {
         let started = self.clock().monotonic();
         let (metadata, extensions, request) = request.into_parts();
-        let database = metadata.get("dbname").and_then(|name| name.to_str().ok());
+        let said = |header| {
+            let text = metadata.get(header).and_then(|text| text.to_str().ok());
+            text.filter(|text| !text.is_empty()).map(str::to_owned)
+        };
         let caller = Caller {
-            database: database.filter(|name| !name.is_empty()).map(str::to_owned),
+            database: said("dbname"),
             login: extensions.get::<Login>().cloned(),
             from: extensions.get::<Peer>().map(|peer| peer.0.ip()),
+            // pymilvus 2.4 has another name for it.
+            request: said("client-request-id").or_else(|| said("client_request_id")),
         };
         let span = tracing::debug_span!("call", call);
         let check = self.check(&caller, Q::RULE, || request.target());

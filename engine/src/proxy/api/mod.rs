@@ -24,9 +24,11 @@ mod texts;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ring::digest::{Context, SHA256};
+
 use super::access::Login;
 use super::{Error, Proxy};
-use crate::base::PartitionId;
+use crate::base::{PartitionId, RequestId};
 use crate::model::access::ROOT;
 use crate::rpc::{CollectionInfo, CollectionRef};
 
@@ -44,12 +46,26 @@ pub struct Caller {
     pub login: Option<Login>,
     /// The address it comes from, if that is known.
     pub from: Option<IpAddr>,
+    /// What it calls this call, if it does.
+    pub request: Option<String>,
 }
 
 impl Caller {
     /// Who a change is put down to: root where nobody has to say who they are.
     pub fn user(&self) -> &str {
         self.login.as_ref().map_or(ROOT, |login| &*login.user)
+    }
+
+    /// The name that it gives this call as a number; the same name of another user is another number.
+    pub fn request_id(&self) -> Option<RequestId> {
+        let name = self.request.as_deref()?;
+        let mut hash = Context::new(&SHA256);
+        for part in [self.user(), name] {
+            hash.update(&part.len().to_le_bytes());
+            hash.update(part.as_bytes());
+        }
+        let first = hash.finish().as_ref().first_chunk::<16>().copied()?;
+        Some(RequestId(u128::from_le_bytes(first)))
     }
 
     /// The database that a request means: its own, else the connection's, else the default one.

@@ -13,7 +13,7 @@ use futures::future::try_join_all;
 
 use super::reads::keys_of;
 use super::{Caller, DEFAULT_PARTITION, partial, partitions, texts};
-use crate::base::{PartitionId, Timestamp, heavy};
+use crate::base::{PartitionId, RequestId, Timestamp, heavy};
 use crate::intake::route::Share;
 use crate::intake::{Error as Rejected, check_rows, route};
 use crate::model::{Batch, Keys};
@@ -37,7 +37,9 @@ pub async fn insert(proxy: &Proxy, caller: Caller, request: InsertRequest) -> Re
     let rows = texts::with_computed(&info, rows).await?;
     let keys = keys_of_rows(&info, &rows)?;
     tracing::debug!(rows = rows.rows, made_keys = made, "insert");
-    let at = write_all(proxy, inserts(&info, placement, &keys, rows)).await?;
+    // The same rows under other keys are other rows.
+    let client = if made { None } else { caller.request_id() };
+    let at = write_all(proxy, client, inserts(&info, placement, &keys, rows)).await?;
     if let Some(meter) = proxy.meter() {
         meter.changed("Insert", keys.len());
     }
@@ -62,7 +64,8 @@ pub async fn upsert(proxy: &Proxy, caller: Caller, request: UpsertRequest) -> Re
     check_rows(&info.schema, &rows)?;
     let rows = texts::with_computed(&info, rows).await?;
     let keys = keys_of_rows(&info, &rows)?;
-    let at = write_all(proxy, upserts(&info, placement, &replaced, &keys, rows)).await?;
+    let writes = upserts(&info, placement, &replaced, &keys, rows);
+    let at = write_all(proxy, caller.request_id(), writes).await?;
     if let Some(meter) = proxy.meter() {
         meter.changed("Upsert", keys.len());
     }
@@ -119,7 +122,7 @@ pub async fn delete(proxy: &Proxy, caller: Caller, request: DeleteRequest) -> Re
     let at = if keys.is_empty() {
         proxy.coord().allocate_timestamps(1).await?
     } else {
-        write_all(proxy, deletes(&info, partition, keys)).await?
+        write_all(proxy, caller.request_id(), deletes(&info, partition, keys)).await?
     };
     if let Some(meter) = proxy.meter() {
         meter.changed("Delete", usize::try_from(count).unwrap_or(0));
@@ -282,12 +285,13 @@ fn deletes(info: &CollectionInfo, partition: Option<PartitionId>, keys: Keys) ->
 }
 
 fn write_to(info: &CollectionInfo, shard: usize, operation: Operation) -> Write {
-    Write { collection: info.id, channel: info.channels[shard].clone(), operation }
+    Write::new(info.id, info.channels[shard].clone(), operation)
 }
 
 /// Writes to all channels at once; the time is that of the last write.
-async fn write_all(proxy: &Proxy, writes: Vec<Write>) -> Result<Timestamp, Error> {
-    let written = try_join_all(writes.into_iter().map(|write| proxy.writer().write(write))).await?;
+async fn write_all(proxy: &Proxy, client: Option<RequestId>, writes: Vec<Write>) -> Result<Timestamp, Error> {
+    let one = |write| proxy.writer().write(Write { client, ..write });
+    let written = try_join_all(writes.into_iter().map(one)).await?;
     Ok(written.into_iter().map(|written| written.at).max().unwrap_or(Timestamp::ZERO))
 }
 

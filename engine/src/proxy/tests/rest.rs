@@ -12,7 +12,7 @@ use crate::proxy::serve::router;
 use crate::proxy::{AccessSettings, ProxyParts};
 
 /// The status and the body that a request is answered.
-async fn ask(
+pub async fn ask(
     proxy: &Proxy,
     (method, path): (Method, &str),
     headers: &[(&str, &str)],

@@ -43,6 +43,8 @@ pub struct NodeTwin {
     pub owns: AtomicBool,
     /// Does the next write and loses the answer.
     pub loses: AtomicBool,
+    /// Does not know of anything that it has done before.
+    pub forgets: AtomicBool,
     /// Does not hold what it is asked for.
     pub stale: AtomicBool,
     pub slow_ms: AtomicU64,
@@ -77,6 +79,10 @@ impl Writer for NodeTwin {
             std::future::pending::<()>().await;
         }
         self.owned()?;
+        if write.request.is_some_and(|request| request.is_repeat) && self.forgets.load(Ordering::Relaxed) {
+            let reason = "not known any more".to_owned();
+            return Err(Error::Failed { call: "write", kind: Kind::Exhausted, reason });
+        }
         self.written.lock().push(write);
         if self.loses.swap(false, Ordering::Relaxed) {
             return Err(unavailable());
@@ -385,7 +391,7 @@ fn rows(keys: &[i64]) -> Arc<Batch> {
 }
 
 fn to(operation: Operation) -> Write {
-    Write { collection: C, channel: channel(), operation }
+    Write::new(C, channel(), operation)
 }
 
 pub fn insert(key: i64) -> Write {

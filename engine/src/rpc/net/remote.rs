@@ -148,10 +148,14 @@ fn builder(link: Link) -> BuilderClient<Carrier> {
 impl Writer for Remote {
     async fn write(&self, write: Write) -> Result<Written, Error> {
         let message = convert::write_to(&write);
+        let is_repeat = write.request.is_some_and(|request| request.is_repeat);
         drop(write);
         let send = |link| {
             let message = message.clone();
-            async move { writer(link).write(message).await }
+            async move {
+                // An owner of a version that would do it a second time does not know this call.
+                if is_repeat { writer(link).repeat(message).await } else { writer(link).write(message).await }
+            }
         };
         let answer = self.call("write", Some(self.links.settings().write), send).await?.into_inner();
         convert::answered("write", answer.error)?;

@@ -152,6 +152,11 @@ impl pb::writer_server::Writer for Desk {
         Ok(Response::new(Self::write(self, request.into_inner()).await.unwrap_or_else(failed)))
     }
 
+    async fn repeat(&self, request: Request<pb::WriteCall>) -> Result<Response<pb::WriteAnswer>, Status> {
+        let failed = |error| pb::WriteAnswer { error: Some(error_to(&error)), ..Default::default() };
+        Ok(Response::new(Self::write(self, request.into_inner()).await.unwrap_or_else(failed)))
+    }
+
     async fn flush(&self, request: Request<pb::ChannelCall>) -> Result<Response<pb::Answer>, Status> {
         let channel = ChannelName(request.into_inner().channel.into());
         let outcome = match self.writer() {

@@ -14,7 +14,7 @@ use self::double::{Double, compare_coords};
 use self::sample::{Sample, refusals};
 use super::coord_call::Repeat;
 use super::{NetDial, NetSettings, Security, ServeParts, Served, serve};
-use crate::base::{ChannelName, CollectionId, Kind, Position, RealClock, TaskSet};
+use crate::base::{ChannelName, CollectionId, Kind, Position, RealClock, RequestId, TaskSet, Timestamp};
 use crate::expr::{Templates, parse};
 use crate::model::Schema;
 use crate::plan::{QueryKind, QueryPlan, SearchPlan};
@@ -152,15 +152,16 @@ async fn every_call_of_a_writer_arrives_as_it_was_made() {
             rows: Arc::sample(),
         },
     ];
-    let writes = operations.map(|operation| Write {
-        collection: Sample::sample(),
-        channel: channel.clone(),
-        operation,
-    });
+    let number = RequestId(u128::MAX - 5);
+    let writes = operations.map(|operation| Write::new(Sample::sample(), channel.clone(), operation));
+    let request = |is_repeat| Some(Request { id: number, since: Timestamp::sample(), is_repeat });
+    let [first, second, ..] = writes.clone();
+    let sent = Write { request: request(false), client: Some(RequestId(1)), ..first };
+    let again = Write { request: request(true), ..second };
     let mut answers = [Vec::new(), Vec::new()];
 
     for (writer, said) in [here.as_ref() as &dyn Writer, remote.as_ref()].into_iter().zip(&mut answers) {
-        for write in writes.clone() {
+        for write in writes.clone().into_iter().chain([sent.clone(), again.clone()]) {
             said.push(format!("{:?}", writer.write(write).await));
         }
         said.push(format!("{:?}", writer.flush(&channel).await));
@@ -253,7 +254,7 @@ async fn every_error_of_a_duty_travels_whole() {
             continue;
         }
         let write = Operation::Insert { partition: Sample::sample(), rows: Arc::sample() };
-        let write = Write { collection: Sample::sample(), channel: channel.clone(), operation: write };
+        let write = Write::new(Sample::sample(), channel.clone(), write);
         assert_eq!(writer.write(write).await, Err(error.clone()));
         assert_eq!(writer.tail(&channel, Position(0)).await.err(), Some(error.clone()));
         assert_eq!(querier.search(search(), Arc::sample(), ReadAfter::Nothing).await, Err(error.clone()));

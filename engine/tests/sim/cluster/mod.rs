@@ -49,11 +49,12 @@ const ENOUGH_STOPS: u64 = 100;
 const REPORT: &str = "report of a seed: ";
 
 /// Defects by the names that a seed's process is told.
-const DEFECTS: [(&str, Defect); 4] = [
+const DEFECTS: [(&str, Defect); 5] = [
     ("early-acknowledge", Defect::Log(engine::log::Flaw::EarlyAcknowledgement)),
     ("skipped-fence", Defect::Log(engine::log::Flaw::TakenIsOwn)),
     ("early-release", Defect::Coord(engine::coord::Flaw::EarlyRelease)),
     ("early-garbage", Defect::Coord(engine::coord::Flaw::EarlyGarbage)),
+    ("nameless-writes", Defect::Nameless),
 ];
 
 fn number(name: &str) -> Option<u64> {
@@ -220,6 +221,12 @@ fn segments_that_are_let_go_of_early_are_found() {
 #[ignore = "searches up to 200 seeds: make sim DEFECTS=1"]
 fn garbage_that_is_removed_early_is_found() {
     is_found("early-garbage");
+}
+
+#[test]
+#[ignore = "searches up to 200 seeds: make sim DEFECTS=1"]
+fn writes_that_are_repeated_without_saying_so_are_found() {
+    is_found("nameless-writes");
 }
 
 #[test]

@@ -20,7 +20,7 @@ use tokio::task::AbortHandle;
 use super::coord::PeerCoord;
 use super::site::{Life, Site};
 use super::weather::{End, Fault};
-use super::world::World;
+use super::world::{Defect, World};
 
 /// How long nothing is heard before a connection counts as broken.
 const SILENCE: Duration = Duration::from_secs(15);
@@ -300,7 +300,10 @@ impl Peer {
 
 #[async_trait]
 impl Writer for Peer {
-    async fn write(&self, write: Write) -> Result<Written, Error> {
+    async fn write(&self, mut write: Write) -> Result<Written, Error> {
+        if self.world.defect == Some(Defect::Nameless) {
+            write.request = None;
+        }
         self.writer("write", LONG, |duty| async move { duty.write(write).await }).await
     }
 

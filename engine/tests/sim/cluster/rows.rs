@@ -69,7 +69,7 @@ impl Change {
                 Operation::Delete { partition: None, keys: Arc::new(Keys::Int(keys.clone())) }
             }
         };
-        Write { collection: info.id, channel: info.channels[shard].clone(), operation }
+        Write::new(info.id, info.channels[shard].clone(), operation)
     }
 }
 

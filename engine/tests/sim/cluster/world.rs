@@ -42,6 +42,8 @@ const FRESH: Duration = Duration::from_secs(3);
 pub enum Defect {
     Log(log::Flaw),
     Coord(coord::Flaw),
+    /// Nobody says which request a write is.
+    Nameless,
 }
 
 /// What an outsider knows of a process: what it was told, and when it was last answered.

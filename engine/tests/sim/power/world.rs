@@ -305,7 +305,7 @@ fn write_of(info: &CollectionInfo, worker: usize, change: &Change) -> Write {
         }
     };
     let collection: CollectionId = info.id;
-    Write { collection, channel, operation }
+    Write::new(collection, channel, operation)
 }
 
 async fn flush_now_and_then(life: Arc<Life>) {

@@ -77,6 +77,7 @@ pub(super) fn read(
         database,
         login: known.get::<Login>().cloned(),
         from: known.get::<Peer>().map(|peer| peer.0.ip()),
+        request: text("request-id").filter(|name| !name.is_empty()).map(str::to_owned),
     };
     (Visit { caller, body, rows, takes_int64, patience: patience.min(MOST_PATIENCE) }, flaw)
 }

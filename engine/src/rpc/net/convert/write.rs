@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use contract::internal as pb;
 use pb::write_call::Operation as Wire;
 
 use super::Damaged;
-use crate::base::{ChannelName, CollectionId, PartitionId};
+use crate::base::{ChannelName, CollectionId, PartitionId, RequestId, Timestamp};
 use crate::model::wire::{decode_keys, decode_rows, encode_keys, encode_rows};
-use crate::rpc::{Operation, Write};
+use crate::rpc::{Operation, Request, Write};
 
 pub(in crate::rpc::net) fn write_to(write: &Write) -> pb::WriteCall {
     let operation = match &write.operation {
@@ -29,7 +30,22 @@ pub(in crate::rpc::net) fn write_to(write: &Write) -> pb::WriteCall {
         collection: write.collection.0,
         channel: write.channel.as_str().to_owned(),
         operation: Some(operation),
+        request: write.request.map(|request| pb::Request {
+            id: bytes_of(request.id),
+            since: request.since.0,
+            is_repeat: request.is_repeat,
+        }),
+        client: write.client.map_or_else(Bytes::new, bytes_of),
     }
+}
+
+fn bytes_of(id: RequestId) -> Bytes {
+    Bytes::copy_from_slice(&id.0.to_le_bytes())
+}
+
+fn id_of(bytes: &[u8]) -> Result<RequestId, Damaged> {
+    let bytes = <[u8; 16]>::try_from(bytes).map_err(|_| Damaged::Unknown("kind of number"))?;
+    Ok(RequestId(u128::from_le_bytes(bytes)))
 }
 
 pub(in crate::rpc::net) fn write_from(call: pb::WriteCall) -> Result<Write, Damaged> {
@@ -52,9 +68,16 @@ pub(in crate::rpc::net) fn write_from(call: pb::WriteCall) -> Result<Write, Dama
             rows: rows_of(&upsert.rows)?,
         },
     };
+    let request = call.request.map(|request| {
+        let (id, since) = (id_of(&request.id)?, Timestamp(request.since));
+        Ok(Request { id, since, is_repeat: request.is_repeat })
+    });
+    let client = (!call.client.is_empty()).then(|| id_of(&call.client));
     Ok(Write {
         collection: CollectionId(call.collection),
         channel: ChannelName(call.channel.into()),
         operation,
+        request: request.transpose()?,
+        client: client.transpose()?,
     })
 }

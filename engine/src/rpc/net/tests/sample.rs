@@ -354,6 +354,7 @@ samples! {
         now: Timestamp::sample(),
         lease: Duration::sample(),
         group: String::sample(),
+        format: 2,
     };
     Policy => Policy {
         users: [(String::sample(), User::sample())].into(),

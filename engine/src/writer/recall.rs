@@ -1,0 +1,72 @@
+//! Finds out whether a write that is sent again is in the log already.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::BytesMut;
+use tracing::{debug, warn};
+
+use super::drive::ChannelWriter;
+use crate::base::{Origin, REQUESTS_FORMAT, Timestamp, chain};
+use crate::log::record;
+use crate::model::Keys;
+use crate::rpc::{self, Request};
+use crate::writer::channel::{Channel, Entry};
+use crate::writer::requests::{Known, MADE_MS, NAMED_MS, Place, Signed};
+
+impl ChannelWriter {
+    /// A record with the request that it is of, if everybody can read that.
+    pub(super) fn entry(&self, mut bytes: BytesMut, origin: Origin, request: Option<Request>) -> Entry {
+        let is_insert = origin.client.is_some() && record::is_insert(&bytes);
+        let insert = is_insert.then(|| record::content_of(&bytes));
+        if self.format.load(Ordering::Relaxed) >= REQUESTS_FORMAT {
+            record::sign(&mut bytes, &origin);
+        }
+        Entry { bytes, signed: Signed { origin, insert }, request }
+    }
+
+    /// Appends a record that says nothing: once it is durable, whatever is before it is too, and nobody else was owner so long.
+    pub(super) async fn prove(&self, channel: &Arc<Channel>) -> Result<(), rpc::Error> {
+        let proof = record::encode_delete(None, &Keys::empty(channel.of.primary));
+        self.append(channel, self.entry(proof, Origin::default(), None)).await.map(drop)
+    }
+
+    /// When a write took effect that was sent before, if it did; durable now.
+    pub(super) async fn recall(
+        &self,
+        channel: &Arc<Channel>,
+        entry: &Entry,
+    ) -> Result<Option<Timestamp>, rpc::Error> {
+        let opened = channel.of.newest;
+        let is_named = entry.signed.insert.is_some() && channel.now() < opened.plus_ms(NAMED_MS);
+        // What came after it was opened is known; what was sent before may be there from an earlier owner.
+        let is_old = entry.request.is_some() && entry.since() < opened;
+        if is_named || is_old {
+            let named = if is_named { opened.minus_ms(NAMED_MS) } else { Timestamp::MAX };
+            let old = if is_old { entry.since().max(opened.minus_ms(MADE_MS)) } else { Timestamp::MAX };
+            if let Err(error) = channel.reach_back(self.parts.logs.as_ref(), named.min(old)).await {
+                warn!(channel = %channel.of.name, error = chain(&error), "earlier requests could not be read back");
+                if entry.is_repeat() {
+                    return Err(rpc::Error::failed("write", &error));
+                }
+            }
+        }
+        if !(entry.is_repeat() || is_old || entry.signed.insert.is_some()) {
+            return Ok(None);
+        }
+        match channel.known(entry) {
+            Known::There(place) => self.settle(channel, place).await.map(Some),
+            Known::Forgotten if entry.is_repeat() => Err(rpc::Error::failed("write", &channel.forgotten())),
+            Known::Forgotten | Known::Not => Ok(None),
+        }
+    }
+
+    /// Waits until a record is durable; gives its time.
+    pub(super) async fn settle(&self, channel: &Arc<Channel>, place: Place) -> Result<Timestamp, rpc::Error> {
+        if place.position >= channel.durable_end() {
+            self.prove(channel).await?;
+        }
+        debug!(channel = %channel.of.name, position = %place.position, "a write was sent again");
+        Ok(place.at)
+    }
+}

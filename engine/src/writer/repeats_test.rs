@@ -1,0 +1,233 @@
+//! Claims about writes that are sent again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::{Kind, Kinded as _, Position, RequestId, TestClock, Timestamp};
+use crate::model::Keys;
+use crate::rpc::{Operation, Request, Write, Writer as _};
+use crate::writer::fixture::{COLLECTION, World, channel, insert, records};
+
+const START_MS: u64 = 1_700_000_000_000;
+const LEASE: Duration = Duration::from_secs(5);
+
+fn world() -> World {
+    World::new(TestClock::starting_at(START_MS))
+}
+
+/// A write that is sent for the first time.
+fn first(world: &World, number: u128, write: Write) -> Write {
+    let request = Request { id: RequestId(number), since: world.leader.now(), is_repeat: false };
+    Write { request: Some(request), ..write }
+}
+
+/// The same, sent again.
+fn again(write: &Write) -> Write {
+    let request = write.request.map(|request| Request { is_repeat: true, ..request });
+    Write { request, ..write.clone() }
+}
+
+fn named(name: u128, write: Write) -> Write {
+    Write { client: Some(RequestId(name)), ..write }
+}
+
+fn delete(keys: &[i64]) -> Write {
+    let keys = Arc::new(Keys::Int(keys.to_vec()));
+    Write::new(COLLECTION, channel(), Operation::Delete { partition: None, keys })
+}
+
+async fn count(world: &World) -> usize {
+    records(world.logs.as_ref(), Position(0)).await.len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_is_sent_again_is_done_once_and_has_the_same_answer() {
+    for (format, write) in [(1, insert(&[1])), (2, insert(&[1])), (2, delete(&[1]))] {
+        let world = World { format, ..world() };
+        let node = world.node(1, Arc::clone(&world.clock));
+        world.order(1, &node, true, LEASE);
+        let write = first(&world, 7, write);
+
+        let written = node.write(write.clone()).await.unwrap();
+        let repeated = node.write(again(&write)).await;
+        let late = node.write(write).await;
+
+        assert_eq!((repeated, late), (Ok(written), Ok(written)));
+        assert_eq!(count(&world).await, 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_insert_that_is_repeated_at_the_next_owner_is_there_once() {
+    for on_objects in [false, true] {
+        let clock = TestClock::starting_at(START_MS);
+        let world = if on_objects { World::on_objects(clock) } else { World::new(clock) };
+        let (old, new) = (world.node(1, Arc::clone(&world.clock)), world.node(2, Arc::clone(&world.clock)));
+        world.order(1, &old, true, LEASE);
+        let mut writes = Vec::new();
+        for number in 0..300 {
+            writes.push(first(&world, number, insert(&[i64::try_from(number).unwrap()])));
+        }
+        let mut written = Vec::new();
+        for write in &writes {
+            written.push(old.write(write.clone()).await.unwrap());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+
+        world.order(2, &new, true, LEASE);
+        for (write, written) in writes.iter().zip(&written).rev() {
+            assert_eq!(new.write(again(write)).await, Ok(*written));
+        }
+        // A request that was on its way all the time.
+        let late = new.write(writes[299].clone()).await;
+
+        assert_eq!(late, Ok(written[299]));
+        assert_eq!(count(&world).await, 300);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_insert_that_did_not_get_to_the_former_owner_is_done_by_its_repeat() {
+    let world = world();
+    let (old, new) = (world.node(1, Arc::clone(&world.clock)), world.node(2, Arc::clone(&world.clock)));
+    world.order(1, &old, true, LEASE);
+    old.write(first(&world, 1, insert(&[1]))).await.unwrap();
+    let lost = first(&world, 2, insert(&[2]));
+    old.write(first(&world, 3, insert(&[3]))).await.unwrap();
+
+    world.order(2, &new, true, LEASE);
+    let repeated = new.write(again(&lost)).await.unwrap();
+    let once_more = new.write(again(&lost)).await;
+
+    assert_eq!(once_more, Ok(repeated));
+    assert_eq!(count(&world).await, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repeat_of_what_the_log_may_have_lost_is_refused_and_a_first_try_is_not() {
+    let world = world();
+    let (old, new) = (world.node(1, Arc::clone(&world.clock)), world.node(2, Arc::clone(&world.clock)));
+    world.order(1, &old, true, LEASE);
+    let (early, late) = (first(&world, 1, insert(&[1])), first(&world, 2, insert(&[2])));
+    old.write(early.clone()).await.unwrap();
+    let kept = old.write(late.clone()).await.unwrap();
+    world.logs.truncate(&channel(), Position(1)).await.unwrap();
+
+    world.order(2, &new, true, LEASE);
+    let repeated = new.write(again(&early)).await.unwrap_err();
+    let known = new.write(again(&late)).await;
+    let other =
+        Write { request: early.request.map(|request| Request { id: RequestId(3), ..request }), ..early };
+    let first_try = new.write(other).await;
+
+    assert!(!repeated.is_stale() && repeated.to_string().contains("not known any more"), "{repeated}");
+    assert_eq!(repeated.kind(), Kind::Exhausted);
+    assert_eq!(known, Ok(kept));
+    assert!(first_try.is_ok(), "{first_try:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_of_an_earlier_format_may_be_of_any_request() {
+    let world = World { format: 1, ..world() };
+    let (old, new) = (world.node(1, Arc::clone(&world.clock)), world.node(2, Arc::clone(&world.clock)));
+    world.order(1, &old, true, LEASE);
+    let before = first(&world, 1, insert(&[1]));
+    old.write(before.clone()).await.unwrap();
+    let after = first(&world, 2, insert(&[2]));
+
+    world.order(2, &new, true, LEASE);
+    let repeated = new.write(again(&before)).await.unwrap_err();
+    let lost = new.write(again(&after)).await;
+
+    assert!(repeated.to_string().contains("not known any more"), "{repeated}");
+    assert!(lost.is_ok(), "{lost:?}");
+    assert_eq!(count(&world).await, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_is_sent_again_while_it_is_under_way_is_acknowledged_only_when_it_is_durable() {
+    let world = World::on_objects(TestClock::starting_at(START_MS));
+    let node = world.node(1, Arc::clone(&world.clock));
+    world.order(1, &node, true, LEASE);
+    let write = first(&world, 1, insert(&[1]));
+
+    let (once, twice) = futures::join!(node.write(write.clone()), node.write(again(&write)));
+
+    assert_eq!(once.unwrap(), twice.unwrap());
+    assert_eq!(count(&world).await, 2, "the write, and the proof that it is durable");
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_are_forgotten_after_a_while_and_no_repeat_is_guessed_at() {
+    let world = world();
+    let node = world.node(1, Arc::clone(&world.clock));
+    world.order(1, &node, true, LEASE);
+    let (write, unsent) = (first(&world, 1, insert(&[1])), first(&world, 2, insert(&[2])));
+    node.write(write.clone()).await.unwrap();
+
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    node.write(first(&world, 3, insert(&[3]))).await.unwrap();
+
+    for write in [write, unsent] {
+        let repeated = node.write(again(&write)).await.unwrap_err();
+        assert!(repeated.to_string().contains("not known any more"), "{repeated}");
+    }
+    assert_eq!(count(&world).await, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_rows_under_the_same_name_are_added_once_whichever_owner_is_asked() {
+    let world = world();
+    let (old, new) = (world.node(1, Arc::clone(&world.clock)), world.node(2, Arc::clone(&world.clock)));
+    world.order(1, &old, true, LEASE);
+    // Each is a call of its own, so each has a request of its own.
+    let numbers = std::cell::Cell::new(0);
+    let call = |name, write| {
+        numbers.set(numbers.get() + 1);
+        named(name, first(&world, numbers.get(), write))
+    };
+
+    let written = old.write(call(1, insert(&[1]))).await.unwrap();
+    let repeated = old.write(call(1, insert(&[1]))).await;
+    old.write(call(1, insert(&[2]))).await.unwrap();
+    let before_another = old.write(call(1, insert(&[1]))).await;
+    old.write(call(2, insert(&[1]))).await.unwrap();
+    old.write(first(&world, 99, insert(&[1]))).await.unwrap();
+    world.order(2, &new, true, LEASE);
+    tokio::time::sleep(Duration::from_secs(400)).await;
+    let elsewhere = new.write(call(1, insert(&[1]))).await;
+
+    assert_eq!([repeated, before_another, elsewhere], [Ok(written), Ok(written), Ok(written)]);
+    assert_eq!(count(&world).await, 4, "1 and 2 under the first name, 1 under the second, 1 without");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_removed_under_a_name_can_be_added_again_under_it() {
+    let world = world();
+    let (old, new) = (world.node(1, Arc::clone(&world.clock)), world.node(2, Arc::clone(&world.clock)));
+    world.order(1, &old, true, LEASE);
+    for write in [insert(&[1]), delete(&[1]), insert(&[1]), insert(&[1]), delete(&[1])] {
+        old.write(named(1, write)).await.unwrap();
+    }
+    assert_eq!(count(&world).await, 4);
+
+    world.order(2, &new, true, LEASE);
+    new.write(named(1, insert(&[1]))).await.unwrap();
+    new.write(named(1, insert(&[1]))).await.unwrap();
+
+    assert_eq!(count(&world).await, 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_takes_effect_after_the_time_at_which_it_was_sent() {
+    let world = world();
+    let node = world.node(1, Arc::clone(&world.clock));
+    world.order(1, &node, true, LEASE);
+    let since = Timestamp::from_unix_ms(world.clock.unix_ms() + 3_000);
+    let request = Some(Request { id: RequestId(1), since, is_repeat: false });
+
+    // The coordinator is ahead of what this owner has heard of it.
+    let written = node.write(Write { request, ..insert(&[1]) }).await.unwrap();
+
+    assert_eq!(written.at, since.next());
+}
