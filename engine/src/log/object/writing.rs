@@ -215,8 +215,8 @@ impl Writing {
     /// Notes how the chain is behind a chunk that was acknowledged. That is true for ever, and only saves time.
     async fn note(&self, note: Boundary) {
         let life = &self.channel.life;
-        let noted =
-            self.store.create(life, &life.waypoint(note.number), note.encode(life), self.store.deadline());
+        let (key, object) = (life.waypoint(note.number), note.encode(life));
+        let noted = self.store.create(life, &key, object, self.store.deadline());
         if let Err(error) = noted.await {
             debug!(channel = %life.channel, error = ?error, "a waypoint was not noted");
         }

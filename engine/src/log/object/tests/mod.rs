@@ -13,7 +13,7 @@ use crate::log::conformance;
 use crate::obs::Metrics;
 
 use super::*;
-use faults::{Faults, FaultyBlobs, node, small};
+use faults::{Faults, FaultyBlobs, Node, node, small};
 
 fn name() -> ChannelName {
     ChannelName("c".into())
@@ -279,14 +279,15 @@ async fn an_idle_owner_and_its_readers_ask_the_store_nothing() {
     assert_eq!(calls(), before);
 }
 
-/// A log of 3,000 records, each in a chunk of its own, whose owner is the first node.
-async fn long_log() -> (Arc<FaultyBlobs>, Arc<dyn LogWriter>) {
+/// A log of 3,000 records, each in a chunk of its own, and its owner.
+async fn long_log() -> (Arc<FaultyBlobs>, Node, Arc<dyn LogWriter>) {
     let blobs = FaultyBlobs::new(MemoryBlobs::new(), 1, Faults::default());
-    let writer = node(blobs.clone(), 1, small()).logs.open(&name(), 1).await.unwrap();
+    let owner = node(blobs.clone(), 1, small());
+    let writer = owner.logs.open(&name(), 1).await.unwrap();
     for number in 0..3_000_u16 {
         append(&writer, number.to_le_bytes().to_vec()).await.unwrap();
     }
-    (blobs, writer)
+    (blobs, owner, writer)
 }
 
 async fn waypoints(blobs: &FaultyBlobs) -> Vec<u64> {
@@ -297,7 +298,7 @@ async fn waypoints(blobs: &FaultyBlobs) -> Vec<u64> {
 
 #[tokio::test(start_paused = true)]
 async fn an_opening_elsewhere_looks_at_few_of_very_many_chunks_and_misses_nothing() {
-    let (blobs, old) = long_log().await;
+    let (blobs, _owner, old) = long_log().await;
     let calls = || blobs.calls.load(std::sync::atomic::Ordering::Relaxed);
 
     let before = calls();
@@ -320,7 +321,7 @@ async fn an_opening_elsewhere_looks_at_few_of_very_many_chunks_and_misses_nothin
 
 #[tokio::test(start_paused = true)]
 async fn a_waypoint_that_is_missing_or_damaged_is_passed_over() {
-    let (blobs, _) = long_log().await;
+    let (blobs, _owner, _) = long_log().await;
     let life = Life::new(&name(), 0);
     for number in [1, 2, 3, 6, 11] {
         blobs.delete(&life.waypoint(number)).await.unwrap();
@@ -329,7 +330,8 @@ async fn a_waypoint_that_is_missing_or_damaged_is_passed_over() {
         blobs.create(&life.waypoint(number), Bytes::from_static(b"damaged")).await.unwrap();
     }
 
-    let writer = node(blobs.clone(), 2, small()).logs.open(&name(), 2).await.unwrap();
+    let next = node(blobs.clone(), 2, small());
+    let writer = next.logs.open(&name(), 2).await.unwrap();
 
     assert_eq!(writer.next_position(), Position(3_000));
     assert_eq!(read_all(&node(blobs, 3, small()).logs, Position(0)).await.unwrap().len(), 3_000);
@@ -337,7 +339,7 @@ async fn a_waypoint_that_is_missing_or_damaged_is_passed_over() {
 
 #[tokio::test(start_paused = true)]
 async fn waypoints_go_with_what_they_lead_over() {
-    let (blobs, _) = long_log().await;
+    let (blobs, _owner, _) = long_log().await;
     assert_eq!(waypoints(&blobs).await, (1..=11).collect::<Vec<_>>());
     let other = node(blobs.clone(), 2, small());
 
