@@ -15,6 +15,13 @@ fn world() -> World {
     World::new(TestClock::starting_at(START_MS))
 }
 
+/// The same, whose cluster writes this version of the formats.
+fn writing(format: u32) -> World {
+    let mut world = world();
+    world.format = format;
+    world
+}
+
 /// A write that is sent for the first time.
 fn first(world: &World, number: u128, write: Write) -> Write {
     let request = Request { id: RequestId(number), since: world.leader.now(), is_repeat: false };
@@ -43,7 +50,7 @@ async fn count(world: &World) -> usize {
 #[tokio::test(start_paused = true)]
 async fn a_write_that_is_sent_again_is_done_once_and_has_the_same_answer() {
     for (format, write) in [(1, insert(&[1])), (2, insert(&[1])), (2, delete(&[1]))] {
-        let world = World { format, ..world() };
+        let world = writing(format);
         let node = world.node(1, Arc::clone(&world.clock));
         world.order(1, &node, true, LEASE);
         let write = first(&world, 7, write);
@@ -128,11 +135,12 @@ async fn a_repeat_of_what_the_log_may_have_lost_is_refused_and_a_first_try_is_no
 
 #[tokio::test(start_paused = true)]
 async fn a_record_of_an_earlier_format_may_be_of_any_request() {
-    let world = World { format: 1, ..world() };
+    let world = writing(1);
     let (old, new) = (world.node(1, Arc::clone(&world.clock)), world.node(2, Arc::clone(&world.clock)));
     world.order(1, &old, true, LEASE);
     let before = first(&world, 1, insert(&[1]));
     old.write(before.clone()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
     let after = first(&world, 2, insert(&[2]));
 
     world.order(2, &new, true, LEASE);
