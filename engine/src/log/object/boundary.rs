@@ -15,7 +15,7 @@ const VERSION: u32 = 1;
 const BOUNDARY_BYTES: usize = 128;
 
 /// One boundary.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Boundary {
     /// 0 for the one that stands for none.
     pub number: u64,
@@ -28,6 +28,11 @@ pub(super) struct Boundary {
 impl Boundary {
     /// Nothing was given up.
     pub const NONE: Self = Self { number: 0, first: 0, chain: Chain::START };
+
+    /// Whether `sequence` was given up: there may have been another chunk, which was freed.
+    pub fn has_given_up(&self, sequence: u64) -> bool {
+        sequence <= self.chain.sequence
+    }
 
     /// The object's bytes in `life`.
     pub fn encode(&self, life: &Life) -> Bytes {
