@@ -180,6 +180,7 @@ impl Cluster {
             bytes: 0,
             failure: None,
             damaged,
+            harm: None,
         };
         let node = NodeInfo { id: NodeId(1), address: "a".to_owned(), duties, ..NodeInfo::default() };
         let seen = *self.seen.lock();

@@ -32,6 +32,8 @@ pub(super) struct Held {
     pub(super) failure: Mutex<Option<String>>,
     /// Segments whose index is damaged or lost, with the key of its object.
     pub(super) damaged: Mutex<Vec<(SegmentId, String)>>,
+    /// What of the data that is ordered is damaged or lost, for clients.
+    pub(super) harm: Mutex<Option<String>>,
     /// What is ordered and not loaded yet. Unit: bytes.
     pub(super) to_load: AtomicU64,
     /// Wakes the keeper.
@@ -50,6 +52,7 @@ impl Held {
             coming: ArcSwap::default(),
             failure: Mutex::new(None),
             damaged: Mutex::default(),
+            harm: Mutex::default(),
             to_load: AtomicU64::new(0),
             news: Arc::default(),
             stop,
@@ -108,6 +111,7 @@ impl Held {
             bytes: self.bytes(),
             failure: self.failure.lock().clone(),
             damaged: self.damaged.lock().clone(),
+            harm: self.harm.lock().clone(),
         }
     }
 }

@@ -31,6 +31,8 @@ struct Loading {
 /// Why something is not loaded.
 struct Failed {
     text: String,
+    /// What is damaged or lost, for clients.
+    harm: Option<String>,
     /// To be tried again when memory is given back, and not before.
     is_full: bool,
 }
@@ -492,7 +494,7 @@ impl Keeper {
     fn fail(&mut self, place: &mut Place, segment: SegmentId, error: &Error) {
         warn!(collection = %self.held.id, %segment, error = chain(error), "a segment was not loaded");
         let is_full = matches!(error, Error::NoMemory { .. });
-        place.failed.insert(segment, Failed { text: chain(error), is_full });
+        place.failed.insert(segment, Failed { text: chain(error), harm: error.harm(), is_full });
         if !is_full {
             self.set_retry();
         }
@@ -532,6 +534,16 @@ impl Keeper {
             following.or(place.trouble.clone()).or_else(|| Some(place.failed.values().next()?.text.clone()))
         });
         let damaged: Vec<_> = self.places.values().flat_map(|place| place.damaged.clone()).collect();
+        // An index is done without; a segment that is held has all else.
+        let is_missing = |place: &Place, id: &SegmentId| {
+            let table = place.serving.as_ref().map(|shard| shard.table());
+            table.is_none_or(|table| table.get(*id).is_none())
+        };
+        let harm = self.places.values().find_map(|place| {
+            let failed = place.failed.iter().filter(|(id, _)| is_missing(place, id));
+            failed.filter_map(|(_, failed)| failed.harm.clone()).next()
+        });
+        *self.held.harm.lock() = harm;
         let mut known = self.held.failure.lock();
         let mut known_damage = self.held.damaged.lock();
         let is_news = *known != failure || *known_damage != damaged;

@@ -192,6 +192,7 @@ impl Placer {
             wanted: false,
             partitions: None,
             listening: false,
+            harm: None,
         };
         let collection = Collection {
             info,

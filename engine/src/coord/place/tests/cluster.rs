@@ -101,6 +101,7 @@ impl Process {
                 bytes: 0,
                 failure: None,
                 damaged: Vec::new(),
+                harm: None,
             });
             entry.channels.push(HeldChannel {
                 channel: channel.clone(),

@@ -82,6 +82,7 @@ fn carry_out(placer: &mut Placer, now: Duration) {
             bytes: 0,
             failure: None,
             damaged: Vec::new(),
+            harm: None,
         });
         let report =
             Report { node: known.info.clone(), seen: number, held: held.collect(), ..Report::default() };

@@ -308,6 +308,7 @@ samples! {
         bytes: u64::sample(),
         failure: Option::sample(),
         damaged: vec![(SegmentId::sample(), String::sample())],
+        harm: Option::sample(),
     };
     Followed => Followed { needs_from: Option::sample(), fullness: 0.5 };
     LoadReport => LoadReport {
@@ -396,6 +397,7 @@ samples! {
         wanted: true,
         partitions: Option::sample(),
         listening: true,
+        harm: Option::sample(),
     };
     GroupConfig => GroupConfig {
         requests: 1,
