@@ -9,6 +9,7 @@ pub mod builder;
 pub mod calendar;
 pub mod coord;
 pub mod ctl;
+pub mod disk;
 pub mod exec;
 pub mod expr;
 pub mod index;

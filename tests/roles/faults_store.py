@@ -340,8 +340,8 @@ def damage(given: argparse.Namespace) -> dict[str, Any]:
             again(wiped=True)
             until(f"word of the damaged {kind}", 30, lambda: said(node, written, "(?i)checksum|damaged"))
             text = hurt.refuses(client)
-            if not re.search("(?i)checksum|damage", text):
-                figures.setdefault("refused without a reason", []).append(kind)
+            if not re.search(f"the {kind} of .* are damaged", text):
+                raise AssertionError(f"damaged {kind} are refused without a reason: {text}")
             still.check(client)
             undo()
             figures[f"back after damaged {kind} s"] = recovers(f"the {kind} are whole again")

@@ -18,7 +18,7 @@ use crate::assembly::reread::{REREAD, Rereader};
 use crate::assembly::{Error, NodeSeams, Surroundings, machine, stores};
 use crate::base::{Clock, Kind, Kinded as _, Rng, Secret, TaskSet, chain};
 use crate::blob::{Blobs, CachedBlobs, DiskCacheSettings, ProbeSettings, keeps_creates_apart};
-use crate::log::disk::OsDisk;
+use crate::disk::OsDisk;
 use crate::log::{FileLogSettings, FileLogs, KafkaLogs, KafkaSettings, Logs, ObjectLogSettings, ObjectLogs};
 use crate::meta::{self, EtcdMetas, EtcdSettings, EtcdTls, EtcdUser, Metas, RedbMetas};
 use crate::obs::{Health, Metrics};

@@ -1,18 +1,23 @@
 //! Objects as files of one directory.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::collections::HashSet;
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 use crate::base::Rng;
+use crate::disk::{Files, OsFiles, make_dirs};
 
 use super::key::{bad_range, check_key, check_prefix};
 use super::{BlobEntry, Blobs, Doing, Error};
+
+#[cfg(test)]
+mod power_test;
 
 /// Where bodies are written before they get their name. No key begins with a dot.
 const UNFINISHED: &str = ".unfinished";
@@ -30,6 +35,18 @@ pub struct LocalBlobs {
 struct Place {
     root: PathBuf,
     rng: Arc<dyn Rng>,
+    files: Arc<dyn Files>,
+    names: Mutex<Names>,
+}
+
+/// Directories below the root whose names are durable, as far as that is known.
+#[derive(Default)]
+struct Names {
+    durable: HashSet<PathBuf>,
+    /// Removals of directories under way: while there are any, nothing is known for certain.
+    removing: usize,
+    /// How many removals have begun.
+    removals: u64,
 }
 
 impl LocalBlobs {
@@ -38,10 +55,20 @@ impl LocalBlobs {
     /// # Errors
     /// Kinds of the file system.
     pub async fn open(root: impl Into<PathBuf>, rng: Arc<dyn Rng>) -> Result<Arc<Self>, Error> {
-        let root = root.into();
-        let name = root.display().to_string();
-        let place = Arc::new(Place { root, rng });
-        let opened = place.clone();
+        Self::open_in(Arc::new(OsFiles), root, rng).await
+    }
+
+    /// The same in other files than those of the operating system.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_in(
+        files: Arc<dyn Files>,
+        root: impl Into<PathBuf>,
+        rng: Arc<dyn Rng>,
+    ) -> Result<Arc<Self>, Error> {
+        let place = Arc::new(Place::new(files, root.into(), rng));
+        let (name, opened) = (place.root.display().to_string(), Arc::clone(&place));
         run(Doing::Open, &name, move || opened.prepare()).await?;
         Ok(Arc::new(Self { place }))
     }
@@ -49,7 +76,7 @@ impl LocalBlobs {
     /// A view of a directory that another process uses: only to read and to list.
     #[must_use]
     pub fn view(root: impl Into<PathBuf>, rng: Arc<dyn Rng>) -> Arc<Self> {
-        Arc::new(Self { place: Arc::new(Place { root: root.into(), rng }) })
+        Arc::new(Self { place: Arc::new(Place::new(Arc::new(OsFiles), root.into(), rng)) })
     }
 }
 
@@ -63,8 +90,8 @@ impl Blobs for LocalBlobs {
 
     async fn read(&self, key: &str) -> Result<Bytes, Error> {
         check_key(key)?;
-        let path = self.place.path(key);
-        run(Doing::Read, key, move || std::fs::read(path).map(Bytes::from)).await
+        let (place, path) = (self.place.clone(), self.place.path(key));
+        run(Doing::Read, key, move || place.files.read(&path)).await
     }
 
     async fn read_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, Error> {
@@ -72,8 +99,8 @@ impl Blobs for LocalBlobs {
         if range.start == range.end {
             return Ok(Bytes::new());
         }
-        let (path, wanted) = (self.place.path(key), range.clone());
-        let read = run(Doing::Read, key, move || read_part(&path, wanted)).await?;
+        let (place, path, wanted) = (self.place.clone(), self.place.path(key), range.clone());
+        let read = run(Doing::Read, key, move || place.files.read_part(&path, wanted)).await?;
         read.ok_or_else(|| bad_range(key, &range))
     }
 
@@ -91,6 +118,10 @@ impl Blobs for LocalBlobs {
 }
 
 impl Place {
+    fn new(files: Arc<dyn Files>, root: PathBuf, rng: Arc<dyn Rng>) -> Self {
+        Self { root, rng, files, names: Mutex::default() }
+    }
+
     fn path(&self, key: &str) -> PathBuf {
         self.root.join(key)
     }
@@ -98,62 +129,90 @@ impl Place {
     /// Makes the directories and removes what an earlier process left unfinished.
     fn prepare(&self) -> io::Result<()> {
         let unfinished = self.root.join(UNFINISHED);
-        std::fs::create_dir_all(&unfinished)?;
-        for entry in std::fs::read_dir(&unfinished)? {
-            std::fs::remove_file(entry?.path())?;
+        make_dirs(&*self.files, &unfinished)?;
+        for entry in self.files.list(&unfinished)? {
+            self.files.remove(&unfinished.join(entry.name))?;
         }
-        sync_dir(&self.root)?;
-        // The root itself may be new, too.
-        self.root.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or(Ok(()), sync_dir)
+        Ok(())
     }
 
     fn create(&self, key: &str, body: &[u8]) -> io::Result<()> {
         let path = self.path(key);
         // The usual loser of a race is seen before it writes the body; the link below decides.
-        if path.exists() {
-            return Err(io::ErrorKind::AlreadyExists.into());
+        let created = if self.files.look(&path).is_ok() {
+            Err(io::ErrorKind::AlreadyExists.into())
+        } else {
+            let name = format!("{:016x}{:016x}", self.rng.next_u64(), self.rng.next_u64());
+            let unfinished = self.root.join(UNFINISHED).join(name);
+            let created = self.write_and_link(body, &unfinished, &path);
+            // Left behind, it is removed at the next start.
+            drop(self.files.remove(&unfinished));
+            created
+        };
+        match &created {
+            // Who lost goes on with what the winner stored, which may not have synced it yet.
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {}
+            _ => self.sync_names(&path)?,
         }
-        let name = format!("{:016x}{:016x}", self.rng.next_u64(), self.rng.next_u64());
-        let unfinished = self.root.join(UNFINISHED).join(name);
-        let created = self.write_and_link(body, &unfinished, &path);
-        // Left behind, it is removed at the next start.
-        drop(std::fs::remove_file(&unfinished));
         created
     }
 
     fn write_and_link(&self, body: &[u8], unfinished: &Path, path: &Path) -> io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create_new(true).open(unfinished)?;
-        file.write_all(body)?;
-        file.sync_all()?;
-        drop(file);
+        self.files.write(unfinished, body)?;
         let parent = path.parent().unwrap_or(&self.root);
         for attempt in 1.. {
             self.make_dirs(parent)?;
-            match std::fs::hard_link(unfinished, path) {
+            match self.files.link(unfinished, path) {
                 // A delete has just removed the directory because it was empty.
                 Err(error) if error.kind() == io::ErrorKind::NotFound && attempt < ATTEMPTS => {}
-                Err(error) => return Err(error),
-                Ok(()) => break,
+                other => return other,
             }
         }
-        sync_dir(parent)
+        Ok(())
     }
 
-    /// Makes a directory below the root with those above it, durably.
+    /// Makes a directory below the root with those above it. Their names are not durable yet.
     fn make_dirs(&self, dir: &Path) -> io::Result<()> {
-        if dir == self.root || dir.is_dir() {
+        let is_there = |dir: &Path| self.files.look(dir).is_ok_and(|entry| entry.is_dir);
+        if dir == self.root || is_there(dir) {
             return Ok(());
         }
-        let parent = dir.parent().unwrap_or(&self.root);
-        self.make_dirs(parent)?;
-        match std::fs::create_dir(dir) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => {}
+        self.make_dirs(dir.parent().unwrap_or(&self.root))?;
+        match self.files.create_dir(dir) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_there(dir) => Ok(()),
             // Removed under this create, which looks again.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error),
-            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
         }
-        sync_dir(parent)
+    }
+
+    /// Makes the name of an object that is there durable, and those of the directories that it is in: whoever made one
+    /// of these may not have come so far yet.
+    fn sync_names(&self, path: &Path) -> io::Result<()> {
+        let above = path.ancestors().skip(1).take_while(|dir| *dir != self.root).collect::<Vec<_>>();
+        let (removals, unsure) = {
+            let names = self.names.lock();
+            let is_calm = names.removing == 0;
+            let is_sure = |dir: &&Path| is_calm && names.durable.contains(*dir);
+            let unsure = above.iter().copied().filter(|dir| !is_sure(dir)).collect::<Vec<_>>();
+            (is_calm.then_some(names.removals), unsure)
+        };
+        for name in std::iter::once(path).chain(unsure.iter().copied()) {
+            // What somebody has deleted meanwhile needs no name any more, nor does a directory that went with it.
+            if let Err(error) = self.files.look(name) {
+                return if is_absent(&error) { Ok(()) } else { Err(error) };
+            }
+            match self.files.sync_dir(name.parent().unwrap_or(&self.root)) {
+                Err(error) if is_absent(&error) => return Ok(()),
+                other => other?,
+            }
+        }
+        let mut names = self.names.lock();
+        // A directory that was removed and made again since would pass for the one before.
+        if removals == Some(names.removals) {
+            names.durable.extend(unsure.into_iter().map(Path::to_owned));
+        }
+        Ok(())
     }
 
     fn list(&self, prefix: &str) -> io::Result<Vec<BlobEntry>> {
@@ -161,31 +220,23 @@ impl Place {
         let mut found = Vec::new();
         let mut dirs = vec![deepest.to_owned()];
         while let Some(dir) = dirs.pop() {
-            let entries = match std::fs::read_dir(self.path(&dir)) {
+            let entries = match self.files.list(&self.path(&dir)) {
                 Ok(entries) => entries,
                 Err(error) if is_absent(&error) => continue,
                 Err(error) => return Err(error),
             };
             for entry in entries {
-                let entry = entry?;
-                let Ok(name) = entry.file_name().into_string() else { continue };
-                let key = if dir.is_empty() { name } else { format!("{dir}/{name}") };
+                let key = if dir.is_empty() { entry.name } else { format!("{dir}/{}", entry.name) };
                 if key.starts_with('.') {
                     continue;
                 }
-                match entry.metadata() {
+                if entry.is_dir {
                     // A directory is entered if keys in it can have the prefix.
-                    Ok(metadata) if metadata.is_dir() => {
-                        if key.starts_with(prefix) || prefix.starts_with(&format!("{key}/")) {
-                            dirs.push(key);
-                        }
+                    if key.starts_with(prefix) || prefix.starts_with(&format!("{key}/")) {
+                        dirs.push(key);
                     }
-                    Ok(metadata) if key.starts_with(prefix) => {
-                        found.push(BlobEntry { key, size_bytes: metadata.len() });
-                    }
-                    Ok(_) => {}
-                    Err(error) if is_absent(&error) => {}
-                    Err(error) => return Err(error),
+                } else if key.starts_with(prefix) {
+                    found.push(BlobEntry { key, size_bytes: entry.size_bytes });
                 }
             }
         }
@@ -195,37 +246,29 @@ impl Place {
 
     fn delete(&self, key: &str) -> io::Result<()> {
         let path = self.path(key);
-        match std::fs::remove_file(&path) {
+        match self.files.remove(&path) {
             Err(error) if is_absent(&error) => return Ok(()),
             Err(error) => return Err(error),
             Ok(()) => {}
         }
         // Directories that became empty go, so that listings stay short; one that is not empty refuses.
-        let above = path.ancestors().skip(1).take_while(|dir| *dir != self.root);
+        let above = path.ancestors().skip(1).take_while(|dir| *dir != self.root).collect::<Vec<_>>();
+        {
+            let mut names = self.names.lock();
+            names.removing += 1;
+            names.removals += 1;
+            for dir in &above {
+                names.durable.remove(*dir);
+            }
+        }
         for dir in above {
-            if std::fs::remove_dir(dir).is_err() {
+            if self.files.remove_dir(dir).is_err() {
                 break;
             }
         }
+        self.names.lock().removing -= 1;
         Ok(())
     }
-}
-
-/// The bytes `range` of a file, or `None` if it does not have them.
-fn read_part(path: &Path, range: Range<u64>) -> io::Result<Option<Bytes>> {
-    let mut file = File::open(path)?;
-    if range.start > range.end || range.end > file.metadata()?.len() {
-        return Ok(None);
-    }
-    let Ok(len) = usize::try_from(range.end - range.start) else { return Ok(None) };
-    let mut part = vec![0; len];
-    file.seek(SeekFrom::Start(range.start))?;
-    file.read_exact(&mut part)?;
-    Ok(Some(part.into()))
-}
-
-fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
 }
 
 /// Whether a name does not lead to anything; a file where a directory would have to be leads nowhere either.
@@ -259,6 +302,13 @@ mod tests {
     use super::*;
     use crate::base::SeededRng;
     use crate::blob::conformance;
+    use crate::disk::SimFiles;
+
+    #[tokio::test]
+    async fn simulated_files_keep_the_contract() {
+        let blobs = LocalBlobs::open_in(SimFiles::new(), "/data/blobs", SeededRng::new(1)).await.unwrap();
+        conformance::run(blobs).await;
+    }
 
     #[tokio::test]
     async fn a_directory_keeps_the_contract() {

@@ -103,7 +103,11 @@ mod tests {
 
         assert_eq!(continue_copy(&mut copy, 1).unwrap(), 1);
         assert_eq!(copy, BTreeMap::new());
-        let record = |format: u32| format!(r#"{{"version":1,"value":{{"format":{format}}}}}"#);
+        let record = |format: u32| {
+            let record =
+                crate::coord::record::encode(FORMAT, &serde_json::json!({ "format": format })).unwrap();
+            String::from_utf8(record.to_vec()).unwrap()
+        };
         assert_eq!(continue_copy(&mut copy, 2).unwrap(), 2);
         assert_eq!(copy, BTreeMap::from([(FORMAT.to_owned(), record(2))]));
         assert_eq!(continue_copy(&mut copy, 1).unwrap(), 2);

@@ -39,6 +39,12 @@ const ROLES: &str = "roles/";
 /// Groups of privileges that users made.
 const PRIVILEGES: &str = "privileges/";
 
+/// What a record ends with: before eight hexadecimal digits, and after them.
+const SUM_BEGIN: &str = ",\"crc32\":\"";
+const SUM_END: &str = "\"}";
+/// Length of both with the digits.
+const SUM_BYTES: usize = SUM_BEGIN.len() + 8 + SUM_END.len();
+
 #[derive(Serialize, Deserialize)]
 struct Record<T> {
     version: u32,
@@ -83,10 +89,32 @@ pub fn encode_as<T: Serialize>(format: u32, key: &str, value: &T) -> Result<Byte
     bytes_of(key, &Record { version: format, value })
 }
 
+/// A record and, as one more field at its end that earlier versions pass over, the CRC-32 of all before it.
 fn bytes_of<T: Serialize>(key: &str, record: &T) -> Result<Bytes, Error> {
-    let bytes =
+    let mut bytes =
         serde_json::to_vec(record).map_err(|source| Error::BadRecord { key: key.to_owned(), source })?;
+    if bytes.pop_if(|last| *last == b'}').is_some() {
+        let crc32 = crc32fast::hash(&bytes);
+        bytes.extend_from_slice(format!("{SUM_BEGIN}{crc32:08x}{SUM_END}").as_bytes());
+    }
     Ok(bytes.into())
+}
+
+/// Refuses a record that is not what was written. One without a checksum is of an earlier version, or one in whose last
+/// field a bit changed: then the rest is whole.
+fn check_sum(key: &str, bytes: &[u8]) -> Result<(), Error> {
+    let sum = || {
+        let (body, sum) = bytes.split_at_checked(bytes.len().checked_sub(SUM_BYTES)?)?;
+        let digits = sum.strip_prefix(SUM_BEGIN.as_bytes())?.strip_suffix(SUM_END.as_bytes())?;
+        Some((body, u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?))
+    };
+    match sum() {
+        Some((body, sum)) if crc32fast::hash(body) != sum => {
+            let source = serde::de::Error::custom("the record is damaged: its checksum is wrong");
+            Err(Error::BadRecord { key: key.to_owned(), source })
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// The value of a record.
@@ -98,8 +126,9 @@ pub fn decode<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, Error> 
     Ok(parse::<Record<T>>(key, bytes)?.value)
 }
 
-/// Refuses a record of a later version.
+/// Refuses a record that is damaged or of a later version.
 fn head(key: &str, bytes: &[u8]) -> Result<Head, Error> {
+    check_sum(key, bytes)?;
     let head: Head = parse(key, bytes)?;
     if head.version > newest_format() {
         let text = format!("version {} is later than {}", head.version, newest_format());
@@ -333,4 +362,56 @@ async fn read_manifests(records: &Records, shelf: &Shelf, catalog: &mut Catalog)
 
 fn below<'a>(records: &'a Records, prefix: &'static str) -> impl Iterator<Item = (&'a String, &'a Bytes)> {
     records.range(prefix.to_owned()..).take_while(move |(key, _)| key.starts_with(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Position;
+
+    fn manifest() -> ChannelManifest {
+        ChannelManifest { checkpoint: Position(77), segments: Vec::new(), deletes: Vec::new() }
+    }
+
+    #[test]
+    fn no_flipped_bit_and_no_lost_byte_of_a_record_is_served() {
+        let written = encode("channels/c", &manifest()).unwrap();
+
+        assert_eq!(decode::<ChannelManifest>("channels/c", &written).unwrap(), manifest());
+        for bit in 0..written.len() * 8 {
+            let mut damaged = written.to_vec();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            if let Ok(found) = decode::<ChannelManifest>("channels/c", &damaged) {
+                assert_eq!(found, manifest(), "bit {bit} of {}", String::from_utf8_lossy(&damaged));
+            }
+        }
+        for length in 0..written.len() {
+            assert!(decode::<ChannelManifest>("channels/c", &written[..length]).is_err(), "{length}");
+        }
+    }
+
+    #[test]
+    fn records_of_earlier_versions_are_read_and_they_read_ours() {
+        #[derive(Deserialize)]
+        struct Earlier {
+            version: u32,
+            value: ChannelManifest,
+        }
+        let before = serde_json::to_vec(&Record { version: 1, value: manifest() }).unwrap();
+
+        assert_eq!(decode::<ChannelManifest>("channels/c", &before).unwrap(), manifest());
+        let ours: Earlier = serde_json::from_slice(&encode("channels/c", &manifest()).unwrap()).unwrap();
+        assert_eq!((ours.version, ours.value), (1, manifest()));
+    }
+
+    #[test]
+    fn a_damaged_record_is_named() {
+        let written = encode("channels/c", &manifest()).unwrap();
+        let damaged = String::from_utf8(written.to_vec()).unwrap().replace("77", "78");
+
+        let error = decode::<ChannelManifest>("channels/c", damaged.as_bytes()).unwrap_err();
+
+        assert!(crate::base::chain(&error).contains("channels/c"), "{error:?}");
+        assert!(crate::base::chain(&error).contains("checksum"), "{error:?}");
+    }
 }

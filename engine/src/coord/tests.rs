@@ -181,6 +181,7 @@ impl Cluster {
             failure: None,
             is_full: false,
             damaged,
+            harm: None,
         };
         let node = NodeInfo { id: NodeId(1), address: "a".to_owned(), duties, ..NodeInfo::default() };
         let seen = *self.seen.lock();

@@ -12,7 +12,6 @@
 
 #[cfg(test)]
 mod conformance;
-pub mod disk;
 mod error;
 mod file;
 mod kafka;

@@ -4,17 +4,22 @@
 //! `version`, the highest version given.
 
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ::redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use ::redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::base::Kind;
+use crate::disk::{Files, OsFiles, make_dirs, sync_names_above};
 
 use super::txn::check_key;
 use super::{Doing, Error, Metas, Txn, Versioned, Write};
+
+#[cfg(test)]
+mod power_test;
 
 const RECORDS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("records");
 const STORE: TableDefinition<'_, &str, u64> = TableDefinition::new("store");
@@ -23,6 +28,8 @@ const VERSION_KEY: &str = "version";
 /// The format that this code writes and the only one so far.
 const FORMAT: u64 = 1;
 const VERSION_BYTES: usize = 8;
+/// What a new file's name ends with until it is whole.
+const UNFINISHED: &str = "unfinished";
 
 /// Records in one file, used by one process at a time.
 pub struct RedbMetas {
@@ -55,13 +62,9 @@ impl RedbMetas {
         let place = path.clone();
         let opened = run(&place, Doing::Open, move || {
             if let Some(parent) = path.parent() {
-                std::fs::create_dir_all(parent).map_err(|source| failed(&path, Doing::Open, source))?;
+                make_dirs(&OsFiles, parent).map_err(|source| failed(&path, Doing::Open, source))?;
             }
-            let database = Database::create(&path)
-                .map_err(|source| failed(&path, Doing::Open, ::redb::Error::from(source)))?;
-            let store = Store { database, path, _lock: lock };
-            store.prepare()?;
-            Ok(store)
+            Store::open(&OsFiles, path, lock, |path| Database::create(path))
         });
         Ok(Arc::new(Self { store: Arc::new(opened.await?) }))
     }
@@ -96,31 +99,39 @@ impl Metas for RedbMetas {
 }
 
 impl Store {
-    fn failed(&self, doing: Doing) -> impl Fn(::redb::Error) -> Error + '_ {
-        move |source| failed(&self.path, doing, source)
+    /// Opens the file with `database`, which makes it where there is none.
+    fn open(
+        files: &dyn Files,
+        path: PathBuf,
+        lock: Option<Arc<File>>,
+        database: impl Fn(&Path) -> Result<Database, DatabaseError>,
+    ) -> Result<Self, Error> {
+        let of_files = |source: io::Error| failed(&path, Doing::Open, source);
+        let open = |path: &Path| {
+            let database =
+                database(path).map_err(|source| failed(path, Doing::Open, ::redb::Error::from(source)))?;
+            prepare(&database, path)?;
+            Ok(database)
+        };
+        if files.look(&path).is_err() {
+            // A file that is half made would not be opened again, so it gets its name when it is whole.
+            let unfinished = path.with_extension(UNFINISHED);
+            absent(files.remove(&unfinished)).map_err(of_files)?;
+            drop(open(&unfinished)?);
+            match files.link(&unfinished, &path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                other => other.map_err(of_files)?,
+            }
+            absent(files.remove(&unfinished)).map_err(of_files)?;
+        }
+        let database = open(&path)?;
+        // The library syncs the file, and not the name that it has.
+        sync_names_above(files, &path).map_err(of_files)?;
+        Ok(Self { database, path, _lock: lock })
     }
 
-    /// Makes the tables and checks the format.
-    fn prepare(&self) -> Result<(), Error> {
-        let prepare = || -> Result<u64, ::redb::Error> {
-            let txn = self.database.begin_write()?;
-            let format = {
-                txn.open_table(RECORDS)?;
-                let mut store = txn.open_table(STORE)?;
-                let format = store.get(FORMAT_KEY)?.map(|found| found.value());
-                if format.is_none() {
-                    store.insert(FORMAT_KEY, FORMAT)?;
-                }
-                format.unwrap_or(FORMAT)
-            };
-            txn.commit()?;
-            Ok(format)
-        };
-        if prepare().map_err(self.failed(Doing::Open))? != FORMAT {
-            let why = "the store has a format that this version does not know";
-            return Err(Error::Damaged { key: FORMAT_KEY.to_owned(), why });
-        }
-        Ok(())
+    fn failed(&self, doing: Doing) -> impl Fn(::redb::Error) -> Error + '_ {
+        move |source| failed(&self.path, doing, source)
     }
 
     fn get(&self, key: &str) -> Result<Option<Versioned>, Error> {
@@ -190,6 +201,37 @@ impl Store {
         };
         write.commit()?;
         Ok(Committed::At(version))
+    }
+}
+
+/// Makes the tables and checks the format.
+fn prepare(database: &Database, path: &Path) -> Result<(), Error> {
+    let prepare = || -> Result<u64, ::redb::Error> {
+        let txn = database.begin_write()?;
+        let format = {
+            txn.open_table(RECORDS)?;
+            let mut store = txn.open_table(STORE)?;
+            let format = store.get(FORMAT_KEY)?.map(|found| found.value());
+            if format.is_none() {
+                store.insert(FORMAT_KEY, FORMAT)?;
+            }
+            format.unwrap_or(FORMAT)
+        };
+        txn.commit()?;
+        Ok(format)
+    };
+    if prepare().map_err(|source| failed(path, Doing::Open, source))? != FORMAT {
+        let why = "the store has a format that this version does not know";
+        return Err(Error::Damaged { key: FORMAT_KEY.to_owned(), why });
+    }
+    Ok(())
+}
+
+/// Being gone already is as good as being removed.
+fn absent(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
     }
 }
 

@@ -32,6 +32,8 @@ pub(super) struct Held {
     pub(super) failure: Mutex<Option<Failed>>,
     /// Segments whose index is damaged or lost, with the key of its object.
     pub(super) damaged: Mutex<Vec<(SegmentId, String)>>,
+    /// What of the data that is ordered is damaged or lost, for clients.
+    pub(super) harm: Mutex<Option<String>>,
     /// What is ordered and not loaded yet. Unit: bytes.
     pub(super) to_load: AtomicU64,
     /// Wakes the keeper.
@@ -44,6 +46,8 @@ pub(super) struct Held {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Failed {
     pub(super) text: String,
+    /// What is damaged or lost, for clients.
+    pub(super) harm: Option<String>,
     /// To be tried again when memory is given back, and not before.
     pub(super) is_full: bool,
 }
@@ -58,6 +62,7 @@ impl Held {
             coming: ArcSwap::default(),
             failure: Mutex::new(None),
             damaged: Mutex::default(),
+            harm: Mutex::default(),
             to_load: AtomicU64::new(0),
             news: Arc::default(),
             stop,
@@ -118,6 +123,7 @@ impl Held {
             is_full: failure.as_ref().is_some_and(|failed| failed.is_full),
             failure: failure.map(|failed| failed.text),
             damaged: self.damaged.lock().clone(),
+            harm: self.harm.lock().clone(),
         }
     }
 }

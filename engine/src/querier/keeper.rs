@@ -485,7 +485,7 @@ impl Keeper {
     fn fail(&mut self, place: &mut Place, segment: SegmentId, error: &Error) {
         warn!(collection = %self.held.id, %segment, error = chain(error), "a segment was not loaded");
         let is_full = matches!(error, Error::NoMemory { .. });
-        place.failed.insert(segment, Failed { text: chain(error), is_full });
+        place.failed.insert(segment, Failed { text: chain(error), harm: error.harm(), is_full });
         if !is_full {
             self.set_retry();
         }
@@ -522,10 +522,21 @@ impl Keeper {
         }
         let failure = self.places.values().find_map(|place| {
             let following = place.target().and_then(|shard| shard.trouble());
-            let broken = following.or(place.trouble.clone()).map(|text| Failed { text, is_full: false });
+            let broken =
+                following.or(place.trouble.clone()).map(|text| Failed { text, harm: None, is_full: false });
             broken.or_else(|| place.failed.values().min_by_key(|failed| failed.is_full).cloned())
         });
         let damaged: Vec<_> = self.places.values().flat_map(|place| place.damaged.clone()).collect();
+        // An index is done without; a segment that is held has all else.
+        let is_missing = |place: &Place, id: &SegmentId| {
+            let table = place.serving.as_ref().map(|shard| shard.table());
+            table.is_none_or(|table| table.get(*id).is_none())
+        };
+        let harm = self.places.values().find_map(|place| {
+            let failed = place.failed.iter().filter(|(id, _)| is_missing(place, id));
+            failed.filter_map(|(_, failed)| failed.harm.clone()).next()
+        });
+        *self.held.harm.lock() = harm;
         let mut known = self.held.failure.lock();
         let mut known_damage = self.held.damaged.lock();
         let is_news = *known != failure || *known_damage != damaged;

@@ -170,6 +170,29 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// What of the data is damaged or lost, in words for a client: no keys, no places, no more than which part of what.
+    fn harm(&self) -> Option<String> {
+        match self {
+            Self::LoadSegment { segment, source } => {
+                let harm = source.harm()?;
+                Some(format!("the {} of segment {segment} are {harm}", harm.part))
+            }
+            Self::LoadDeletes { channel, source } => {
+                let harm = source.harm()?;
+                Some(format!("the {} of {channel} are {harm}", harm.part))
+            }
+            Self::NoMemory { .. }
+            | Self::Follow { .. }
+            | Self::Ended { .. }
+            | Self::Silent { .. }
+            | Self::Truncated { .. }
+            | Self::BadRecord { .. }
+            | Self::Broke { .. } => None,
+        }
+    }
+}
+
 impl Kinded for Error {
     fn kind(&self) -> Kind {
         match self {

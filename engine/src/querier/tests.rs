@@ -96,6 +96,41 @@ fn manifest(checkpoint: u64, segments: &[&SegmentManifest]) -> ChannelManifest {
 const ALL: ReadAfter = ReadAfter::Everything;
 
 #[tokio::test]
+async fn which_part_of_which_segment_is_damaged_or_lost_is_said_in_words_for_clients() {
+    let channel_name = channel(0);
+    for part in ["scalars", "vectors", "deletes"] {
+        for is_lost in [false, true] {
+            let mut world = World::new();
+            let sealed = world.seal(1, 5, &[1, 2, 3]).await;
+            let mut manifest = manifest(0, &[&sealed]);
+            manifest.deletes.push(world.seal_deletes(9, 6, &[2]).await);
+            let mut keys = sealed.objects().into_iter().chain([manifest.deletes[0].object.key.clone()]);
+            let name = if part == "deletes" { "deletes/" } else { &part[..6] };
+            let key = keys.find(|key| key.contains(name)).expect("an object of this part");
+            let blobs = world.blobs.clone() as Arc<dyn crate::blob::Blobs>;
+            let mut body = blobs.read(&key).await.unwrap().to_vec();
+            blobs.delete(&key).await.unwrap();
+            if !is_lost {
+                let middle = body.len() / 2;
+                body[middle] ^= 4;
+                blobs.create(&key, body.into()).await.unwrap();
+            }
+
+            let order = HoldOrder { info: info(1, Vec::new()), channels: vec![hold(&manifest, &[1], None)] };
+            world.node.order(vec![order]);
+            world
+                .node
+                .until("what is wrong", |node| node.held().is_some_and(|held| held.harm.is_some()))
+                .await;
+
+            let how = if is_lost { "lost" } else { "damaged" };
+            let of = if part == "deletes" { channel_name.to_string() } else { "segment 1".to_owned() };
+            assert_eq!(world.node.held().unwrap().harm, Some(format!("the {part} of {of} are {how}")));
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_share_that_is_not_held_is_refused_as_stale() {
     let mut world = World::new();
     assert!(world.read(share(&[1], None), ALL).await.unwrap_err().is_stale());

@@ -107,6 +107,7 @@ impl Pair {
             wanted: true,
             partitions: None,
             listening: false,
+            harm: None,
         }));
     }
 

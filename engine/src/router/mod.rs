@@ -61,10 +61,12 @@ pub enum Error {
         channel: ChannelName,
     },
     /// The collection is wanted in memory and no copy of it is complete.
-    #[error("collection {collection} is not fully loaded")]
+    #[error("collection {collection} is not fully loaded{}", because(harm.as_deref()))]
     NoReplica {
         /// Which one.
         collection: CollectionId,
+        /// What is damaged or lost, if that is why.
+        harm: Option<String>,
     },
     /// No node that writes takes part.
     #[error("no node is there to remove logs")]
@@ -110,6 +112,10 @@ pub enum Error {
         /// Which collection.
         collection: CollectionId,
     },
+}
+
+fn because(harm: Option<&str>) -> String {
+    harm.map(|harm| format!(": {harm}")).unwrap_or_default()
 }
 
 impl Kinded for Error {

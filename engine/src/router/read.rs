@@ -154,7 +154,8 @@ impl Router {
                     Err(missed) => missed,
                 },
                 None => {
-                    let error = rpc::Error::failed(P::CALL, &Error::NoReplica { collection });
+                    let missing = Error::NoReplica { collection, harm: routes.harm.clone() };
+                    let error = rpc::Error::failed(P::CALL, &missing);
                     Missed { error, replicas: Vec::new() }
                 }
             };
@@ -412,6 +413,6 @@ impl Reader for Router {
         };
         let marks = try_join_all(routes.owners.iter().map(|owner| self.mark(&owner.channel))).await?;
         let newest = marks.into_iter().map(|mark| mark.at).max();
-        newest.ok_or_else(|| rpc::Error::failed("pin", &Error::NoReplica { collection }))
+        newest.ok_or_else(|| rpc::Error::failed("pin", &Error::NoReplica { collection, harm: None }))
     }
 }

@@ -125,6 +125,9 @@ pub struct HeldCollection {
     /// Segments that do without an index, since its object, whose key this is, is damaged or lost.
     #[serde(default)]
     pub damaged: Vec<(SegmentId, String)>,
+    /// What of the rest of its orders is damaged or lost, in words for clients.
+    #[serde(default)]
+    pub harm: Option<String>,
 }
 
 /// How busy a node is.

@@ -101,6 +101,9 @@ pub struct Routes {
     /// remembers them.
     #[serde(default)]
     pub listening: bool,
+    /// Where no copy is complete: what is damaged or lost, in words for clients, if that is why.
+    #[serde(default)]
+    pub harm: Option<String>,
 }
 
 /// What a read must see, as a node understands it.

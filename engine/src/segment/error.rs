@@ -1,5 +1,8 @@
 //! What can go wrong with a segment.
 
+use std::fmt;
+
+use super::object::part_of;
 use crate::base::{Kind, Kinded, SegmentId};
 use crate::{blob, index, model};
 
@@ -114,6 +117,49 @@ pub enum Error {
         /// What the runtime said.
         cause: String,
     },
+}
+
+impl Error {
+    /// What is to blame if an object is not there or not what was written, in words for whoever asks for data: which part of
+    /// a segment, and no more.
+    #[must_use]
+    pub fn harm(&self) -> Option<Harm> {
+        let (key, is_lost) = match self {
+            Self::Read { key, source } => match source.kind() {
+                Kind::NotFound => (key, true),
+                Kind::Corrupt => (key, false),
+                _ => return None,
+            },
+            Self::Damaged { key, .. } | Self::Parquet { key, reading: true, .. } => (key, false),
+            Self::Write { .. }
+            | Self::Remove { .. }
+            | Self::TooNew { .. }
+            | Self::Parquet { reading: false, .. }
+            | Self::Columns { .. }
+            | Self::Block { .. }
+            | Self::Index { .. }
+            | Self::Interim { .. }
+            | Self::NoVectors { .. }
+            | Self::Ragged { .. }
+            | Self::Broke { .. } => return None,
+        };
+        Some(Harm { part: part_of(key), is_lost })
+    }
+}
+
+/// What is damaged or lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Harm {
+    /// Such as "vectors".
+    pub part: &'static str,
+    /// Whether the object is not there at all.
+    pub is_lost: bool,
+}
+
+impl fmt::Display for Harm {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(if self.is_lost { "lost" } else { "damaged" })
+    }
 }
 
 impl Kinded for Error {

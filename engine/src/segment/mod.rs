@@ -32,7 +32,7 @@ mod vectors;
 pub use build::build_index;
 pub use compact::{Clustering, compact, segments_of};
 pub use deletes::{Deletes, read_deletes, remove_deletes, write_deletes};
-pub use error::Error;
+pub use error::{Error, Harm};
 pub use field::FieldSearch;
 pub use growing::Growing;
 pub use interim::{InterimSettings, InterimSpec};

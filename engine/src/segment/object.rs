@@ -31,6 +31,20 @@ pub(super) fn deletes_key(collection: CollectionId, channel: &ChannelName, seria
     format!("deletes/{collection}/{channel}/{serial}.bin")
 }
 
+/// What an object has, by its name.
+pub(super) fn part_of(key: &str) -> &'static str {
+    let name = key.rsplit_once('/').map_or(key, |(_, name)| name);
+    match name {
+        _ if key.starts_with("deletes/") => "deletes",
+        "scalars.parquet" => "scalars",
+        "stats.bin" => "statistics",
+        DESCRIPTION => "description",
+        _ if name.starts_with("vector-") => "vectors",
+        _ if name.starts_with("index-") => "index",
+        _ => "object",
+    }
+}
+
 /// Stores an object under a name that must be free.
 pub(super) async fn create(blobs: &dyn Blobs, key: String, body: Bytes) -> Result<ObjectRef, Error> {
     let object = ObjectRef { size_bytes: body.len() as u64, crc32: crc32fast::hash(&body), key };

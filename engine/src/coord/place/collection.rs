@@ -195,6 +195,7 @@ impl Placer {
             wanted: false,
             partitions: None,
             listening: false,
+            harm: None,
         };
         let collection = Collection {
             info,

@@ -37,9 +37,19 @@ impl Placer {
     pub fn routes(&self, collection: CollectionId) -> Option<Arc<Routes>> {
         let known = self.collections.get(&collection).filter(|known| !known.removed)?;
         if self.settled {
-            return Some(known.routes.clone());
+            let is_missing = known.routes.wanted && known.routes.replicas.is_empty();
+            return Some(match is_missing.then(|| self.harm(collection)).flatten() {
+                // Not news of the routes: who asks because there is no copy is told.
+                Some(harm) => Arc::new(Routes { harm: Some(harm), ..(*known.routes).clone() }),
+                None => known.routes.clone(),
+            });
         }
         Some(Arc::new(Routes { listening: true, ..(*known.routes).clone() }))
+    }
+
+    /// What nodes say that is damaged or lost of a collection.
+    fn harm(&self, collection: CollectionId) -> Option<String> {
+        self.nodes.values().find_map(|known| known.held.get(&collection)?.harm.clone())
     }
 
     pub(super) fn draw_routes(&self, collection: &Collection) -> Routes {
@@ -58,6 +68,7 @@ impl Placer {
             wanted: collection.info.load.is_some() && !collection.removed,
             partitions: collection.info.load.as_ref().and_then(|load| load.partitions.clone()),
             listening: false,
+            harm: None,
         }
     }
 

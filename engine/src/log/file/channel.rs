@@ -8,10 +8,11 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::base::ChannelName;
+use crate::disk::Disk;
+use crate::log::Position;
 use crate::log::error::{Doing, Error};
 use crate::log::queue::Queue;
 use crate::log::recent::{Kept, Recent};
-use crate::log::{Position, disk::Disk};
 
 use super::codec::{FILE_HEADER_BYTES, RECORD_HEADER_BYTES, RecordHeader};
 use super::cursor::failed;

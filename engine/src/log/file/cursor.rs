@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::codec::{FILE_HEADER_BYTES, FileHeader, RECORD_HEADER_BYTES, RecordHeader};
-use crate::log::disk::Disk;
+use crate::disk::Disk;
 use crate::log::error::{Doing, Error};
 
 /// How much is read at once. Unit: bytes.

@@ -27,9 +27,9 @@ use tokio::sync::OwnedMutexGuard;
 use tracing::{info, warn};
 
 use crate::base::{ChannelName, Clock, TaskSet};
+use crate::disk::Disk;
 use crate::obs::LogMetrics;
 
-use super::disk::Disk;
 use super::error::{Doing, Error};
 use super::queue::{Queue, Writer};
 use super::recent::Recent;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tracing::{info, warn};
 
-use crate::log::disk::Disk;
+use crate::disk::Disk;
 use crate::log::error::{Doing, Error};
 
 use super::codec::{FILE_HEADER_BYTES, FileHeader, proves_durable};

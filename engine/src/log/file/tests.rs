@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::base::{Kind, Kinded as _, NodeId, RealClock, Rng, SeededRng};
+use crate::disk::{OsDisk, SimDisk};
 use crate::log::conformance;
-use crate::log::disk::{OsDisk, SimDisk};
 use crate::obs::Metrics;
 
 use super::*;

@@ -18,7 +18,7 @@ const BOUNDARY_BYTES: usize = 128;
 pub(super) const WAYPOINT_EVERY: u64 = 256;
 
 /// One boundary.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Boundary {
     /// 0 for the one that stands for none.
     pub number: u64,
@@ -31,6 +31,11 @@ pub(super) struct Boundary {
 impl Boundary {
     /// Nothing was given up.
     pub const NONE: Self = Self { number: 0, first: 0, chain: Chain::START };
+
+    /// Whether `sequence` was given up: there may have been another chunk, which was freed.
+    pub fn has_given_up(&self, sequence: u64) -> bool {
+        sequence <= self.chain.sequence
+    }
 
     /// The note that the chain came by here. It has the bytes of a boundary, under a key of its own, and gives up nothing: whoever
     /// opens the channel begins to look here.

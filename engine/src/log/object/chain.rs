@@ -6,7 +6,7 @@
 //! - a chunk with a smaller term than the highest so far is stale, whoever wrote it: it does not count;
 //! - anything else cannot have been written by a sound owner.
 
-use super::chunk::{Body, Header, What};
+use super::chunk::{Body, HEADER_BYTES, Header, What};
 use super::names::Life;
 
 /// Most chunks that any version of a writer has under way. So many numbers after a fence, chunks of the owner before
@@ -14,7 +14,7 @@ use super::names::Life;
 pub(super) const MAX_PIPELINE: u64 = 8;
 
 /// How far somebody has looked, and what counted there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Chain {
     /// The last number looked at; 0 before the first.
     pub sequence: u64,
@@ -72,6 +72,12 @@ impl Chain {
         sequence <= self.began + MAX_PIPELINE
     }
 
+    /// How many chunks an owner may have under way, of which the next follows this chain.
+    pub fn slots(&self, pipeline: u64) -> u64 {
+        // A stale chunk in its way moves a chunk to the next number, so there must be none behind it.
+        if self.is_early(self.sequence + 1) { 1 } else { pipeline.clamp(1, MAX_PIPELINE) }
+    }
+
     /// What the chunk with the next number is.
     pub fn step(&self, header: &Header, life: &Life) -> Step {
         let stale = Self { sequence: header.sequence, ..*self };
@@ -123,6 +129,24 @@ impl Chain {
             written_ms,
         }
     }
+}
+
+impl Step {
+    /// Whether the chunk with this header may be one that a zombie wrote under a freed number, so that who reads it believes
+    /// it only above the boundary.
+    pub fn is_doubtful(&self, header: &Header) -> bool {
+        match self {
+            Self::Counts(chain) => header.what != What::Records || chain.is_early(header.sequence),
+            Self::Stale(_) => false,
+            Self::Ends | Self::Broken(_) => true,
+        }
+    }
+}
+
+/// Whether the chunk `sequence`, of this length, goes when what lies up to the number `last` was given up: fences and
+/// removals, which are headers only, stay for ever.
+pub(super) fn is_freed(sequence: u64, size_bytes: u64, last: u64) -> bool {
+    sequence <= last && size_bytes != HEADER_BYTES as u64
 }
 
 /// What the writer of `wanted` learns from `found`, which has the same number.

@@ -19,7 +19,7 @@ pub(super) const HEADER_BYTES: usize = 144;
 pub(super) const FRAMING_BYTES: usize = 4;
 
 /// What a chunk is there for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum What {
     /// Records.
     Records,
@@ -30,7 +30,7 @@ pub(super) enum What {
 }
 
 /// What a chunk's header says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Header {
     pub what: What,
     pub sequence: u64,

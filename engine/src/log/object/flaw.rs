@@ -13,6 +13,8 @@ pub enum Flaw {
     FencesFreed,
     /// A writer trusts its first chunks without looking at the boundary.
     EarlyUnchecked,
+    /// A writer that finds a stale chunk under its number takes the next one without looking at the boundary.
+    StaleUnchecked,
 }
 
 /// The rule left out, if any; outside tests none.

@@ -20,6 +20,8 @@
 //!    for ever, however late, and it acknowledges nothing. Stale chunks are freed, but come only within `MAX_PIPELINE`
 //!    numbers after an owner's fence, since an owner before has no more under way. There, an owner has one chunk
 //!    under way and looks at the boundary before it acknowledges it.
+//!    It looks, too, before it takes the next number because a stale chunk lies at the one it wanted: if that was given
+//!    up, its own chunk may have lain there and counted.
 //! 2. An opening counts only if, after its fence is there, the chain from the newest boundary on leads to it.
 //! 3. A reader looks at the boundary before it believes a fence, a removal, damage, or records within `MAX_PIPELINE`
 //!    numbers after their fence. Later records of the term that a zombie wrote are what was there before, since a

@@ -8,9 +8,9 @@ use crate::base::ChannelName;
 use crate::log::Error;
 
 use super::boundary::{Boundary, WAYPOINT_EVERY};
-use super::chain::Chain;
+use super::chain::{Chain, is_freed};
 use super::channel::Channel;
-use super::chunk::{Body, HEADER_BYTES, What};
+use super::chunk::{Body, What};
 use super::flaw::Flaw;
 use super::names::Life;
 use super::store::{Created, End, Store};
@@ -210,8 +210,10 @@ impl Store {
     async fn free_chunks(&self, life: &Life, last: u64) -> Result<(), Error> {
         let chunks = self.list(life, &life.chunks()).await?;
         let freed = chunks.into_iter().filter(|chunk| {
-            let is_kept = chunk.size_bytes == HEADER_BYTES as u64 && !self.flaws.has(Flaw::FencesFreed);
-            !is_kept && life.sequence_of(&chunk.key).is_some_and(|sequence| sequence <= last)
+            life.sequence_of(&chunk.key).is_some_and(|sequence| {
+                let frees_fences = self.flaws.has(Flaw::FencesFreed) && sequence <= last;
+                frees_fences || is_freed(sequence, chunk.size_bytes, last)
+            })
         });
         let deletes = freed.map(async |chunk| {
             if let Some(sequence) = life.sequence_of(&chunk.key)

@@ -17,7 +17,7 @@ use crate::log::{Error, LogReader, Position};
 use super::boundary::Boundary;
 use super::chain::{Chain, Step};
 use super::channel::Channel;
-use super::chunk::{Header, What};
+use super::chunk::Header;
 use super::store::Store;
 
 /// While a reader polls in vain, it looks for a removal or a truncation once in so many polls.
@@ -148,12 +148,7 @@ impl Reader {
         let step = self.store.step(&self.chain, header, &self.channel.life);
         // A zombie may have written a freed number again; what it could be is believed only above the boundary, see
         // `mod.rs`.
-        let is_doubtful = match step {
-            Step::Counts(chain) => header.what != What::Records || chain.is_early(header.sequence),
-            Step::Stale(_) => false,
-            Step::Ends | Step::Broken(_) => true,
-        };
-        if is_doubtful && self.is_behind().await? {
+        if step.is_doubtful(header) && self.is_behind().await? {
             return Ok(());
         }
         match step {

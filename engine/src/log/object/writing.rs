@@ -16,7 +16,7 @@ use crate::log::recent::{Kept, Recent};
 use crate::obs::LogMetrics;
 
 use super::boundary::{Boundary, WAYPOINT_EVERY};
-use super::chain::{Chain, MAX_PIPELINE, Verdict, judge};
+use super::chain::{Chain, Verdict, judge};
 use super::channel::Channel;
 use super::chunk::{Body, FRAMING_BYTES, HEADER_BYTES, Header, What};
 use super::flaw::Flaw;
@@ -131,13 +131,10 @@ impl Writing {
 
     fn is_ready(&self, chain: &Chain, flying: usize, put_time: Duration) -> Ready {
         let settings = &self.store.settings;
-        // A stale chunk in its way moves a chunk to the next number, so there must be none behind it.
-        let slots =
-            if chain.is_early(chain.sequence + 1) { 1 } else { settings.pipeline.clamp(1, MAX_PIPELINE) };
         let traffic = Traffic {
             backlog: self.queue.backlog(),
             flying,
-            slots: usize::try_from(slots).unwrap_or(1),
+            slots: usize::try_from(chain.slots(settings.pipeline)).unwrap_or(1),
             put_time,
             now: self.store.clock.monotonic(),
         };
@@ -193,7 +190,15 @@ impl Writing {
             };
             match judge(&found, &header) {
                 Verdict::Own => break,
-                Verdict::Stale => return Landed::Stale,
+                Verdict::Stale if self.store.flaws.has(Flaw::StaleUnchecked) => return Landed::Stale,
+                // If the number was given up, this writer's own chunk may have lain there, counted and been freed
+                // before a zombie came.
+                Verdict::Stale => {
+                    return match self.check_name(&header).await {
+                        Ok(()) => Landed::Stale,
+                        Err(error) => Landed::Failed(error),
+                    };
+                }
                 Verdict::Removed => return Landed::Failed(self.channel.removed()),
                 Verdict::Fenced(seen) => {
                     let channel = life.channel.clone();
@@ -229,7 +234,7 @@ impl Writing {
         if news.removed {
             return Err(self.channel.removed());
         }
-        if news.boundary.chain.sequence >= header.sequence {
+        if news.boundary.has_given_up(header.sequence) {
             return Err(Error::Outlived { key: self.channel.life.chunk(header.sequence) });
         }
         Ok(())

@@ -37,6 +37,18 @@ async fn the_parts_of_a_copy_are_merged() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_read_of_what_is_damaged_says_what_that_is() {
+    let world = World::new();
+    world.publish_harm("the vectors of segment 4 are damaged");
+
+    let error = world.router().query(query(), Consistency::Eventually).await.unwrap_err();
+
+    assert_eq!(error.kind(), Kind::Unavailable);
+    let text = crate::base::chain(&error);
+    assert!(text.ends_with("is not fully loaded: the vectors of segment 4 are damaged"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn nodes_with_parts_of_one_channel_read_it_at_one_time() {
     let world = World::new();
     world.publish(None, &[&[1, 2, 3]]);

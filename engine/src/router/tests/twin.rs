@@ -226,7 +226,16 @@ impl World {
             wanted,
             partitions: None,
             listening: false,
+            harm: None,
         }));
+    }
+
+    /// No copy is there, since something is damaged.
+    pub fn publish_harm(&self, harm: &str) {
+        self.publish(None, &[]);
+        let mut routes = self.routes.lock();
+        let harm = Some(harm.to_owned());
+        *routes = routes.take().map(|routes| Arc::new(Routes { harm, ..(*routes).clone() }));
     }
 
     /// Gives every node of every copy a part of the only channel.

@@ -12,7 +12,7 @@ use engine::base::{
     Timestamp,
 };
 use engine::blob::{Blobs, MemoryBlobs};
-use engine::log::disk::{Disk, SimDisk};
+use engine::disk::{Disk, SimDisk};
 use engine::log::{FileLogSettings, FileLogs};
 use engine::meta::{MemoryMetas, Metas};
 use engine::model::{Batch, ColumnData, Keys};

@@ -116,6 +116,23 @@ fn place(id: i64) -> Place {
 }
 
 #[test]
+fn who_asks_for_a_copy_where_none_is_complete_is_told_what_is_damaged() {
+    let mut world = World::of(1);
+    let info = info(7, 1, loaded());
+    world.put(&info, &[manifest(10, &[(1, 100)])]);
+    world.run(4);
+    let text = "the vectors of segment 1 are damaged";
+    let held = world.placer.nodes.get_mut(&NodeId(1)).unwrap().held.get_mut(&info.id).unwrap();
+    held.harm = Some(text.to_owned());
+
+    // A copy can be read: what is not there of another one is no matter.
+    assert_eq!(world.placer.routes(info.id).unwrap().harm, None);
+    let known = world.placer.collections.get_mut(&info.id).unwrap();
+    known.routes = Arc::new(Routes { replicas: Vec::new(), ..(*known.routes).clone() });
+    assert_eq!(world.placer.routes(info.id).unwrap().harm.as_deref(), Some(text));
+}
+
+#[test]
 fn one_node_holds_and_owns_everything() {
     let mut world = World::of(1);
     let info = info(7, 1, loaded());
@@ -152,6 +169,7 @@ fn one_node_holds_and_owns_everything() {
             wanted: true,
             partitions: None,
             listening: false,
+            harm: None,
         }
     );
     assert_eq!(world.placer.loaded(info.id), Ok(100));

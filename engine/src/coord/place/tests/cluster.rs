@@ -102,6 +102,7 @@ impl Process {
                 failure: None,
                 is_full: false,
                 damaged: Vec::new(),
+                harm: None,
             });
             entry.channels.push(HeldChannel {
                 channel: channel.clone(),

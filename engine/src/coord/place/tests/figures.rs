@@ -83,6 +83,7 @@ fn carry_out(placer: &mut Placer, now: Duration) {
             failure: None,
             is_full: false,
             damaged: Vec::new(),
+            harm: None,
         });
         let report =
             Report { node: known.info.clone(), seen: number, held: held.collect(), ..Report::default() };

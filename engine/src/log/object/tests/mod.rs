@@ -2,6 +2,7 @@
 
 mod faults;
 mod measure;
+mod model;
 mod races;
 mod seeded;
 

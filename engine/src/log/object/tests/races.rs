@@ -130,6 +130,38 @@ async fn an_owner_whose_next_number_had_a_stale_chunk_that_was_freed_acknowledge
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_owner_whose_own_chunk_was_given_up_does_not_write_it_again_behind_a_zombies() {
+    let blobs = MemoryBlobs::new();
+    let slow = [1, 2].map(|seed| FaultyBlobs::new(blobs.clone(), seed, Faults::default()));
+    let settings = || ObjectLogSettings { deadline_ms: 60_000, ..small() };
+    let nodes = [0, 1].map(|at: usize| node(slow[at].clone(), 3 + at as u64, settings()));
+    let other = node(blobs.clone(), 5, settings());
+    let first = nodes[0].logs.open(&name(), 1).await.unwrap();
+    for _ in 0..8 {
+        append(&first, "kept").await.unwrap();
+    }
+    // Of the first owner's chunks 10 and 11 neither lands before the second owner's fence.
+    let gates = [10, 11].map(|sequence| slow[0].hold(&life().chunk(sequence)));
+    let _lost = [1, 2].map(|number| first.append(Bytes::from(vec![number; 50])).unwrap());
+    tokio::time::sleep(Duration::from_millis(1_000)).await;
+    let second = nodes[1].logs.open(&name(), 2).await.unwrap();
+    // The second owner's chunk 11 lands, is read and freed elsewhere, and its owner is not told.
+    slow[1].set(Faults { answer_lost: 100, ..Faults::default() });
+    let appending = second.append(Bytes::from("read")).unwrap();
+    until(async || blobs.read(&life().chunk(11)).await.is_ok()).await;
+    other.logs.truncate(&name(), Position(9)).await.unwrap();
+    assert!(blobs.read(&life().chunk(11)).await.is_err());
+    gates[1].add_permits(1);
+    until(async || blobs.read(&life().chunk(11)).await.is_ok()).await;
+    slow[1].set(Faults::default());
+
+    assert_eq!(appending.durable().await.unwrap_err().kind(), Kind::Fenced);
+    let third = other.logs.open(&name(), 3).await.unwrap();
+    assert_eq!(append(&third, "next").await.unwrap(), Position(9));
+    assert_eq!(read_all(&other.logs, Position(9)).await.unwrap(), [(9, Bytes::from("next"))]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_opening_whose_number_was_freed_meanwhile_begins_again_at_the_tail() {
     let blobs = MemoryBlobs::new();
     let slow = FaultyBlobs::new(blobs.clone(), 1, Faults::default());

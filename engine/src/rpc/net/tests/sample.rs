@@ -309,6 +309,7 @@ samples! {
         failure: Option::sample(),
         is_full: true,
         damaged: vec![(SegmentId::sample(), String::sample())],
+        harm: Option::sample(),
     };
     Followed => Followed { needs_from: Option::sample(), fullness: 0.5 };
     LoadReport => LoadReport {
@@ -398,6 +399,7 @@ samples! {
         wanted: true,
         partitions: Option::sample(),
         listening: true,
+        harm: Option::sample(),
     };
     GroupConfig => GroupConfig {
         requests: 1,

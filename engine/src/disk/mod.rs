@@ -1,16 +1,23 @@
-//! The few file operations that the file log needs, as a seam: the same code runs on a real disk and on one that can
-//! lose power.
+//! Files of this machine as seams: the same code runs on a real disk and on one that can lose power. Knows paths and
+//! bytes, not what they mean.
+//!
+//! [`Disk`] is what the log needs, files that only grow, in calls that wait; [`Files`] what local objects need, whole
+//! files that get a name, in calls that block.
 
+mod files;
 mod os;
 mod sim;
+mod sim_files;
 
 use std::io;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub use files::{Files, OsFiles, make_dirs, sync_names_above};
 pub use os::OsDisk;
 pub use sim::SimDisk;
+pub use sim_files::SimFiles;
 
 /// One name in a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]

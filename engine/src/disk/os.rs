@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::{Disk, DiskEntry};
+use super::{Disk, DiskEntry, OsFiles, make_dirs};
 
 /// The file whose lock says that a process uses the directory.
 const LOCK: &str = ".lock";
@@ -44,7 +44,7 @@ impl OsDisk {
     pub async fn open_locked(root: impl Into<PathBuf>, outer: Option<Arc<File>>) -> io::Result<Arc<Self>> {
         let root = root.into();
         run(move || {
-            std::fs::create_dir_all(&root)?;
+            make_dirs(&OsFiles, &root)?;
             let lock = OpenOptions::new().create(true).truncate(false).write(true).open(root.join(LOCK))?;
             match lock.try_lock() {
                 Ok(()) => Ok(Arc::new(Self { root, open: Mutex::default(), _lock: lock, _outer: outer })),
