@@ -196,6 +196,13 @@ impl Channel {
         self.ordering.lock().requests.takes_former()
     }
 
+    /// From now on nothing that was inserted so far passes for a call that its client makes again.
+    pub fn clear_names(&self) {
+        let mut order = self.ordering.lock();
+        let last = order.last;
+        order.requests.clear(last);
+    }
+
     /// Adds requests of earlier owners, as [`Requests::note_former`] says.
     pub fn note_former(&self, former: &[(Signed, Place)], floor: Timestamp) {
         self.ordering.lock().requests.note_former(former, floor);

@@ -398,6 +398,8 @@ impl Writer for ChannelWriter {
 
     async fn flush(&self, channel: &ChannelName) -> Result<(), rpc::Error> {
         let channel = self.channel(channel).await?;
+        // Who asks for this may be about to drop what is sealed.
+        channel.clear_names();
         let sealed = self.seal(&channel).await;
         if let Err(error) = &sealed {
             self.give_up_if_sealed_by_another(&channel, error);

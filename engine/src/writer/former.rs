@@ -49,9 +49,11 @@ impl Channel {
                 // Of an earlier version, which does not say what it is of: it may be of any request.
                 None => *floor = at.max(*floor),
                 Some(origin) if origin.request.is_some() || origin.client.is_some() => {
-                    let is_insert = origin.client.is_some() && record::is_insert(&payload);
-                    let insert = is_insert.then(|| record::content_of(&payload));
-                    former.push_back((Signed { origin, insert }, Place { position, at }));
+                    let is_insert = record::is_insert(&payload);
+                    let insert = (origin.client.is_some() && is_insert).then(|| record::content_of(&payload));
+                    // What is sealed may have been dropped whole since, which the log does not say.
+                    let removes = !is_insert || position < self.of.checkpoint;
+                    former.push_back((Signed { origin, insert, removes }, Place { position, at }));
                 }
                 Some(_) => {}
             }

@@ -17,18 +17,20 @@ use crate::writer::requests::{Known, MADE_MS, NAMED_MS, Place, Signed};
 impl ChannelWriter {
     /// A record with the request that it is of, if everybody can read that.
     pub(super) fn entry(&self, mut bytes: BytesMut, origin: Origin, request: Option<Request>) -> Entry {
-        let is_insert = origin.client.is_some() && record::is_insert(&bytes);
-        let insert = is_insert.then(|| record::content_of(&bytes));
+        let removes = !record::is_insert(&bytes);
+        let insert = (origin.client.is_some() && !removes).then(|| record::content_of(&bytes));
         if self.format.load(Ordering::Relaxed) >= REQUESTS_FORMAT {
             record::sign(&mut bytes, &origin);
         }
-        Entry { bytes, signed: Signed { origin, insert }, request }
+        Entry { bytes, signed: Signed { origin, insert, removes }, request }
     }
 
     /// Appends a record that says nothing: once it is durable, whatever is before it is too, and nobody else was owner so long.
     pub(super) async fn prove(&self, channel: &Arc<Channel>) -> Result<(), rpc::Error> {
         let proof = record::encode_delete(None, &Keys::empty(channel.of.primary));
-        self.append(channel, self.entry(proof, Origin::default(), None)).await.map(drop)
+        let mut entry = self.entry(proof, Origin::default(), None);
+        entry.signed.removes = false;
+        self.append(channel, entry).await.map(drop)
     }
 
     /// When a write took effect that was sent before, if it did; durable now.

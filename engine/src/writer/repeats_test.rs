@@ -214,9 +214,11 @@ async fn what_was_removed_under_a_name_can_be_added_again_under_it() {
     let world = world();
     let (old, new) = (world.node(1, Arc::clone(&world.clock)), world.node(2, Arc::clone(&world.clock)));
     world.order(1, &old, true, LEASE);
-    for write in [insert(&[1]), delete(&[1]), insert(&[1]), insert(&[1]), delete(&[1])] {
+    for write in [insert(&[1]), delete(&[1]), insert(&[1]), insert(&[1])] {
         old.write(named(1, write)).await.unwrap();
     }
+    // Whoever removes them, and under whatever name.
+    old.write(delete(&[1])).await.unwrap();
     assert_eq!(count(&world).await, 4);
 
     world.order(2, &new, true, LEASE);
@@ -224,6 +226,25 @@ async fn what_was_removed_under_a_name_can_be_added_again_under_it() {
     new.write(named(1, insert(&[1]))).await.unwrap();
 
     assert_eq!(count(&world).await, 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_sealed_on_demand_may_have_been_dropped_and_can_be_added_again_under_its_name() {
+    let world = world();
+    let (old, new) = (world.node(1, Arc::clone(&world.clock)), world.node(2, Arc::clone(&world.clock)));
+    world.order(1, &old, true, LEASE);
+    old.write(named(1, insert(&[1]))).await.unwrap();
+    old.flush(&channel()).await.unwrap();
+    old.write(named(1, insert(&[1]))).await.unwrap();
+    old.write(named(2, insert(&[2]))).await.unwrap();
+    old.flush(&channel()).await.unwrap();
+    old.write(named(3, insert(&[3]))).await.unwrap();
+
+    world.order(2, &new, true, LEASE);
+    let again = new.write(named(2, insert(&[2]))).await.unwrap();
+    let repeated = new.write(named(3, insert(&[3]))).await.unwrap();
+
+    assert!(repeated.at < again.at, "{repeated:?} is the former one, {again:?} is not");
 }
 
 #[tokio::test(start_paused = true)]

@@ -27,8 +27,10 @@ pub struct Place {
 pub struct Signed {
     /// Where it comes from.
     pub origin: Origin,
-    /// What it does, if it only adds rows.
+    /// What it does, if it only adds rows and its client has named it.
     pub insert: Option<u64>,
+    /// Whether rows that were there before may be gone by it.
+    pub removes: bool,
 }
 
 /// What is known of a request.
@@ -42,14 +44,8 @@ pub enum Known {
     Forgotten,
 }
 
-/// What was inserted under one name.
-#[derive(Debug, Default)]
-struct Named {
-    /// Something else was done under this name since: what was inserted before may not be there any more.
-    is_over: bool,
-    /// By what it was, oldest first.
-    inserts: VecDeque<(u64, Place)>,
-}
+/// What was inserted under one name: by what it was, oldest first.
+type Inserts = VecDeque<(u64, Place)>;
 
 /// The requests that the log of a channel holds from some time on.
 #[derive(Debug)]
@@ -57,13 +53,15 @@ pub struct Requests {
     made: HashMap<RequestId, Place>,
     /// Those in `made`, oldest first.
     in_order: VecDeque<(Timestamp, RequestId)>,
-    named: HashMap<RequestId, Named>,
-    /// When something was done under which name, oldest first.
+    named: HashMap<RequestId, Inserts>,
+    /// When something was inserted under which name, oldest first.
     names_in_order: VecDeque<(Timestamp, RequestId)>,
     /// Every request whose record is later than this is in `made`.
     floor: Timestamp,
     /// Whether any was forgotten.
     has_forgotten: bool,
+    /// Rows that were inserted up to this time may not be there any more: who inserts them again means it.
+    cleared: Timestamp,
 }
 
 impl Requests {
@@ -76,6 +74,7 @@ impl Requests {
             names_in_order: VecDeque::new(),
             floor: newest,
             has_forgotten: false,
+            cleared: Timestamp::ZERO,
         }
     }
 
@@ -87,7 +86,8 @@ impl Requests {
         }
         if let (Some(client), Some(insert)) = (signed.origin.client, signed.insert)
             && let Some(named) = self.named.get(&client)
-            && let Some((_, place)) = named.inserts.iter().rev().find(|(known, _)| *known == insert)
+            && let Some((_, place)) = named.iter().rev().find(|(known, _)| *known == insert)
+            && place.at > self.cleared
         {
             return Known::There(*place);
         }
@@ -100,11 +100,19 @@ impl Requests {
             self.made.insert(request, place);
             self.in_order.push_back((place.at, request));
         }
-        if let Some(client) = signed.origin.client {
-            self.named.entry(client).or_default().add(signed.insert, place);
+        if let (Some(client), Some(insert)) = (signed.origin.client, signed.insert) {
+            add(self.named.entry(client).or_default(), insert, place);
             self.names_in_order.push_back((place.at, client));
         }
+        if signed.removes {
+            self.clear(place.at);
+        }
         self.forget(place.at);
+    }
+
+    /// From now on nothing that was inserted up to this time passes for a call that is made again.
+    pub fn clear(&mut self, at: Timestamp) {
+        self.cleared = self.cleared.max(at);
     }
 
     /// Forgets what is old, or too much.
@@ -123,9 +131,8 @@ impl Requests {
         {
             self.names_in_order.pop_front();
             if let Some(named) = self.named.get_mut(&client) {
-                while named.inserts.pop_front_if(|(_, place)| place.at <= at).is_some() {}
-                // Whether it is over matters no more to what was done before.
-                if named.inserts.is_empty() {
+                while named.pop_front_if(|(_, place)| place.at <= at).is_some() {}
+                if named.is_empty() {
                     self.named.remove(&client);
                 }
             }
@@ -143,10 +150,13 @@ impl Requests {
         if is_complete {
             self.floor = floor;
         }
-        let mut names: HashMap<RequestId, Named> = HashMap::new();
+        let mut names: HashMap<RequestId, Inserts> = HashMap::new();
         for (signed, place) in former {
-            if let Some(client) = signed.origin.client {
-                names.entry(client).or_default().add(signed.insert, *place);
+            if let (Some(client), Some(insert)) = (signed.origin.client, signed.insert) {
+                add(names.entry(client).or_default(), insert, *place);
+            }
+            if signed.removes {
+                self.clear(place.at);
             }
         }
         for (signed, place) in former.iter().rev() {
@@ -158,45 +168,30 @@ impl Requests {
                     (self.floor, self.has_forgotten) = (self.floor.max(place.at), true);
                 }
             }
-            if let Some(client) = signed.origin.client
+            if let (Some(client), Some(_)) = (signed.origin.client, signed.insert)
                 && self.names_in_order.len() < MOST
             {
                 self.names_in_order.push_front((place.at, client));
                 if let Some(older) = names.remove(&client) {
-                    self.named.entry(client).or_default().add_before(older);
+                    add_before(self.named.entry(client).or_default(), older);
                 }
             }
         }
     }
 }
 
-impl Named {
-    /// Something was done under this name.
-    fn add(&mut self, insert: Option<u64>, place: Place) {
-        match insert {
-            Some(insert) => {
-                self.inserts.push_back((insert, place));
-                if self.inserts.len() > MOST_OF_A_NAME {
-                    self.inserts.pop_front();
-                }
-            }
-            None => {
-                self.inserts.clear();
-                self.is_over = true;
-            }
-        }
+fn add(inserts: &mut Inserts, insert: u64, place: Place) {
+    inserts.push_back((insert, place));
+    if inserts.len() > MOST_OF_A_NAME {
+        inserts.pop_front();
     }
+}
 
-    /// Adds what was done before all of this.
-    fn add_before(&mut self, older: Self) {
-        if self.is_over {
-            return;
-        }
-        self.is_over = older.is_over;
-        let room = MOST_OF_A_NAME.saturating_sub(self.inserts.len());
-        for insert in older.inserts.into_iter().rev().take(room) {
-            self.inserts.push_front(insert);
-        }
+/// Adds what was inserted before all of this.
+fn add_before(inserts: &mut Inserts, older: Inserts) {
+    let room = MOST_OF_A_NAME.saturating_sub(inserts.len());
+    for insert in older.into_iter().rev().take(room) {
+        inserts.push_front(insert);
     }
 }
 
@@ -207,7 +202,11 @@ mod tests {
     use super::*;
 
     fn of(request: u128) -> Signed {
-        Signed { origin: Origin { request: Some(RequestId(request)), client: None }, insert: None }
+        Signed {
+            origin: Origin { request: Some(RequestId(request)), client: None },
+            insert: None,
+            removes: false,
+        }
     }
 
     fn place(number: u64) -> Place {
@@ -222,12 +221,15 @@ mod tests {
             let at = Timestamp(number);
             let client = Some(RequestId(u128::from(number % 3)));
             let origin = Origin { client, ..of(u128::from(number)).origin };
-            requests.note(&Signed { origin, insert: Some(number) }, Place { position: Position(number), at });
+            requests.note(
+                &Signed { origin, insert: Some(number), removes: false },
+                Place { position: Position(number), at },
+            );
         }
 
         assert_eq!((requests.made.len(), requests.in_order.len()), (MOST, MOST));
         assert_eq!((requests.named.len(), requests.names_in_order.len()), (3, MOST));
-        assert!(requests.named.values().all(|named| named.inserts.len() == MOST_OF_A_NAME));
+        assert!(requests.named.values().all(|named| named.len() == MOST_OF_A_NAME));
         assert_eq!(requests.find(&of(10), Timestamp(9)), Known::Forgotten);
         assert!(matches!(requests.find(&of(11), Timestamp(10)), Known::There(_)));
         assert_eq!(requests.find(&of(u128::MAX), Timestamp(10)), Known::Not);
