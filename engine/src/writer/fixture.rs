@@ -50,10 +50,12 @@ pub(super) struct Known {
     /// How long a term is waited for.
     pub(super) term_takes: Duration,
     pub(super) owner: Option<NodeId>,
+    /// Whether it is of a version that does not know the call by which channels are opened.
+    pub(super) is_older: bool,
     /// The channel whose owner gets no answer.
     pub(super) unanswered: Option<ChannelName>,
     term: u64,
-    last: Timestamp,
+    pub(super) last: Timestamp,
 }
 
 /// The coordinator.
@@ -91,6 +93,7 @@ impl Leader {
             refusal: None,
             term_takes: Duration::ZERO,
             owner: None,
+            is_older: false,
             unanswered: None,
             term: 0,
             last: Timestamp::ZERO,
@@ -271,6 +274,14 @@ coordinator! {
 
         async fn followed(&self, channels: Vec<ChannelName>) -> Result<Vec<Followed>, Error> {
             Ok(vec![self.known.lock().followed; channels.len()])
+        }
+
+        async fn open_channel(&self, channel: &ChannelName, node: NodeId) -> Result<(u64, Timestamp), Error> {
+            if self.known.lock().is_older {
+                let reason = "a message is damaged".to_owned();
+                return Err(Error::Failed { call: "coord", kind: Kind::Internal, reason });
+            }
+            Ok((self.channel_term(channel, node).await?, self.now()))
         }
 
         async fn channel_term(&self, channel: &ChannelName, node: NodeId) -> Result<u64, Error> {

@@ -177,6 +177,18 @@ async fn a_write_that_waited_long_for_its_channel_is_not_done_and_later_ones_are
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_opens_its_channels_by_what_a_coordinator_of_an_earlier_version_understands() {
+    let world = world();
+    world.leader.known.lock().is_older = true;
+    let node = world.node(1, Arc::clone(&world.clock));
+    world.order(1, &node, true, LEASE);
+
+    let written = node.write(insert(&[1])).await.unwrap();
+
+    assert!(written.at > world.leader.known.lock().last);
+}
+
+#[tokio::test(start_paused = true)]
 async fn over_ten_thousand_changes_of_owner_positions_and_times_only_grow_and_nothing_is_missing() {
     let seeds = std::env::var("REDKITE_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
     for seed in 0..seeds {
