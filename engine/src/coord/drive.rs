@@ -412,8 +412,17 @@ impl Coord for Coordinator {
 
     async fn drop_collection(&self, database: &str, name: &str) -> Result<(), rpc::Error> {
         let fresh = self.fresh("drop collection", 1).await?;
-        self.change("drop collection", |catalog| decide::drop_collection(catalog, database, name, fresh))
-            .await
+        let of = |catalog: &Catalog| {
+            let database = catalog.database(database).ok()?;
+            catalog.named(database.id, name).map(|info| info.id)
+        };
+        let meant = of(&self.catalog.read());
+        self.change("drop collection", |catalog| {
+            // It may have been dropped by another call and made anew since; that one is not meant.
+            let is_meant = of(catalog) == meant;
+            if is_meant { decide::drop_collection(catalog, database, name, fresh) } else { Ok(Vec::new()) }
+        })
+        .await
     }
 
     async fn alter_collection(
@@ -454,8 +463,17 @@ impl Coord for Coordinator {
 
     async fn drop_partition(&self, collection: CollectionRef, name: &str) -> Result<(), rpc::Error> {
         let fresh = self.fresh("drop partition", 1).await?;
-        self.change("drop partition", |catalog| decide::drop_partition(catalog, &collection, name, fresh))
-            .await
+        let of = |catalog: &Catalog| {
+            let info = catalog.collection(&collection).ok()?;
+            Some((info.id, info.partition(name).map(|partition| partition.id)))
+        };
+        let meant = of(&self.catalog.read());
+        self.change("drop partition", |catalog| {
+            // As above.
+            let is_meant = of(catalog) == meant;
+            if is_meant { decide::drop_partition(catalog, &collection, name, fresh) } else { Ok(Vec::new()) }
+        })
+        .await
     }
 
     async fn alter_alias(&self, database: &str, alias: &str, change: AliasChange) -> Result<(), rpc::Error> {

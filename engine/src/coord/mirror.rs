@@ -6,6 +6,7 @@
 //! bucket is away, collections can still be made.
 
 use std::collections::VecDeque;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,6 +65,9 @@ struct Noted {
     told_sealed: bool,
 }
 
+/// The call, as errors name it.
+const MIRROR: &str = "mirror the catalog";
+
 /// The chain of pages.
 #[derive(Default)]
 struct Written {
@@ -71,6 +75,14 @@ struct Written {
     pages: usize,
     whole_bytes: u64,
     change_bytes: u64,
+}
+
+/// A page that is not written yet.
+struct Draft {
+    page: Page,
+    /// Up to which change it says everything.
+    newest: u64,
+    number: i64,
 }
 
 impl Mirror {
@@ -238,10 +250,30 @@ impl Coordinator {
 
     /// The same, for a while.
     pub(super) async fn mirrored_within(&self, limit: Duration) -> Result<(), rpc::Error> {
+        let end = self.parts.clock.monotonic() + limit;
+        let wanted = self.mirror.newest();
+        let mut written = self.before(end, async { Ok(self.mirror.written.lock().await) }).await?;
+        while self.mirror.covered() < wanted {
+            // This may be a commit, and is not broken off: nobody would know whether it happened.
+            let drafted = self.draft(&written).await;
+            let Some(draft) = drafted.map_err(|error| error.answer(MIRROR))? else { break };
+            self.before(end, self.put_page(&mut written, draft)).await?;
+        }
+        Ok(())
+    }
+
+    /// What a step comes to, unless that takes until `end` on the monotonic clock.
+    async fn before<T>(
+        &self,
+        end: Duration,
+        step: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, rpc::Error> {
+        let clock = &self.parts.clock;
         tokio::select! {
-            mirrored = self.mirrored() => mirrored.map_err(|error| error.answer("mirror the catalog")),
-            () = self.parts.clock.sleep(limit) => Err(rpc::Error::Failed {
-                call: "mirror the catalog",
+            biased;
+            done = step => done.map_err(|error| error.answer(MIRROR)),
+            () = clock.sleep(end.saturating_sub(clock.monotonic())) => Err(rpc::Error::Failed {
+                call: MIRROR,
                 kind: Kind::Unavailable,
                 reason: "the object store takes too long".to_owned(),
             }),
@@ -335,11 +367,22 @@ impl Coordinator {
 
     /// Writes a page of what is in none, if there is anything.
     async fn write_page(&self, written: &mut Written) -> Result<(), Error> {
-        let Some((mut page, newest)) = self.mirror.next() else { return Ok(()) };
+        let Some(draft) = self.draft(written).await? else { return Ok(()) };
+        self.put_page(written, draft).await
+    }
+
+    /// A page of what is in none, if there is anything.
+    async fn draft(&self, written: &Written) -> Result<Option<Draft>, Error> {
+        let Some((mut page, newest)) = self.mirror.next() else { return Ok(None) };
         let number = self.timestamps(1).await?.as_id();
         if page.after.is_some() {
             page.after = written.last;
         }
+        Ok(Some(Draft { page, newest, number }))
+    }
+
+    async fn put_page(&self, written: &mut Written, draft: Draft) -> Result<(), Error> {
+        let Draft { page, newest, number } = draft;
         // An attempt of unknown outcome stays beside the chain: the next one has all its changes, and a greater number.
         let body = stored::seal(&page)?;
         let bytes = body.len() as u64;

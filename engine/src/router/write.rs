@@ -9,7 +9,11 @@ use async_trait::async_trait;
 use super::patience::Patience;
 use super::{Error, Router, passes};
 use crate::base::{ChannelName, CollectionId, Kind, Kinded as _, Position, RequestId};
-use crate::rpc::{self, Mark, NodeState, NodeStatus, Place, Request, Routes, Tail, Write, Writer, Written};
+use crate::model::Keys;
+use crate::rpc::{
+    self, CollectionRef, Mark, NodeState, NodeStatus, Operation, Place, Request, Routes, Tail, Write, Writer,
+    Written,
+};
 
 /// How often it is looked whether the owner that has not answered yet is still the owner: for writes, which only proxies send,
 /// and for other calls, since query nodes, which keep no routes, ask the coordinator each time.
@@ -159,6 +163,31 @@ impl Router {
         }
     }
 
+    /// Whether a write that may have been done can be done once more: afterwards the same rows are there. What cannot be found out
+    /// while the write may take cannot.
+    async fn is_repeatable(&self, write: &Write, end: Option<Duration>) -> bool {
+        match &write.operation {
+            Operation::Insert { .. } => false,
+            Operation::Delete { .. } => true,
+            Operation::Upsert { replaced, rows, .. } => {
+                // Under new keys (made by the server) a second time would add the rows a second time.
+                let info = tokio::select! {
+                    biased;
+                    info = self.parts.coord.collection(CollectionRef::Id(write.collection)) => info.ok(),
+                    () = self.end_of_time(end) => None,
+                };
+                match info {
+                    Some(info) => {
+                        let column = rows.column(info.schema.primary().id);
+                        let keys = column.and_then(|column| Keys::from_column(&column.data));
+                        keys.is_some_and(|keys| keys == **replaced)
+                    }
+                    None => false,
+                }
+            }
+        }
+    }
+
     /// A request that nobody has sent yet.
     fn fresh_request(&self) -> Request {
         let half = || u128::from(self.parts.rng.next_u64());
@@ -166,12 +195,14 @@ impl Router {
     }
 
     /// Asks owner after owner until one has done the write, or nothing but giving up is left. From the first failure on that
-    /// leaves open what has happened, `request` is a repeat.
+    /// leaves open what has happened, `is_open`, and the request is a repeat: but for a write that may be done twice, which an
+    /// owner does in any case that does not know it, also one of an earlier version.
     async fn write_once(
         &self,
         tries: &mut Tries,
         write: &Write,
         request: &mut Request,
+        is_open: &mut bool,
     ) -> Result<Written, rpc::Error> {
         loop {
             let now = *request;
@@ -183,7 +214,8 @@ impl Router {
             match self.ask_owner(tries, run).await? {
                 Round::Done(written) => return Ok(written),
                 Round::Unclear(error) if passes(&error) => {
-                    request.is_repeat = true;
+                    *is_open = true;
+                    request.is_repeat = request.is_repeat || !self.is_repeatable(write, tries.end).await;
                     self.pause(&mut tries.patience, error).await?;
                 }
                 Round::Unclear(error) => return Err(error),
@@ -217,13 +249,14 @@ impl Writer for Router {
         let end = self.parts.clock.monotonic() + Duration::from_millis(self.parts.settings.write_deadline_ms);
         (tries.end, tries.patience) = (Some(end), Patience::until(end));
         let mut request = write.request.unwrap_or_else(|| self.fresh_request());
-        match self.write_once(&mut tries, &write, &mut request).await {
+        let mut is_open = request.is_repeat;
+        match self.write_once(&mut tries, &write, &mut request, &mut is_open).await {
             Ok(written) => {
                 self.memory(write.collection).written(written.at);
                 Ok(written)
             }
             // Whatever the last owner says, it says it of the last time; only what is gone is gone whatever had happened.
-            Err(source) if request.is_repeat && !is_gone(&source) => {
+            Err(source) if is_open && !is_gone(&source) => {
                 let unknown = Error::UnknownOutcome { channel: write.channel, source };
                 tracing::warn!(channel = %tries.channel, "the outcome of a write is unknown");
                 Err(rpc::Error::failed("write", &unknown))

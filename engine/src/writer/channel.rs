@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -89,6 +89,8 @@ pub struct Channel {
     ordering: Mutex<Order>,
     /// How far back it is known which requests the log holds.
     pub reached: tokio::sync::Mutex<Reached>,
+    /// Whether names of calls were looked for in what earlier owners wrote.
+    pub knows_names: AtomicBool,
     /// Position after the last acknowledged record.
     durable_end: AtomicU64,
     /// The latest time that the next owner finds in the log, or knows of as this one does.
@@ -126,6 +128,7 @@ impl Channel {
             time,
             ordering,
             reached: tokio::sync::Mutex::new(reached),
+            knows_names: AtomicBool::new(false),
             durable_end,
             durable_at,
             flushing,

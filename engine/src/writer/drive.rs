@@ -401,6 +401,8 @@ impl Writer for ChannelWriter {
         // Who asks for this may be about to drop what is sealed.
         channel.clear_names();
         let sealed = self.seal(&channel).await;
+        // What came while the flush waited for its turn may be sealed by it, too.
+        channel.clear_names();
         if let Err(error) = &sealed {
             self.give_up_if_sealed_by_another(&channel, error);
         }

@@ -20,7 +20,7 @@ pub struct Reached {
     pub from: Position,
     /// All requests whose records are later than this were found.
     pub floor: Timestamp,
-    /// Whether the log has nothing before that.
+    /// Whether the log has nothing before that, or nothing that is of use.
     pub is_all: bool,
 }
 
@@ -38,7 +38,9 @@ impl Channel {
         let failed = |source| Error::ReadLog { channel: self.of.name.clone(), source };
         let (start, is_all) = start_of(logs, &self.of.name, reached.from, to).await.map_err(failed)?;
         let mut floor = (start == Position(0)).then_some(Timestamp::ZERO);
+        // Once something is missing, what lies before it helps nobody: a request that is not found could be what is missing.
         let mut former = VecDeque::new();
+        let mut is_torn = false;
         let mut reader = logs.read(&self.of.name, start).await.map_err(failed)?;
         while reader.position() < reached.from {
             let (position, payload) = reader.next().await.map_err(failed)?;
@@ -47,7 +49,7 @@ impl Channel {
             let floor = floor.get_or_insert(Timestamp(at.0.saturating_sub(1)));
             match record::origin_of(&payload) {
                 // Of an earlier version, which does not say what it is of: it may be of any request.
-                None => *floor = at.max(*floor),
+                None => (*floor, is_torn) = (at.max(*floor), true),
                 Some(origin) if origin.request.is_some() || origin.client.is_some() => {
                     let is_insert = record::is_insert(&payload);
                     let insert = (origin.client.is_some() && is_insert).then(|| record::content_of(&payload));
@@ -60,12 +62,12 @@ impl Channel {
             if former.len() > MOST
                 && let Some((_, place)) = former.pop_front()
             {
-                *floor = place.at.max(*floor);
+                (*floor, is_torn) = (place.at.max(*floor), true);
             }
         }
         let floor = floor.unwrap_or(reached.floor);
         self.note_former(former.make_contiguous(), floor);
-        *reached = Reached { from: start, floor, is_all };
+        *reached = Reached { from: start, floor, is_all: is_all || is_torn };
         Ok(())
     }
 }

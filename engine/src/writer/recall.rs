@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tracing::{debug, warn};
@@ -13,6 +14,9 @@ use crate::model::Keys;
 use crate::rpc::{self, Request};
 use crate::writer::channel::{Channel, Entry};
 use crate::writer::requests::{Known, MADE_MS, NAMED_MS, Place, Signed};
+
+/// How long a write waits for names to be read back.
+const NAMES_WITHIN: Duration = Duration::from_secs(1);
 
 impl ChannelWriter {
     /// A record with the request that it is of, if everybody can read that.
@@ -40,18 +44,19 @@ impl ChannelWriter {
         entry: &Entry,
     ) -> Result<Option<Timestamp>, rpc::Error> {
         let opened = channel.of.newest;
-        let is_named = entry.signed.insert.is_some() && channel.now() < opened.plus_ms(NAMED_MS);
         // What came after it was opened is known; what was sent before may be there from an earlier owner.
         let is_old = entry.request.is_some() && entry.since() < opened;
-        if is_named || is_old {
-            let named = if is_named { opened.minus_ms(NAMED_MS) } else { Timestamp::MAX };
-            let old = if is_old { entry.since().max(opened.minus_ms(MADE_MS)) } else { Timestamp::MAX };
-            if let Err(error) = channel.reach_back(self.parts.logs.as_ref(), named.min(old)).await {
+        if is_old {
+            let to = entry.since().max(opened.minus_ms(MADE_MS));
+            if let Err(error) = channel.reach_back(self.parts.logs.as_ref(), to).await {
                 warn!(channel = %channel.of.name, error = chain(&error), "earlier requests could not be read back");
                 if entry.is_repeat() {
                     return Err(rpc::Error::failed("write", &error));
                 }
             }
+        }
+        if entry.signed.insert.is_some() && channel.now() < opened.plus_ms(NAMED_MS) {
+            self.recall_names(channel).await;
         }
         if !(entry.is_repeat() || is_old || entry.signed.insert.is_some()) {
             return Ok(None);
@@ -61,6 +66,25 @@ impl ChannelWriter {
             Known::Forgotten if entry.is_repeat() => Err(rpc::Error::failed("write", &channel.forgotten())),
             Known::Forgotten | Known::Not => Ok(None),
         }
+    }
+
+    /// Reads back what was inserted under names before the channel was opened; once, and for as long as a write may wait for it.
+    /// What is not found by then is not known.
+    async fn recall_names(&self, channel: &Arc<Channel>) {
+        if channel.knows_names.load(Ordering::Acquire) {
+            return;
+        }
+        let to = channel.of.newest.minus_ms(NAMED_MS);
+        tokio::select! {
+            biased;
+            read = channel.reach_back(self.parts.logs.as_ref(), to) => if let Err(error) = read {
+                warn!(channel = %channel.of.name, error = chain(&error), "names could not be read back");
+            },
+            () = self.parts.clock.sleep(NAMES_WITHIN) => {
+                debug!(channel = %channel.of.name, "there is too much to read names back");
+            }
+        }
+        channel.knows_names.store(true, Ordering::Release);
     }
 
     /// Waits until a record is durable; gives its time.

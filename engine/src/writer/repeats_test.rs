@@ -153,6 +153,28 @@ async fn a_record_of_an_earlier_format_may_be_of_any_request() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_an_earlier_format_leaves_open_stays_open_however_far_the_log_is_read_back() {
+    let world = writing(1);
+    let (old, new) = (world.node(1, Arc::clone(&world.clock)), world.node(2, Arc::clone(&world.clock)));
+    world.order(1, &old, true, LEASE);
+    let mut writes = Vec::new();
+    for number in 0..200 {
+        let write = first(&world, number, insert(&[i64::try_from(number).unwrap()]));
+        old.write(write.clone()).await.unwrap();
+        writes.push(write);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+
+    world.order(2, &new, true, LEASE);
+    for write in [&writes[199], &writes[198], &writes[100], &writes[0]] {
+        let repeated = new.write(again(write)).await.unwrap_err();
+        assert!(repeated.to_string().contains("not known any more"), "{repeated}");
+    }
+
+    assert_eq!(count(&world).await, 200);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_write_that_is_sent_again_while_it_is_under_way_is_acknowledged_only_when_it_is_durable() {
     let world = World::on_objects(TestClock::starting_at(START_MS));
     let node = world.node(1, Arc::clone(&world.clock));

@@ -25,6 +25,8 @@ const LAST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Most headers that are asked for at once.
 const MAX_WINDOW: u64 = 32;
+/// How many waypoints are looked for at first: an owner that was lost before it noted one leaves a gap.
+const FIRST_WAYPOINTS: u64 = 4;
 
 /// The object store with what is needed to wait for it.
 pub(super) struct Store {
@@ -176,7 +178,7 @@ impl Store {
     /// Chains that owners noted behind the number `after`, ascending. One that is missing or damaged is passed over: they only
     /// save looking at chunks, of which there may be very many.
     pub async fn waypoints(&self, life: &Life, after: u64) -> Result<Vec<Chain>, Error> {
-        let (mut found, mut number, mut window) = (Vec::new(), after / WAYPOINT_EVERY + 1, 1);
+        let (mut found, mut number, mut window) = (Vec::new(), after / WAYPOINT_EVERY + 1, FIRST_WAYPOINTS);
         loop {
             let looks = (number..number + window).map(|number| self.waypoint(life, number));
             let before = found.len();

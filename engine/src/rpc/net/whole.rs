@@ -1,9 +1,11 @@
 //! Calls of the coordinator that are done to their end, whoever gives up waiting for them.
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::FutureExt as _;
 use tokio::sync::oneshot;
 
 use super::coord_call::{
@@ -45,6 +47,11 @@ impl WholeCalls {
                 stop.cancelled().await;
                 answer.closed().await;
             };
+            // A call that panics is answered, and ends by itself: the caller would ask the next leader the same.
+            let call = AssertUnwindSafe(call).catch_unwind().map(|outcome| {
+                let reason = "the call broke, which is a defect of the coordinator".to_owned();
+                outcome.unwrap_or(Err(Error::Failed { call: name, kind: Kind::Internal, reason }))
+            });
             let outcome = tokio::select! {
                 biased;
                 outcome = call => Some(outcome),
