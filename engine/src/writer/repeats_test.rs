@@ -240,7 +240,8 @@ async fn what_was_removed_under_a_name_can_be_added_again_under_it() {
         old.write(named(1, write)).await.unwrap();
     }
     // Whoever removes them, and under whatever name.
-    old.write(delete(&[1])).await.unwrap();
+    let removal = first(&world, 99, delete(&[1]));
+    old.write(removal).await.unwrap();
     assert_eq!(count(&world).await, 4);
 
     world.order(2, &new, true, LEASE);
