@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::Notify;
 
 use super::drive::{CompactionLimits, Coordinator, CoordinatorParts, Limits};
 use super::place::PlaceSettings;
@@ -14,7 +16,7 @@ use crate::base::{
     ChannelName, CollectionId, FieldId, Kind, Kinded as _, NodeId, PartitionId, Position, RealClock,
     SegmentId, TaskSet, Timestamp,
 };
-use crate::blob::{Blobs as _, MemoryBlobs};
+use crate::blob::{self, BlobEntry, Blobs, MemoryBlobs};
 use crate::builder::Workshop;
 use crate::meta::{self, MemoryMetas, Metas, Txn, Versioned};
 use crate::model::{ChannelManifest, ColumnRef, DataType, ObjectRef, SegmentManifest};
@@ -54,6 +56,73 @@ impl Metas for Doubtful {
             });
         }
         Ok(committed)
+    }
+}
+
+/// Metadata that takes its time over the bound of time.
+struct Slow(Arc<Doubtful>);
+
+#[async_trait]
+impl Metas for Slow {
+    async fn get(&self, key: &str) -> Result<Option<Versioned>, meta::Error> {
+        self.0.get(key).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<(String, Versioned)>, meta::Error> {
+        self.0.list(prefix).await
+    }
+
+    async fn commit(&self, txn: Txn) -> Result<u64, meta::Error> {
+        if txn.writes.iter().any(|write| write.key() == "coord/time") {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        self.0.commit(txn).await
+    }
+}
+
+/// A bucket that holds objects up while it is told to.
+struct Held {
+    inner: Arc<MemoryBlobs>,
+    /// What keys of objects begin with that are held up: the next one, or all.
+    prefix: &'static str,
+    holds: AtomicBool,
+    holds_all: bool,
+    held: AtomicBool,
+    gate: Notify,
+}
+
+impl Held {
+    fn new(inner: &Arc<MemoryBlobs>, prefix: &'static str, holds_all: bool) -> Arc<Self> {
+        let (holds, held) = (AtomicBool::new(false), AtomicBool::new(false));
+        Arc::new(Self { inner: Arc::clone(inner), prefix, holds, holds_all, held, gate: Notify::new() })
+    }
+}
+
+#[async_trait]
+impl Blobs for Held {
+    async fn create(&self, key: &str, body: Bytes) -> Result<(), blob::Error> {
+        if key.starts_with(self.prefix) && self.holds.load(Ordering::Acquire) {
+            self.holds.store(self.holds_all, Ordering::Release);
+            self.held.store(true, Ordering::Release);
+            self.gate.notified().await;
+        }
+        self.inner.create(key, body).await
+    }
+
+    async fn read(&self, key: &str) -> Result<Bytes, blob::Error> {
+        self.inner.read(key).await
+    }
+
+    async fn read_range(&self, key: &str, range: std::ops::Range<u64>) -> Result<Bytes, blob::Error> {
+        self.inner.read_range(key, range).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<BlobEntry>, blob::Error> {
+        self.inner.list(prefix).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), blob::Error> {
+        self.inner.delete(key).await
     }
 }
 
@@ -100,6 +169,15 @@ impl World {
 
     /// The same, over other metadata.
     pub(super) async fn lead_with(&self, metas: Arc<dyn Metas>) -> Result<Arc<Coordinator>, Error> {
+        self.lead_over(metas, Arc::clone(&self.blobs) as _).await
+    }
+
+    /// The same, and over another bucket.
+    async fn lead_over(
+        &self,
+        metas: Arc<dyn Metas>,
+        blobs: Arc<dyn Blobs>,
+    ) -> Result<Arc<Coordinator>, Error> {
         let nodes = LocalNodes::new();
         let builder = Some(Workshop::new(Arc::clone(&self.blobs) as _, 1) as _);
         let writer = Some(Arc::new(NoLogs) as _);
@@ -109,7 +187,7 @@ impl World {
         let compaction = CompactionLimits { enabled: false, ..CompactionLimits::default() };
         let parts = CoordinatorParts {
             metas,
-            blobs: Arc::clone(&self.blobs) as _,
+            blobs,
             clock: RealClock::new(),
             dial: nodes,
             flaw: None,
@@ -284,7 +362,7 @@ async fn what_a_drop_of_very_much_leaves_is_removed_to_the_last_object() {
     let sealed: Vec<String> = coord.catalog.read().named_objects_of(place.0).collect();
     assert!(sealed.len() > 24_000);
     for key in sealed.iter().filter(|key| key.starts_with("segments/")) {
-        world.blobs.create(key, bytes::Bytes::from_static(b"x")).await.unwrap();
+        world.blobs.create(key, Bytes::from_static(b"x")).await.unwrap();
     }
 
     coord.drop_collection("", "c").await.unwrap();
@@ -305,6 +383,49 @@ async fn what_a_drop_of_very_much_leaves_is_removed_to_the_last_object() {
     }
     tasks.stop();
     tasks.join().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drop_that_was_held_up_does_not_drop_what_was_made_anew_under_the_name() {
+    let world = World::new();
+    let blobs = Held::new(&world.blobs, "garbage/", false);
+    let coord = world.lead_over(Arc::clone(&world.metas) as _, Arc::clone(&blobs) as _).await.unwrap();
+    let place = create(&coord).await;
+    flush(&coord, place, 1_000).await;
+    blobs.holds.store(true, Ordering::Release);
+
+    let meanwhile = async {
+        until("the first is held up", async || blobs.held.load(Ordering::Acquire)).await;
+        coord.drop_collection("", "c").await.unwrap();
+        let anew = create(&coord).await;
+        flush(&coord, anew, 1_000).await;
+        blobs.gate.notify_one();
+        anew
+    };
+    let (dropped, anew) = tokio::join!(coord.drop_collection("", "c"), meanwhile);
+
+    dropped.unwrap();
+    assert_eq!(coord.manifests(anew.0).await.unwrap()[0].segments.len(), 1_000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_that_waits_no_longer_for_its_page_breaks_no_commit_off() {
+    let world = World::new();
+    let blobs = Held::new(&world.blobs, super::page::PAGES, true);
+    let metas = Arc::new(Slow(Arc::clone(&world.metas)));
+    let coord = world.lead_over(metas, Arc::clone(&blobs) as _).await.unwrap();
+    create(&coord).await;
+    blobs.holds.store(true, Ordering::Release);
+
+    // The second waits for the first one's page, and begins its own just before it has waited long enough itself. By then no time
+    // is left of what was made durable.
+    let (first, second) = tokio::join!(create_named(&coord, "first"), async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        create_named(&coord, "second").await
+    });
+
+    assert!(first.is_ok() && second.is_ok());
+    assert!(!coord.is_unsure());
 }
 
 #[tokio::test]
