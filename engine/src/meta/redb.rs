@@ -11,6 +11,7 @@ use std::sync::Arc;
 use ::redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use async_trait::async_trait;
 use bytes::Bytes;
+use parking_lot::{RwLock, RwLockWriteGuard};
 
 use crate::base::Kind;
 use crate::disk::{Files, OsFiles, make_dirs, sync_names_above};
@@ -38,10 +39,15 @@ pub struct RedbMetas {
 
 /// Fields are dropped in their order: what is let go of last is the lock.
 struct Store {
-    database: Database,
+    /// `None` after an error of the disk: the library takes nothing more until the file is opened again.
+    database: RwLock<Option<Database>>,
+    make: Box<Make>,
     path: PathBuf,
     _lock: Option<Arc<File>>,
 }
+
+/// Opens a file, and makes it where there is none.
+type Make = dyn Fn(&Path) -> Result<Database, DatabaseError> + Send + Sync;
 
 impl RedbMetas {
     /// The store in the file `path`, made with its directory if missing. A file that was not closed is brought in
@@ -99,17 +105,17 @@ impl Metas for RedbMetas {
 }
 
 impl Store {
-    /// Opens the file with `database`, which makes it where there is none.
+    /// Opens the file with `make`.
     fn open(
         files: &dyn Files,
         path: PathBuf,
         lock: Option<Arc<File>>,
-        database: impl Fn(&Path) -> Result<Database, DatabaseError>,
+        make: impl Fn(&Path) -> Result<Database, DatabaseError> + Send + Sync + 'static,
     ) -> Result<Self, Error> {
         let of_files = |source: io::Error| failed(&path, Doing::Open, source);
         let open = |path: &Path| {
             let database =
-                database(path).map_err(|source| failed(path, Doing::Open, ::redb::Error::from(source)))?;
+                make(path).map_err(|source| failed(path, Doing::Open, ::redb::Error::from(source)))?;
             prepare(&database, path)?;
             Ok(database)
         };
@@ -127,25 +133,51 @@ impl Store {
         let database = open(&path)?;
         // The library syncs the file, and not the name that it has.
         sync_names_above(files, &path).map_err(of_files)?;
-        Ok(Self { database, path, _lock: lock })
+        Ok(Self { database: RwLock::new(Some(database)), make: Box::new(make), path, _lock: lock })
     }
 
-    fn failed(&self, doing: Doing) -> impl Fn(::redb::Error) -> Error + '_ {
-        move |source| failed(&self.path, doing, source)
+    /// Works with the file, opened again if an earlier call has met an error of the disk. What a call may have done that ends so
+    /// is there as a whole or not at all.
+    fn work<T>(
+        &self,
+        doing: Doing,
+        work: impl Fn(&Database) -> Result<T, ::redb::Error>,
+    ) -> Result<T, Error> {
+        let mut held = self.database.read();
+        if held.is_none() {
+            drop(held);
+            let mut closed = self.database.write();
+            if closed.is_none() {
+                let opened = (self.make)(&self.path).map_err(::redb::Error::from);
+                *closed = Some(opened.map_err(|source| failed(&self.path, Doing::Open, source))?);
+            }
+            held = RwLockWriteGuard::downgrade(closed);
+        }
+        let Some(database) = held.as_ref() else {
+            return Err(failed(&self.path, doing, ::redb::Error::PreviousIo));
+        };
+        let error = match work(database) {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        if matches!(error, ::redb::Error::Io(_) | ::redb::Error::PreviousIo) {
+            drop(held);
+            *self.database.write() = None;
+        }
+        Err(failed(&self.path, doing, error))
     }
 
     fn get(&self, key: &str) -> Result<Option<Versioned>, Error> {
-        let read = || -> Result<Option<Vec<u8>>, ::redb::Error> {
-            let table = self.database.begin_read()?.open_table(RECORDS)?;
+        let found = self.work(Doing::Read, |database| {
+            let table = database.begin_read()?.open_table(RECORDS)?;
             Ok(table.get(key)?.map(|record| record.value().to_vec()))
-        };
-        let found = read().map_err(self.failed(Doing::Read))?;
+        })?;
         found.map(|record| decode(key, record)).transpose()
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<(String, Versioned)>, Error> {
-        let read = || -> Result<Vec<(String, Vec<u8>)>, ::redb::Error> {
-            let table = self.database.begin_read()?.open_table(RECORDS)?;
+        let found = self.work(Doing::Read, |database| {
+            let table = database.begin_read()?.open_table(RECORDS)?;
             let mut found = Vec::new();
             for entry in table.range(prefix..)? {
                 let (key, record) = entry?;
@@ -155,8 +187,7 @@ impl Store {
                 found.push((key.value().to_owned(), record.value().to_vec()));
             }
             Ok(found)
-        };
-        let found = read().map_err(self.failed(Doing::Read))?;
+        })?;
         let decoded = found.into_iter().map(|(key, record)| {
             let versioned = decode(&key, record)?;
             Ok((key, versioned))
@@ -165,43 +196,43 @@ impl Store {
     }
 
     fn commit(&self, txn: &Txn) -> Result<u64, Error> {
-        match self.try_commit(txn).map_err(self.failed(Doing::Commit))? {
+        match self.work(Doing::Commit, |database| try_commit(database, txn))? {
             Committed::At(version) => Ok(version),
             Committed::Not { broken } => Err(Error::Conflict { key: broken }),
         }
     }
+}
 
-    /// One write transaction; not committed if an expectation does not hold. The library lets one run at a time and
-    /// syncs before `commit` returns.
-    fn try_commit(&self, txn: &Txn) -> Result<Committed, ::redb::Error> {
-        let write = self.database.begin_write()?;
-        let version = {
-            let mut records = write.open_table(RECORDS)?;
-            for expect in &txn.expect {
-                let found = records.get(expect.key())?.and_then(|record| version_of(record.value()));
-                if !expect.holds(found) {
-                    return Ok(Committed::Not { broken: expect.key().to_owned() });
+/// One write transaction; not committed if an expectation does not hold. The library lets one run at a time and
+/// syncs before `commit` returns.
+fn try_commit(database: &Database, txn: &Txn) -> Result<Committed, ::redb::Error> {
+    let write = database.begin_write()?;
+    let version = {
+        let mut records = write.open_table(RECORDS)?;
+        for expect in &txn.expect {
+            let found = records.get(expect.key())?.and_then(|record| version_of(record.value()));
+            if !expect.holds(found) {
+                return Ok(Committed::Not { broken: expect.key().to_owned() });
+            }
+        }
+        let mut store = write.open_table(STORE)?;
+        let version = store.get(VERSION_KEY)?.map_or(0, |found| found.value()) + 1;
+        store.insert(VERSION_KEY, version)?;
+        for change in &txn.writes {
+            match change {
+                Write::Put { key, value } => {
+                    let record = [&version.to_le_bytes(), value.as_ref()].concat();
+                    records.insert(key.as_str(), record.as_slice())?;
+                }
+                Write::Delete { key } => {
+                    records.remove(key.as_str())?;
                 }
             }
-            let mut store = write.open_table(STORE)?;
-            let version = store.get(VERSION_KEY)?.map_or(0, |found| found.value()) + 1;
-            store.insert(VERSION_KEY, version)?;
-            for change in &txn.writes {
-                match change {
-                    Write::Put { key, value } => {
-                        let record = [&version.to_le_bytes(), value.as_ref()].concat();
-                        records.insert(key.as_str(), record.as_slice())?;
-                    }
-                    Write::Delete { key } => {
-                        records.remove(key.as_str())?;
-                    }
-                }
-            }
-            version
-        };
-        write.commit()?;
-        Ok(Committed::At(version))
-    }
+        }
+        version
+    };
+    write.commit()?;
+    Ok(Committed::At(version))
 }
 
 /// Makes the tables and checks the format.
