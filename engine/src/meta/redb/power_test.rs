@@ -1,6 +1,7 @@
 //! Losses of power at any step of opening and of commits; what was written and not synced is lost, or torn by sectors.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ::redb::{Builder, StorageBackend};
 use parking_lot::Mutex;
@@ -19,6 +20,14 @@ struct Backend {
     files: Arc<SimFiles>,
     path: PathBuf,
     syncs: bool,
+    /// Whether the disk takes nothing more.
+    full: Arc<AtomicBool>,
+}
+
+impl Backend {
+    fn has_room(&self) -> io::Result<()> {
+        if self.full.load(Ordering::Relaxed) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
 }
 
 impl StorageBackend for Backend {
@@ -34,6 +43,7 @@ impl StorageBackend for Backend {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
+        self.has_room()?;
         self.files.resize(&self.path, len)
     }
 
@@ -42,14 +52,21 @@ impl StorageBackend for Backend {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.has_room()?;
         self.files.write_at(&self.path, offset, data)
     }
 }
 
 fn open(files: &Arc<SimFiles>, syncs: bool) -> Result<Store, Error> {
-    Store::open(&**files, PATH.into(), None, |path| {
-        files.open_in_place(path).map_err(::redb::StorageError::Io)?;
-        let backend = Backend { files: Arc::clone(files), path: path.to_owned(), syncs };
+    open_on(files, syncs, Arc::default())
+}
+
+fn open_on(files: &Arc<SimFiles>, syncs: bool, full: Arc<AtomicBool>) -> Result<Store, Error> {
+    let own = Arc::clone(files);
+    Store::open(&**files, PATH.into(), None, move |path| {
+        own.open_in_place(path).map_err(::redb::StorageError::Io)?;
+        let (files, full) = (Arc::clone(&own), Arc::clone(&full));
+        let backend = Backend { files, path: path.to_owned(), syncs, full };
         Builder::new().create_with_backend(backend)
     })
 }
@@ -166,4 +183,25 @@ fn no_commit_is_lost_or_half_there_when_the_power_fails() {
 fn a_file_that_is_not_synced_is_found() {
     let found = (0..20).find_map(|seed| run(seed, false).err());
     println!("{}", found.expect("some seed shows what is lost"));
+}
+
+#[test]
+fn once_a_full_disk_has_room_again_changes_are_committed_and_none_is_half_there() {
+    let full = Arc::new(AtomicBool::new(false));
+    let files = SimFiles::new();
+    make_dirs(&*files, Path::new("/data")).unwrap();
+    let store = open_on(&files, true, Arc::clone(&full)).unwrap();
+    let put = |number: u8| Txn::new().put("a", vec![number; 3_000]).put("b", vec![number; 3_000]);
+    store.commit(&put(1)).unwrap();
+
+    full.store(true, Ordering::Relaxed);
+    let meanwhile: Vec<_> = (2..5).map(|number| store.commit(&put(number)).is_err()).collect();
+    full.store(false, Ordering::Relaxed);
+    let [a, b] = ["a", "b"].map(|key| store.get(key).unwrap().unwrap());
+    let version = store.commit(&put(9)).unwrap();
+
+    assert_eq!(meanwhile, [true; 3]);
+    assert_eq!((&a.value, a.version), (&b.value, b.version));
+    assert!(version > a.version);
+    assert_eq!(store.get("a").unwrap().unwrap().value, Bytes::from(vec![9; 3_000]));
 }
