@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::base::Rng;
+use crate::base::{Rng, heavy};
 use crate::disk::{Files, OsFiles, make_dirs};
 
 use super::key::{bad_range, check_key, check_prefix};
@@ -282,7 +282,7 @@ async fn run<T: Send + 'static>(
     key: &str,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, Error> {
-    let ended = tokio::task::spawn_blocking(work).await.map_err(io::Error::other);
+    let ended = heavy("work with local objects", work).await.map_err(io::Error::other);
     ended.and_then(|done| done).map_err(|source| {
         let key = key.to_owned();
         match source.kind() {

@@ -8,19 +8,22 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ::redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use ::redb::{Builder, Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::{RwLock, RwLockWriteGuard};
 
-use crate::base::Kind;
-use crate::disk::{Files, OsFiles, make_dirs, sync_names_above};
+use crate::base::{Kind, heavy};
+use crate::disk::{Files, OsFiles, SimFiles, make_dirs, sync_names_above};
 
 use super::txn::check_key;
 use super::{Doing, Error, Metas, Txn, Versioned, Write};
 
+mod in_place;
 #[cfg(test)]
 mod power_test;
+
+use in_place::InPlace;
 
 const RECORDS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("records");
 const STORE: TableDefinition<'_, &str, u64> = TableDefinition::new("store");
@@ -71,6 +74,27 @@ impl RedbMetas {
                 make_dirs(&OsFiles, parent).map_err(|source| failed(&path, Doing::Open, source))?;
             }
             Store::open(&OsFiles, path, lock, |path| Database::create(path))
+        });
+        Ok(Arc::new(Self { store: Arc::new(opened.await?) }))
+    }
+
+    /// The same on simulated files, for simulations that take the power away.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_simulated(files: Arc<SimFiles>, path: impl Into<PathBuf>) -> Result<Arc<Self>, Error> {
+        let path = path.into();
+        let place = path.clone();
+        let opened = run(&place, Doing::Open, move || {
+            if let Some(parent) = path.parent() {
+                make_dirs(&*files, parent).map_err(|source| failed(&path, Doing::Open, source))?;
+            }
+            let own = Arc::clone(&files);
+            Store::open(&*files, path, None, move |path| {
+                own.open_in_place(path).map_err(::redb::StorageError::Io)?;
+                let backend = InPlace { files: Arc::clone(&own), path: path.to_owned() };
+                Builder::new().create_with_backend(backend)
+            })
         });
         Ok(Arc::new(Self { store: Arc::new(opened.await?) }))
     }
@@ -287,7 +311,7 @@ async fn run<T: Send + 'static>(
     doing: Doing,
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    let ended = tokio::task::spawn_blocking(work).await;
+    let ended = heavy("work with the metadata file", work).await;
     ended.map_err(|source| {
         let place = path.display().to_string();
         Error::Store { doing, place, kind: Kind::Internal, source: source.into() }

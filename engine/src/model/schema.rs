@@ -182,6 +182,18 @@ impl DataType {
         }
     }
 
+    /// What each value takes in memory, where all take the same and are no vectors. Unit: bytes.
+    #[must_use]
+    pub const fn width(self) -> Option<u64> {
+        match self {
+            Self::Bool | Self::Int8 => Some(1),
+            Self::Int16 => Some(2),
+            Self::Int32 | Self::Float => Some(4),
+            Self::Int64 | Self::Double | Self::Timestamptz => Some(8),
+            _ => None,
+        }
+    }
+
     /// Whether only processes of format 2 and later know this type.
     #[must_use]
     pub const fn is_newer(self) -> bool {

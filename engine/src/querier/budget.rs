@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::QuerierSettings;
-use crate::model::{IndexDefinition, IndexRef, ObjectRef, SegmentManifest};
+use crate::model::{IndexDefinition, IndexRef, Schema, SegmentManifest};
 
 /// What is left of the memory for segments, and who has the rest.
 #[derive(Debug)]
@@ -114,25 +114,18 @@ impl Drop for Room {
     }
 }
 
-/// What `size` bytes of objects are taken to need in memory: a fifth more.
-const fn predicted(size: u64) -> u64 {
-    size + size / 5
-}
-
 /// What a segment with its indexes is taken to need in memory. Unit: bytes.
-pub(super) fn segment_bytes(segment: &SegmentManifest, definitions: &[IndexDefinition]) -> u64 {
-    let columns = segment.columns.iter().map(|column| column.object.size_bytes);
-    let stats = segment.stats.as_ref().map_or(0, |stats| stats.size_bytes);
-    predicted(columns.sum::<u64>() + stats) + index_bytes(&known_indexes(segment, definitions))
+pub(super) fn segment_bytes(
+    schema: &Schema,
+    segment: &SegmentManifest,
+    definitions: &[IndexDefinition],
+) -> u64 {
+    segment.loaded_bytes(schema) + index_bytes(&known_indexes(segment, definitions))
 }
 
 /// What indexes are taken to need in memory. Unit: bytes.
 pub(super) fn index_bytes(indexes: &[(IndexRef, IndexDefinition)]) -> u64 {
-    let object = |(built, _): &(IndexRef, IndexDefinition)| -> u64 {
-        let object: &ObjectRef = &built.object;
-        object.size_bytes
-    };
-    predicted(indexes.iter().map(object).sum())
+    indexes.iter().map(|(built, _)| built.loaded_bytes()).sum()
 }
 
 /// The built indexes of a segment that the collection has, with what they were asked to be.

@@ -34,6 +34,8 @@ struct Log {
     newest: Timestamp,
     /// Records from here on are not sent yet.
     gate: Option<u64>,
+    /// What is found damaged when it is read.
+    damaged: Option<Position>,
 }
 
 /// Owns all channels. A record is durable as soon as it is written.
@@ -117,6 +119,12 @@ impl Owner {
         self.changed.send_replace(());
     }
 
+    /// Damages a record, or mends it.
+    pub(super) fn damage(&self, channel: &ChannelName, position: Option<u64>) {
+        self.logs.lock().entry(channel.clone()).or_default().damaged = position.map(Position);
+        self.changed.send_replace(());
+    }
+
     /// Sends nothing to a node, or everything again.
     pub(super) fn set_paused(&self, node: usize, is_paused: bool) {
         let mut paused = self.paused.lock();
@@ -155,6 +163,10 @@ impl Owner {
         let Some(index) = position.0.checked_sub(log.first) else {
             return Err(Error::Failed { call: "tail", kind: Kind::NotFound, reason: "truncated".to_owned() });
         };
+        if log.damaged == Some(position) {
+            let reason = "a checksum is wrong".to_owned();
+            return Err(Error::Failed { call: "tail", kind: Kind::Corrupt, reason });
+        }
         let is_open = log.gate.is_none_or(|gate| position.0 < gate);
         Ok(log.records.get(index as usize).filter(|_| is_open).cloned())
     }

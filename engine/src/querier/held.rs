@@ -15,7 +15,7 @@ use super::load::Gauge;
 use super::node::HeldFigures;
 use super::shard::Shard;
 use super::{Error, QuerierParts};
-use crate::base::{ChannelName, CollectionId, SegmentId};
+use crate::base::{ChannelName, CollectionId, SegmentId, chain};
 use crate::rpc::{CollectionInfo, HeldChannel, HeldCollection, HoldOrder};
 
 /// One collection of which something is held, or is to be.
@@ -50,6 +50,13 @@ pub(super) struct Failed {
     pub(super) harm: Option<String>,
     /// To be tried again when memory is given back, and not before.
     pub(super) is_full: bool,
+}
+
+impl Failed {
+    pub(super) fn by(error: &Error) -> Self {
+        let is_full = matches!(error, Error::NoMemory { .. });
+        Self { text: chain(error), harm: error.harm(), is_full }
+    }
 }
 
 impl Held {

@@ -56,7 +56,7 @@ pub(super) async fn load(
     segment: &SegmentManifest,
 ) -> Result<Entry, Error> {
     let _turn = shared.loads.acquire().await;
-    let bytes = segment_bytes(segment, &source.indexes);
+    let bytes = segment_bytes(&source.schema, segment, &source.indexes);
     let room = shared.admit(segment.id, bytes)?;
     shared.pace(bytes).await;
     let blobs = shared.parts.blobs.as_ref();

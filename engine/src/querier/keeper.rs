@@ -46,7 +46,7 @@ struct Place {
     /// Keys of indexes that are damaged or lost.
     damaged: BTreeMap<SegmentId, String>,
     /// Why the channel cannot be followed.
-    trouble: Option<String>,
+    trouble: Option<Failed>,
     /// The last position of which is known that the log no longer has it.
     gone: Option<Position>,
     is_pausing: bool,
@@ -57,6 +57,11 @@ impl Place {
     fn target(&self) -> Option<&Arc<Shard>> {
         let serving = self.serving.as_ref().filter(|shard| !shard.side().lost);
         serving.or(self.coming.as_ref()).or(self.serving.as_ref())
+    }
+
+    /// Why its log is not followed, if there is more to it than waiting.
+    fn following(&self) -> Option<Failed> {
+        self.target().and_then(|shard| shard.trouble()).or_else(|| self.trouble.clone())
     }
 
     fn shards(&self) -> impl Iterator<Item = &Arc<Shard>> {
@@ -175,7 +180,9 @@ impl Keeper {
                 self.prepare(&mut place, order, wanted);
             }
             let missing = plan::to_load(wanted, |id| place.is_there(id));
-            to_load += missing.map(|segment| segment_bytes(segment, &order.info.indexes)).sum::<u64>();
+            to_load += missing
+                .map(|segment| segment_bytes(&order.info.schema, segment, &order.info.indexes))
+                .sum::<u64>();
             self.places.insert(wanted.channel.clone(), place);
         }
         places.values_mut().for_each(Place::retire);
@@ -232,7 +239,7 @@ impl Keeper {
                 // Only a newer manifest helps, or there never was a gap.
                 let position = place.gone.unwrap_or_default();
                 let channel = wanted.channel.clone();
-                place.trouble = Some(chain(&Error::Truncated { channel, position }));
+                place.trouble = Some(Failed::by(&Error::Truncated { channel, position }));
                 self.pause(place);
             }
         }
@@ -475,7 +482,7 @@ impl Keeper {
                 }
             }
             Err(error) => {
-                place.trouble = Some(chain(&error));
+                place.trouble = Some(Failed::by(&error));
                 place.give_up();
                 self.pause(place);
             }
@@ -484,8 +491,9 @@ impl Keeper {
 
     fn fail(&mut self, place: &mut Place, segment: SegmentId, error: &Error) {
         warn!(collection = %self.held.id, %segment, error = chain(error), "a segment was not loaded");
-        let is_full = matches!(error, Error::NoMemory { .. });
-        place.failed.insert(segment, Failed { text: chain(error), harm: error.harm(), is_full });
+        let failed = Failed::by(error);
+        let is_full = failed.is_full;
+        place.failed.insert(segment, failed);
         if !is_full {
             self.set_retry();
         }
@@ -521,9 +529,7 @@ impl Keeper {
             self.held.coming.store(Arc::new(coming));
         }
         let failure = self.places.values().find_map(|place| {
-            let following = place.target().and_then(|shard| shard.trouble());
-            let broken =
-                following.or(place.trouble.clone()).map(|text| Failed { text, harm: None, is_full: false });
+            let broken = place.following();
             broken.or_else(|| place.failed.values().min_by_key(|failed| failed.is_full).cloned())
         });
         let damaged: Vec<_> = self.places.values().flat_map(|place| place.damaged.clone()).collect();
@@ -533,8 +539,9 @@ impl Keeper {
             table.is_none_or(|table| table.get(*id).is_none())
         };
         let harm = self.places.values().find_map(|place| {
-            let failed = place.failed.iter().filter(|(id, _)| is_missing(place, id));
-            failed.filter_map(|(_, failed)| failed.harm.clone()).next()
+            let missing = place.failed.iter().filter(|(id, _)| is_missing(place, id));
+            let of_segments = missing.filter_map(|(_, failed)| failed.harm.clone()).next();
+            of_segments.or_else(|| place.following()?.harm)
         });
         *self.held.harm.lock() = harm;
         let mut known = self.held.failure.lock();

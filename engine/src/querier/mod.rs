@@ -182,6 +182,12 @@ impl Error {
                 let harm = source.harm()?;
                 Some(format!("the {} of {channel} are {harm}", harm.part))
             }
+            // The owner reads its log with checksums; what it says is damaged is of the log.
+            Self::Follow { channel, .. } | Self::BadRecord { channel, .. }
+                if self.kind() == Kind::Corrupt =>
+            {
+                Some(format!("the log of {channel} is damaged"))
+            }
             Self::NoMemory { .. }
             | Self::Follow { .. }
             | Self::Ended { .. }

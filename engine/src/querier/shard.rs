@@ -9,6 +9,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::fresh::Marks;
+use super::held::Failed;
 use super::plan::Side;
 use super::table::{Entry, Table};
 use crate::base::{ChannelName, PartitionId, Position, SegmentId, Timestamp};
@@ -73,7 +74,7 @@ pub(super) struct Shard {
     caught_up: AtomicBool,
     lost: AtomicBool,
     /// Why the log is not followed now.
-    trouble: Mutex<Option<String>>,
+    trouble: Mutex<Option<Failed>>,
 }
 
 /// What a read gets of one channel.
@@ -192,12 +193,12 @@ impl Shard {
     }
 
     /// Why the log is not followed now, if there is more to it than waiting.
-    pub(super) fn trouble(&self) -> Option<String> {
+    pub(super) fn trouble(&self) -> Option<Failed> {
         self.trouble.lock().clone()
     }
 
     /// Says why the log is not followed, or that it is; returns whether that is news.
-    pub(super) fn set_trouble(&self, trouble: Option<String>) -> bool {
+    pub(super) fn set_trouble(&self, trouble: Option<Failed>) -> bool {
         let mut known = self.trouble.lock();
         let is_news = *known != trouble;
         *known = trouble;

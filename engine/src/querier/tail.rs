@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tracing::{debug, warn};
 
 use super::Error;
+use super::held::Failed;
 use super::shard::Shard;
 use crate::base::{Clock, Kind, Kinded, chain};
 use crate::log::record;
@@ -62,7 +63,7 @@ impl Follower {
             } else {
                 debug!(%channel, error = chain(&error), "following the log broke off");
             }
-            self.tell(is_trouble.then(|| chain(&error)));
+            self.tell(is_trouble.then(|| Failed::by(&error)));
             if matches!(error, Error::Silent { .. }) {
                 silence = (silence * 2).min(SILENCE.1);
             }
@@ -74,7 +75,7 @@ impl Follower {
         }
     }
 
-    fn tell(&self, trouble: Option<String>) {
+    fn tell(&self, trouble: Option<Failed>) {
         if self.shard.set_trouble(trouble) {
             self.news.notify_one();
         }

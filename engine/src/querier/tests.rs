@@ -131,6 +131,27 @@ async fn which_part_of_which_segment_is_damaged_or_lost_is_said_in_words_for_cli
 }
 
 #[tokio::test]
+async fn that_the_log_is_damaged_is_said_in_words_for_clients_until_it_is_not() {
+    let mut world = World::new();
+    world.insert(10, 1);
+    world.insert(20, 2);
+    world.owner.damage(&channel(0), Some(1));
+    let wanted = hold(&manifest(0, &[]), &[], Some(0));
+    world.node.order(vec![order(vec![wanted.clone()])]);
+
+    let is_harmed = |node: &Node| node.held().is_some_and(|held| held.harm.is_some());
+    world.node.until("what is wrong", is_harmed).await;
+    let held = world.node.held().unwrap();
+    assert_eq!(held.harm, Some(format!("the log of {} is damaged", channel(0))));
+    assert!(held.failure.unwrap().contains("a checksum is wrong"));
+
+    world.owner.damage(&channel(0), None);
+    world.node.until_ready(&wanted).await;
+    world.node.until("nothing wrong", |node| node.held().is_some_and(|held| held.harm.is_none())).await;
+    assert_eq!(world.read(share(&[], Some(0)), ALL).await, Ok(vec![1, 2]));
+}
+
+#[tokio::test]
 async fn a_share_that_is_not_held_is_refused_as_stale() {
     let mut world = World::new();
     assert!(world.read(share(&[1], None), ALL).await.unwrap_err().is_stale());
@@ -257,8 +278,8 @@ async fn reads_that_wait_together_ask_the_owner_together() {
 async fn a_segment_without_room_is_reported_and_loaded_once_there_is_room() {
     let keys: Vec<i64> = (0..2_000).collect();
     let probe = World::new();
-    let size = probe.seal(1, 5, &keys).await.columns.iter().map(|one| one.object.size_bytes).sum::<u64>();
-    let memory_bytes = size * 3;
+    let size = probe.seal(1, 5, &keys).await.loaded_bytes(&info(1, Vec::new()).schema);
+    let memory_bytes = size * 2;
     let mut world = World::with(QuerierSettings { memory_bytes, memory_share: 0.7, ..Default::default() });
     let (first, second) = (world.seal(1, 5, &keys).await, world.seal(2, 5, &keys).await);
     let both = manifest(0, &[&first, &second]);

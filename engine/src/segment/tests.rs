@@ -10,7 +10,9 @@ use crate::base::{
     ChannelName, CollectionId, IndexId, Kind, Kinded, PartitionId, Position, SegmentId, Timestamp,
 };
 use crate::blob::{Blobs, MemoryBlobs};
-use crate::model::{DataType, IndexDefinition, Metric, Schema, SegmentManifest, Value};
+use crate::model::{
+    Batch, Column, ColumnData, DataType, IndexDefinition, Metric, Schema, SegmentManifest, Value,
+};
 
 const COLLECTION: CollectionId = CollectionId(1);
 const PARTITION: PartitionId = PartitionId(2);
@@ -20,8 +22,17 @@ fn rows(count: i64) -> Vec<Row> {
 }
 
 async fn write(blobs: &dyn Blobs, schema: &Schema, rows: &[Row], id: i64) -> Result<SegmentManifest, Error> {
-    let times: Vec<Timestamp> = (0..rows.len() as u64).map(|row| Timestamp(10 + row / 3)).collect();
-    write_segment(blobs, COLLECTION, SegmentId(id), PARTITION, schema, &batch(schema, rows), &times).await
+    write_batch(blobs, schema, &batch(schema, rows), id).await
+}
+
+async fn write_batch(
+    blobs: &dyn Blobs,
+    schema: &Schema,
+    rows: &Batch,
+    id: i64,
+) -> Result<SegmentManifest, Error> {
+    let times: Vec<Timestamp> = (0..rows.rows as u64).map(|row| Timestamp(10 + row / 3)).collect();
+    write_segment(blobs, COLLECTION, SegmentId(id), PARTITION, schema, rows, &times).await
 }
 
 fn hnsw() -> IndexDefinition {
@@ -116,6 +127,40 @@ async fn a_name_that_is_taken_is_not_written_over() {
     let second = write(blobs.as_ref(), &schema, &rows(4), 5).await;
 
     assert_eq!(second.unwrap_err().kind(), Kind::Exists);
+}
+
+#[tokio::test]
+async fn what_a_loaded_segment_takes_is_foretold() {
+    let wide = |key| {
+        let mut vectors = field(VECTOR, "v", DataType::FloatVector);
+        vectors.type_params = vec![("dim".to_owned(), "256".to_owned())];
+        let fields = vec![field(KEY, "id", key), vectors];
+        Schema { description: String::new(), fields, enable_dynamic_field: false, functions: Vec::new() }
+    };
+    // Key, whether rows are mostly vector, and how much less may be taken than was foretold, in percent.
+    for (key, is_wide, most) in [
+        (DataType::Int64, false, 60),
+        (DataType::VarChar, false, 60),
+        (DataType::Int64, true, 3),
+        (DataType::VarChar, true, 3),
+    ] {
+        let (mut schema, mut rows) = (schema(key), batch(&schema(key), &rows(2_000)));
+        if is_wide {
+            schema = wide(key);
+            let values = (0..2_000 * 256).map(|at| (at % 1_009) as f32).collect();
+            rows.columns.truncate(1);
+            let data = ColumnData::FloatVector { dim: 256, values };
+            rows.columns.push(Column { field: VECTOR, data, valid: None });
+        }
+        let (blobs, schema) = (MemoryBlobs::new(), Arc::new(schema));
+        let manifest = write_batch(blobs.as_ref(), &schema, &rows, 5).await.unwrap();
+
+        let sealed = Sealed::load(blobs.as_ref(), Arc::clone(&schema), &manifest, &[]).await.unwrap();
+
+        let (foretold, taken) = (manifest.loaded_bytes(&schema), sealed.memory_bytes() as u64);
+        let is_near = taken <= foretold && (foretold - taken) * 100 <= foretold * most;
+        assert!(is_near, "{key:?}, wide: {is_wide}: foretold {foretold}, taken {taken} bytes");
+    }
 }
 
 #[tokio::test]

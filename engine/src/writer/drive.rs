@@ -398,10 +398,8 @@ impl Writer for ChannelWriter {
 
     async fn flush(&self, channel: &ChannelName) -> Result<(), rpc::Error> {
         let channel = self.channel(channel).await?;
-        // Who asks for this may be about to drop what is sealed.
-        channel.clear_names();
         let sealed = self.seal(&channel).await;
-        // What came while the flush waited for its turn may be sealed by it, too.
+        // Who asks for this may be about to drop what is sealed, also what came while it was under way.
         channel.clear_names();
         if let Err(error) = &sealed {
             self.give_up_if_sealed_by_another(&channel, error);

@@ -51,11 +51,10 @@ impl Channel {
                 // Of an earlier version, which does not say what it is of: it may be of any request.
                 None => (*floor, is_torn) = (at.max(*floor), true),
                 Some(origin) if origin.request.is_some() || origin.client.is_some() => {
-                    let is_insert = record::is_insert(&payload);
-                    let insert = (origin.client.is_some() && is_insert).then(|| record::content_of(&payload));
+                    let mut signed = Signed::of(origin, &payload);
                     // What is sealed may have been dropped whole since, which the log does not say.
-                    let removes = !is_insert || position < self.of.checkpoint;
-                    former.push_back((Signed { origin, insert, removes }, Place { position, at }));
+                    signed.removes |= position < self.of.checkpoint;
+                    former.push_back((signed, Place { position, at }));
                 }
                 Some(_) => {}
             }

@@ -21,12 +21,11 @@ const NAMES_WITHIN: Duration = Duration::from_secs(1);
 impl ChannelWriter {
     /// A record with the request that it is of, if everybody can read that.
     pub(super) fn entry(&self, mut bytes: BytesMut, origin: Origin, request: Option<Request>) -> Entry {
-        let removes = !record::is_insert(&bytes);
-        let insert = (origin.client.is_some() && !removes).then(|| record::content_of(&bytes));
+        let signed = Signed::of(origin, &bytes);
         if self.format.load(Ordering::Relaxed) >= REQUESTS_FORMAT {
             record::sign(&mut bytes, &origin);
         }
-        Entry { bytes, signed: Signed { origin, insert, removes }, request }
+        Entry { bytes, signed, request }
     }
 
     /// Appends a record that says nothing: once it is durable, whatever is before it is too, and nobody else was owner so long.

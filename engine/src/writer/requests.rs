@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use crate::base::{Origin, Position, RequestId, Timestamp};
+use crate::log::record;
 
 /// How long a request is remembered: routers send a write again for some seconds. Unit: milliseconds.
 pub const MADE_MS: u64 = 60_000;
@@ -31,6 +32,15 @@ pub struct Signed {
     pub insert: Option<u64>,
     /// Whether rows that were there before may be gone by it.
     pub removes: bool,
+}
+
+impl Signed {
+    /// What `record` says, which is of a request from `origin`.
+    pub fn of(origin: Origin, record: &[u8]) -> Self {
+        let removes = !record::is_insert(record);
+        let insert = (origin.client.is_some() && !removes).then(|| record::content_of(record));
+        Self { origin, insert, removes }
+    }
 }
 
 /// What is known of a request.

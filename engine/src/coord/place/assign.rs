@@ -79,7 +79,7 @@ impl Placer {
         before: &Split,
     ) -> Split {
         let checkpoint = collection.channels[channel].manifest.checkpoint;
-        let wanted = collection.wanted_pieces(channel, self.settings.memory_factor);
+        let wanted = collection.wanted_pieces(channel);
         let mut split = Split { checkpoint, ..Split::default() };
         let places = before.by_piece();
         let mut rest = Vec::new();

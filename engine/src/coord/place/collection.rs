@@ -8,7 +8,7 @@ use super::Placer;
 use super::hold::Hold;
 use super::split::{Piece, Split};
 use crate::base::{ChannelName, CollectionId, NodeId};
-use crate::model::{ChannelManifest, SegmentManifest};
+use crate::model::{ChannelManifest, IndexRef, Schema, SegmentManifest};
 use crate::rpc::{CollectionInfo, Routes};
 
 /// A collection.
@@ -106,30 +106,23 @@ pub(super) struct Retired {
 
 impl Collection {
     /// The segments of a channel that are to be loaded, ascending by id.
-    pub fn wanted_pieces(&self, channel: usize, memory_factor: f64) -> Vec<Piece> {
+    pub fn wanted_pieces(&self, channel: usize) -> Vec<Piece> {
         let partitions = self.info.load.as_ref().and_then(|load| load.partitions.as_ref());
         let wanted =
             |segment: &&SegmentManifest| partitions.is_none_or(|list| list.contains(&segment.partition));
         let segments = self.channels[channel].manifest.segments.iter().filter(wanted);
+        let schema = &self.info.schema;
         let mut pieces: Vec<_> =
-            segments.map(|segment| Piece { id: segment.id, bytes: memory(segment, memory_factor) }).collect();
+            segments.map(|segment| Piece { id: segment.id, bytes: memory(segment, schema) }).collect();
         pieces.sort_unstable();
         pieces
     }
 }
 
 /// What a segment takes when it is loaded. Unit: bytes; at least 1.
-fn memory(segment: &SegmentManifest, factor: f64) -> u64 {
-    let columns = segment.columns.iter().map(|column| column.object.size_bytes);
-    let stored: u64 = columns.chain(segment.indexes.iter().map(|index| index.object.size_bytes)).sum();
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "an estimate of a size that is never negative"
-    )]
-    let bytes = (stored as f64 * factor) as u64;
-    bytes.max(1)
+fn memory(segment: &SegmentManifest, schema: &Schema) -> u64 {
+    let indexes: u64 = segment.indexes.iter().map(IndexRef::loaded_bytes).sum();
+    (segment.loaded_bytes(schema) + indexes).max(1)
 }
 
 impl Placer {
@@ -234,8 +227,7 @@ impl Placer {
     /// Counts what the collection's replicas take in their groups, or takes that back.
     fn count_wanted(&mut self, collection: &Collection, add: bool) {
         let Some(load) = &collection.info.load else { return };
-        let factor = self.settings.memory_factor;
-        let pieces = (0..collection.channels.len()).flat_map(|at| collection.wanted_pieces(at, factor));
+        let pieces = (0..collection.channels.len()).flat_map(|at| collection.wanted_pieces(at));
         let bytes: u64 = pieces.map(|piece| piece.bytes).sum();
         for replica in &load.replicas {
             let group = self.groups.entry(replica.group.clone()).or_default();

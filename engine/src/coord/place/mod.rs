@@ -45,8 +45,6 @@ pub struct PlaceSettings {
     pub settle: Duration,
     /// The part of a node's memory that placement fills. Range: 0 to 1.
     pub memory_share: f64,
-    /// Memory a loaded segment takes for each stored byte.
-    pub memory_factor: f64,
     /// Balancing moves under way at a time, to or from one node.
     pub loads_per_node: usize,
     /// A channel is moved for balance at most once in this time.
@@ -65,7 +63,6 @@ impl Default for PlaceSettings {
             lost_after: Duration::from_secs(5),
             settle: Duration::from_secs(5),
             memory_share: 0.85,
-            memory_factor: 1.2,
             loads_per_node: 2,
             channel_move_pause: Duration::from_secs(60),
             balance_above: 1.1,

@@ -267,7 +267,7 @@ impl Placer {
 
     /// Whether the target has just the pieces that are wanted now.
     fn wants_same(&self, collection: &Collection, channel: usize, target: &Split) -> bool {
-        let wanted = collection.wanted_pieces(channel, self.settings.memory_factor);
+        let wanted = collection.wanted_pieces(channel);
         let mut placed: Vec<_> = target.shares.values().flatten().copied().collect();
         placed.sort_unstable();
         wanted == placed

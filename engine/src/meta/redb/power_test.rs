@@ -14,11 +14,10 @@ const PATH: &str = "/data/meta.redb";
 const LIVES: usize = 4;
 const COMMITS: u64 = 12;
 
-/// The file as the library wants it.
+/// A file that may be full, or forget to sync.
 #[derive(Debug)]
 struct Backend {
-    files: Arc<SimFiles>,
-    path: PathBuf,
+    inner: InPlace,
     syncs: bool,
     /// Whether the disk takes nothing more.
     full: Arc<AtomicBool>,
@@ -32,28 +31,25 @@ impl Backend {
 
 impl StorageBackend for Backend {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.files.look(&self.path)?.size_bytes)
+        self.inner.len()
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let range = offset..offset + out.len() as u64;
-        let found = self.files.read_part(&self.path, range)?;
-        out.copy_from_slice(&found.ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
+        self.inner.read(offset, out)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.has_room()?;
-        self.files.resize(&self.path, len)
+        self.inner.set_len(len)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        if self.syncs { self.files.sync(&self.path) } else { Ok(()) }
+        if self.syncs { self.inner.sync_data() } else { Ok(()) }
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.has_room()?;
-        self.files.write_at(&self.path, offset, data)
+        self.inner.write(offset, data)
     }
 }
 
@@ -65,8 +61,8 @@ fn open_on(files: &Arc<SimFiles>, syncs: bool, full: Arc<AtomicBool>) -> Result<
     let own = Arc::clone(files);
     Store::open(&**files, PATH.into(), None, move |path| {
         own.open_in_place(path).map_err(::redb::StorageError::Io)?;
-        let (files, full) = (Arc::clone(&own), Arc::clone(&full));
-        let backend = Backend { files, path: path.to_owned(), syncs, full };
+        let inner = InPlace { files: Arc::clone(&own), path: path.to_owned() };
+        let backend = Backend { inner, syncs, full: Arc::clone(&full) };
         Builder::new().create_with_backend(backend)
     })
 }

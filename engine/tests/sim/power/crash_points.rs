@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::future::{Future, pending};
 use std::ops::Range;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::AtomicI64;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use super::*;
 
 /// Lets some calls through. The next one is the last thing that happens.
-struct Wire {
+pub(super) struct Wire {
     left: AtomicI64,
     /// Whether the last call has its effect.
     takes_effect: bool,
@@ -38,6 +38,15 @@ impl Wire {
         }
         self.broken.send_replace(true);
         pending().await
+    }
+
+    pub(super) fn around(
+        self: &Arc<Self>,
+        blobs: Arc<dyn Blobs>,
+        metas: Arc<dyn Metas>,
+    ) -> (Arc<dyn Blobs>, Arc<dyn Metas>) {
+        let blobs = WiredBlobs { inner: blobs, wire: Arc::clone(self) };
+        (Arc::new(blobs), Arc::new(WiredMetas { inner: metas, wire: Arc::clone(self) }))
     }
 
     async fn broken(&self) {
@@ -99,15 +108,13 @@ impl World {
     pub fn live_until_call(&mut self, model: &mut Model, calls: i64, takes_effect: bool) -> bool {
         self.life += 1;
         let wire = Wire::new(calls, takes_effect);
-        let (blobs, metas) = (Arc::clone(&self.blobs), Arc::clone(&self.metas));
-        self.blobs = Arc::new(WiredBlobs { inner: Arc::clone(&blobs), wire: Arc::clone(&wire) });
-        self.metas = Arc::new(WiredMetas { inner: Arc::clone(&metas), wire: Arc::clone(&wire) });
+        self.wire = Some(Arc::clone(&wire));
         let runtime = runtime();
         let shared = Arc::new(Mutex::new(std::mem::take(model)));
         let has_broken = runtime.block_on(async {
             let told = async {
-                let life = self.start(Model::default()).await;
-                tell(&life, &shared).await;
+                let life = self.start(Arc::clone(&shared), Arc::default()).await;
+                tell(&life).await;
             };
             tokio::select! {
                 () = wire.broken() => true,
@@ -115,8 +122,9 @@ impl World {
             }
         });
         drop(runtime);
-        (self.blobs, self.metas) = (blobs, metas);
+        self.wire = None;
         self.disk = self.disk.crash(self.rng.as_ref());
+        self.files = self.files.crash(self.rng.as_ref());
         self.unix_ms += 1_000;
         *model = std::mem::take(&mut *shared.lock());
         has_broken
@@ -127,10 +135,9 @@ impl World {
     pub fn settle(&mut self, model: &mut Model) {
         self.life += 1;
         let runtime = runtime();
-        let blobs = Arc::clone(&self.blobs);
         let story = self.story();
         *model = runtime.block_on(async {
-            let life = self.start(std::mem::take(model)).await;
+            let life = self.start(Arc::new(Mutex::new(std::mem::take(model))), Arc::default()).await;
             self.find_and_compare(&life).await;
             compact(&life).await;
             indexed(&life).await;
@@ -144,7 +151,7 @@ impl World {
             named.extend(files.map(|file| file.object.key.clone()));
             let mut stored = BTreeSet::new();
             for prefix in ["segments/", "deletes/"] {
-                let listed = blobs.list(prefix).await.expect("a listing");
+                let listed = life.blobs.list(prefix).await.expect("a listing");
                 stored.extend(listed.into_iter().map(|entry| entry.key));
             }
             assert_eq!(stored, named, "{story}: what is stored, and what is named");
@@ -154,18 +161,18 @@ impl World {
 }
 
 /// Rows that are written, replaced and deleted, each time with a flush; then indexes, a compaction, and what that leaves.
-async fn tell(life: &Life, model: &Mutex<Model>) {
+async fn tell(life: &Life) {
     for round in 0..3 {
         let put =
             |from: i64, to: i64| Change::Put((from..to).map(|key| (key * 4, round * 100 + key)).collect());
         for change in [put(0, 12), Change::Remove(vec![round * 4, 24, 28]), put(10, 22)] {
-            model.lock().begin(0, change.clone());
+            life.model.lock().begin(0, change.clone());
             life.door
                 .writer
                 .write(write_of(&life.info, 0, &change))
                 .await
                 .expect("the write is acknowledged");
-            model.lock().acknowledge(0);
+            life.model.lock().acknowledge(0);
             flush(life).await;
         }
     }

@@ -1,4 +1,5 @@
-//! Loss of power: seeded work of a standalone, its end at a random moment with torn tails, restart, and the rows found
+//! Loss of power: seeded work of a standalone, with log, catalog and objects on disks that forget what was not synced, its end
+//! at a random moment or amid a step of a file, restart, and the rows found
 //! compared by value with a model. `make sim POWER=1000` runs more seeds, `REDKITE_POWER_SEED=7` one.
 
 mod model;
@@ -35,6 +36,7 @@ fn no_acknowledged_write_is_lost_and_none_is_half_done_when_the_power_fails() {
     println!("{totals:?}");
     assert!(totals.acknowledged > totals.crashes * 10, "the work is too thin to prove anything: {totals:?}");
     assert!(totals.unsealed_at_crash > totals.crashes / 4, "too few crashes with unsealed rows: {totals:?}");
+    assert!(totals.amid_a_step > totals.crashes / 10, "too few crashes amid a step: {totals:?}");
     assert!(totals.in_flight_at_crash > 0 && totals.flushes > 0, "nothing was under way: {totals:?}");
 }
 

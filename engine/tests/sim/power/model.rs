@@ -12,7 +12,7 @@ pub enum Change {
 }
 
 /// The rows of each worker, which owns its keys alone.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Model {
     rows: BTreeMap<usize, BTreeMap<i64, i64>>,
     unknown: BTreeMap<usize, Change>,

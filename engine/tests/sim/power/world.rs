@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use contract::role::Role;
@@ -11,10 +12,10 @@ use engine::base::{
     ChannelName, Clock, CollectionId, FieldId, NodeId, PartitionId, Rng, SeededRng, TaskSet, TestClock,
     Timestamp,
 };
-use engine::blob::{Blobs, MemoryBlobs};
-use engine::disk::{Disk, SimDisk};
+use engine::blob::{Blobs, LocalBlobs};
+use engine::disk::{Disk, SimDisk, SimFiles};
 use engine::log::{FileLogSettings, FileLogs};
-use engine::meta::{MemoryMetas, Metas};
+use engine::meta::{Metas, RedbMetas};
 use engine::model::{Batch, ColumnData, Keys};
 use engine::obs::Metrics;
 use engine::plan::{QueryKind, QueryPlan};
@@ -22,6 +23,7 @@ use engine::rpc::{
     CollectionInfo, CollectionRef, Consistency, LocalNodes, NewCollection, NewIndex, Operation, Write,
 };
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::model::{Change, Model};
 use crate::table::{DIM, KEY, VALUE, VECTOR, batch, schema, vector};
@@ -29,9 +31,13 @@ use crate::table::{DIM, KEY, VALUE, VECTOR, batch, schema, vector};
 #[path = "crash_points.rs"]
 mod crash_points;
 
+use crash_points::Wire;
+
 /// Workers; each owns the keys that leave its number when divided by this, and writes to one channel.
 const WORKERS: usize = 4;
 const SHARDS: u32 = 2;
+/// About as many steps as a life has that change the catalog or local objects.
+const STEPS: u64 = 600;
 
 /// What happened in all lives of all seeds.
 #[derive(Clone, Copy, Debug, Default)]
@@ -41,6 +47,7 @@ pub struct Totals {
     pub flushes: u64,
     pub in_flight_at_crash: u64,
     pub unsealed_at_crash: u64,
+    pub amid_a_step: u64,
 }
 
 impl Totals {
@@ -50,6 +57,7 @@ impl Totals {
         self.flushes += other.flushes;
         self.in_flight_at_crash += other.in_flight_at_crash;
         self.unsealed_at_crash += other.unsealed_at_crash;
+        self.amid_a_step += other.amid_a_step;
     }
 }
 
@@ -57,18 +65,28 @@ pub struct World {
     seed: u64,
     life: u64,
     rng: Arc<SeededRng>,
+    /// What the power leaves of the log, and of the catalog and local objects.
     disk: Arc<SimDisk>,
-    blobs: Arc<dyn Blobs>,
-    metas: Arc<dyn Metas>,
+    files: Arc<SimFiles>,
+    wire: Option<Arc<Wire>>,
     unix_ms: u64,
+}
+
+/// What is left of a life.
+struct Left {
+    disk: Arc<SimDisk>,
+    files: Arc<SimFiles>,
+    model: Model,
+    totals: Totals,
 }
 
 /// One node and what its workers share.
 struct Life {
     door: Door,
+    blobs: Arc<dyn Blobs>,
     info: Arc<CollectionInfo>,
-    model: Mutex<Model>,
-    totals: Mutex<Totals>,
+    model: Arc<Mutex<Model>>,
+    totals: Arc<Mutex<Totals>>,
     rng: Arc<SeededRng>,
     values: Mutex<i64>,
 }
@@ -80,8 +98,8 @@ impl World {
             life: 0,
             rng: SeededRng::new(seed),
             disk: SimDisk::new(),
-            blobs: MemoryBlobs::new(),
-            metas: MemoryMetas::new(),
+            files: SimFiles::new(),
+            wire: None,
             unix_ms: 1_700_000_000_000,
         }
     }
@@ -90,32 +108,76 @@ impl World {
         format!("seed {} life {}", self.seed, self.life)
     }
 
-    /// Starts the node, checks what it finds, lets workers work, and takes the power away at a random moment.
+    /// Starts the node, checks what it finds, lets workers work, and takes the power away: at a random moment, or amid a step
+    /// of the catalog or of local objects, also while the node starts.
     pub fn live_and_lose_power(&mut self, model: &mut Model) -> Totals {
         self.life += 1;
         let runtime = runtime();
         let work_for = Duration::from_micros(2_000 + self.rng.below(60_000));
-        let life = runtime.block_on(async {
-            let life = self.start(std::mem::take(model)).await;
-            self.find_and_compare(&life).await;
-            let workers = (0..WORKERS).map(|worker| work(Arc::clone(&life), worker));
-            let flusher = flush_now_and_then(Arc::clone(&life));
+        let (shared, totals) = (Arc::new(Mutex::new(std::mem::take(model))), Arc::default());
+        let (left, ended) = (Arc::new(Mutex::new(None)), Arc::new(Notify::new()));
+        let steps = if self.rng.below(2) == 0 { u64::MAX } else { self.rng.below(STEPS) };
+        self.end_amid_step(steps, &shared, &totals, &left, &ended);
+        runtime.block_on(async {
+            let lived = async {
+                let life = self.start(Arc::clone(&shared), Arc::clone(&totals)).await;
+                self.find_and_compare(&life).await;
+                let workers = (0..WORKERS).map(|worker| work(Arc::clone(&life), worker));
+                let flusher = flush_now_and_then(Arc::clone(&life));
+                tokio::select! {
+                    () = tokio::time::sleep(work_for) => {}
+                    _ = futures::future::join_all(workers) => unreachable!("workers never stop"),
+                    () = flusher => unreachable!("the flusher never stops"),
+                }
+            };
             tokio::select! {
-                () = tokio::time::sleep(work_for) => {}
-                _ = futures::future::join_all(workers) => unreachable!("workers never stop"),
-                () = flusher => unreachable!("the flusher never stops"),
+                biased;
+                () = ended.notified() => {}
+                () = lived => {}
             }
-            life
         });
-        // Everything that ran is gone at once; then the disk forgets what it was not told to keep.
+        // Everything that ran is gone at once; then disks forget what they were not told to keep.
         drop(runtime);
-        self.disk = self.disk.crash(self.rng.as_ref());
+        let at_step = left.lock().take();
+        let Left { disk, files, model: at_end, mut totals } = at_step.unwrap_or_else(|| Left {
+            disk: self.disk.crash(self.rng.as_ref()),
+            files: self.files.crash(self.rng.as_ref()),
+            model: shared.lock().clone(),
+            totals: *totals.lock(),
+        });
+        (self.disk, self.files, *model) = (disk, files, at_end);
         self.unix_ms += 1_000;
-        *model = std::mem::take(&mut life.model.lock());
-        let mut totals = *life.totals.lock();
         totals.crashes = 1;
         totals.in_flight_at_crash = model.in_flight() as u64;
         totals
+    }
+
+    /// Has the power go before step `steps` of the files: what is left then is put into `left`. What is done after that
+    /// is not seen by anybody.
+    fn end_amid_step(
+        &self,
+        steps: u64,
+        model: &Arc<Mutex<Model>>,
+        totals: &Arc<Mutex<Totals>>,
+        left: &Arc<Mutex<Option<Left>>>,
+        ended: &Arc<Notify>,
+    ) {
+        let to_go = AtomicU64::new(steps);
+        let (disk, files) = (Arc::clone(&self.disk), Arc::downgrade(&self.files));
+        let (model, totals, left, ended) =
+            (Arc::clone(model), Arc::clone(totals), Arc::clone(left), Arc::clone(ended));
+        let rng = SeededRng::new(self.rng.next_u64());
+        self.files.watch(move || {
+            let Some(files) = files.upgrade() else { return };
+            if to_go.fetch_sub(1, Ordering::SeqCst) != 0 {
+                return;
+            }
+            let (model, mut totals) = (model.lock().clone(), *totals.lock());
+            totals.amid_a_step = 1;
+            let (disk, files) = (disk.crash(rng.as_ref()), files.crash(rng.as_ref()));
+            *left.lock() = Some(Left { disk, files, model, totals });
+            ended.notify_one();
+        });
     }
 
     /// Starts the node once more and compares.
@@ -123,12 +185,12 @@ impl World {
         self.life += 1;
         let runtime = runtime();
         runtime.block_on(async {
-            let life = self.start(std::mem::take(model)).await;
+            let life = self.start(Arc::new(Mutex::new(std::mem::take(model))), Arc::default()).await;
             self.find_and_compare(&life).await;
         });
     }
 
-    async fn start(&self, model: Model) -> Arc<Life> {
+    async fn start(&self, model: Arc<Mutex<Model>>, totals: Arc<Mutex<Totals>>) -> Arc<Life> {
         let clock: Arc<dyn Clock> = TestClock::starting_at(self.unix_ms);
         let tasks = TaskSet::new();
         let metrics = Metrics::new(NodeId(1));
@@ -140,8 +202,15 @@ impl World {
         settings.index_coord.segment.min_segment_num_rows_to_enable_index = 8;
         settings.redkite.build_threads = 1;
         settings.data_coord.segment.max_idle_time = 1;
-        let (blobs, metas) = (Arc::clone(&self.blobs), Arc::clone(&self.metas));
         let rng = SeededRng::new(self.rng.next_u64());
+        let opened = LocalBlobs::open_in(Arc::clone(&self.files) as _, "/data/blobs", Arc::clone(&rng) as _);
+        let mut blobs: Arc<dyn Blobs> = opened.await.expect("the objects are opened");
+        let opened = RedbMetas::open_simulated(Arc::clone(&self.files), "/data/meta.redb");
+        let mut metas: Arc<dyn Metas> = opened.await.expect("the catalog is opened");
+        if let Some(wire) = &self.wire {
+            (blobs, metas) = wire.around(blobs, metas);
+        }
+        let (kept, rng) = (Arc::clone(&blobs), SeededRng::new(self.rng.next_u64()));
         let seams =
             NodeSeams { blobs, metas: Some(metas), logs, clock, rng, alone: true, lock: None, flaw: None };
         let local = LocalNodes::new();
@@ -157,9 +226,8 @@ impl World {
         std::mem::forget(tasks);
         let info = prepare(&door).await;
         let rng = SeededRng::new(self.rng.next_u64());
-        let (model, totals, values) =
-            (Mutex::new(model), Mutex::default(), Mutex::new(self.life as i64 * 1_000_000));
-        Arc::new(Life { door, info, model, totals, rng, values })
+        let values = Mutex::new(self.life as i64 * 1_000_000);
+        Arc::new(Life { door, blobs: kept, info, model, totals, rng, values })
     }
 
     async fn find_and_compare(&self, life: &Life) {

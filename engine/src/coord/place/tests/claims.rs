@@ -424,7 +424,7 @@ fn what_fits_nowhere_is_said_and_loaded_when_there_is_room() {
     assert_eq!(
         world.placer.loaded(info.id),
         Err(Hindrance {
-            reason: "no query node has memory for 1 segments of channel by-dev-rootcoord-dml_0_7v0, such as 2 of 480 bytes"
+            reason: "no query node has memory for 1 segments of channel by-dev-rootcoord-dml_0_7v0, such as 2 of 400 bytes"
                 .to_owned(),
             is_full: true
         })

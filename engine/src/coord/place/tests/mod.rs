@@ -9,9 +9,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::base::{
-    ChannelName, CollectionId, DatabaseId, NodeId, PartitionId, Position, SegmentId, Timestamp,
+    ChannelName, CollectionId, DatabaseId, FieldId, NodeId, PartitionId, Position, SegmentId, Timestamp,
 };
-use crate::model::{ChannelManifest, ColumnRef, ObjectRef, Partition, Schema, SegmentManifest};
+use crate::model::{
+    ChannelManifest, ColumnRef, DataType, Field, ObjectRef, Partition, Schema, SegmentManifest,
+};
 use crate::rpc::{CollectionInfo, DEFAULT_GROUP, Duties, GroupConfig, LoadSpec, NodeInfo, ReplicaSpec};
 
 /// What a test breaks on purpose, to see that it would be found.
@@ -35,7 +37,7 @@ fn info(id: i64, shards: u32, load: Option<LoadSpec>) -> Arc<CollectionInfo> {
         database_name: "default".to_owned(),
         schema: Arc::new(Schema {
             description: String::new(),
-            fields: Vec::new(),
+            fields: vec![vectors()],
             enable_dynamic_field: false,
             functions: Vec::new(),
         }),
@@ -63,18 +65,38 @@ fn loaded() -> Option<LoadSpec> {
     loaded_in(&[DEFAULT_GROUP])
 }
 
+const VECTORS: FieldId = FieldId(100);
+
+fn vectors() -> Field {
+    Field {
+        id: VECTORS,
+        name: "vectors".to_owned(),
+        description: String::new(),
+        data_type: DataType::FloatVector,
+        is_primary: false,
+        auto_id: false,
+        is_dynamic: false,
+        nullable: false,
+        default: None,
+        is_partition_key: false,
+        is_clustering_key: false,
+        type_params: Vec::new(),
+    }
+}
+
+/// A segment of vectors that take `bytes` of memory.
 fn segment(id: i64, partition: PartitionId, bytes: u64) -> SegmentManifest {
     let object = ObjectRef { key: format!("s{id}"), size_bytes: bytes, crc32: 0 };
     SegmentManifest {
         id: SegmentId(id),
         partition,
-        rows: 1,
+        rows: 0,
         oldest: Timestamp::ZERO,
         newest: Timestamp::ZERO,
         clean_through: Timestamp::ZERO,
         clustered_by: None,
         stats: None,
-        columns: vec![ColumnRef { fields: Vec::new(), object }],
+        columns: vec![ColumnRef { fields: vec![VECTORS], object }],
         indexes: Vec::new(),
     }
 }
