@@ -363,12 +363,19 @@ def damage(given: argparse.Namespace) -> dict[str, Any]:
             each.wait_healthy()
         count = lambda timeout: client.query("logged", filter="id >= 0", output_fields=["id", "value"], consistency_level="Strong", limit=16_000, timeout=timeout, **ONCE)
         until("word of the damaged log", 40, lambda: said(owner, written, "(?i)damage|checksum") or said(node, written, "(?i)damage|checksum"))
-        try:
-            answer = count(15)
-        except Exception as error:  # as it must be
-            figures["the log's refusal"] = str(error)[:120]
-        else:
-            raise AssertionError(f"a damaged log gave an answer of {len(answer)} rows")
+
+        answers: list[int] = []
+
+        def refusal() -> str:
+            try:
+                answers.append(len(count(15)))
+            except Exception as error:  # as it must be
+                return str(error)
+            return ""
+
+        until("a refusal that names the damaged log", 40, lambda: re.search("the log of .* is damaged", refusal()))
+        if answers:
+            raise AssertionError(f"a damaged log gave answers of {answers} rows")
         still.check(client)
         undo()
         figures["back after damaged log s"] = round(until("the log is whole again", 60, lambda: len(count(15)) == 400), 1)
