@@ -136,6 +136,9 @@ pub struct ChannelManifest {
     pub segments: Vec<SegmentManifest>,
     /// The delete files, oldest first.
     pub deletes: Vec<DeleteManifest>,
+    /// The newest time of segments that were rewritten or dropped because rows of theirs had expired.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub expired_through: Timestamp,
 }
 
 impl ChannelManifest {
@@ -144,7 +147,8 @@ impl ChannelManifest {
     #[must_use]
     pub fn newest(&self) -> Timestamp {
         let rows = self.segments.iter().map(|segment| segment.newest.max(segment.clean_through));
-        rows.chain(self.deletes.iter().map(|file| file.newest)).max().unwrap_or_default()
+        let newest = rows.chain(self.deletes.iter().map(|file| file.newest)).max().unwrap_or_default();
+        newest.max(self.expired_through)
     }
 
     /// All objects that it names with size and checksum: everything but the segments' own descriptions.

@@ -86,6 +86,7 @@ fn manifest(checkpoint: u64, segments: &[(i64, u64)]) -> Arc<ChannelManifest> {
         checkpoint: Position(checkpoint),
         segments: segments.collect(),
         deletes: Vec::new(),
+        ..ChannelManifest::default()
     })
 }
 

@@ -10,7 +10,7 @@ use crate::base::{
 };
 use crate::model::access::{Grant, Object, PasswordHash, Policy, Role, User};
 use crate::model::{
-    Batch, Bitset, ChannelManifest, Column, ColumnData, ColumnRef, DataType, DeleteManifest, Field,
+    Batch, Bitset, ChannelManifest, Column, ColumnData, ColumnRef, DataType, DeleteManifest, Expiry, Field,
     IndexDefinition, IndexRef, Keys, Metric, ObjectRef, Partition, Schema, SegmentManifest, Value,
 };
 use crate::plan::{Grouping, Order, QueryKind, QueryPlan, QueryRows, Range, SearchHits, SearchPlan, Sorting};
@@ -134,12 +134,18 @@ samples! {
         checkpoint: Position::sample(),
         segments: Vec::sample(),
         deletes: Vec::sample(),
+        expired_through: Timestamp::sample(),
+    };
+    Expiry => Expiry {
+        written_before: Timestamp::sample(),
+        by_field: Some((FieldId::sample(), 5)),
     };
     CompactionStep => CompactionStep::Executing;
     CompactionPlan => CompactionPlan {
         sources: Vec::sample(),
         targets: Vec::sample(),
         cluster_by: Option::sample(),
+        expiry: Expiry::sample(),
         step: CompactionStep::sample(),
     };
     CompactionState => CompactionState {
@@ -156,6 +162,7 @@ samples! {
         deletes: Vec::sample(),
         output: SegmentId::sample(),
         cluster: Option::sample(),
+        expiry: Expiry::sample(),
     };
     ImportOptions => ImportOptions {
         separator: '|',
@@ -493,6 +500,7 @@ samples! {
         filter: None,
         output: Vec::sample(),
         read_at: Timestamp::sample(),
+        expired_before: Timestamp(6),
         ignore_growing: true,
     };
     QueryPlan => QueryPlan {
@@ -503,6 +511,7 @@ samples! {
         order: Some(Order { by: vec![Sorting { field: FieldId(7), path: Vec::sample(), descending: true }]}),
         output: Vec::sample(),
         read_at: Timestamp::sample(),
+        expired_before: Timestamp(6),
         ignore_growing: true,
         kind: QueryKind::Count,
     };
