@@ -246,7 +246,7 @@ impl Coordinator {
             expiry: plan.expiry,
         };
         let mut outputs = if plan.leaves_nothing() { Vec::new() } else { builder.compact(job).await? };
-        if outputs.iter().any(|made| made.oldest < plan.expiry.written_before) {
+        if outputs.iter().any(|made| plan.expiry.may_be_of(made)) {
             // It would be planned again and again.
             let reason = "a node of an earlier version has kept what has expired".to_owned();
             return Err(rpc::Error::Failed { call: "compact", kind: Kind::Unavailable, reason });

@@ -33,6 +33,17 @@ pub struct IndexRef {
     pub object: ObjectRef,
 }
 
+/// What is known of the instants in one `Timestamptz` column.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Instants {
+    /// The field.
+    pub field: FieldId,
+    /// Rows without one.
+    pub nulls: u64,
+    /// The least and the greatest, in microseconds since 1970, if there are any.
+    pub span: Option<(i64, i64)>,
+}
+
 /// One sealed segment.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SegmentManifest {
@@ -52,6 +63,9 @@ pub struct SegmentManifest {
     /// The field by whose values rows were spread over this segment and others, if they were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clustered_by: Option<FieldId>,
+    /// What is known of columns of instants, by which rows may end; nothing in segments of earlier versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub instants: Vec<Instants>,
     /// The columns.
     pub columns: Vec<ColumnRef>,
     /// What is known of keys and values without reading the rows; segments of earlier versions have none.
@@ -107,6 +121,7 @@ impl SegmentManifest {
             newest: _,
             clean_through: _,
             clustered_by: _,
+            instants: _,
         } = self;
         let columns = columns.iter().map(|column| &column.object);
         columns.chain(indexes.iter().map(|index| &index.object)).chain(stats)

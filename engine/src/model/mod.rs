@@ -31,7 +31,7 @@ pub use column::{Batch, Column, ColumnData, Keys, TypeMismatch};
 pub use expiry::Expiry;
 pub use json_path::{JsonPath, JsonTarget};
 pub use manifest::{
-    ChannelManifest, ColumnRef, DESCRIPTION, DeleteManifest, IndexRef, ObjectRef, SegmentManifest,
+    ChannelManifest, ColumnRef, DESCRIPTION, DeleteManifest, IndexRef, Instants, ObjectRef, SegmentManifest,
 };
 pub use metric::Metric;
 pub use schema::{

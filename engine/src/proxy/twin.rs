@@ -618,6 +618,7 @@ impl Coord for Twin {
                 newest: Timestamp::ZERO,
                 clean_through: Timestamp::ZERO,
                 clustered_by: None,
+                instants: Vec::new(),
                 stats: None,
                 columns: Vec::new(),
                 indexes: Vec::new(),

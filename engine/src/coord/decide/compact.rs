@@ -263,7 +263,7 @@ fn worn(
                 .unwrap_or(u64::MAX)
         };
         let deleted = files().map(|(_, spread)| share(spread)).fold(0, u64::saturating_add).min(one.rows);
-        let expired = expired_rows(one, expiry);
+        let expired = expiry.rows_of(one);
         let is_worth = match pace {
             Pace::Manual => count > 0 || expiry.may_be_of(one),
             Pace::Automatic => {
@@ -274,14 +274,6 @@ fn worn(
         is_worth.then_some((deleted.saturating_add(expired), count, one.id))
     });
     worth.max().map(|(_, _, id)| id)
-}
-
-/// How many rows of a segment have expired, if they were written evenly from its oldest to its newest.
-fn expired_rows(segment: &SegmentManifest, expiry: Expiry) -> u64 {
-    let gone = expiry.written_before.0.saturating_sub(segment.oldest.0);
-    let span = segment.newest.0.saturating_sub(segment.oldest.0).saturating_add(1);
-    let rows = u128::from(segment.rows) * u128::from(gone.min(span)) / u128::from(span);
-    u64::try_from(rows).unwrap_or(segment.rows)
 }
 
 /// Compactions that are remembered.

@@ -119,6 +119,7 @@ fn segment(id: i64, at: u64, clean_through: Timestamp) -> SegmentManifest {
         newest: Timestamp(at),
         clean_through,
         clustered_by: None,
+        instants: Vec::new(),
         stats: Some(key("stats.bin")),
         columns: vec![column("scalars.parquet"), column("vector-101.bin")],
         indexes: Vec::new(),

@@ -23,6 +23,7 @@ pub(in crate::coord::decide) fn segment(id: i64, bytes: u64, oldest: u64) -> Seg
         newest: Timestamp(oldest + 5),
         clean_through: Timestamp::ZERO,
         clustered_by: None,
+        instants: Vec::new(),
         stats: None,
         columns: vec![ColumnRef { fields: vec![FieldId(100)], object }],
         indexes: Vec::new(),
@@ -344,4 +345,38 @@ fn the_newest_time_is_not_lost_with_rows_that_expired() {
     let Change::PutManifest { manifest: left, .. } = &done.changes[0] else { panic!("{done:?}") };
     assert_eq!(*left, ChannelManifest { expired_through: Timestamp(25), ..manifest(Vec::new(), Vec::new()) });
     assert_eq!(left.newest(), planned.newest());
+}
+
+#[test]
+fn rows_that_end_by_a_field_are_dropped_as_far_as_the_manifest_tells() {
+    let ends = FieldId(107);
+    let field = |id, name: &str, data_type| crate::segment::fixture::field(id, name, data_type);
+    let mut info = info(&[1]);
+    info.schema = Arc::new(Schema {
+        fields: vec![field(ends, "ends", crate::model::DataType::Timestamptz)],
+        ..Schema::clone(&info.schema)
+    });
+    info.properties = vec![(crate::rpc::TTL_FIELD.to_owned(), "ends".to_owned())];
+    let known = |id, hours: (i64, i64)| SegmentManifest {
+        instants: vec![crate::model::Instants {
+            field: ends,
+            nulls: 0,
+            span: Some((hours.0 * 3_600_000_000, hours.1 * 3_600_000_000)),
+        }],
+        ..segment(id, 90, 10)
+    };
+    // Of the last nothing is known: it was made by an earlier version.
+    let manifests =
+        [Arc::new(manifest(vec![known(1, (1, 3)), known(2, (3, 13)), segment(3, 90, 10)], Vec::new()))];
+    let at = |hours: u64, pace| {
+        let now = Timestamp::from_unix_ms(hours * HOUR_MS);
+        let plan = next_compaction(&info, &manifests, 100, (pace, now), |_| false)?;
+        Some((plan.sources.iter().map(|source| source.id.0).collect::<Vec<_>>(), plan.leaves_nothing()))
+    };
+
+    assert_eq!(at(1, Pace::Automatic), None);
+    assert_eq!(at(4, Pace::Automatic), Some((vec![1], true)));
+    assert_eq!(at(14, Pace::Automatic), Some((vec![1, 2], true)));
+    assert_eq!(at(3, Pace::Manual), Some((vec![1], true)));
+    assert_eq!(at(0, Pace::Manual), Some((vec![3], false)));
 }

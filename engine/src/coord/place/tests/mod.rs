@@ -73,6 +73,7 @@ fn segment(id: i64, partition: PartitionId, bytes: u64) -> SegmentManifest {
         newest: Timestamp::ZERO,
         clean_through: Timestamp::ZERO,
         clustered_by: None,
+        instants: Vec::new(),
         stats: None,
         columns: vec![ColumnRef { fields: Vec::new(), object }],
         indexes: Vec::new(),

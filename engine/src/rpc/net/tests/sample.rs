@@ -11,7 +11,7 @@ use crate::base::{
 use crate::model::access::{Grant, Object, PasswordHash, Policy, Role, User};
 use crate::model::{
     Batch, Bitset, ChannelManifest, Column, ColumnData, ColumnRef, DataType, DeleteManifest, Expiry, Field,
-    IndexDefinition, IndexRef, Keys, Metric, ObjectRef, Partition, Schema, SegmentManifest, Value,
+    IndexDefinition, IndexRef, Instants, Keys, Metric, ObjectRef, Partition, Schema, SegmentManifest, Value,
 };
 use crate::plan::{Grouping, Order, QueryKind, QueryPlan, QueryRows, Range, SearchHits, SearchPlan, Sorting};
 use crate::rpc::*;
@@ -121,6 +121,7 @@ samples! {
         newest: Timestamp::sample(),
         clean_through: Timestamp::sample(),
         clustered_by: Option::sample(),
+        instants: vec![Instants { field: FieldId::sample(), nulls: 1, span: Some((-3, i64::MAX)) }],
         stats: Option::sample(),
         columns: Vec::sample(),
         indexes: Vec::sample(),
