@@ -109,10 +109,10 @@ pub(super) async fn segment(parts: &AdminParts, request: pb::DumpSegmentRequest)
     let (info, channel, manifest) = found;
     let loaded = load(parts.blobs.as_ref(), &info, &channel, &manifest).await?;
     let part = Arc::clone(loaded.part());
-    let visible = part.visible(None, Timestamp::MAX);
+    let visible = part.visible(None, Timestamp::ZERO, Timestamp::MAX);
     let limit = if limit == 0 { usize::MAX } else { usize::try_from(limit).unwrap_or(usize::MAX) };
     let chosen = (0..part.rows()).filter(move |row| !only_visible || visible.contains(*row)).take(limit);
-    let visible = part.visible(None, Timestamp::MAX);
+    let visible = part.visible(None, Timestamp::ZERO, Timestamp::MAX);
     let schema = Arc::clone(&info.schema);
     let lines = chosen.map(move |row| Ok(row_line(&part, &schema, row, visible.contains(row)).to_string()));
     Ok(stream::iter(lines).boxed())

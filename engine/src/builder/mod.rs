@@ -37,9 +37,10 @@ impl Builder for Workshop {
     }
 
     async fn compact(&self, job: CompactJob) -> Result<Vec<SegmentManifest>, rpc::Error> {
-        let CompactJob { collection, schema, sources, deletes, output, cluster } = &job;
-        let cluster = cluster.map(|by| segment::Clustering { field: by.field, max_bytes: by.max_bytes });
-        segment::compact(self.blobs.as_ref(), *collection, *output, schema, sources, deletes, cluster)
+        let CompactJob { collection, schema, sources, deletes, output, cluster, expiry } = &job;
+        let clustering = cluster.map(|by| segment::Clustering { field: by.field, max_bytes: by.max_bytes });
+        let rules = segment::Rules { clustering, expiry: *expiry };
+        segment::compact(self.blobs.as_ref(), *collection, *output, schema, sources, deletes, rules)
             .await
             .map_err(|error| rpc::Error::failed("compact segments", &error))
     }

@@ -68,9 +68,10 @@ impl Coordinator {
             let text = "clustering is turned off: dataCoord.compaction.clustering.enable is false".to_owned();
             return Err(Refusal::BadParameter { text }.into());
         }
+        let now = self.told();
         self.change("compact", |catalog| {
             let claimed = self.compactions.lock().claimed(catalog);
-            decide::ask_compaction(catalog, collection, id, major, limits.max_bytes, &claimed)
+            decide::ask_compaction(catalog, collection, (id, now), major, limits.max_bytes, &claimed)
         })
         .await?;
         info!(%collection, id, "compaction asked for");
@@ -93,10 +94,11 @@ impl Coordinator {
 
     /// Plans that were asked for and whose segments somebody else has replaced or dropped: nothing is left to do.
     pub(super) fn overtaken(&self) -> Vec<Asked> {
+        let now = self.told();
         let catalog = self.catalog.read();
         let waiting = self.compactions.lock().waiting(&catalog);
         let is_gone = |(_, collection, plan): &(Asked, CollectionId, CompactionPlan)| {
-            decide::plan_of(&catalog, *collection, plan).is_none()
+            decide::plan_of(&catalog, *collection, plan, now).is_none()
         };
         waiting.into_iter().filter(is_gone).map(|(asked, _, _)| asked).collect()
     }
@@ -127,6 +129,7 @@ impl Coordinator {
         if !limits.enabled {
             return None;
         }
+        let now = self.told();
         let catalog = self.catalog.read();
         let mut compactions = self.compactions.lock();
         let running = self.running.lock();
@@ -134,7 +137,7 @@ impl Coordinator {
             if plan.sources.iter().any(|id| running.has(*id)) {
                 continue;
             }
-            if let Some(plan) = decide::plan_of(&catalog, collection, &plan) {
+            if let Some(plan) = decide::plan_of(&catalog, collection, &plan, now) {
                 compactions.begun.insert(asked);
                 return Some((plan, Some(asked)));
             }
@@ -148,11 +151,12 @@ impl Coordinator {
         if !self.parts.limits.compaction.enabled {
             return 0;
         }
+        let now = self.told();
         let catalog = self.catalog.read();
         let compactions = self.compactions.lock();
         let running = self.running.lock();
         let asked = compactions.waiting(&catalog).into_iter().filter(|(_, collection, plan)| {
-            decide::plan_of(&catalog, *collection, plan).is_some()
+            decide::plan_of(&catalog, *collection, plan, now).is_some()
                 && !plan.sources.iter().any(|id| running.has(*id))
         });
         let own = self.worthwhile(&catalog, compactions.claimed(&catalog), running.segments());
@@ -172,13 +176,12 @@ impl Coordinator {
         }
         let mut taken = claimed;
         taken.extend(worked_on);
+        let pace = (Pace::Automatic, self.told());
         catalog.collections.values().find_map(|info| {
             let manifests = catalog.manifests.get(&info.id)?;
             let is_taken = |id| taken.contains(&id);
-            let merged =
-                decide::next_compaction(info, manifests, limits.max_bytes, Pace::Automatic, is_taken);
-            let clustered =
-                || decide::next_clustering(info, manifests, limits.max_bytes, Pace::Automatic, is_taken);
+            let merged = decide::next_compaction(info, manifests, limits.max_bytes, pace, is_taken);
+            let clustered = || decide::next_clustering(info, manifests, limits.max_bytes, pace, is_taken);
             if limits.clusters && limits.clusters_by_itself { merged.or_else(clustered) } else { merged }
         })
     }
@@ -233,10 +236,21 @@ impl Coordinator {
         (0..i64::from(most)).for_each(|at| self.running.lock().makes(job, SegmentId(output.0 + at)));
         let Some(info) = self.catalog.read().collections.get(&collection).cloned() else { return Ok(()) };
         let builder = self.parts.dial.builder(&place.address);
-        let (sources, deletes) = (plan.sources.clone(), plan.deletes.clone());
-        let schema = std::sync::Arc::clone(&info.schema);
-        let mut outputs =
-            builder.compact(CompactJob { collection, schema, sources, deletes, output, cluster }).await?;
+        let job = CompactJob {
+            collection,
+            schema: std::sync::Arc::clone(&info.schema),
+            sources: plan.sources.clone(),
+            deletes: plan.deletes.clone(),
+            output,
+            cluster,
+            expiry: plan.expiry,
+        };
+        let mut outputs = if plan.leaves_nothing() { Vec::new() } else { builder.compact(job).await? };
+        if outputs.iter().any(|made| plan.expiry.may_be_of(made)) {
+            // It would be planned again and again.
+            let reason = "a node of an earlier version has kept what has expired".to_owned();
+            return Err(rpc::Error::Failed { call: "compact", kind: Kind::Unavailable, reason });
+        }
         for made in &mut outputs {
             self.index_new(builder.as_ref(), &info, made).await;
         }

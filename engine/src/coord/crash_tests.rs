@@ -294,6 +294,7 @@ async fn flush(world: &World, coord: &Coordinator) -> Result<(), Error> {
                 indexes: Vec::new(),
                 stats: None,
                 clustered_by: None,
+                instants: Vec::new(),
             });
         }
         let (from, to) = (Position(0), Position(1));

@@ -627,7 +627,7 @@ impl Coord for Coordinator {
         loop {
             // Looked at before the time is: that is told by this renewal or a later one.
             let lease = self.lease(node);
-            let now = self.times.lock().tell(self.seen());
+            let now = self.told();
             // Only now: whoever has heard of a format finds that everybody reads it.
             let format = self.format.load(Ordering::Acquire);
             if let Some(orders) = self.placer.lock().orders(node, seen, now, lease) {
@@ -843,6 +843,11 @@ impl Coordinator {
     /// The time now, for decisions of its own. Not told to anybody, so nothing has to be made durable for it.
     pub(super) fn timestamps_now(&self) -> Timestamp {
         self.times.lock().now(self.seen())
+    }
+
+    /// The time now, as nodes are told it.
+    pub(super) fn told(&self) -> Timestamp {
+        self.times.lock().tell(self.seen())
     }
 
     fn seen(&self) -> Seen {

@@ -261,6 +261,7 @@ pub(super) async fn commit(
             newest: Timestamp(6),
             clean_through: Timestamp::ZERO,
             clustered_by: None,
+            instants: Vec::new(),
             stats: None,
             columns: vec![ColumnRef {
                 fields: vec![FieldId(100)],

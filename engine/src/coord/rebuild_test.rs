@@ -329,6 +329,7 @@ async fn compactions_go_on_and_no_flush_is_under_way_any_more() {
         sources: vec![SegmentId(5), SegmentId(6)],
         targets: Vec::new(),
         cluster_by: None,
+        expiry: Default::default(),
         step: CompactionStep::Executing,
     };
     let compaction = Compaction { id: 7, collection, plans: vec![plan] };

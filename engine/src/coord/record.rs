@@ -370,7 +370,7 @@ mod tests {
     use crate::base::Position;
 
     fn manifest() -> ChannelManifest {
-        ChannelManifest { checkpoint: Position(77), segments: Vec::new(), deletes: Vec::new() }
+        ChannelManifest { checkpoint: Position(77), ..ChannelManifest::default() }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Serialize};
 
-use crate::base::{ChannelName, CollectionId, Position};
+use crate::base::{ChannelName, CollectionId, Position, Timestamp};
 use crate::coord::Error;
 use crate::model::{ChannelManifest, DeleteManifest, SegmentManifest};
 
@@ -104,6 +104,8 @@ pub struct Delta {
     checkpoint: Position,
     segments: Vec<Run<SegmentManifest>>,
     deletes: Vec<Run<DeleteManifest>>,
+    #[serde(default)]
+    expired_through: Timestamp,
 }
 
 impl Delta {
@@ -112,6 +114,7 @@ impl Delta {
             checkpoint: new.checkpoint,
             segments: difference(&old.segments, &new.segments, |segment| segment.id),
             deletes: difference(&old.deletes, &new.deletes, |file| &*file.object.key),
+            expired_through: new.expired_through,
         }
     }
 
@@ -120,6 +123,7 @@ impl Delta {
             checkpoint: self.checkpoint,
             segments: applied(&old.segments, self.segments)?,
             deletes: applied(&old.deletes, self.deletes)?,
+            expired_through: self.expired_through,
         })
     }
 }

@@ -298,6 +298,7 @@ async fn a_removal_that_waits_for_the_right_to_commit_gets_it_while_an_overtaken
         sources: vec![SegmentId(1)],
         targets: Vec::new(),
         cluster_by: None,
+        expiry: Default::default(),
         step: CompactionStep::Executing,
     };
     let overtaken = Compaction { id: 7, collection: cluster.collection, plans: vec![gone] };

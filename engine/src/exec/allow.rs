@@ -1,4 +1,4 @@
-//! Which rows of a part a plan may answer with: partition, time, deletes and filter together.
+//! Which rows of a part a plan may answer with: partition, time, age, deletes and filter together.
 
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use crate::segment::{Part, Visible, key_at};
 pub(super) struct Rule<'a> {
     schema: &'a Schema,
     partitions: Option<&'a [PartitionId]>,
+    expired_before: Timestamp,
     read_at: Timestamp,
     filter: Option<&'a Filter>,
     /// Set if the filter is a list of keys.
@@ -35,18 +36,18 @@ impl<'a> Rule<'a> {
     pub(super) fn new(
         schema: &'a Schema,
         partitions: Option<&'a [PartitionId]>,
-        read_at: Timestamp,
+        (expired_before, read_at): (Timestamp, Timestamp),
         filter: Option<&'a Filter>,
     ) -> Self {
         let filter = filter.filter(|filter| !filter.is_always_true());
         let keys = filter.and_then(|filter| filter.keys(schema));
         let fields = filter.map(Filter::fields).unwrap_or_default();
-        Self { schema, partitions, read_at, filter, keys, fields }
+        Self { schema, partitions, expired_before, read_at, filter, keys, fields }
     }
 
     /// The rows of `part` that may be in the answer; `None` if there are none.
     pub(super) fn allow(&self, part: &Part) -> Result<Option<Allowed>, Error> {
-        let visible = part.visible(self.partitions, self.read_at);
+        let visible = part.visible(self.partitions, self.expired_before, self.read_at);
         if matches!(visible, Visible::None) {
             return Ok(None);
         }
@@ -85,8 +86,9 @@ impl<'a> Rule<'a> {
     /// About how many rows [`Self::allow`] looks at.
     pub(super) fn weight(&self, part: &Part) -> usize {
         match (self.filter, &self.keys) {
-            // Sets of rows are counted 64 rows at a time, but of rows that are newer than the read each is looked at.
-            (None, _) if part.time_span().1 <= self.read_at => part.rows() / 64,
+            // Sets of rows are counted 64 rows at a time, but of rows that are newer than the read, or too old for it, each is
+            // looked at.
+            (None, _) if part.is_within(self.expired_before, self.read_at) => part.rows() / 64,
             (None, _) => part.rows(),
             // Each is looked for by halves.
             (Some(_), Some(keys)) => keys.len().saturating_mul(16),

@@ -78,6 +78,7 @@ fn plan(count: usize, grouping: Grouping, params: &[(&str, &str)]) -> SearchPlan
         filter: None,
         output: vec![KEY, grouping.field],
         read_at: Timestamp(1),
+        expired_before: Timestamp::ZERO,
         ignore_growing: false,
     }
 }

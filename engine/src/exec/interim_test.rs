@@ -116,6 +116,7 @@ fn plan(schema: &Schema, metric: Metric, look: &Look, queries: Vec<Vec<f32>>) ->
         filter: look.filter.map(|text| expr::parse(text, schema, &BTreeMap::new()).unwrap()),
         output: vec![KEY],
         read_at: look.read_at,
+        expired_before: Timestamp::ZERO,
         ignore_growing: false,
     }
 }

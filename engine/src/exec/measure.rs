@@ -59,6 +59,7 @@ fn plan(queries: Vec<Vec<f32>>, params: &[(&str, &str)]) -> SearchPlan {
         filter: None,
         output: vec![KEY],
         read_at: Timestamp::MAX,
+        expired_before: Timestamp::ZERO,
         ignore_growing: false,
     }
 }
@@ -274,6 +275,7 @@ async fn what_statistics_spare() {
                 order: None,
                 output: vec![KEY],
                 read_at: Timestamp::MAX,
+                expired_before: Timestamp::ZERO,
                 ignore_growing: false,
                 kind,
             };

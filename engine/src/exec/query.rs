@@ -17,7 +17,8 @@ use crate::segment::{FieldSearch, Part};
 /// [`Error::Filter`] or [`Error::NoField`] for a plan that does not fit the schema.
 pub fn query(plan: &QueryPlan, schema: &Schema, on: &Readable) -> Result<QueryRows, Error> {
     let parts = on.parts(plan.ignore_growing);
-    let rule = Rule::new(schema, plan.partitions.as_deref(), plan.read_at, plan.filter.as_ref());
+    let times = (plan.expired_before, plan.read_at);
+    let rule = Rule::new(schema, plan.partitions.as_deref(), times, plan.filter.as_ref());
     match &plan.kind {
         QueryKind::Rows => {}
         QueryKind::Count => return count(&rule, schema, &parts),
@@ -73,7 +74,8 @@ pub fn query_weight(plan: &QueryPlan, schema: &Schema, on: &Readable) -> u64 {
     if !is_led {
         return parts.iter().map(|part| part.rows() as u64).sum();
     }
-    let rule = Rule::new(schema, plan.partitions.as_deref(), plan.read_at, plan.filter.as_ref());
+    let times = (plan.expired_before, plan.read_at);
+    let rule = Rule::new(schema, plan.partitions.as_deref(), times, plan.filter.as_ref());
     parts.iter().map(|part| rule.weight(part) as u64).sum()
 }
 

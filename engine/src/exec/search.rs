@@ -158,7 +158,8 @@ impl Found {
 
 /// The parts that may have hits, with the rows that may be hits.
 fn targets<'a>(plan: &SearchPlan, schema: &Schema, parts: &'a [Arc<Part>]) -> Result<Vec<Target<'a>>, Error> {
-    let rule = Rule::new(schema, plan.partitions.as_deref(), plan.read_at, plan.filter.as_ref());
+    let times = (plan.expired_before, plan.read_at);
+    let rule = Rule::new(schema, plan.partitions.as_deref(), times, plan.filter.as_ref());
     let given = json_params(plan);
     // A range search looks at as many rows as it takes, so nothing is too small for `count`.
     let k = if plan.range.is_some() { 1 } else { plan.count };

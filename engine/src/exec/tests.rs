@@ -65,7 +65,7 @@ struct History {
 }
 
 impl History {
-    fn visible(&self, read_at: u64, partitions: Option<&[i64]>) -> Vec<&Known> {
+    fn visible(&self, expired_before: u64, read_at: u64, partitions: Option<&[i64]>) -> Vec<&Known> {
         let hides = |row: &Known, (key, at, partition): &(i64, u64, Option<i64>)| {
             *key == row.row.key
                 && row.at < *at
@@ -73,7 +73,7 @@ impl History {
                 && partition.is_none_or(|one| one == row.partition)
         };
         let wanted = |row: &&Known| {
-            row.at <= read_at
+            (expired_before..=read_at).contains(&row.at)
                 && partitions.is_none_or(|some| some.contains(&row.partition))
                 && !self.deletes.iter().any(|delete| hides(row, delete))
         };
@@ -243,6 +243,8 @@ impl World {
 struct Question {
     /// Of all time there was, in thousandths, and beyond.
     read_at: u64,
+    /// So many thousandths of all time before that; more than there were for no end.
+    ttl: u64,
     partitions: Option<Vec<i64>>,
     filter: (usize, i64),
     limit: usize,
@@ -254,34 +256,36 @@ struct Question {
 fn questions() -> impl Strategy<Value = Vec<Question>> {
     let partitions = prop::option::weighted(0.4, prop::collection::vec(1_i64..4, 1..3));
     let metric = prop_oneof![Just(Metric::L2), Just(Metric::Ip)];
+    let question = (
+        (0_u64..1100, 0_u64..1500),
+        partitions,
+        (0_usize..8, 0_i64..12),
+        1_usize..9,
+        any::<bool>(),
+        0_i64..40,
+        metric,
+    );
     let question =
-        (0_u64..1100, partitions, (0_usize..8, 0_i64..12), 1_usize..9, any::<bool>(), 0_i64..40, metric);
-    let question =
-        question.prop_map(|(read_at, partitions, filter, limit, ignore_growing, center, metric)| Question {
-            read_at,
-            partitions,
-            filter,
-            limit,
-            ignore_growing,
-            center,
-            metric,
+        question.prop_map(|((read_at, ttl), partitions, filter, limit, ignore_growing, center, metric)| {
+            Question { read_at, ttl, partitions, filter, limit, ignore_growing, center, metric }
         });
     prop::collection::vec(question, 12)
 }
 
 /// The rows that the model would choose from.
-fn candidates<'a>(world: &'a World, question: &Question) -> (u64, Vec<&'a Known>) {
+fn candidates<'a>(world: &'a World, question: &Question) -> ((u64, u64), Vec<&'a Known>) {
     let read_at = world.now() * question.read_at / 1000;
+    let expired_before = read_at.saturating_sub(world.now() * question.ttl / 1000);
     let test = world.filter(question.filter.0, question.filter.1);
-    let mut rows = world.history.visible(read_at, question.partitions.as_deref());
+    let mut rows = world.history.visible(expired_before, read_at, question.partitions.as_deref());
     rows.retain(|row| {
         (row.is_sealed || !question.ignore_growing) && test.as_ref().is_none_or(|(_, test)| test(&row.row))
     });
-    (read_at, rows)
+    ((expired_before, read_at), rows)
 }
 
 fn check_query(world: &World, question: &Question) {
-    let (read_at, mut rows) = candidates(world, question);
+    let ((expired_before, read_at), mut rows) = candidates(world, question);
     let mut plan = QueryPlan {
         collection: COLLECTION,
         partitions: question.partitions.as_ref().map(|ids| ids.iter().copied().map(PartitionId).collect()),
@@ -290,6 +294,7 @@ fn check_query(world: &World, question: &Question) {
         order: None,
         output: vec![NUMBER, NOTE, VECTOR, KEY],
         read_at: Timestamp(read_at),
+        expired_before: Timestamp(expired_before),
         ignore_growing: question.ignore_growing,
         kind: QueryKind::Count,
     };
@@ -355,7 +360,7 @@ fn naive_search(
 fn check_search(world: &World, question: &Question) {
     let centers: Vec<[f32; DIM]> =
         (0..5).map(|query| [question.center as f32, query as f32, question.limit as f32]).collect();
-    let read_at = candidates(world, question).0;
+    let (expired_before, read_at) = candidates(world, question).0;
     let ranges = [
         None,
         Some(Range { outer: 60.0, inner: None }),
@@ -379,6 +384,7 @@ fn check_search(world: &World, question: &Question) {
             filter: world.filter(question.filter.0, question.filter.1).map(|(filter, _)| filter),
             output: vec![KEY, NUMBER],
             read_at: Timestamp(read_at),
+            expired_before: Timestamp(expired_before),
             ignore_growing: question.ignore_growing,
         };
         let found = search(&plan, &world.schema, &world.on).unwrap();
@@ -451,6 +457,7 @@ fn simple_search(count: usize, params: &[(&str, &str)]) -> SearchPlan {
         filter: None,
         output: Vec::new(),
         read_at: Timestamp(1),
+        expired_before: Timestamp::ZERO,
         ignore_growing: false,
     }
 }

@@ -76,6 +76,7 @@ fn statistics(on: &Readable, terms: &[u32]) -> TermStatistics {
         order: None,
         output: Vec::new(),
         read_at: Timestamp::MAX,
+        expired_before: Timestamp::ZERO,
         ignore_growing: false,
         kind: QueryKind::Terms { field: WORDS, terms: terms.to_vec() },
     };
@@ -102,6 +103,7 @@ fn found(on: &Readable, text: &str, (k1, b): (f64, f64), count: usize) -> Vec<(i
         filter: None,
         output: Vec::new(),
         read_at: Timestamp::MAX,
+        expired_before: Timestamp::ZERO,
         ignore_growing: false,
     };
     let hits = search(&plan, &schema(), on).unwrap();

@@ -42,6 +42,17 @@ impl IndexRef {
     }
 }
 
+/// What is known of the instants in one `Timestamptz` column.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Instants {
+    /// The field.
+    pub field: FieldId,
+    /// Rows without one.
+    pub nulls: u64,
+    /// The least and the greatest, in microseconds since 1970, if there are any.
+    pub span: Option<(i64, i64)>,
+}
+
 /// One sealed segment.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SegmentManifest {
@@ -61,6 +72,9 @@ pub struct SegmentManifest {
     /// The field by whose values rows were spread over this segment and others, if they were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clustered_by: Option<FieldId>,
+    /// What is known of columns of instants, by which rows may end; nothing in segments of earlier versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub instants: Vec<Instants>,
     /// The columns.
     pub columns: Vec<ColumnRef>,
     /// What is known of keys and values without reading the rows; segments of earlier versions have none.
@@ -140,6 +154,7 @@ impl SegmentManifest {
             newest: _,
             clean_through: _,
             clustered_by: _,
+            instants: _,
         } = self;
         let columns = columns.iter().map(|column| &column.object);
         columns.chain(indexes.iter().map(|index| &index.object)).chain(stats)
@@ -169,6 +184,9 @@ pub struct ChannelManifest {
     pub segments: Vec<SegmentManifest>,
     /// The delete files, oldest first.
     pub deletes: Vec<DeleteManifest>,
+    /// The newest time of segments that were rewritten or dropped because rows of theirs had expired.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub expired_through: Timestamp,
 }
 
 impl ChannelManifest {
@@ -177,7 +195,8 @@ impl ChannelManifest {
     #[must_use]
     pub fn newest(&self) -> Timestamp {
         let rows = self.segments.iter().map(|segment| segment.newest.max(segment.clean_through));
-        rows.chain(self.deletes.iter().map(|file| file.newest)).max().unwrap_or_default()
+        let newest = rows.chain(self.deletes.iter().map(|file| file.newest)).max().unwrap_or_default();
+        newest.max(self.expired_through)
     }
 
     /// All objects that it names with size and checksum: everything but the segments' own descriptions.

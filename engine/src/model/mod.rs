@@ -11,6 +11,7 @@ pub mod check;
 pub mod check_schema;
 mod column;
 mod ends;
+mod expiry;
 mod json_path;
 mod manifest;
 mod metric;
@@ -27,9 +28,10 @@ pub use arrays::Arrays;
 pub use bitset::Bitset;
 pub use byte_rows::ByteRows;
 pub use column::{Batch, Column, ColumnData, Keys, TypeMismatch};
+pub use expiry::Expiry;
 pub use json_path::{JsonPath, JsonTarget};
 pub use manifest::{
-    ChannelManifest, ColumnRef, DESCRIPTION, DeleteManifest, IndexRef, ObjectRef, SegmentManifest,
+    ChannelManifest, ColumnRef, DESCRIPTION, DeleteManifest, IndexRef, Instants, ObjectRef, SegmentManifest,
 };
 pub use metric::Metric;
 pub use schema::{

@@ -39,6 +39,8 @@ pub struct QueryPlan {
     pub output: Vec<FieldId>,
     /// Rows and deletes after this time are not seen.
     pub read_at: Timestamp,
+    /// Rows from before this time have expired and are not seen; [`Timestamp::ZERO`] where none has.
+    pub expired_before: Timestamp,
     /// Whether rows that are not sealed yet are left out.
     pub ignore_growing: bool,
     /// Rows or their number.

@@ -111,6 +111,7 @@ mod tests {
             order: None,
             output: Vec::new(),
             read_at: Timestamp::MAX,
+            expired_before: Timestamp::ZERO,
             ignore_growing: false,
             kind: QueryKind::Terms { field: FieldId(7), terms: vec![3, 9] },
         };

@@ -45,6 +45,7 @@ fn search(count: usize, metric: Metric, grouping: Option<Grouping>) -> SearchPla
         filter: None,
         output: vec![GROUP],
         read_at: Timestamp::MAX,
+        expired_before: Timestamp::ZERO,
         ignore_growing: false,
     }
 }
@@ -130,6 +131,7 @@ proptest! {
             order: Some(Order { by: vec![Sorting { field: GROUP, path: Vec::new(), descending }] }),
             output: vec![GROUP],
             read_at: Timestamp::MAX,
+            expired_before: Timestamp::ZERO,
             ignore_growing: false,
             kind: QueryKind::Rows,
         };
@@ -170,6 +172,7 @@ fn of_each_text_key_the_newest_row_stays() {
         order: None,
         output: vec![GROUP],
         read_at: Timestamp::MAX,
+        expired_before: Timestamp::ZERO,
         ignore_growing: false,
         kind: QueryKind::Rows,
     };

@@ -172,7 +172,7 @@ impl Twin {
         collection: CollectionId,
         partitions: Option<&[PartitionId]>,
         filter: Option<&crate::expr::Filter>,
-        read_at: Timestamp,
+        (expired_before, read_at): (Timestamp, Timestamp),
     ) -> QueryRows {
         let info = self.find(&CollectionRef::Id(collection)).unwrap();
         let mut seen = QueryRows {
@@ -183,7 +183,9 @@ impl Twin {
         };
         for row in self.rows.lock().iter() {
             let is_in = partitions.is_none_or(|only| only.contains(&row.partition));
-            let is_there = row.at <= read_at && (row.gone > read_at || row.gone == Timestamp::MAX);
+            let is_there = row.at >= expired_before
+                && row.at <= read_at
+                && (row.gone > read_at || row.gone == Timestamp::MAX);
             if row.collection == collection && is_in && is_there && matches(filter, &row.values) {
                 seen.keys.push(&row.key);
                 seen.times.push(row.at);
@@ -195,7 +197,7 @@ impl Twin {
     }
 
     fn statistics(&self, plan: &QueryPlan, field: FieldId, terms: &[u32]) -> TermStatistics {
-        let seen = self.seen(plan.collection, None, None, plan.read_at);
+        let seen = self.seen(plan.collection, None, None, (Timestamp::ZERO, plan.read_at));
         let mut all = TermStatistics::none(terms.len());
         for row in 0..seen.rows.rows {
             let Value::Sparse(row) = seen.rows.column(field).unwrap().value(row) else {
@@ -294,7 +296,8 @@ fn group(name: &str, config: GroupConfig) -> GroupInfo {
 impl Reader for Twin {
     async fn search(&self, plan: SearchPlan, consistency: Consistency) -> Result<SearchHits, Error> {
         self.asked.lock().push(consistency);
-        let seen = self.seen(plan.collection, plan.partitions.as_deref(), plan.filter.as_ref(), plan.read_at);
+        let times = (plan.expired_before, plan.read_at);
+        let seen = self.seen(plan.collection, plan.partitions.as_deref(), plan.filter.as_ref(), times);
         let vectors = &seen.rows.column(plan.field).expect("a vector field").data;
         let (mut counts, mut scores, mut chosen) = (Vec::new(), Vec::new(), Vec::new());
         for query in &plan.queries {
@@ -316,8 +319,8 @@ impl Reader for Twin {
 
     async fn query(&self, plan: QueryPlan, consistency: Consistency) -> Result<QueryRows, Error> {
         self.asked.lock().push(consistency);
-        let mut seen =
-            self.seen(plan.collection, plan.partitions.as_deref(), plan.filter.as_ref(), plan.read_at);
+        let times = (plan.expired_before, plan.read_at);
+        let mut seen = self.seen(plan.collection, plan.partitions.as_deref(), plan.filter.as_ref(), times);
         match &plan.kind {
             QueryKind::Rows => {}
             QueryKind::Count => return Ok(seen),
@@ -470,7 +473,10 @@ impl Coord for Twin {
     ) -> Result<(), Error> {
         let id = self.find(&collection)?.id;
         self.change(id, |info| match change {
-            CollectionChange::SetProperties(set) => info.properties.extend(set),
+            CollectionChange::SetProperties(set) => {
+                info.properties.retain(|(key, _)| set.iter().all(|(other, _)| other != key));
+                info.properties.extend(set);
+            }
             CollectionChange::DeleteProperties(keys) => {
                 info.properties.retain(|(key, _)| !keys.contains(key))
             }
@@ -612,6 +618,7 @@ impl Coord for Twin {
                 newest: Timestamp::ZERO,
                 clean_through: Timestamp::ZERO,
                 clustered_by: None,
+                instants: Vec::new(),
                 stats: None,
                 columns: Vec::new(),
                 indexes: Vec::new(),
@@ -779,6 +786,7 @@ impl Coord for Twin {
             sources: sources.map(SegmentId).to_vec(),
             targets: targets.iter().copied().map(SegmentId).collect(),
             cluster_by: None,
+            expiry: Default::default(),
             step,
         };
         let plans =

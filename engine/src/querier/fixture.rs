@@ -373,6 +373,7 @@ pub(super) fn all_rows(kind: QueryKind) -> QueryPlan {
         order: None,
         output: vec![KEY, NUMBER],
         read_at: Timestamp::MAX,
+        expired_before: Timestamp::ZERO,
         ignore_growing: false,
         kind,
     }

@@ -274,7 +274,15 @@ impl World {
         self.next += 1;
         let (id, node) = (SegmentId(self.next), self.below(NODES));
         let schema = Arc::new(schema(DataType::Int64));
-        let made = compact(self.blobs.as_ref(), COLLECTION, id, &schema, &sources, &planned.deletes, None);
+        let made = compact(
+            self.blobs.as_ref(),
+            COLLECTION,
+            id,
+            &schema,
+            &sources,
+            &planned.deletes,
+            Default::default(),
+        );
         let made = made.await.unwrap();
         if self.below(2) == 0 {
             // Deletes and rows that are sealed between the reading and the commit.

@@ -90,6 +90,7 @@ fn manifest(checkpoint: u64, segments: &[&SegmentManifest]) -> ChannelManifest {
         checkpoint: Position(checkpoint),
         segments: segments.iter().copied().cloned().collect(),
         deletes: Vec::new(),
+        ..ChannelManifest::default()
     }
 }
 
@@ -509,6 +510,7 @@ async fn an_index_of_a_newer_manifest_is_used_and_a_damaged_segment_is_tried_aga
         filter: None,
         output: vec![NUMBER],
         read_at: Timestamp::MAX,
+        expired_before: Timestamp::ZERO,
         ignore_growing: false,
     };
     let hits = world.node.querier.search(plan, share(&[1], None), ALL).await.unwrap();

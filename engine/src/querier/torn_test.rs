@@ -147,6 +147,7 @@ async fn found(router: &Router, level: Consistency) -> (Vec<i64>, Vec<i64>) {
         filter: None,
         output: Vec::new(),
         read_at: Timestamp::MAX,
+        expired_before: Timestamp::ZERO,
         ignore_growing: false,
     };
     let mut hits = ints(router.search(search, level).await.unwrap().keys);
@@ -200,7 +201,8 @@ async fn read_beside_a_compaction(clustering: Option<Clustering>, segments: usiz
     let (old, deletes): (Vec<SegmentManifest>, _) =
         (pair.manifest.segments[..1].to_vec(), &pair.manifest.deletes);
     let blobs = pair.blobs.as_ref();
-    let made = compact(blobs, COLLECTION, SegmentId(3), &schema, &old, deletes, clustering).await.unwrap();
+    let rules = crate::segment::Rules { clustering, ..Default::default() };
+    let made = compact(blobs, COLLECTION, SegmentId(3), &schema, &old, deletes, rules).await.unwrap();
     let ids: Vec<i64> = made.iter().map(|one| one.id.0).collect();
     assert_eq!(ids.len(), segments);
     later.segments = made;

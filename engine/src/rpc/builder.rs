@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::{Error, ImportDone, ImportJob};
 use crate::base::{CollectionId, FieldId, SegmentId};
-use crate::model::{DeleteManifest, IndexDefinition, IndexRef, Schema, SegmentManifest};
+use crate::model::{DeleteManifest, Expiry, IndexDefinition, IndexRef, Schema, SegmentManifest};
 
 /// An index to build over one sealed segment.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -33,7 +33,7 @@ pub struct ClusterBy {
 }
 
 /// Segments of one partition of one channel to be made one, or as many as clustering asks for, without the rows that
-/// deletes hide.
+/// deletes hide or that have expired.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct CompactJob {
     /// Whose segments they are.
@@ -49,6 +49,9 @@ pub struct CompactJob {
     /// How to spread rows over several segments; `None` for one.
     #[serde(default)]
     pub cluster: Option<ClusterBy>,
+    /// Rows that do not stay: the same however often the job is done. A node of an earlier version keeps them.
+    #[serde(default, skip_serializing_if = "Expiry::is_never")]
+    pub expiry: Expiry,
 }
 
 /// An object that is stored.

@@ -14,8 +14,14 @@ use crate::base::{
 };
 use crate::model::access::Policy;
 use crate::model::{
-    ChannelManifest, DeleteManifest, Field, IndexDefinition, Partition, Schema, SegmentManifest,
+    ChannelManifest, DataType, DeleteManifest, Expiry, Field, IndexDefinition, Partition, Schema,
+    SegmentManifest,
 };
+
+/// The property with how long rows live, in seconds; for ever where it is not positive.
+pub const TTL: &str = "collection.ttl.seconds";
+/// The property that names the field with the instant at which a row ends.
+pub const TTL_FIELD: &str = "ttl_field";
 
 /// A database.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -94,6 +100,24 @@ impl CollectionInfo {
             key == "allow_insert_auto_id" && value.eq_ignore_ascii_case("true")
         };
         self.properties.iter().any(is_on)
+    }
+
+    /// The rows that have expired at `now`, the cluster's time.
+    #[must_use]
+    pub fn expiry(&self, now: Timestamp) -> Expiry {
+        let value =
+            |key: &str| self.properties.iter().find(|(known, _)| known == key).map(|(_, value)| value);
+        let ttl_s =
+            value(TTL).and_then(|ttl| ttl.parse::<i64>().ok()).and_then(|ttl| u64::try_from(ttl).ok());
+        let written_before = match ttl_s.unwrap_or(0) {
+            0 => Timestamp::ZERO,
+            // One that was written at the first instant of the span has lived as long as it may.
+            ttl_s => now.minus_ms(ttl_s.min(u64::from(u32::MAX)) * 1_000).next(),
+        };
+        let field = value(TTL_FIELD).and_then(|name| self.schema.field(name));
+        let field = field.filter(|field| field.data_type == DataType::Timestamptz);
+        let now_us = i64::try_from(now.unix_ms().saturating_mul(1_000)).unwrap_or(i64::MAX);
+        Expiry { written_before, by_field: field.map(|field| (field.id, now_us)) }
     }
 
     /// The partition called `name`.
@@ -245,6 +269,8 @@ pub struct CompactionPlan {
     pub targets: Vec<SegmentId>,
     /// By which field's values rows are spread over the new segments; `None` where they become one.
     pub cluster_by: Option<FieldId>,
+    /// Rows that had expired when it was planned.
+    pub expiry: Expiry,
     /// How far it is.
     pub step: CompactionStep,
 }
@@ -260,19 +286,21 @@ struct PlanRecord {
     targets: Vec<SegmentId>,
     #[serde(default)]
     cluster_by: Option<FieldId>,
+    #[serde(default, skip_serializing_if = "Expiry::is_never")]
+    expiry: Expiry,
     step: CompactionStep,
 }
 
 impl From<PlanRecord> for CompactionPlan {
-    fn from(PlanRecord { sources, target, targets, cluster_by, step }: PlanRecord) -> Self {
+    fn from(PlanRecord { sources, target, targets, cluster_by, expiry, step }: PlanRecord) -> Self {
         let targets = if targets.is_empty() { target.into_iter().collect() } else { targets };
-        Self { sources, targets, cluster_by, step }
+        Self { sources, targets, cluster_by, expiry, step }
     }
 }
 
 impl From<CompactionPlan> for PlanRecord {
-    fn from(CompactionPlan { sources, targets, cluster_by, step }: CompactionPlan) -> Self {
-        Self { sources, target: targets.first().copied(), targets, cluster_by, step }
+    fn from(CompactionPlan { sources, targets, cluster_by, expiry, step }: CompactionPlan) -> Self {
+        Self { sources, target: targets.first().copied(), targets, cluster_by, expiry, step }
     }
 }
 
@@ -521,6 +549,7 @@ mod tests {
             sources: vec![SegmentId(1), SegmentId(2)],
             targets: targets.iter().copied().map(SegmentId).collect(),
             cluster_by: None,
+            expiry: Expiry::default(),
             step: CompactionStep::Completed,
         }
     }

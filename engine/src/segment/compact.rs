@@ -1,4 +1,4 @@
-//! Making one segment out of several, without the rows that deletes have hidden.
+//! Making one segment out of several, without the rows that deletes have hidden or that have expired.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -14,9 +14,12 @@ use super::store::{Columns, finish, write_scalars, write_vectors};
 use super::{Error, read_deletes};
 use crate::base::{CollectionId, FieldId, SegmentId, Timestamp};
 use crate::blob::Blobs;
-use crate::model::{Batch, Bitset, Column, ColumnData, ColumnRef, DeleteManifest, Schema, SegmentManifest};
+use crate::model::{
+    Batch, Bitset, Column, ColumnData, ColumnRef, DeleteManifest, Expiry, Schema, SegmentManifest,
+};
 
 /// The rows of one source that stay.
+#[derive(Default)]
 struct Kept {
     /// Their scalar columns.
     scalars: Batch,
@@ -43,6 +46,15 @@ pub struct Clustering {
     pub max_bytes: u64,
 }
 
+/// What is asked of a compaction besides what deletes hide.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// How rows are spread over several segments; `None` for one.
+    pub clustering: Option<Clustering>,
+    /// Rows that do not stay.
+    pub expiry: Expiry,
+}
+
 /// All rows that stay, and where each was.
 struct Joined {
     scalars: Batch,
@@ -53,9 +65,9 @@ struct Joined {
     valid: Vec<HashMap<FieldId, Bitset>>,
 }
 
-/// Stores the rows of `sources` that no delete hides as the segment `id`, in the order of their times; rows of one time
+/// Stores the rows of `sources` that no delete hides and that have not expired as the segment `id`, in the order of their times; rows of one time
 /// stay in the order of `sources` and of the rows there, so that of two rows of one key and time the same one counts
-/// before and after. With `clustering` they are spread over segments with ids from `id` on, each of which has the rows of
+/// before and after. With [`Rules::clustering`] they are spread over segments with ids from `id` on, each of which has the rows of
 /// one range of values, in the same order. None if no row is left; then nothing is stored.
 ///
 /// - `sources`: segments of one partition of one channel, oldest first; not empty.
@@ -80,8 +92,9 @@ pub async fn compact(
     schema: &Arc<Schema>,
     sources: &[SegmentManifest],
     deletes: &[DeleteManifest],
-    clustering: Option<Clustering>,
+    rules: Rules,
 ) -> Result<Vec<SegmentManifest>, Error> {
+    let Rules { clustering, expiry } = rules;
     let Some(first) = sources.first() else {
         return Err(Error::Ragged { what: "no segment is to be compacted" });
     };
@@ -90,13 +103,14 @@ pub async fn compact(
     }
     let mut kept = Vec::with_capacity(sources.len());
     for source in sources {
-        kept.push(keep(blobs, schema, source, deletes).await?);
+        kept.push(keep(blobs, schema, source, deletes, expiry).await?);
     }
     if kept.iter().all(|kept| kept.rows.is_empty()) {
         return Ok(Vec::new());
     }
     let vectors: Vec<FieldId> = schema.vectors().map(|field| field.id).collect();
-    let stored = |field| sources.iter().any(|source| vector_column(source, field).is_some());
+    let living = || sources.iter().filter(|source| !expiry.is_all_of(source));
+    let stored = |field| living().any(|source| vector_column(source, field).is_some());
     let vectors: Vec<FieldId> = vectors.into_iter().filter(|field| stored(*field)).collect();
     let of_schema = Arc::clone(schema);
     let most = clustering.map_or(1, |clustering| segments_of(sources, clustering.max_bytes));
@@ -117,7 +131,8 @@ pub async fn compact(
         let (layout, rows, times) = pick(&mut joined, group, sources.len(), &vectors);
         let mut columns = vec![write_scalars(blobs, collection, id, schema, &rows, &times).await?];
         for column in rows.columns.iter().filter(|column| column.data.data_type().is_vector()) {
-            columns.push(move_vectors(blobs, collection, id, column.field, sources, &layout).await?);
+            columns
+                .push(move_vectors(blobs, collection, id, column.field, (sources, expiry), &layout).await?);
         }
         let columns = Columns {
             partition: first.partition,
@@ -142,13 +157,17 @@ fn vector_column(source: &SegmentManifest, field: FieldId) -> Option<&ColumnRef>
     source.columns.iter().find(|column| column.fields == [field] && column.object.key.ends_with(".bin"))
 }
 
-/// The rows of `source` that none of `deletes` hides.
+/// The rows of `source` that none of `deletes` hides and that have not expired. A source of which all have is not read.
 async fn keep(
     blobs: &dyn Blobs,
     schema: &Arc<Schema>,
     source: &SegmentManifest,
     deletes: &[DeleteManifest],
+    expiry: Expiry,
 ) -> Result<Kept, Error> {
+    if expiry.is_all_of(source) {
+        return Ok(Kept::default());
+    }
     let is_vector = |column: &&ColumnRef| {
         column.fields.first().is_some_and(|field| vector_column(source, *field) == Some(*column))
     };
@@ -175,12 +194,16 @@ async fn keep(
         valid_vectors.insert(field.id, Bitset::none(times.len()));
     }
     work(source.id, move || {
-        let visible = part.visible(None, Timestamp::MAX);
-        let rows: Vec<usize> = match &visible {
+        let visible = part.visible(None, expiry.written_before, Timestamp::MAX);
+        let mut rows: Vec<usize> = match &visible {
             Visible::All => (0..part.rows()).collect(),
             Visible::Some(rows) => rows.iter().collect(),
             Visible::None => Vec::new(),
         };
+        if let Some((field, until)) = expiry.by_field {
+            let ends = part.column(field);
+            rows.retain(|row| ends.is_none_or(|ends| !is_over(ends, *row, until)));
+        }
         let fields = of_schema.fields.iter().filter(|field| !field.data_type.is_vector());
         let columns = fields.map(|field| match part.column(field.id) {
             Some(column) => column.take(&rows),
@@ -191,6 +214,12 @@ async fn keep(
         Kept { scalars, times, rows, valid_vectors }
     })
     .await
+}
+
+/// Whether the instant in row `row` is not after `until`; never where there is none.
+fn is_over(ends: &Column, row: usize, until: i64) -> bool {
+    ends.is_valid(row)
+        && matches!(&ends.data, ColumnData::Int64(ends) if ends.get(row).is_some_and(|end| *end <= until))
 }
 
 /// All rows that stay.
@@ -327,12 +356,13 @@ async fn move_vectors(
     collection: CollectionId,
     id: SegmentId,
     field: FieldId,
-    sources: &[SegmentManifest],
+    (sources, expiry): (&[SegmentManifest], Expiry),
     layout: &Layout,
 ) -> Result<ColumnRef, Error> {
     let mut moved: Option<Moved> = None;
     for (source, moves) in sources.iter().zip(&layout.moves) {
-        let Some(column) = vector_column(source, field) else { continue };
+        let column = vector_column(source, field).filter(|_| !expiry.is_all_of(source));
+        let Some(column) = column else { continue };
         let block = read_vectors(blobs, source, column, field).await?;
         let differs = || Error::Ragged { what: "vectors of segments that are to be one differ in shape" };
         if block.rows() as u64 != source.rows {
@@ -364,7 +394,7 @@ mod tests {
 
     /// The rows that can be seen, in row order: scalars, both vectors, time.
     fn seen(part: &Part) -> Vec<(Vec<Value>, Timestamp)> {
-        let visible = part.visible(None, Timestamp::MAX);
+        let visible = part.visible(None, Timestamp::ZERO, Timestamp::MAX);
         let vector = |field, row| match part.vectors(field) {
             Some(vectors) if vectors.valid.as_ref().is_none_or(|valid| valid.contains(row)) => {
                 vectors.block.value(row)
@@ -440,7 +470,7 @@ mod tests {
             }
 
             let id = SegmentId(13);
-            let made = compact(blobs.as_ref(), COLLECTION, id, &new, &sources, &files, None)
+            let made = compact(blobs.as_ref(), COLLECTION, id, &new, &sources, &files, Rules::default())
                 .await
                 .unwrap()
                 .remove(0);
@@ -476,9 +506,9 @@ mod tests {
         let by = Clustering { field: NUMBER, max_bytes: bytes.div_ceil(5) };
         assert_eq!(segments_of(&sources, by.max_bytes), 5);
 
-        let made = compact(blobs.as_ref(), COLLECTION, SegmentId(10), &schema, &sources, &[], Some(by))
-            .await
-            .unwrap();
+        let rules = Rules { clustering: Some(by), ..Rules::default() };
+        let made =
+            compact(blobs.as_ref(), COLLECTION, SegmentId(10), &schema, &sources, &[], rules).await.unwrap();
 
         let ids: Vec<i64> = made.iter().map(|one| one.id.0).collect();
         assert_eq!(ids, [10, 11, 12, 13, 14]);
@@ -521,9 +551,60 @@ mod tests {
         let file = write_deletes(blobs.as_ref(), COLLECTION, &channel, 2, &deletes).await.unwrap();
         let stored = blobs.list("").await.unwrap();
 
-        let made = compact(blobs.as_ref(), COLLECTION, SegmentId(3), &schema, &[source], &[file], None).await;
+        let made =
+            compact(blobs.as_ref(), COLLECTION, SegmentId(3), &schema, &[source], &[file], Rules::default())
+                .await;
 
         assert_eq!(made.unwrap(), Vec::new());
+        assert_eq!(blobs.list("").await.unwrap(), stored);
+    }
+
+    #[tokio::test]
+    async fn what_has_expired_does_not_stay_and_a_source_of_nothing_else_is_not_read() {
+        let blobs = MemoryBlobs::new();
+        let mut schema = schema(DataType::Int64);
+        let ends = FieldId(106);
+        schema.fields.push(field(ends, "ends", DataType::Timestamptz));
+        let schema = Arc::new(schema);
+        let mut sources = Vec::new();
+        for id in 1..=3_u64 {
+            let keys: Vec<Row> = (0..6).map(|key| Row::of(key, id as i64 * 10 + key)).collect();
+            let mut rows = batch(&schema, &keys);
+            rows.columns.retain(|column| column.field != ends);
+            rows.columns.push(Column {
+                field: ends,
+                data: ColumnData::Int64((0..6).collect()),
+                valid: Some(Bitset::from_fn(6, |row| row != 1)),
+            });
+            let times: Vec<Timestamp> = (0..6).map(|row| Timestamp(id * 10 + row)).collect();
+            let id = SegmentId(id as i64);
+            let written = write_segment(blobs.as_ref(), COLLECTION, id, PARTITION, &schema, &rows, &times);
+            sources.push(written.await.unwrap());
+        }
+        for key in sources[0].objects() {
+            blobs.delete(&key).await.unwrap();
+        }
+        let numbers = async |id: i64, written_before: u64, by_field: Option<i64>| {
+            let by_field = by_field.map(|until| (ends, until));
+            let expiry = Expiry { written_before: Timestamp(written_before), by_field };
+            let rules = Rules { expiry, ..Rules::default() };
+            let made =
+                compact(blobs.as_ref(), COLLECTION, SegmentId(id), &schema, &sources, &[], rules).await;
+            let mut numbers = Vec::new();
+            for one in made.unwrap() {
+                assert!(!expiry.may_be_of(&one), "{one:?}");
+                let part = load(&blobs, &schema, &one, &[]).await;
+                numbers.extend(seen(part.part()).into_iter().map(|(values, _)| values[1].clone()));
+            }
+            numbers
+        };
+
+        // Of the second source two rows are left, of the third all.
+        assert_eq!(numbers(10, 24, None).await, [24, 25, 30, 31, 32, 33, 34, 35].map(Value::Int));
+        // Rows with an instant that is not after 3 are over, the one without never is.
+        assert_eq!(numbers(20, 24, Some(3)).await, [24, 25, 31, 34, 35].map(Value::Int));
+        let stored = blobs.list("").await.unwrap();
+        assert_eq!(numbers(30, 36, None).await, Vec::<Value>::new());
         assert_eq!(blobs.list("").await.unwrap(), stored);
     }
 }

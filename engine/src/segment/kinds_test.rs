@@ -192,7 +192,10 @@ async fn sealed_rows_are_found_by_their_indexes_and_kept_by_a_compaction() {
         sources.push(made.unwrap());
     }
     let id = SegmentId(3);
-    let one = compact(blobs.as_ref(), COLLECTION, id, &schema, &sources, &[], None).await.unwrap().remove(0);
+    let one = compact(blobs.as_ref(), COLLECTION, id, &schema, &sources, &[], Default::default())
+        .await
+        .unwrap()
+        .remove(0);
 
     for (field, metric, query) in questions() {
         let mut with_index = one.clone();

@@ -342,6 +342,12 @@ impl Part {
         (self.oldest, self.newest)
     }
 
+    /// Whether all rows were written from `from` to `to`.
+    #[must_use]
+    pub fn is_within(&self, from: Timestamp, to: Timestamp) -> bool {
+        self.oldest >= from && self.newest <= to
+    }
+
     /// The partitions that its rows are of, ascending.
     #[must_use]
     pub fn partitions(&self) -> &[PartitionId] {
@@ -353,20 +359,28 @@ impl Part {
         Times { runs: &self.runs, run: 0 }
     }
 
-    /// The rows that a reader at `read_at` sees in `partitions`; `None` means in all of them.
+    /// The rows that a reader at `read_at`, for whom those from before `expired_before` have expired, sees in `partitions`;
+    /// `None` means in all of them.
     #[must_use]
-    pub fn visible(&self, partitions: Option<&[PartitionId]>, read_at: Timestamp) -> Visible {
+    pub fn visible(
+        &self,
+        partitions: Option<&[PartitionId]>,
+        expired_before: Timestamp,
+        read_at: Timestamp,
+    ) -> Visible {
         let is_wanted = |partition: &PartitionId| partitions.is_none_or(|wanted| wanted.contains(partition));
-        if self.rows == 0 || self.oldest > read_at || !self.partitions.iter().any(is_wanted) {
+        // Without a look at single rows, wherever all of them are in time or none is.
+        let is_past = self.newest < expired_before || self.oldest > read_at;
+        if self.rows == 0 || is_past || !self.partitions.iter().any(is_wanted) {
             return Visible::None;
         }
         let live = self.hiding.read().live_at(read_at);
-        if self.newest <= read_at && self.partitions.iter().all(is_wanted) {
+        if self.is_within(expired_before, read_at) && self.partitions.iter().all(is_wanted) {
             return live.map_or(Visible::All, Visible::Some);
         }
         let mut seen = Bitset::none(self.rows);
         for (rows, origin) in self.runs.iter() {
-            if origin.at <= read_at && is_wanted(&origin.partition) {
+            if (expired_before..=read_at).contains(&origin.at) && is_wanted(&origin.partition) {
                 seen.insert_range(rows);
             }
         }

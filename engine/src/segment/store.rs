@@ -7,7 +7,9 @@ use super::stats::Stats;
 use super::{Error, scalars, vectors};
 use crate::base::{CollectionId, FieldId, PartitionId, SegmentId, Timestamp};
 use crate::blob::Blobs;
-use crate::model::{Batch, Column, ColumnData, ColumnRef, Schema, SegmentManifest, Value};
+use crate::model::{
+    Batch, Column, ColumnData, ColumnRef, DataType, Instants, Schema, SegmentManifest, Value, Zone,
+};
 
 /// First line of a manifest object, before the checksum of the rest.
 const MANIFEST_FORMAT: &str = "redkite-segment/1";
@@ -123,12 +125,27 @@ pub(super) async fn finish(
         newest: times.iter().copied().max().unwrap_or_default(),
         clean_through: columns.clean_through,
         clustered_by: columns.clustered_by,
+        instants: instants(schema, rows),
         columns: columns.columns,
         stats,
         indexes: Vec::new(),
     };
     create(blobs, manifest_key(collection, id), encode_manifest(&manifest, rows)).await?;
     Ok(manifest)
+}
+
+/// What is known of the columns of instants.
+fn instants(schema: &Schema, rows: &Batch) -> Vec<Instants> {
+    let fields = schema.fields.iter().filter(|field| field.data_type == DataType::Timestamptz);
+    let of_column = |column: &Column| {
+        let Zone { field, nulls, span, .. } = Zone::of(column);
+        let span = match span {
+            Some((Value::Int(least), Value::Int(greatest))) => Some((least, greatest)),
+            _ => None,
+        };
+        Instants { field, nulls, span }
+    };
+    fields.filter_map(|field| rows.column(field.id).map(of_column)).collect()
 }
 
 /// Removes every object of a segment, indexes included; what is gone already is fine.
@@ -222,6 +239,7 @@ mod tests {
             newest: Timestamp(4),
             clean_through: Timestamp::ZERO,
             clustered_by: None,
+            instants: Vec::new(),
             stats: None,
             columns: vec![ColumnRef { fields: vec![FieldId(100)], object }],
             indexes: Vec::new(),

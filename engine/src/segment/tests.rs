@@ -326,7 +326,7 @@ async fn deletes_are_stored_and_read() {
 fn visible_keys(parts: &[Arc<Part>], read_at: u64) -> Vec<i64> {
     let mut found = Vec::new();
     for part in parts {
-        let visible = part.visible(None, Timestamp(read_at));
+        let visible = part.visible(None, Timestamp::ZERO, Timestamp(read_at));
         let seen = (0..part.rows()).filter(|row| visible.contains(*row));
         found.extend(seen.map(|row| match part.key(row) {
             KeyRef::Int(key) => key,

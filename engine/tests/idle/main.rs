@@ -169,6 +169,7 @@ fn sealed(collection: CollectionId, partition: PartitionId, id: SegmentId) -> Se
         newest: Timestamp(6),
         clean_through: Timestamp::ZERO,
         clustered_by: None,
+        instants: Vec::new(),
         columns: vec![column("scalars.parquet"), column("vector-102.bin")],
         stats: Some(object("stats.bin")),
         indexes: Vec::new(),

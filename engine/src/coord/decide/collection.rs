@@ -140,6 +140,7 @@ pub fn truncate_collection(
         let manifest = ChannelManifest {
             checkpoint: manifest.checkpoint,
             segments: Vec::new(),
+            expired_through: manifest.expired_through,
             deletes: manifest.deletes.iter().filter(|file| !is_gone(file)).cloned().collect(),
         };
         let channel = info.channels[shard].clone();
@@ -361,6 +362,7 @@ mod tests {
             checkpoint: Position(77),
             segments: vec![segment(5, 10, 100), segment(6, 20, 200)],
             deletes: vec![file(300, 1), file(250, 1)],
+            ..ChannelManifest::default()
         };
         let old = catalog(&[1], manifest.clone());
         let id = CollectionRef::Id(info(&[1]).id);
@@ -393,6 +395,7 @@ mod tests {
             checkpoint: Position(77),
             segments: vec![segment(5, 10, 100)],
             deletes: vec![file(300, 1), file(250, 1)],
+            ..ChannelManifest::default()
         };
         let mut catalog = catalog(&[1], manifest);
         let id = info(&[1]).id;

@@ -7,13 +7,19 @@ use super::garbage::leave_held;
 use crate::base::{ChannelName, CollectionId, FieldId, PartitionId, SegmentId, Timestamp};
 use crate::coord::catalog::{Catalog, Compaction};
 use crate::coord::change::Change;
-use crate::model::{ChannelManifest, DeleteManifest, IndexRef, SegmentManifest};
+use crate::model::{ChannelManifest, DeleteManifest, Expiry, IndexRef, SegmentManifest};
 use crate::rpc::{CollectionInfo, CollectionRef, CompactionPlan, CompactionStep, Refusal};
 
 /// Small segments that are worth merging without being asked.
 const ENOUGH: usize = 4;
 /// A segment is rewritten once more than one in so many of its rows may be deleted.
 const DELETED_ONE_IN: u64 = 5;
+/// A segment is rewritten once more than one in so many of its rows may have expired: since that grows by itself, a row is
+/// rewritten about as often as it takes to halve the span of its segment.
+const EXPIRED_ONE_IN: u64 = 2;
+/// What expired less than so long ago is not looked for without being asked: by then no proxy takes it for a row any more. Unit:
+/// milliseconds.
+const EXPIRED_FOR_MS: u64 = 10_000;
 /// A segment is rewritten once it needs more delete files than this: each is read when the segment is loaded.
 const MANY_FILES: usize = 100;
 /// A collection's property that turns automatic compaction off.
@@ -41,45 +47,80 @@ pub struct CompactPlan {
     pub deletes: Vec<DeleteManifest>,
     /// By which field's values rows are spread over the new segments; `None` where they become one.
     pub cluster_by: Option<FieldId>,
+    /// Rows that do not stay.
+    pub expiry: Expiry,
+}
+
+impl CompactPlan {
+    /// Whether no row is left, so that nobody has to look.
+    pub fn leaves_nothing(&self) -> bool {
+        self.sources.iter().all(|source| self.expiry.is_all_of(source))
+    }
 }
 
 /// What to compact next of a collection, if anything; none of the segments that `taken` says are being worked on.
 ///
-/// Merges small segments, below half of `max_bytes`, up to about that size (stored bytes; rows hidden by deletes count);
+/// First come segments of which all rows have expired at `now`: they are dropped. Then, where there are none, it
+/// merges small segments, below half of `max_bytes`, up to about that size (stored bytes; rows hidden by deletes count);
 /// automatically only four or more of them, none greater than all others together, so that a row is rewritten as often as
-/// its segment doubles. Else rewrites a segment of which deletes may hide more than a fifth, or that many files of deletes
-/// apply to; on demand one that any file applies to.
+/// its segment doubles. Else rewrites a segment of which deletes may hide more than a fifth, or more than half may have expired, or
+/// that many files of deletes apply to; on demand one that any file applies to or of which any row may have expired.
 pub fn next_compaction(
     info: &CollectionInfo,
     manifests: &[std::sync::Arc<ChannelManifest>],
     max_bytes: u64,
-    pace: Pace,
+    (pace, now): (Pace, Timestamp),
     taken: impl Fn(SegmentId) -> bool,
 ) -> Option<CompactPlan> {
     if pace == Pace::Automatic && is_off(info) {
         return None;
     }
+    let expiry = expiry_at(info, pace, now);
     let plan = |channel: &ChannelName, manifest: &ChannelManifest, chosen: BTreeSet<SegmentId>| CompactPlan {
         collection: info.id,
         channel: channel.clone(),
         sources: manifest.segments.iter().filter(|one| chosen.contains(&one.id)).cloned().collect(),
         deletes: manifest.deletes.clone(),
         cluster_by: None,
+        expiry,
     };
     let channels = || info.channels.iter().zip(manifests);
-    let merged = channels().find_map(|(channel, manifest)| {
-        let chosen = info
-            .partitions
-            .iter()
-            .find_map(|partition| small_ones(manifest, partition.id, max_bytes, pace, &taken))?;
-        Some(plan(channel, manifest, chosen))
-    });
-    merged.or_else(|| {
+    let of_partitions = |choose: &dyn Fn(&ChannelManifest, PartitionId) -> Option<BTreeSet<SegmentId>>| {
         channels().find_map(|(channel, manifest)| {
-            let id = worn(info, manifest, pace, &taken)?;
+            let chosen = info.partitions.iter().find_map(|partition| choose(manifest, partition.id))?;
+            Some(plan(channel, manifest, chosen))
+        })
+    };
+    let expired = of_partitions(&|manifest, partition| expired_ones(manifest, partition, expiry, &taken));
+    let merged =
+        || of_partitions(&|manifest, partition| small_ones(manifest, partition, max_bytes, pace, &taken));
+    expired.or_else(merged).or_else(|| {
+        channels().find_map(|(channel, manifest)| {
+            let id = worn(info, manifest, (pace, expiry), &taken)?;
             Some(plan(channel, manifest, BTreeSet::from([id])))
         })
     })
+}
+
+/// The rows that a compaction need not keep.
+fn expiry_at(info: &CollectionInfo, pace: Pace, now: Timestamp) -> Expiry {
+    match pace {
+        Pace::Manual => info.expiry(now),
+        Pace::Automatic => info.expiry(now.minus_ms(EXPIRED_FOR_MS)),
+    }
+}
+
+/// Segments of a partition of which all rows have expired.
+fn expired_ones(
+    manifest: &ChannelManifest,
+    partition: PartitionId,
+    expiry: Expiry,
+    taken: impl Fn(SegmentId) -> bool,
+) -> Option<BTreeSet<SegmentId>> {
+    let is_expired =
+        |one: &&SegmentManifest| one.partition == partition && expiry.is_all_of(one) && !taken(one.id);
+    let ids: BTreeSet<SegmentId> = manifest.segments.iter().filter(is_expired).map(|one| one.id).collect();
+    (!ids.is_empty()).then_some(ids)
 }
 
 /// Whether the user wants no automatic compaction.
@@ -103,7 +144,7 @@ pub fn next_clustering(
     info: &CollectionInfo,
     manifests: &[std::sync::Arc<ChannelManifest>],
     max_bytes: u64,
-    pace: Pace,
+    (pace, now): (Pace, Timestamp),
     taken: impl Fn(SegmentId) -> bool,
 ) -> Option<CompactPlan> {
     let key = clustering_key(info)?;
@@ -139,6 +180,7 @@ pub fn next_clustering(
             sources: manifest.segments.iter().filter(|one| chosen.contains(&one.id)).cloned().collect(),
             deletes: manifest.deletes.clone(),
             cluster_by: Some(key),
+            expiry: expiry_at(info, pace, now),
         })
     })
 }
@@ -199,7 +241,7 @@ fn small_ones(
 fn worn(
     info: &CollectionInfo,
     manifest: &ChannelManifest,
-    pace: Pace,
+    (pace, expiry): (Pace, Expiry),
     taken: impl Fn(SegmentId) -> bool,
 ) -> Option<SegmentId> {
     // By file: deletes, and rows that they may hide. Which rows they do hide is not known, so they count as spread evenly.
@@ -221,11 +263,15 @@ fn worn(
                 .unwrap_or(u64::MAX)
         };
         let deleted = files().map(|(_, spread)| share(spread)).fold(0, u64::saturating_add).min(one.rows);
+        let expired = expiry.rows_of(one);
         let is_worth = match pace {
-            Pace::Manual => count > 0,
-            Pace::Automatic => deleted > one.rows / DELETED_ONE_IN || count > MANY_FILES,
+            Pace::Manual => count > 0 || expiry.may_be_of(one),
+            Pace::Automatic => {
+                let is_old = expired > one.rows / EXPIRED_ONE_IN;
+                deleted > one.rows / DELETED_ONE_IN || is_old || count > MANY_FILES
+            }
         };
-        is_worth.then_some((deleted, count, one.id))
+        is_worth.then_some((deleted.saturating_add(expired), count, one.id))
     });
     worth.max().map(|(_, _, id)| id)
 }
@@ -233,18 +279,19 @@ fn worn(
 /// Compactions that are remembered.
 const REMEMBERED: usize = 1_000;
 
-/// Plans the compaction of a collection as it is now, to be known as `id`; none of the segments in `claimed`. A `major` one
-/// clusters. The oldest compactions are forgotten when there are very many.
+/// Plans the compaction of a collection as it is at `now`, to be known as `id`; none of the segments in `claimed`. A `major`
+/// one clusters. The oldest compactions are forgotten when there are very many.
 pub fn ask_compaction(
     catalog: &Catalog,
     collection: CollectionId,
-    id: i64,
+    (id, now): (i64, Timestamp),
     major: bool,
     max_bytes: u64,
     claimed: &BTreeSet<SegmentId>,
 ) -> Decision {
     let info = catalog.collection(&CollectionRef::Id(collection))?;
     let manifests = catalog.manifests.get(&collection).map_or(&[][..], Vec::as_slice);
+    let pace = (Pace::Manual, now);
     let mut claimed = claimed.clone();
     let mut plans = Vec::new();
     // Segments whose index is built now are planned for all the same, and wait for that.
@@ -255,15 +302,16 @@ pub fn ask_compaction(
     loop {
         let is_claimed = |id| claimed.contains(&id);
         let next = if major {
-            next_clustering(info, manifests, max_bytes, Pace::Manual, is_claimed)
+            next_clustering(info, manifests, max_bytes, pace, is_claimed)
         } else {
-            next_compaction(info, manifests, max_bytes, Pace::Manual, is_claimed)
+            next_compaction(info, manifests, max_bytes, pace, is_claimed)
         };
         let Some(plan) = next else { break };
         let sources: Vec<SegmentId> = plan.sources.iter().map(|source| source.id).collect();
         claimed.extend(&sources);
         let (targets, step) = (Vec::new(), CompactionStep::Executing);
-        plans.push(CompactionPlan { sources, targets, cluster_by: plan.cluster_by, step });
+        let CompactPlan { cluster_by, expiry, .. } = plan;
+        plans.push(CompactionPlan { sources, targets, cluster_by, expiry, step });
     }
     let many = (catalog.compactions.len() + 1).saturating_sub(REMEMBERED);
     let forgotten = catalog.compactions.keys().take(many).map(|old| Change::RemoveCompaction(*old));
@@ -284,8 +332,14 @@ pub fn note_compaction(
     Some(Change::PutCompaction(known))
 }
 
-/// What a plan that was asked for asks to do, as the catalog is now; `None` if some of its segments are gone.
-pub fn plan_of(catalog: &Catalog, collection: CollectionId, asked: &CompactionPlan) -> Option<CompactPlan> {
+/// What a plan that was asked for asks to do, as the catalog is at `now`; `None` if some of its segments are gone. What had
+/// expired when it was asked for stays if it has not any more.
+pub fn plan_of(
+    catalog: &Catalog,
+    collection: CollectionId,
+    asked: &CompactionPlan,
+    now: Timestamp,
+) -> Option<CompactPlan> {
     let sources = &asked.sources;
     let info = catalog.collections.get(&collection)?;
     let manifests = catalog.manifests.get(&collection)?;
@@ -298,6 +352,7 @@ pub fn plan_of(catalog: &Catalog, collection: CollectionId, asked: &CompactionPl
             sources: found,
             deletes: manifest.deletes.clone(),
             cluster_by: asked.cluster_by,
+            expiry: asked.expiry.and(info.expiry(now)),
         })
     })
 }
@@ -371,6 +426,9 @@ pub fn commit_compaction(
         }
         replaced.push(segment.clone());
     }
+    let expired = replaced.iter().filter(|segment| plan.expiry.may_be_of(segment));
+    let expired = expired.map(|segment| segment.newest).max().unwrap_or_default();
+    manifest.expired_through = old.expired_through.max(expired);
     let kept_from = super::deletes_kept_from(catalog, plan.collection);
     let applied = drop_applied(&mut manifest, old.newest(), kept_from);
     // Who still holds a segment that was replaced before may need these files to load it.

@@ -101,6 +101,7 @@ mod tests {
             newest: Timestamp(1),
             clean_through: Timestamp::ZERO,
             clustered_by: None,
+            instants: Vec::new(),
             stats: Some(object(&format!("segments/1/{id}/stats.bin"))),
             columns: vec![ColumnRef {
                 fields: Vec::new(),

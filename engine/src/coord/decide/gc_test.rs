@@ -119,6 +119,7 @@ fn segment(id: i64, at: u64, clean_through: Timestamp) -> SegmentManifest {
         newest: Timestamp(at),
         clean_through,
         clustered_by: None,
+        instants: Vec::new(),
         stats: Some(key("stats.bin")),
         columns: vec![column("scalars.parquet"), column("vector-101.bin")],
         indexes: Vec::new(),
@@ -232,7 +233,10 @@ impl World {
         let manifests = [self.manifest()];
         let info = Arc::clone(&self.catalog.collections[&COLLECTION]);
         let taken = |id| self.in_work.contains(&id);
-        let Some(plan) = next_compaction(&info, &manifests, 2_000, Pace::Manual, taken) else { return };
+        let Some(plan) = next_compaction(&info, &manifests, 2_000, (Pace::Manual, Timestamp::ZERO), taken)
+        else {
+            return;
+        };
         let newest = plan.sources.iter().map(|source| source.newest.0).max().unwrap_or_default();
         let through = plan.deletes.iter().map(|file| file.newest).max().unwrap_or_default();
         let made: Vec<SegmentManifest> = match self.below(4) {

@@ -21,6 +21,7 @@ fn segment(number: i64) -> SegmentManifest {
         newest: Timestamp(466_000_000_000_000_999),
         clean_through: Timestamp::ZERO,
         clustered_by: None,
+        instants: Vec::new(),
         columns: vec![column("scalars.parquet"), column("vector-101.bin"), column("vector-102.bin")],
         stats: Some(object(format!("segments/466000000000000001/{id}/stats.bin"))),
         indexes: Vec::new(),

@@ -19,8 +19,8 @@ use crate::base::{CollectionId, Kind, PartitionId};
 use crate::model::DataType;
 use crate::proxy::convert::params;
 use crate::proxy::convert::schema::{
-    added_field, check_collection_name, check_properties, check_warmup, describe as describe_info,
-    new_collection,
+    added_field, check_collection_name, check_one_ttl, check_properties, check_warmup,
+    describe as describe_info, new_collection,
 };
 use crate::proxy::convert::search::QUERY_MODE;
 use crate::proxy::convert::status::{failure, success};
@@ -181,6 +181,7 @@ pub async fn alter(proxy: &Proxy, caller: Caller, request: AlterCollectionReques
     let change = if request.delete_keys.is_empty() {
         let set = params::pairs(request.properties);
         check_properties(&info.schema, &set)?;
+        check_one_ttl(&after(&info.properties, &set))?;
         if set.iter().any(|(key, _)| key == "dynamicfield.enabled") {
             return Err(Error::AlterDynamic);
         }
@@ -197,6 +198,12 @@ pub async fn alter(proxy: &Proxy, caller: Caller, request: AlterCollectionReques
     };
     proxy.coord().alter_collection(CollectionRef::Id(info.id), change).await?;
     Ok(success())
+}
+
+/// Properties once some have been set.
+fn after(old: &[(String, String)], set: &[(String, String)]) -> Vec<(String, String)> {
+    let is_kept = |(key, _): &&(String, String)| set.iter().all(|(other, _)| other != key);
+    old.iter().filter(is_kept).chain(set).cloned().collect()
 }
 
 /// How a collection is queried decides in Milvus how its vectors are indexed.

@@ -7,7 +7,7 @@ use contract::pb::milvus::{QueryRequest, QueryResults};
 use super::{Caller, partitions_of_read};
 use crate::base::{FieldId, PartitionId, Timestamp, heavy};
 use crate::expr::Filter;
-use crate::model::{Batch, Keys};
+use crate::model::{Batch, Expiry, Keys, Schema};
 use crate::plan::{QueryKind, QueryPlan, QueryRows};
 use crate::proxy::convert::grouping::{self, Ordered};
 use crate::proxy::convert::output::{self, Output};
@@ -20,8 +20,6 @@ use crate::rpc::{CollectionInfo, CollectionRef, Consistency, Refusal};
 
 /// How far ahead of the clock a client may ask to read. Source: wire specification 2.3.
 const MAX_LAG_MS: u64 = 86_400_000;
-/// Everything that was acknowledged before the read: what a change must look at.
-const NOW: View = View { read_at: Timestamp::MAX, consistency: Consistency::Strong, session: Timestamp::MAX };
 
 /// Rows by filter, or their number.
 pub async fn query(proxy: &Proxy, caller: Caller, request: QueryRequest) -> Result<QueryResults, Error> {
@@ -73,6 +71,21 @@ pub(super) struct View {
     pub(super) consistency: Consistency,
     /// The time to tell the client.
     pub(super) session: Timestamp,
+    /// Nothing of this, by the cluster's time as this node has it. Found once a read, so that all nodes, and all parts of a
+    /// read that has several, agree.
+    pub(super) expiry: Expiry,
+}
+
+impl View {
+    /// The rows of `filter` that have not ended by an instant of their own.
+    pub(super) fn living(&self, schema: &Schema, filter: Option<Filter>) -> Result<Option<Filter>, Error> {
+        let Some((field, until)) = self.expiry.by_field else { return Ok(filter) };
+        let living = filter::of_living(field, until, schema)?;
+        Ok(Some(match filter {
+            Some(filter) => filter.and(living),
+            None => living,
+        }))
+    }
 }
 
 impl Proxy {
@@ -87,19 +100,26 @@ impl Proxy {
         asked: consistency::Asked,
     ) -> Result<View, Error> {
         let now = self.now();
+        let expiry = info.expiry(now);
         let named = (asked.guarantee > consistency::LAST_WORD).then_some(Timestamp(asked.guarantee));
         if named.is_some_and(|time| time.unix_ms() > now.unix_ms().saturating_add(MAX_LAG_MS)) {
             return Err(Error::GuaranteeTooFar);
         }
         if !iterator {
             let consistency = consistency::of_read(asked, info.consistency);
-            return Ok(View { read_at: Timestamp::MAX, consistency, session: now });
+            return Ok(View { read_at: Timestamp::MAX, consistency, session: now, expiry });
         }
         let pinned = match named {
             Some(time) => time,
             None => self.reader().pin(info.id).await?,
         };
-        Ok(View { read_at: pinned, consistency: Consistency::Session(pinned), session: pinned })
+        Ok(View { read_at: pinned, consistency: Consistency::Session(pinned), session: pinned, expiry })
+    }
+
+    /// Everything that was acknowledged before the read: what a change must look at.
+    fn view_of_change(&self, info: &CollectionInfo) -> View {
+        let (consistency, expiry) = (Consistency::Strong, info.expiry(self.now()));
+        View { read_at: Timestamp::MAX, consistency, session: Timestamp::MAX, expiry }
     }
 }
 
@@ -111,7 +131,7 @@ pub(super) async fn current_rows(
     partition: Option<PartitionId>,
 ) -> Result<QueryRows, Error> {
     let output = info.schema.fields.iter().map(|field| field.id).collect();
-    rows_of_keys(proxy, info, keys, partition, output, NOW).await
+    rows_of_keys(proxy, info, keys, partition, output, proxy.view_of_change(info)).await
 }
 
 /// The newest row of each of some keys, as far as there is one.
@@ -126,11 +146,12 @@ pub(super) async fn rows_of_keys(
     let plan = QueryPlan {
         collection: info.id,
         partitions: partition.map(|partition| vec![partition]),
-        filter: Some(filter::of_keys(keys, &info.schema)?),
+        filter: view.living(&info.schema, Some(filter::of_keys(keys, &info.schema)?))?,
         limit: None,
         order: None,
         output,
         read_at: view.read_at,
+        expired_before: view.expiry.written_before,
         ignore_growing: false,
         kind: QueryKind::Rows,
     };
@@ -145,18 +166,20 @@ pub(super) async fn keys_of(
     partition: Option<PartitionId>,
 ) -> Result<Keys, Error> {
     check_loaded(proxy, info).await?;
+    let view = proxy.view_of_change(info);
     let plan = QueryPlan {
         collection: info.id,
         partitions: partition.map(|partition| vec![partition]),
-        filter: Some(filter),
+        filter: view.living(&info.schema, Some(filter))?,
         limit: None,
         order: None,
         output: vec![info.schema.primary().id],
-        read_at: Timestamp::MAX,
+        read_at: view.read_at,
+        expired_before: view.expiry.written_before,
         ignore_growing: false,
         kind: QueryKind::Rows,
     };
-    Ok(proxy.reader().query(plan, Consistency::Strong).await?.keys)
+    Ok(proxy.reader().query(plan, view.consistency).await?.keys)
 }
 
 async fn query_rows(proxy: &Proxy, caller: Caller, mut request: QueryRequest) -> Result<QueryResults, Error> {
@@ -192,11 +215,12 @@ async fn query_rows(proxy: &Proxy, caller: Caller, mut request: QueryRequest) ->
     let plan = QueryPlan {
         collection: info.id,
         partitions: partitions_of_read(&info, &request.partition_names)?,
-        filter,
+        filter: view.living(schema, filter)?,
         limit: params.limit.map(|limit| limit + params.offset),
         order: (!order.by.is_empty()).then_some(order),
         output: fields,
         read_at: view.read_at,
+        expired_before: view.expiry.written_before,
         ignore_growing: params.ignore_growing,
         kind: if counts { QueryKind::Count } else { QueryKind::Rows },
     };

@@ -232,9 +232,10 @@ pub(super) async fn plan(
         grouping,
         params: std::mem::take(&mut params.index),
         range: params.range(metric)?,
-        filter,
+        filter: view.living(schema, filter)?,
         output,
         read_at: view.read_at,
+        expired_before: view.expiry.written_before,
         ignore_growing: params.ignore_growing,
     })
 }

@@ -185,6 +185,7 @@ async fn statistics(
         order: None,
         output: Vec::new(),
         read_at: view.read_at,
+        expired_before: view.expiry.written_before,
         ignore_growing,
         kind: QueryKind::Terms { field: function.output, terms: terms.to_vec() },
     };

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use contract::pb::schema::{TemplateArrayValue, TemplateValue, template_array_value, template_value};
 
 use crate::base::FieldId;
-use crate::calendar::TimeZone;
+use crate::calendar::{self, TimeZone};
 use crate::expr::{self, Filter, Literal, Templates};
 use crate::model::{DataType, Keys, Schema};
 use crate::plan::Group;
@@ -97,6 +97,18 @@ pub fn of_groups(groups: &HashSet<Group>, field: FieldId, schema: &Schema) -> Re
     };
     let templates = Templates::from([(GROUPS.to_owned(), Literal::List(list))]);
     expr::parse(&text, schema, &templates)
+        .map_err(|detail| Error::QueryPlan { text: complaint(&text, &detail) })
+}
+
+/// The filter that rows match whose instant in `field`, if they have one, is after `until`, in microseconds since 1970.
+///
+/// # Errors
+/// None for a field of instants.
+pub fn of_living(field: FieldId, until: i64, schema: &Schema) -> Result<Filter, Error> {
+    let field = schema.field_by_id(field);
+    let name = &field.ok_or_else(|| Error::Answer { reason: "no field of ends".to_owned() })?.name;
+    let text = format!("{name} is null or {name} > ISO '{}'", calendar::show(until, &TimeZone::default()));
+    expr::parse(&text, schema, &Templates::default())
         .map_err(|detail| Error::QueryPlan { text: complaint(&text, &detail) })
 }
 

@@ -21,7 +21,7 @@ use crate::model::check_schema::{
 use crate::model::name::{Named, check_name, group_flaw};
 use crate::model::{DYNAMIC_FIELD, DataType, Field, Function, FunctionKind, Schema, Value};
 use crate::proxy::Error;
-use crate::rpc::{CollectionInfo, NewCollection};
+use crate::rpc::{CollectionInfo, NewCollection, TTL, TTL_FIELD};
 use crate::shape;
 
 /// Most shards of a collection. Source: wire specification 7.
@@ -63,6 +63,7 @@ pub fn new_collection(
     let schema = checked_schema(&request.collection_name, wire, &zone_of(&properties))?;
     let partitions_by_key = key_partitions(&schema, request.num_partitions)?;
     check_properties(&schema, &properties)?;
+    check_one_ttl(&properties)?;
     Ok(NewCollection {
         database,
         name: request.collection_name,
@@ -93,7 +94,7 @@ pub fn check_properties(schema: &Schema, properties: &[(String, String)]) -> Res
     times::check_properties(properties)?;
     for (key, value) in properties {
         match key.as_str() {
-            "collection.ttl.seconds" => {
+            TTL => {
                 let ttl: i64 = value.parse().map_err(|_| Error::TtlNumber {
                     reason: format!("strconv.ParseInt: parsing \"{value}\": invalid syntax"),
                 })?;
@@ -101,7 +102,7 @@ pub fn check_properties(schema: &Schema, properties: &[(String, String)]) -> Res
                     return Err(Error::TtlRange { ttl });
                 }
             }
-            "ttl_field" => {
+            TTL_FIELD => {
                 let refuse =
                     |text: String| Err(Error::Checked { code: 1100, text: text + ": invalid parameter" });
                 match schema.field(value).map(|field| field.data_type) {
@@ -130,6 +131,22 @@ pub fn check_properties(schema: &Schema, properties: &[(String, String)]) -> Res
         }
     }
     Ok(())
+}
+
+/// Checks that rows end by one rule, whichever it is.
+///
+/// # Errors
+/// If `properties` have a time to live and name a field with the ends of rows, too.
+pub fn check_one_ttl(properties: &[(String, String)]) -> Result<(), Error> {
+    let value = |key: &str| properties.iter().find(|(known, _)| known == key).map(|(_, value)| value);
+    let lives = value(TTL).and_then(|ttl| ttl.parse::<i64>().ok()).is_some_and(|ttl| ttl > 0);
+    match value(TTL_FIELD) {
+        Some(field) if lives => {
+            let text = format!("{TTL} and {TTL_FIELD} ({field}) exclude each other: invalid parameter");
+            Err(Error::Checked { code: 1100, text })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Checks a setting of when data is brought into memory.

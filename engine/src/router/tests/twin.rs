@@ -371,6 +371,7 @@ pub fn query() -> QueryPlan {
         order: None,
         output: vec![FieldId(100)],
         read_at: Timestamp::MAX,
+        expired_before: Timestamp::ZERO,
         ignore_growing: false,
         kind: QueryKind::Rows,
     }
@@ -390,6 +391,7 @@ pub fn search() -> SearchPlan {
         filter: None,
         output: Vec::new(),
         read_at: Timestamp::MAX,
+        expired_before: Timestamp::ZERO,
         ignore_growing: false,
     }
 }

@@ -8,6 +8,7 @@ mod clients;
 mod coord;
 mod entropy;
 mod faults;
+mod lives;
 mod net;
 mod numbers;
 mod oracle;

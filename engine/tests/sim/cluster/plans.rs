@@ -11,6 +11,7 @@ use futures::FutureExt as _;
 
 use super::clients::{Clients, Promises, Works};
 use super::faults::{self, Plan, one_of, span};
+use super::lives;
 use super::rows::{self, DATABASE, SHARDS};
 use super::run::Report;
 use super::site::Site;
@@ -57,10 +58,12 @@ pub enum Script {
     Flapping,
     /// Processes are killed amid flushes and compactions; an hour later nothing is left of what they had begun.
     Orphans,
+    /// Rows live for half a minute, while clocks are off by up to an hour, step and run wrong, and leaders are killed.
+    TimeToLive,
 }
 
 impl Script {
-    const ALL: [(&str, Self); 7] = [
+    const ALL: [(&str, Self); 8] = [
         ("owner-killed", Self::OwnerKilled),
         ("five-kills", Self::FiveKills),
         ("zombie", Self::Zombie),
@@ -68,6 +71,7 @@ impl Script {
         ("store-down", Self::StoreDown),
         ("flapping", Self::Flapping),
         ("orphans", Self::Orphans),
+        ("time-to-live", Self::TimeToLive),
     ];
 
     pub fn named(name: &str) -> Option<Self> {
@@ -90,6 +94,7 @@ impl Script {
         let nothing = Promises { works: Works::These(&[]), writes_within: None, writes_fail_within: None };
         let owners = Promises { works: Works::These(LOOSE), writes_within: Some(OWNERLESS), ..nothing };
         let (fault, promises) = match self {
+            Self::TimeToLive => (Fault::ClockSkew, nothing),
             Self::OwnerKilled => (Fault::Kill, owners),
             Self::FiveKills => (Fault::Kill, Promises { works: Works::These(LOOSE), ..nothing }),
             Self::Zombie => (Fault::Pause, owners),
@@ -104,9 +109,13 @@ impl Script {
             Self::Flapping => (Fault::Kill, owners),
             Self::Orphans => (Fault::Kill, nothing),
         };
+        let mut faults = vec![fault];
+        if self == Self::TimeToLive {
+            faults.extend([Fault::ClockStep, Fault::KillLeader]);
+        }
         Plan {
             roles,
-            faults: vec![fault],
+            faults,
             replicas: 2,
             think_ms: 4_000,
             writers: WRITERS,
@@ -183,6 +192,14 @@ impl Script {
                 if world.moves() == 0 {
                     world.violated("nothing was moved to who came back".to_owned());
                 }
+            }
+            Self::TimeToLive => {
+                let strikes = [Fault::ClockStep, Fault::KillLeader].map(|fault| {
+                    let own = SeededRng::new(rng.next_u64());
+                    faults::strike_on(Arc::clone(world), own, fault)
+                });
+                let played = std::pin::pin!(lives::play(clients, rng));
+                futures::future::select(played, futures::future::join_all(strikes).boxed()).await;
             }
             Self::Orphans => {
                 let roles = [Role::StreamingNode, Role::DataNode];
@@ -384,6 +401,11 @@ fn five_minutes_without_a_store_end_writes_in_time_and_reads_go_on() {
 #[test]
 fn while_nodes_come_and_go_a_channel_is_moved_for_balance_at_most_once_a_minute() {
     is_kept("flapping", 1);
+}
+
+#[test]
+fn rows_live_as_long_as_they_are_to_whatever_the_clocks_say() {
+    is_kept("time-to-live", 1);
 }
 
 #[test]

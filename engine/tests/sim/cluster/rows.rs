@@ -82,6 +82,7 @@ pub fn query(collection: CollectionId, kind: QueryKind) -> QueryPlan {
         order: None,
         output: vec![KEY, VALUE, VECTOR],
         read_at: Timestamp::MAX,
+        expired_before: Timestamp::ZERO,
         ignore_growing: false,
         kind,
     }
@@ -102,6 +103,7 @@ pub fn search(collection: CollectionId) -> SearchPlan {
         filter: None,
         output: vec![KEY, VALUE, VECTOR],
         read_at: Timestamp::MAX,
+        expired_before: Timestamp::ZERO,
         ignore_growing: false,
     }
 }

@@ -287,6 +287,7 @@ async fn find(life: &Life) -> BTreeMap<i64, i64> {
         order: None,
         output: vec![KEY, VALUE, VECTOR],
         read_at: Timestamp::MAX,
+        expired_before: Timestamp::ZERO,
         ignore_growing: false,
         kind,
     };

@@ -38,6 +38,8 @@ struct World {
     next: i64,
     flushing: Vec<Flushed>,
     compacting: Vec<(CompactPlan, Vec<SegmentManifest>)>,
+    /// What was written before has expired. Only grows.
+    expired_before: Timestamp,
     /// Manifests of a while ago, with the time.
     older: Vec<(u64, ChannelManifest)>,
     /// Objects of flushes that were refused.
@@ -66,6 +68,7 @@ impl World {
             next: 1,
             flushing: Vec::new(),
             compacting: Vec::new(),
+            expired_before: Timestamp::ZERO,
             older: Vec::new(),
             refused: BTreeSet::new(),
             taken: 0,
@@ -169,6 +172,7 @@ impl World {
         let info = Arc::clone(&self.catalog.collections[&COLLECTION]);
         let manifests = [Arc::new(manifest.clone())];
         let pace = if self.below(3) == 0 { Pace::Automatic } else { Pace::Manual };
+        let pace = (pace, Timestamp::ZERO);
         let busy: BTreeSet<SegmentId> =
             manifest.segments.iter().map(|segment| segment.id).filter(|_| self.below(4) == 0).collect();
         let max_bytes = [4_000, 20_000, 1_000_000][self.below(3)];
@@ -177,12 +181,14 @@ impl World {
             0 => next_clustering(&info, &manifests, max_bytes, pace, is_busy),
             _ => next_compaction(&info, &manifests, max_bytes, pace, is_busy),
         };
-        let Some(plan) = planned else { return };
+        let Some(mut plan) = planned else { return };
+        plan.expiry.written_before = self.expired_before;
         let id = SegmentId(self.fresh());
-        let cluster = plan.cluster_by.map(|field| segment::Clustering { field, max_bytes });
+        let clustering = plan.cluster_by.map(|field| segment::Clustering { field, max_bytes });
+        let rules = segment::Rules { clustering, expiry: plan.expiry };
         let (sources, deletes) = (&plan.sources, &plan.deletes);
         let made =
-            segment::compact(self.blobs.as_ref(), COLLECTION, id, &self.schema, sources, deletes, cluster);
+            segment::compact(self.blobs.as_ref(), COLLECTION, id, &self.schema, sources, deletes, rules);
         // The sources may have been replaced and removed long ago; then there is nothing to commit.
         let made: Vec<SegmentManifest> = made.await.unwrap();
         assert!(made.len() <= most_outputs(&plan, max_bytes) as usize);
@@ -238,7 +244,8 @@ impl World {
         }
     }
 
-    /// All rows, read by a manifest and the log from its checkpoint on: key, number and time; and how many there are.
+    /// All rows that have not expired, read by a manifest and the log from its checkpoint on: key, number and time; and how
+    /// many there are.
     async fn read(&self, manifest: &ChannelManifest) -> (Vec<(i64, i64, Timestamp)>, u64) {
         let mut sealed = Vec::new();
         for segment in &manifest.segments {
@@ -271,6 +278,7 @@ impl World {
             order: None,
             output: vec![KEY, NUMBER],
             read_at: Timestamp::MAX,
+            expired_before: self.expired_before,
             ignore_growing: false,
             kind,
         };
@@ -288,11 +296,20 @@ impl World {
         (rows, count)
     }
 
-    /// What the model has: of each key the newest row that no delete hides, of several of one time the first.
+    /// Some of what there is lives no longer.
+    fn expire(&mut self) {
+        let now = Timestamp(self.now() * 10);
+        let span = (now.0.saturating_sub(self.expired_before.0) / 2) as usize;
+        self.expired_before.0 += self.below(span.max(1)) as u64;
+    }
+
+    /// What the model has: of each key the newest row that no delete hides and that has not expired, of several of one time the
+    /// first.
     fn expected(&self) -> (Vec<(i64, i64, Timestamp)>, u64) {
         let mut newest = std::collections::BTreeMap::<i64, (i64, Timestamp)>::new();
         let mut count = 0;
-        for (place, record) in self.log.iter().enumerate() {
+        let living = |(_, record): &(usize, &Record)| record.at >= self.expired_before;
+        for (place, record) in self.log.iter().enumerate().filter(living) {
             for row in &record.rows {
                 let hides = |(key, some): &(i64, Option<PartitionId>)| {
                     *key == row.key && some.is_none_or(|some| some == record.partition)
@@ -341,8 +358,9 @@ async fn whatever_is_compacted_and_whenever_it_is_committed_the_rows_are_those_o
     let (mut taken, mut stale, mut clustered, mut dropped) = (0, 0, 0, 0);
     for seed in 0..25 {
         let mut world = World::new(seed);
-        for _ in 0..160 {
-            match world.below(14) {
+        for _ in 0..180 {
+            match world.below(15) {
+                14 if seed % 2 == 0 => world.expire(),
                 0 => world.flush().await,
                 1 | 2 => world.commit_flush(),
                 3 | 4 => world.compact().await,
@@ -370,5 +388,6 @@ async fn whatever_is_compacted_and_whenever_it_is_committed_the_rows_are_those_o
         clustered += world.clustered;
         dropped += world.dropped;
     }
-    assert!(taken > 50 && stale > 20 && clustered > 10 && dropped > 100);
+    let counts = (taken, stale, clustered, dropped);
+    assert!(taken > 50 && stale > 20 && clustered > 10 && dropped > 100, "{counts:?}");
 }

@@ -23,6 +23,7 @@ pub(in crate::coord::decide) fn segment(id: i64, bytes: u64, oldest: u64) -> Seg
         newest: Timestamp(oldest + 5),
         clean_through: Timestamp::ZERO,
         clustered_by: None,
+        instants: Vec::new(),
         stats: None,
         columns: vec![ColumnRef { fields: vec![FieldId(100)], object }],
         indexes: Vec::new(),
@@ -62,7 +63,7 @@ pub(in crate::coord::decide) fn info(partitions: &[i64]) -> CollectionInfo {
 }
 
 fn manifest(segments: Vec<SegmentManifest>, deletes: Vec<DeleteManifest>) -> ChannelManifest {
-    ChannelManifest { checkpoint: Position(77), segments, deletes }
+    ChannelManifest { checkpoint: Position(77), segments, deletes, ..ChannelManifest::default() }
 }
 
 pub(in crate::coord::decide) fn catalog(partitions: &[i64], manifest: ChannelManifest) -> Catalog {
@@ -75,7 +76,8 @@ pub(in crate::coord::decide) fn catalog(partitions: &[i64], manifest: ChannelMan
 
 fn next(manifest: &ChannelManifest, pace: Pace, taken: &[i64]) -> Option<Vec<i64>> {
     let manifests = [Arc::new(manifest.clone())];
-    let plan = next_compaction(&info(&[1]), &manifests, 100, pace, |id| taken.contains(&id.0))?;
+    let plan =
+        next_compaction(&info(&[1]), &manifests, 100, (pace, Timestamp::ZERO), |id| taken.contains(&id.0))?;
     Some(plan.sources.iter().map(|source| source.id.0).collect())
 }
 
@@ -123,8 +125,8 @@ fn a_collection_can_be_left_alone() {
     info.properties = vec![("collection.autocompaction.enabled".to_owned(), "False".to_owned())];
     let manifests = [Arc::new(of_sizes(&[1, 1, 1, 1]))];
 
-    assert!(next_compaction(&info, &manifests, 100, Pace::Automatic, |_| false).is_none());
-    assert!(next_compaction(&info, &manifests, 100, Pace::Manual, |_| false).is_some());
+    assert!(next_compaction(&info, &manifests, 100, (Pace::Automatic, Timestamp::ZERO), |_| false).is_none());
+    assert!(next_compaction(&info, &manifests, 100, (Pace::Manual, Timestamp::ZERO), |_| false).is_some());
 }
 
 fn plan_of(manifest: &ChannelManifest, sources: &[i64]) -> CompactPlan {
@@ -135,6 +137,7 @@ fn plan_of(manifest: &ChannelManifest, sources: &[i64]) -> CompactPlan {
         sources: manifest.segments.iter().filter(is_source).cloned().collect(),
         deletes: manifest.deletes.clone(),
         cluster_by: None,
+        expiry: Expiry::default(),
     }
 }
 
@@ -253,4 +256,127 @@ fn a_delete_file_stays_while_a_segment_is_held_that_was_replaced_before() {
     };
     assert!(left.objects.contains(&file(15, 1).object.key), "{left:?}");
     assert_eq!(left.segments, [SegmentId(1), SegmentId(7)], "of this collection alone");
+}
+
+const HOUR_MS: u64 = 3_600_000;
+
+fn with_ttl(seconds: &str) -> CollectionInfo {
+    CollectionInfo { properties: vec![(crate::rpc::TTL.to_owned(), seconds.to_owned())], ..info(&[1]) }
+}
+
+/// A segment with rows of these hours.
+fn of_hours(id: i64, bytes: u64, oldest: u64, newest: u64) -> SegmentManifest {
+    let time = |hours: u64| Timestamp::from_unix_ms(hours * HOUR_MS);
+    SegmentManifest { oldest: time(oldest), newest: time(newest), ..segment(id, bytes, 0) }
+}
+
+/// What is compacted at an hour, of a collection whose rows live an hour, and whether nothing is left of it.
+fn next_at(hours: u64, ttl: &str, manifest: &ChannelManifest, pace: Pace) -> Option<(Vec<i64>, bool)> {
+    let now = Timestamp::from_unix_ms(hours * HOUR_MS);
+    let manifests = [Arc::new(manifest.clone())];
+    let plan = next_compaction(&with_ttl(ttl), &manifests, 100, (pace, now), |_| false)?;
+    Some((plan.sources.iter().map(|source| source.id.0).collect(), plan.leaves_nothing()))
+}
+
+#[test]
+fn what_has_expired_is_dropped_first_and_without_a_look_at_the_rows() {
+    let manifest = manifest(
+        vec![
+            of_hours(1, 90, 10, 11),
+            of_hours(2, 5, 12, 13),
+            of_hours(3, 90, 11, 12),
+            of_hours(4, 5, 20, 20),
+        ],
+        Vec::new(),
+    );
+
+    let at = |hours, ttl, pace| next_at(hours, ttl, &manifest, pace);
+
+    assert_eq!(at(12, "3600", Pace::Manual), Some((vec![1], true)), "to the moment, when asked for");
+    assert_eq!(at(12, "3600", Pace::Automatic), Some((vec![1], false)), "by itself a little later");
+    assert_eq!(at(13, "3600", Pace::Automatic), Some((vec![1], true)));
+    assert_eq!(at(15, "3600", Pace::Automatic), Some((vec![1, 2, 3], true)));
+    for never in ["0", "-1"] {
+        assert_eq!(at(99, never, Pace::Automatic), None);
+        assert_eq!(at(99, never, Pace::Manual), Some((vec![2, 4], false)));
+    }
+}
+
+#[test]
+fn a_segment_is_rewritten_once_half_of_it_may_have_expired_and_on_demand_for_any_row() {
+    let manifest = manifest(vec![of_hours(1, 100, 10, 20)], Vec::new());
+
+    let at = |hours, pace| next_at(hours, "3600", &manifest, pace);
+
+    assert_eq!([at(10, Pace::Manual), at(16, Pace::Automatic)], [None, None]);
+    assert_eq!(at(12, Pace::Manual), Some((vec![1], false)));
+    assert_eq!(at(17, Pace::Automatic), Some((vec![1], false)));
+}
+
+#[test]
+fn what_had_expired_when_a_compaction_was_asked_for_stays_if_it_has_not_any_more() {
+    let now = Timestamp::from_unix_ms(17 * HOUR_MS);
+    let manifest = manifest(vec![of_hours(1, 100, 10, 20)], Vec::new());
+    let mut catalog = catalog(&[1], manifest);
+    catalog.apply(Change::PutCollection(with_ttl("3600")));
+    let asked = ask_compaction(&catalog, COLLECTION, (5, now), false, 100, &BTreeSet::new()).unwrap();
+    let [Change::PutCompaction(asked)] = &asked[..] else { panic!("{asked:?}") };
+
+    let plan = |catalog: &Catalog| super::plan_of(catalog, COLLECTION, &asked.plans[0], now.plus_ms(HOUR_MS));
+    let same = plan(&catalog).unwrap().expiry;
+    catalog.apply(Change::PutCollection(with_ttl("7200")));
+    let longer = plan(&catalog).unwrap().expiry;
+    catalog.apply(Change::PutCollection(info(&[1])));
+    let none = plan(&catalog).unwrap().expiry;
+
+    let hours = |hours: u64| Timestamp::from_unix_ms(hours * HOUR_MS).next();
+    assert_eq!(same.written_before, hours(16), "that of when it was asked for, an hour later too");
+    assert_eq!((longer.written_before, none), (hours(16), Expiry::default()));
+}
+
+#[test]
+fn the_newest_time_is_not_lost_with_rows_that_expired() {
+    let planned = manifest(vec![segment(1, 10, 10), segment(2, 10, 20)], Vec::new());
+    let mut plan = plan_of(&planned, &[1, 2]);
+    plan.expiry.written_before = Timestamp(99);
+
+    let done = commit_compaction(&catalog(&[1], planned.clone()), &plan, &[], FRESH, 0);
+
+    let Change::PutManifest { manifest: left, .. } = &done.changes[0] else { panic!("{done:?}") };
+    assert_eq!(*left, ChannelManifest { expired_through: Timestamp(25), ..manifest(Vec::new(), Vec::new()) });
+    assert_eq!(left.newest(), planned.newest());
+}
+
+#[test]
+fn rows_that_end_by_a_field_are_dropped_as_far_as_the_manifest_tells() {
+    let ends = FieldId(107);
+    let field = |id, name: &str, data_type| crate::segment::fixture::field(id, name, data_type);
+    let mut info = info(&[1]);
+    info.schema = Arc::new(Schema {
+        fields: vec![field(ends, "ends", crate::model::DataType::Timestamptz)],
+        ..Schema::clone(&info.schema)
+    });
+    info.properties = vec![(crate::rpc::TTL_FIELD.to_owned(), "ends".to_owned())];
+    let known = |id, hours: (i64, i64)| SegmentManifest {
+        instants: vec![crate::model::Instants {
+            field: ends,
+            nulls: 0,
+            span: Some((hours.0 * 3_600_000_000, hours.1 * 3_600_000_000)),
+        }],
+        ..segment(id, 90, 10)
+    };
+    // Of the last nothing is known: it was made by an earlier version.
+    let manifests =
+        [Arc::new(manifest(vec![known(1, (1, 3)), known(2, (3, 13)), segment(3, 90, 10)], Vec::new()))];
+    let at = |hours: u64, pace| {
+        let now = Timestamp::from_unix_ms(hours * HOUR_MS);
+        let plan = next_compaction(&info, &manifests, 100, (pace, now), |_| false)?;
+        Some((plan.sources.iter().map(|source| source.id.0).collect::<Vec<_>>(), plan.leaves_nothing()))
+    };
+
+    assert_eq!(at(1, Pace::Automatic), None);
+    assert_eq!(at(4, Pace::Automatic), Some((vec![1], true)));
+    assert_eq!(at(14, Pace::Automatic), Some((vec![1, 2], true)));
+    assert_eq!(at(3, Pace::Manual), Some((vec![1], true)));
+    assert_eq!(at(0, Pace::Manual), Some((vec![3], false)));
 }

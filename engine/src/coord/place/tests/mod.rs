@@ -95,6 +95,7 @@ fn segment(id: i64, partition: PartitionId, bytes: u64) -> SegmentManifest {
         newest: Timestamp::ZERO,
         clean_through: Timestamp::ZERO,
         clustered_by: None,
+        instants: Vec::new(),
         stats: None,
         columns: vec![ColumnRef { fields: vec![VECTORS], object }],
         indexes: Vec::new(),
@@ -108,6 +109,7 @@ fn manifest(checkpoint: u64, segments: &[(i64, u64)]) -> Arc<ChannelManifest> {
         checkpoint: Position(checkpoint),
         segments: segments.collect(),
         deletes: Vec::new(),
+        ..ChannelManifest::default()
     })
 }
 

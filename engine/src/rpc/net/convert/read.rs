@@ -26,6 +26,7 @@ pub(in crate::rpc::net) fn search_to(plan: &SearchPlan) -> pb::SearchPlan {
         filter,
         output,
         read_at,
+        expired_before,
         ignore_growing,
     } = plan;
     pb::SearchPlan {
@@ -46,6 +47,7 @@ pub(in crate::rpc::net) fn search_to(plan: &SearchPlan) -> pb::SearchPlan {
         filter: filter.as_ref().map(Filter::to_bytes),
         output: output.iter().map(|field| field.0).collect(),
         read_at: read_at.0,
+        expired_before: expired_before.0,
         ignore_growing: *ignore_growing,
     }
 }
@@ -64,13 +66,24 @@ pub(in crate::rpc::net) fn search_from(plan: pb::SearchPlan) -> Result<SearchPla
         filter: plan.filter.as_deref().map(filter_from).transpose()?,
         output: plan.output.into_iter().map(FieldId).collect(),
         read_at: Timestamp(plan.read_at),
+        expired_before: Timestamp(plan.expired_before),
         ignore_growing: plan.ignore_growing,
     })
 }
 
 pub(in crate::rpc::net) fn query_to(plan: &QueryPlan) -> pb::QueryPlan {
-    let QueryPlan { collection, partitions, filter, limit, order, output, read_at, ignore_growing, kind } =
-        plan;
+    let QueryPlan {
+        collection,
+        partitions,
+        filter,
+        limit,
+        order,
+        output,
+        read_at,
+        expired_before,
+        ignore_growing,
+        kind,
+    } = plan;
     pb::QueryPlan {
         collection: collection.0,
         partitions: partitions.as_deref().map(partitions_to),
@@ -79,6 +92,7 @@ pub(in crate::rpc::net) fn query_to(plan: &QueryPlan) -> pb::QueryPlan {
         order: order.as_ref().map(order_to),
         output: output.iter().map(|field| field.0).collect(),
         read_at: read_at.0,
+        expired_before: expired_before.0,
         ignore_growing: *ignore_growing,
         count: match kind {
             QueryKind::Rows | QueryKind::Terms { .. } => false,
@@ -100,6 +114,7 @@ pub(in crate::rpc::net) fn query_from(plan: pb::QueryPlan) -> Result<QueryPlan, 
         order: plan.order.map(order_from),
         output: plan.output.into_iter().map(FieldId).collect(),
         read_at: Timestamp(plan.read_at),
+        expired_before: Timestamp(plan.expired_before),
         ignore_growing: plan.ignore_growing,
         kind: match plan.terms {
             Some(pb::Terms { field, terms }) => QueryKind::Terms { field: FieldId(field), terms },
@@ -387,6 +402,7 @@ mod tests {
                 filter,
                 output: output.into_iter().map(FieldId).collect(),
                 read_at: Timestamp(read_at),
+                expired_before: Timestamp(read_at / 3),
                 ignore_growing,
             }
         })
@@ -405,7 +421,7 @@ mod tests {
 
         #[test]
         fn a_query_arrives_as_it_was_sent(plan in plan(), limit in option::of(any::<usize>()), count in any::<bool>()) {
-            let SearchPlan { collection, partitions, filter, output, read_at, ignore_growing, .. } = plan;
+            let SearchPlan { collection, partitions, filter, output, read_at, expired_before, ignore_growing, .. } = plan;
             let terms = || QueryKind::Terms { field: FieldId(7), terms: vec![0, u32::MAX - 1] };
             let kind = match limit {
                 Some(limit) if limit % 2 == 0 => terms(),
@@ -414,8 +430,18 @@ mod tests {
             };
             let sorting = |field| Sorting { field, path: vec!["a".to_owned()], descending: count };
             let order = limit.map(|_| Order { by: output.iter().copied().map(sorting).collect() });
-            let plan =
-                QueryPlan { collection, partitions, filter, limit, order, output, read_at, ignore_growing, kind };
+            let plan = QueryPlan {
+                collection,
+                partitions,
+                filter,
+                limit,
+                order,
+                output,
+                read_at,
+                expired_before,
+                ignore_growing,
+                kind,
+            };
 
             let arrived = query_from(query_to(&plan)).unwrap();
 

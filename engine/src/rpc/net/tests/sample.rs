@@ -10,8 +10,8 @@ use crate::base::{
 };
 use crate::model::access::{Grant, Object, PasswordHash, Policy, Role, User};
 use crate::model::{
-    Batch, Bitset, ChannelManifest, Column, ColumnData, ColumnRef, DataType, DeleteManifest, Field,
-    IndexDefinition, IndexRef, Keys, Metric, ObjectRef, Partition, Schema, SegmentManifest, Value,
+    Batch, Bitset, ChannelManifest, Column, ColumnData, ColumnRef, DataType, DeleteManifest, Expiry, Field,
+    IndexDefinition, IndexRef, Instants, Keys, Metric, ObjectRef, Partition, Schema, SegmentManifest, Value,
 };
 use crate::plan::{Grouping, Order, QueryKind, QueryPlan, QueryRows, Range, SearchHits, SearchPlan, Sorting};
 use crate::rpc::*;
@@ -121,6 +121,7 @@ samples! {
         newest: Timestamp::sample(),
         clean_through: Timestamp::sample(),
         clustered_by: Option::sample(),
+        instants: vec![Instants { field: FieldId::sample(), nulls: 1, span: Some((-3, i64::MAX)) }],
         stats: Option::sample(),
         columns: Vec::sample(),
         indexes: Vec::sample(),
@@ -134,12 +135,18 @@ samples! {
         checkpoint: Position::sample(),
         segments: Vec::sample(),
         deletes: Vec::sample(),
+        expired_through: Timestamp::sample(),
+    };
+    Expiry => Expiry {
+        written_before: Timestamp::sample(),
+        by_field: Some((FieldId::sample(), 5)),
     };
     CompactionStep => CompactionStep::Executing;
     CompactionPlan => CompactionPlan {
         sources: Vec::sample(),
         targets: Vec::sample(),
         cluster_by: Option::sample(),
+        expiry: Expiry::sample(),
         step: CompactionStep::sample(),
     };
     CompactionState => CompactionState {
@@ -156,6 +163,7 @@ samples! {
         deletes: Vec::sample(),
         output: SegmentId::sample(),
         cluster: Option::sample(),
+        expiry: Expiry::sample(),
     };
     ImportOptions => ImportOptions {
         separator: '|',
@@ -493,6 +501,7 @@ samples! {
         filter: None,
         output: Vec::sample(),
         read_at: Timestamp::sample(),
+        expired_before: Timestamp(6),
         ignore_growing: true,
     };
     QueryPlan => QueryPlan {
@@ -503,6 +512,7 @@ samples! {
         order: Some(Order { by: vec![Sorting { field: FieldId(7), path: Vec::sample(), descending: true }]}),
         output: Vec::sample(),
         read_at: Timestamp::sample(),
+        expired_before: Timestamp(6),
         ignore_growing: true,
         kind: QueryKind::Count,
     };
