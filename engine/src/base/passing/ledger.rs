@@ -106,6 +106,10 @@ impl Ledger {
         }
     }
 
+    pub(super) const fn share(&self, work: Work) -> u64 {
+        self.shares.of(work)
+    }
+
     /// A piece asks for `bytes`; returns its number.
     pub(super) fn ask(&mut self, work: Work, bytes: u64) -> u64 {
         self.last += 1;

@@ -53,6 +53,12 @@ impl Passing {
         permit
     }
 
+    /// What there is for a kind of work. Unit: bytes.
+    #[must_use]
+    pub fn share(&self, work: Work) -> u64 {
+        self.0.ledger.lock().share(work)
+    }
+
     /// Bytes that pieces of a kind have, and bytes that others wait for.
     #[must_use]
     pub fn figures(&self, work: Work) -> (u64, u64) {
