@@ -20,9 +20,10 @@ pub fn compaction_bytes(schema: &Schema, sources: &[SegmentManifest], deletes: &
     let vectors = schema.vectors().map(|field| {
         let objects = sources.iter().flat_map(|source| &source.columns);
         let of_field = objects.filter(|column| is_vectors(column) && column.fields == [field.id]);
-        // Where they come together and encoded; sparse ones as they came, too.
+        let sizes = || of_field.clone().map(|column| column.object.size_bytes);
+        // Where they come together and encoded; sparse ones as they came, too. Of the last source something may be left.
         let times = if field.data_type == DataType::SparseFloatVector { 3 } else { 2 };
-        of_field.map(|column| column.object.size_bytes).sum::<u64>() * times
+        sizes().sum::<u64>() * times + sizes().max().unwrap_or(0)
     });
     // As columns twice, and encoded.
     let while_scalars = 2 * scalars;
@@ -181,13 +182,13 @@ mod tests {
     }
 
     /// What one kind of work takes, by the kernel, beside what it is taken to need. A process of its own for each:
-    /// `WORK=HNSW cargo test --lib -- --ignored --nocapture needs::tests::measure`.
+    /// `WORK=HNSW ROWS=40000 cargo test --lib -- --ignored --nocapture needs::tests::measure`.
     #[tokio::test(flavor = "multi_thread")]
     #[ignore = "measures"]
-    #[expect(clippy::print_stdout, clippy::disallowed_methods, reason = "a measurement says what it found")]
     async fn measure() {
         let work = std::env::var("WORK").unwrap_or_else(|_| "HNSW".to_owned());
-        let (rows, dim) = (40_000, 256);
+        let rows = std::env::var("ROWS").ok().and_then(|rows| rows.parse().ok()).unwrap_or(40_000);
+        let dim = 256;
         let mut of = schema(DataType::Int64);
         of.fields = vec![field(KEY, "id", DataType::Int64), field(VECTOR, "v", DataType::FloatVector)];
         of.fields[1].type_params = vec![("dim".to_owned(), dim.to_string())];
