@@ -336,11 +336,11 @@ impl IndexSpec {
         let codes = vector_bytes / 4 + vector_bytes / 8;
         match self.index_type.form() {
             Form::Flat => codes,
-            // Links of a row: they are written out into bytes that grow, and those are sealed. While they are found, each
-            // thread notes which rows it has seen.
+            // Links of a row: as they are, written out into bytes that grow, and sealed. While they are found, each thread
+            // notes which rows it has seen.
             Form::Graph => {
                 let links = 4 * (2 * self.m as u64 + 3);
-                codes + rows * (48 + (3 * links).max(links + 4 * threads))
+                codes + rows * (48 + (4 * links).max(links + 4 * threads))
             }
             // The rows that centres are found with, and the centres.
             Form::Lists => {
