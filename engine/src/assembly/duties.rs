@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use crate::agent::{Agent, AgentParts};
 use crate::assembly::{Error, machine};
-use crate::base::{Clock, NodeId, NodeTime, Rng, TaskSet, newest_format};
+use crate::base::{Clock, NodeId, NodeTime, Passing, Rng, Shares, TaskSet, newest_format};
 use crate::blob::Blobs;
 use crate::builder::Workshop;
 use crate::coord::{self, Candidacy, CandidacyParts, CompactionLimits, LeadSettings, Limits};
@@ -79,6 +79,8 @@ pub struct Node {
     pub agent: Option<Arc<Agent>>,
     /// Its number; 0 for a node that only coordinates.
     pub id: NodeId,
+    /// The memory that its work shares.
+    pub memory: Passing,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     _lock: Option<Arc<File>>,
@@ -136,6 +138,7 @@ impl Node {
                 candidacy,
                 agent,
                 id: NodeId(0),
+                memory: Passing::default(),
                 clock,
                 _lock: seams.lock,
             });
@@ -143,7 +146,7 @@ impl Node {
         let info = introduce(coord.as_ref(), role, duties, &calls.address, settings, clock.as_ref()).await;
         let id = info.id;
         let (followers, own) = assemble(&seams, &calls, &coord, &info, settings, tasks, &mut served);
-        let Own { door, writer, querier } = own;
+        let Own { door, writer, querier, memory } = own;
         (calls.publish)(served, door.as_ref());
         let agent = Agent::new(AgentParts {
             coord: Arc::clone(&coord),
@@ -155,7 +158,18 @@ impl Node {
         let beating = Arc::clone(&agent);
         tasks.start("keep in step", |stop| beating.run(stop));
         let clock = Arc::clone(&seams.clock);
-        Ok(Self { coord, door, writer, querier, candidacy, agent: Some(agent), id, clock, _lock: seams.lock })
+        Ok(Self {
+            coord,
+            door,
+            writer,
+            querier,
+            candidacy,
+            agent: Some(agent),
+            id,
+            memory,
+            clock,
+            _lock: seams.lock,
+        })
     }
 }
 
@@ -164,6 +178,7 @@ struct Own {
     door: Option<Door>,
     writer: Option<Arc<ChannelWriter>>,
     querier: Option<Arc<QueryNode>>,
+    memory: Passing,
 }
 
 /// What the agent looks after.
@@ -183,6 +198,7 @@ fn assemble(
 ) -> (Followers, Own) {
     let clock = &seams.clock;
     let time = NodeTime::new(Arc::clone(clock));
+    let memory = Passing::new(memory_of(machine::memory_bytes(), info.duties, settings).passing);
     let mut all: Vec<Arc<dyn Follower>> = Vec::new();
     let mut writer = None;
     if info.duties.writes {
@@ -194,6 +210,7 @@ fn assemble(
             time: Arc::clone(&time),
             limits: flush_limits(info.memory_bytes, settings),
             writes: write_limits(info.memory_bytes, settings),
+            memory: memory.clone(),
             node: info.id,
         });
         served.writer = Some(Arc::clone(&channels) as _);
@@ -218,6 +235,7 @@ fn assemble(
             writer: Arc::clone(&router) as _,
             clock: Arc::clone(clock),
             tasks: tasks.clone(),
+            memory: memory.clone(),
             settings: querier_settings(info.memory_bytes, settings),
         });
         served.querier = Some(Arc::clone(&node) as Arc<dyn Querier>);
@@ -225,7 +243,8 @@ fn assemble(
         querier = Some(node);
     }
     if info.duties.builds {
-        let builder: Arc<dyn Builder> = Workshop::new(Arc::clone(&seams.blobs), build_threads(settings));
+        let (blobs, threads) = (Arc::clone(&seams.blobs), build_threads(settings));
+        let builder: Arc<dyn Builder> = Workshop::sharing(blobs, threads, memory.clone(), Arc::clone(clock));
         served.builder = Some(builder);
     }
     let door = info.duties.proxies.then(|| {
@@ -233,7 +252,7 @@ fn assemble(
         let (writer, reader) = (Arc::clone(&router) as _, router as _);
         Door { coord: cache as _, writer, reader, time: Arc::clone(&time) }
     });
-    (Followers { time, all }, Own { door, writer, querier })
+    (Followers { time, all }, Own { door, writer, querier, memory })
 }
 
 /// Asks for a number until there is one.
@@ -260,7 +279,6 @@ async fn introduce(
         }
     };
     info!(node = %id, role = role.name(), address, "node is numbered");
-    let limit = settings.redkite.memory.limit_mb << 20;
     NodeInfo {
         id,
         address: address.to_owned(),
@@ -268,7 +286,7 @@ async fn introduce(
         role: role.name().to_owned(),
         duties,
         labels: labels(std::env::vars()),
-        memory_bytes: if limit == 0 { for_data(machine::memory_bytes(), duties, settings) } else { limit },
+        memory_bytes: memory_of(machine::memory_bytes(), duties, settings).data,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         newest_format: newest_format(),
     }
@@ -363,18 +381,36 @@ fn querier_settings(memory_bytes: u64, settings: &Settings) -> QuerierSettings {
     }
 }
 
-/// What is left of the memory for data, beside the program and the work of its duties; 0 if it is not known how much there is.
-fn for_data(memory_bytes: u64, duties: Duties, settings: &Settings) -> u64 {
+/// How the memory of a process is divided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Memory {
+    /// Loaded data and rows that are not sealed. Unit: bytes; 0 for no limit.
+    data: u64,
+    /// The work of its duties, while it lasts.
+    passing: Shares,
+}
+
+/// Divides the memory that a process may use, of which it needs some for itself; 0 if it is not known how much there is.
+fn memory_of(all: u64, duties: Duties, settings: &Settings) -> Memory {
     /// What a process needs that holds nothing.
     const PROGRAM: u64 = 64 << 20;
-    if memory_bytes == 0 {
-        return 0;
+    let limit = settings.redkite.memory.limit_mb << 20;
+    if all == 0 {
+        return Memory { data: limit, passing: Shares::UNLIMITED };
     }
     // A job has about four times what it reads in memory, and so has a step of a flush; both are bounded by the memory too.
     let most = 4 * (settings.data_coord.segment.max_size << 20);
-    let builds = if duties.builds { most.min(memory_bytes / 4) } else { 0 };
-    let writes = if duties.writes { most.min(memory_bytes / 8) } else { 0 };
-    memory_bytes.saturating_sub(PROGRAM + builds + writes).max(memory_bytes / 4)
+    let jobs = if duties.builds { most.min(all / 4) } else { 0 };
+    let flushes = if duties.writes { most.min(all / 8) } else { 0 };
+    let data = if limit == 0 { all.saturating_sub(PROGRAM + jobs + flushes).max(all / 4) } else { limit };
+    // Where data has been given its share, work gets what is left. With nothing left one piece comes after the other.
+    let left = all.saturating_sub(PROGRAM).saturating_sub(data);
+    let jobs = jobs.min(left.saturating_sub(flushes.min(left / 3)));
+    let flushes = flushes.min(left - jobs);
+    // What loading may not fill is for what loading needs in passing, and for reads.
+    let loads =
+        if duties.queries { data - (data as f64 * settings.redkite.memory.load_share) as u64 } else { 0 };
+    Memory { data, passing: Shares { flushes, loads: loads / 2, jobs } }
 }
 
 /// A part of the memory; all there is if that is not known.
@@ -430,20 +466,43 @@ mod tests {
 
     use contract::settings::Settings;
 
-    use super::{for_data, labels};
+    use super::{labels, memory_of};
+    use crate::base::Shares;
     use crate::rpc::Duties;
+
+    const MIB: u64 = 1 << 20;
+    const QUERIES: Duties = Duties { queries: true, builds: false, writes: false, proxies: false };
+    const ALL: Duties = Duties { queries: true, builds: true, writes: true, proxies: true };
 
     #[test]
     fn work_and_program_leave_part_of_the_memory_for_data() {
-        let (settings, mib) = (Settings::default(), 1 << 20);
-        let queries = Duties { queries: true, ..Duties::default() };
-        let all = Duties { queries: true, builds: true, writes: true, proxies: true };
+        let settings = Settings::default();
+        let for_data = |all, duties| memory_of(all, duties, &settings).data;
 
-        assert_eq!(for_data(0, all, &settings), 0);
-        assert_eq!(for_data(1_024 * mib, queries, &settings), 960 * mib);
-        assert_eq!(for_data(1_024 * mib, all, &settings), (960 - 256 - 128) * mib);
-        assert_eq!(for_data(65_536 * mib, all, &settings), (65_536 - 64 - 2 * 2_048) * mib);
-        assert_eq!(for_data(80 * mib, queries, &settings), 20 * mib, "little is better than nothing");
+        assert_eq!(for_data(0, ALL), 0);
+        assert_eq!(for_data(1_024 * MIB, QUERIES), 960 * MIB);
+        assert_eq!(for_data(1_024 * MIB, ALL), (960 - 256 - 128) * MIB);
+        assert_eq!(for_data(65_536 * MIB, ALL), (65_536 - 64 - 2 * 2_048) * MIB);
+        assert_eq!(for_data(80 * MIB, QUERIES), 20 * MIB, "little is better than nothing");
+    }
+
+    #[test]
+    fn work_in_passing_gets_what_data_leaves() {
+        let mut settings = Settings::default();
+        settings.redkite.memory.load_share = 0.75;
+        let mut with_limit = settings.clone();
+        let passing = |all, duties, settings: &_| {
+            let Shares { flushes, loads, jobs } = memory_of(all * MIB, duties, settings).passing;
+            (flushes / MIB, loads / MIB, jobs / MIB)
+        };
+
+        assert_eq!(memory_of(0, ALL, &settings).passing, Shares::UNLIMITED);
+        assert_eq!(passing(1_024, ALL, &settings), (128, 576 / 8, 256));
+        assert_eq!(passing(1_024, QUERIES, &settings), (0, 120, 0));
+        with_limit.redkite.memory.limit_mb = 840;
+        assert_eq!(passing(1_024, ALL, &with_limit), (40, 105, 80), "120 MiB are left");
+        assert_eq!(passing(2_048, ALL, &with_limit), (256, 105, 512));
+        assert_eq!(passing(800, ALL, &with_limit), (0, 105, 0), "more is promised than there is");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::base::Clock;
+use crate::base::{Clock, Passing, Work};
 use crate::coord::Candidacy;
 use crate::obs::{Health, Metrics};
 use crate::querier::{HeldFigures, QueryNode};
@@ -101,6 +101,8 @@ pub struct Gauges {
     pub coord: Option<Arc<Candidacy>>,
     /// What is held, where this process holds something.
     pub querier: Option<Arc<QueryNode>>,
+    /// The memory that work in passing shares.
+    pub memory: Passing,
     /// The clock.
     pub clock: Arc<dyn Clock>,
 }
@@ -112,6 +114,7 @@ pub struct Gauges {
 pub async fn measure(gauges: Gauges, stop: CancellationToken) -> anyhow::Result<()> {
     let mut shown = Vec::new();
     loop {
+        show_passing(&gauges.metrics, &gauges.memory);
         if let Some(querier) = &gauges.querier {
             let now = querier.figures();
             shown = show_held(&gauges.metrics, &now, &shown);
@@ -123,6 +126,16 @@ pub async fn measure(gauges: Gauges, stop: CancellationToken) -> anyhow::Result<
             () = stop.cancelled() => return Ok(()),
             () = gauges.clock.sleep(MEASURE) => {}
         }
+    }
+}
+
+/// Shows what work in passing has of the memory, and what it waits for.
+fn show_passing(metrics: &Metrics, memory: &Passing) {
+    let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+    for work in Work::ALL {
+        let (held, waiting) = memory.figures(work);
+        metrics.passing_bytes.with([work.name()]).set(bytes(held));
+        metrics.passing_waiting_bytes.with([work.name()]).set(bytes(waiting));
     }
 }
 
@@ -191,8 +204,10 @@ mod tests {
     use axum::http::{Method, Request, StatusCode};
     use tower::ServiceExt as _;
 
-    use super::{Shown, routes, show_held};
-    use crate::base::{CollectionId, DatabaseId, NodeId, Timestamp};
+    use futures::FutureExt as _;
+
+    use super::{Shown, routes, show_held, show_passing};
+    use crate::base::{CollectionId, DatabaseId, NodeId, Passing, Shares, Timestamp, Work};
     use crate::model::Schema;
     use crate::obs::{Health, Metrics};
     use crate::querier::HeldFigures;
@@ -302,6 +317,34 @@ mod tests {
                 format!("{entity},segment_state=\"Sealed\"}} 100"),
                 "milvus_querynode_segment_num{collection_id=\"7\",segment_state=\"Growing\"} 1".to_owned(),
                 "milvus_querynode_segment_num{collection_id=\"7\",segment_state=\"Sealed\"} 4".to_owned(),
+            ]
+        );
+    }
+    #[tokio::test]
+    async fn what_work_in_passing_has_and_waits_for_is_shown_by_kind() {
+        let metrics = Metrics::new(NodeId(1));
+        let memory = Passing::new(Shares { flushes: 10, loads: 10, jobs: 10 });
+        let _held = (memory.admit(Work::Job, 40).await, memory.admit(Work::Flush, 3).await);
+        let mut waiting = Box::pin(memory.admit(Work::Job, 5));
+        assert!((&mut waiting).now_or_never().is_none());
+
+        show_passing(&metrics, &memory);
+
+        let text = metrics.encode();
+        let lines: Vec<String> = text
+            .lines()
+            .filter(|line| line.starts_with("redkite_passing"))
+            .map(|line| line.replace("node_id=\"1\",", ""))
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                "redkite_passing_bytes{work=\"flush\"} 3",
+                "redkite_passing_bytes{work=\"job\"} 40",
+                "redkite_passing_bytes{work=\"load\"} 0",
+                "redkite_passing_waiting_bytes{work=\"flush\"} 0",
+                "redkite_passing_waiting_bytes{work=\"job\"} 5",
+                "redkite_passing_waiting_bytes{work=\"load\"} 0",
             ]
         );
     }

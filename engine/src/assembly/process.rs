@@ -178,6 +178,7 @@ pub async fn run(role: Role, settings: &Settings, around: Surroundings) -> Resul
         metrics,
         coord: node.candidacy.clone(),
         querier: node.querier.clone(),
+        memory: node.memory.clone(),
         clock: Arc::clone(&clock),
     };
     tasks.start("measure", |stop| operations::measure(gauges, stop));

@@ -1,5 +1,5 @@
 //! What every room stands on: ids, hybrid time, error kinds, the seams for clock and randomness, supervised tasks,
-//! secrets.
+//! memory for work in passing, secrets.
 //!
 //! No I/O, no other room, no serialization of wire or disk.
 
@@ -8,6 +8,7 @@ mod format;
 mod id;
 mod kind;
 mod node_time;
+mod passing;
 mod request;
 mod rng;
 mod secret;
@@ -21,6 +22,7 @@ pub use id::{
 };
 pub use kind::{Kind, Kinded, chain};
 pub use node_time::NodeTime;
+pub use passing::{Passing, Permit, Shares, Work};
 pub use request::{Origin, RequestId};
 pub use rng::{Rng, SeededRng};
 pub use secret::Secret;

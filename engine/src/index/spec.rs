@@ -328,6 +328,30 @@ impl IndexSpec {
         Ok(spec)
     }
 
+    /// What building it over `rows` rows takes at most in memory besides their vectors, with the finished index and its
+    /// stored form. Unit: bytes. Source: what is allocated, and `segment::needs` `measure`.
+    #[must_use]
+    pub fn build_bytes(&self, vector_bytes: u64, rows: u64, threads: u64) -> u64 {
+        // Rows in codes of a byte and of half a byte, where vectors are numbers of four.
+        let codes = vector_bytes / 4 + vector_bytes / 8;
+        match self.index_type.form() {
+            Form::Flat => codes,
+            // Links of a row: as they are, written out into bytes that grow, and sealed. While they are found, each thread
+            // notes which rows it has seen.
+            Form::Graph => {
+                let links = 4 * (2 * self.m as u64 + 3);
+                codes + rows * (48 + (4 * links).max(links + 4 * threads))
+            }
+            // The rows that centres are found with, and the centres.
+            Form::Lists => {
+                let share = |rows_of: u64| vector_bytes / rows.max(1) * rows_of.min(rows);
+                let lists = self.nlist as u64;
+                codes + share(lists.saturating_mul(64)) + 4 * share(lists) + rows * 24
+            }
+            Form::Postings => 2 * vector_bytes,
+        }
+    }
+
     fn read_graph(&mut self, given: &mut BTreeMap<String, String>) -> Result<(), Error> {
         if self.index_type == IndexType::DiskAnn {
             return self.read_disk_graph(given);

@@ -218,6 +218,10 @@ pub struct Metrics {
     pub flush_total: CounterBy<1>,
     /// `index_type`. Unit: s.
     pub index_build_seconds: HistogramBy<1>,
+    /// `work`. Unit: bytes.
+    pub passing_bytes: GaugeBy<1>,
+    /// `work`. Unit: bytes.
+    pub passing_waiting_bytes: GaugeBy<1>,
 
     registry: Registry,
 }
@@ -292,6 +296,8 @@ impl Metrics {
                 [n::INDEX_TYPE],
                 &n::BUILD_SECONDS_BUCKETS,
             ),
+            passing_bytes: of_node.gauge(n::PASSING_BYTES, [n::WORK]),
+            passing_waiting_bytes: of_node.gauge(n::PASSING_WAITING_BYTES, [n::WORK]),
             registry: of_all.registry,
         })
     }

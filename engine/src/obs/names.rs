@@ -84,6 +84,11 @@ pub const FLUSH_TOTAL: &str = "redkite_flush_total";
 /// Time of building an index. Unit: s.
 pub const INDEX_BUILD_SECONDS: &str = "redkite_index_build_seconds";
 
+/// Memory that work in passing is taken to need by kind of work: steps of flushes, loads, and jobs. Unit: bytes.
+pub const PASSING_BYTES: &str = "redkite_passing_bytes";
+/// Memory that work waits for by kind of work. Unit: bytes.
+pub const PASSING_WAITING_BYTES: &str = "redkite_passing_waiting_bytes";
+
 /// Memory of the process that is resident. Unit: bytes.
 pub const PROCESS_RESIDENT_MEMORY_BYTES: &str = "process_resident_memory_bytes";
 /// Open file descriptors of the process.
@@ -111,6 +116,8 @@ pub const MSG_TYPE: &str = "msg_type";
 pub const SEGMENT_STATE: &str = "segment_state";
 /// Label: an index type.
 pub const INDEX_TYPE: &str = "index_type";
+/// Label: a kind of work, `flush`, `load` or `job`.
+pub const WORK: &str = "work";
 
 /// Status: every request, counted when it arrives.
 pub const STATUS_TOTAL: &str = "total";

@@ -12,8 +12,8 @@ use tokio::sync::watch;
 
 use super::{QuerierParts, QuerierSettings, QueryNode};
 use crate::base::{
-    ChannelName, CollectionId, DatabaseId, Kind, PartitionId, Position, RealClock, SegmentId, TaskSet,
-    Timestamp,
+    ChannelName, CollectionId, DatabaseId, Kind, PartitionId, Passing, Position, RealClock, SegmentId,
+    TaskSet, Timestamp,
 };
 use crate::blob::MemoryBlobs;
 use crate::log::record;
@@ -253,11 +253,22 @@ impl Node {
         tasks: &TaskSet,
         settings: QuerierSettings,
     ) -> Self {
+        Self::sharing(Passing::default(), number, (owner, blobs, tasks), settings)
+    }
+
+    /// The same, whose loads share memory with other work.
+    pub(super) fn sharing(
+        memory: Passing,
+        number: usize,
+        (owner, blobs, tasks): (&Arc<Owner>, &Arc<MemoryBlobs>, &TaskSet),
+        settings: QuerierSettings,
+    ) -> Self {
         let querier = QueryNode::new(QuerierParts {
             blobs: Arc::clone(blobs) as _,
             writer: Arc::new(Client(Arc::clone(owner), number)),
             clock: RealClock::new(),
             tasks: tasks.clone(),
+            memory,
             settings,
         });
         Self { querier, number: 0 }

@@ -9,7 +9,7 @@ use super::budget::{Room, index_bytes, known_indexes, segment_bytes};
 use super::held::Shared;
 use super::shard::Shard;
 use super::table::Entry;
-use crate::base::{ChannelName, Kind, Kinded as _, Position, SegmentId, TaskError, chain, heavy};
+use crate::base::{ChannelName, Kind, Kinded as _, Position, SegmentId, TaskError, Work, chain, heavy};
 use crate::model::{ChannelManifest, DeleteManifest, IndexDefinition, Schema, SegmentManifest};
 use crate::segment::{self, Deletes, Sealed};
 
@@ -45,8 +45,9 @@ pub(super) struct Source {
     pub(super) indexes: Vec<IndexDefinition>,
 }
 
-/// Loads a segment with its indexes and applies the deletes in the files of its manifest. Waits for its turn; takes
-/// memory before it begins.
+/// Loads a segment with its indexes and applies the deletes in the files of its manifest. Waits for its turn; takes memory
+/// for what stays before it begins, then waits for memory for what passes. Who has a turn, or memory for what stays, never
+/// holds up who has memory for what passes.
 ///
 /// # Errors
 /// [`Error::NoMemory`] before anything was done; if something cannot be loaded.
@@ -59,11 +60,16 @@ pub(super) async fn load(
     let bytes = segment_bytes(&source.schema, segment, &source.indexes);
     let room = shared.admit(segment.id, bytes)?;
     shared.pace(bytes).await;
+    let indexes = known_indexes(segment, &source.indexes);
+    let others = indexes.iter().map(|(built, _)| &built.object).chain(&segment.stats);
+    let deletes = source.manifest.deletes.iter().filter(|file| segment.needs(file));
+    let passing = segment::load_bytes(&segment.columns, others, deletes);
+    let permit = shared.parts.memory.admit(Work::Load, passing).await;
     let blobs = shared.parts.blobs.as_ref();
     let schema = Arc::clone(&source.schema);
     let loaded = Sealed::load(blobs, schema, segment, &[]).await;
     let sealed = Arc::new(loaded.map_err(|cause| Error::LoadSegment { segment: segment.id, source: cause })?);
-    for (built, definition) in &known_indexes(segment, &source.indexes) {
+    for (built, definition) in &indexes {
         // A segment is whole without its index, only slower. Once it has joined, what is missing is tried again and told.
         if let Err(error) = sealed.attach_index(blobs, built, definition).await {
             let segment = segment.id;
@@ -71,6 +77,7 @@ pub(super) async fn load(
         }
     }
     apply_files(shared, source, vec![Arc::clone(&sealed)]).await?;
+    drop(permit);
     make_column_indexes(shared, source, &sealed, &room).await;
     room.set(sealed.memory_bytes() as u64);
     Ok(Entry { sealed, room: Arc::new(room) })
@@ -96,6 +103,8 @@ pub(super) async fn load_indexes(
         return Err((full, None));
     }
     shared.pace(bytes).await;
+    let passing = segment::load_bytes([], missing.iter().map(|(built, _)| &built.object), []);
+    let permit = shared.parts.memory.admit(Work::Load, passing).await;
     let mut result = Ok(());
     for (built, definition) in &missing {
         let attached = entry.sealed.attach_index(shared.parts.blobs.as_ref(), built, definition).await;
@@ -108,6 +117,7 @@ pub(super) async fn load_indexes(
             break;
         }
     }
+    drop(permit);
     make_column_indexes(shared, source, &entry.sealed, &entry.room).await;
     entry.room.set(entry.sealed.memory_bytes() as u64);
     result

@@ -36,7 +36,7 @@ use std::time::Duration;
 
 pub use node::{HeldFigures, QueryNode};
 
-use crate::base::{ChannelName, Clock, Kind, Kinded, Position, SegmentId, TaskSet};
+use crate::base::{ChannelName, Clock, Kind, Kinded, Passing, Position, SegmentId, TaskSet};
 use crate::blob::Blobs;
 use crate::rpc::Writer;
 use crate::segment::InterimSettings;
@@ -52,6 +52,8 @@ pub struct QuerierParts {
     pub clock: Arc<dyn Clock>,
     /// Where keepers and followers run.
     pub tasks: TaskSet,
+    /// What loads need besides that which stays, which they share with other work.
+    pub memory: Passing,
     /// How it is to behave.
     pub settings: QuerierSettings,
 }

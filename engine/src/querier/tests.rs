@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use super::QuerierSettings;
 use super::fixture::{COLLECTION, Node, Owner, all_rows, channel, hold, info, order, share};
-use crate::base::{FieldId, IndexId, Kind, Kinded, PartitionId, Position, SegmentId, TaskSet, Timestamp};
+use crate::base::{
+    FieldId, IndexId, Kind, Kinded, PartitionId, Passing, Position, SegmentId, Shares, TaskSet, Timestamp,
+    Work,
+};
 use crate::blob::MemoryBlobs;
 use crate::model::{
     ChannelManifest, Column, ColumnData, DataType, IndexDefinition, Keys, Metric, Partition, Schema,
@@ -16,7 +19,7 @@ use crate::model::{
 use crate::plan::{QueryKind, SearchPlan};
 use crate::rpc::{CollectionInfo, Error, HoldOrder, Querier as _, ReadAfter, Share};
 use crate::segment::fixture::{ADDED, NOTE, NUMBER, Row, VECTOR, batch, field, schema};
-use crate::segment::{Deletes, build_index, write_deletes, write_segment};
+use crate::segment::{Deletes, build_index, load_bytes, write_deletes, write_segment};
 
 /// An owner, a store and a node.
 struct World {
@@ -305,6 +308,33 @@ async fn a_segment_without_room_is_reported_and_loaded_once_there_is_room() {
     world.node.until_ready(&hold(&both, &[2], None)).await;
     world.node.until("no failure", |node| node.held().is_some_and(|held| held.failure.is_none())).await;
     assert_eq!(world.node.report().load.bytes_to_load, 0);
+}
+
+#[tokio::test]
+async fn loads_that_do_not_fit_together_come_one_after_the_other_and_do_not_wait_for_a_job() {
+    let mut world = World::new();
+    let memory = Passing::new(Shares { flushes: 0, loads: 0, jobs: 0 });
+    world.node = Node::sharing(
+        memory.clone(),
+        0,
+        (&world.owner, &world.blobs, &world.tasks),
+        QuerierSettings::default(),
+    );
+    let (first, second) = (world.seal(1, 5, &[1, 2]).await, world.seal(2, 5, &[3, 4]).await);
+    let wanted = hold(&manifest(0, &[&first, &second]), &[1, 2], None);
+    let _job = memory.admit(Work::Job, 1_000_000).await;
+    let other = memory.admit(Work::Load, 7).await;
+
+    world.node.order(vec![order(vec![wanted.clone()])]);
+    let sizes = [&first, &second].map(|one| load_bytes(&one.columns, &one.stats, []));
+    while memory.figures(Work::Load) != (7, sizes[0] + sizes[1]) {
+        tokio::task::yield_now().await;
+    }
+    drop(other);
+    assert_eq!(memory.figures(Work::Load), (sizes[0], sizes[1]));
+    world.node.until_ready(&wanted).await;
+
+    assert_eq!(memory.figures(Work::Load), (0, 0));
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Building an index over a sealed segment.
 
+use tokio_util::sync::CancellationToken;
+
 use super::Error;
 use super::object::{create, index_key};
 use super::sealed::{read_vectors, work};
@@ -11,7 +13,7 @@ use crate::model::{DataType, IndexDefinition, IndexRef, Schema, SegmentManifest}
 /// Builds the index of `definition` over a sealed segment on `threads` threads and stores it. `serial` is fresh. Takes
 /// seconds to minutes, on a thread that may block.
 ///
-/// Not cancel safe: a dropped call goes on building, and may leave an object that no manifest names.
+/// Not cancel safe: a dropped call may leave an object that no manifest names. What it builds is given up within moments.
 ///
 /// # Errors
 /// [`Error::NoVectors`] if the segment has none of the field, [`Error::Index`] if the definition is wrong or the build
@@ -33,8 +35,12 @@ pub async fn build_index(
     };
     let spec = spec_of(data_type, definition).map_err(|source| Error::Index { segment, source })?;
     let block = read_vectors(blobs, manifest, column, field).await?;
-    let built =
-        work(segment, move || Index::build(&spec, &block, threads, &|| false).map(|index| index.encode()));
+    // Nobody is to build for a caller that is gone, least of all in memory that others count on.
+    let stop = CancellationToken::new();
+    let _stops = stop.clone().drop_guard();
+    let built = work(segment, move || {
+        Index::build(&spec, &block, threads, &|| stop.is_cancelled()).map(|index| index.encode())
+    });
     let artefact = built.await?.map_err(|source| Error::Index { segment, source })?;
     let object =
         create(blobs, index_key(collection, segment, definition.id, serial), artefact.into()).await?;
@@ -42,7 +48,7 @@ pub async fn build_index(
 }
 
 /// What a definition asks for. Its own type and metric hold where the user's parameters name none.
-fn spec_of(data_type: DataType, definition: &IndexDefinition) -> Result<IndexSpec, index::Error> {
+pub(super) fn spec_of(data_type: DataType, definition: &IndexDefinition) -> Result<IndexSpec, index::Error> {
     let mut params: Vec<(&str, &str)> =
         definition.params.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     let named = |params: &[(&str, &str)], wanted: &str| params.iter().any(|(key, _)| *key == wanted);

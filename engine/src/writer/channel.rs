@@ -150,6 +150,12 @@ impl Channel {
         Position(self.durable_end.load(Ordering::Acquire))
     }
 
+    /// How many bytes of records a step of a flush that begins at `from` has, at most `most`.
+    pub fn step_bytes(&self, from: Position, most: u64) -> u64 {
+        // What earlier owners wrote is not counted.
+        if from < self.of.end { most } else { most.min(self.unsealed.lock().bytes) }
+    }
+
     /// Notes that a step of a flush has sealed a stretch of the log, in which it read `bytes` of records that came since
     /// the channel was opened. `began` is set if what is left came after that.
     pub fn note_sealed(

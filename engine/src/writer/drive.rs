@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::base::{
-    ChannelName, Clock, CollectionId, DRIFT, Kind, Kinded, NodeId, NodeTime, Origin, Position, Timestamp,
+    ChannelName, Clock, CollectionId, DRIFT, Kind, Kinded, NodeId, NodeTime, Origin, Passing, Position,
+    Timestamp,
 };
 use crate::blob::Blobs;
 use crate::log::{LogReader, Logs, record};
@@ -58,6 +59,8 @@ pub struct WriterParts {
     pub limits: FlushLimits,
     /// How much may be written.
     pub writes: WriteLimits,
+    /// What steps of flushes share with other work.
+    pub memory: Passing,
     /// This node.
     pub node: NodeId,
 }

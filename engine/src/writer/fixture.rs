@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::{ChannelWriter, FlushLimits, Water, WriteLimits, WriterParts};
 use crate::base::{
-    ChannelName, Clock, CollectionId, DatabaseId, Kind, NodeId, NodeTime, PartitionId, Position,
+    ChannelName, Clock, CollectionId, DatabaseId, Kind, NodeId, NodeTime, PartitionId, Passing, Position,
     REQUESTS_FORMAT, SeededRng, SegmentId, TaskSet, Timestamp,
 };
 use crate::blob::{Blobs, MemoryBlobs};
@@ -120,6 +120,7 @@ pub(super) struct World {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) flushes: FlushLimits,
     pub(super) writes: WriteLimits,
+    pub(super) memory: Passing,
     /// The version of the formats that the cluster writes.
     pub(super) format: u32,
     orders: Mutex<BTreeMap<i64, u64>>,
@@ -142,6 +143,7 @@ impl World {
             clock,
             flushes,
             writes: WriteLimits { unsealed_bytes: Water::NONE, memory: Water::NONE },
+            memory: Passing::default(),
             format: REQUESTS_FORMAT,
             orders: Mutex::default(),
         }
@@ -180,6 +182,7 @@ impl World {
             time,
             limits: self.flushes,
             writes: self.writes,
+            memory: self.memory.clone(),
             node: NodeId(node),
         })
     }

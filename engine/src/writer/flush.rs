@@ -111,6 +111,11 @@ pub async fn read(
     Ok(stretch)
 }
 
+/// What a step that seals `bytes` of records takes in memory: as columns that grow, and as objects. Unit: bytes.
+pub const fn needs(bytes: u64) -> u64 {
+    bytes.saturating_mul(3)
+}
+
 /// Stores what `stretch` holds as sealed objects.
 ///
 /// # Errors

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::drive::{ChannelWriter, LOOK, WriterParts};
-use crate::base::{Kind, Kinded as _, Position, chain};
+use crate::base::{Kind, Kinded as _, Position, Work, chain};
 use crate::model::SegmentManifest;
 use crate::rpc::{self, CollectionRef, Flushed, Operation, Refusal};
 use crate::writer::channel::Channel;
@@ -48,15 +48,20 @@ impl ChannelWriter {
         from: Position,
         end: Position,
     ) -> Result<(Flushed, u64), rpc::Error> {
-        let WriterParts { coord, logs, blobs, limits, .. } = &self.parts;
+        let WriterParts { coord, logs, blobs, limits, memory, .. } = &self.parts;
         let failed = |error: Error| rpc::Error::failed("flush", &error);
+        // Before anything else: nothing of the step is there that could grow old while this waits.
+        let permit =
+            memory.admit(Work::Flush, flush::needs(channel.step_bytes(from, limits.step_bytes))).await;
         let info = coord.collection(CollectionRef::Id(channel.of.collection)).await?;
         // Not later than the number of any object of this step.
         let first = coord.allocate_ids(1).await?;
         let step = async {
             let stretch = flush::read(logs.as_ref(), channel, &info, from, end, limits.step_bytes).await?;
             let bytes = stretch.fresh_bytes;
-            flush::seal(blobs, coord.as_ref(), channel, &info, stretch).await.map(|flushed| (flushed, bytes))
+            let flushed = flush::seal(blobs, coord.as_ref(), channel, &info, stretch).await;
+            drop(permit);
+            flushed.map(|flushed| (flushed, bytes))
         };
         let (flushed, bytes) = self.keep_flush(channel, first, step).await.map_err(failed)?;
         if let Err(refused) = coord.commit_flush(flushed.clone()).await {

@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::FutureExt as _;
 
 use super::fixture::{COLLECTION, PARTITION, World, channel, insert, records};
 use super::{FlushLimits, Water};
 use crate::base::{
-    ChannelName, Clock, Kind, Kinded as _, NodeId, Position, Rng as _, SeededRng, TaskSet, TestClock,
-    Timestamp,
+    ChannelName, Clock, Kind, Kinded as _, NodeId, Passing, Position, Rng as _, SeededRng, Shares, TaskSet,
+    TestClock, Timestamp, Work,
 };
 use crate::blob::{Blobs as _, Doing, FaultPlan, FaultyBlobs};
 use crate::log::record::stamp_of;
@@ -286,6 +287,29 @@ async fn a_flush_goes_in_steps_that_fit_into_memory() {
         .collect();
     assert_eq!(steps, [(0, 1, 2), (1, 2, 2), (2, 3, 2), (3, 4, 2), (4, 5, 2)]);
     assert!(known.flushed.iter().flat_map(|one| &one.segments).all(|segment| segment.partition == PARTITION));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_waits_for_memory_beside_other_flushes_and_for_nothing_else() {
+    let mut world = world();
+    world.memory = Passing::new(Shares { flushes: 10, loads: 10, jobs: 10 });
+    let node = world.node(1, Arc::clone(&world.clock));
+    world.order(1, &node, true, LEASE);
+    node.write(insert(&[1, 2])).await.unwrap();
+    let _job = world.memory.admit(Work::Job, 1_000_000).await;
+    let other = world.memory.admit(Work::Flush, 10).await;
+    let name = channel();
+    let mut flush = Box::pin(node.flush(&name));
+
+    assert!((&mut flush).now_or_never().is_none());
+    let (held, waiting) = world.memory.figures(Work::Flush);
+    assert!(held == 10 && waiting > 10, "{waiting}");
+    assert_eq!(world.blobs.list("").await.unwrap(), []);
+    drop(other);
+    flush.await.unwrap();
+
+    assert_eq!(world.leader.known.lock().flushed.len(), 1);
+    assert_eq!(world.memory.figures(Work::Flush), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]

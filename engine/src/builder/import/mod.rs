@@ -41,49 +41,86 @@ use crate::segment::write_segment;
 
 /// Longest row of a text. Unit: bytes.
 const MAX_ROW_BYTES: usize = 64 << 20;
-/// About so many bytes of rows are converted at once.
-const PIECE_BYTES: usize = 8 << 20;
 /// Most rows that are converted at once.
 const PIECE_ROWS: usize = 8_192;
-/// So many bytes of rows wait in memory until they fill a segment.
-const BUFFER_BYTES: usize = 64 << 20;
 /// After so many bytes of rows a job ends: others wait for the node, too.
 const JOB_BYTES: usize = 256 << 20;
 
-/// Does a job.
+/// How many bytes of rows are in memory in one form at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Buffers {
+    /// About so many are converted at once.
+    piece: usize,
+    /// So many wait until they fill a segment.
+    rows: usize,
+}
+
+impl Buffers {
+    /// The largest ones that a job takes about `bytes` in memory with; with little they are small, but not useless.
+    pub fn within(bytes: u64) -> Self {
+        const LEAST: u64 = 8 << 20;
+        const MOST: u64 = 64 << 20;
+        let rows = usize::try_from((bytes / Self::TIMES).clamp(LEAST, MOST)).unwrap_or(usize::MAX);
+        Self { piece: rows / 8, rows }
+    }
+
+    /// What waits is in memory twice while it grows, and what is stored of it once more. A piece is there as it is in the
+    /// file, unpacked, as a client would send it, as columns, checked, and divided among segments.
+    const TIMES: u64 = 4;
+
+    /// What a job takes in memory. Unit: bytes.
+    pub const fn needs(self) -> u64 {
+        self.rows as u64 * Self::TIMES
+    }
+}
+
+/// Does a job. `held` is dropped once what this takes in memory is given back, also where nobody waits for it any more.
 ///
 /// # Errors
 /// What is wrong with the files or their rows; what a store says.
-pub async fn run(blobs: Arc<dyn Blobs>, job: ImportJob) -> Result<ImportDone, Error> {
+pub async fn run(
+    blobs: Arc<dyn Blobs>,
+    job: ImportJob,
+    buffers: Buffers,
+    held: impl Send + 'static,
+) -> Result<ImportDone, Error> {
     let runtime = Handle::current();
     let work = move || {
         let bucket = Bucket::new(Arc::clone(&blobs), runtime);
-        import(&bucket, blobs.as_ref(), &job)
+        let done = import(&bucket, blobs.as_ref(), &job, buffers);
+        drop(held);
+        done
     };
     let done = crate::base::heavy("import", work).await;
     done.map_err(|error| Error::Broke { why: error.to_string() })?
 }
 
-fn import(bucket: &Bucket, blobs: &dyn Blobs, job: &ImportJob) -> Result<ImportDone, Error> {
+fn import(
+    bucket: &Bucket,
+    blobs: &dyn Blobs,
+    job: &ImportJob,
+    buffers: Buffers,
+) -> Result<ImportDone, Error> {
     let files = bucket.files(&job.files)?;
     let paths: Vec<String> = files.iter().map(|file| file.path.clone()).collect();
     let format = ImportFormat::of(&paths).map_err(|why| Error::Format { why })?;
     let bytes = files.iter().map(|file| file.size).sum();
     let mut done = ImportDone { files: paths, bytes, ..ImportDone::default() };
     let schema = &job.collection.schema;
-    let mut source = Source::open(format, &files, schema, &job.options, job.from.unwrap_or_default())?;
+    let place = job.from.unwrap_or_default();
+    let mut source = Source::open(format, &files, schema, &job.options, (place, buffers.piece))?;
     done.total = source.total();
     if job.from.is_none() {
         done.next = Some(source.place());
         return Ok(done);
     }
-    let mut filling = Filling::new(bucket, blobs, job);
+    let mut filling = Filling::new(bucket, blobs, job, buffers.rows);
     done.next = loop {
         if filling.is_spent() {
             break Some(source.place());
         }
         let first = source.place().row;
-        let Some((fields, rows)) = source.next(schema)? else { break None };
+        let Some((fields, rows)) = source.next(schema, buffers.piece)? else { break None };
         let rows_are_wrong = |source| Error::Rows { file: files[0].path.clone(), first, source };
         let batch = filling.take_in(fields, rows).map_err(rows_are_wrong)?;
         done.rows += batch.rows as u64;
@@ -111,15 +148,15 @@ impl<'a> Source<'a> {
         files: &[File],
         schema: &Schema,
         options: &'a ImportOptions,
-        place: ImportPlace,
+        (place, piece): (ImportPlace, usize),
     ) -> Result<Self, Error> {
         let file = &files[0];
         Ok(match format {
             ImportFormat::Json => Self::Json(JsonRows::open(file, Layout::List, place)?),
             ImportFormat::JsonLines => Self::Json(JsonRows::open(file, Layout::Lines, place)?),
             ImportFormat::Csv => Self::Csv(Box::new(CsvRows::open(file, options, place)?), options),
-            ImportFormat::Parquet => Self::Parquet(Box::new(ParquetRows::open(file, schema, place)?)),
-            ImportFormat::Numpy => Self::Numpy(NumpyRows::open(files, schema, place)?),
+            ImportFormat::Parquet => Self::Parquet(Box::new(ParquetRows::open(file, schema, place, piece)?)),
+            ImportFormat::Numpy => Self::Numpy(NumpyRows::open(files, schema, place, piece)?),
         })
     }
 
@@ -152,19 +189,19 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// The next rows as a client would send them; `None` at the end.
-    fn next(&mut self, schema: &Schema) -> Result<Option<(Vec<FieldData>, usize)>, Error> {
+    /// The next rows as a client would send them, about `piece` bytes of them; `None` at the end.
+    fn next(&mut self, schema: &Schema, piece: usize) -> Result<Option<(Vec<FieldData>, usize)>, Error> {
         match self {
             Self::Json(rows) => {
                 let (path, first) = (rows.path().to_owned(), rows.place().row);
-                collect(schema, &path, first, |table| match rows.next()? {
+                collect((schema, &path, first), piece, |table| match rows.next()? {
                     Some(text) => table.add(text).map(|()| text.len()).map(Some).map_err(Stop::Row),
                     None => Ok(None),
                 })
             }
             Self::Csv(rows, options) => {
                 let (path, first) = (rows.path().to_owned(), rows.place().row);
-                collect(schema, &path, first, |table| match rows.next()? {
+                collect((schema, &path, first), piece, |table| match rows.next()? {
                     Some(values) => add_texts(table, schema, options, values).map(Some).map_err(Stop::Row),
                     None => Ok(None),
                 })
@@ -189,15 +226,14 @@ impl From<Error> for Stop {
 
 /// The columns of as many rows as are converted at once. `add` adds one and says how long it was.
 fn collect(
-    schema: &Schema,
-    path: &str,
-    first: u64,
+    (schema, path, first): (&Schema, &str, u64),
+    piece: usize,
     mut add: impl FnMut(&mut Table<'_>) -> Result<Option<usize>, Stop>,
 ) -> Result<Option<(Vec<FieldData>, usize)>, Error> {
     let of_row = |source| Error::Rows { file: path.to_owned(), first, source };
     let mut table = Table::new(schema, Meta::Keys);
     let mut bytes = 0;
-    while bytes < PIECE_BYTES && table.rows() < PIECE_ROWS {
+    while bytes < piece && table.rows() < PIECE_ROWS {
         match add(&mut table) {
             Ok(Some(more)) => bytes += more,
             Ok(None) => break,
@@ -272,7 +308,7 @@ struct NumpyRows {
 }
 
 impl NumpyRows {
-    fn open(files: &[File], schema: &Schema, place: ImportPlace) -> Result<Self, Error> {
+    fn open(files: &[File], schema: &Schema, place: ImportPlace, piece: usize) -> Result<Self, Error> {
         let mut columns: Vec<(Field, Npy)> = Vec::new();
         for file in files {
             let unfit = |why: String| Error::Unfit { file: file.path.clone(), why };
@@ -293,7 +329,7 @@ impl NumpyRows {
         }
         let total = columns.first().map_or(0, |(_, column)| column.rows);
         let bytes: u64 = columns.iter().map(|(_, column)| column.row_bytes()).sum();
-        let at_once = (PIECE_BYTES as u64 / bytes.max(1)).clamp(1, PIECE_ROWS as u64);
+        let at_once = (piece as u64 / bytes.max(1)).clamp(1, PIECE_ROWS as u64);
         if bytes > MAX_ROW_BYTES as u64 {
             let why = format!("its rows have more than {MAX_ROW_BYTES} bytes");
             return Err(Error::Unfit { file: files[0].path.clone(), why });
@@ -326,6 +362,8 @@ struct Filling<'a> {
     bucket: &'a Bucket,
     blobs: &'a dyn Blobs,
     job: &'a ImportJob,
+    /// So many bytes may wait.
+    most: usize,
     waiting: BTreeMap<(usize, PartitionId), (Batch, usize)>,
     waiting_bytes: usize,
     taken_bytes: usize,
@@ -334,11 +372,12 @@ struct Filling<'a> {
 }
 
 impl<'a> Filling<'a> {
-    fn new(bucket: &'a Bucket, blobs: &'a dyn Blobs, job: &'a ImportJob) -> Self {
+    fn new(bucket: &'a Bucket, blobs: &'a dyn Blobs, job: &'a ImportJob, most: usize) -> Self {
         Self {
             bucket,
             blobs,
             job,
+            most,
             waiting: BTreeMap::new(),
             waiting_bytes: 0,
             taken_bytes: 0,
@@ -411,7 +450,7 @@ impl<'a> Filling<'a> {
             }
             *held += bytes;
         }
-        while self.waiting_bytes > BUFFER_BYTES {
+        while self.waiting_bytes > self.most {
             let largest = self.waiting.iter().max_by_key(|(_, (_, bytes))| *bytes).map(|(place, _)| *place);
             match largest {
                 Some(place) => self.store(place)?,

@@ -24,7 +24,7 @@ use parquet::file::reader::{ChunkReader, Length};
 
 use super::columns::{Misfit, Values, to_wire};
 use super::files::File;
-use super::{Error, PIECE_BYTES, PIECE_ROWS};
+use super::{Error, PIECE_ROWS};
 use crate::model::{Field, Schema};
 use crate::rpc::ImportPlace;
 use contract::pb::schema::FieldData;
@@ -52,11 +52,11 @@ pub struct ParquetRows {
 }
 
 impl ParquetRows {
-    /// The rows of `file` from `place` on.
+    /// The rows of `file` from `place` on, about `piece` bytes at a time.
     ///
     /// # Errors
     /// If it is no such file, or has a column that is no field's.
-    pub fn open(file: &File, schema: &Schema, place: ImportPlace) -> Result<Self, Error> {
+    pub fn open(file: &File, schema: &Schema, place: ImportPlace, piece: usize) -> Result<Self, Error> {
         let malformed = |why: String| Error::Malformed { file: file.path.clone(), format: FORMAT, why };
         check_footer(file)?;
         let chunk = Chunk::of(file);
@@ -91,7 +91,7 @@ impl ParquetRows {
             .with_row_groups(wanted)
             .with_offset(skipped)
             .with_projection(ProjectionMask::all())
-            .with_batch_size((PIECE_BYTES / each).clamp(1, PIECE_ROWS))
+            .with_batch_size((piece / each).clamp(1, PIECE_ROWS))
             .build()
             .map_err(failed)?;
         Ok(Self { file: file.clone(), reader, row: place.row, total })

@@ -284,10 +284,12 @@ fn taken_in(bucket: &Bucket, path: &str, format: ImportFormat) -> Result<Batch, 
     let schema = schema();
     let options = ImportOptions::default();
     let files = bucket.files(&[path.to_owned()]).map_err(|error| error.to_string())?;
-    let open = Source::open(format, &files, &schema, &options, ImportPlace::default());
+    let open = Source::open(format, &files, &schema, &options, (ImportPlace::default(), 8 << 20));
     let mut source = open.map_err(|error| error.to_string())?;
     let mut all = Batch::empty(&schema);
-    while let Some((fields, rows)) = source.next(&schema).map_err(|error| crate::base::chain(&error))? {
+    while let Some((fields, rows)) =
+        source.next(&schema, 8 << 20).map_err(|error| crate::base::chain(&error))?
+    {
         let sent = sent(&schema, &TimeZone::default(), (fields, rows as u32), KeyColumn::ByAutoId)
             .map_err(|error| error.to_string())?;
         let batch = sent.whole(&schema).map_err(|error| error.to_string())?;
@@ -418,7 +420,7 @@ fn parquet_goes_on_at_any_row() {
         let file = one(bucket, "a.parquet");
         let schema = schema();
         for row in [0, 1, 49, 50, 51, 99, 100, 129, 130] {
-            let mut rows = ParquetRows::open(&file, &schema, ImportPlace { row, byte: 0 }).unwrap();
+            let mut rows = ParquetRows::open(&file, &schema, ImportPlace { row, byte: 0 }, 8 << 20).unwrap();
             let mut found = 0;
             while let Some((_, rows)) = rows.next(&schema).unwrap() {
                 found += rows as u64;
