@@ -21,6 +21,9 @@ use crate::rpc::{CollectionInfo, Error, HoldOrder, Querier as _, ReadAfter, Shar
 use crate::segment::fixture::{ADDED, NOTE, NUMBER, Row, VECTOR, batch, field, schema};
 use crate::segment::{Deletes, build_index, load_bytes, write_deletes, write_segment};
 
+/// After so long a test has failed.
+const LONG: Duration = Duration::from_secs(60);
+
 /// An owner, a store and a node.
 struct World {
     owner: Arc<Owner>,
@@ -327,9 +330,12 @@ async fn loads_that_do_not_fit_together_come_one_after_the_other_and_do_not_wait
 
     world.node.order(vec![order(vec![wanted.clone()])]);
     let sizes = [&first, &second].map(|one| load_bytes(&one.columns, &one.stats, []));
-    while memory.figures(Work::Load) != (7, sizes[0] + sizes[1]) {
-        tokio::task::yield_now().await;
-    }
+    let asked = async {
+        while memory.figures(Work::Load) != (7, sizes[0] + sizes[1]) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LONG, asked).await.expect("both ask for memory");
     drop(other);
     assert_eq!(memory.figures(Work::Load), (sizes[0], sizes[1]));
     world.node.until_ready(&wanted).await;

@@ -116,7 +116,7 @@ mod tests {
     use crate::blob::MemoryBlobs;
     use crate::model::{Batch, Column, ColumnData, Metric};
     use crate::segment::fixture::{DIM, KEY, Row, VECTOR, batch, field, schema};
-    use crate::segment::{build_index, compact, write_segment};
+    use crate::segment::{Rules, build_index, compact, write_segment};
 
     const COLLECTION: CollectionId = CollectionId(1);
 
@@ -197,7 +197,8 @@ mod tests {
         let (_, before) = resident();
         let needs = if work == "compact" {
             let id = SegmentId(3);
-            compact(blobs.as_ref(), COLLECTION, id, &of, &sources, &[], None).await.unwrap();
+            let rules = Rules::default();
+            compact(blobs.as_ref(), COLLECTION, id, &of, &sources, &[], rules).await.unwrap();
             compaction_bytes(&of, &sources, &[])
         } else {
             let wanted = definition(&work);
