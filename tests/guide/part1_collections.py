@@ -174,7 +174,7 @@ def case_1_023_rows_expire_unless_their_time_is_taken_back(server: Server) -> No
             if collection is stays:
                 equal(count(stays), 100)
                 stays.set_properties({"collection.ttl.seconds": 0})
-        until("the rows expire", 8, lambda: count(expires) == 0)
+        until("the rows expire", 6, lambda: count(expires) == 0)
         equal(len(expires.search(uniform(1, 8), "embedding", L2, limit=10, **STRONG)[0]), 0)
         equal(count(stays), 100)
         equal(len(stays.search(uniform(1, 8), "embedding", L2, limit=10, **STRONG)[0]), 10)

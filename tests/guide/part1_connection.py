@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 import subprocess
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import grpc
 import harness
 from harness import Server, case, equal, fails, holds
 from part1_schemas import L2, created, documents, plain, ready, uniform
 from pymilvus import Collection, CollectionSchema, connections, utility
 from pymilvus.client.types import LoadState
 from pymilvus.exceptions import ConnectionNotExistException
+from pymilvus.grpc_gen import milvus_pb2, milvus_pb2_grpc
 
 AUTHORIZED = {"REDKITE__COMMON__SECURITY__AUTHORIZATIONENABLED": "true"}
 REFUSED_USER = "auth check failure, please check username and password are correct"
@@ -99,11 +103,19 @@ def case_1_007_where_users_are_checked_only_right_ones_connect(server: Server) -
             equal(utility.list_collections(), [])
 
 
+@contextlib.contextmanager
+def denied(code: str, text: str) -> Iterator[None]:
+    """The block is refused by gRPC itself with this code."""
+    try:
+        yield
+    except grpc.RpcError as error:
+        equal((error.code().name, text in error.details()), (code, True), error.details())
+    else:
+        raise AssertionError(f"nothing was refused, expected {code} {text!r}")
+
+
 def said(server: Server, headers: tuple[tuple[str, str], ...]) -> tuple[str, str]:
     """With which code and text the server itself refuses a call with these headers."""
-    import grpc
-    from pymilvus.grpc_gen import milvus_pb2, milvus_pb2_grpc
-
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         try:
             milvus_pb2_grpc.MilvusServiceStub(channel).Connect(milvus_pb2.ConnectRequest(), metadata=headers, timeout=5)
@@ -120,8 +132,12 @@ def case_1_008_a_new_user_sees_nothing_and_may_make_nothing(server: Server) -> N
         equal(sorted(utility.list_usernames()), ["new_user", "root"])
         own.connect("new", user="new_user", password="secure_password")
         equal(utility.list_collections(using="new"), [])
-        with fails("PrivilegeCreateCollection: permission deny to new_user", kind=Exception):
+        with denied("PERMISSION_DENIED", "PrivilegeCreateCollection: permission deny to new_user"):
             Collection("forbidden", CollectionSchema(plain(4)), using="new")
+        with denied("PERMISSION_DENIED", "PrivilegeSelectOwnership: permission deny to new_user"):
+            utility.list_usernames(using="new")
+        with denied("PERMISSION_DENIED", "PrivilegeCreateOwnership: permission deny to new_user"):
+            utility.create_user("another", "secure_password", using="new")
         equal(utility.has_collection("forbidden"), False)
 
 
@@ -159,7 +175,7 @@ def case_1_010_names_and_passwords_of_users_have_rules(server: Server) -> None:
         equal(utility.list_collections(using="new"), [])
         utility.delete_user("new_user")
         equal(utility.list_usernames(), ["root"])
-        with fails("auth check failure", kind=Exception):
+        with denied("UNAUTHENTICATED", REFUSED_USER):
             utility.list_collections(using="new")
 
 

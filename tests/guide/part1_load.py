@@ -92,6 +92,17 @@ def case_1_076a_partitions_are_searched_as_soon_as_their_load_returns(server: Se
 
 
 @case
+def case_1_076b_a_collection_is_searched_whole_as_soon_as_its_load_returns(server: Server) -> None:
+    with years(server, "all_years") as collection:
+        for _ in range(10):
+            Partition(collection, "2026").load()
+            equal(by_year(collection), {2026: 100})
+            collection.load()
+            equal(by_year(collection), {2024: 100, 2025: 100, 2026: 100})
+            collection.release()
+
+
+@case
 def case_1_077_a_partition_that_is_loaded_is_not_dropped(server: Server) -> None:
     with years(server, "dropped_years") as collection:
         collection.load()
