@@ -115,7 +115,8 @@ def bucket(server: Server) -> Iterator[dict[str, str]]:
     with open(server.folder / "store.log", "ab") as log, subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **keys}) as process:
         try:
             until("the bucket's server listens", 30, lambda: listens(port))
-            settings = {"ADDRESS": "127.0.0.1", "PORT": str(port), "ACCESSKEYID": "minioadmin", "SECRETACCESSKEY": "minioadmin", "REGION": "us-west-2"}
+            login = {"ACCESSKEYID": "minioadmin", "SECRETACCESSKEY": "minioadmin"}
+            settings = {"ADDRESS": "127.0.0.1", "PORT": str(port), "REGION": "us-west-2", **login}
             yield {f"REDKITE__MINIO__{name}": value for name, value in settings.items()}
         finally:
             process.kill()

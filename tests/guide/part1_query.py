@@ -57,6 +57,25 @@ def case_1_048_numbers_are_compared_and_combined(server: Server) -> None:
 
 
 @case
+def case_1_048a_operators_have_several_spellings(server: Server) -> None:
+    """What else 0.8 of the guide says of expressions; words in capitals are of later versions."""
+    wanted = {
+        "0 < id < 3": [1, 2],
+        "id > 2 && id < 5": [3, 4],
+        "id > 2 AND id < 5": [3, 4],
+        "id < 1 || id > 998": [0, 999],
+        "id < 1 OR id > 998": [0, 999],
+        "!(id < 998)": [998, 999],
+        "NOT (id < 998)": [998, 999],
+    }
+    with documents(server, "spellings") as collection:
+        for expr, numbers in wanted.items():
+            equal(ids(collection, expr), numbers, expr)
+        with fails("not op can only be applied on boolean expression", code=(65535, 1100)):
+            collection.query("not id == 1")
+
+
+@case
 def case_1_049_texts_are_compared_by_their_beginning(server: Server) -> None:
     with documents(server, "prefixes") as collection:
         beginning = [number for number in range(1000) if str(number).startswith("1")]
@@ -206,7 +225,8 @@ def case_1_059_ranges_of_keys_rebuild_a_collection(server: Server) -> None:
 
 @case
 def case_1_060_texts_are_keys_too(server: Server) -> None:
-    with created(server, "custom_str_id", [key(dtype=DataType.VARCHAR, max_length=36), text("text"), vector()], {"description": "VARCHAR主键"}) as collection:
+    fields = [key(dtype=DataType.VARCHAR, max_length=36), text("text"), vector()]
+    with created(server, "custom_str_id", fields, {"description": "VARCHAR主键"}) as collection:
         names = [str(uuid.UUID(int=number)) for number in range(1, 101)] + [f"ORDER{number:08d}" for number in range(100)]
         collection.insert([names, [f"文本{number}" for number in range(200)], uniform(200)])
         ready(collection)

@@ -59,7 +59,8 @@ def case_1_111_the_oldest_api_works_with_its_own_messages(server: Server) -> Non
 
     connect(server)
     drop("rest_example")
-    fields = [{"name": "id", "data_type": 5, "is_primary_key": True}, {"name": "vector", "data_type": 101, "type_params": [{"key": "dim", "value": "4"}]}]
+    dim = [{"key": "dim", "value": "4"}]
+    fields = [{"name": "id", "data_type": 5, "is_primary_key": True}, {"name": "vector", "data_type": 101, "type_params": dim}]
     equal(call("POST", "collection", schema={"name": "rest_example", "fields": fields}), {})
     columns = [
         {"field_name": "id", "type": 5, "field": [1, 2, 3]},
