@@ -62,7 +62,9 @@ class Server:
         command = [str(BINARY), "run", "standalone", "--data-dir", str(self.folder / "data"), *listen, *self.flags]
         with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **self.settings})
-        until("the server serves", 60, lambda: self.get("/healthz").startswith("OK"))
+        until("the server serves or ends", 60, lambda: self.process.poll() is not None or self.get("/healthz").startswith("OK"))
+        if self.process.poll() is not None:
+            raise AssertionError(f"the server ended: {(self.folder / 'log').read_text()[-2000:]}")
         return self
 
     def get(self, path: str) -> str:
@@ -133,7 +135,7 @@ def fails(text: str = "", code: int | tuple[int, ...] | None = None, kind: type[
     except kind as error:
         codes = (code,) if isinstance(code, int) else code
         if text.lower() not in str(error).lower() or (codes and getattr(error, "code", None) not in codes):
-            raise AssertionError(f"expected {text!r} with code {code}, got {error!r}") from error
+            raise AssertionError(f"expected {text!r} with code {code}, got {type(error).__name__}: {error}") from error
     else:
         raise AssertionError(f"nothing failed, expected {kind.__name__} with {text!r}")
 
