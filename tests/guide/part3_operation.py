@@ -78,7 +78,8 @@ def case_3_071_what_is_written_is_in_the_metrics(server: Server) -> None:
     with server.another() as own:
         own.connect()
         names = ["milvus_proxy_insert_vectors_count", "milvus_proxy_delete_vectors_count", "milvus_datacoord_stored_rows_num"]
-        names += ["milvus_proxy_receive_bytes_count", "milvus_proxy_send_bytes_count", "milvus_querynode_entity_num", "milvus_rootcoord_collection_num"]
+        names += ["milvus_proxy_receive_bytes_count", "milvus_proxy_send_bytes_count"]
+        names += ["milvus_querynode_entity_num", "milvus_rootcoord_collection_num"]
         names += ["milvus_datacoord_stored_index_files_size", "milvus_datacoord_stored_binlog_size"]
         before = {name: total(own, name) for name in names}
         target = of.filled("written", of.document_fields(), of.document_rows(of.DOCUMENTS), of.index("HNSW", "L2", M=16, efConstruction=100))
