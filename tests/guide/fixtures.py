@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from pymilvus import Collection, CollectionSchema, DataType, FieldSchema
+from pymilvus import Collection, CollectionSchema, DataType, FieldSchema, MilvusClient, MilvusException, connections
+from pymilvus.exceptions import ParamError
 
-from harness import Server, equal
+from harness import Server, equal, fails
 
 # The client logs every error with its trace, and most errors here are expected ones.
 logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
@@ -100,6 +101,31 @@ def ranked(hits: Iterable[Any], expected: Sequence[tuple[Any, float]]) -> None:
     hits = list(hits)
     equal(ids(hits), [one for one, _ in expected], "the keys")
     near(distances(hits), [score for _, score in expected])
+
+
+def again() -> MilvusClient:
+    """The client that is not of the ORM, where the ORM is connected to."""
+    return MilvusClient(f"http://{connections.get_connection_addr('default')['address']}")
+
+
+def search(target: Collection, query: Any, limit: int, param: dict[str, Any], field: str = "embedding", **more: Any) -> Any:
+    """The hits of one query by the ORM; those of `MilvusClient` are the same, and so are its errors."""
+
+    def other() -> list[tuple[Any, float]]:
+        given = {key: value for key, value in more.items() if key != "expr"}
+        hits = again().search(target.name, [query], more.get("expr") or "", limit, search_params=param, anns_field=field, **given)[0]
+        return [(hit[target.primary_field.name], hit["distance"]) for hit in hits]
+
+    try:
+        hits = target.search([query], field, param, limit, **more)[0]
+    except ParamError:
+        raise
+    except MilvusException as error:
+        with fails(error.message, error.code):
+            other()
+        raise
+    equal(other(), list(zip(ids(hits), distances(hits))), "what MilvusClient finds")
+    return hits
 
 
 def random_vectors(rows: int, dim: int, seed: int = 1) -> np.ndarray:

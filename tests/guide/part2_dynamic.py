@@ -35,7 +35,7 @@ def matching(target: Collection, wanted: dict[str, list[int]]) -> None:
     """Queries and searches find these rows by these filters."""
     equal({expr: of.keys(target, expr) for expr in wanted}, wanted, "what queries find")
     query = [0.0] * 128
-    found = {expr: sorted(of.ids(target.search([query], "embedding", of.FLAT, 10, expr=expr)[0])) for expr in wanted}
+    found = {expr: sorted(of.ids(of.search(target, query, 10, of.FLAT, expr=expr))) for expr in wanted}
     equal(found, wanted, "what searches find")
 
 

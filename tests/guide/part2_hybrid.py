@@ -26,8 +26,8 @@ def hybrid(target: Collection, ranker: Any, few: int = 4, limit: int = 4, image:
 @case
 def case_2_107_each_field_is_searched_by_its_own_metric(server: Server) -> None:
     target = of.mm(server)
-    of.ranked(target.search([[1, 0]], "text", TEXT, 4)[0], [(1, 1), (2, 0.6), (3, 0), (4, -1)])
-    of.ranked(target.search([[2.6, 0]], "image", IMAGE, 4)[0], [(3, 0.16), (2, 2.56), (1, 6.76), (4, 19.36)])
+    of.ranked(of.search(target, [1, 0], 4, TEXT, "text"), [(1, 1), (2, 0.6), (3, 0), (4, -1)])
+    of.ranked(of.search(target, [2.6, 0], 4, IMAGE, "image"), [(3, 0.16), (2, 2.56), (1, 6.76), (4, 19.36)])
 
 
 @case

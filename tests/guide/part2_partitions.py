@@ -19,7 +19,7 @@ QUERY = of.DOCUMENTS[10].tolist()
 
 def found(target: Collection, *names: str, limit: int = 4000) -> list[int]:
     """All keys that a search finds in these partitions, or in all."""
-    return sorted(of.ids(target.search([QUERY], "embedding", ALL, limit, partition_names=list(names) or None)[0]))
+    return sorted(of.ids(of.search(target, QUERY, limit, ALL, partition_names=list(names) or None)))
 
 
 def years(*numbers: int) -> list[int]:

@@ -16,7 +16,7 @@ PARAMETERS = (65535, 1100)
 
 def search(target: Collection, query: Any, limit: int = 10, params: dict[str, Any] | None = None, metric: str = "L2", **more: Any) -> Any:
     """The hits of one query."""
-    return target.search([query], "embedding", {"metric_type": metric, "params": params or {}}, limit, **more)[0]
+    return of.search(target, query, limit, {"metric_type": metric, "params": params or {}}, **more)
 
 
 @case
