@@ -18,6 +18,7 @@ from typing import Any
 from pymilvus import utility
 
 import fixtures as of
+import services
 from harness import BINARY, Server, case, equal, fails, holds, until
 
 
@@ -39,6 +40,7 @@ def case_3_064_metrics_are_prometheus_texts(server: Server) -> None:
     target.search([[0, 0]], "embedding", of.FLAT, 1)
     of.keys(target, "id > 0")
     text = server.get("/metrics")
+    services.made("prometheus")
     checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True)
     # Names are those of Milvus, which are not all as promtool would have them.
     said = [line for line in (checked.stdout + checked.stderr).splitlines() if not re.search("^milvus_.* suffix$", line)]
