@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from pymilvus import utility
-from pymilvus.client.types import LoadState
+from pymilvus.client.types import LoadState, ResourceGroupConfig
 
 import fixtures as of
 from harness import Server, case, equal, fails, holds, until
@@ -20,6 +20,11 @@ def asked(requests: int, limits: int | None = None) -> dict[str, Any]:
     """What a group asks for, as plain as the guide has it."""
     both: dict[str, Any] = {"requests": {"node_num": requests}}
     return both if limits is None else {**both, "limits": {"node_num": limits}}
+
+
+def updated(group: str, **asks: Any) -> None:
+    """Replaces what a group asks for; clients before 2.6 take no plain dict for that."""
+    utility.update_resource_groups({group: ResourceGroupConfig(**asks)})
 
 
 def nodes_of(group: str) -> int:
@@ -142,7 +147,7 @@ def case_2_129_a_group_is_dropped_once_it_asks_for_nothing(server: Server) -> No
         of_nodes(business_c=1)
         with fails("limits node num is not 0", 303):
             utility.drop_resource_group("business_c")
-        utility.update_resource_groups({"business_c": asked(0, 0)})
+        updated("business_c", **asked(0, 0))
         of_nodes(business_c=0, default=1)
         for _ in range(2):
             utility.drop_resource_group("business_c")
@@ -158,11 +163,11 @@ def case_2_132_groups_are_there_after_a_restart(server: Server) -> None:
         utility.create_resource_group("business_a", config=asked(0, 0))
         utility.create_resource_group("business_b", config=asked(0, 0))
         moved = {**asked(1, 1), "transfer_from": [{"resource_group": "business_b"}], "transfer_to": [{"resource_group": "business_b"}]}
-        utility.update_resource_groups({"business_a": moved})
+        updated("business_a", **moved)
         for other in ("business_a", "nope"):
             for where in ("transfer_from", "transfer_to"):
                 with fails(code=303):
-                    utility.update_resource_groups({"business_a": {**asked(1, 1), where: [{"resource_group": other}]}})
+                    updated("business_a", **asked(1, 1), **{where: [{"resource_group": other}]})
         before = utility.describe_resource_group("business_a").config
         own.stop()
         own.start()

@@ -1,7 +1,7 @@
 """Part 3, chapter 10: LangChain (92 to 99), LlamaIndex (100 to 105) and Haystack (106 to 109).
 
-Each framework has an environment of its own; the cases are in `frameworks`. Left out is what asks nothing of the database: chains (97), engines
-and agents that are built upon a retriever (104), and a web service above one (109).
+Each framework has an environment of its own; the cases are in `frameworks`. Left out is what asks nothing else of the database than
+these do, and needs more packages: chains above a retriever (97) and a web service (109).
 """
 
 from __future__ import annotations
@@ -86,6 +86,16 @@ def case_3_102_llamaindexs_filters_match_what_nodes_have(server: Server) -> None
 @case
 def case_3_103_llamaindex_answers_from_the_same_nodes_in_every_way(server: Server) -> None:
     checked(server, "llamaindex", 103)
+
+
+@case
+def case_3_104_llamaindexs_engines_and_agents_ask_the_store(server: Server) -> None:
+    def searches() -> float:
+        return total(server, "milvus_proxy_req_count", 'function_name="Search"', 'status="success"')
+
+    before = searches()
+    checked(server, "llamaindex", 104)
+    holds(searches() >= before + 3, "each of them searched")
 
 
 @case

@@ -47,7 +47,8 @@ def alert_test(name: str) -> dict[str, Any]:
     firing = f'count(ALERTS{{alertname="{name}",alertstate="firing",severity="{severity}"}}) or vector(0)'
     moments = {(minutes - 0.5): 0, (minutes + 10): 1}
     tests = [{"expr": firing, "eval_time": f"{int(at * 60)}s", "exp_samples": [{"value": value}]} for at, value in moments.items()]
-    return {"name": name, "interval": "15s", "input_series": [{"series": one, "values": all_} for one, all_ in series.items()], "promql_expr_test": tests}
+    given = [{"series": one, "values": values} for one, values in series.items()]
+    return {"name": name, "interval": "15s", "input_series": given, "promql_expr_test": tests}
 
 
 @case

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from llama_index.core import MockEmbedding, Settings, StorageContext, VectorStoreIndex
+from llama_index.core.agent.workflow import ReActAgent, ToolCallResult
 from llama_index.core.base.embeddings.base import BaseEmbedding
-from llama_index.core.llms import MockLLM
+from llama_index.core.llms import CompletionResponse, CustomLLM, LLMMetadata, MockLLM
+from llama_index.core.query_engine import RouterQueryEngine, SubQuestionQueryEngine
+from llama_index.core.question_gen import LLMQuestionGenerator
 from llama_index.core.schema import TextNode
+from llama_index.core.selectors import LLMSingleSelector
+from llama_index.core.tools import FunctionTool, QueryEngineTool
 from llama_index.core.vector_stores import ExactMatchFilter, MetadataFilters
 from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
 from llama_index.vector_stores.milvus import MilvusVectorStore
@@ -108,6 +116,56 @@ def check_103_answers_are_made_from_the_same_nodes(uri: str, name: str) -> None:
     answer = index.as_query_engine(streaming=True, similarity_top_k=3).query("text 4")
     same("a stream", len("".join(answer.response_gen)) > 0, True)
     same("the sources of a stream", {node.node.node_id for node in answer.source_nodes}, wanted)
+
+
+class Scripted(CustomLLM):
+    """Says what a model would: chooses, asks, uses the tool, and then repeats what the tool found."""
+
+    @property
+    def metadata(self) -> LLMMetadata:
+        return LLMMetadata(model_name="scripted", context_window=100_000)
+
+    def said(self, prompt: str) -> str:
+        if "sub_question" in prompt:
+            return json.dumps({"items": [{"sub_question": "text 4", "tool_name": "knowledge"}]})
+        if "choice" in prompt:
+            return json.dumps([{"choice": 1, "reason": "it is the only one"}])
+        if "Action: knowledge\n" in prompt:
+            return "Thought: I can answer without using any more tools.\nAnswer: it says text 4"
+        if "Action Input" in prompt:
+            return 'Thought: I need to use a tool.\nAction: knowledge\nAction Input: {"input": "text 4"}'
+        # An answer from contexts: the contexts.
+        return prompt
+
+    def complete(self, prompt: str, formatted: bool = False, **more: Any) -> CompletionResponse:
+        return CompletionResponse(text=self.said(prompt))
+
+    def stream_complete(self, prompt: str, formatted: bool = False, **more: Any) -> Iterator[CompletionResponse]:
+        text = self.said(prompt)
+        yield CompletionResponse(text=text, delta=text)
+
+
+@check
+def check_104_engines_and_agents_ask_the_store(uri: str, name: str) -> None:
+    Settings.llm = Scripted()
+    index = index_of(filled(uri, name))
+    tool = QueryEngineTool.from_defaults(index.as_query_engine(similarity_top_k=1), name="knowledge", description="what is known")
+    questions = SubQuestionQueryEngine.from_defaults([tool], question_gen=LLMQuestionGenerator.from_defaults(), use_async=False, verbose=False)
+    router = RouterQueryEngine(selector=LLMSingleSelector.from_defaults(), query_engine_tools=[tool])
+    for engine in (questions, router):
+        same(f"the text in the answer of {type(engine).__name__}", "text 4" in str(engine.query("text 4")), True)
+
+    def knowledge(input: str) -> str:
+        return str(index.as_query_engine(similarity_top_k=1).query(input))
+
+    async def asked() -> str:
+        asking = FunctionTool.from_defaults(fn=knowledge, description="what is known")
+        handler = ReActAgent(tools=[asking], llm=Settings.llm, streaming=False).run("what is known of text 4")
+        used = [event.tool_output.content async for event in handler.stream_events() if isinstance(event, ToolCallResult)]
+        same("what the tool found", ["text 4" in content for content in used], [True])
+        return str(await handler)
+
+    same("the agent's answer", "text 4" in asyncio.run(asked()), True)
 
 
 @check
