@@ -1,6 +1,6 @@
 """Part 2, chapters 7.2 and 8.4: copies and resource groups, as far as one node can have them.
 
-What needs several nodes is tested in clusters (`tests/cluster`, `tests/kube`): the cases 78, 79, 81, 83 to 90, 123, 126 to 128, 130 and 131.
+What needs several nodes is tested in clusters (`tests/cluster`, `tests/kube`): the cases 78, 79, 81, 83 to 90, 123, 126, 128, 130 and 131.
 """
 
 from __future__ import annotations
@@ -137,6 +137,19 @@ def case_2_125_nodes_are_moved_from_group_to_group(server: Server) -> None:
         for source, target in ((DEFAULT, "nope"), ("nope", DEFAULT)):
             with fails("resource group not found", 300):
                 utility.transfer_node(source, target, 1)
+
+
+@case
+def case_2_127_copies_and_groups_have_to_fit(server: Server) -> None:
+    """That two groups get a copy each takes two nodes, and is tested in clusters."""
+    server.connect()
+    target = of.filled(of.unique("grouped"), [of.key(), of.vector(2)], [[1], [[0, 1]]])
+    target.release()
+    with fails("resource group num can only be 0, 1 or same as replica number"):
+        target.load(replica_number=3, _resource_groups=["business_b", "business_c"])
+    with fails("resource group not found[rg=nope]", 300):
+        target.load(replica_number=1, _resource_groups=["nope"])
+    equal(utility.load_state(target.name), LoadState.NotLoad, "the state")
 
 
 @case
