@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 import grpc
-from pymilvus import Collection, MilvusException, utility
+from pymilvus import AnnSearchRequest, Collection, MilvusException, RRFRanker, utility
 
 import fixtures as of
 from harness import Server, case, equal, fails
@@ -97,6 +97,15 @@ def case_2_099_a_search_sees_what_was_at_its_timestamp(server: Server) -> None:
         moment = versions(target)
         equal(at(target), CURRENT, "what is")
         equal(at(target, moment), PAST, "what was")
+        # The other routes of D1: by the other client, by the filter's parameters, and inside a hybrid search.
+        given = {"limit": 10, "output_fields": ["title"], "search_params": {"params": {"travel_timestamp": moment}}}
+        hits = of.again().search(target.name, [[0.0] * 8], **given)[0]
+        equal({hit["id"]: hit["entity"]["title"] for hit in hits}, PAST, "what was, by MilvusClient")
+        rows = target.query("id > 0", output_fields=["title"], expr_params={"travel_timestamp": moment})
+        equal({row["id"]: row["title"] for row in rows}, PAST, "what was, by a query")
+        both = [AnnSearchRequest([[0.0] * 8], "embedding", {"metric_type": "L2", "params": {"travel_timestamp": moment}}, 10) for _ in range(2)]
+        fused = target.hybrid_search(both, RRFRanker(), 10, output_fields=["title"])[0]
+        equal({hit.id: hit.entity.get("title") for hit in fused}, PAST, "what was, by a hybrid search")
 
 
 @case
