@@ -1,6 +1,6 @@
 """What the cases of the guides stand on: a decorator that numbers them, a server with the settings that a case asks for, expected errors.
 
-A case is a function whose name begins with its number, `case_1_023_…` (part 1, case 23), with one argument, the `Server`. Cases that are known
+Cases are those of the guides that Redkite is held to. A case is a function whose name begins with its number, `case_1_023_…` (part 1, case 23), with one argument, the `Server`. Cases that are known
 not to hold stand in `open.toml` with the reason; they are run all the same, and one that holds must leave that list.
 """
 
@@ -24,6 +24,8 @@ from pymilvus import MilvusClient, MilvusException, connections
 HERE = pathlib.Path(__file__).parent
 BINARY = pathlib.Path(os.environ.get("RELEASE", HERE / "../../target/release")) / "redkite"
 CASES: dict[str, Callable[[Server], None]] = {}
+# How the reason of a case begins that holds at times.
+NOW_AND_THEN = "now and then: "
 
 
 def case(function: Callable[[Server], None]) -> Callable[[Server], None]:
@@ -164,7 +166,7 @@ def run(folder: pathlib.Path, wanted: list[str]) -> int:
             if server.process is None or server.process.poll() is not None:
                 wrong.append(f"{title}: the server ended")
                 server = Server(folder / f"server-after-{number}").start()
-            if failure is None and number in known:
+            if failure is None and number in known and not known[number].startswith(NOW_AND_THEN):
                 wrong.append(f"{title}: it holds, and is still in open.toml")
             elif failure is None:
                 held += 1
