@@ -1,7 +1,8 @@
 """What the cases of the guides stand on: a decorator that numbers them, a server with the settings that a case asks for, expected errors.
 
-Cases are those of the guides that Redkite is held to. A case is a function whose name begins with its number, `case_1_023_…` (part 1, case 23), with one argument, the `Server`. Cases that are known
-not to hold stand in `open.toml` with the reason; they are run all the same, and one that holds must leave that list.
+A case is a function whose name begins with its number, `case_1_023_…` (part 1, case 23), with one argument, the `Server`. Cases that are known
+not to hold stand in `open.toml` with the reason; they are run all the same, and one that holds must leave that list, unless its reason says
+that it does so at times.
 """
 
 from __future__ import annotations
