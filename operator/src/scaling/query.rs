@@ -6,7 +6,6 @@
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::window::seconds;
 use super::{Decision, Held, NodeLoad, QueryWindow, Reason, changed, since, stepped, within};
 use crate::crd::{QueryScaling, ScalingStatus};
 
@@ -166,8 +165,7 @@ fn more(
     let calm = |nodes: &Vec<NodeLoad>| whole(nodes) && Seen { nodes }.bytes_to_load() == 0;
     let settled = status.reason == Reason::Began.name()
         || window.since(since(status)).any(calm)
-        // What still waits by then has no room where it is.
-        || seconds(since(status), now) >= rule.down_after_seconds;
+        || is_stuck(window, rule, status, last, now);
     let ordered = last.needed(rule.memory_share, true);
     if settled && last.bytes_to_load() > 0 && ordered > replicas {
         let bytes = last.bytes_to_load();
@@ -204,6 +202,24 @@ fn more(
     let p99 = rule.p99_ms.filter(|target| lasts(&|seen| slowest(seen) > *target))?;
     let message = format!("searches take {:.0} ms, the target is {p99:.0}", slowest(last));
     Some((replicas + 1, Reason::P99, message))
+}
+
+/// Whether what is to be loaded has no room where it is: all nodes have been there for long, and it does not become less.
+fn is_stuck(
+    window: &QueryWindow,
+    rule: &QueryRule,
+    status: &ScalingStatus,
+    last: &Seen<'_>,
+    now: Timestamp,
+) -> bool {
+    let mut later = last.bytes_to_load();
+    let has_stayed = |nodes: &Vec<NodeLoad>| {
+        let seen = Seen { nodes };
+        let is_no_less = seen.bytes_to_load() <= later;
+        later = seen.bytes_to_load();
+        seen.is_whole(status.replicas) && is_no_less
+    };
+    window.all(now, rule.down_after_seconds, since(status), has_stayed)
 }
 
 /// Whether one node fewer would have been enough for long.

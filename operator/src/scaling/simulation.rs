@@ -178,6 +178,25 @@ fn a_load_that_does_not_fit_gets_its_nodes_before_it_is_there() {
 }
 
 #[test]
+fn what_moves_for_longer_than_a_short_rule_waits_is_no_load() {
+    let targets = QueryTargets { memory_percent: Some(52), ..QueryTargets::default() };
+    let (up_after_seconds, down_after_seconds) = (Some(10), Some(30));
+    let short = QueryScaling {
+        min: Some(2),
+        targets: Some(targets),
+        up_after_seconds,
+        down_after_seconds,
+        ..rule(11)
+    };
+    let mut world = World::new(&short, 1);
+    world.data = 16 * GIB;
+    world.run(4 * 60);
+
+    // 16 GiB at 52 % of 8 GiB each.
+    assert_eq!(world.went().0, [2, 4]);
+}
+
+#[test]
 fn what_is_released_frees_nodes_one_after_another() {
     let mut world = World::new(&QueryScaling { min: Some(2), ..rule(8) }, 2);
     world.data = 20 * GIB;
