@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cluster::{Dice, Log, Logs, Process};
-use super::{group, info, labelled, loaded, loaded_in, manifest, node};
+use super::{PARTITIONS, group, info, labelled, loaded, loaded_in, manifest, node, segment};
 use crate::base::{ChannelName, CollectionId, NodeId, Position, SegmentId, Timestamp};
 use crate::coord::place::groups::{Candidate, members};
 use crate::coord::place::pools::{Member, divide};
 use crate::coord::place::{Hindrance, PlaceSettings, Placer};
 use crate::model::ChannelManifest;
 use crate::rpc::{
-    ChannelShare, CollectionInfo, DEFAULT_GROUP, Duties, GroupConfig, NodeInfo, NodeShare, NodeState,
-    OpenChannel, OrderNumber, Place, ReplicaRoute, Routes, Share,
+    ChannelShare, CollectionInfo, DEFAULT_GROUP, Duties, GroupConfig, LoadSpec, NodeInfo, NodeShare,
+    NodeState, OpenChannel, OrderNumber, Place, ReplicaRoute, Routes, Share,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
