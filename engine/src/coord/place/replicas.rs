@@ -45,6 +45,8 @@ impl Placer {
             }
         }
         self.close_poor(&mut replicas, &mut outcome);
+        // Who reads all that is loaded has to know at once what that is to be.
+        outcome.changed |= collection.routes.partitions.as_deref() != collection.wanted_partitions();
         let quiet = replicas.iter().all(Replica::is_quiet);
         collection.replicas = replicas;
         if quiet {
