@@ -11,7 +11,7 @@ use super::choose::{Candidate, choose, choose_second};
 use super::instant::{at_one_time, is_spread};
 use super::memory::Memory;
 use super::{Error, Router, passes};
-use crate::base::{CollectionId, Kind, Kinded as _, Timestamp};
+use crate::base::{CollectionId, Kind, Kinded as _, PartitionId, Timestamp};
 use crate::model::TypeMismatch;
 use crate::plan::{QueryPlan, QueryRows, SearchHits, SearchPlan, merge_query, merge_search};
 use crate::rpc::{
@@ -31,6 +31,9 @@ trait Plan: Clone + Send + Sync + 'static {
 
     /// Nothing after this time is seen; [`Timestamp::MAX`] for no bound.
     fn read_at(&self) -> Timestamp;
+
+    /// Only rows of these are seen; `None` for those of all that are loaded.
+    fn partitions(&self) -> Option<&[PartitionId]>;
 
     async fn ask(
         self,
@@ -53,6 +56,10 @@ impl Plan for SearchPlan {
 
     fn read_at(&self) -> Timestamp {
         self.read_at
+    }
+
+    fn partitions(&self) -> Option<&[PartitionId]> {
+        self.partitions.as_deref()
     }
 
     async fn ask(
@@ -80,6 +87,10 @@ impl Plan for QueryPlan {
 
     fn read_at(&self) -> Timestamp {
         self.read_at
+    }
+
+    fn partitions(&self) -> Option<&[PartitionId]> {
+        self.partitions.as_deref()
     }
 
     async fn ask(
@@ -148,11 +159,16 @@ impl Router {
         let mut long = 10 * brief;
         let mut routes = self.readable(P::CALL, collection, &mut patience, &mut seen, brief).await?;
         loop {
+            // Copies that do not have all that is read, while some of it is being loaded.
+            let short = short_of(&routes, plan.partitions());
+            tried.extend(&short);
             let missed = match self.choose(&routes, &tried, &memory) {
-                Some(first) => match self.ask_one_or_two(&plan, after, &routes, first, &memory).await {
-                    Ok(answer) => return Ok(answer),
-                    Err(missed) => missed,
-                },
+                Some(first) => {
+                    match self.ask_one_or_two(&plan, after, &routes, (first, &short), &memory).await {
+                        Ok(answer) => return Ok(answer),
+                        Err(missed) => missed,
+                    }
+                }
                 None => {
                     let missing = Error::NoReplica { collection, harm: routes.harm.clone() };
                     let error = rpc::Error::failed(P::CALL, &missing);
@@ -251,7 +267,7 @@ impl Router {
         plan: &P,
         after: ReadAfter,
         routes: &Routes,
-        first: usize,
+        (first, short): (usize, &[i64]),
         memory: &Memory,
     ) -> Result<P::Answer, Missed> {
         let replica = &routes.replicas[first];
@@ -271,7 +287,7 @@ impl Router {
             None => one.await.map_err(missed),
             Some(limit) => match select(one, self.parts.clock.sleep(limit)).await {
                 Either::Left((outcome, _)) => outcome.map_err(missed),
-                Either::Right(((), one)) => match self.second(routes, first, memory) {
+                Either::Right(((), one)) => match self.second(routes, (first, short), memory) {
                     None => one.await.map_err(missed),
                     Some(second) => {
                         let other = Box::pin(self.ask_replica(plan, after, second));
@@ -288,9 +304,14 @@ impl Router {
     }
 
     /// A second copy, if one works and asking it is within the budget.
-    fn second<'a>(&self, routes: &'a Routes, first: usize, memory: &Memory) -> Option<&'a ReplicaRoute> {
+    fn second<'a>(
+        &self,
+        routes: &'a Routes,
+        (first, short): (usize, &[i64]),
+        memory: &Memory,
+    ) -> Option<&'a ReplicaRoute> {
         let (policy, rng) = (self.parts.settings.policy, self.parts.rng.as_ref());
-        let second = choose_second(policy, &self.candidates(routes, &[]), first, rng)?;
+        let second = choose_second(policy, &self.candidates(routes, short), first, rng)?;
         memory.pace.lock().spend().then(|| &routes.replicas[second])
     }
 
@@ -365,6 +386,12 @@ impl Router {
         }
         outcome
     }
+}
+
+/// The copies that do not have all of what a read is of: `partitions`, or all that are loaded.
+fn short_of(routes: &Routes, partitions: Option<&[PartitionId]>) -> Vec<i64> {
+    let wanted = partitions.or(routes.partitions.as_deref());
+    routes.replicas.iter().filter(|replica| !replica.covers(wanted)).map(|replica| replica.id).collect()
 }
 
 /// Whether a copy can be asked: it has nodes, and this read has not failed there.

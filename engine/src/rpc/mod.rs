@@ -45,6 +45,7 @@ pub use querier::Querier;
 pub use refusal::Refusal;
 pub use route::{
     ChannelShare, Consistency, NodeShare, Owner, Place, ReadAfter, ReplicaRoute, Routes, Share, TimeSpan,
+    covers,
 };
 pub use writer::{Mark, Operation, Request, Tail, Write, Writer, Written};
 

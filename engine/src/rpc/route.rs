@@ -79,6 +79,28 @@ pub struct ReplicaRoute {
     pub zone: String,
     /// Its nodes' parts: together every row once.
     pub nodes: Vec<NodeShare>,
+    /// Of which partitions it has the rows: fewer than are wanted while others are being loaded. `None` for all, and from
+    /// leaders of versions that do not say it.
+    #[serde(default)]
+    pub partitions: Option<Vec<PartitionId>>,
+}
+
+impl ReplicaRoute {
+    /// Whether it has the rows of `wanted`; `None` for all partitions.
+    #[must_use]
+    pub fn covers(&self, wanted: Option<&[PartitionId]>) -> bool {
+        covers(self.partitions.as_deref(), wanted)
+    }
+}
+
+/// Whether what there is of some partitions is all of `wanted`; `None` for all partitions.
+#[must_use]
+pub fn covers(there: Option<&[PartitionId]>, wanted: Option<&[PartitionId]>) -> bool {
+    match (there, wanted) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(there), Some(wanted)) => wanted.iter().all(|partition| there.contains(partition)),
+    }
 }
 
 /// How a collection is written and read, as of one moment.
@@ -94,7 +116,7 @@ pub struct Routes {
     pub replicas: Vec<ReplicaRoute>,
     /// Whether the collection is to be loaded at all.
     pub wanted: bool,
-    /// Of which partitions the copies have the rows; `None` for all.
+    /// Which partitions are to be loaded; `None` for all.
     #[serde(default)]
     pub partitions: Option<Vec<PartitionId>>,
     /// Whether a leader said this that does not know yet which copies there are: its predecessor's, if somebody

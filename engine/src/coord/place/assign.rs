@@ -80,7 +80,8 @@ impl Placer {
     ) -> Split {
         let checkpoint = collection.channels[channel].manifest.checkpoint;
         let wanted = collection.wanted_pieces(channel);
-        let mut split = Split { checkpoint, ..Split::default() };
+        let partitions = collection.wanted_partitions().map(<[_]>::to_vec);
+        let mut split = Split { checkpoint, partitions, ..Split::default() };
         let places = before.by_piece();
         let mut rest = Vec::new();
         for piece in wanted {

@@ -7,9 +7,9 @@ use std::time::Duration;
 use super::Placer;
 use super::hold::Hold;
 use super::split::{Piece, Split};
-use crate::base::{ChannelName, CollectionId, NodeId};
+use crate::base::{ChannelName, CollectionId, NodeId, PartitionId};
 use crate::model::{ChannelManifest, IndexRef, Schema, SegmentManifest};
-use crate::rpc::{CollectionInfo, Routes};
+use crate::rpc::{CollectionInfo, Routes, covers};
 
 /// A collection.
 #[derive(Debug)]
@@ -69,9 +69,17 @@ impl Replica {
         !self.follows.is_empty() && self.follows.iter().all(Follow::is_quiet)
     }
 
-    /// Whether every row can be read.
+    /// Whether every row can be read of some partitions at least.
     pub fn is_complete(&self) -> bool {
         !self.follows.is_empty() && self.follows.iter().all(|follow| follow.live.is_some())
+    }
+
+    /// Whether every row of `wanted` can be read; `None` for all partitions.
+    pub fn has_all_of(&self, wanted: Option<&[PartitionId]>) -> bool {
+        let has = |follow: &Follow| {
+            follow.live.as_ref().is_some_and(|live| covers(live.partitions.as_deref(), wanted))
+        };
+        !self.follows.is_empty() && self.follows.iter().all(has)
     }
 }
 
@@ -105,9 +113,14 @@ pub(super) struct Retired {
 }
 
 impl Collection {
+    /// The partitions that are to be loaded; `None` for all.
+    pub fn wanted_partitions(&self) -> Option<&[PartitionId]> {
+        self.info.load.as_ref()?.partitions.as_deref()
+    }
+
     /// The segments of a channel that are to be loaded, ascending by id.
     pub fn wanted_pieces(&self, channel: usize) -> Vec<Piece> {
-        let partitions = self.info.load.as_ref().and_then(|load| load.partitions.as_ref());
+        let partitions = self.wanted_partitions();
         let wanted =
             |segment: &&SegmentManifest| partitions.is_none_or(|list| list.contains(&segment.partition));
         let segments = self.channels[channel].manifest.segments.iter().filter(wanted);

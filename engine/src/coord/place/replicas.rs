@@ -45,6 +45,8 @@ impl Placer {
             }
         }
         self.close_poor(&mut replicas, &mut outcome);
+        // Who reads all that is loaded has to know at once what that is to be.
+        outcome.changed |= collection.routes.partitions.as_deref() != collection.wanted_partitions();
         let quiet = replicas.iter().all(Replica::is_quiet);
         collection.replicas = replicas;
         if quiet {
@@ -270,7 +272,7 @@ impl Placer {
         let wanted = collection.wanted_pieces(channel);
         let mut placed: Vec<_> = target.shares.values().flatten().copied().collect();
         placed.sort_unstable();
-        wanted == placed
+        wanted == placed && target.partitions.as_deref() == collection.wanted_partitions()
     }
 
     /// Plans for the newest manifest.
@@ -335,7 +337,7 @@ impl Placer {
             let shares = if pieces.is_empty() { BTreeMap::new() } else { BTreeMap::from([(node, pieces)]) };
             let growing = held.growing_from.map(|_| node);
             let checkpoint = held.growing_from.unwrap_or_default();
-            let split = Arc::new(Split { checkpoint, growing, shares, unplaced: Vec::new() });
+            let split = Arc::new(Split { checkpoint, growing, shares, ..Split::default() });
             collection.retired.push(Retired { number, channel, split });
         }
         self.retiring.insert((number, id));

@@ -89,7 +89,13 @@ impl Placer {
             Some(NodeShare { place, share: Arc::new(share) })
         });
         let nodes: Option<Vec<_>> = nodes.collect();
-        Some(ReplicaRoute { id: replica.id, group: replica.group.clone(), zone, nodes: nodes? })
+        let of_channels =
+            replica.follows.iter().filter_map(|follow| follow.live.as_ref()?.partitions.as_ref());
+        let partitions = of_channels
+            .cloned()
+            .reduce(|one, other| one.into_iter().filter(|partition| other.contains(partition)).collect());
+        let (id, group) = (replica.id, replica.group.clone());
+        Some(ReplicaRoute { id, group, zone, nodes: nodes?, partitions })
     }
 
     /// Whether no route of a collection goes by anything of `gone` or by an older state than `checkpoints`, one for each
@@ -128,7 +134,8 @@ impl Placer {
     /// Why it cannot be loaded now, as a node or the lack of memory says; it is tried again.
     pub fn loaded(&self, collection: CollectionId) -> Result<u8, Hindrance> {
         let Some(known) = self.collections.get(&collection) else { return Ok(0) };
-        let waits = |replica: &&Replica| !replica.is_complete();
+        let is_loaded = |replica: &&Replica| replica.has_all_of(known.wanted_partitions());
+        let waits = |replica: &&Replica| !is_loaded(replica);
         let (mut ready, mut all) = (0_usize, 0_usize);
         let placed = known.replicas.iter().filter(|replica| self.has_nodes(replica));
         for replica in placed.clone().filter(waits) {
@@ -142,10 +149,10 @@ impl Placer {
         if placed.clone().next().is_none() {
             return Ok(0);
         }
-        if placed.clone().all(Replica::is_complete) {
+        if placed.clone().all(|replica| is_loaded(&replica)) {
             return Ok(100);
         }
-        let complete = placed.clone().filter(|replica| replica.is_complete()).count() * 100;
+        let complete = placed.clone().filter(is_loaded).count() * 100;
         let waiting = placed.filter(waits).count();
         let part = (ready * 100 * waiting).checked_div(all).unwrap_or(0);
         let percent = (complete + part) / (complete / 100 + waiting).max(1);

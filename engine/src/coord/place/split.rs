@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::base::{ChannelName, NodeId, Position, SegmentId};
+use crate::base::{ChannelName, NodeId, PartitionId, Position, SegmentId};
 use crate::rpc::{ChannelShare, HeldChannel};
 
 /// A segment as placement sees it.
@@ -24,6 +24,8 @@ pub(super) struct Split {
     pub shares: BTreeMap<NodeId, Vec<Piece>>,
     /// Pieces that have no room anywhere, ascending.
     pub unplaced: Vec<Piece>,
+    /// Of which partitions these are the rows; `None` for all.
+    pub partitions: Option<Vec<PartitionId>>,
 }
 
 impl Split {
@@ -55,7 +57,8 @@ impl Split {
             let by_node = split.shares.iter();
             by_node.map(|(node, pieces)| (*node, pieces.iter().map(|piece| piece.id).collect())).collect()
         };
-        self.checkpoint == other.checkpoint && self.growing == other.growing && ids(self) == ids(other)
+        let is_alike = self.checkpoint == other.checkpoint && self.growing == other.growing;
+        is_alike && self.partitions == other.partitions && ids(self) == ids(other)
     }
 
     /// Whether `node`, holding `held`, can do its part. It has also applied what is before the checkpoint if it holds only

@@ -49,6 +49,42 @@ async fn a_read_of_what_is_damaged_says_what_that_is() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_copy_has_not_loaded_yet_is_waited_for_or_read_of_another_copy() {
+    let of = |ids: &[i64]| QueryPlan {
+        partitions: Some(ids.iter().copied().map(PartitionId).collect()),
+        ..query()
+    };
+    let world = World::new();
+    world.publish(None, &[&[1]]);
+    world.publish_part(1, &[5], &[5, 6]);
+    let router = world.router();
+
+    router.query(of(&[5]), Consistency::Strong).await.unwrap();
+    let later = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let before = reads(&world, 1);
+        world.publish_part(1, &[5, 6], &[5, 6]);
+        before
+    };
+    let reads_before = {
+        let (one, all) =
+            (router.query(of(&[5, 6]), Consistency::Strong), router.query(query(), Consistency::Strong));
+        let (one, all, before) = tokio::join!(one, all, later);
+        (one.unwrap(), all.unwrap());
+        before
+    };
+    assert_eq!((reads_before, reads(&world, 1)), (1, 3), "nothing is read in part");
+
+    world.publish(None, &[&[1], &[2]]);
+    world.publish_part(2, &[5], &[5, 6]);
+    let router = world.router();
+    for _ in 0..8 {
+        router.query(query(), Consistency::Strong).await.unwrap();
+    }
+    assert_eq!((reads(&world, 1), reads(&world, 2)), (11, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn nodes_with_parts_of_one_channel_read_it_at_one_time() {
     let world = World::new();
     world.publish(None, &[&[1, 2, 3]]);

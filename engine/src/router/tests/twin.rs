@@ -215,6 +215,7 @@ impl World {
             group: DEFAULT_GROUP.to_owned(),
             zone: format!("zone-{id}"),
             nodes: nodes.iter().map(share).collect(),
+            partitions: None,
         };
         let mut routes = self.routes.lock();
         let version = routes.as_ref().map_or(1, |routes| routes.version + 1);
@@ -236,6 +237,19 @@ impl World {
         let mut routes = self.routes.lock();
         let harm = Some(harm.to_owned());
         *routes = routes.take().map(|routes| Arc::new(Routes { harm, ..(*routes).clone() }));
+    }
+
+    /// The copy of this number has only these partitions; those of `wanted` are to be loaded.
+    pub fn publish_part(&self, replica: i64, there: &[i64], wanted: &[i64]) {
+        let of = |ids: &[i64]| Some(ids.iter().copied().map(PartitionId).collect::<Vec<_>>());
+        let mut routes = self.routes.lock();
+        let mut changed = Routes::clone(routes.as_ref().unwrap());
+        changed.version += 1;
+        changed.partitions = of(wanted);
+        for route in &mut changed.replicas {
+            route.partitions = if route.id == replica { of(there) } else { of(wanted) };
+        }
+        *routes = Some(Arc::new(changed));
     }
 
     /// Gives every node of every copy a part of the only channel.

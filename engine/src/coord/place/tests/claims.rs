@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cluster::{Dice, Log, Logs, Process};
-use super::{group, info, labelled, loaded, loaded_in, manifest, node};
+use super::{PARTITIONS, group, info, labelled, loaded, loaded_in, manifest, node, segment};
 use crate::base::{ChannelName, CollectionId, NodeId, Position, SegmentId, Timestamp};
 use crate::coord::place::groups::{Candidate, members};
 use crate::coord::place::pools::{Member, divide};
 use crate::coord::place::{Hindrance, PlaceSettings, Placer};
 use crate::model::ChannelManifest;
 use crate::rpc::{
-    ChannelShare, CollectionInfo, DEFAULT_GROUP, Duties, GroupConfig, NodeInfo, NodeShare, NodeState,
-    OpenChannel, OrderNumber, Place, ReplicaRoute, Routes, Share,
+    ChannelShare, CollectionInfo, DEFAULT_GROUP, Duties, GroupConfig, LoadSpec, NodeInfo, NodeShare,
+    NodeState, OpenChannel, OrderNumber, Place, ReplicaRoute, Routes, Share,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -164,7 +164,8 @@ fn one_node_holds_and_owns_everything() {
                 id: 1,
                 group: DEFAULT_GROUP.to_owned(),
                 zone: String::new(),
-                nodes
+                nodes,
+                partitions: None,
             }],
             wanted: true,
             partitions: None,
@@ -173,6 +174,40 @@ fn one_node_holds_and_owns_everything() {
         }
     );
     assert_eq!(world.placer.loaded(info.id), Ok(100));
+}
+
+#[test]
+fn a_partition_is_loaded_once_it_is_read_and_not_before_also_beside_others() {
+    let of = |ids: &[usize]| {
+        let partitions = ids.iter().map(|at| PARTITIONS[*at]).collect();
+        Some(LoadSpec { partitions: Some(partitions), ..loaded().unwrap() })
+    };
+    let mut world = World::of(1);
+    let segments = vec![segment(1, PARTITIONS[0], 100), segment(2, PARTITIONS[1], 100)];
+    let manifest = Arc::new(ChannelManifest { segments, ..ChannelManifest::clone(&manifest(10, &[])) });
+    world.put(&info(7, 1, of(&[0])), &[manifest.clone()]);
+    world.run(4);
+    let seen = |world: &World| {
+        let routes = world.placer.routes(CollectionId(7)).unwrap();
+        (
+            world.placer.loaded(CollectionId(7)),
+            routes.replicas[0].partitions.clone(),
+            routes.partitions.clone(),
+        )
+    };
+    assert_eq!(seen(&world), (Ok(100), Some(vec![PARTITIONS[0]]), Some(vec![PARTITIONS[0]])));
+
+    for (load, wanted) in [(of(&[0, 1]), Some(PARTITIONS.to_vec())), (loaded(), None)] {
+        let before = seen(&world).1;
+        world.put(&info(7, 1, load), &[manifest.clone()]);
+        world.placer.tick(world.now);
+        let (progress, there, of_all) = seen(&world);
+        assert!(progress.as_ref().is_ok_and(|percent| *percent < 100), "{progress:?}");
+        assert_eq!((there, of_all), (before, wanted.clone()));
+
+        world.run(4);
+        assert_eq!(seen(&world), (Ok(100), wanted.clone(), wanted));
+    }
 }
 
 #[test]

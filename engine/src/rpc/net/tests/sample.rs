@@ -398,6 +398,7 @@ samples! {
         group: String::sample(),
         zone: String::sample(),
         nodes: Vec::sample(),
+        partitions: Option::sample(),
     };
     Routes => Routes {
         collection: CollectionId::sample(),
