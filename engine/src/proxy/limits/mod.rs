@@ -7,7 +7,6 @@ mod bucket;
 mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -94,7 +93,8 @@ pub struct Limits {
     settings: LimitSettings,
     buckets: Mutex<Buckets<Key>>,
     learnt: ArcSwap<Learnt>,
-    /// Whether any rate was met yet: until then it does not matter how many proxies there are.
+    /// Whether there are rates, of the settings or of a collection that was seen: until then it does not matter how many proxies
+    /// there are.
     met: AtomicBool,
 }
 
@@ -103,12 +103,8 @@ impl Limits {
     #[must_use]
     pub fn new(settings: LimitSettings) -> Self {
         let learnt = Learnt { proxies: 1, denials: BTreeMap::new() };
-        Self {
-            settings,
-            buckets: Mutex::default(),
-            learnt: ArcSwap::from_pointee(learnt),
-            met: AtomicBool::new(false),
-        }
+        let met = AtomicBool::new(!settings.rates.is_empty());
+        Self { settings, buckets: Mutex::default(), learnt: ArcSwap::from_pointee(learnt), met }
     }
 
     /// Lets a call through or refuses it; `cost` is only asked for where there is a rate.
@@ -196,12 +192,19 @@ impl Limits {
         Ok(())
     }
 
+    /// Asks how many proxies there are.
+    ///
+    /// # Errors
+    /// The coordinator's; what was known stays.
     async fn ask_proxies(&self, coord: &dyn Coord) -> Result<(), Error> {
-        if self.settings.enabled && self.met.load(Ordering::Relaxed) {
-            let nodes = coord.nodes().await?;
-            self.learn_proxies(nodes.iter().filter(|node| node.info.duties.proxies).count());
-        }
+        let nodes = coord.nodes().await?;
+        self.learn_proxies(nodes.iter().filter(|node| node.info.duties.proxies).count());
         Ok(())
+    }
+
+    /// Whether there are rates to share.
+    fn matter(&self) -> bool {
+        self.settings.enabled && self.met.load(Ordering::Relaxed)
     }
 }
 
@@ -252,17 +255,18 @@ impl Proxy {
 
     /// Learns now and then what the limits depend on, until `stop`.
     pub(super) async fn keep_limits(self, stop: CancellationToken) {
-        let mut round = 0_u32;
+        // Rounds until it is asked again how many proxies there are.
+        let mut left = 0_u32;
         let keep = async {
             loop {
-                let limits: &Arc<Limits> = self.limits();
                 self.databases_changed().await;
-                if round % ROUNDS == 0
-                    && let Err(error) = limits.ask_proxies(self.coord()).await
-                {
-                    tracing::debug!(%error, "cannot see how many proxies there are");
+                left = left.saturating_sub(1);
+                if left == 0 && self.limits().matter() {
+                    match self.limits().ask_proxies(self.coord()).await {
+                        Ok(()) => left = ROUNDS,
+                        Err(error) => tracing::debug!(%error, "cannot see how many proxies there are"),
+                    }
                 }
-                round = round.wrapping_add(1);
                 self.clock().sleep(EVERY).await;
             }
         };
