@@ -289,16 +289,152 @@ section! {
 }
 
 section! {
-    /// `quotaAndLimits`
+    /// `quotaAndLimits`. A rate that is negative limits nothing.
     QuotaAndLimits {
+        /// Whether there are limits of rates and denials; what protects memory has switches of its own.
+        enabled: bool = true,
+        /// `quotaAndLimits.ddl`
+        ddl: DdlRates = DdlRates::default(),
+        /// `quotaAndLimits.dbRate`
+        db_rate: DatabaseRate = DatabaseRate::default(),
+        /// `quotaAndLimits.indexRate`
+        index_rate: CallRate = CallRate::default(),
+        /// `quotaAndLimits.flushRate`
+        flush_rate: FlushRate = FlushRate::default(),
+        /// `quotaAndLimits.compactionRate`
+        compaction_rate: CallRate = CallRate::default(),
+        /// `quotaAndLimits.dml`
+        dml: DmlRates = DmlRates::default(),
+        /// `quotaAndLimits.dql`
+        dql: DqlRates = DqlRates::default(),
+        /// `quotaAndLimits.limitReading`
+        limit_reading: LimitReading = LimitReading::default(),
         /// `quotaAndLimits.limitWriting`
         limit_writing: LimitWriting = LimitWriting::default(),
     }
 }
 
 section! {
+    /// A rate of something.
+    MaxRate {
+        /// So much a second.
+        max: f64 = -1.0,
+    }
+}
+
+section! {
+    /// `quotaAndLimits.ddl`
+    DdlRates {
+        /// Whether the rates below are kept.
+        enabled: bool = false,
+        /// Collections made, dropped, loaded and released. Unit: calls a second.
+        collection_rate: f64 = -1.0,
+        /// Partitions made, dropped, loaded and released. Unit: calls a second.
+        partition_rate: f64 = -1.0,
+        /// `quotaAndLimits.ddl.db`
+        db: DdlRatesOfDatabase = DdlRatesOfDatabase::default(),
+    }
+}
+
+section! {
+    /// `quotaAndLimits.ddl.db`
+    DdlRatesOfDatabase {
+        /// As for all databases together, for each.
+        collection_rate: f64 = -1.0,
+        /// As for all databases together, for each.
+        partition_rate: f64 = -1.0,
+    }
+}
+
+section! {
+    /// `quotaAndLimits.dbRate`
+    DatabaseRate {
+        /// Whether the rate is kept.
+        enabled: bool = false,
+        /// Databases made, dropped and altered. Unit: calls a second.
+        max: f64 = -1.0,
+    }
+}
+
+section! {
+    /// `quotaAndLimits.indexRate` and `quotaAndLimits.compactionRate`
+    CallRate {
+        /// Whether the rates below are kept.
+        enabled: bool = false,
+        /// In all databases together. Unit: calls a second.
+        max: f64 = -1.0,
+        /// In each database.
+        db: MaxRate = MaxRate::default(),
+    }
+}
+
+section! {
+    /// `quotaAndLimits.flushRate`
+    FlushRate {
+        /// Whether the rates below are kept. Milvus's default is that they are.
+        enabled: bool = false,
+        /// In all databases together. Unit: collections a second.
+        max: f64 = -1.0,
+        /// In each database.
+        db: MaxRate = MaxRate::default(),
+        /// Of each collection.
+        collection: MaxRate = MaxRate { max: 0.1 },
+    }
+}
+
+section! {
+    /// One of the rates of reads and writes.
+    DataRate {
+        /// In all databases together. Unit: vectors of searches, queries, or MB of writes, a second.
+        max: f64 = -1.0,
+        /// In each database.
+        db: MaxRate = MaxRate::default(),
+        /// In each collection.
+        collection: MaxRate = MaxRate::default(),
+        /// In each partition.
+        partition: MaxRate = MaxRate::default(),
+    }
+}
+
+section! {
+    /// `quotaAndLimits.dml`
+    DmlRates {
+        /// Whether the rates below are kept.
+        enabled: bool = false,
+        /// What is inserted.
+        insert_rate: DataRate = DataRate::default(),
+        /// What is upserted.
+        upsert_rate: DataRate = DataRate::default(),
+        /// Requests to delete.
+        delete_rate: DataRate = DataRate::default(),
+    }
+}
+
+section! {
+    /// `quotaAndLimits.dql`
+    DqlRates {
+        /// Whether the rates below are kept.
+        enabled: bool = false,
+        /// Vectors that are searched for.
+        search_rate: DataRate = DataRate::default(),
+        /// Queries.
+        query_rate: DataRate = DataRate::default(),
+    }
+}
+
+section! {
+    /// `quotaAndLimits.limitReading`
+    LimitReading {
+        /// Whether all reads are refused.
+        force_deny: bool = false,
+    }
+}
+
+section! {
     /// `quotaAndLimits.limitWriting`
     LimitWriting {
+        /// Whether all writes are refused.
+        force_deny: bool = false,
         /// `quotaAndLimits.limitWriting.memProtection`
         mem_protection: MemProtection = MemProtection::default(),
         /// `quotaAndLimits.limitWriting.growingSegmentsSizeProtection`
@@ -405,8 +541,22 @@ section! {
     Proxy {
         /// Address for clients, gRPC and REST alike; the flag `--listen` sets it.
         listen: String = "0.0.0.0:19530".to_owned(),
+        /// The port of that address, where the address is not set.
+        port: u16 = 19_530,
+        /// `proxy.grpc`
+        grpc: ProxyGrpc = ProxyGrpc::default(),
         /// Which copy of a collection a read goes to: `look_aside` (the less busy of two) or `round_robin`.
         replica_selection_policy: String = "look_aside".to_owned(),
+    }
+}
+
+section! {
+    /// `proxy.grpc`
+    ProxyGrpc {
+        /// Largest request over gRPC. Unit: bytes. 1 ..= 2147483647.
+        server_max_recv_size: usize = 67_108_864,
+        /// Largest answer over gRPC. Unit: bytes. 1 ..= 2147483647.
+        server_max_send_size: usize = 268_435_456,
     }
 }
 
@@ -631,6 +781,11 @@ impl Settings {
         let policies = ["look_aside", "round_robin"];
         let known = policies.contains(&policy.as_str());
         check(known, "proxy.replicaSelectionPolicy", policy, "look_aside or round_robin")?;
+        let ProxyGrpc { server_max_recv_size: received, server_max_send_size: sent } = self.proxy.grpc;
+        let is_size = |bytes: usize| (1..=0x7fff_ffff).contains(&bytes);
+        let sizes = "1 to 2147483647 bytes";
+        check(is_size(received), "proxy.grpc.serverMaxRecvSize", received.to_string(), sizes)?;
+        check(is_size(sent), "proxy.grpc.serverMaxSendSize", sent.to_string(), sizes)?;
         let mode = self.common.security.tls_mode;
         check(mode <= 2, "common.security.tlsMode", mode.to_string(), "0, 1 or 2")?;
         let timeout = self.etcd.request_timeout;

@@ -58,7 +58,9 @@ const COMPONENTS: &[(&str, &[Role])] = &[
     ("proxy", &[Role::Proxy]),
     ("queryNode.gracefulStopTimeout", &ROLES),
     ("queryNode.segcore", &[Role::QueryNode]),
-    ("quotaAndLimits", &[Role::DataNode, Role::StreamingNode]),
+    ("quotaAndLimits", &[Role::Proxy]),
+    ("quotaAndLimits.limitWriting.growingSegmentsSizeProtection", &[Role::DataNode, Role::StreamingNode]),
+    ("quotaAndLimits.limitWriting.memProtection", &[Role::DataNode, Role::StreamingNode]),
     ("redkite.admin", &ROLES),
     ("redkite.advertise", &ROLES),
     ("redkite.auditLog", &[Role::Proxy]),
@@ -209,7 +211,16 @@ pub const KEYS: &[Key] = &[
         "mq.type",
         "Which log holds what is not sealed: `kafka` with `kafka.brokerList` is Kafka; every other name is the object log in a cluster and the file log in a standalone.",
     ),
+    key(
+        "proxy.grpc.serverMaxRecvSize",
+        "Largest request. Bytes; rows of one write to a shard never take more than 256 MiB.",
+    ),
+    key("proxy.grpc.serverMaxSendSize", "Largest answer over gRPC. Bytes."),
     key("proxy.listen", "Address for clients, gRPC and REST alike; `--listen` sets it."),
+    key(
+        "proxy.port",
+        "The port for clients, on all addresses, where neither `proxy.listen` nor `--listen` is set.",
+    ),
     key(
         "proxy.replicaSelectionPolicy",
         "Which copy of a collection a read goes to: `look_aside` (the less busy of two) or `round_robin`.",
@@ -224,6 +235,126 @@ pub const KEYS: &[Key] = &[
     ),
     key("queryNode.segcore.interimIndex.nlist", "Lists of such an index, at least 1."),
     key("queryNode.segcore.interimIndex.nprobe", "Lists that a search of such an index reads, at least 1."),
+    key("quotaAndLimits.compactionRate.db.max", "Compactions asked for in each database. Calls a second."),
+    key("quotaAndLimits.compactionRate.enabled", "Whether rates of `compactionRate` are kept."),
+    key(
+        "quotaAndLimits.compactionRate.max",
+        "Compactions asked for in all databases together. Calls a second; negative: no limit.",
+    ),
+    key("quotaAndLimits.dbRate.enabled", "Whether the rate of `dbRate` is kept."),
+    key(
+        "quotaAndLimits.dbRate.max",
+        "Databases made, dropped and altered. Calls a second; negative: no limit.",
+    ),
+    key(
+        "quotaAndLimits.ddl.collectionRate",
+        "Collections made, dropped, loaded and released, in all databases together. Calls a second; negative: no limit.",
+    ),
+    key(
+        "quotaAndLimits.ddl.db.collectionRate",
+        "Collections made, dropped, loaded and released, in each database. Calls a second.",
+    ),
+    key(
+        "quotaAndLimits.ddl.db.partitionRate",
+        "Partitions made, dropped, loaded and released, in each database. Calls a second.",
+    ),
+    key("quotaAndLimits.ddl.enabled", "Whether rates of `ddl` are kept."),
+    key(
+        "quotaAndLimits.ddl.partitionRate",
+        "Partitions made, dropped, loaded and released, in all databases together. Calls a second; negative: no limit.",
+    ),
+    key(
+        "quotaAndLimits.dml.deleteRate.collection.max",
+        "Requests to delete in each collection. MB a second. A collection's property `collection.deleteRate.max.mb` counts instead.",
+    ),
+    key("quotaAndLimits.dml.deleteRate.db.max", "Requests to delete in each database. MB a second."),
+    key(
+        "quotaAndLimits.dml.deleteRate.max",
+        "Requests to delete in all databases together. MB a second; negative: no limit.",
+    ),
+    key(
+        "quotaAndLimits.dml.deleteRate.partition.max",
+        "Requests to delete in each partition that the request names. MB a second.",
+    ),
+    key("quotaAndLimits.dml.enabled", "Whether rates of `dml` are kept."),
+    key(
+        "quotaAndLimits.dml.insertRate.collection.max",
+        "Requests to insert in each collection. MB a second. A collection's property `collection.insertRate.max.mb` counts instead.",
+    ),
+    key("quotaAndLimits.dml.insertRate.db.max", "Requests to insert in each database. MB a second."),
+    key(
+        "quotaAndLimits.dml.insertRate.max",
+        "Requests to insert in all databases together. MB a second; negative: no limit.",
+    ),
+    key(
+        "quotaAndLimits.dml.insertRate.partition.max",
+        "Requests to insert in each partition that the request names. MB a second.",
+    ),
+    key(
+        "quotaAndLimits.dml.upsertRate.collection.max",
+        "Requests to upsert in each collection. MB a second. A collection's property `collection.upsertRate.max.mb` counts instead.",
+    ),
+    key("quotaAndLimits.dml.upsertRate.db.max", "Requests to upsert in each database. MB a second."),
+    key(
+        "quotaAndLimits.dml.upsertRate.max",
+        "Requests to upsert in all databases together. MB a second; negative: no limit.",
+    ),
+    key(
+        "quotaAndLimits.dml.upsertRate.partition.max",
+        "Requests to upsert in each partition that the request names. MB a second.",
+    ),
+    key("quotaAndLimits.dql.enabled", "Whether rates of `dql` are kept."),
+    key(
+        "quotaAndLimits.dql.queryRate.collection.max",
+        "Queries in each collection. Queries a second. A collection's property `collection.queryRate.max.qps` counts instead.",
+    ),
+    key("quotaAndLimits.dql.queryRate.db.max", "Queries in each database. Queries a second."),
+    key(
+        "quotaAndLimits.dql.queryRate.max",
+        "Queries in all databases together. Queries a second; negative: no limit.",
+    ),
+    key(
+        "quotaAndLimits.dql.queryRate.partition.max",
+        "Queries in each partition that the request names. Queries a second.",
+    ),
+    key(
+        "quotaAndLimits.dql.searchRate.collection.max",
+        "Vectors that are searched for in each collection. Vectors a second. A collection's property `collection.searchRate.max.vps` counts instead.",
+    ),
+    key(
+        "quotaAndLimits.dql.searchRate.db.max",
+        "Vectors that are searched for in each database. Vectors a second.",
+    ),
+    key(
+        "quotaAndLimits.dql.searchRate.max",
+        "Vectors that are searched for in all databases together. Vectors a second; negative: no limit.",
+    ),
+    key(
+        "quotaAndLimits.dql.searchRate.partition.max",
+        "Vectors that are searched for in each partition that the request names. Vectors a second.",
+    ),
+    key(
+        "quotaAndLimits.enabled",
+        "Whether there are limits of rates (code 8) and denials (code 9); what protects memory has switches of its own. Each of several proxies gives its part of a rate.",
+    ),
+    key("quotaAndLimits.flushRate.collection.max", "Flushes of each collection. Calls a second."),
+    key("quotaAndLimits.flushRate.db.max", "Flushes of collections in each database. Calls a second."),
+    key(
+        "quotaAndLimits.flushRate.enabled",
+        "Whether rates of `flushRate` are kept; Milvus keeps them by default.",
+    ),
+    key(
+        "quotaAndLimits.flushRate.max",
+        "Flushes of collections in all databases together. Calls a second; negative: no limit.",
+    ),
+    key("quotaAndLimits.indexRate.db.max", "Indexes made and dropped in each database. Calls a second."),
+    key("quotaAndLimits.indexRate.enabled", "Whether rates of `indexRate` are kept."),
+    key(
+        "quotaAndLimits.indexRate.max",
+        "Indexes made and dropped in all databases together. Calls a second; negative: no limit.",
+    ),
+    key("quotaAndLimits.limitReading.forceDeny", "Whether all reads are refused. Code 9."),
+    key("quotaAndLimits.limitWriting.forceDeny", "Whether all writes are refused. Code 9."),
     key(
         "quotaAndLimits.limitWriting.growingSegmentsSizeProtection.enabled",
         "Whether writes are slowed down and then refused while too much of what was written is not sealed.",

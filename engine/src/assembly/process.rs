@@ -22,7 +22,7 @@ use crate::assembly::{
 use crate::base::{Clock, NodeId, Rng, TaskSet, chain};
 use crate::blob::Blobs;
 use crate::obs::{Health, Metrics, TraceFormat, TraceSettings};
-use crate::proxy::{self, ProxyParts, ProxySettings};
+use crate::proxy::{self, ProxyParts};
 use crate::rpc::Served;
 use crate::secure::Acceptor;
 
@@ -222,10 +222,8 @@ impl Public {
             time: Arc::clone(&door.time),
             meter: Some(Arc::new(ProxyMeter(Arc::clone(&self.metrics)))),
             access: wire::access(&self.settings),
-            settings: ProxySettings {
-                version: self.settings.redkite.reported_version.clone(),
-                ..ProxySettings::default()
-            },
+            settings: wire::proxy(&self.settings),
+            limits: wire::limits(&self.settings),
         }
     }
 }

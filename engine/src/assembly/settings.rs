@@ -39,23 +39,29 @@ pub struct Loaded {
 /// A file that cannot be read or is not YAML, a value of the wrong type or out of its range; each names where.
 pub fn load(flags: &Flags, environment: impl Iterator<Item = (String, String)>) -> Result<Loaded, Error> {
     let defaults = defaults();
-    let mut figment = Figment::from(Serialized::defaults(&defaults));
+    let mut layers = Vec::new();
     let mut unknown = Vec::new();
     for path in &flags.files {
         let mut values = read_file(path)?;
         split_unknown(&mut values, &defaults, "", &mut unknown);
         coerce(&mut values, &defaults);
         let origin = path.display().to_string();
-        figment = figment.merge(Named { origin, values });
+        layers.push(Named { origin, values });
     }
     let values = from_environment(&defaults, environment);
-    figment = figment.merge(Named { origin: "the environment".to_owned(), values });
-    figment = figment.merge(Named { origin: "the command line".to_owned(), values: from_flags(flags) });
-    let settings: Settings = figment.extract().map_err(|source| Error::BadSetting {
+    layers.push(Named { origin: "the environment".to_owned(), values });
+    layers.push(Named { origin: "the command line".to_owned(), values: from_flags(flags) });
+    let is_listen_set = layers.iter().any(|layer| at(&layer.values, "proxy.listen").is_some());
+    let base = Figment::from(Serialized::defaults(&defaults));
+    let figment = layers.into_iter().fold(base, |figment, layer| figment.merge(layer));
+    let mut settings: Settings = figment.extract().map_err(|source| Error::BadSetting {
         key: source.path.join("."),
         origin: source.metadata.as_ref().map_or_else(|| "a default".to_owned(), |from| from.name.to_string()),
         source: Box::new(source),
     })?;
+    if !is_listen_set {
+        settings.proxy.listen = format!("0.0.0.0:{}", settings.proxy.port);
+    }
     settings.validate().map_err(|source| Error::OutOfRange { source })?;
     unknown.sort();
     unknown.dedup();
@@ -270,6 +276,18 @@ mod tests {
         assert_eq!(loaded.settings.minio.bucket_name, "12");
         assert_eq!((loaded.settings.log.level, loaded.settings.log.format), ("debug".into(), "json".into()));
         assert_eq!(loaded.unknown, ["queryNode.a.b"]);
+    }
+
+    #[test]
+    fn the_port_for_clients_counts_where_their_address_is_not_set() {
+        let listen = |text: &str, environment: &[(&str, &str)]| {
+            loaded(text, environment).unwrap().settings.proxy.listen
+        };
+
+        assert_eq!(listen("proxy: {port: 19531}\n", &[]), "0.0.0.0:19531");
+        assert_eq!(listen("log: {level: info}\n", &[("PROXY_PORT", "19532")]), "0.0.0.0:19532");
+        assert_eq!(listen("proxy: {port: 19531, listen: '127.0.0.1:1'}\n", &[]), "127.0.0.1:1");
+        assert_eq!(listen("proxy: {port: 19531}\n", &[("PROXY_LISTEN", "[::]:2")]), "[::]:2");
     }
 
     #[test]

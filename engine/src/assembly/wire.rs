@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use contract::role::Role;
-use contract::settings::{Settings, TlsFiles};
+use contract::settings::{DataRate, QuotaAndLimits, Settings, TlsFiles};
 use tokio::net::TcpListener;
 use tracing::warn;
 
@@ -16,7 +16,7 @@ use crate::assembly::{Error, NodeCalls, NodeSeams, Publish};
 use crate::base::{Clock, TaskSet, chain};
 use crate::coord;
 use crate::meta::Metas;
-use crate::proxy::AccessSettings;
+use crate::proxy::{AccessSettings, Asked, LimitSettings, MB, ProxySettings, Rate};
 use crate::rpc::net::{CoordClient, FindLeader, NetDial, NetSettings, Security, ServeParts, serve};
 use crate::rpc::{LocalNodes, Served};
 use crate::secure::{Acceptor, AcceptorSettings, Connector, ConnectorSettings, REREAD, Tokens};
@@ -146,6 +146,60 @@ pub fn access(settings: &Settings) -> AccessSettings {
     }
 }
 
+/// The versions and sizes of the client port.
+pub fn proxy(settings: &Settings) -> ProxySettings {
+    let sizes = &settings.proxy.grpc;
+    ProxySettings {
+        version: settings.redkite.reported_version.clone(),
+        max_request_bytes: sizes.server_max_recv_size,
+        max_answer_bytes: sizes.server_max_send_size,
+        ..ProxySettings::default()
+    }
+}
+
+/// How much clients may ask for, as `quotaAndLimits` says.
+pub fn limits(settings: &Settings) -> LimitSettings {
+    let QuotaAndLimits {
+        enabled,
+        ddl,
+        db_rate,
+        index_rate,
+        flush_rate,
+        compaction_rate,
+        dml,
+        dql,
+        limit_reading,
+        limit_writing,
+    } = &settings.quota_and_limits;
+    let rate = |all, database| Rate { all, database, ..Rate::NONE };
+    let data = |rate: &DataRate, unit: f64| Rate {
+        all: rate.max * unit,
+        database: rate.db.max * unit,
+        collection: rate.collection.max * unit,
+        partition: rate.partition.max * unit,
+    };
+    let flushes = Rate { collection: flush_rate.collection.max, ..rate(flush_rate.max, flush_rate.db.max) };
+    let rates = [
+        (ddl.enabled, Asked::Collection, rate(ddl.collection_rate, ddl.db.collection_rate)),
+        (ddl.enabled, Asked::Partition, rate(ddl.partition_rate, ddl.db.partition_rate)),
+        (db_rate.enabled, Asked::Database, rate(db_rate.max, Rate::NONE.database)),
+        (index_rate.enabled, Asked::Index, rate(index_rate.max, index_rate.db.max)),
+        (flush_rate.enabled, Asked::Flush, flushes),
+        (compaction_rate.enabled, Asked::Compaction, rate(compaction_rate.max, compaction_rate.db.max)),
+        (dml.enabled, Asked::Insert, data(&dml.insert_rate, MB)),
+        (dml.enabled, Asked::Upsert, data(&dml.upsert_rate, MB)),
+        (dml.enabled, Asked::Delete, data(&dml.delete_rate, MB)),
+        (dql.enabled, Asked::Search, data(&dql.search_rate, 1.0)),
+        (dql.enabled, Asked::Query, data(&dql.query_rate, 1.0)),
+    ];
+    LimitSettings {
+        enabled: *enabled,
+        rates: rates.into_iter().filter(|rate| rate.0).map(|(_, asked, rate)| (asked, rate)).collect(),
+        denies_reads: limit_reading.force_deny,
+        denies_writes: limit_writing.force_deny,
+    }
+}
+
 /// Encryption of the client port, as `common.security.tlsMode` asks for.
 ///
 /// # Errors
@@ -183,7 +237,8 @@ mod tests {
 
     use contract::settings::{Settings, TlsFiles};
 
-    use super::{connector_settings, waits};
+    use super::{connector_settings, limits, proxy, waits};
+    use crate::proxy::{Asked, LimitSettings, ProxySettings, Rate};
 
     #[test]
     fn nodes_are_held_to_the_name_that_is_set_and_else_to_that_of_their_address() {
@@ -193,6 +248,48 @@ mod tests {
         };
 
         assert_eq!((name_for("nodes.redkite"), name_for("")), (Some("nodes.redkite".to_owned()), None));
+    }
+
+    #[test]
+    fn rates_are_kept_where_they_are_switched_on() {
+        let mut settings = Settings::default();
+        let quota = &mut settings.quota_and_limits;
+        quota.dql.search_rate.max = 10.0;
+        quota.dml.enabled = true;
+        quota.dml.insert_rate.collection.max = 0.5;
+        quota.flush_rate.enabled = true;
+        quota.limit_reading.force_deny = true;
+
+        let data = |collection: f64| Rate {
+            all: -1_048_576.0,
+            database: -1_048_576.0,
+            collection,
+            partition: -1_048_576.0,
+        };
+        let expected = LimitSettings {
+            enabled: true,
+            rates: [
+                (Asked::Insert, data(524_288.0)),
+                (Asked::Upsert, data(-1_048_576.0)),
+                (Asked::Delete, data(-1_048_576.0)),
+                (Asked::Flush, Rate { collection: 0.1, ..Rate::NONE }),
+            ]
+            .into(),
+            denies_reads: true,
+            denies_writes: false,
+        };
+        assert_eq!(limits(&settings), expected);
+        assert_eq!(limits(&Settings::default()), LimitSettings::default());
+    }
+
+    #[test]
+    fn sizes_of_messages_are_those_of_the_settings() {
+        let mut settings = Settings::default();
+        assert_eq!(proxy(&settings), ProxySettings::default());
+
+        settings.proxy.grpc.server_max_recv_size = 512 << 20;
+        let larger = ProxySettings { max_request_bytes: 512 << 20, ..ProxySettings::default() };
+        assert_eq!(proxy(&settings), larger);
     }
 
     #[test]

@@ -24,6 +24,10 @@ pub enum Error {
     #[error("cannot go on serving connections")]
     Serve(#[source] crate::base::TaskError),
 
+    /// For now; the same may be asked a little later.
+    #[error("rate limit exceeded[rate={rate}]")]
+    RateExceeded { rate: f64 },
+
     // Names and schemas: the words come from the checks of the data model.
     #[error("{text}")]
     Checked { code: i32, text: String },
@@ -459,6 +463,7 @@ impl Error {
             }
             Self::Step { cause, .. } => cause.code(),
             Self::Checked { code, .. } | Self::Index { code, .. } => *code,
+            Self::RateExceeded { .. } => 8,
             Self::DescribeNotFound { .. } => 100,
             Self::AlterHeldLoaded { .. }
             | Self::AlterWarmupLoaded { .. }
@@ -508,6 +513,7 @@ impl Kinded for Error {
             Self::Accept(source) => Kinded::kind(source),
             Self::Refused(refused) => refused.kind(),
             Self::Timeout => Kind::Unavailable,
+            Self::RateExceeded { .. } => Kind::Exhausted,
             Self::Hash { .. } | Self::Answer { .. } | Self::Serve(_) => Kind::Internal,
             Self::DescribeNotFound { .. } | Self::PartitionNameNotFound { .. } | Self::NoReplicas { .. } => {
                 Kind::NotFound

@@ -7,6 +7,7 @@ mod access;
 mod api;
 mod convert;
 mod error;
+mod limits;
 mod serve;
 #[cfg(test)]
 mod tests;
@@ -18,9 +19,11 @@ use std::time::Duration;
 
 pub use access::AccessSettings;
 pub use error::Error;
+pub use limits::{Asked, LimitSettings, MB, Rate};
 pub use serve::{administrators, serve};
 
 use access::Access;
+use limits::Limits;
 
 use crate::base::{Clock, Kind, NodeTime};
 use crate::rpc::{Coord, Reader, Writer};
@@ -81,6 +84,8 @@ pub struct ProxyParts {
     pub meter: Option<Arc<dyn Meter>>,
     /// How users are checked.
     pub access: AccessSettings,
+    /// How much may be asked for.
+    pub limits: LimitSettings,
 }
 
 /// The proxy's service. Cloning shares it.
@@ -88,6 +93,7 @@ pub struct ProxyParts {
 pub struct Proxy {
     parts: Arc<ProxyParts>,
     access: Arc<Access>,
+    limits: Arc<Limits>,
 }
 
 impl Proxy {
@@ -95,11 +101,16 @@ impl Proxy {
     #[must_use]
     pub fn new(parts: ProxyParts) -> Self {
         let access = Access::new(parts.access.clone(), Arc::clone(&parts.clock));
-        Self { parts: Arc::new(parts), access: Arc::new(access) }
+        let limits = Limits::new(parts.limits.clone());
+        Self { parts: Arc::new(parts), access: Arc::new(access), limits: Arc::new(limits) }
     }
 
     pub(in crate::proxy) fn access(&self) -> &Access {
         &self.access
+    }
+
+    pub(in crate::proxy) const fn limits(&self) -> &Arc<Limits> {
+        &self.limits
     }
 
     pub(in crate::proxy) fn coord(&self) -> &dyn Coord {

@@ -43,8 +43,13 @@ pub async fn serve(
     acceptor: Option<Arc<Acceptor>>,
     stop: CancellationToken,
 ) -> Result<(), Error> {
-    let router = router(Proxy::new(parts));
+    let proxy = Proxy::new(parts);
+    let router = router(proxy.clone());
     let connections = TaskSet::new();
+    connections.start("keep limits", |stop| async move {
+        proxy.keep_limits(stop).await;
+        Ok(())
+    });
     let mut is_idle = true;
     let outcome = loop {
         tokio::select! {

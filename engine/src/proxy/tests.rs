@@ -5,6 +5,7 @@ mod compaction;
 mod fields;
 mod growth;
 mod indexes;
+mod limits;
 mod lives;
 mod placement;
 mod reading;

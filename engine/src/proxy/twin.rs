@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use super::{AccessSettings, ProxyParts, ProxySettings};
+use super::{AccessSettings, LimitSettings, ProxyParts, ProxySettings};
 use crate::base::{
     ChannelName, CollectionId, DatabaseId, FieldId, IndexId, Kind, NodeId, NodeTime, PartitionId, Position,
     RealClock, RequestId, SegmentId, Timestamp,
@@ -106,6 +106,7 @@ impl Twin {
             settings: ProxySettings::default(),
             meter: None,
             access: AccessSettings::default(),
+            limits: LimitSettings::default(),
         }
     }
 

@@ -25,6 +25,7 @@ use crate::proxy::convert::schema::{
 use crate::proxy::convert::search::QUERY_MODE;
 use crate::proxy::convert::status::{failure, success};
 use crate::proxy::convert::times::TIMEZONE;
+use crate::proxy::limits::{About, Asked};
 use crate::proxy::{Error, Proxy};
 use crate::rpc::{self, CollectionChange, CollectionInfo, CollectionRef, Refusal, TTL, TTL_FIELD};
 
@@ -40,6 +41,7 @@ pub async fn create(
     request: CreateCollectionRequest,
 ) -> Result<Status, Error> {
     let database = caller.database(&request.db_name);
+    proxy.admit_one(&caller, Asked::Collection, About::database(&database))?;
     let databases = proxy.coord().databases().await?;
     let named = databases.into_iter().find(|known| known.name == database);
     let properties = named.map(|known| known.properties).unwrap_or_default();
@@ -53,6 +55,7 @@ pub async fn create(
 pub async fn drop(proxy: &Proxy, caller: Caller, request: DropCollectionRequest) -> Result<Status, Error> {
     check_collection_name(&request.collection_name)?;
     let database = caller.database(&request.db_name);
+    proxy.admit_one(&caller, Asked::Collection, About::database(&database))?;
     match proxy.coord().drop_collection(&database, &request.collection_name).await {
         Ok(())
         | Err(rpc::Error::Refused(Refusal::DatabaseNotFound { .. } | Refusal::CollectionNotFound { .. })) => {

@@ -9,6 +9,7 @@ use contract::pb::milvus::{
 use super::Caller;
 use crate::base::{CollectionId, SegmentId};
 use crate::proxy::convert::status::success;
+use crate::proxy::limits::{About, Asked};
 use crate::proxy::{Error, Proxy};
 use crate::rpc::{CollectionRef, CompactionPlan, CompactionState, CompactionStep};
 
@@ -27,6 +28,7 @@ pub async fn compact(
     } else {
         proxy.info(&caller, &request.db_name, &request.collection_name).await?
     };
+    proxy.admit_one(&caller, Asked::Compaction, About::collection(&info))?;
     if request.target_size != 0 && request.target_size < LEAST_TARGET {
         return Err(Error::TargetSize { asked: request.target_size, least: LEAST_TARGET });
     }

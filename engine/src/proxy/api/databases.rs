@@ -9,21 +9,25 @@ use contract::pb::milvus::{
 use super::Caller;
 use crate::proxy::convert::status::success;
 use crate::proxy::convert::{params, schema, times};
+use crate::proxy::limits::{About, Asked};
 use crate::proxy::{Error, Proxy};
 use crate::rpc::Refusal;
 
 /// Makes a database.
-pub async fn create(proxy: &Proxy, _: Caller, request: CreateDatabaseRequest) -> Result<Status, Error> {
+pub async fn create(proxy: &Proxy, caller: Caller, request: CreateDatabaseRequest) -> Result<Status, Error> {
     schema::check_database_name(&request.db_name)?;
     let properties = params::pairs(request.properties);
     times::check_properties(&properties)?;
+    proxy.admit_one(&caller, Asked::Database, About::database(&request.db_name))?;
     proxy.coord().create_database(&request.db_name, properties).await?;
+    proxy.databases_changed().await;
     Ok(success())
 }
 
 /// Drops an empty database.
-pub async fn drop(proxy: &Proxy, _: Caller, request: DropDatabaseRequest) -> Result<Status, Error> {
+pub async fn drop(proxy: &Proxy, caller: Caller, request: DropDatabaseRequest) -> Result<Status, Error> {
     schema::check_database_name(&request.db_name)?;
+    proxy.admit_one(&caller, Asked::Database, About::database(&request.db_name))?;
     proxy.coord().drop_database(&request.db_name).await?;
     Ok(success())
 }
@@ -55,7 +59,9 @@ pub async fn alter(proxy: &Proxy, caller: Caller, request: AlterDatabaseRequest)
     let name = caller.database(&request.db_name);
     let properties = params::pairs(request.properties);
     times::check_properties(&properties)?;
+    proxy.admit_one(&caller, Asked::Database, About::database(&name))?;
     proxy.coord().alter_database(&name, properties, request.delete_keys).await?;
+    proxy.databases_changed().await;
     Ok(success())
 }
 

@@ -14,6 +14,7 @@ use crate::proxy::convert::search::Giving;
 use crate::proxy::convert::status::success;
 use crate::proxy::convert::times::{Times, hand_down};
 use crate::proxy::convert::{consistency, output, search as convert_search};
+use crate::proxy::limits::{About, Asked};
 use crate::proxy::{Error, Proxy};
 use crate::rpc::CollectionInfo;
 
@@ -32,6 +33,11 @@ async fn search_all(
     mut request: HybridSearchRequest,
 ) -> Result<SearchResults, Error> {
     let info = proxy.info(&caller, &request.db_name, &request.collection_name).await?;
+    let about = About::partitions(&info, &request.partition_names);
+    proxy.admit(&caller, Asked::Search, about, || {
+        let queries = request.requests.iter().take(MAX_REQUESTS).map(|one| searches::queries_of(one.nq));
+        queries.sum()
+    })?;
     check_loaded(proxy, &info).await?;
     let schema = &info.schema;
     if request.requests.is_empty() {

@@ -9,6 +9,7 @@ use contract::pb::milvus::{
 use super::{Caller, DEFAULT_PARTITION, partitions};
 use crate::proxy::convert::params::{boolean, shown};
 use crate::proxy::convert::status::success;
+use crate::proxy::limits::{About, Asked};
 use crate::proxy::{Error, Proxy};
 use crate::rpc::{ImportFormat, ImportInfo, ImportOptions, ImportState, NewImport, Refusal};
 
@@ -50,6 +51,7 @@ pub async fn begin(
     options: Vec<(String, String)>,
 ) -> Result<i64, Error> {
     let info = proxy.info(caller, &wanted.database, &wanted.collection).await?;
+    proxy.admit_one(caller, Asked::Import, About::collection(&info))?;
     check_files(&files)?;
     let options = options_of(options)?;
     let partition = match (info.schema.partition_key().is_some(), wanted.partition.as_str()) {

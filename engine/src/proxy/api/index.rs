@@ -11,12 +11,14 @@ use super::Caller;
 use crate::proxy::convert::schema::check_index_name;
 use crate::proxy::convert::status::success;
 use crate::proxy::convert::{index, params};
+use crate::proxy::limits::{About, Asked};
 use crate::proxy::{Error, Proxy};
 use crate::rpc::{CollectionInfo, CollectionRef, IndexProgress, NewIndex, Refusal};
 
 /// Makes an index; an identical one is fine.
 pub async fn create(proxy: &Proxy, caller: Caller, request: CreateIndexRequest) -> Result<Status, Error> {
     let info = proxy.info_unchecked(&caller, &request.db_name, &request.collection_name).await?;
+    proxy.admit_one(&caller, Asked::Index, About::collection(&info))?;
     check_index_name(&request.index_name)?;
     // What no field is called is a key of the dynamic field.
     let named = info.schema.field(&request.field_name).or_else(|| info.schema.dynamic());
@@ -112,6 +114,7 @@ pub async fn progress(
 /// Drops an index by its name; where none is given, the only one of the field, or of the collection if none is named either.
 pub async fn drop(proxy: &Proxy, caller: Caller, request: DropIndexRequest) -> Result<Status, Error> {
     let info = proxy.info(&caller, &request.db_name, &request.collection_name).await?;
+    proxy.admit_one(&caller, Asked::Index, About::collection(&info))?;
     let name = if request.index_name.is_empty() {
         only_index(proxy, &info, &request.field_name).await?
     } else {

@@ -13,6 +13,7 @@ use super::partitions::{check_manual, find, is_loaded};
 use crate::base::{CollectionId, Kind, Kinded as _};
 use crate::proxy::convert::schema::check_load_fields;
 use crate::proxy::convert::status::success;
+use crate::proxy::limits::{About, Asked};
 use crate::proxy::{Error, Proxy};
 use crate::rpc::{self, CollectionInfo, CollectionRef, Refusal};
 
@@ -24,8 +25,10 @@ const FULL_AGAIN: Duration = Duration::from_millis(500);
 pub async fn load(proxy: &Proxy, caller: Caller, request: LoadCollectionRequest) -> Result<Status, Error> {
     let info = proxy.info(&caller, &request.db_name, &request.collection_name).await?;
     check_load_fields(&info.schema, &request.load_fields)?;
-    let replicas = replicas(request.replica_number, &request.resource_groups)?;
-    proxy.coord().load(CollectionRef::Id(info.id), None, replicas, request.resource_groups).await?;
+    proxy.admit_one(&caller, Asked::Collection, About::collection(&info))?;
+    let Copies { number, groups } =
+        copies(proxy, &info, request.replica_number, request.resource_groups).await?;
+    proxy.coord().load(CollectionRef::Id(info.id), None, number, groups).await?;
     Ok(success())
 }
 
@@ -39,19 +42,58 @@ pub async fn load_partitions(
     check_manual(&info, "load")?;
     check_partitions(&info, &request.partition_names)?;
     check_load_fields(&info.schema, &request.load_fields)?;
-    let replicas = replicas(request.replica_number, &request.resource_groups)?;
+    proxy.admit_one(&caller, Asked::Partition, About::collection(&info))?;
+    let Copies { number, groups } =
+        copies(proxy, &info, request.replica_number, request.resource_groups).await?;
     let partitions = Some(request.partition_names);
-    proxy.coord().load(CollectionRef::Id(info.id), partitions, replicas, request.resource_groups).await?;
+    proxy.coord().load(CollectionRef::Id(info.id), partitions, number, groups).await?;
     Ok(success())
 }
 
-fn replicas(number: i32, groups: &[String]) -> Result<u32, Error> {
-    let number = u32::try_from(number).unwrap_or(0).max(1);
-    if groups.len() > 1 && groups.len() != number as usize {
+/// The copies that a load makes.
+#[derive(Debug, PartialEq, Eq)]
+struct Copies {
+    number: u32,
+    groups: Vec<String>,
+}
+
+/// What a load that does not say it takes from properties, the collection's before the database's.
+const NUMBER: [&str; 2] = ["collection.replica.number", "database.replica.number"];
+const GROUPS: [&str; 2] = ["collection.resource_groups", "database.resource_groups"];
+
+/// The copies that a request asks for, or that the collection or its database has by default.
+async fn copies(
+    proxy: &Proxy,
+    info: &CollectionInfo,
+    number: i32,
+    groups: Vec<String>,
+) -> Result<Copies, Error> {
+    let mut asked = Copies { number: u32::try_from(number).unwrap_or(0), groups };
+    complete(&mut asked, &info.properties, (NUMBER[0], GROUPS[0]));
+    if asked.number == 0 || asked.groups.is_empty() {
+        let databases = proxy.coord().databases().await?;
+        if let Some(database) = databases.iter().find(|known| known.id == info.database) {
+            complete(&mut asked, &database.properties, (NUMBER[1], GROUPS[1]));
+        }
+    }
+    asked.number = asked.number.max(1);
+    if asked.groups.len() > 1 && asked.groups.len() != asked.number as usize {
         let text = "resource group num can only be 0, 1 or same as replica number".to_owned();
         return Err(Refusal::BadParameter { text }.into());
     }
-    Ok(number)
+    Ok(asked)
+}
+
+/// Takes from properties what is not said yet; one that says nothing sensible is as good as none.
+fn complete(copies: &mut Copies, properties: &[(String, String)], (number, groups): (&str, &str)) {
+    let value = |name: &str| properties.iter().find(|(key, _)| key == name).map(|(_, value)| value.trim());
+    if copies.number == 0 {
+        copies.number = value(number).and_then(|number| number.parse().ok()).unwrap_or(0);
+    }
+    if copies.groups.is_empty() {
+        let names = value(groups).unwrap_or_default().split(',').map(str::trim);
+        copies.groups = names.filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    }
 }
 
 fn check_partitions(info: &CollectionInfo, names: &[String]) -> Result<(), Error> {
@@ -68,6 +110,7 @@ pub async fn release(
     request: ReleaseCollectionRequest,
 ) -> Result<Status, Error> {
     let info = proxy.info(&caller, &request.db_name, &request.collection_name).await?;
+    proxy.admit_one(&caller, Asked::Collection, About::collection(&info))?;
     proxy.coord().release(CollectionRef::Id(info.id), None).await?;
     Ok(success())
 }
@@ -81,6 +124,7 @@ pub async fn release_partitions(
     let info = proxy.info(&caller, &request.db_name, &request.collection_name).await?;
     check_manual(&info, "release")?;
     check_partitions(&info, &request.partition_names)?;
+    proxy.admit_one(&caller, Asked::Partition, About::collection(&info))?;
     proxy.coord().release(CollectionRef::Id(info.id), Some(request.partition_names)).await?;
     Ok(success())
 }

@@ -13,6 +13,7 @@ use crate::base::{CollectionId, Timestamp};
 use crate::model::Partition;
 use crate::proxy::convert::schema::check_partition_name;
 use crate::proxy::convert::status::success;
+use crate::proxy::limits::{About, Asked};
 use crate::proxy::{Error, Proxy};
 use crate::rpc::{CollectionInfo, CollectionRef, Refusal};
 
@@ -21,6 +22,7 @@ pub async fn create(proxy: &Proxy, caller: Caller, request: CreatePartitionReque
     let info = proxy.info(&caller, &request.db_name, &request.collection_name).await?;
     check_partition_name(&request.partition_name)?;
     check_manual(&info, "create")?;
+    proxy.admit_one(&caller, Asked::Partition, About::collection(&info))?;
     proxy.coord().create_partition(CollectionRef::Id(info.id), &request.partition_name).await?;
     Ok(success())
 }
@@ -30,6 +32,7 @@ pub async fn drop(proxy: &Proxy, caller: Caller, request: DropPartitionRequest) 
     let info = proxy.info(&caller, &request.db_name, &request.collection_name).await?;
     check_partition_name(&request.partition_name)?;
     check_manual(&info, "drop")?;
+    proxy.admit_one(&caller, Asked::Partition, About::collection(&info))?;
     proxy.coord().drop_partition(CollectionRef::Id(info.id), &request.partition_name).await?;
     Ok(success())
 }

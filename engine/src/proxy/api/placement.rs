@@ -11,7 +11,7 @@ use contract::pb::milvus::{
 
 use super::Caller;
 use crate::base::{CollectionId, NodeId, SegmentId};
-use crate::model::SegmentManifest;
+use crate::model::{IndexRef, SegmentManifest};
 use crate::proxy::convert::status::success;
 use crate::proxy::{Error, Proxy};
 use crate::rpc::{self, CollectionInfo, CollectionRef, Refusal};
@@ -93,7 +93,7 @@ pub async fn loaded_segments(
             segment_id: segment.id.0,
             collection_id: info.id.0,
             partition_id: segment.partition.0,
-            mem_size: size_of(segment),
+            mem_size: size_of(&info, segment),
             num_rows: to_i64(segment.rows),
             index_name,
             index_id,
@@ -115,9 +115,12 @@ fn index_of(info: &CollectionInfo, segment: &SegmentManifest) -> (String, i64) {
     index.map(|index| (index.name.clone(), index.id.0)).unwrap_or_default()
 }
 
-/// Bytes of a segment's columns as they are stored: about what they take in memory.
-fn size_of(segment: &SegmentManifest) -> i64 {
-    to_i64(segment.columns.iter().map(|column| column.object.size_bytes).sum())
+/// What a query node takes of its memory for a segment, with the indexes over it. Codes that are made of vectors as they are
+/// loaded are not in it. Unit: bytes.
+fn size_of(info: &CollectionInfo, segment: &SegmentManifest) -> i64 {
+    let is_known = |built: &&IndexRef| info.indexes.iter().any(|index| index.id == built.index);
+    let indexes: u64 = segment.indexes.iter().filter(is_known).map(IndexRef::loaded_bytes).sum();
+    to_i64(segment.loaded_bytes(&info.schema) + indexes)
 }
 
 fn to_i64(count: u64) -> i64 {

@@ -15,6 +15,7 @@ use crate::proxy::convert::search::window_of;
 use crate::proxy::convert::status::success;
 use crate::proxy::convert::times::{Times, takes_long};
 use crate::proxy::convert::{consistency, filter, query as convert_query};
+use crate::proxy::limits::{About, Asked};
 use crate::proxy::{Error, Proxy};
 use crate::rpc::{CollectionInfo, CollectionRef, Consistency, Refusal};
 
@@ -184,6 +185,7 @@ pub(super) async fn keys_of(
 
 async fn query_rows(proxy: &Proxy, caller: Caller, mut request: QueryRequest) -> Result<QueryResults, Error> {
     let info = proxy.info(&caller, &request.db_name, &request.collection_name).await?;
+    proxy.admit_one(&caller, Asked::Query, About::partitions(&info, &request.partition_names))?;
     check_loaded(proxy, &info).await?;
     let schema = &info.schema;
     let params = convert_query::params(&request.query_params, window_of(&info))?;

@@ -10,6 +10,7 @@ use contract::pb::milvus::{
 };
 use contract::pb::schema::{FieldData, LongArray};
 use futures::future::try_join_all;
+use prost::Message;
 
 use super::reads::keys_of;
 use super::{Caller, DEFAULT_PARTITION, partial, partitions, texts};
@@ -21,12 +22,14 @@ use crate::proxy::convert::rows::{KeyColumn, Sent, fill_keys, sent};
 use crate::proxy::convert::status::success;
 use crate::proxy::convert::times::{takes_long, zone_of};
 use crate::proxy::convert::{filter, output, schema};
+use crate::proxy::limits::{About, Asked};
 use crate::proxy::{Error, Proxy};
 use crate::rpc::{CollectionInfo, Operation, Refusal, Write};
 
 /// Adds rows.
 pub async fn insert(proxy: &Proxy, caller: Caller, request: InsertRequest) -> Result<MutationResult, Error> {
     let info = proxy.info(&caller, &request.db_name, &request.collection_name).await?;
+    admit_rows(proxy, &caller, Asked::Insert, (&info, &request.partition_name), &request)?;
     check_schema_is_current(&info, request.schema_timestamp)?;
     let placement = Placement::of(&info, &request.partition_name)?;
     let given = if info.allows_given_keys() { KeyColumn::Allowed } else { KeyColumn::ByAutoId };
@@ -50,6 +53,7 @@ pub async fn insert(proxy: &Proxy, caller: Caller, request: InsertRequest) -> Re
 /// Replaces the rows of the keys given, or adds rows where there are none.
 pub async fn upsert(proxy: &Proxy, caller: Caller, request: UpsertRequest) -> Result<MutationResult, Error> {
     let info = proxy.info(&caller, &request.db_name, &request.collection_name).await?;
+    admit_rows(proxy, &caller, Asked::Upsert, (&info, &request.partition_name), &request)?;
     check_schema_is_current(&info, request.schema_timestamp)?;
     let placement = Placement::of(&info, &request.partition_name)?;
     let ops = partial::checked_ops(&info.schema, &request.field_ops, &request.fields_data)?;
@@ -71,6 +75,32 @@ pub async fn upsert(proxy: &Proxy, caller: Caller, request: UpsertRequest) -> Re
     }
     let count = to_i64(keys.len());
     Ok(MutationResult { upsert_cnt: count, insert_cnt: count, delete_cnt: count, ..changed(keys, at) })
+}
+
+/// Lets rows in, or refuses them before they are looked at. Rows without a partition go to the default one, but for a
+/// partition key.
+fn admit_rows(
+    proxy: &Proxy,
+    caller: &Caller,
+    asked: Asked,
+    (info, partition): (&CollectionInfo, &String),
+    request: &impl Message,
+) -> Result<(), Error> {
+    let default = DEFAULT_PARTITION.to_owned();
+    let by_key = info.schema.partition_key().is_some();
+    let partition = if partition.is_empty() && !by_key { &default } else { partition };
+    let about = About::partitions(info, named(partition));
+    proxy.admit(caller, asked, about, || bytes_of(request))
+}
+
+/// The partition of a request as a list; none if it is not named.
+const fn named(partition: &String) -> &[String] {
+    if partition.is_empty() { &[] } else { std::slice::from_ref(partition) }
+}
+
+/// What a request has on the wire. Unit: bytes.
+fn bytes_of(request: &impl Message) -> u64 {
+    request.encoded_len() as u64
 }
 
 async fn whole_rows(
@@ -107,6 +137,9 @@ async fn converted(
 /// Removes the rows of some keys, or the rows that match and whatever shares their keys.
 pub async fn delete(proxy: &Proxy, caller: Caller, request: DeleteRequest) -> Result<MutationResult, Error> {
     let info = proxy.info(&caller, &request.db_name, &request.collection_name).await?;
+    let named = named(&request.partition_name);
+    let about = About::partitions(&info, named);
+    proxy.admit(&caller, Asked::Delete, about, || bytes_of(&request))?;
     let filter = filter::of_delete(
         &request.expr,
         &info.schema,
@@ -315,6 +348,7 @@ pub async fn flush(proxy: &Proxy, caller: Caller, request: FlushRequest) -> Resu
     };
     for name in request.collection_names {
         let info = proxy.info(&caller, &request.db_name, &name).await?;
+        proxy.admit_one(&caller, Asked::Flush, About::collection(&info))?;
         let sealed = seal(proxy, &info).await?;
         answer.coll_seal_times.insert(name.clone(), sealed.seconds);
         answer.coll_flush_ts.insert(name.clone(), sealed.at.0);
@@ -379,6 +413,7 @@ pub async fn flush_all(
         }
         let mut collection_results = Vec::new();
         for info in collections.iter().filter(|info| names.is_empty() || names.contains(&info.name)) {
+            proxy.admit_one(&caller, Asked::Flush, About::collection(info))?;
             let sealed = seal(proxy, info).await?;
             collection_results.push(FlushCollectionResult {
                 collection_name: info.name.clone(),

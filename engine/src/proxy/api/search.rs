@@ -28,6 +28,7 @@ use crate::proxy::convert::times::{Times, takes_long};
 use crate::proxy::convert::{
     consistency, filter, index, output, search as convert_search, texts as convert_texts,
 };
+use crate::proxy::limits::{About, Asked};
 use crate::proxy::{Error, Proxy};
 use crate::rpc::{CollectionInfo, Consistency};
 
@@ -36,12 +37,19 @@ pub async fn search(proxy: &Proxy, caller: Caller, request: SearchRequest) -> Re
     search_rows(proxy, caller, request).await.map_err(|error| at_peer("failed to search", error))
 }
 
+/// The vectors that a search says it has, within what it may have.
+pub(super) fn queries_of(nq: i64) -> u64 {
+    u64::try_from(nq).unwrap_or(0).clamp(1, 16_384)
+}
+
 async fn search_rows(
     proxy: &Proxy,
     caller: Caller,
     mut request: SearchRequest,
 ) -> Result<SearchResults, Error> {
     let info = proxy.info_unchecked(&caller, &request.db_name, &request.collection_name).await?;
+    let about = About::partitions(&info, &request.partition_names);
+    proxy.admit(&caller, Asked::Search, about, || queries_of(request.nq))?;
     check_built(&request)?;
     check_loaded(proxy, &info).await?;
     let schema = &info.schema;

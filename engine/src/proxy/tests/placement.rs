@@ -217,3 +217,57 @@ async fn it_is_shown_where_a_collection_is() {
     assert!(code == 400 && text.starts_with("replica not found[collection="), "{code} {text}");
     assert_eq!(said(loaded().await.status).0, 101);
 }
+
+/// The groups of the copies of `c` after a load that asks for so many, in these groups; or how it is refused.
+async fn groups_of_copies(
+    (proxy, twin): &(Proxy, Arc<Twin>),
+    replica_number: i32,
+    resource_groups: &[&str],
+) -> Result<Vec<String>, String> {
+    let request = LoadCollectionRequest {
+        collection_name: "c".to_owned(),
+        replica_number,
+        resource_groups: resource_groups.iter().map(|&name| name.to_owned()).collect(),
+        ..Default::default()
+    };
+    let status = proxy.load_collection(Request::new(request)).await.unwrap().into_inner();
+    if status.code != 0 {
+        return Err(status.reason);
+    }
+    let collection = rpc::CollectionRef::Name { database: "default".to_owned(), name: "c".to_owned() };
+    let info = rpc::Coord::collection(&**twin, collection).await.unwrap();
+    Ok(info.load.as_ref().unwrap().replicas.iter().map(|replica| replica.group.clone()).collect())
+}
+
+#[tokio::test]
+async fn a_load_takes_what_it_does_not_say_from_its_collection_and_then_from_its_database() {
+    let both = with_twin(false, 1).await;
+    let proxy = &both.0;
+    let alter = async |properties: &[(&str, &str)]| {
+        let properties = properties.iter().map(|(key, value)| pair(key, value)).collect();
+        let request =
+            AlterCollectionRequest { collection_name: "c".to_owned(), properties, ..Default::default() };
+        assert_good(&proxy.alter_collection(Request::new(request)).await.unwrap().into_inner());
+    };
+    let alter_database = async |properties: &[(&str, &str)]| {
+        let properties = properties.iter().map(|(key, value)| pair(key, value)).collect();
+        let request = AlterDatabaseRequest { properties, ..Default::default() };
+        assert_good(&proxy.alter_database(Request::new(request)).await.unwrap().into_inner());
+    };
+    let own = |groups: &[&str]| Ok(groups.iter().map(|&group| group.to_owned()).collect::<Vec<_>>());
+    let default = rpc::DEFAULT_GROUP;
+    assert_eq!(groups_of_copies(&both, 0, &[]).await, own(&[default]));
+
+    alter_database(&[("database.replica.number", "2"), ("database.resource_groups", "a, b")]).await;
+    assert_eq!(groups_of_copies(&both, 0, &[]).await, own(&["a", "b"]));
+    assert_eq!(groups_of_copies(&both, 0, &["c"]).await, own(&["c", "c"]));
+
+    alter(&[("collection.replica.number", "3"), ("collection.resource_groups", "d")]).await;
+    assert_eq!(groups_of_copies(&both, 0, &[]).await, own(&["d", "d", "d"]));
+    assert_eq!(groups_of_copies(&both, 1, &[]).await, own(&["d"]));
+
+    alter(&[("collection.replica.number", "many"), ("collection.resource_groups", " , ")]).await;
+    assert_eq!(groups_of_copies(&both, 0, &[]).await, own(&["a", "b"]), "what says nothing sensible");
+    let refused = "resource group num can only be 0, 1 or same as replica number".to_owned();
+    assert_eq!(groups_of_copies(&both, 3, &[]).await, Err(refused));
+}

@@ -1,0 +1,357 @@
+//! How much clients may ask for: rates, kept by buckets of tokens, and what is denied altogether.
+//!
+//! Each proxy keeps its part of a rate by itself, without a word to others; how many there are it learns from the
+//! coordinator now and then, as it does what databases deny.
+
+mod bucket;
+mod settings;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+pub use settings::{Asked, LimitSettings, MB, Rate};
+
+use bucket::{Buckets, Wanted};
+
+use super::access::{Login, Rights};
+use super::api::Caller;
+use super::{Error, Proxy};
+use crate::base::{CollectionId, PartitionId};
+use crate::rpc::{CollectionInfo, Coord, DatabaseInfo, Refusal};
+
+/// How often it is asked what databases deny. Source: Milvus collects its quotas as often.
+const EVERY: Duration = Duration::from_secs(3);
+/// Every so many times it is asked how many proxies there are, which takes a list of all nodes.
+const ROUNDS: u32 = 10;
+/// Milvus's reason of a denial. Source: wire specification 2.17.
+const DENIED: &str = "access has been disabled by the administrator";
+/// How properties that deny something begin.
+const DENIAL: &str = "database.force.deny.";
+
+/// What a call is about.
+#[derive(Clone, Copy, Debug)]
+pub struct About<'a> {
+    /// The database.
+    database: &'a str,
+    /// The collection, of calls that are about one that is there.
+    collection: Option<&'a CollectionInfo>,
+    /// The partitions that it names.
+    partitions: &'a [String],
+}
+
+impl<'a> About<'a> {
+    /// A database.
+    pub const fn database(name: &'a str) -> Self {
+        Self { database: name, collection: None, partitions: &[] }
+    }
+
+    /// A collection.
+    pub fn collection(info: &'a CollectionInfo) -> Self {
+        Self::partitions(info, &[])
+    }
+
+    /// Some partitions of a collection; all of it if none are named.
+    pub fn partitions(info: &'a CollectionInfo, names: &'a [String]) -> Self {
+        Self { database: &info.database_name, collection: Some(info), partitions: names }
+    }
+}
+
+/// What a rate is of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Scope {
+    All,
+    Database(String),
+    Collection(CollectionId),
+    Partition(PartitionId),
+}
+
+type Key = (Asked, Scope);
+
+/// What was learnt of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Learnt {
+    /// Proxies that share the rates, this one too.
+    proxies: u32,
+    /// By database, the names of its properties that deny something.
+    denials: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Learnt {
+    fn denies(&self, database: &str, asked: Asked) -> bool {
+        let Some(denials) = self.denials.get(database) else { return false };
+        asked.denials().iter().any(|key| denials.contains(*key))
+    }
+}
+
+/// The limits of a proxy, and how much of them is used up.
+pub struct Limits {
+    settings: LimitSettings,
+    buckets: Mutex<Buckets<Key>>,
+    learnt: ArcSwap<Learnt>,
+    /// Whether there are rates, of the settings or of a collection that was seen: until then it does not matter how many proxies
+    /// there are.
+    met: AtomicBool,
+}
+
+impl Limits {
+    /// As the settings say, alone and with nothing denied as long as nothing else is known.
+    #[must_use]
+    pub fn new(settings: LimitSettings) -> Self {
+        let learnt = Learnt { proxies: 1, denials: BTreeMap::new() };
+        let met = AtomicBool::new(!settings.rates.is_empty());
+        Self { settings, buckets: Mutex::default(), learnt: ArcSwap::from_pointee(learnt), met }
+    }
+
+    /// Lets a call through or refuses it; `cost` is only asked for where there is a rate.
+    fn admit(
+        &self,
+        now: Duration,
+        asked: Asked,
+        about: &About<'_>,
+        cost: impl FnOnce() -> u64,
+    ) -> Result<(), Error> {
+        if !self.settings.enabled {
+            return Ok(());
+        }
+        let learnt = self.learnt.load();
+        if self.settings.denies(asked) || learnt.denies(about.database, asked) {
+            return Err(Refusal::QuotaExceeded { reason: DENIED.to_owned() }.into());
+        }
+        let mut wanted = self.wanted(asked, about);
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        self.met.store(true, Ordering::Relaxed);
+        for one in &mut wanted {
+            one.rate /= f64::from(learnt.proxies);
+        }
+        let cost = cost() as f64;
+        let taken = self.buckets.lock().take(now, cost, &wanted);
+        taken.map_err(|place| {
+            let rate = wanted.get(place).map_or(0.0, |one| one.rate * f64::from(learnt.proxies));
+            Error::RateExceeded { rate }
+        })
+    }
+
+    /// The rates that count for a call.
+    fn wanted(&self, asked: Asked, about: &About<'_>) -> Vec<Wanted<Key>> {
+        let rate = self.settings.rates.get(&asked).copied().unwrap_or(Rate::NONE);
+        let mut wanted = Vec::new();
+        let mut add = |rate: f64, scope: Scope| {
+            if rate >= 0.0 {
+                wanted.push(Wanted { key: (asked, scope), rate });
+            }
+        };
+        add(rate.all, Scope::All);
+        if rate.database >= 0.0 {
+            add(rate.database, Scope::Database(about.database.to_owned()));
+        }
+        let Some(info) = about.collection else { return wanted };
+        add(own_rate(info, asked).unwrap_or(rate.collection), Scope::Collection(info.id));
+        if rate.partition >= 0.0 {
+            let named = about.partitions.iter().filter_map(|name| info.partition(name));
+            let ids: BTreeSet<PartitionId> = named.map(|partition| partition.id).collect();
+            ids.into_iter().for_each(|id| add(rate.partition, Scope::Partition(id)));
+        }
+        wanted
+    }
+
+    /// Takes over what databases deny.
+    fn learn_databases(&self, databases: &[DatabaseInfo]) {
+        let is_denial = |(key, value): &&(String, String)| {
+            key.starts_with(DENIAL) && value.trim().eq_ignore_ascii_case("true")
+        };
+        let denials = databases.iter().filter_map(|database| {
+            let keys: BTreeSet<String> =
+                database.properties.iter().filter(is_denial).map(|(key, _)| key.clone()).collect();
+            (!keys.is_empty()).then(|| (database.name.clone(), keys))
+        });
+        let denials = denials.collect::<BTreeMap<_, _>>();
+        self.learnt.rcu(|known| Learnt { denials: denials.clone(), ..Learnt::clone(known) });
+    }
+
+    /// Takes over how many proxies share the rates.
+    fn learn_proxies(&self, proxies: usize) {
+        let proxies = u32::try_from(proxies).unwrap_or(u32::MAX).max(1);
+        self.learnt.rcu(|known| Learnt { proxies, ..Learnt::clone(known) });
+    }
+
+    /// Asks what databases deny.
+    ///
+    /// # Errors
+    /// The coordinator's; what was known stays.
+    async fn ask_databases(&self, coord: &dyn Coord) -> Result<(), Error> {
+        if self.settings.enabled {
+            self.learn_databases(&coord.databases().await?);
+        }
+        Ok(())
+    }
+
+    /// Asks how many proxies there are.
+    ///
+    /// # Errors
+    /// The coordinator's; what was known stays.
+    async fn ask_proxies(&self, coord: &dyn Coord) -> Result<(), Error> {
+        let nodes = coord.nodes().await?;
+        self.learn_proxies(nodes.iter().filter(|node| node.info.duties.proxies).count());
+        Ok(())
+    }
+
+    /// Whether there are rates to share.
+    fn matter(&self) -> bool {
+        self.settings.enabled && self.met.load(Ordering::Relaxed)
+    }
+}
+
+/// The rate that a collection has of its own.
+fn own_rate(info: &CollectionInfo, asked: Asked) -> Option<f64> {
+    let (property, unit) = asked.property()?;
+    let (_, value) = info.properties.iter().find(|(key, _)| key == property)?;
+    value.trim().parse::<f64>().ok().filter(|rate| *rate >= 0.0).map(|rate| rate * unit)
+}
+
+impl Proxy {
+    /// Lets a call through that asks for one thing.
+    ///
+    /// # Errors
+    /// As [`Self::admit`].
+    pub(in crate::proxy) fn admit_one(
+        &self,
+        caller: &Caller,
+        asked: Asked,
+        about: About<'_>,
+    ) -> Result<(), Error> {
+        self.admit(caller, asked, about, || 1)
+    }
+
+    /// Lets a call through, or refuses it before anything is done. Operators are not counted.
+    ///
+    /// # Errors
+    /// [`Error::RateExceeded`] where too much is asked for a second, [`Refusal::QuotaExceeded`] where it is denied.
+    pub(in crate::proxy) fn admit(
+        &self,
+        caller: &Caller,
+        asked: Asked,
+        about: About<'_>,
+        cost: impl FnOnce() -> u64,
+    ) -> Result<(), Error> {
+        if matches!(&caller.login, Some(Login { rights: Rights::All, .. })) {
+            return Ok(());
+        }
+        self.limits().admit(self.clock().monotonic(), asked, &about, cost)
+    }
+
+    /// Learns at once what databases deny, after one of them was altered. What cannot be asked now is asked soon.
+    pub(in crate::proxy) async fn databases_changed(&self) {
+        if let Err(error) = self.limits().ask_databases(self.coord()).await {
+            tracing::debug!(%error, "cannot see what databases deny");
+        }
+    }
+
+    /// Learns now and then what the limits depend on, until `stop`.
+    pub(super) async fn keep_limits(self, stop: CancellationToken) {
+        // Rounds until it is asked again how many proxies there are.
+        let mut left = 0_u32;
+        let keep = async {
+            loop {
+                self.databases_changed().await;
+                left = left.saturating_sub(1);
+                if left == 0 && self.limits().matter() {
+                    match self.limits().ask_proxies(self.coord()).await {
+                        Ok(()) => left = ROUNDS,
+                        Err(error) => tracing::debug!(%error, "cannot see how many proxies there are"),
+                    }
+                }
+                self.clock().sleep(EVERY).await;
+            }
+        };
+        tokio::select! {
+            () = keep => {}
+            () = stop.cancelled() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{DatabaseId, Kinded as _, Timestamp};
+
+    fn limits(rates: impl IntoIterator<Item = (Asked, Rate)>) -> Limits {
+        Limits::new(LimitSettings { rates: rates.into_iter().collect(), ..LimitSettings::default() })
+    }
+
+    fn database(name: &str, properties: &[(&str, &str)]) -> DatabaseInfo {
+        let pair = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        DatabaseInfo {
+            id: DatabaseId(1),
+            name: name.to_owned(),
+            created: Timestamp::ZERO,
+            properties: properties.iter().map(pair).collect(),
+        }
+    }
+
+    /// How many of ten calls at one instant are let through.
+    fn of_ten(limits: &Limits, asked: Asked, database: &str) -> usize {
+        let ask = || limits.admit(Duration::ZERO, asked, &About::database(database), || 1);
+        (0..10).filter(|_| ask().is_ok()).count()
+    }
+
+    #[test]
+    fn each_database_has_a_rate_and_all_have_one_together() {
+        let limits = limits([(Asked::Index, Rate { all: 5.0, database: 3.0, ..Rate::NONE })]);
+
+        assert_eq!(of_ten(&limits, Asked::Index, "one"), 3);
+        assert_eq!(of_ten(&limits, Asked::Index, "two"), 2);
+        assert_eq!(of_ten(&limits, Asked::Flush, "two"), 10, "what has no rate");
+    }
+
+    #[test]
+    fn proxies_share_a_rate_and_a_refusal_names_the_whole() {
+        let limits = limits([(Asked::Index, Rate { all: 6.0, ..Rate::NONE })]);
+        limits.learn_proxies(3);
+
+        let admitted = of_ten(&limits, Asked::Index, "one");
+        let refused = limits.admit(Duration::ZERO, Asked::Index, &About::database("one"), || 1).unwrap_err();
+
+        assert_eq!(admitted, 2);
+        assert_eq!((refused.code(), refused.to_string().as_str()), (8, "rate limit exceeded[rate=6]"));
+        assert_eq!(refused.kind(), crate::base::Kind::Exhausted);
+    }
+
+    #[test]
+    fn a_database_denies_what_its_properties_name() {
+        let limits = limits([]);
+        let all = [Asked::Query, Asked::Delete, Asked::Partition, Asked::Index, Asked::Database];
+        let denied = |name: &str| all.map(|asked| of_ten(&limits, asked, name) == 0);
+
+        limits.learn_databases(&[
+            database("read", &[("database.force.deny.writing", "true")]),
+            database(
+                "still",
+                &[("database.force.deny.ddl", "True"), ("database.force.deny.reading", "false")],
+            ),
+            database("fixed", &[("database.force.deny.partitionDDL", "true")]),
+        ]);
+
+        assert_eq!(denied("read"), [false, true, false, false, false]);
+        assert_eq!(denied("still"), [false, false, true, true, false]);
+        assert_eq!(denied("fixed"), [false, false, true, false, false]);
+        assert_eq!(denied("other"), [false; 5]);
+    }
+
+    #[test]
+    fn what_is_switched_off_limits_nothing() {
+        let rates = [(Asked::Query, Rate { all: 0.0, ..Rate::NONE })].into();
+        let settings = LimitSettings { rates, denies_reads: true, ..LimitSettings::default() };
+        let (on, off) =
+            (Limits::new(settings.clone()), Limits::new(LimitSettings { enabled: false, ..settings }));
+
+        assert_eq!((of_ten(&on, Asked::Query, "one"), of_ten(&off, Asked::Query, "one")), (0, 10));
+    }
+}
