@@ -16,7 +16,7 @@ mod twin;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use access::AccessSettings;
+pub use access::{AccessSettings, Gate, Refused};
 pub use error::Error;
 pub use serve::{administrators, serve};
 
