@@ -20,11 +20,13 @@ use crate::coord::Candidacy;
 use crate::obs::{ComponentHealth, Health, Lines, Metrics};
 use crate::proxy::{Gate, Refused};
 use crate::querier::{HeldFigures, QueryNode};
-use crate::rpc::{CollectionInfo, Coord};
+use crate::rpc::{CollectionInfo, Coord, Duties};
 use crate::secure::Tokens;
 
 /// How often gauges follow what they measure.
-const MEASURE: Duration = Duration::from_secs(5);
+const MEASURE: Duration = Duration::from_secs(2);
+/// Measuring takes no more than one part in so many of the time.
+const SHARE: u32 = 50;
 /// Milvus's names of segments that are sealed and of rows that are not.
 const SEALED: &str = "Sealed";
 const GROWING: &str = "Growing";
@@ -47,26 +49,25 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Lets administrators through. Where nobody is told apart, that is whoever is on this machine, but no page that a browser
-    /// has loaded from somewhere else, and nobody whose request was passed on.
-    async fn admits(&self, headers: &HeaderMap, from: Option<SocketAddr>) -> Result<(), Response> {
+    /// The answer to everybody but administrators. Where nobody is told apart, whoever is on this machine is one, but no page
+    /// that a browser has loaded from somewhere else, and nobody whose request was passed on.
+    async fn refuses(&self, headers: &HeaderMap, from: Option<SocketAddr>) -> Option<Response> {
         if let (Some(tokens), Some(shown)) = (&self.tokens, bearer(headers))
             && tokens.accepts(shown).await
         {
-            return Ok(());
+            return None;
         }
         if !self.checks_users {
             let is_here = from.is_some_and(|from| from.ip().to_canonical().is_loopback());
             let is_direct = !headers.contains_key(header::ORIGIN)
                 && PASSED_ON.iter().all(|name| !headers.contains_key(*name));
-            return if is_here && is_direct { Ok(()) } else { Err(Refused::Nothing.json()) };
+            return (!is_here || !is_direct).then(|| Refused::Nothing.json());
         }
         let Some(gate) = self.gate.get() else {
             let body = json!({ "code": 503, "message": "users are not known yet" });
-            return Err(json_answer(StatusCode::SERVICE_UNAVAILABLE, &body));
+            return Some(json_answer(StatusCode::SERVICE_UNAVAILABLE, &body));
         };
-        let from = from.map(|from| from.ip());
-        gate.admits(headers, from).await.map_err(|refused| refused.json())
+        gate.admits(headers, from.map(|from| from.ip())).await.err().map(|refused| refused.json())
     }
 }
 
@@ -198,7 +199,7 @@ async fn show_metrics(State(shown): State<Operated>) -> impl IntoResponse {
 async fn log_level(State(shown): State<Operated>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let from = head.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0);
-    if let Err(refused) = shown.keeper.admits(&head.headers, from).await {
+    if let Some(refused) = shown.keeper.refuses(&head.headers, from).await {
         return refused;
     }
     if head.method == Method::PUT {
@@ -247,19 +248,22 @@ pub struct Gauges {
 /// # Errors
 /// None.
 pub async fn measure(gauges: Gauges, stop: CancellationToken) -> anyhow::Result<()> {
-    let mut shown = Vec::new();
+    let (mut shown, mut stored, mut nodes) = (Vec::new(), Vec::new(), Vec::new());
     loop {
+        let started = gauges.clock.monotonic();
         show_passing(&gauges.metrics, &gauges.memory);
         if let Some(querier) = &gauges.querier {
             let now = querier.figures();
             shown = show_held(&gauges.metrics, &now, &shown);
         }
         if let Some(coord) = gauges.coord.as_ref().filter(|coord| coord.leads()) {
-            measure_catalog(&gauges.metrics, coord.as_ref()).await;
+            measure_catalog(&gauges.metrics, coord.as_ref(), &mut stored).await;
+            measure_nodes(&gauges.metrics, coord.as_ref(), &mut nodes).await;
         }
+        let took = gauges.clock.monotonic().saturating_sub(started);
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            () = gauges.clock.sleep(MEASURE) => {}
+            () = gauges.clock.sleep(MEASURE.max(SHARE * took)) => {}
         }
     }
 }
@@ -306,26 +310,87 @@ fn show_held(
     held.iter().map(|one| Arc::clone(&one.info)).collect()
 }
 
-async fn measure_catalog(metrics: &Metrics, coord: &dyn Coord) {
+/// Labels of a collection's gauges: its database, number and name.
+type Labels = [String; 3];
+
+/// What a collection has in the store.
+#[derive(Clone, Copy, Default)]
+struct Stored {
+    rows: u64,
+    bytes: u64,
+    index_bytes: u64,
+}
+
+/// Shows what the catalog has, and forgets what was `shown` of collections that are gone; returns what is shown now.
+async fn measure_catalog(metrics: &Metrics, coord: &dyn Coord, shown: &mut Vec<Labels>) {
     let Ok(databases) = coord.databases().await else { return };
-    let (mut partitions, mut segments, mut all) = (0, 0, 0);
+    let (mut partitions, mut segments, mut all, mut loaded) = (0, 0, 0, 0);
+    let mut now = Vec::new();
     for database in databases {
         let Ok(infos) = coord.collections(&database.name).await else { continue };
         metrics.rootcoord_collection_num.with([&database.name]).set(to_gauge(infos.len()));
         all += infos.len();
         for info in infos {
             partitions += info.partitions.len();
+            loaded += usize::from(info.load.is_some());
             let Ok(manifests) = coord.manifests(info.id).await else { continue };
-            let sealed = manifests.iter().flat_map(|manifest| &manifest.segments);
-            let (count, rows) = sealed.fold((0, 0), |(count, rows), one| (count + 1, rows + one.rows));
-            segments += count;
-            let labels = [database.name.as_str(), &info.id.to_string(), &info.name];
-            metrics.datacoord_stored_rows_num.with(labels).set(i64::try_from(rows).unwrap_or(i64::MAX));
+            let mut stored = Stored::default();
+            for segment in manifests.iter().flat_map(|manifest| &manifest.segments) {
+                segments += 1;
+                stored.rows += segment.rows;
+                stored.bytes += segment.stored_bytes();
+                stored.index_bytes +=
+                    segment.indexes.iter().map(|index| index.object.size_bytes).sum::<u64>();
+            }
+            now.push(([database.name.clone(), info.id.to_string(), info.name.clone()], stored));
         }
     }
+    show_stored(metrics, now, shown);
     metrics.rootcoord_partition_num.with([]).set(to_gauge(partitions));
     metrics.datacoord_collection_num.with([]).set(to_gauge(all));
+    metrics.querycoord_collection_num.with([]).set(to_gauge(loaded));
     metrics.datacoord_segment_num.with(["Flushed"]).set(to_gauge(segments));
+    if let Ok(policy) = coord.policy().await {
+        metrics.rootcoord_credential_num.with([]).set(to_gauge(policy.user_names().len()));
+        metrics.rootcoord_num_of_roles.with([]).set(to_gauge(policy.role_names().len()));
+    }
+}
+
+/// Shows what collections have in the store.
+fn show_stored(metrics: &Metrics, now: Vec<(Labels, Stored)>, shown: &mut Vec<Labels>) {
+    let gauges = [
+        &metrics.datacoord_stored_rows_num,
+        &metrics.datacoord_stored_binlog_size,
+        &metrics.datacoord_stored_index_files_size,
+    ];
+    for old in shown.iter().filter(|old| !now.iter().any(|(labels, _)| labels == *old)) {
+        gauges.iter().for_each(|gauge| gauge.forget(old.each_ref().map(String::as_str)));
+    }
+    for (labels, Stored { rows, bytes, index_bytes }) in &now {
+        for (gauge, number) in gauges.iter().zip([rows, bytes, index_bytes]) {
+            gauge.with(labels.each_ref().map(String::as_str)).set(i64::try_from(*number).unwrap_or(i64::MAX));
+        }
+    }
+    *shown = now.into_iter().map(|(labels, _)| labels).collect();
+}
+
+/// Shows which nodes there are, and forgets what was `shown` of those that are gone.
+async fn measure_nodes(metrics: &Metrics, coord: &dyn Coord, shown: &mut Vec<[String; 2]>) {
+    let Ok(nodes) = coord.nodes().await else { return };
+    let count =
+        |has: fn(&Duties) -> bool| to_gauge(nodes.iter().filter(|node| has(&node.info.duties)).count());
+    metrics.rootcoord_proxy_num.with([]).set(count(|duties| duties.proxies));
+    metrics.querycoord_querynode_num.with([]).set(count(|duties| duties.queries));
+    metrics.datacoord_datanode_num.with([]).set(count(|duties| duties.builds));
+    metrics.datacoord_index_node_num.with([]).set(count(|duties| duties.builds));
+    let now: Vec<_> = nodes.iter().map(|node| [node.info.id.to_string(), node.info.role.clone()]).collect();
+    for old in shown.iter().filter(|old| !now.contains(old)) {
+        metrics.num_node.forget(old.each_ref().map(String::as_str));
+    }
+    for labels in &now {
+        metrics.num_node.with(labels.each_ref().map(String::as_str)).set(1);
+    }
+    *shown = now;
 }
 
 fn to_gauge(count: usize) -> i64 {
@@ -344,7 +409,7 @@ mod tests {
 
     use futures::FutureExt as _;
 
-    use super::{Keeper, Operated, routes, show_held, show_passing};
+    use super::{Keeper, Operated, Stored, routes, show_held, show_passing, show_stored};
     use crate::base::{CollectionId, DatabaseId, NodeId, Passing, RealClock, Shares, Timestamp, Work};
     use crate::model::Schema;
     use crate::obs::{Health, Lines, Metrics, TraceSettings};
@@ -555,6 +620,29 @@ mod tests {
             ]
         );
     }
+
+    #[test]
+    fn what_a_collection_has_in_the_store_is_shown_until_it_is_gone() {
+        let metrics = Metrics::new(NodeId(1));
+        let labels = |id: &str, name: &str| ["default", id, name].map(str::to_owned);
+        let stored = Stored { rows: 3, bytes: 40, index_bytes: 500 };
+        let mut shown = Vec::new();
+
+        show_stored(&metrics, vec![(labels("7", "old"), stored), (labels("8", "gone"), stored)], &mut shown);
+        show_stored(&metrics, vec![(labels("7", "new"), stored)], &mut shown);
+
+        let text = metrics.encode();
+        let lines: Vec<&str> =
+            text.lines().filter(|line| line.starts_with("milvus_datacoord_stored")).collect();
+        let line = |name: &str, number: u64| {
+            format!(
+                "milvus_datacoord_stored_{name}{{collection_id=\"7\",collection_name=\"new\",db_name=\"default\"}} {number}"
+            )
+        };
+        assert_eq!(lines, [line("binlog_size", 40), line("index_files_size", 500), line("rows_num", 3)]);
+        assert_eq!(shown, [labels("7", "new")]);
+    }
+
     #[tokio::test]
     async fn what_work_in_passing_has_and_waits_for_is_shown_by_kind() {
         let metrics = Metrics::new(NodeId(1));

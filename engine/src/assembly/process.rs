@@ -14,7 +14,7 @@ use crate::admin::{self, AdminParts, Marking, Standing};
 use crate::agent::Agent;
 use crate::assembly::identity::mark_finalized;
 use crate::assembly::leave::Leave;
-use crate::assembly::meter::ProxyMeter;
+use crate::assembly::meter::{ProxyMeter, measured, measured_reader};
 use crate::assembly::reread::Sources;
 use crate::assembly::{
     Door, Error, Node, NodeCalls, NodeSeams, Publish, machine, open_seams, operations, wire,
@@ -233,13 +233,14 @@ impl Public {
         ProxyParts {
             coord: Arc::clone(&door.coord),
             writer: Arc::clone(&door.writer),
-            reader: Arc::clone(&door.reader),
+            reader: measured_reader(Arc::clone(&door.reader), &self.metrics, &self.clock),
             clock: Arc::clone(&self.clock),
             time: Arc::clone(&door.time),
-            meter: Some(Arc::new(ProxyMeter(Arc::clone(&self.metrics)))),
+            meter: Some(Arc::new(ProxyMeter::new(Arc::clone(&self.metrics)))),
             access: wire::access(&self.settings),
             settings: ProxySettings {
                 version: self.settings.redkite.reported_version.clone(),
+                slow_query: slow_query(&self.settings),
                 ..ProxySettings::default()
             },
         }
@@ -278,7 +279,8 @@ fn administered(calls: NodeCalls, seams: &NodeSeams, public: &Public, about: &Ar
     let (table, public) = (admin::table(&public.settings), public.clone());
     // Where this port tells nobody apart, it is no way around the passwords that clients are asked for.
     let opens = wire::knows_callers(&public.settings) || !wire::access(&public.settings).enabled;
-    let publish: Publish = Box::new(move |mut served: Served, door: Option<&Door>| {
+    let publish: Publish = Box::new(move |served: Served, door: Option<&Door>| {
+        let mut served = measured(served, &public.metrics, &public.clock);
         let candidate = served.coord.clone();
         if let Some(coord) = own_coord.or_else(|| candidate.clone()) {
             let own = admin::routes(AdminParts {
@@ -368,6 +370,12 @@ async fn listen_inside(role: Role, settings: &Settings) -> Result<Option<TcpList
 
 async fn listen(address: &str) -> Result<TcpListener, Error> {
     TcpListener::bind(address).await.map_err(|source| Error::Listen { address: address.to_owned(), source })
+}
+
+/// From when on a read is slow.
+fn slow_query(settings: &Settings) -> Option<Duration> {
+    let span = settings.proxy.slow_query_span_in_seconds;
+    Duration::try_from_secs_f64(span).ok().filter(|span| !span.is_zero())
 }
 
 /// How log lines of the role are to look, and where they go.

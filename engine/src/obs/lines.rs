@@ -179,7 +179,7 @@ mod tests {
     use tracing_subscriber::layer::SubscriberExt as _;
 
     use super::*;
-    use crate::base::TestClock;
+    use crate::obs::fixture::Hand;
 
     #[derive(Clone, Default)]
     struct Page(Arc<Mutex<Vec<u8>>>);
@@ -206,7 +206,7 @@ mod tests {
     /// What is written, as it is read again; without the line of the source.
     fn lines(compat: Compat, say: impl FnOnce()) -> Vec<Value> {
         let page = Page::default();
-        let format = JsonLines { compat, clock: TestClock::starting_at(1_795_910_400_007) };
+        let format = JsonLines { compat, clock: Hand::at(1_795_910_400_007) };
         let layer = tracing_subscriber::fmt::layer()
             .fmt_fields(JsonFields::new())
             .event_format(format)

@@ -214,34 +214,16 @@ fn stamp(unix_ms: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::atomic::Ordering;
 
     use tempfile::TempDir;
 
     use super::*;
+    use crate::obs::fixture::Hand;
 
     /// 2026-11-29 00:00:00 UTC.
     const START: u64 = 1_795_910_400_000;
     const DAY: u64 = 86_400_000;
-
-    struct Hand(AtomicU64);
-
-    #[async_trait::async_trait]
-    impl Clock for Hand {
-        fn unix_ms(&self) -> u64 {
-            self.0.load(Ordering::Relaxed)
-        }
-
-        fn monotonic(&self) -> Duration {
-            Duration::ZERO
-        }
-
-        fn thread_cpu(&self) -> Duration {
-            Duration::ZERO
-        }
-
-        async fn sleep(&self, _span: Duration) {}
-    }
 
     struct Bench {
         folder: TempDir,
@@ -250,7 +232,7 @@ mod tests {
 
     impl Bench {
         fn new() -> Self {
-            Self { folder: TempDir::new().unwrap(), clock: Arc::new(Hand(AtomicU64::new(START))) }
+            Self { folder: TempDir::new().unwrap(), clock: Hand::at(START) }
         }
 
         fn settings(&self) -> LogFileSettings {

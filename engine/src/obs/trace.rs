@@ -275,11 +275,11 @@ fn filter_of(filter: &str) -> Result<EnvFilter, TraceError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::TestClock;
+    use crate::obs::fixture::Hand;
 
     #[test]
     fn a_level_is_changed_and_nonsense_is_not_one() {
-        let lines = Lines::unstarted(&TraceSettings::default(), TestClock::starting_at(0));
+        let lines = Lines::unstarted(&TraceSettings::default(), Hand::at(0));
 
         lines.set_level("DEBUG").unwrap();
         let error = lines.set_level("debug,h2=trace").unwrap_err();
@@ -311,7 +311,7 @@ mod tests {
         };
         let settings = TraceSettings { file: Some(file), ..TraceSettings::default() };
 
-        let error = Lines::start(&settings, TestClock::starting_at(0)).map(|_| ()).unwrap_err();
+        let error = Lines::start(&settings, Hand::at(0)).map(|_| ()).unwrap_err();
 
         let text = format!("cannot write the log file {} (log.file.rootPath)", path.display());
         assert_eq!(error.to_string(), text);

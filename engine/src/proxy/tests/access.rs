@@ -9,6 +9,7 @@ use serde_json::{Value as Json, json};
 use tower::ServiceExt as _;
 
 use super::*;
+use crate::base::RealClock;
 use crate::model::access::{Grant, Object, Role, User};
 use crate::proxy::serve::router;
 use crate::proxy::{AccessSettings, Gate, ProxyParts};
