@@ -191,6 +191,9 @@ impl Querier for Measured<dyn Querier> {
         after: ReadAfter,
     ) -> Result<SearchHits, Error> {
         let started = self.clock.monotonic();
+        let size = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+        self.metrics.querynode_search_nq.with([]).observe(size(plan.queries.len()));
+        self.metrics.querynode_search_topk.with([]).observe(size(plan.count));
         let outcome = self.inner.search(plan, share, after).await;
         self.read(names::QUERY_TYPE_SEARCH, started, &outcome);
         outcome

@@ -206,6 +206,10 @@ pub struct Metrics {
     pub querynode_sq_req_count: CounterBy<2>,
     /// `query_type`. Unit: ms.
     pub querynode_sq_req_latency: HistogramBy<1>,
+    /// No labels but the node.
+    pub querynode_search_nq: HistogramBy<0>,
+    /// No labels but the node.
+    pub querynode_search_topk: HistogramBy<0>,
 
     /// No labels but the node. Unit: ms.
     pub datanode_compaction_latency: HistogramBy<0>,
@@ -234,6 +238,7 @@ impl Metrics {
         let of_all = Making { registry: of_node.registry.clone(), node: None };
         let collection = [n::DB_NAME, n::COLLECTION_NAME];
         let stored = [n::DB_NAME, n::COLLECTION_ID, n::COLLECTION_NAME];
+        of_all.gauge(n::BUILD_INFO, [n::VERSION]).with([env!("CARGO_PKG_VERSION")]).set(1);
         Arc::new(Self {
             proxy_req_count: of_node
                 .counter(n::PROXY_REQ_COUNT, [n::FUNCTION_NAME, n::STATUS, n::DB_NAME, n::COLLECTION_NAME]),
@@ -278,6 +283,8 @@ impl Metrics {
             querynode_dml_vchannel_num: of_node.gauge(n::QUERYNODE_DML_VCHANNEL_NUM, [n::COLLECTION_ID]),
             querynode_sq_req_count: of_node.counter(n::QUERYNODE_SQ_REQ_COUNT, [n::QUERY_TYPE, n::STATUS]),
             querynode_sq_req_latency: of_node.ms(n::QUERYNODE_SQ_REQ_LATENCY, [n::QUERY_TYPE]),
+            querynode_search_nq: of_node.histogram(n::QUERYNODE_SEARCH_NQ, [], &n::COUNT_BUCKETS),
+            querynode_search_topk: of_node.histogram(n::QUERYNODE_SEARCH_TOPK, [], &n::COUNT_BUCKETS),
 
             datanode_compaction_latency: of_node.ms(n::DATANODE_COMPACTION_LATENCY, []),
             indexnode_index_task_count: of_node.counter(n::INDEXNODE_INDEX_TASK_COUNT, [n::STATUS]),

@@ -71,6 +71,14 @@ pub const QUERYNODE_SQ_REQ_COUNT: &str = "milvus_querynode_sq_req_count";
 /// Time of searches and queries on a node. Unit: ms.
 pub const QUERYNODE_SQ_REQ_LATENCY: &str = "milvus_querynode_sq_req_latency";
 
+/// Vectors that a search on a node is for.
+pub const QUERYNODE_SEARCH_NQ: &str = "milvus_querynode_search_nq";
+/// Rows that a search on a node is to find for each vector.
+pub const QUERYNODE_SEARCH_TOPK: &str = "milvus_querynode_search_topk";
+
+/// Always 1, with the version.
+pub const BUILD_INFO: &str = "milvus_build_info";
+
 /// Time of a compaction. Unit: ms.
 pub const DATANODE_COMPACTION_LATENCY: &str = "milvus_datanode_compaction_latency";
 /// Index tasks by status.
@@ -117,6 +125,8 @@ pub const MSG_TYPE: &str = "msg_type";
 pub const SEGMENT_STATE: &str = "segment_state";
 /// Label: an index type.
 pub const INDEX_TYPE: &str = "index_type";
+/// Label: the version of this program.
+pub const VERSION: &str = "version";
 /// Label: a role.
 pub const ROLE_NAME: &str = "role_name";
 /// Label: a kind of work, `flush`, `load` or `job`.
@@ -148,6 +158,9 @@ pub const MS_BUCKETS: [f64; 18] = [
     1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0,
     32768.0, 65536.0, 131_072.0,
 ];
+/// Buckets of numbers of things, doubled from 1 to what a client may ask for.
+pub const COUNT_BUCKETS: [f64; 15] =
+    [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0];
 /// Buckets of log appends. Unit: s.
 pub const APPEND_SECONDS_BUCKETS: [f64; 14] =
     [0.000_25, 0.000_5, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 2.0, 8.0];

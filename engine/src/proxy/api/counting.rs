@@ -143,8 +143,7 @@ mod tests {
         let settings = ProxySettings { slow_query, ..ProxySettings::default() };
         let parts = ProxyParts { meter: Some(Arc::clone(&meter) as _), settings, ..Twin::new().parts() };
         run(&Proxy::new(parts));
-        let said = meter.0.lock().clone();
-        said
+        meter.0.lock().clone()
     }
 
     #[test]
