@@ -405,10 +405,10 @@ async fn a_gate_lets_in_administrators_and_nobody_else() {
     let proxy = guarded(&twin);
     for (user, password) in [("ann", "password1"), ("bob", "password2")] {
         let body = json!({ "userName": user, "password": password });
-        post(&proxy, "/v2/vectordb/users/create", Some(&root()), &body).await;
+        post(&proxy, "users/create", Some("root:rootpass"), &body).await;
     }
     let body = json!({ "userName": "bob", "roleName": "admin" });
-    post(&proxy, "/v2/vectordb/users/grant_role", Some(&root()), &body).await;
+    post(&proxy, "users/grant_role", Some("root:rootpass"), &body).await;
     let parts = &proxy.parts;
     let gate = Gate::new(Arc::clone(&parts.coord), parts.access.clone(), RealClock::new());
     let admits = async |header: Option<String>| {
