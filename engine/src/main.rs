@@ -10,9 +10,9 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use contract::role::Role;
 use engine::assembly::{self, Flags, Surroundings};
-use engine::base::{NodeId, RealClock, SeededRng, TaskSet};
+use engine::base::{NodeId, RealClock, SeededRng, TaskSet, chain};
 use engine::ctl;
-use engine::obs::{self, Health, Metrics};
+use engine::obs::{Health, Lines, Metrics, TraceSettings};
 use tracing::{info, warn};
 
 /// Loads and flushes come in waves, on threads that then wait. Allocators that give back only what the thread itself frees,
@@ -110,7 +110,7 @@ struct Run {
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
     match Arguments::parse().command {
-        Command::Run(run) => start(run).await?,
+        Command::Run(run) => return Ok(run_role(run).await),
         Command::Ctl(ctl) => return Ok(operate(*ctl).await),
         Command::Settings => print(&contract::settings::markdown(assembly::default_of)),
         Command::CtlReference => print(&ctl_page()),
@@ -173,7 +173,24 @@ fn print(page: &str) {
     print!("{page}");
 }
 
-async fn start(run: Run) -> anyhow::Result<()> {
+/// Runs a role, and says in the format of its log lines why it does not run any more, if that was not wanted.
+async fn run_role(run: Run) -> ExitCode {
+    let clock = RealClock::new();
+    // Until all settings are read, what the environment says has to do.
+    let settings = assembly::load(&Flags::default(), std::env::vars())
+        .map(|loaded| assembly::trace_settings(Role::Standalone, &loaded.settings));
+    let mut lines = Lines::unstarted(&settings.unwrap_or_else(|_| TraceSettings::default()), clock);
+    match start(run, &mut lines).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let causes = error.chain().skip(1).map(ToString::to_string);
+            lines.fatal(&error.to_string(), &causes.collect::<Vec<_>>().join(": "));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn start(run: Run, lines: &mut Lines) -> anyhow::Result<()> {
     let role = Role::from_name(&run.role).with_context(|| format!("there is no role {}", run.role))?;
     let flags = Flags {
         files: run.files,
@@ -183,7 +200,9 @@ async fn start(run: Run) -> anyhow::Result<()> {
         internal_listen: run.internal_listen,
     };
     let assembly::Loaded { settings, unknown } = assembly::load(&flags, std::env::vars())?;
-    obs::start_tracing(&assembly::trace_settings(&settings))?;
+    let trace = assembly::trace_settings(role, &settings);
+    *lines = Lines::unstarted(&trace, RealClock::new());
+    *lines = Lines::start(&trace, RealClock::new())?;
     if !unknown.is_empty() {
         warn!(
             count = unknown.len(),
@@ -192,6 +211,20 @@ async fn start(run: Run) -> anyhow::Result<()> {
         );
     }
     let (tasks, health, metrics) = (TaskSet::new(), Health::new(), Metrics::new(NodeId(1)));
+    let mut reopens = reopens()?;
+    let reopened = lines.clone();
+    tasks.start("reopen log files", |stop| async move {
+        while !stop.is_cancelled() {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                Some(()) = reopens.recv() => match reopened.reopen() {
+                    Ok(()) => info!("log files are opened anew"),
+                    Err(error) => warn!(error = chain(&error), "log lines go on into the old file"),
+                },
+            }
+        }
+        Ok(())
+    });
     let around = Surroundings {
         clock: RealClock::new(),
         rng: SeededRng::from_system(),
@@ -199,6 +232,7 @@ async fn start(run: Run) -> anyhow::Result<()> {
         health: health.clone(),
         metrics: Arc::clone(&metrics),
         sources: Arc::new(move || Ok(assembly::load(&flags, std::env::vars())?.settings)),
+        lines: lines.clone(),
     };
     let started = tokio::select! {
         started = assembly::run(role, &settings, around) => started.context("the node did not start")?,
@@ -228,6 +262,12 @@ async fn start(run: Run) -> anyhow::Result<()> {
     tasks.join().await?;
     info!("stopped");
     Ok(())
+}
+
+/// What tools that rename log files send: SIGUSR1. It would end the process if nobody waited for it.
+fn reopens() -> anyhow::Result<tokio::signal::unix::Signal> {
+    use tokio::signal::unix::{SignalKind, signal};
+    signal(SignalKind::user_defined1()).context("cannot wait for SIGUSR1")
 }
 
 async fn told_to_stop() -> anyhow::Result<()> {

@@ -547,6 +547,8 @@ section! {
         grpc: ProxyGrpc = ProxyGrpc::default(),
         /// Which copy of a collection a read goes to: `look_aside` (the less busy of two) or `round_robin`.
         replica_selection_policy: String = "look_aside".to_owned(),
+        /// Searches and queries that take longer are logged. Unit: seconds. 0: none is.
+        slow_query_span_in_seconds: f64 = 5.0,
     }
 }
 
@@ -618,10 +620,30 @@ section! {
 section! {
     /// `log`
     Log {
-        /// `trace`, `debug`, `info`, `warn` or `error`.
+        /// `trace`, `debug`, `info`, `warn`, `error`, or `fatal`.
         level: String = "info".to_owned(),
         /// `text` or `json`.
         format: String = "text".to_owned(),
+        /// Whose keys and values lines of `json` have: `milvus` or `guide`.
+        compat: String = "milvus".to_owned(),
+        /// Whether lines go to the standard output.
+        stdout: bool = true,
+        /// `log.file`
+        file: LogFile = LogFile::default(),
+    }
+}
+
+section! {
+    /// `log.file`
+    LogFile {
+        /// Folder of the file of log lines, which is named after the role. Empty: no file.
+        root_path: String = String::new(),
+        /// The file is put away before it is larger. Unit: MiB. At least 1.
+        max_size: u64 = 300,
+        /// Files that were put away are removed once they are so old. Unit: days. 0: never.
+        max_age: u64 = 10,
+        /// How many files that were put away are kept. 0: all.
+        max_backups: usize = 20,
     }
 }
 
@@ -804,13 +826,31 @@ impl Settings {
         )?;
         let share = self.redkite.memory.load_share;
         check((0.1..=1.0).contains(&share), "redkite.memory.loadShare", share.to_string(), "0.1 to 1")?;
+        self.validate_log(check)
+    }
+
+    /// Log lines.
+    fn validate_log(
+        &self,
+        check: impl Fn(bool, &'static str, String, &'static str) -> Result<(), OutOfRange>,
+    ) -> Result<(), OutOfRange> {
+        let span = self.proxy.slow_query_span_in_seconds;
+        let right = (0.0..=86_400.0).contains(&span);
+        check(right, "proxy.slowQuerySpanInSeconds", span.to_string(), "0 to 86400 seconds")?;
+        let size = self.log.file.max_size;
+        check((1..=1 << 20).contains(&size), "log.file.maxSize", size.to_string(), "1 to 1048576 MiB")?;
+        let age = self.log.file.max_age;
+        check(age <= 36_500, "log.file.maxAge", age.to_string(), "0 to 36500 days")?;
+        let compat = self.log.compat.clone();
+        let known = ["milvus", "guide"].contains(&compat.as_str());
+        check(known, "log.compat", compat, "milvus or guide")?;
         let level = self.log.level.to_ascii_lowercase();
         let levels = ["trace", "debug", "info", "warn", "error", "fatal", "panic"];
         check(
             levels.contains(&level.as_str()),
             "log.level",
             level.clone(),
-            "trace, debug, info, warn or error",
+            "trace, debug, info, warn, error or fatal",
         )?;
         let format = self.log.format.clone();
         check(["text", "json"].contains(&format.as_str()), "log.format", format.clone(), "text or json")

@@ -182,8 +182,23 @@ pub const KEYS: &[Key] = &[
         "Password of the key's file; give it by environment, never in a file in Git.",
     ),
     key("localStorage.path", "Directory of everything kept locally; `--data-dir` sets it."),
+    key(
+        "log.compat",
+        "What lines of `log.format` `json` look like: `milvus` (`time` as `2006/01/02 15:04:05.000 +00:00`, levels in capitals) or `guide` (`time` by ISO 8601, levels in small letters).",
+    ),
+    key("log.file.maxAge", "Files that were put away are removed once they are so old. Days. 0: never."),
+    key("log.file.maxBackups", "How many files that were put away are kept. 0: all."),
+    key("log.file.maxSize", "The file is put away, and another begun, before it is larger. MiB, at least 1."),
+    key(
+        "log.file.rootPath",
+        "Folder of the file of log lines, `<role>.log`, for this process alone; SIGUSR1 opens the file anew. Empty: no file.",
+    ),
     key("log.format", "`text` or `json`."),
-    key("log.level", "`trace`, `debug`, `info`, `warn` or `error`."),
+    key(
+        "log.level",
+        "`trace`, `debug`, `info`, `warn`, `error`, or `fatal`: nothing but why the process ends. `PUT /log/level` on the port of metrics changes it until the next start.",
+    ),
+    key("log.stdout", "Whether log lines go to the standard output, beside the file if there is one."),
     live("minio.accessKeyID", "Access key of the object store. Empty: the machine's own credentials."),
     key("minio.address", "`host`, `host:port` or URL of the object store. Empty: none."),
     key("minio.bucketName", "The bucket."),
@@ -224,6 +239,10 @@ pub const KEYS: &[Key] = &[
     key(
         "proxy.replicaSelectionPolicy",
         "Which copy of a collection a read goes to: `look_aside` (the less busy of two) or `round_robin`.",
+    ),
+    key(
+        "proxy.slowQuerySpanInSeconds",
+        "Searches and queries that take longer are logged as slow, with `latency_ms`, database, collection and kind. Seconds. 0: none is.",
     ),
     key(
         "queryNode.gracefulStopTimeout",

@@ -25,7 +25,7 @@ use crate::assembly::{Door, Error, Node, NodeCalls, Surroundings, seams, stores}
 use crate::base::{Clock, Kind, Kinded as _, NodeId, Rng, TaskSet};
 use crate::blob::{self, BlobEntry, Blobs, LocalBlobs};
 use crate::coord::{self, Rebuilt};
-use crate::obs::{Health, Metrics};
+use crate::obs::{Health, Lines, Metrics, TraceSettings};
 use crate::rpc::{self, LocalNodes, Served};
 
 /// Objects copied at the same time.
@@ -374,6 +374,7 @@ impl Idle {
             health: Health::new(),
             metrics: Metrics::new(NodeId(1)),
             sources: Arc::new(move || Ok(unchanging.clone())),
+            lines: Lines::unstarted(&TraceSettings::default(), Arc::clone(&self.clock)),
         };
         let seams = seams::open_seams(role, settings, &around).await?;
         let dial = Arc::clone(&local) as _;
@@ -455,6 +456,7 @@ mod tests {
             health: Health::new(),
             metrics: Metrics::new(NodeId(1)),
             sources: Arc::new(move || Ok(settings.clone())),
+            lines: Lines::unstarted(&TraceSettings::default(), RealClock::new()),
         };
         let opened = seams::open_seams(Role::Standalone, &source.settings, &around).await.unwrap();
         let (metas, logs) = (opened.metas.clone(), Arc::clone(&opened.logs));

@@ -1,73 +1,140 @@
-//! The port for operators: `/healthz` and `/metrics`, read only, without credentials. The client API, which Milvus once had
-//! here too, is not: who looks for it is told where it is.
+//! The port for operators: `/healthz`, `/metrics` and `/log/level`. It is read without credentials; what changes something takes
+//! an administrator's. The client API, which Milvus once had here too, is not: who looks for it is told where it is.
 
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use axum::extract::State;
-use axum::http::{Method, StatusCode, Uri, header};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use contract::role::Role;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tracing::info;
 
-use crate::base::{Clock, Passing, Work};
+use crate::base::{Clock, Passing, Work, chain};
 use crate::coord::Candidacy;
-use crate::obs::{Health, Metrics};
+use crate::obs::{ComponentHealth, Health, Lines, Metrics};
+use crate::proxy::{Gate, Refused};
 use crate::querier::{HeldFigures, QueryNode};
-use crate::rpc::{CollectionInfo, Coord};
+use crate::rpc::{CollectionInfo, Coord, Duties};
+use crate::secure::Tokens;
 
 /// How often gauges follow what they measure.
-const MEASURE: Duration = Duration::from_secs(5);
+const MEASURE: Duration = Duration::from_secs(2);
+/// Measuring takes no more than one part in so many of the time.
+const SHARE: u32 = 50;
 /// Milvus's names of segments that are sealed and of rows that are not.
 const SEALED: &str = "Sealed";
 const GROWING: &str = "Growing";
+/// Longest body of a request. Unit: bytes.
+const MAX_BODY: usize = 1024;
+/// Headers of requests that somebody passes on: who made them is not who is connected.
+const PASSED_ON: [&str; 3] = ["forwarded", "x-forwarded-for", "x-real-ip"];
+/// Milvus's codes of components that work and of those that do not.
+const HEALTHY: u8 = 1;
+const ABNORMAL: u8 = 2;
 
-#[derive(Clone)]
-struct Shown {
-    health: Health,
-    metrics: Arc<Metrics>,
-    /// The port where clients are served, here or by the proxies.
-    client_port: u16,
+/// Who may change something at the port for operators.
+pub struct Keeper {
+    /// Whether users are told apart at all.
+    pub checks_users: bool,
+    /// The token of the cluster: whoever has it is an administrator.
+    pub tokens: Option<Arc<Tokens>>,
+    /// Knows the users, as soon as the catalog can be asked.
+    pub gate: OnceLock<Gate>,
 }
 
-/// Serves until `stop`. `client_port` is told to who looks for the client API.
+impl Keeper {
+    /// The answer to everybody but administrators. Where nobody is told apart, whoever is on this machine is one, but no page
+    /// that a browser has loaded from somewhere else, and nobody whose request was passed on.
+    async fn refuses(&self, headers: &HeaderMap, from: Option<SocketAddr>) -> Option<Response> {
+        if let (Some(tokens), Some(shown)) = (&self.tokens, bearer(headers))
+            && tokens.accepts(shown).await
+        {
+            return None;
+        }
+        if !self.checks_users {
+            let is_here = from.is_some_and(|from| from.ip().to_canonical().is_loopback());
+            let is_direct = !headers.contains_key(header::ORIGIN)
+                && PASSED_ON.iter().all(|name| !headers.contains_key(*name));
+            return (!is_here || !is_direct).then(|| Refused::Nothing.json());
+        }
+        let Some(gate) = self.gate.get() else {
+            let body = json!({ "code": 503, "message": "users are not known yet" });
+            return Some(json_answer(StatusCode::SERVICE_UNAVAILABLE, &body));
+        };
+        gate.admits(headers, from.map(|from| from.ip())).await.err().map(|refused| refused.json())
+    }
+}
+
+/// What is shown behind `Bearer`.
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let value = headers.get(header::AUTHORIZATION)?.as_bytes();
+    let (scheme, rest) = value.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then_some(rest)
+}
+
+/// What the port shows and changes.
+#[derive(Clone)]
+pub struct Operated {
+    /// What the process is.
+    pub role: Role,
+    /// What `/healthz` says.
+    pub health: Health,
+    /// What `/metrics` says.
+    pub metrics: Arc<Metrics>,
+    /// The port where clients are served, here or by the proxies.
+    pub client_port: u16,
+    /// The log lines.
+    pub lines: Lines,
+    /// Who may change something.
+    pub keeper: Arc<Keeper>,
+}
+
+/// Serves until `stop`.
 ///
 /// # Errors
 /// If the listener fails.
 pub async fn serve_operations(
     listener: TcpListener,
-    health: Health,
-    metrics: Arc<Metrics>,
-    client_port: u16,
+    operated: Operated,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let routes = routes(Shown { health, metrics, client_port });
+    let routes = routes(operated).into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await?;
     Ok(())
 }
 
-fn routes(shown: Shown) -> axum::Router {
+fn routes(shown: Operated) -> axum::Router {
     axum::Router::new()
         .route("/healthz", get(healthz))
         .route("/livez", get(livez))
         .route("/metrics", get(show_metrics))
+        .route("/log/level", get(log_level).put(log_level))
         .route("/api/v1/health", get(legacy_health))
         .fallback(elsewhere)
         .method_not_allowed_fallback(elsewhere)
         .with_state(shown)
 }
 
+fn json_answer(status: StatusCode, body: &Value) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}
+
 /// Health in the words of Milvus's older API.
-async fn legacy_health(State(shown): State<Shown>) -> impl IntoResponse {
+async fn legacy_health(State(shown): State<Operated>) -> Response {
     let (well, text) = shown.health.report();
     let status = if well { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
     let word = if well { "ok".to_owned() } else { text };
-    (status, [(header::CONTENT_TYPE, "application/json")], serde_json::json!({ "status": word }).to_string())
+    json_answer(status, &json!({ "status": word }))
 }
 
 /// Nothing is changed here, and nothing of clients is shown.
-async fn elsewhere(State(shown): State<Shown>, method: Method, uri: Uri) -> Response {
+async fn elsewhere(State(shown): State<Operated>, method: Method, uri: Uri) -> Response {
     let reads = matches!(method, Method::GET | Method::HEAD);
     let is_legacy = uri.path() == "/api/v1" || uri.path().starts_with("/api/v1/");
     if reads && !is_legacy {
@@ -76,21 +143,90 @@ async fn elsewhere(State(shown): State<Shown>, method: Method, uri: Uri) -> Resp
     let port = shown.client_port;
     let message =
         format!("there is no such path on this port: the client API, REST among it, is on port {port}");
-    let body = serde_json::json!({ "code": 404, "message": message }).to_string();
-    (StatusCode::NOT_FOUND, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+    json_answer(StatusCode::NOT_FOUND, &json!({ "code": 404, "message": message }))
 }
 
-async fn healthz(State(shown): State<Shown>) -> impl IntoResponse {
+/// `OK`, or what is wrong, in Milvus's words; the same as JSON for who asks for it, which they do by `Content-Type` too.
+async fn healthz(State(shown): State<Operated>, headers: HeaderMap) -> Response {
     let (well, text) = shown.health.report();
-    (if well { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR }, text)
+    let status = if well { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
+    let components = shown.health.components();
+    let serving = components.iter().filter(|one| one.serves).count();
+    let state = if well {
+        "OK".to_owned()
+    } else {
+        format!("Not all components are healthy, {serving}/{}", components.len().max(1))
+    };
+    let is_json = |name| {
+        let value = headers.get(name).and_then(|value: &header::HeaderValue| value.to_str().ok());
+        value.is_some_and(|value| value.contains("application/json"))
+    };
+    if is_json(header::CONTENT_TYPE) || is_json(header::ACCEPT) {
+        let detail: Vec<_> = components.iter().flat_map(|one| detail(shown.role, one)).collect();
+        return json_answer(status, &json!({ "state": state, "detail": detail }));
+    }
+    (status, if well { text } else { format!("{state}: {text}") }).into_response()
+}
+
+/// A component as Milvus shows it; a standalone is every role.
+fn detail(role: Role, component: &ComponentHealth) -> Vec<Value> {
+    let all = [Role::Proxy, Role::Coordinator, Role::StreamingNode, Role::QueryNode, Role::DataNode];
+    let names = if role == Role::Standalone && component.name == role.name() {
+        all.map(Role::name).to_vec()
+    } else {
+        vec![component.name]
+    };
+    let code = if component.serves { HEALTHY } else { ABNORMAL };
+    let show = |name| {
+        let mut shown = json!({ "name": name, "code": code });
+        if !component.reason.is_empty() {
+            shown["reason"] = component.reason.as_str().into();
+        }
+        shown
+    };
+    names.into_iter().map(show).collect()
 }
 
 async fn livez() -> &'static str {
     "OK"
 }
 
-async fn show_metrics(State(shown): State<Shown>) -> impl IntoResponse {
+async fn show_metrics(State(shown): State<Operated>) -> impl IntoResponse {
     ([("content-type", "text/plain; version=0.0.4")], shown.metrics.encode())
+}
+
+/// The level of the log, shown and changed as by Milvus: `{"level":"debug"}`, or `level=debug` as a form.
+async fn log_level(State(shown): State<Operated>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let from = head.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0);
+    if let Some(refused) = shown.keeper.refuses(&head.headers, from).await {
+        return refused;
+    }
+    if head.method == Method::PUT {
+        let bad = |error: String| json_answer(StatusCode::BAD_REQUEST, &json!({ "error": error }));
+        let Ok(body) = axum::body::to_bytes(body, MAX_BODY).await else {
+            return bad("the body is too long, or was broken off".to_owned());
+        };
+        let Some(level) = level_in(&String::from_utf8_lossy(&body)) else {
+            return bad("the body names no level".to_owned());
+        };
+        let from = from.map(|from| from.to_string()).unwrap_or_default();
+        info!(new = level, from, "the level of the log is about to change");
+        if let Err(error) = shown.lines.set_level(&level) {
+            return bad(chain(&error));
+        }
+    }
+    json_answer(StatusCode::OK, &json!({ "level": shown.lines.level() }))
+}
+
+/// The level that a body names.
+fn level_in(body: &str) -> Option<String> {
+    let body = body.trim();
+    if body.starts_with('{') {
+        let read: Value = serde_json::from_str(body).ok()?;
+        return read.get("level")?.as_str().map(str::to_owned);
+    }
+    body.split('&').find_map(|pair| pair.strip_prefix("level=")).map(str::to_owned)
 }
 
 /// What is measured.
@@ -112,19 +248,22 @@ pub struct Gauges {
 /// # Errors
 /// None.
 pub async fn measure(gauges: Gauges, stop: CancellationToken) -> anyhow::Result<()> {
-    let mut shown = Vec::new();
+    let (mut shown, mut stored, mut nodes) = (Vec::new(), Vec::new(), Vec::new());
     loop {
+        let started = gauges.clock.monotonic();
         show_passing(&gauges.metrics, &gauges.memory);
         if let Some(querier) = &gauges.querier {
             let now = querier.figures();
             shown = show_held(&gauges.metrics, &now, &shown);
         }
         if let Some(coord) = gauges.coord.as_ref().filter(|coord| coord.leads()) {
-            measure_catalog(&gauges.metrics, coord.as_ref()).await;
+            measure_catalog(&gauges.metrics, coord.as_ref(), &mut stored).await;
+            measure_nodes(&gauges.metrics, coord.as_ref(), &mut nodes).await;
         }
+        let took = gauges.clock.monotonic().saturating_sub(started);
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            () = gauges.clock.sleep(MEASURE) => {}
+            () = gauges.clock.sleep(MEASURE.max(SHARE * took)) => {}
         }
     }
 }
@@ -171,26 +310,87 @@ fn show_held(
     held.iter().map(|one| Arc::clone(&one.info)).collect()
 }
 
-async fn measure_catalog(metrics: &Metrics, coord: &dyn Coord) {
+/// Labels of a collection's gauges: its database, number and name.
+type Labels = [String; 3];
+
+/// What a collection has in the store.
+#[derive(Clone, Copy, Default)]
+struct Stored {
+    rows: u64,
+    bytes: u64,
+    index_bytes: u64,
+}
+
+/// Shows what the catalog has, and forgets what was `shown` of collections that are gone; returns what is shown now.
+async fn measure_catalog(metrics: &Metrics, coord: &dyn Coord, shown: &mut Vec<Labels>) {
     let Ok(databases) = coord.databases().await else { return };
-    let (mut partitions, mut segments, mut all) = (0, 0, 0);
+    let (mut partitions, mut segments, mut all, mut loaded) = (0, 0, 0, 0);
+    let mut now = Vec::new();
     for database in databases {
         let Ok(infos) = coord.collections(&database.name).await else { continue };
         metrics.rootcoord_collection_num.with([&database.name]).set(to_gauge(infos.len()));
         all += infos.len();
         for info in infos {
             partitions += info.partitions.len();
+            loaded += usize::from(info.load.is_some());
             let Ok(manifests) = coord.manifests(info.id).await else { continue };
-            let sealed = manifests.iter().flat_map(|manifest| &manifest.segments);
-            let (count, rows) = sealed.fold((0, 0), |(count, rows), one| (count + 1, rows + one.rows));
-            segments += count;
-            let labels = [database.name.as_str(), &info.id.to_string(), &info.name];
-            metrics.datacoord_stored_rows_num.with(labels).set(i64::try_from(rows).unwrap_or(i64::MAX));
+            let mut stored = Stored::default();
+            for segment in manifests.iter().flat_map(|manifest| &manifest.segments) {
+                segments += 1;
+                stored.rows += segment.rows;
+                stored.bytes += segment.stored_bytes();
+                stored.index_bytes +=
+                    segment.indexes.iter().map(|index| index.object.size_bytes).sum::<u64>();
+            }
+            now.push(([database.name.clone(), info.id.to_string(), info.name.clone()], stored));
         }
     }
+    show_stored(metrics, now, shown);
     metrics.rootcoord_partition_num.with([]).set(to_gauge(partitions));
     metrics.datacoord_collection_num.with([]).set(to_gauge(all));
+    metrics.querycoord_collection_num.with([]).set(to_gauge(loaded));
     metrics.datacoord_segment_num.with(["Flushed"]).set(to_gauge(segments));
+    if let Ok(policy) = coord.policy().await {
+        metrics.rootcoord_credential_num.with([]).set(to_gauge(policy.user_names().len()));
+        metrics.rootcoord_num_of_roles.with([]).set(to_gauge(policy.role_names().len()));
+    }
+}
+
+/// Shows what collections have in the store.
+fn show_stored(metrics: &Metrics, now: Vec<(Labels, Stored)>, shown: &mut Vec<Labels>) {
+    let gauges = [
+        &metrics.datacoord_stored_rows_num,
+        &metrics.datacoord_stored_binlog_size,
+        &metrics.datacoord_stored_index_files_size,
+    ];
+    for old in shown.iter().filter(|old| !now.iter().any(|(labels, _)| labels == *old)) {
+        gauges.iter().for_each(|gauge| gauge.forget(old.each_ref().map(String::as_str)));
+    }
+    for (labels, Stored { rows, bytes, index_bytes }) in &now {
+        for (gauge, number) in gauges.iter().zip([rows, bytes, index_bytes]) {
+            gauge.with(labels.each_ref().map(String::as_str)).set(i64::try_from(*number).unwrap_or(i64::MAX));
+        }
+    }
+    *shown = now.into_iter().map(|(labels, _)| labels).collect();
+}
+
+/// Shows which nodes there are, and forgets what was `shown` of those that are gone.
+async fn measure_nodes(metrics: &Metrics, coord: &dyn Coord, shown: &mut Vec<[String; 2]>) {
+    let Ok(nodes) = coord.nodes().await else { return };
+    let count =
+        |has: fn(&Duties) -> bool| to_gauge(nodes.iter().filter(|node| has(&node.info.duties)).count());
+    metrics.rootcoord_proxy_num.with([]).set(count(|duties| duties.proxies));
+    metrics.querycoord_querynode_num.with([]).set(count(|duties| duties.queries));
+    metrics.datacoord_datanode_num.with([]).set(count(|duties| duties.builds));
+    metrics.datacoord_index_node_num.with([]).set(count(|duties| duties.builds));
+    let now: Vec<_> = nodes.iter().map(|node| [node.info.id.to_string(), node.info.role.clone()]).collect();
+    for old in shown.iter().filter(|old| !now.contains(old)) {
+        metrics.num_node.forget(old.each_ref().map(String::as_str));
+    }
+    for labels in &now {
+        metrics.num_node.with(labels.each_ref().map(String::as_str)).set(1);
+    }
+    *shown = now;
 }
 
 fn to_gauge(count: usize) -> i64 {
@@ -199,32 +399,65 @@ fn to_gauge(count: usize) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::net::SocketAddr;
+    use std::sync::{Arc, OnceLock};
 
+    use axum::extract::ConnectInfo;
     use axum::http::{Method, Request, StatusCode};
+    use contract::role::Role;
     use tower::ServiceExt as _;
 
     use futures::FutureExt as _;
 
-    use super::{Shown, routes, show_held, show_passing};
-    use crate::base::{CollectionId, DatabaseId, NodeId, Passing, Shares, Timestamp, Work};
+    use super::{Keeper, Operated, Stored, routes, show_held, show_passing, show_stored};
+    use crate::base::{CollectionId, DatabaseId, NodeId, Passing, RealClock, Shares, Timestamp, Work};
     use crate::model::Schema;
-    use crate::obs::{Health, Metrics};
+    use crate::obs::{Health, Lines, Metrics, TraceSettings};
     use crate::querier::HeldFigures;
     use crate::rpc::CollectionInfo;
+    use crate::secure::Tokens;
 
-    fn shown() -> Shown {
+    fn shown() -> Operated {
         let health = Health::new();
         health.ok("proxy");
-        Shown { health, metrics: Metrics::new(NodeId(1)), client_port: 19_530 }
+        let keeper = Keeper { checks_users: false, tokens: None, gate: OnceLock::new() };
+        Operated {
+            role: Role::Proxy,
+            health,
+            metrics: Metrics::new(NodeId(1)),
+            client_port: 19_530,
+            lines: Lines::unstarted(&TraceSettings::default(), RealClock::new()),
+            keeper: Arc::new(keeper),
+        }
     }
 
-    async fn answer(method: Method, path: &str) -> (StatusCode, String) {
-        let request = Request::builder().method(method).uri(path).body(axum::body::Body::empty()).unwrap();
-        let answer = routes(shown()).oneshot(request).await.unwrap();
+    const HERE: &str = "127.0.0.1:5";
+
+    /// What a request from somewhere is answered.
+    async fn asked(
+        operated: &Operated,
+        (method, path, body): (Method, &str, &str),
+        from: &str,
+        headers: &[(&str, &str)],
+    ) -> (StatusCode, String) {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut request = request.body(axum::body::Body::from(body.to_owned())).unwrap();
+        request.extensions_mut().insert(ConnectInfo(from.parse::<SocketAddr>().unwrap()));
+        let answer = routes(operated.clone()).oneshot(request).await.unwrap();
         let status = answer.status();
         let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap();
         (status, String::from_utf8_lossy(&body).into_owned())
+    }
+
+    async fn answer(method: Method, path: &str) -> (StatusCode, String) {
+        asked(&shown(), (method, path, ""), HERE, &[]).await
+    }
+
+    fn ok(text: &str) -> (StatusCode, String) {
+        (StatusCode::OK, text.to_owned())
     }
 
     #[tokio::test]
@@ -238,15 +471,82 @@ mod tests {
             (Method::POST, "/api/v1/health"),
             (Method::POST, "/v2/vectordb/collections/list"),
             (Method::DELETE, "/metrics"),
-            (Method::PUT, "/log/level"),
+            (Method::POST, "/log/level"),
         ] {
             assert_eq!(answer(method.clone(), path).await, elsewhere, "{method} {path}");
         }
         assert_eq!(answer(Method::GET, "/none").await, (StatusCode::NOT_FOUND, String::new()));
-        assert_eq!(
-            answer(Method::GET, "/api/v1/health").await,
-            (StatusCode::OK, r#"{"status":"ok"}"#.to_owned())
-        );
+        assert_eq!(answer(Method::GET, "/api/v1/health").await, ok(r#"{"status":"ok"}"#));
+    }
+
+    #[tokio::test]
+    async fn health_is_one_word_or_json_with_every_role() {
+        let mut operated = shown();
+        operated.role = Role::Standalone;
+        operated.health.forget("proxy");
+        let asks_json = [("content-type", "application/json")];
+        let ask = async |headers: &[(&str, &str)]| {
+            asked(&operated, (Method::GET, "/healthz", ""), HERE, headers).await
+        };
+        let sick = |text: &str| (StatusCode::INTERNAL_SERVER_ERROR, text.to_owned());
+
+        assert_eq!(ask(&[]).await, sick("Not all components are healthy, 0/1: starting"));
+        operated.health.failing("standalone", "no etcd");
+        assert_eq!(ask(&[]).await, sick("Not all components are healthy, 0/1: standalone: no etcd"));
+        let entry = |name: &str| format!(r#"{{"name":"{name}","code":2,"reason":"no etcd"}}"#);
+        let entries = ["proxy", "mixcoord", "streamingnode", "querynode", "datanode"].map(entry).join(",");
+        let state = "Not all components are healthy, 0/1";
+        assert_eq!(ask(&asks_json).await, sick(&format!(r#"{{"state":"{state}","detail":[{entries}]}}"#)));
+
+        operated.health.ok("standalone");
+        operated.health.degraded("meta", "away");
+        assert_eq!(ask(&[]).await, ok("OK, but meta: away"));
+        let (status, body) = ask(&[("accept", "application/json")]).await;
+        let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!((status, &body["state"]), (StatusCode::OK, &"OK".into()));
+        assert_eq!(body["detail"][0], serde_json::json!({"name": "meta", "code": 1, "reason": "away"}));
+        assert_eq!(body["detail"][1], serde_json::json!({"name": "proxy", "code": 1}));
+    }
+
+    #[tokio::test]
+    async fn the_level_of_the_log_is_shown_and_changed_from_this_machine_alone() {
+        let operated = shown();
+        let put = async |body: &str, from: &str, headers: &[(&str, &str)]| {
+            asked(&operated, (Method::PUT, "/log/level", body), from, headers).await
+        };
+
+        assert_eq!(put("level=debug", HERE, &[]).await, ok(r#"{"level":"debug"}"#));
+        assert_eq!(put(r#"{"level":"FATAL"}"#, "[::1]:5", &[]).await, ok(r#"{"level":"fatal"}"#));
+        let refused = r#"{"code":1800,"message":"user hasn't authenticated"}"#;
+        let refused = (StatusCode::UNAUTHORIZED, refused.to_owned());
+        assert_eq!(put("level=debug", "10.0.0.1:5", &[]).await, refused);
+        assert_eq!(put("level=debug", HERE, &[("origin", "http://elsewhere")]).await, refused);
+        assert_eq!(put("level=debug", HERE, &[("x-forwarded-for", "10.0.0.1")]).await, refused);
+        assert_eq!(put("level=loud", HERE, &[]).await.0, StatusCode::BAD_REQUEST);
+        assert_eq!(put("", HERE, &[]).await.0, StatusCode::BAD_REQUEST);
+        assert_eq!(put(&"x".repeat(2_000), HERE, &[]).await.0, StatusCode::BAD_REQUEST);
+
+        assert_eq!(answer(Method::GET, "/log/level").await, ok(r#"{"level":"info"}"#));
+        let shown = asked(&operated, (Method::GET, "/log/level", ""), HERE, &[]).await;
+        assert_eq!(shown, ok(r#"{"level":"fatal"}"#));
+    }
+
+    #[tokio::test]
+    async fn where_users_are_checked_the_level_takes_the_token_or_waits_for_the_catalog() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("token");
+        std::fs::write(&file, "secret\n").unwrap();
+        let tokens = Tokens::open(file, std::time::Duration::from_secs(10), RealClock::new()).await.unwrap();
+        let mut operated = shown();
+        operated.keeper =
+            Arc::new(Keeper { checks_users: true, tokens: Some(Arc::new(tokens)), gate: OnceLock::new() });
+        let put = async |headers: &[(&str, &str)]| {
+            asked(&operated, (Method::PUT, "/log/level", "level=warn"), HERE, headers).await.0
+        };
+
+        assert_eq!(put(&[]).await, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(put(&[("authorization", "Bearer wrong")]).await, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(put(&[("authorization", "bearer secret")]).await, StatusCode::OK);
     }
 
     #[tokio::test]
@@ -320,6 +620,29 @@ mod tests {
             ]
         );
     }
+
+    #[test]
+    fn what_a_collection_has_in_the_store_is_shown_until_it_is_gone() {
+        let metrics = Metrics::new(NodeId(1));
+        let labels = |id: &str, name: &str| ["default", id, name].map(str::to_owned);
+        let stored = Stored { rows: 3, bytes: 40, index_bytes: 500 };
+        let mut shown = Vec::new();
+
+        show_stored(&metrics, vec![(labels("7", "old"), stored), (labels("8", "gone"), stored)], &mut shown);
+        show_stored(&metrics, vec![(labels("7", "new"), stored)], &mut shown);
+
+        let text = metrics.encode();
+        let lines: Vec<&str> =
+            text.lines().filter(|line| line.starts_with("milvus_datacoord_stored")).collect();
+        let line = |name: &str, number: u64| {
+            format!(
+                "milvus_datacoord_stored_{name}{{collection_id=\"7\",collection_name=\"new\",db_name=\"default\"}} {number}"
+            )
+        };
+        assert_eq!(lines, [line("binlog_size", 40), line("index_files_size", 500), line("rows_num", 3)]);
+        assert_eq!(shown, [labels("7", "new")]);
+    }
+
     #[tokio::test]
     async fn what_work_in_passing_has_and_waits_for_is_shown_by_kind() {
         let metrics = Metrics::new(NodeId(1));

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use contract::role::Role;
-use contract::settings::Settings;
+use contract::settings::{LogFile, Settings};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -14,15 +14,15 @@ use crate::admin::{self, AdminParts, Marking, Standing};
 use crate::agent::Agent;
 use crate::assembly::identity::mark_finalized;
 use crate::assembly::leave::Leave;
-use crate::assembly::meter::ProxyMeter;
+use crate::assembly::meter::{ProxyMeter, measured, measured_reader};
 use crate::assembly::reread::Sources;
 use crate::assembly::{
     Door, Error, Node, NodeCalls, NodeSeams, Publish, machine, open_seams, operations, wire,
 };
 use crate::base::{Clock, NodeId, Rng, TaskSet, chain};
 use crate::blob::Blobs;
-use crate::obs::{Health, Metrics, TraceFormat, TraceSettings};
-use crate::proxy::{self, ProxyParts};
+use crate::obs::{Compat, Health, Lines, LogFileSettings, Metrics, TraceFormat, TraceSettings};
+use crate::proxy::{self, Gate, ProxyParts, ProxySettings};
 use crate::rpc::Served;
 use crate::secure::Acceptor;
 
@@ -49,6 +49,8 @@ pub struct Surroundings {
     pub metrics: Arc<Metrics>,
     /// What the settings are by now.
     pub sources: Sources,
+    /// The log lines.
+    pub lines: Lines,
 }
 
 /// A process that serves.
@@ -140,16 +142,27 @@ impl Running {
 /// Whatever keeps it from starting, with the name of the setting, file or address.
 pub async fn run(role: Role, settings: &Settings, around: Surroundings) -> Result<Running, Error> {
     let seams_around = around.clone();
-    let Surroundings { clock, tasks, health, metrics, .. } = around;
+    let Surroundings { clock, tasks, health, metrics, lines, .. } = around;
     let name = role.name();
     health.failing(name, "starting");
     // The operators' port answers first, so that a slow start can be watched.
     let operators = listen(&settings.redkite.metrics_listen).await?;
     let client_port = settings.proxy.listen.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
     let client_port = client_port.unwrap_or(contract::names::API_PORT);
-    tasks.start("serve operators", |stop| {
-        operations::serve_operations(operators, health.clone(), Arc::clone(&metrics), client_port, stop)
+    let keeper = Arc::new(operations::Keeper {
+        checks_users: wire::access(settings).enabled,
+        tokens: wire::tokens(settings, &clock).await?,
+        gate: OnceLock::new(),
     });
+    let operated = operations::Operated {
+        role,
+        health: health.clone(),
+        metrics: Arc::clone(&metrics),
+        client_port,
+        lines,
+        keeper: Arc::clone(&keeper),
+    };
+    tasks.start("serve operators", |stop| operations::serve_operations(operators, operated, stop));
     let clients = match role {
         Role::Proxy | Role::Standalone => Some(listen(&settings.proxy.listen).await?),
         _ => None,
@@ -166,6 +179,9 @@ pub async fn run(role: Role, settings: &Settings, around: Surroundings) -> Resul
     let calls = administered(calls, &seams, &public, &about);
     let node = Node::start(role, seams, calls, settings, &tasks).await?;
     about.know(&node);
+    let gate = Gate::new(Arc::clone(&node.coord), wire::access(settings), Arc::clone(&clock));
+    // Nobody else sets it.
+    let _ = keeper.gate.set(gate);
     let mut client_door = None;
     if let (Some(listener), Some(door)) = (clients, node.door.clone()) {
         let parts = public.parts(&door);
@@ -217,12 +233,12 @@ impl Public {
         ProxyParts {
             coord: Arc::clone(&door.coord),
             writer: Arc::clone(&door.writer),
-            reader: Arc::clone(&door.reader),
+            reader: measured_reader(Arc::clone(&door.reader), &self.metrics, &self.clock),
             clock: Arc::clone(&self.clock),
             time: Arc::clone(&door.time),
-            meter: Some(Arc::new(ProxyMeter(Arc::clone(&self.metrics)))),
+            meter: Some(Arc::new(ProxyMeter::new(Arc::clone(&self.metrics)))),
             access: wire::access(&self.settings),
-            settings: wire::proxy(&self.settings),
+            settings: ProxySettings { slow_query: slow_query(&self.settings), ..wire::proxy(&self.settings) },
             limits: wire::limits(&self.settings),
         }
     }
@@ -260,7 +276,8 @@ fn administered(calls: NodeCalls, seams: &NodeSeams, public: &Public, about: &Ar
     let (table, public) = (admin::table(&public.settings), public.clone());
     // Where this port tells nobody apart, it is no way around the passwords that clients are asked for.
     let opens = wire::knows_callers(&public.settings) || !wire::access(&public.settings).enabled;
-    let publish: Publish = Box::new(move |mut served: Served, door: Option<&Door>| {
+    let publish: Publish = Box::new(move |served: Served, door: Option<&Door>| {
+        let mut served = measured(served, &public.metrics, &public.clock);
         let candidate = served.coord.clone();
         if let Some(coord) = own_coord.or_else(|| candidate.clone()) {
             let own = admin::routes(AdminParts {
@@ -352,14 +369,59 @@ async fn listen(address: &str) -> Result<TcpListener, Error> {
     TcpListener::bind(address).await.map_err(|source| Error::Listen { address: address.to_owned(), source })
 }
 
-/// How log lines are to look.
+/// From when on a read is slow.
+fn slow_query(settings: &Settings) -> Option<Duration> {
+    let span = settings.proxy.slow_query_span_in_seconds;
+    Duration::try_from_secs_f64(span).ok().filter(|span| !span.is_zero())
+}
+
+/// How log lines of the role are to look, and where they go.
 #[must_use]
-pub fn trace_settings(settings: &Settings) -> TraceSettings {
-    let format = if settings.log.format == "json" { TraceFormat::Json } else { TraceFormat::Text };
-    // Milvus knows levels above `error`, which mean as little output as there is.
-    let filter = match settings.log.level.to_ascii_lowercase().as_str() {
-        "fatal" | "panic" => "error".to_owned(),
-        level => level.to_owned(),
-    };
-    TraceSettings { format, filter }
+pub fn trace_settings(role: Role, settings: &Settings) -> TraceSettings {
+    let log = &settings.log;
+    let compat = if log.compat == "guide" { Compat::Guide } else { Compat::Milvus };
+    let format = if log.format == "json" { TraceFormat::Json(compat) } else { TraceFormat::Text };
+    let LogFile { root_path, max_size, max_age, max_backups } = &log.file;
+    let file = (!root_path.is_empty()).then(|| LogFileSettings {
+        folder: root_path.into(),
+        name: role.name().to_owned(),
+        max_bytes: max_size << 20,
+        max_age: (*max_age > 0).then(|| Duration::from_secs(max_age * 86_400)),
+        max_backups: (*max_backups > 0).then_some(*max_backups),
+    });
+    TraceSettings { format, level: log.level.clone(), stdout: log.stdout, file }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_go_where_the_settings_say() {
+        let mut settings = Settings::default();
+        assert_eq!(trace_settings(Role::Proxy, &settings), TraceSettings::default());
+
+        settings.log.format = "json".to_owned();
+        settings.log.compat = "guide".to_owned();
+        settings.log.stdout = false;
+        settings.log.file =
+            LogFile { root_path: "/logs".to_owned(), max_size: 2, max_age: 1, max_backups: 0 };
+
+        let file = LogFileSettings {
+            folder: "/logs".into(),
+            name: "mixcoord".to_owned(),
+            max_bytes: 2 << 20,
+            max_age: Some(Duration::from_secs(86_400)),
+            max_backups: None,
+        };
+        assert_eq!(
+            trace_settings(Role::Coordinator, &settings),
+            TraceSettings {
+                format: TraceFormat::Json(Compat::Guide),
+                level: "info".to_owned(),
+                stdout: false,
+                file: Some(file),
+            }
+        );
+    }
 }

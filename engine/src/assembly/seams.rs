@@ -36,7 +36,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// # Errors
 /// Whatever cannot be opened, with its name.
 pub async fn open_seams(role: Role, settings: &Settings, around: &Surroundings) -> Result<NodeSeams, Error> {
-    let Surroundings { clock, rng, tasks, health, metrics, sources } = around;
+    let Surroundings { clock, rng, tasks, health, metrics, sources, .. } = around;
     let (clock, rng) = (Arc::clone(clock), Arc::clone(rng));
     let root = Path::new(&settings.local_storage.path);
     let alone = role == Role::Standalone;

@@ -117,10 +117,8 @@ async fn security(
         let connector = Connector::open(client, Arc::clone(clock)).await.map_err(failed)?;
         return Ok(Security::MutualTls { acceptor: Arc::new(acceptor), connector: Arc::new(connector) });
     }
-    let token = &settings.redkite.admin.token_file;
-    if !token.is_empty() {
-        let tokens = Tokens::open(token.into(), REREAD, Arc::clone(clock)).await.map_err(failed)?;
-        return Ok(Security::Token(Arc::new(tokens)));
+    if let Some(tokens) = tokens(settings, clock).await? {
+        return Ok(Security::Token(tokens));
     }
     let is_loopback = listener.local_addr().is_ok_and(|bound: SocketAddr| bound.ip().is_loopback());
     if !is_loopback {
@@ -129,6 +127,19 @@ async fn security(
         );
     }
     Ok(Security::Trusted)
+}
+
+/// The tokens of the cluster, if there are any.
+///
+/// # Errors
+/// If their file cannot be read or has none.
+pub async fn tokens(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Option<Arc<Tokens>>, Error> {
+    let file = &settings.redkite.admin.token_file;
+    if file.is_empty() {
+        return Ok(None);
+    }
+    let tokens = Tokens::open(file.into(), REREAD, Arc::clone(clock)).await;
+    Ok(Some(Arc::new(tokens.map_err(|source| Error::Secure { what: "calls between nodes", source })?)))
 }
 
 /// How users are checked, as `common.security` asks for.

@@ -14,6 +14,17 @@ enum Condition {
     Failing(String),
 }
 
+/// One component of a process, as health pages show it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ComponentHealth {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether it does its work.
+    pub serves: bool,
+    /// What is wrong with it; empty if nothing is.
+    pub reason: String,
+}
+
 /// The health of a process by component, shared between the duties that report and the page that shows it.
 ///
 /// Cloning shares it. A process of which nobody has said anything yet is not healthy: it has not joined.
@@ -47,6 +58,20 @@ impl Health {
     /// `component` is no longer part of this process.
     pub fn forget(&self, component: &'static str) {
         self.components.lock().remove(component);
+    }
+
+    /// What has been reported, by name.
+    #[must_use]
+    pub fn components(&self) -> Vec<ComponentHealth> {
+        let show = |(name, condition): (&&'static str, &Condition)| {
+            let (serves, reason) = match condition {
+                Condition::Ok => (true, ""),
+                Condition::Degraded(why) => (true, why.as_str()),
+                Condition::Failing(why) => (false, why.as_str()),
+            };
+            ComponentHealth { name, serves, reason: reason.to_owned() }
+        };
+        self.components.lock().iter().map(show).collect()
     }
 
     /// Whether the process serves, and the text for `/healthz`: `OK` alone when nothing is wrong, else what is.
@@ -106,6 +131,20 @@ mod tests {
         health.degraded("meta", "unreachable");
 
         assert_eq!(health.report(), (true, "OK, but meta: unreachable".to_owned()));
+    }
+
+    #[test]
+    fn every_component_is_shown_with_what_is_wrong_with_it() {
+        let health = Health::new();
+        health.ok("proxy");
+        health.degraded("meta", "unreachable");
+        health.failing("log", "full");
+
+        let shown = |name, serves, reason: &str| ComponentHealth { name, serves, reason: reason.to_owned() };
+        assert_eq!(
+            health.components(),
+            [shown("log", false, "full"), shown("meta", true, "unreachable"), shown("proxy", true, "")]
+        );
     }
 
     #[test]

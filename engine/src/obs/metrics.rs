@@ -147,42 +147,52 @@ pub struct Metrics {
     /// `db_name`, `collection_name`.
     pub proxy_insert_vectors_count: CounterBy<2>,
     /// `db_name`, `collection_name`.
+    pub proxy_upsert_vectors_count: CounterBy<2>,
+    /// `db_name`, `collection_name`.
     pub proxy_delete_vectors_count: CounterBy<2>,
     /// `query_type`, `db_name`, `collection_name`. Unit: ms.
     pub proxy_sq_latency: HistogramBy<3>,
-    /// `query_type`, `collection_name`. Unit: ms.
-    pub proxy_collection_sq_latency: HistogramBy<2>,
     /// `msg_type`, `db_name`, `collection_name`. Unit: ms.
     pub proxy_mutation_latency: HistogramBy<3>,
     /// `msg_type`, `collection_name`.
     pub proxy_receive_bytes_count: CounterBy<2>,
     /// No labels.
     pub proxy_send_bytes_count: CounterBy<0>,
+    /// `query_type`.
+    pub proxy_slow_query_count: CounterBy<1>,
+    /// `query_type`. Unit: ms.
+    pub proxy_sq_wait_result_latency: HistogramBy<1>,
 
-    /// `function_name`, `status`.
-    pub rootcoord_ddl_req_count: CounterBy<2>,
-    /// `function_name`. Unit: ms.
-    pub rootcoord_ddl_req_latency: HistogramBy<1>,
     /// `db_name`.
     pub rootcoord_collection_num: GaugeBy<1>,
     /// No labels.
     pub rootcoord_partition_num: GaugeBy<0>,
+    /// No labels.
+    pub rootcoord_credential_num: GaugeBy<0>,
+    /// No labels.
+    pub rootcoord_num_of_roles: GaugeBy<0>,
     /// No labels.
     pub rootcoord_proxy_num: GaugeBy<0>,
     /// No labels.
     pub querycoord_collection_num: GaugeBy<0>,
     /// No labels.
     pub querycoord_querynode_num: GaugeBy<0>,
-    /// `status`.
-    pub querycoord_load_req_count: CounterBy<1>,
     /// No labels.
     pub datacoord_collection_num: GaugeBy<0>,
     /// `segment_state`.
     pub datacoord_segment_num: GaugeBy<1>,
     /// `db_name`, `collection_id`, `collection_name`.
     pub datacoord_stored_rows_num: GaugeBy<3>,
+    /// `db_name`, `collection_id`, `collection_name`. Unit: bytes.
+    pub datacoord_stored_binlog_size: GaugeBy<3>,
+    /// `db_name`, `collection_id`, `collection_name`. Unit: bytes.
+    pub datacoord_stored_index_files_size: GaugeBy<3>,
+    /// No labels.
+    pub datacoord_index_node_num: GaugeBy<0>,
     /// No labels.
     pub datacoord_datanode_num: GaugeBy<0>,
+    /// `node_id`, `role_name`.
+    pub num_node: GaugeBy<2>,
 
     /// No labels but the node.
     pub querynode_collection_num: GaugeBy<0>,
@@ -196,15 +206,11 @@ pub struct Metrics {
     pub querynode_sq_req_count: CounterBy<2>,
     /// `query_type`. Unit: ms.
     pub querynode_sq_req_latency: HistogramBy<1>,
-    /// No labels but the node. Unit: ms.
-    pub querynode_load_segment_latency: HistogramBy<0>,
+    /// No labels but the node.
+    pub querynode_search_nq: HistogramBy<0>,
+    /// No labels but the node.
+    pub querynode_search_topk: HistogramBy<0>,
 
-    /// `msg_type`.
-    pub datanode_msg_rows_count: CounterBy<1>,
-    /// `collection_id`.
-    pub datanode_flushed_data_size: CounterBy<1>,
-    /// `status`.
-    pub datanode_flush_req_count: CounterBy<1>,
     /// No labels but the node. Unit: ms.
     pub datanode_compaction_latency: HistogramBy<0>,
     /// `status`.
@@ -214,8 +220,6 @@ pub struct Metrics {
 
     /// The log's own.
     pub log: LogMetrics,
-    /// `status`.
-    pub flush_total: CounterBy<1>,
     /// `index_type`. Unit: s.
     pub index_build_seconds: HistogramBy<1>,
     /// `work`. Unit: bytes.
@@ -233,37 +237,41 @@ impl Metrics {
         let of_node = Making { registry: Registry::new(), node: Some(node) };
         let of_all = Making { registry: of_node.registry.clone(), node: None };
         let collection = [n::DB_NAME, n::COLLECTION_NAME];
+        let stored = [n::DB_NAME, n::COLLECTION_ID, n::COLLECTION_NAME];
+        of_all.gauge(n::BUILD_INFO, [n::VERSION]).with([env!("CARGO_PKG_VERSION")]).set(1);
         Arc::new(Self {
             proxy_req_count: of_node
                 .counter(n::PROXY_REQ_COUNT, [n::FUNCTION_NAME, n::STATUS, n::DB_NAME, n::COLLECTION_NAME]),
             proxy_req_latency: of_node.ms(n::PROXY_REQ_LATENCY, [n::FUNCTION_NAME]),
             proxy_search_vectors_count: of_node.counter(n::PROXY_SEARCH_VECTORS_COUNT, collection),
             proxy_insert_vectors_count: of_node.counter(n::PROXY_INSERT_VECTORS_COUNT, collection),
+            proxy_upsert_vectors_count: of_node.counter(n::PROXY_UPSERT_VECTORS_COUNT, collection),
             proxy_delete_vectors_count: of_node.counter(n::PROXY_DELETE_VECTORS_COUNT, collection),
             proxy_sq_latency: of_node
                 .ms(n::PROXY_SQ_LATENCY, [n::QUERY_TYPE, n::DB_NAME, n::COLLECTION_NAME]),
-            proxy_collection_sq_latency: of_node
-                .ms(n::PROXY_COLLECTION_SQ_LATENCY, [n::QUERY_TYPE, n::COLLECTION_NAME]),
             proxy_mutation_latency: of_node
                 .ms(n::PROXY_MUTATION_LATENCY, [n::MSG_TYPE, n::DB_NAME, n::COLLECTION_NAME]),
             proxy_receive_bytes_count: of_node
                 .counter(n::PROXY_RECEIVE_BYTES_COUNT, [n::MSG_TYPE, n::COLLECTION_NAME]),
             proxy_send_bytes_count: of_node.counter(n::PROXY_SEND_BYTES_COUNT, []),
+            proxy_slow_query_count: of_node.counter(n::PROXY_SLOW_QUERY_COUNT, [n::QUERY_TYPE]),
+            proxy_sq_wait_result_latency: of_node.ms(n::PROXY_SQ_WAIT_RESULT_LATENCY, [n::QUERY_TYPE]),
 
-            rootcoord_ddl_req_count: of_all
-                .counter(n::ROOTCOORD_DDL_REQ_COUNT, [n::FUNCTION_NAME, n::STATUS]),
-            rootcoord_ddl_req_latency: of_all.ms(n::ROOTCOORD_DDL_REQ_LATENCY, [n::FUNCTION_NAME]),
             rootcoord_collection_num: of_all.gauge(n::ROOTCOORD_COLLECTION_NUM, [n::DB_NAME]),
             rootcoord_partition_num: of_all.gauge(n::ROOTCOORD_PARTITION_NUM, []),
+            rootcoord_credential_num: of_all.gauge(n::ROOTCOORD_CREDENTIAL_NUM, []),
+            rootcoord_num_of_roles: of_all.gauge(n::ROOTCOORD_NUM_OF_ROLES, []),
             rootcoord_proxy_num: of_all.gauge(n::ROOTCOORD_PROXY_NUM, []),
             querycoord_collection_num: of_all.gauge(n::QUERYCOORD_COLLECTION_NUM, []),
             querycoord_querynode_num: of_all.gauge(n::QUERYCOORD_QUERYNODE_NUM, []),
-            querycoord_load_req_count: of_all.counter(n::QUERYCOORD_LOAD_REQ_COUNT, [n::STATUS]),
             datacoord_collection_num: of_all.gauge(n::DATACOORD_COLLECTION_NUM, []),
             datacoord_segment_num: of_all.gauge(n::DATACOORD_SEGMENT_NUM, [n::SEGMENT_STATE]),
-            datacoord_stored_rows_num: of_all
-                .gauge(n::DATACOORD_STORED_ROWS_NUM, [n::DB_NAME, n::COLLECTION_ID, n::COLLECTION_NAME]),
+            datacoord_stored_rows_num: of_all.gauge(n::DATACOORD_STORED_ROWS_NUM, stored),
+            datacoord_stored_binlog_size: of_all.gauge(n::DATACOORD_STORED_BINLOG_SIZE, stored),
+            datacoord_stored_index_files_size: of_all.gauge(n::DATACOORD_STORED_INDEX_FILES_SIZE, stored),
+            datacoord_index_node_num: of_all.gauge(n::DATACOORD_INDEX_NODE_NUM, []),
             datacoord_datanode_num: of_all.gauge(n::DATACOORD_DATANODE_NUM, []),
+            num_node: of_all.gauge(n::NUM_NODE, [n::NODE_ID, n::ROLE_NAME]),
 
             querynode_collection_num: of_node.gauge(n::QUERYNODE_COLLECTION_NUM, []),
             querynode_segment_num: of_node
@@ -275,11 +283,9 @@ impl Metrics {
             querynode_dml_vchannel_num: of_node.gauge(n::QUERYNODE_DML_VCHANNEL_NUM, [n::COLLECTION_ID]),
             querynode_sq_req_count: of_node.counter(n::QUERYNODE_SQ_REQ_COUNT, [n::QUERY_TYPE, n::STATUS]),
             querynode_sq_req_latency: of_node.ms(n::QUERYNODE_SQ_REQ_LATENCY, [n::QUERY_TYPE]),
-            querynode_load_segment_latency: of_node.ms(n::QUERYNODE_LOAD_SEGMENT_LATENCY, []),
+            querynode_search_nq: of_node.histogram(n::QUERYNODE_SEARCH_NQ, [], &n::COUNT_BUCKETS),
+            querynode_search_topk: of_node.histogram(n::QUERYNODE_SEARCH_TOPK, [], &n::COUNT_BUCKETS),
 
-            datanode_msg_rows_count: of_node.counter(n::DATANODE_MSG_ROWS_COUNT, [n::MSG_TYPE]),
-            datanode_flushed_data_size: of_node.counter(n::DATANODE_FLUSHED_DATA_SIZE, [n::COLLECTION_ID]),
-            datanode_flush_req_count: of_node.counter(n::DATANODE_FLUSH_REQ_COUNT, [n::STATUS]),
             datanode_compaction_latency: of_node.ms(n::DATANODE_COMPACTION_LATENCY, []),
             indexnode_index_task_count: of_node.counter(n::INDEXNODE_INDEX_TASK_COUNT, [n::STATUS]),
             indexnode_build_index_latency: of_node.ms(n::INDEXNODE_BUILD_INDEX_LATENCY, []),
@@ -290,7 +296,6 @@ impl Metrics {
                     .with([]),
                 bytes_total: of_node.counter(n::LOG_BYTES_TOTAL, []).with([]),
             },
-            flush_total: of_node.counter(n::FLUSH_TOTAL, [n::STATUS]),
             index_build_seconds: of_node.histogram(
                 n::INDEX_BUILD_SECONDS,
                 [n::INDEX_TYPE],
@@ -386,9 +391,9 @@ mod tests {
     fn two_processes_in_one_program_count_apart() {
         let (one, other) = (Metrics::new(NodeId(1)), Metrics::new(NodeId(2)));
 
-        one.flush_total.with([n::STATUS_SUCCESS]).inc();
+        one.indexnode_index_task_count.with([n::STATUS_SUCCESS]).inc();
 
-        assert_eq!(other.flush_total.with([n::STATUS_SUCCESS]).count(), 0);
+        assert_eq!(other.indexnode_index_task_count.with([n::STATUS_SUCCESS]).count(), 0);
     }
 
     #[test]

@@ -9,43 +9,54 @@ pub const PROXY_REQ_LATENCY: &str = "milvus_proxy_req_latency";
 pub const PROXY_SEARCH_VECTORS_COUNT: &str = "milvus_proxy_search_vectors_count";
 /// Rows inserted or upserted.
 pub const PROXY_INSERT_VECTORS_COUNT: &str = "milvus_proxy_insert_vectors_count";
+/// Rows upserted.
+pub const PROXY_UPSERT_VECTORS_COUNT: &str = "milvus_proxy_upsert_vectors_count";
 /// Rows deleted.
 pub const PROXY_DELETE_VECTORS_COUNT: &str = "milvus_proxy_delete_vectors_count";
 /// Time of searches and queries at the proxy. Unit: ms.
 pub const PROXY_SQ_LATENCY: &str = "milvus_proxy_sq_latency";
-/// The same by collection alone. Unit: ms.
-pub const PROXY_COLLECTION_SQ_LATENCY: &str = "milvus_proxy_collection_sq_latency";
 /// Time of inserts, upserts and deletes at the proxy. Unit: ms.
 pub const PROXY_MUTATION_LATENCY: &str = "milvus_proxy_mutation_latency";
 /// Bytes of requests that carry rows.
 pub const PROXY_RECEIVE_BYTES_COUNT: &str = "milvus_proxy_receive_bytes_count";
 /// Bytes of answers that carry rows.
 pub const PROXY_SEND_BYTES_COUNT: &str = "milvus_proxy_send_bytes_count";
+/// Searches and queries that took longer than `proxy.slowQuerySpanInSeconds`.
+pub const PROXY_SLOW_QUERY_COUNT: &str = "milvus_proxy_slow_query_count";
+/// Time that searches and queries wait for what the nodes have found. Unit: ms.
+pub const PROXY_SQ_WAIT_RESULT_LATENCY: &str = "milvus_proxy_sq_wait_result_latency";
 
-/// Definition requests by function and status.
-pub const ROOTCOORD_DDL_REQ_COUNT: &str = "milvus_rootcoord_ddl_req_count";
-/// Time of definition requests. Unit: ms.
-pub const ROOTCOORD_DDL_REQ_LATENCY: &str = "milvus_rootcoord_ddl_req_latency";
 /// Collections.
 pub const ROOTCOORD_COLLECTION_NUM: &str = "milvus_rootcoord_collection_num";
 /// Partitions.
 pub const ROOTCOORD_PARTITION_NUM: &str = "milvus_rootcoord_partition_num";
+/// Users, root among them.
+pub const ROOTCOORD_CREDENTIAL_NUM: &str = "milvus_rootcoord_credential_num";
+/// Roles.
+pub const ROOTCOORD_NUM_OF_ROLES: &str = "milvus_rootcoord_num_of_roles";
 /// Proxies.
 pub const ROOTCOORD_PROXY_NUM: &str = "milvus_rootcoord_proxy_num";
 /// Collections being or having been loaded.
 pub const QUERYCOORD_COLLECTION_NUM: &str = "milvus_querycoord_collection_num";
 /// Query nodes.
 pub const QUERYCOORD_QUERYNODE_NUM: &str = "milvus_querycoord_querynode_num";
-/// Load requests by status.
-pub const QUERYCOORD_LOAD_REQ_COUNT: &str = "milvus_querycoord_load_req_count";
 /// Collections with data.
 pub const DATACOORD_COLLECTION_NUM: &str = "milvus_datacoord_collection_num";
 /// Segments by state.
 pub const DATACOORD_SEGMENT_NUM: &str = "milvus_datacoord_segment_num";
 /// Rows in sealed segments.
 pub const DATACOORD_STORED_ROWS_NUM: &str = "milvus_datacoord_stored_rows_num";
+/// Bytes of sealed rows in the store, without indexes.
+pub const DATACOORD_STORED_BINLOG_SIZE: &str = "milvus_datacoord_stored_binlog_size";
+/// Bytes of indexes in the store.
+pub const DATACOORD_STORED_INDEX_FILES_SIZE: &str = "milvus_datacoord_stored_index_files_size";
+/// Nodes that build indexes.
+pub const DATACOORD_INDEX_NODE_NUM: &str = "milvus_datacoord_index_node_num";
 /// Data nodes.
 pub const DATACOORD_DATANODE_NUM: &str = "milvus_datacoord_datanode_num";
+
+/// Nodes by role; each is 1.
+pub const NUM_NODE: &str = "milvus_num_node";
 
 /// Collections loaded on a node.
 pub const QUERYNODE_COLLECTION_NUM: &str = "milvus_querynode_collection_num";
@@ -59,15 +70,15 @@ pub const QUERYNODE_DML_VCHANNEL_NUM: &str = "milvus_querynode_dml_vchannel_num"
 pub const QUERYNODE_SQ_REQ_COUNT: &str = "milvus_querynode_sq_req_count";
 /// Time of searches and queries on a node. Unit: ms.
 pub const QUERYNODE_SQ_REQ_LATENCY: &str = "milvus_querynode_sq_req_latency";
-/// Time of loading a segment. Unit: ms.
-pub const QUERYNODE_LOAD_SEGMENT_LATENCY: &str = "milvus_querynode_load_segment_latency";
 
-/// Rows taken from the log by kind of message.
-pub const DATANODE_MSG_ROWS_COUNT: &str = "milvus_datanode_msg_rows_count";
-/// Bytes flushed.
-pub const DATANODE_FLUSHED_DATA_SIZE: &str = "milvus_datanode_flushed_data_size";
-/// Flushes by status.
-pub const DATANODE_FLUSH_REQ_COUNT: &str = "milvus_datanode_flush_req_count";
+/// Vectors that a search on a node is for.
+pub const QUERYNODE_SEARCH_NQ: &str = "milvus_querynode_search_nq";
+/// Rows that a search on a node is to find for each vector.
+pub const QUERYNODE_SEARCH_TOPK: &str = "milvus_querynode_search_topk";
+
+/// Always 1, with the version.
+pub const BUILD_INFO: &str = "milvus_build_info";
+
 /// Time of a compaction. Unit: ms.
 pub const DATANODE_COMPACTION_LATENCY: &str = "milvus_datanode_compaction_latency";
 /// Index tasks by status.
@@ -79,8 +90,6 @@ pub const INDEXNODE_BUILD_INDEX_LATENCY: &str = "milvus_indexnode_build_index_la
 pub const LOG_APPEND_SECONDS: &str = "redkite_log_append_seconds";
 /// Bytes written to the log.
 pub const LOG_BYTES_TOTAL: &str = "redkite_log_bytes_total";
-/// Segments flushed by status.
-pub const FLUSH_TOTAL: &str = "redkite_flush_total";
 /// Time of building an index. Unit: s.
 pub const INDEX_BUILD_SECONDS: &str = "redkite_index_build_seconds";
 
@@ -116,6 +125,10 @@ pub const MSG_TYPE: &str = "msg_type";
 pub const SEGMENT_STATE: &str = "segment_state";
 /// Label: an index type.
 pub const INDEX_TYPE: &str = "index_type";
+/// Label: the version of this program.
+pub const VERSION: &str = "version";
+/// Label: a role.
+pub const ROLE_NAME: &str = "role_name";
 /// Label: a kind of work, `flush`, `load` or `job`.
 pub const WORK: &str = "work";
 
@@ -125,12 +138,14 @@ pub const STATUS_TOTAL: &str = "total";
 pub const STATUS_SUCCESS: &str = "success";
 /// Status: failed.
 pub const STATUS_FAIL: &str = "fail";
-/// Status: refused before it began.
-pub const STATUS_ABANDON: &str = "abandon";
+/// Status: given up by its client.
+pub const STATUS_CANCEL: &str = "cancel";
 /// Query type: search.
 pub const QUERY_TYPE_SEARCH: &str = "search";
 /// Query type: query.
 pub const QUERY_TYPE_QUERY: &str = "query";
+/// Query type: hybrid search.
+pub const QUERY_TYPE_HYBRID_SEARCH: &str = "hybrid_search";
 /// Message type: insert.
 pub const MSG_TYPE_INSERT: &str = "insert";
 /// Message type: delete.
@@ -143,6 +158,9 @@ pub const MS_BUCKETS: [f64; 18] = [
     1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0,
     32768.0, 65536.0, 131_072.0,
 ];
+/// Buckets of numbers of things, doubled from 1 to what a client may ask for.
+pub const COUNT_BUCKETS: [f64; 15] =
+    [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0];
 /// Buckets of log appends. Unit: s.
 pub const APPEND_SECONDS_BUCKETS: [f64; 14] =
     [0.000_25, 0.000_5, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 2.0, 8.0];

@@ -9,22 +9,32 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Appends the process's own metrics to `text` in Prometheus's format; leaves out what cannot be read.
 pub(super) fn encode(text: &mut String) {
-    let line = |text: &mut String, name: &str, kind: &str, number: f64| {
+    let line = |text: &mut String, (name, help): (&str, &str), kind: &str, number: f64| {
         // Writing to a string does not fail.
-        let _ = writeln!(text, "# TYPE {name} {kind}\n{name} {number}");
+        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {number}");
     };
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     if let Some(bytes) = resident_bytes(&status) {
-        line(text, names::PROCESS_RESIDENT_MEMORY_BYTES, "gauge", bytes);
+        line(text, (names::PROCESS_RESIDENT_MEMORY_BYTES, "Resident memory size in bytes."), "gauge", bytes);
     }
     if let Ok(entries) = std::fs::read_dir("/proc/self/fd") {
         // One of them is the directory being read.
         let open = entries.count().saturating_sub(1);
-        line(text, names::PROCESS_OPEN_FDS, "gauge", f64::from(u32::try_from(open).unwrap_or(u32::MAX)));
+        line(
+            text,
+            (names::PROCESS_OPEN_FDS, "Number of open file descriptors."),
+            "gauge",
+            f64::from(u32::try_from(open).unwrap_or(u32::MAX)),
+        );
     }
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     if let Some(seconds) = cpu_seconds(&stat) {
-        line(text, names::PROCESS_CPU_SECONDS_TOTAL, "counter", seconds);
+        line(
+            text,
+            (names::PROCESS_CPU_SECONDS_TOTAL, "Total user and system CPU time spent in seconds."),
+            "counter",
+            seconds,
+        );
     }
 }
 
@@ -46,6 +56,21 @@ fn cpu_seconds(stat: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_number_has_its_help_and_kind() {
+        let mut text = String::new();
+        encode(&mut text);
+
+        let lines: Vec<&str> = text.lines().collect();
+        for number in lines.iter().filter(|line| !line.starts_with('#')) {
+            let name = number.split(' ').next().unwrap();
+            for kind in ["HELP", "TYPE"] {
+                let said = format!("# {kind} {name} ");
+                assert!(lines.iter().any(|line| line.starts_with(&said)), "{said} is not in {text}");
+            }
+        }
+    }
 
     #[test]
     fn memory_and_time_are_read_from_the_kernels_text() {

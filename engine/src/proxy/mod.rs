@@ -17,7 +17,7 @@ mod twin;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use access::AccessSettings;
+pub use access::{AccessSettings, Gate, Refused};
 pub use error::Error;
 pub use limits::{Asked, LimitSettings, MB, Rate};
 pub use serve::{administrators, serve};
@@ -41,6 +41,8 @@ pub struct ProxySettings {
     pub max_request_bytes: usize,
     /// Largest answer over gRPC. Unit: bytes.
     pub max_answer_bytes: usize,
+    /// Reads that take so long are told in the log.
+    pub slow_query: Option<Duration>,
 }
 
 impl Default for ProxySettings {
@@ -52,17 +54,45 @@ impl Default for ProxySettings {
             built_at: "unknown".to_owned(),
             max_request_bytes: 64 << 20,
             max_answer_bytes: 256 << 20,
+            slow_query: Some(Duration::from_secs(5)),
         }
     }
 }
 
-/// Where the proxy counts what it does.
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was done.
+    Done,
+    /// It failed, by a failure of this kind.
+    Failed(Kind),
+    /// Nobody waited for its end any more.
+    GivenUp,
+}
+
+/// Where the proxy counts what it does. `call` is the RPC's name (`Search`), `kind` Milvus's name of what carries rows
+/// (`search`).
 pub trait Meter: Send + Sync + 'static {
-    /// A request ended. `call` is the RPC's name (`Search`); `failure` is the kind of failure, if it failed.
-    fn ended(&self, call: &'static str, failure: Option<Kind>, took: Duration);
+    /// A request came.
+    fn began(&self, call: &'static str);
+
+    /// A request ended.
+    fn ended(&self, call: &'static str, end: Ended, took: Duration);
 
     /// Rows went in (`Insert`, `Upsert`) or keys went out (`Delete`).
     fn changed(&self, call: &'static str, rows: usize);
+
+    /// Nearest neighbours of so many vectors are looked for.
+    fn searched(&self, queries: usize);
+
+    /// A request of so many bytes came.
+    fn received(&self, kind: &'static str, bytes: usize);
+
+    /// An answer of so many bytes goes out.
+    fn sent(&self, bytes: usize);
+
+    /// A read took longer than one should.
+    fn slow(&self, kind: &'static str);
 }
 
 /// What the proxy is made of.

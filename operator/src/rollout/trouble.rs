@@ -1,6 +1,7 @@
 //! Why pods do not run: what Kubernetes and the engine's own last words say.
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use serde_json::Value;
 
 /// Reasons of a waiting container that do not go away by waiting alone.
 const WAITING: [&str; 8] = [
@@ -54,13 +55,24 @@ pub(super) fn said_of_container(status: &ContainerStatus) -> String {
         .unwrap_or_else(|| format!("it has ended {} times", status.restart_count));
     let last_words = ended.and_then(|ended| {
         let mut lines = ended.message.as_deref().unwrap_or_default().lines().map(str::trim);
-        lines.rfind(|line| !line.is_empty()).map(str::to_owned)
+        lines.rfind(|line| !line.is_empty()).map(told)
     });
     let code = ended.map(|ended| format!("exit code {}", ended.exit_code));
     let text = last_words.or_else(|| waiting.and_then(|waiting| waiting.message.clone())).or(code);
     match text {
         Some(text) => format!("{reason}: {}", text.chars().take(MOST).collect::<String>()),
         None => reason,
+    }
+}
+
+/// What a last line says. As JSON it has a time too, which is another one at each try, and would make it other news each time.
+fn told(line: &str) -> String {
+    let Ok(Value::Object(said)) = serde_json::from_str(line) else { return line.to_owned() };
+    let text = |key: &str| said.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+    match (text("message"), text("error")) {
+        (Some(message), Some(error)) => format!("{message}: {error}"),
+        (Some(message), None) => message.to_owned(),
+        _ => line.to_owned(),
     }
 }
 
@@ -73,7 +85,7 @@ pub(super) fn unscheduled(pod: &Pod) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, from_value, json};
+    use serde_json::{from_value, json};
 
     use super::*;
 
@@ -93,6 +105,15 @@ mod tests {
             trouble(&[pod("b", crashing), pod("c", json!({}))]),
             Some("pod b: CrashLoopBackOff: Error: minio.secretAccessKey is refused".to_owned())
         );
+    }
+
+    #[test]
+    fn last_words_in_json_are_quoted_without_their_time() {
+        let line = r#"{"level":"FATAL","time":"2026/11/29 00:00:00.000 +00:00","message":"the node did not start","error":"no bucket"}"#;
+
+        assert_eq!(told(line), "the node did not start: no bucket");
+        assert_eq!(told(r#"{"message":"stopped"}"#), "stopped");
+        assert_eq!((told("{}"), told("Error: no")), ("{}".to_owned(), "Error: no".to_owned()));
     }
 
     #[test]

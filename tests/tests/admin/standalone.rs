@@ -9,7 +9,7 @@ use contract::settings::Settings;
 use engine::assembly::{self, Surroundings};
 use engine::base::{NodeId, RealClock, SeededRng, TaskSet};
 use engine::ctl;
-use engine::obs::{Health, Metrics};
+use engine::obs::{Health, Lines, Metrics, TraceSettings};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -76,6 +76,7 @@ impl Standalone {
             health: Health::new(),
             metrics: Metrics::new(NodeId(1)),
             sources: Arc::new(move || Ok(same.clone())),
+            lines: Lines::unstarted(&TraceSettings::default(), RealClock::new()),
         };
         let running = assembly::run(Role::Standalone, &settings, around).await.unwrap();
         let (clients, inside) = (running.clients.unwrap().to_string(), running.inside.unwrap().to_string());

@@ -32,7 +32,7 @@ use super::api::Caller;
 use super::{Error, Proxy};
 use crate::base::{Clock, Kind, Kinded};
 use crate::model::access::{Object, PasswordHash, Policy, ROOT, Wanted};
-use crate::rpc;
+use crate::rpc::{self, Coord};
 
 /// Cost of a new hash of a password; each step doubles its time. Source: the one that Milvus's hashes have.
 const COST: u32 = 10;
@@ -133,6 +133,12 @@ pub enum Refused {
         /// Where.
         database: String,
     },
+    /// The user is known and no administrator.
+    #[error("only administrators may do this, and {user} is none")]
+    NoAdministrator {
+        /// Who asked.
+        user: String,
+    },
     /// It cannot be seen now who may do what.
     #[error("cannot see who may do what: {0}")]
     Away(rpc::Error),
@@ -153,7 +159,7 @@ impl Refused {
         let text = self.to_string();
         match self {
             Self::Nothing | Self::Password | Self::Key => tonic::Status::unauthenticated(text),
-            Self::Denied { .. } => tonic::Status::permission_denied(text),
+            Self::Denied { .. } | Self::NoAdministrator { .. } => tonic::Status::permission_denied(text),
             // Clients try again for a while, which is what they should.
             Self::Away(_) => tonic::Status::unavailable(text),
         }
@@ -163,7 +169,7 @@ impl Refused {
     pub const fn code(&self) -> i32 {
         match self {
             Self::Nothing | Self::Password | Self::Key => 1800,
-            Self::Denied { .. } => 1401,
+            Self::Denied { .. } | Self::NoAdministrator { .. } => 1401,
             Self::Away(_) => 2,
         }
     }
@@ -174,7 +180,7 @@ impl Refused {
             Self::Nothing | Self::Password | Self::Key => {
                 (StatusCode::UNAUTHORIZED, "user hasn't authenticated".to_owned())
             }
-            Self::Denied { .. } => (StatusCode::FORBIDDEN, self.to_string()),
+            Self::Denied { .. } | Self::NoAdministrator { .. } => (StatusCode::FORBIDDEN, self.to_string()),
             Self::Away(_) => (StatusCode::SERVICE_UNAVAILABLE, self.to_string()),
         };
         let code = self.code();
@@ -261,6 +267,60 @@ impl Access {
     }
 }
 
+/// Who the headers say is asking, if their password is right.
+async fn login(
+    coord: &dyn Coord,
+    access: &Access,
+    headers: &HeaderMap,
+    from: Option<IpAddr>,
+) -> Result<Login, Refused> {
+    let (user, password) = match header::read(headers) {
+        Said::Nothing => return Err(Refused::Nothing),
+        Said::Key => return Err(Refused::Key),
+        Said::Password { user, password } => (user, password),
+    };
+    // Nobody has so long a name, and nothing is to be kept of it.
+    if user.len() > LONGEST_NAME {
+        return Err(Refused::Password);
+    }
+    let policy = coord.policy().await.map_err(Refused::Away)?;
+    if access.is_right(&policy, &user, &password, from).await {
+        return Ok(Login::user(user));
+    }
+    audit::turned_away(&access.settings, &user, from);
+    Err(Refused::Password)
+}
+
+/// Tells administrators from others, for a port that serves something else than the APIs.
+pub struct Gate {
+    coord: Arc<dyn Coord>,
+    access: Access,
+}
+
+impl Gate {
+    /// Knows the users of `coord`, and checks them as `settings` say.
+    #[must_use]
+    pub fn new(coord: Arc<dyn Coord>, settings: AccessSettings, clock: Arc<dyn Clock>) -> Self {
+        Self { coord, access: Access::new(settings, clock) }
+    }
+
+    /// Lets through whoever may do everything: root, unless its roles count, and users with the role `admin`.
+    ///
+    /// # Errors
+    /// [`Refused`] for everybody else.
+    pub async fn admits(&self, headers: &HeaderMap, from: Option<IpAddr>) -> Result<(), Refused> {
+        let Login { user, .. } = login(self.coord.as_ref(), &self.access, headers, from).await?;
+        if &*user == ROOT && !self.access.settings.root_binds_roles {
+            return Ok(());
+        }
+        let policy = self.coord.policy().await.map_err(Refused::Away)?;
+        if policy.is_admin(&user) {
+            return Ok(());
+        }
+        Err(Refused::NoAdministrator { user: user.to_string() })
+    }
+}
+
 /// Lets through who is known, both APIs and every path alike, and tells what comes after who it is.
 pub async fn door(State(proxy): State<Proxy>, mut request: Request, next: Next) -> Response {
     if !proxy.access().settings.enabled {
@@ -294,21 +354,7 @@ pub fn is_grpc(headers: &HeaderMap) -> bool {
 
 impl Proxy {
     async fn login(&self, headers: &HeaderMap, from: Option<IpAddr>) -> Result<Login, Refused> {
-        let (user, password) = match header::read(headers) {
-            Said::Nothing => return Err(Refused::Nothing),
-            Said::Key => return Err(Refused::Key),
-            Said::Password { user, password } => (user, password),
-        };
-        // Nobody has so long a name, and nothing is to be kept of it.
-        if user.len() > LONGEST_NAME {
-            return Err(Refused::Password);
-        }
-        let policy = self.coord().policy().await.map_err(Refused::Away)?;
-        if self.access().is_right(&policy, &user, &password, from).await {
-            return Ok(Login::user(user));
-        }
-        audit::turned_away(&self.access().settings, &user, from);
-        Err(Refused::Password)
+        login(self.coord(), self.access(), headers, from).await
     }
 
     /// Whether the caller may make the call of this rule about this target. Who came past the door without a login while

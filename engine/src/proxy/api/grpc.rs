@@ -1,19 +1,20 @@
 //! The gRPC door: one method per call, all alike. What is not here answers UNIMPLEMENTED.
 
 use std::future::Future;
-use std::time::Duration;
 
 use contract::pb::common::Status as Answer;
 use contract::pb::milvus::milvus_service_server::MilvusService;
 use contract::pb::milvus::*;
+use prost::Message;
 use tonic::{Request, Response, Status};
 use tracing::Instrument as _;
 
+use super::counting::rows_kind;
 use super::{
     Caller, access, aliases, collections, compaction, databases, groups, hybrid, imports, index, load,
     partitions, placement, reads, rows, search, system, texts,
 };
-use crate::base::{Kind, Kinded as _};
+use crate::base::Kinded as _;
 use crate::proxy::access::table::Asks;
 use crate::proxy::access::{Login, Peer};
 use crate::proxy::convert::status;
@@ -107,11 +108,10 @@ impl Proxy {
         run: impl FnOnce(Caller, Q) -> W,
     ) -> Result<Response<A>, Status>
     where
-        Q: Asks,
-        A: Failed,
+        Q: Asks + Message,
+        A: Failed + Message,
         W: Future<Output = Result<A, Error>>,
     {
-        let started = self.clock().monotonic();
         let (metadata, extensions, request) = request.into_parts();
         let said = |header| {
             let text = metadata.get(header).and_then(|text| text.to_str().ok());
@@ -124,31 +124,34 @@ impl Proxy {
             // pymilvus 2.4 has another name for it.
             request: said("client-request-id").or_else(|| said("client_request_id")),
         };
+        let counting = self.began(call, || {
+            let mut about = request.target();
+            about.database = caller.database(&about.database);
+            about
+        });
+        if let (Some(meter), Some(kind)) = (self.meter(), rows_kind(call)) {
+            meter.received(kind, request.encoded_len());
+        }
         let span = tracing::debug_span!("call", call);
         let check = self.check(&caller, Q::RULE, || request.target());
         let checked = match check.await {
             Ok(checked) => checked,
             Err(refused) => {
-                self.ended(call, started, Some(refused.kind()));
+                counting.ended(Some(refused.kind()));
                 return Err(refused.status());
             }
         };
         let outcome = run(caller, request).instrument(span.clone()).await;
-        self.ended(call, started, outcome.as_ref().err().map(Error::kind));
+        counting.ended(outcome.as_ref().err().map(Error::kind));
         checked.ended(self, outcome.as_ref().err().map(Error::code));
-        Ok(Response::new(outcome.unwrap_or_else(|error| {
+        let answer = outcome.unwrap_or_else(|error| {
             tracing::debug!(parent: &span, code = error.code(), reason = %error, "call failed");
             A::failed(status::failure(&error))
-        })))
-    }
-}
-
-impl Proxy {
-    /// Counts a call that has ended.
-    pub(super) fn ended(&self, call: &'static str, started: Duration, failure: Option<Kind>) {
-        if let Some(meter) = self.meter() {
-            meter.ended(call, failure, self.clock().monotonic().saturating_sub(started));
+        });
+        if let (Some(meter), Some(_)) = (self.meter(), rows_kind(call)) {
+            meter.sent(answer.encoded_len());
         }
+        Ok(Response::new(answer))
     }
 }
 

@@ -4,6 +4,7 @@ mod access;
 mod aliases;
 mod collections;
 mod compaction;
+mod counting;
 mod databases;
 mod groups;
 mod grpc;

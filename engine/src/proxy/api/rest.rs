@@ -54,6 +54,7 @@ use http::{Extensions, HeaderMap, HeaderValue, StatusCode, Uri, header};
 use serde_json::{Map, Value as Json, json};
 use tracing::Instrument as _;
 
+use super::counting::rows_kind;
 use crate::base::Kinded as _;
 use crate::intake::Error as Rejected;
 use crate::proxy::access::table::Rule;
@@ -133,14 +134,21 @@ async fn answer(
     run: impl AsyncFnOnce(Visit) -> Data,
 ) -> Response {
     let Door { call, rule, .. } = door;
-    let started = proxy.clock().monotonic();
     // Whether the caller may is seen before what is wrong with the body: one that cannot be read names nothing.
     let (visit, flaw) = visit::read(door, &uri, &headers, &known, &body);
+    let counting = proxy.began(call, || {
+        let mut about = visit.target(rule, door.named);
+        about.database = visit.caller.database(&about.database);
+        about
+    });
+    if let (Some(meter), Some(kind)) = (proxy.meter(), rows_kind(call)) {
+        meter.received(kind, body.len());
+    }
     drop(body);
     let checked = match proxy.check(&visit.caller, rule, || visit.target(rule, door.named)).await {
         Ok(checked) => checked,
         Err(refused) => {
-            proxy.ended(call, started, Some(refused.kind()));
+            counting.ended(Some(refused.kind()));
             return refused.json();
         }
     };
@@ -148,14 +156,18 @@ async fn answer(
         Some(flaw) => Err(flaw),
         None => within(proxy, visit, run).instrument(tracing::debug_span!("call", call)).await,
     };
-    proxy.ended(call, started, outcome.as_ref().err().map(Error::kind));
+    counting.ended(outcome.as_ref().err().map(Error::kind));
     checked.ended(proxy, outcome.as_ref().err().map(Error::code));
     match outcome {
         Ok(mut fields) => {
             if let Some(code) = door.version.success() {
                 fields.insert("code".to_owned(), json!(code));
             }
-            json_answer(StatusCode::OK, &Json::Object(fields))
+            let text = Json::Object(fields).to_string();
+            if let (Some(meter), Some(_)) = (proxy.meter(), rows_kind(call)) {
+                meter.sent(text.len());
+            }
+            json_text(StatusCode::OK, text)
         }
         Err(Error::Refused(refused)) => refused.json(),
         Err(error) => failed(door.version, &error),
@@ -190,7 +202,11 @@ async fn within(proxy: &Proxy, visit: Visit, run: impl AsyncFnOnce(Visit) -> Dat
 }
 
 fn json_answer(status: StatusCode, body: &Json) -> Response {
-    let mut answer = (status, body.to_string()).into_response();
+    json_text(status, body.to_string())
+}
+
+fn json_text(status: StatusCode, body: String) -> Response {
+    let mut answer = (status, body).into_response();
     answer
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));

@@ -258,6 +258,9 @@ pub(super) async fn run(
     mut plan: SearchPlan,
     mut view: View,
 ) -> Result<SearchHits, Error> {
+    if let Some(meter) = proxy.meter() {
+        meter.searched(plan.queries.len());
+    }
     let Some(grouping) = plan.grouping.filter(|grouping| grouping.strict && grouping.size > 1) else {
         return Ok(proxy.reader().search(plan, view.consistency).await?);
     };

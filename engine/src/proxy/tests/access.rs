@@ -9,9 +9,10 @@ use serde_json::{Value as Json, json};
 use tower::ServiceExt as _;
 
 use super::*;
+use crate::base::RealClock;
 use crate::model::access::{Grant, Object, Role, User};
 use crate::proxy::serve::router;
-use crate::proxy::{AccessSettings, ProxyParts};
+use crate::proxy::{AccessSettings, Gate, ProxyParts};
 
 /// A proxy over the twin that checks users, cheaply.
 fn guarded(twin: &Arc<Twin>) -> Proxy {
@@ -396,4 +397,32 @@ async fn an_administrator_s_port_asks_for_no_user_and_lets_everything_through() 
 
     // 16 is UNAUTHENTICATED; a call that is begun has its code behind its answer.
     assert_eq!((guarded.0.as_str(), administered.0.as_str()), ("16", ""));
+}
+
+#[tokio::test]
+async fn a_gate_lets_in_administrators_and_nobody_else() {
+    let twin = Twin::new();
+    let proxy = guarded(&twin);
+    for (user, password) in [("ann", "password1"), ("bob", "password2")] {
+        let body = json!({ "userName": user, "password": password });
+        post(&proxy, "users/create", Some("root:rootpass"), &body).await;
+    }
+    let body = json!({ "userName": "bob", "roleName": "admin" });
+    post(&proxy, "users/grant_role", Some("root:rootpass"), &body).await;
+    let parts = &proxy.parts;
+    let gate = Gate::new(Arc::clone(&parts.coord), parts.access.clone(), RealClock::new());
+    let admits = async |header: Option<String>| {
+        let headers = header.map(|header| (AUTHORIZATION, header.parse().unwrap()));
+        gate.admits(&headers.into_iter().collect(), None).await.map_err(|refused| refused.to_string())
+    };
+
+    assert_eq!(admits(Some(root())).await, Ok(()));
+    assert_eq!(admits(Some(by("bob", "password2"))).await, Ok(()));
+    assert_eq!(
+        admits(Some(by("ann", "password1"))).await,
+        Err("only administrators may do this, and ann is none".to_owned())
+    );
+    let wrong = "auth check failure, please check username and password are correct";
+    assert_eq!(admits(Some(by("root", "no"))).await, Err(wrong.to_owned()));
+    assert_eq!(admits(None).await, Err("missing authorization in header".to_owned()));
 }

@@ -241,8 +241,8 @@ fn one_seed() {
     let is_loud = std::env::var(LOUD).is_ok();
     if is_loud {
         let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| "warn".to_owned());
-        let settings = engine::obs::TraceSettings { format: engine::obs::TraceFormat::Text, filter };
-        engine::obs::start_tracing(&settings).expect("log lines are shown");
+        let settings = engine::obs::TraceSettings { level: filter, ..engine::obs::TraceSettings::default() };
+        engine::obs::Lines::start(&settings, engine::base::RealClock::new()).expect("log lines are shown");
     }
     // On a thread of its own: the order of hash maps follows from how many a thread has made before.
     let running = std::thread::spawn(move || run::run(seed, script, defect, is_loud));
