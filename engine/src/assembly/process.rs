@@ -224,6 +224,7 @@ impl Public {
             access: wire::access(&self.settings),
             settings: ProxySettings {
                 version: self.settings.redkite.reported_version.clone(),
+                retention_s: self.settings.common.retention_duration,
                 ..ProxySettings::default()
             },
         }

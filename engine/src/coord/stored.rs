@@ -106,6 +106,8 @@ pub struct Delta {
     deletes: Vec<Run<DeleteManifest>>,
     #[serde(default)]
     expired_through: Timestamp,
+    #[serde(default)]
+    history_from: Timestamp,
 }
 
 impl Delta {
@@ -115,6 +117,7 @@ impl Delta {
             segments: difference(&old.segments, &new.segments, |segment| segment.id),
             deletes: difference(&old.deletes, &new.deletes, |file| &*file.object.key),
             expired_through: new.expired_through,
+            history_from: new.history_from,
         }
     }
 
@@ -124,6 +127,7 @@ impl Delta {
             segments: applied(&old.segments, self.segments)?,
             deletes: applied(&old.deletes, self.deletes)?,
             expired_through: self.expired_through,
+            history_from: self.history_from,
         })
     }
 }

@@ -187,6 +187,9 @@ pub struct ChannelManifest {
     /// The newest time of segments that were rewritten or dropped because rows of theirs had expired.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub expired_through: Timestamp,
+    /// A reader at this time or later is shown all that was there then: only what nobody saw any more by then was dropped.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub history_from: Timestamp,
 }
 
 impl ChannelManifest {
@@ -197,6 +200,14 @@ impl ChannelManifest {
         let rows = self.segments.iter().map(|segment| segment.newest.max(segment.clean_through));
         let newest = rows.chain(self.deletes.iter().map(|file| file.newest)).max().unwrap_or_default();
         newest.max(self.expired_through)
+    }
+
+    /// A reader at this time or later is shown all that was there then.
+    #[must_use]
+    pub fn history(&self) -> Timestamp {
+        // What an earlier version has compacted does not say what it dropped: no more than that.
+        let clean = || self.segments.iter().map(|segment| segment.clean_through).max().unwrap_or_default();
+        if self.history_from == Timestamp::ZERO { clean() } else { self.history_from }
     }
 
     /// All objects that it names with size and checksum: everything but the segments' own descriptions.

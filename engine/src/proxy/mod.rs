@@ -38,6 +38,8 @@ pub struct ProxySettings {
     pub max_request_bytes: usize,
     /// Largest answer over gRPC. Unit: bytes.
     pub max_answer_bytes: usize,
+    /// How far back reads may go in collections that do not say so. Unit: seconds.
+    pub retention_s: u64,
 }
 
 impl Default for ProxySettings {
@@ -49,6 +51,7 @@ impl Default for ProxySettings {
             built_at: "unknown".to_owned(),
             max_request_bytes: 64 << 20,
             max_answer_bytes: 256 << 20,
+            retention_s: 0,
         }
     }
 }

@@ -6,6 +6,7 @@ mod fields;
 mod growth;
 mod indexes;
 mod lives;
+mod past;
 mod placement;
 mod reading;
 mod requests;

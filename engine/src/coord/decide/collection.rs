@@ -141,6 +141,7 @@ pub fn truncate_collection(
             checkpoint: manifest.checkpoint,
             segments: Vec::new(),
             expired_through: manifest.expired_through,
+            history_from: fresh.max(manifest.history_from),
             deletes: manifest.deletes.iter().filter(|file| !is_gone(file)).cloned().collect(),
         };
         let channel = info.channels[shard].clone();
@@ -235,6 +236,7 @@ pub fn drop_partition(
         let mut kept = ChannelManifest::clone(manifest);
         kept.segments.retain(|segment| segment.partition != id);
         if kept.segments.len() < manifest.segments.len() {
+            kept.history_from = fresh.max(kept.history_from);
             let gone = manifest.segments.iter().filter(|segment| segment.partition == id);
             objects.extend(gone.flat_map(SegmentManifest::objects));
             let channel = old.channels[shard].clone();
@@ -369,7 +371,12 @@ mod tests {
 
         let changes = truncate_collection(&old, &id, Timestamp(500), 60_000).unwrap();
 
-        let kept = ChannelManifest { segments: Vec::new(), deletes: vec![file(300, 1)], ..manifest.clone() };
+        let kept = ChannelManifest {
+            segments: Vec::new(),
+            deletes: vec![file(300, 1)],
+            history_from: Timestamp(500),
+            ..manifest.clone()
+        };
         let channel = ChannelName::of(info(&[1]).id, 0);
         let [Change::PutManifest { channel: put, manifest: left, .. }, Change::PutGarbage(garbage)] =
             &changes[..]

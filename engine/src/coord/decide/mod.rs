@@ -21,7 +21,7 @@ pub use collection::{
     truncate_collection,
 };
 pub use compact::{
-    CompactPlan, Pace, ask_compaction, commit_compaction, leaving, most_outputs, next_clustering,
+    CompactPlan, Moment, Pace, ask_compaction, commit_compaction, leaving, most_outputs, next_clustering,
     next_compaction, note_compaction, plan_of, still_there,
 };
 pub use database::{alter_database, create_database, drop_database};
