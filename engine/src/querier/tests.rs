@@ -17,7 +17,7 @@ use crate::model::{
     SegmentManifest, Value,
 };
 use crate::plan::{QueryKind, SearchPlan};
-use crate::rpc::{CollectionInfo, Error, HoldOrder, Querier as _, ReadAfter, Share};
+use crate::rpc::{CollectionInfo, Error, HoldOrder, Querier as _, ReadAfter, Refusal, Share};
 use crate::segment::fixture::{ADDED, NOTE, NUMBER, Row, VECTOR, batch, field, schema};
 use crate::segment::{Deletes, build_index, load_bytes, write_deletes, write_segment};
 
@@ -153,6 +153,29 @@ async fn that_the_log_is_damaged_is_said_in_words_for_clients_until_it_is_not() 
     world.node.until_ready(&wanted).await;
     world.node.until("nothing wrong", |node| node.held().is_some_and(|held| held.harm.is_none())).await;
     assert_eq!(world.read(share(&[], Some(0)), ALL).await, Ok(vec![1, 2]));
+}
+
+#[tokio::test]
+async fn what_is_not_kept_of_the_past_is_refused_and_what_is_kept_is_read() {
+    let mut world = World::new();
+    let sealed = world.seal(1, 5, &[1, 2, 3]).await;
+    let mut known = manifest(0, &[&sealed]);
+    let wanted = hold(&known, &[1], Some(0));
+    world.node.order(vec![order(vec![wanted.clone()])]);
+    world.node.until_ready(&wanted).await;
+    world.insert(60, 9);
+    let at = |time| ReadAfter::History(Timestamp(time));
+    assert_eq!(world.read(share(&[1], Some(0)), at(6)).await, Ok(vec![1, 2, 3, 9]));
+
+    // As after a compaction that has dropped what was deleted up to then.
+    known.history_from = Timestamp(50);
+    world.node.order(vec![order(vec![hold(&known, &[1], Some(0))])]);
+    let refused =
+        |result: &Result<Vec<i64>, Error>| matches!(result, Err(Error::Refused(Refusal::BadSearch { .. })));
+    while !refused(&world.read(share(&[1], Some(0)), at(49)).await) {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.read(share(&[1], Some(0)), at(50)).await, Ok(vec![1, 2, 3, 9]));
 }
 
 #[tokio::test]
