@@ -126,7 +126,8 @@ impl SegmentManifest {
             let (fixed, others): (Vec<_>, Vec<_>) = widths.partition(Option::is_some);
             let fixed: u64 = fixed.into_iter().flatten().sum();
             let packed = if others.is_empty() { 0 } else { 3 * column.object.size_bytes };
-            fixed * self.rows + packed
+            // Where each text ends, besides.
+            (fixed + 8 * others.len() as u64) * self.rows + packed
         };
         let stats = self.stats.as_ref().map_or(0, |stats| stats.size_bytes);
         self.columns.iter().map(column).sum::<u64>() + stats + BESIDES * self.rows

@@ -21,6 +21,9 @@ use crate::rpc::{CollectionInfo, Error, HoldOrder, Querier as _, ReadAfter, Refu
 use crate::segment::fixture::{ADDED, NOTE, NUMBER, Row, VECTOR, batch, field, schema};
 use crate::segment::{Deletes, build_index, load_bytes, write_deletes, write_segment};
 
+/// After so long a test has failed.
+const LONG: Duration = Duration::from_secs(60);
+
 /// An owner, a store and a node.
 struct World {
     owner: Arc<Owner>,
@@ -172,9 +175,12 @@ async fn what_is_not_kept_of_the_past_is_refused_and_what_is_kept_is_read() {
     world.node.order(vec![order(vec![hold(&known, &[1], Some(0))])]);
     let refused =
         |result: &Result<Vec<i64>, Error>| matches!(result, Err(Error::Refused(Refusal::BadSearch { .. })));
-    while !refused(&world.read(share(&[1], Some(0)), at(49)).await) {
-        tokio::task::yield_now().await;
-    }
+    let learned = async {
+        while !refused(&world.read(share(&[1], Some(0)), at(49)).await) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LONG, learned).await.expect("the newer manifest counts");
     assert_eq!(world.read(share(&[1], Some(0)), at(50)).await, Ok(vec![1, 2, 3, 9]));
 }
 
@@ -350,9 +356,12 @@ async fn loads_that_do_not_fit_together_come_one_after_the_other_and_do_not_wait
 
     world.node.order(vec![order(vec![wanted.clone()])]);
     let sizes = [&first, &second].map(|one| load_bytes(&one.columns, &one.stats, []));
-    while memory.figures(Work::Load) != (7, sizes[0] + sizes[1]) {
-        tokio::task::yield_now().await;
-    }
+    let asked = async {
+        while memory.figures(Work::Load) != (7, sizes[0] + sizes[1]) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LONG, asked).await.expect("both ask for memory");
     drop(other);
     assert_eq!(memory.figures(Work::Load), (sizes[0], sizes[1]));
     world.node.until_ready(&wanted).await;

@@ -197,7 +197,8 @@ mod tests {
         let (_, before) = resident();
         let needs = if work == "compact" {
             let id = SegmentId(3);
-            compact(blobs.as_ref(), COLLECTION, id, &of, &sources, &[], None).await.unwrap();
+            let rules = Rules::default();
+            compact(blobs.as_ref(), COLLECTION, id, &of, &sources, &[], rules).await.unwrap();
             compaction_bytes(&of, &sources, &[])
         } else {
             let wanted = definition(&work);
