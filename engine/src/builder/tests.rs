@@ -8,7 +8,7 @@ use crate::base::{
     Work,
 };
 use crate::blob::MemoryBlobs;
-use crate::model::{DataType, IndexDefinition, Metric, Schema, SegmentManifest};
+use crate::model::{DataType, Expiry, IndexDefinition, Metric, Schema, SegmentManifest};
 use crate::rpc::{Builder as _, CompactJob, IndexJob};
 use crate::segment::fixture::{Row, VECTOR, batch, schema};
 use crate::segment::{build_bytes, compaction_bytes, write_segment};
@@ -55,7 +55,7 @@ impl World {
     fn compact_job(&self) -> CompactJob {
         let (schema, sources) = (Arc::clone(&self.schema), self.segments.clone());
         let (deletes, output, cluster) = (Vec::new(), SegmentId(3), None);
-        let (expiry, keeps_since) = Default::default();
+        let (expiry, keeps_since) = (Expiry::default(), None);
         CompactJob { collection: COLLECTION, schema, sources, deletes, output, cluster, expiry, keeps_since }
     }
 }

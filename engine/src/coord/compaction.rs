@@ -267,9 +267,13 @@ impl Coordinator {
         let fresh = self.fresh("compact", 1).await?;
         let grace = self.parts.limits.compaction.grace.as_millis() as u64;
         let not_before = self.parts.clock.unix_ms() + grace;
-        let mut taken = false;
+        let (mut taken, when) = (false, self.moment());
         self.change("commit a compaction", |catalog| {
-            let done = decide::commit_compaction(catalog, plan, &outputs, fresh, not_before);
+            let done = if decide::has_still_expired(catalog, plan, when) {
+                decide::commit_compaction(catalog, plan, &outputs, fresh, not_before)
+            } else {
+                decide::give_up_compaction(plan, &outputs, fresh)
+            };
             taken = done.taken;
             let targets = outputs.iter().filter(|_| taken).map(|made| made.id).collect();
             let noted = asked.and_then(|asked| {
@@ -283,7 +287,7 @@ impl Coordinator {
         if taken {
             info!(%collection, channel = %plan.channel, segments, before, after, "segments compacted");
         } else {
-            info!(%collection, channel = %plan.channel, segments, "compacted segments were gone already");
+            info!(%collection, channel = %plan.channel, segments, "compacted segments were gone already, or what had expired is seen again");
         }
         Ok(())
     }

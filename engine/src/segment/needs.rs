@@ -116,7 +116,7 @@ mod tests {
     use crate::blob::MemoryBlobs;
     use crate::model::{Batch, Column, ColumnData, Metric};
     use crate::segment::fixture::{DIM, KEY, Row, VECTOR, batch, field, schema};
-    use crate::segment::{build_index, compact, write_segment};
+    use crate::segment::{Rules, build_index, compact, write_segment};
 
     const COLLECTION: CollectionId = CollectionId(1);
 

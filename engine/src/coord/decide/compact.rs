@@ -370,16 +370,32 @@ pub fn plan_of(
     info.channels.iter().zip(manifests).find_map(|(channel, manifest)| {
         let found = manifest.segments.iter().filter(|one| sources.contains(&one.id));
         let found: Vec<SegmentManifest> = found.cloned().collect();
-        (!found.is_empty() && found.len() == sources.len()).then(|| CompactPlan {
+        let expiry = asked.expiry.and(expiry_at(info, Pace::Manual, when));
+        // They were to be dropped, however many they are, and not to become one.
+        let were_gone = found.iter().all(|one| asked.expiry.is_all_of(one));
+        let are_there = were_gone && !found.iter().all(|one| expiry.is_all_of(one));
+        (!found.is_empty() && found.len() == sources.len() && !are_there).then(|| CompactPlan {
             collection,
             channel: channel.clone(),
             sources: found,
             deletes: manifest.deletes.clone(),
             cluster_by: asked.cluster_by,
-            expiry: asked.expiry.and(expiry_at(info, Pace::Manual, when)),
+            expiry,
             keeps_since: when.keeps_since(info),
         })
     })
+}
+
+/// Whether all that had expired when a compaction was planned still has at `when`: how long rows live may have been changed
+/// since, and then they are seen again.
+pub fn has_still_expired(catalog: &Catalog, plan: &CompactPlan, when: Moment) -> bool {
+    let info = catalog.collections.get(&plan.collection);
+    info.is_none_or(|info| plan.expiry.and(expiry_at(info, Pace::Manual, when)) == plan.expiry)
+}
+
+/// Leaves what a compaction made that is not to be taken.
+pub fn give_up_compaction(plan: &CompactPlan, outputs: &[SegmentManifest], fresh: Timestamp) -> Compacted {
+    Compacted { changes: discard_compaction(plan.collection, outputs, fresh), taken: false }
 }
 
 /// Whether all sources of a plan are in the catalog still; what a builder reads is.
@@ -420,7 +436,7 @@ pub fn commit_compaction(
     fresh: Timestamp,
     not_before_unix_ms: u64,
 ) -> Compacted {
-    let stale = || Compacted { changes: discard_compaction(plan.collection, outputs, fresh), taken: false };
+    let stale = || give_up_compaction(plan, outputs, fresh);
     let Some((info, shard, old)) = place(catalog, plan) else { return stale() };
     let exists = |id| info.partitions.iter().any(|partition| partition.id == id);
     // Files that came meanwhile hold later deletes. If one does not, the outputs claim too much.
@@ -453,7 +469,7 @@ pub fn commit_compaction(
         replaced.push(segment.clone());
     }
     let expired = replaced.iter().filter(|segment| plan.expiry.may_be_of(segment));
-    let expired = expired.map(|segment| segment.newest).max().unwrap_or_default();
+    let expired = expired.map(|segment| segment.newest.max(segment.clean_through)).max().unwrap_or_default();
     manifest.expired_through = old.expired_through.max(expired);
     let count = |segments: &[SegmentManifest]| segments.iter().map(|segment| segment.rows).sum::<u64>();
     let is_less = count(&made) < count(&replaced);

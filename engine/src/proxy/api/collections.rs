@@ -26,7 +26,7 @@ use crate::proxy::convert::search::QUERY_MODE;
 use crate::proxy::convert::status::{failure, success};
 use crate::proxy::convert::times::TIMEZONE;
 use crate::proxy::{Error, Proxy};
-use crate::rpc::{self, CollectionChange, CollectionInfo, CollectionRef, Refusal};
+use crate::rpc::{self, CollectionChange, CollectionInfo, CollectionRef, Refusal, TTL, TTL_FIELD};
 
 /// Attempts to seal all rows of a collection, while its channels move from one owner to another.
 const SEALS: usize = 10;
@@ -181,7 +181,9 @@ pub async fn alter(proxy: &Proxy, caller: Caller, request: AlterCollectionReques
     let change = if request.delete_keys.is_empty() {
         let set = params::pairs(request.properties);
         check_properties(&info.schema, &set)?;
-        check_one_ttl(&after(&info.properties, &set))?;
+        if set.iter().any(|(key, _)| [TTL, TTL_FIELD].contains(&key.as_str())) {
+            check_one_ttl(&after(&info.properties, &set))?;
+        }
         if set.iter().any(|(key, _)| key == "dynamicfield.enabled") {
             return Err(Error::AlterDynamic);
         }

@@ -346,6 +346,33 @@ fn what_had_expired_when_a_compaction_was_asked_for_stays_if_it_has_not_any_more
 }
 
 #[test]
+fn a_plan_that_drops_what_is_seen_again_is_not_carried_out() {
+    let (hour, now) =
+        (|hours: u64| Timestamp::from_unix_ms(hours * HOUR_MS), Timestamp::from_unix_ms(17 * HOUR_MS));
+    let manifest = manifest(vec![of_hours(1, 100, 10, 12), of_hours(2, 100, 11, 13)], Vec::new());
+    let mut catalog = catalog(&[1], manifest.clone());
+    catalog.apply(Change::PutCollection(with_ttl("3600")));
+    let asked = ask_compaction(&catalog, COLLECTION, (5, moment(now)), false, 100, &BTreeSet::new()).unwrap();
+    let [Change::PutCompaction(asked)] = &asked[..] else { panic!("{asked:?}") };
+    let plan = super::plan_of(&catalog, COLLECTION, &asked.plans[0], moment(now)).unwrap();
+    assert!(plan.sources.len() == 2 && plan.leaves_nothing());
+
+    let later = |catalog: &Catalog| {
+        let is_planned = super::plan_of(catalog, COLLECTION, &asked.plans[0], moment(hour(18))).is_some();
+        (is_planned, has_still_expired(catalog, &plan, moment(hour(18))))
+    };
+    let same = later(&catalog);
+    catalog.apply(Change::PutCollection(with_ttl("36000")));
+    let longer = later(&catalog);
+    catalog.apply(Change::PutCollection(info(&[1])));
+    let never = later(&catalog);
+
+    assert_eq!([same, longer, never], [(true, true), (false, false), (false, false)]);
+    let given_up = give_up_compaction(&plan, &[made(9, 50)], FRESH);
+    assert!(!given_up.taken && left(&given_up.changes)[0].objects.len() == made(9, 50).objects().len());
+}
+
+#[test]
 fn the_newest_time_is_not_lost_with_rows_that_expired() {
     let planned = manifest(vec![segment(1, 10, 10), segment(2, 10, 20)], Vec::new());
     let mut plan = plan_of(&planned, &[1, 2]);
