@@ -126,8 +126,9 @@ impl Delta {
             checkpoint: self.checkpoint,
             segments: applied(&old.segments, self.segments)?,
             deletes: applied(&old.deletes, self.deletes)?,
-            expired_through: self.expired_through,
-            history_from: self.history_from,
+            // A leader of an earlier version does not write them; they only grow.
+            expired_through: self.expired_through.max(old.expired_through),
+            history_from: self.history_from.max(old.history_from),
         })
     }
 }

@@ -188,7 +188,8 @@ pub struct ChannelManifest {
     /// The newest time of segments that were rewritten or dropped because rows of theirs had expired.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub expired_through: Timestamp,
-    /// A reader at this time or later is shown all that was there then: only what nobody saw any more by then was dropped.
+    /// A reader at this time or later is shown all that was there then, as long as rows live: only what nobody saw any more by then
+    /// was dropped. 0 from versions that do not say it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub history_from: Timestamp,
 }
@@ -206,9 +207,18 @@ impl ChannelManifest {
     /// A reader at this time or later is shown all that was there then.
     #[must_use]
     pub fn history(&self) -> Timestamp {
-        // What an earlier version has compacted does not say what it dropped: no more than that.
-        let clean = || self.segments.iter().map(|segment| segment.clean_through).max().unwrap_or_default();
-        if self.history_from == Timestamp::ZERO { clean() } else { self.history_from }
+        let is_new = self.checkpoint == crate::base::Position(0) && self.segments.is_empty();
+        match self.history_from {
+            Timestamp::ZERO if is_new => Timestamp::ZERO,
+            // Of an earlier version, which does not say what it has dropped.
+            Timestamp::ZERO => self.newest(),
+            from => from,
+        }
+    }
+
+    /// Has it say from when on all is there, which is `from` at the earliest.
+    pub fn pin_history(&mut self, from: Timestamp) {
+        self.history_from = self.history().max(from).max(Timestamp(1));
     }
 
     /// All objects that it names with size and checksum: everything but the segments' own descriptions.

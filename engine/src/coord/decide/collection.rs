@@ -234,14 +234,13 @@ pub fn drop_partition(
     let mut objects = Vec::new();
     for (shard, manifest) in catalog.manifests.get(&old.id).into_iter().flatten().enumerate() {
         let mut kept = ChannelManifest::clone(manifest);
+        // Also where all its rows are in the log still: the next flush leaves them out.
+        kept.pin_history(fresh);
         kept.segments.retain(|segment| segment.partition != id);
-        if kept.segments.len() < manifest.segments.len() {
-            kept.history_from = fresh.max(kept.history_from);
-            let gone = manifest.segments.iter().filter(|segment| segment.partition == id);
-            objects.extend(gone.flat_map(SegmentManifest::objects));
-            let channel = old.channels[shard].clone();
-            changes.push(Change::PutManifest { collection: old.id, shard, channel, manifest: kept });
-        }
+        let gone = manifest.segments.iter().filter(|segment| segment.partition == id);
+        objects.extend(gone.flat_map(SegmentManifest::objects));
+        let channel = old.channels[shard].clone();
+        changes.push(Change::PutManifest { collection: old.id, shard, channel, manifest: kept });
     }
     changes.extend(leave(Vec::new(), objects, fresh));
     Ok(changes)

@@ -473,9 +473,8 @@ pub fn commit_compaction(
     manifest.expired_through = old.expired_through.max(expired);
     let count = |segments: &[SegmentManifest]| segments.iter().map(|segment| segment.rows).sum::<u64>();
     let is_less = count(&made) < count(&replaced);
-    // Whatever `clean_through` says, this says from here on what is kept of the past.
-    let known = old.history().max(Timestamp(1));
-    manifest.history_from = if is_less { known.max(plan.keeps_since.unwrap_or(fresh)) } else { known };
+    manifest.history_from = old.history();
+    manifest.pin_history(if is_less { plan.keeps_since.unwrap_or(fresh) } else { Timestamp::ZERO });
     let kept_from = super::deletes_kept_from(catalog, plan.collection);
     let applied = drop_applied(&mut manifest, old.newest(), kept_from);
     // Who still holds a segment that was replaced before may need these files to load it.

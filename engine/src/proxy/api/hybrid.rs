@@ -32,9 +32,14 @@ pub async fn search(
 fn asked_time(request: &mut HybridSearchRequest) -> Result<Option<Timestamp>, Error> {
     let mut time = travel::asked(request.travel_timestamp, &request.rank_params, &mut HashMap::new(), "")?;
     for one in &mut request.requests {
-        let field =
-            if one.travel_timestamp == 0 { time.map_or(0, |time| time.0) } else { one.travel_timestamp };
-        time = travel::asked(field, &one.search_params, &mut one.expr_template_values, &one.dsl)?;
+        let (field, templates) = (one.travel_timestamp, &mut one.expr_template_values);
+        let other = travel::asked(field, &one.search_params, templates, &one.dsl)?;
+        match (time, other) {
+            (Some(one), Some(other)) if one != other => {
+                return Err(Error::Travel { value: format!("{} and {}", one.0, other.0) });
+            }
+            _ => time = time.or(other),
+        }
     }
     Ok(time)
 }

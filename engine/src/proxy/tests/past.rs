@@ -104,6 +104,18 @@ async fn a_past_that_is_none_is_refused() {
         let (_, said) = said(search(&proxy, request).await.status);
         assert!(said.contains(text), "{params}: {said}");
     }
+    let at = |time: &str| {
+        let params = format!(r#"{{"travel_timestamp": {time}}}"#);
+        search_request(&[("topk", "9"), ("params", &params)], &[&[0.0, 0.0]])
+    };
+    let both = HybridSearchRequest {
+        collection_name: "c".to_owned(),
+        requests: vec![at("5"), at("7")],
+        rank_params: vec![pair("limit", "9")],
+        ..Default::default()
+    };
+    let (_, text) = said(proxy.hybrid_search(Request::new(both)).await.unwrap().into_inner().status);
+    assert!(text.contains("travel_timestamp is not one hybrid timestamp: 5 and 7"), "{text}");
     for value in ["-1", "x", "99999999999"] {
         let (code, text) = said(Some(set(&proxy, "timetravel.retention.seconds", value).await));
         assert!(

@@ -39,8 +39,10 @@ struct World {
     next: i64,
     flushing: Vec<Flushed>,
     compacting: Vec<(CompactPlan, Vec<SegmentManifest>)>,
-    /// What was written before has expired. Only grows.
+    /// What was written before has expired, where rows do not live for a certain time. Only grows.
     expired_before: Timestamp,
+    /// For how long rows live, in times.
+    lives: Option<u64>,
     /// For how long, in times, what is gone is kept; `None` for not at all.
     retention: Option<u64>,
     /// Reads of the past.
@@ -74,7 +76,8 @@ impl World {
             flushing: Vec::new(),
             compacting: Vec::new(),
             expired_before: Timestamp::ZERO,
-            retention: (seed % 4 == 1).then_some(300),
+            lives: (seed % 4 == 0).then_some(400),
+            retention: (seed % 4 <= 1).then_some(300),
             travelled: 0,
             older: Vec::new(),
             refused: BTreeSet::new(),
@@ -96,6 +99,12 @@ impl World {
 
     fn now(&self) -> u64 {
         self.log.len() as u64
+    }
+
+    /// What was written before has expired for a reader at a time.
+    fn expired_at(&self, read_at: Timestamp) -> Timestamp {
+        let of = |span| Timestamp(read_at.0.min(self.now() * 10).saturating_sub(span));
+        self.lives.map_or(self.expired_before, of)
     }
 
     fn kept_since(&self) -> Option<Timestamp> {
@@ -193,7 +202,7 @@ impl World {
             _ => next_compaction(&info, &manifests, max_bytes, pace, is_busy),
         };
         let Some(mut plan) = planned else { return };
-        plan.expiry.written_before = self.expired_before;
+        plan.expiry.written_before = self.expired_at(self.kept_since().unwrap_or(Timestamp::MAX));
         plan.keeps_since = self.kept_since();
         let id = SegmentId(self.fresh());
         let clustering = plan.cluster_by.map(|field| segment::Clustering { field, max_bytes });
@@ -294,7 +303,7 @@ impl World {
             order: None,
             output: vec![KEY, NUMBER],
             read_at,
-            expired_before: self.expired_before,
+            expired_before: self.expired_at(read_at),
             ignore_growing: false,
             kind,
         };
@@ -325,7 +334,7 @@ impl World {
         let mut newest = std::collections::BTreeMap::<i64, (i64, Timestamp)>::new();
         let mut count = 0;
         let log = &self.log[..self.log.partition_point(|record| record.at <= read_at)];
-        let living = |(_, record): &(usize, &Record)| record.at >= self.expired_before;
+        let living = |(_, record): &(usize, &Record)| record.at >= self.expired_at(read_at);
         for (place, record) in log.iter().enumerate().filter(living) {
             for row in &record.rows {
                 let hides = |(key, some): &(i64, Option<PartitionId>)| {
@@ -389,7 +398,7 @@ async fn whatever_is_compacted_and_whenever_it_is_committed_the_rows_are_those_o
         let mut world = World::new(seed);
         for _ in 0..180 {
             match world.below(15) {
-                14 if seed % 2 == 0 => world.expire(),
+                14 if seed % 4 == 2 => world.expire(),
                 0 => world.flush().await,
                 1 | 2 => world.commit_flush(),
                 3 | 4 => world.compact().await,
