@@ -108,6 +108,8 @@ section! {
         storage_type: String = String::new(),
         /// How old a read of consistency level Bounded may be. Unit: milliseconds.
         graceful_time: u64 = 5_000,
+        /// How far back a read may go in collections without `timetravel.retention.seconds`; 0 for not at all. Unit: seconds.
+        retention_duration: u64 = 0,
         /// `common.security`
         security: Security = Security::default(),
     }

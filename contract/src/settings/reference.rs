@@ -36,6 +36,7 @@ const fn live(name: &'static str, meaning: &'static str) -> Key {
 /// The roles that each setting concerns, by the longest beginning of its name that is listed; a standalone has them all.
 const COMPONENTS: &[(&str, &[Role])] = &[
     ("common.gracefulTime", &[Role::Proxy]),
+    ("common.retentionDuration", &[Role::Proxy, Role::Coordinator]),
     ("common.security.authorizationEnabled", &[Role::Proxy]),
     ("common.security.defaultRootPassword", &[Role::Proxy]),
     ("common.security.enablePublicPrivilege", &[Role::Proxy]),
@@ -97,6 +98,10 @@ pub fn components(name: &str) -> &'static [Role] {
 /// Every setting, ascending by name. A test keeps it equal to [`super::Settings`].
 pub const KEYS: &[Key] = &[
     key("common.gracefulTime", "How old a read of consistency level Bounded may be. Milliseconds."),
+    key(
+        "common.retentionDuration",
+        "How far back a read may go in collections without the property `timetravel.retention.seconds`; 0 for not at all. Seconds.",
+    ),
     key(
         "common.security.authorizationEnabled",
         "Whether users have to say who they are, and may do only what their roles may.",

@@ -351,6 +351,7 @@ fn limits(settings: &Settings) -> Limits {
             max_bytes: (settings.data_coord.segment.max_size << 20)
                 .min(share_of(machine::memory_bytes(), 1.0 / 16.0))
                 .max(1 << 20),
+            retention_s: settings.common.retention_duration,
             ..CompactionLimits::default()
         },
     }

@@ -164,6 +164,7 @@ pub fn proxy(settings: &Settings) -> ProxySettings {
         version: settings.redkite.reported_version.clone(),
         max_request_bytes: sizes.server_max_recv_size,
         max_answer_bytes: sizes.server_max_send_size,
+        retention_s: settings.common.retention_duration,
         ..ProxySettings::default()
     }
 }

@@ -84,10 +84,10 @@ impl Builder for Workshop {
 
     async fn compact(&self, job: CompactJob) -> Result<Vec<SegmentManifest>, rpc::Error> {
         const CALL: &str = "compact segments";
-        let CompactJob { collection, schema, sources, deletes, output, cluster, expiry } = &job;
+        let CompactJob { collection, schema, sources, deletes, output, cluster, expiry, keeps_since } = &job;
         let _memory = self.admit(CALL, segment::compaction_bytes(schema, sources, deletes)).await?;
         let clustering = cluster.map(|by| segment::Clustering { field: by.field, max_bytes: by.max_bytes });
-        let rules = segment::Rules { clustering, expiry: *expiry };
+        let rules = segment::Rules { clustering, expiry: *expiry, keeps_since: *keeps_since };
         segment::compact(self.blobs.as_ref(), *collection, *output, schema, sources, deletes, rules)
             .await
             .map_err(|error| rpc::Error::failed(CALL, &error))

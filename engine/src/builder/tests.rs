@@ -55,8 +55,8 @@ impl World {
     fn compact_job(&self) -> CompactJob {
         let (schema, sources) = (Arc::clone(&self.schema), self.segments.clone());
         let (deletes, output, cluster) = (Vec::new(), SegmentId(3), None);
-        let expiry = Expiry::default();
-        CompactJob { collection: COLLECTION, schema, sources, deletes, output, cluster, expiry }
+        let (expiry, keeps_since) = (Expiry::default(), None);
+        CompactJob { collection: COLLECTION, schema, sources, deletes, output, cluster, expiry, keeps_since }
     }
 }
 

@@ -68,10 +68,10 @@ impl Coordinator {
             let text = "clustering is turned off: dataCoord.compaction.clustering.enable is false".to_owned();
             return Err(Refusal::BadParameter { text }.into());
         }
-        let now = self.told();
+        let when = self.moment();
         self.change("compact", |catalog| {
             let claimed = self.compactions.lock().claimed(catalog);
-            decide::ask_compaction(catalog, collection, (id, now), major, limits.max_bytes, &claimed)
+            decide::ask_compaction(catalog, collection, (id, when), major, limits.max_bytes, &claimed)
         })
         .await?;
         info!(%collection, id, "compaction asked for");
@@ -94,11 +94,11 @@ impl Coordinator {
 
     /// Plans that were asked for and whose segments somebody else has replaced or dropped: nothing is left to do.
     pub(super) fn overtaken(&self) -> Vec<Asked> {
-        let now = self.told();
+        let when = self.moment();
         let catalog = self.catalog.read();
         let waiting = self.compactions.lock().waiting(&catalog);
         let is_gone = |(_, collection, plan): &(Asked, CollectionId, CompactionPlan)| {
-            decide::plan_of(&catalog, *collection, plan, now).is_none()
+            decide::plan_of(&catalog, *collection, plan, when).is_none()
         };
         waiting.into_iter().filter(is_gone).map(|(asked, _, _)| asked).collect()
     }
@@ -129,7 +129,7 @@ impl Coordinator {
         if !limits.enabled {
             return None;
         }
-        let now = self.told();
+        let when = self.moment();
         let catalog = self.catalog.read();
         let mut compactions = self.compactions.lock();
         let running = self.running.lock();
@@ -137,7 +137,7 @@ impl Coordinator {
             if plan.sources.iter().any(|id| running.has(*id)) {
                 continue;
             }
-            if let Some(plan) = decide::plan_of(&catalog, collection, &plan, now) {
+            if let Some(plan) = decide::plan_of(&catalog, collection, &plan, when) {
                 compactions.begun.insert(asked);
                 return Some((plan, Some(asked)));
             }
@@ -151,12 +151,12 @@ impl Coordinator {
         if !self.parts.limits.compaction.enabled {
             return 0;
         }
-        let now = self.told();
+        let when = self.moment();
         let catalog = self.catalog.read();
         let compactions = self.compactions.lock();
         let running = self.running.lock();
         let asked = compactions.waiting(&catalog).into_iter().filter(|(_, collection, plan)| {
-            decide::plan_of(&catalog, *collection, plan, now).is_some()
+            decide::plan_of(&catalog, *collection, plan, when).is_some()
                 && !plan.sources.iter().any(|id| running.has(*id))
         });
         let own = self.worthwhile(&catalog, compactions.claimed(&catalog), running.segments());
@@ -176,7 +176,7 @@ impl Coordinator {
         }
         let mut taken = claimed;
         taken.extend(worked_on);
-        let pace = (Pace::Automatic, self.told());
+        let pace = (Pace::Automatic, self.moment());
         catalog.collections.values().find_map(|info| {
             let manifests = catalog.manifests.get(&info.id)?;
             let is_taken = |id| taken.contains(&id);
@@ -244,11 +244,21 @@ impl Coordinator {
             output,
             cluster,
             expiry: plan.expiry,
+            keeps_since: plan.keeps_since,
         };
         let mut outputs = if plan.leaves_nothing() { Vec::new() } else { builder.compact(job).await? };
         if outputs.iter().any(|made| plan.expiry.may_be_of(made)) {
             // It would be planned again and again.
             let reason = "a node of an earlier version has kept what has expired".to_owned();
+            return Err(rpc::Error::Failed { call: "compact", kind: Kind::Unavailable, reason });
+        }
+        let has_dropped = |made: &SegmentManifest| {
+            let oldest = plan.sources.iter().map(SegmentManifest::unhidden_through).min().unwrap_or_default();
+            plan.keeps_since.is_some_and(|since| made.clean_through > since.max(oldest))
+        };
+        if outputs.iter().any(has_dropped) {
+            let reason = "a node of an earlier version has dropped what is to be kept for reads of the past"
+                .to_owned();
             return Err(rpc::Error::Failed { call: "compact", kind: Kind::Unavailable, reason });
         }
         for made in &mut outputs {
@@ -257,9 +267,9 @@ impl Coordinator {
         let fresh = self.fresh("compact", 1).await?;
         let grace = self.parts.limits.compaction.grace.as_millis() as u64;
         let not_before = self.parts.clock.unix_ms() + grace;
-        let (mut taken, now) = (false, self.told());
+        let (mut taken, when) = (false, self.moment());
         self.change("commit a compaction", |catalog| {
-            let done = if decide::has_still_expired(catalog, plan, now) {
+            let done = if decide::has_still_expired(catalog, plan, when) {
                 decide::commit_compaction(catalog, plan, &outputs, fresh, not_before)
             } else {
                 decide::give_up_compaction(plan, &outputs, fresh)

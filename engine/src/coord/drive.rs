@@ -79,6 +79,8 @@ pub struct CompactionLimits {
     pub max_bytes: u64,
     /// How long replaced objects stay, at least.
     pub grace: Duration,
+    /// How long what is gone can be read as it was in collections that do not say so. Unit: seconds.
+    pub retention_s: u64,
 }
 
 impl Default for CompactionLimits {
@@ -90,6 +92,7 @@ impl Default for CompactionLimits {
             clusters_by_itself: true,
             max_bytes: 512 << 20,
             grace: Duration::from_secs(60),
+            retention_s: 0,
         }
     }
 }
@@ -843,6 +846,11 @@ impl Coordinator {
     /// The time now, for decisions of its own. Not told to anybody, so nothing has to be made durable for it.
     pub(super) fn timestamps_now(&self) -> Timestamp {
         self.times.lock().now(self.seen())
+    }
+
+    /// When a compaction is planned now.
+    pub(super) fn moment(&self) -> decide::Moment {
+        decide::Moment { now: self.told(), retention_s: self.parts.limits.compaction.retention_s }
     }
 
     /// The time now, as nodes are told it.

@@ -106,6 +106,8 @@ pub struct Delta {
     deletes: Vec<Run<DeleteManifest>>,
     #[serde(default)]
     expired_through: Timestamp,
+    #[serde(default)]
+    history_from: Timestamp,
 }
 
 impl Delta {
@@ -115,6 +117,7 @@ impl Delta {
             segments: difference(&old.segments, &new.segments, |segment| segment.id),
             deletes: difference(&old.deletes, &new.deletes, |file| &*file.object.key),
             expired_through: new.expired_through,
+            history_from: new.history_from,
         }
     }
 
@@ -123,7 +126,9 @@ impl Delta {
             checkpoint: self.checkpoint,
             segments: applied(&old.segments, self.segments)?,
             deletes: applied(&old.deletes, self.deletes)?,
-            expired_through: self.expired_through,
+            // A leader of an earlier version does not write them; they only grow.
+            expired_through: self.expired_through.max(old.expired_through),
+            history_from: self.history_from.max(old.history_from),
         })
     }
 }

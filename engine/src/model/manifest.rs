@@ -188,6 +188,10 @@ pub struct ChannelManifest {
     /// The newest time of segments that were rewritten or dropped because rows of theirs had expired.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub expired_through: Timestamp,
+    /// A reader at this time or later is shown all that was there then, as long as rows live: only what nobody saw any more by then
+    /// was dropped. 0 from versions that do not say it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub history_from: Timestamp,
 }
 
 impl ChannelManifest {
@@ -198,6 +202,23 @@ impl ChannelManifest {
         let rows = self.segments.iter().map(|segment| segment.newest.max(segment.clean_through));
         let newest = rows.chain(self.deletes.iter().map(|file| file.newest)).max().unwrap_or_default();
         newest.max(self.expired_through)
+    }
+
+    /// A reader at this time or later is shown all that was there then.
+    #[must_use]
+    pub fn history(&self) -> Timestamp {
+        let is_new = self.checkpoint == crate::base::Position(0) && self.segments.is_empty();
+        match self.history_from {
+            Timestamp::ZERO if is_new => Timestamp::ZERO,
+            // Of an earlier version, which does not say what it has dropped.
+            Timestamp::ZERO => self.newest(),
+            from => from,
+        }
+    }
+
+    /// Has it say from when on all is there, which is `from` at the earliest.
+    pub fn pin_history(&mut self, from: Timestamp) {
+        self.history_from = self.history().max(from).max(Timestamp(1));
     }
 
     /// All objects that it names with size and checksum: everything but the segments' own descriptions.

@@ -370,6 +370,14 @@ pub enum Error {
     CollectionChanged { verb: &'static str, wanted: String, actual: i64 },
     #[error("Timestamp lag too large")]
     GuaranteeTooFar,
+    #[error("travel_timestamp is not one hybrid timestamp: {value}: invalid parameter")]
+    Travel { value: String },
+    #[error("only support to travel back to {retention_s}s so far, but got {asked_s}s: invalid parameter")]
+    TravelTooFar { retention_s: u64, asked_s: u64 },
+    #[error(
+        "timetravel.retention.seconds is out of range, expect [0, {most}], got {value}: invalid parameter"
+    )]
+    Retention { value: String, most: i64 },
     #[error("the answer of a peer is not what was asked for: {reason}")]
     Answer { reason: String },
 

@@ -43,6 +43,8 @@ pub struct ProxySettings {
     pub max_answer_bytes: usize,
     /// Reads that take so long are told in the log.
     pub slow_query: Option<Duration>,
+    /// How far back reads may go in collections that do not say so. Unit: seconds.
+    pub retention_s: u64,
 }
 
 impl Default for ProxySettings {
@@ -55,6 +57,7 @@ impl Default for ProxySettings {
             max_request_bytes: 64 << 20,
             max_answer_bytes: 256 << 20,
             slow_query: Some(Duration::from_secs(5)),
+            retention_s: 0,
         }
     }
 }

@@ -7,6 +7,7 @@ mod growth;
 mod indexes;
 mod limits;
 mod lives;
+mod past;
 mod placement;
 mod reading;
 mod requests;

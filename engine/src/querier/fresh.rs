@@ -77,13 +77,19 @@ pub(super) async fn reach(
     let wait = |mark: Mark| async move {
         if shard.wait_applied(mark.end).await { Reached::Enough } else { Reached::Replaced }
     };
-    let is_enough = |mark: &Mark| matches!(after, ReadAfter::Time(time) if mark.at >= time);
+    let wanted = match after {
+        ReadAfter::Time(time) | ReadAfter::History(time) => Some(time),
+        ReadAfter::Nothing | ReadAfter::Everything => None,
+    };
+    let is_enough = |mark: &Mark| wanted.is_some_and(|time| mark.at >= time);
     let mut pause = PAUSE.0;
     loop {
         match after {
             ReadAfter::Nothing => return Ok(Reached::Enough),
-            ReadAfter::Time(time) if shard.visible() >= time => return Ok(Reached::Enough),
-            ReadAfter::Time(_) => {
+            ReadAfter::Time(time) | ReadAfter::History(time) if shard.visible() >= time => {
+                return Ok(Reached::Enough);
+            }
+            ReadAfter::Time(_) | ReadAfter::History(_) => {
                 if let Some(mark) = shard.marks.known(is_enough) {
                     return Ok(wait(mark).await);
                 }

@@ -229,6 +229,9 @@ impl Keeper {
         if let Some(lost) = place.serving.as_ref().filter(|shard| shard.side().lost) {
             place.gone = place.gone.max(Some(lost.applied()));
         }
+        for shard in place.serving.iter().chain(&place.coming) {
+            shard.learn_history(&wanted.manifest);
+        }
         if plan::turn(place.sides(), wanted) == Turn::GiveUp {
             place.give_up();
             let begins_later = matches!(

@@ -11,7 +11,7 @@ use super::fresh::{Reached, reach};
 use super::held::Held;
 use super::load::Spans;
 use super::shard::{Missing, Shard, Taken};
-use crate::base::{ChannelName, Clock, CollectionId, Kind, Kinded, PartitionId, TaskError, heavy};
+use crate::base::{ChannelName, Clock, CollectionId, Kind, Kinded, PartitionId, TaskError, Timestamp, heavy};
 use crate::exec::{self, Cost};
 use crate::expr::Filter;
 use crate::model::TypeMismatch;
@@ -111,6 +111,19 @@ fn set_times(parts: &mut [Taken], share: &Share) -> Result<(), rpc::Error> {
     Ok(())
 }
 
+/// Refuses to read what is not kept any more.
+fn check_history(parts: &[Taken], time: Timestamp) -> Result<(), rpc::Error> {
+    let from = parts.iter().map(|part| part.history_from).max().unwrap_or_default();
+    if from <= time {
+        return Ok(());
+    }
+    let (from, time) = (from.unix_ms(), time.unix_ms());
+    let text = format!(
+        "what was there at {time} ms of Unix time is not kept any more, only what was there from {from} ms on"
+    );
+    Err(Refusal::BadSearch { text }.into())
+}
+
 /// What a share names, as it is now.
 fn take(shards: &[Arc<Shard>], share: &Share, with_growing: bool) -> Result<Vec<Taken>, rpc::Error> {
     let one = |(shard, part): (&Arc<Shard>, &ChannelShare)| {
@@ -144,6 +157,9 @@ impl QueryNode {
                 parts = take(&shards, share, with_growing)?;
             }
             set_times(&mut parts, share)?;
+            if let ReadAfter::History(time) = after {
+                check_history(&parts, time)?;
+            }
             let rows = parts.iter().map(|part| part.rows).sum();
             return Ok(Found { info: held.info.load_full(), parts, rows });
         }

@@ -71,6 +71,8 @@ pub(super) struct Shard {
     applied: watch::Sender<Position>,
     /// Time of the last applied record: later than this nothing is visible.
     visible: AtomicU64,
+    /// From this time on, a reader is shown all that was there.
+    history_from: AtomicU64,
     caught_up: AtomicBool,
     lost: AtomicBool,
     /// Why the log is not followed now.
@@ -84,6 +86,8 @@ pub(super) struct Taken {
     pub(super) on: Readable,
     /// Before this time, rows that were deleted since may be missing.
     pub(super) clean: Timestamp,
+    /// From this time on, all that was there at some time is there.
+    pub(super) history_from: Timestamp,
     /// Up to this time records have been applied, each as a whole.
     pub(super) visible: Timestamp,
     /// How many rows there are, deleted ones included.
@@ -125,10 +129,16 @@ impl Shard {
             following: Mutex::new(Following { from, recent: VecDeque::new(), goal: None }),
             applied: watch::Sender::new(from),
             visible: AtomicU64::new(manifest.newest().0),
+            history_from: AtomicU64::new(manifest.history().0),
             caught_up: AtomicBool::new(false),
             lost: AtomicBool::new(false),
             trouble: Mutex::new(None),
         }
+    }
+
+    /// A newer manifest may keep less of the past.
+    pub(super) fn learn_history(&self, manifest: &ChannelManifest) {
+        self.history_from.fetch_max(manifest.history().0, Ordering::AcqRel);
     }
 
     /// The schema that records are read by.
@@ -380,7 +390,8 @@ impl Shard {
             Some((rows, _, false)) => vec![rows],
         };
         rows += growing.iter().map(|one| one.rows() as u64).sum::<u64>();
-        Ok(Taken { on: Readable { sealed, growing }, clean, visible, rows })
+        let history_from = Timestamp(self.history_from.load(Ordering::Acquire));
+        Ok(Taken { on: Readable { sealed, growing }, clean, history_from, visible, rows })
     }
 
     /// The rows from `from` on, and whether there may be others before them that have to be cut off.

@@ -16,8 +16,8 @@ use crate::model::{
     ChannelManifest, Column, ColumnData, DataType, IndexDefinition, Keys, Metric, Partition, Schema,
     SegmentManifest, Value,
 };
-use crate::plan::{QueryKind, SearchPlan};
-use crate::rpc::{CollectionInfo, Error, HoldOrder, Querier as _, ReadAfter, Share};
+use crate::plan::{QueryKind, QueryPlan, SearchPlan};
+use crate::rpc::{CollectionInfo, Error, HoldOrder, Querier as _, ReadAfter, Refusal, Share};
 use crate::segment::fixture::{ADDED, NOTE, NUMBER, Row, VECTOR, batch, field, schema};
 use crate::segment::{Deletes, build_index, load_bytes, write_deletes, write_segment};
 
@@ -156,6 +156,39 @@ async fn that_the_log_is_damaged_is_said_in_words_for_clients_until_it_is_not() 
     world.node.until_ready(&wanted).await;
     world.node.until("nothing wrong", |node| node.held().is_some_and(|held| held.harm.is_none())).await;
     assert_eq!(world.read(share(&[], Some(0)), ALL).await, Ok(vec![1, 2]));
+}
+
+#[tokio::test]
+async fn what_is_not_kept_of_the_past_is_refused_and_what_is_kept_is_read() {
+    let mut world = World::new();
+    let sealed = world.seal(1, 5, &[1, 2, 3]).await;
+    let mut known = manifest(0, &[&sealed]);
+    let wanted = hold(&known, &[1], Some(0));
+    world.node.order(vec![order(vec![wanted.clone()])]);
+    world.node.until_ready(&wanted).await;
+    world.insert(60, 9);
+    world.owner.delete(&channel(0), 70, None, &[2]);
+    world.insert(80, 2);
+    let read = async |time| {
+        let plan = QueryPlan { read_at: Timestamp(time), ..all_rows(QueryKind::Rows) };
+        let after = ReadAfter::History(Timestamp(time));
+        let rows = world.node.querier.query(plan, share(&[1], Some(0)), after).await?;
+        let Keys::Int(keys) = rows.keys else { panic!("keys are numbers") };
+        Ok::<_, Error>(keys)
+    };
+    let then = [read(4).await, read(5).await, read(60).await, read(70).await, read(80).await];
+    assert_eq!(then, [vec![], vec![1, 2, 3], vec![1, 2, 3, 9], vec![1, 3, 9], vec![1, 2, 3, 9]].map(Ok));
+
+    // As after a compaction that has dropped what was deleted up to then.
+    known.history_from = Timestamp(65);
+    world.node.obey(world.node.number + 1, vec![order(vec![hold(&known, &[1], Some(0))])]);
+    let learned = async {
+        while !matches!(read(64).await, Err(Error::Refused(Refusal::BadSearch { .. }))) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LONG, learned).await.expect("the newer manifest counts");
+    assert_eq!([read(65).await, read(70).await], [vec![1, 2, 3, 9], vec![1, 3, 9]].map(Ok));
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ pub fn read_after(
     match consistency {
         Consistency::Strong => ReadAfter::Everything,
         Consistency::Session(time) => ReadAfter::Time(time),
+        Consistency::History(time) => ReadAfter::History(time),
         Consistency::Bounded => ReadAfter::Time(now.minus_ms(graceful_ms).max(newest)),
         Consistency::Eventually => ReadAfter::Nothing,
     }
@@ -37,6 +38,7 @@ mod tests {
 
         assert_eq!(after(Consistency::Strong, fresh), ReadAfter::Everything);
         assert_eq!(after(Consistency::Session(session), fresh), ReadAfter::Time(session));
+        assert_eq!(after(Consistency::History(session), fresh), ReadAfter::History(session));
         assert_eq!(after(Consistency::Bounded, old), ReadAfter::Time(Timestamp::from_unix_ms(15_000)));
         assert_eq!(after(Consistency::Bounded, fresh), ReadAfter::Time(fresh));
         assert_eq!(after(Consistency::Eventually, fresh), ReadAfter::Nothing);

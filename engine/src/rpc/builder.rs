@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{Error, ImportDone, ImportJob};
-use crate::base::{CollectionId, FieldId, SegmentId};
+use crate::base::{CollectionId, FieldId, SegmentId, Timestamp};
 use crate::model::{DeleteManifest, Expiry, IndexDefinition, IndexRef, Schema, SegmentManifest};
 
 /// An index to build over one sealed segment.
@@ -52,6 +52,9 @@ pub struct CompactJob {
     /// Rows that do not stay: the same however often the job is done. A node of an earlier version keeps them.
     #[serde(default, skip_serializing_if = "Expiry::is_never")]
     pub expiry: Expiry,
+    /// Rows that were deleted later than this stay, with their deletes; `None` for none. A node of an earlier version drops them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keeps_since: Option<Timestamp>,
 }
 
 /// An object that is stored.

@@ -20,6 +20,8 @@ use crate::model::{
 
 /// The property with how long rows live, in seconds; for ever where it is not positive.
 pub const TTL: &str = "collection.ttl.seconds";
+/// The property with how long what is gone can still be read as it was, in seconds.
+pub const RETENTION: &str = "timetravel.retention.seconds";
 /// The property that names the field with the instant at which a row ends.
 pub const TTL_FIELD: &str = "ttl_field";
 
@@ -118,6 +120,23 @@ impl CollectionInfo {
         let field = field.filter(|field| field.data_type == DataType::Timestamptz);
         let now_us = i64::try_from(now.unix_ms().saturating_mul(1_000)).unwrap_or(i64::MAX);
         Expiry { written_before, by_field: field.map(|field| (field.id, now_us)) }
+    }
+
+    /// How long rows that were deleted, replaced or have expired can still be read as they were: what the collection says, or
+    /// else `default_s`. Unit: seconds; 0 for not at all.
+    #[must_use]
+    pub fn retention_s(&self, default_s: u64) -> u64 {
+        let value = self.properties.iter().find(|(known, _)| known == RETENTION);
+        value.and_then(|(_, text)| text.parse().ok()).unwrap_or(default_s)
+    }
+
+    /// The time from which on readers are shown what was there then, if it is `now`; none where only what is there now is kept.
+    #[must_use]
+    pub fn keeps_since(&self, now: Timestamp, default_s: u64) -> Option<Timestamp> {
+        match self.retention_s(default_s) {
+            0 => None,
+            retention_s => Some(now.minus_ms(retention_s.saturating_mul(1_000).min(now.unix_ms()))),
+        }
     }
 
     /// The partition called `name`.

@@ -23,7 +23,7 @@ pub use builder::{Builder, ClusterBy, CompactJob, IndexJob, StoredObject};
 pub use coord::{
     AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionPlan, CompactionState,
     CompactionStep, Coord, DatabaseInfo, Flushed, Followed, IndexProgress, LoadSpec, NewCollection, NewIndex,
-    ReplicaSpec, TTL, TTL_FIELD,
+    RETENTION, ReplicaSpec, TTL, TTL_FIELD,
 };
 pub use dial::{Dial, Reader};
 pub use fsck::{Fsck, Resized};

@@ -135,6 +135,8 @@ pub enum ReadAfter {
     Nothing,
     /// Every write up to this time.
     Time(Timestamp),
+    /// The same, and all that was there at this time and is gone by now.
+    History(Timestamp),
     /// Every write acknowledged before the call.
     Everything,
 }
@@ -146,6 +148,8 @@ pub enum Consistency {
     Strong,
     /// Sees what the client itself wrote, up to this time.
     Session(Timestamp),
+    /// Sees what was there at this time, or nothing if some of it is lost.
+    History(Timestamp),
     /// Sees everything older than the grace time, and what was written through the same proxy.
     Bounded,
     /// Sees whatever is there.

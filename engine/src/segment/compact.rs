@@ -53,6 +53,8 @@ pub struct Rules {
     pub clustering: Option<Clustering>,
     /// Rows that do not stay.
     pub expiry: Expiry,
+    /// Rows that only deletes of after this time hide stay; `None` for none.
+    pub keeps_since: Option<Timestamp>,
 }
 
 /// All rows that stay, and where each was.
@@ -94,7 +96,7 @@ pub async fn compact(
     deletes: &[DeleteManifest],
     rules: Rules,
 ) -> Result<Vec<SegmentManifest>, Error> {
-    let Rules { clustering, expiry } = rules;
+    let Rules { clustering, expiry, keeps_since } = rules;
     let Some(first) = sources.first() else {
         return Err(Error::Ragged { what: "no segment is to be compacted" });
     };
@@ -103,7 +105,7 @@ pub async fn compact(
     }
     let mut kept = Vec::with_capacity(sources.len());
     for source in sources {
-        kept.push(keep(blobs, schema, source, deletes, expiry).await?);
+        kept.push(keep(blobs, schema, source, deletes, (expiry, keeps_since)).await?);
     }
     if kept.iter().all(|kept| kept.rows.is_empty()) {
         return Ok(Vec::new());
@@ -122,6 +124,8 @@ pub async fn compact(
     };
     let (mut joined, groups) = work(id, work_on).await??;
     let applied = deletes.iter().map(|file| file.newest).max().unwrap_or_default();
+    // What later deletes hide is there, and they still have to be applied.
+    let applied = keeps_since.map_or(applied, |since| applied.min(since));
     let unhidden = sources.iter().map(SegmentManifest::unhidden_through).min().unwrap_or_default();
     let known =
         first.clustered_by.filter(|_| sources.iter().all(|one| one.clustered_by == first.clustered_by));
@@ -163,7 +167,7 @@ async fn keep(
     schema: &Arc<Schema>,
     source: &SegmentManifest,
     deletes: &[DeleteManifest],
-    expiry: Expiry,
+    (expiry, keeps_since): (Expiry, Option<Timestamp>),
 ) -> Result<Kept, Error> {
     if expiry.is_all_of(source) {
         return Ok(Kept::default());
@@ -194,7 +198,7 @@ async fn keep(
         valid_vectors.insert(field.id, Bitset::none(times.len()));
     }
     work(source.id, move || {
-        let visible = part.visible(None, expiry.written_before, Timestamp::MAX);
+        let visible = part.unhidden(expiry.written_before, keeps_since.unwrap_or(Timestamp::MAX));
         let mut rows: Vec<usize> = match &visible {
             Visible::All => (0..part.rows()).collect(),
             Visible::Some(rows) => rows.iter().collect(),

@@ -390,6 +390,25 @@ impl Part {
         Visible::Some(Arc::new(seen))
     }
 
+    /// The rows from `from` on that no delete hides that is not newer than `until`: what readers at `until` and later may see.
+    pub(super) fn unhidden(&self, from: Timestamp, until: Timestamp) -> Visible {
+        if self.rows == 0 || self.newest < from {
+            return Visible::None;
+        }
+        let live = self.hiding.read().live_at(until);
+        if self.oldest >= from {
+            return live.map_or(Visible::All, Visible::Some);
+        }
+        let mut kept = Bitset::none(self.rows);
+        for (rows, _) in self.runs.iter().filter(|(_, origin)| origin.at >= from) {
+            kept.insert_range(rows);
+        }
+        if let Some(live) = live {
+            kept.intersect(&live);
+        }
+        Visible::Some(Arc::new(kept))
+    }
+
     /// Hides the rows of the keys, each from its time on, in its partition or in all: `deletes` gives keys with times.
     pub(super) fn hide<'a>(
         &self,

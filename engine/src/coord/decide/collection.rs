@@ -141,6 +141,7 @@ pub fn truncate_collection(
             checkpoint: manifest.checkpoint,
             segments: Vec::new(),
             expired_through: manifest.expired_through,
+            history_from: fresh.max(manifest.history_from),
             deletes: manifest.deletes.iter().filter(|file| !is_gone(file)).cloned().collect(),
         };
         let channel = info.channels[shard].clone();
@@ -233,13 +234,13 @@ pub fn drop_partition(
     let mut objects = Vec::new();
     for (shard, manifest) in catalog.manifests.get(&old.id).into_iter().flatten().enumerate() {
         let mut kept = ChannelManifest::clone(manifest);
+        // Also where all its rows are in the log still: the next flush leaves them out.
+        kept.pin_history(fresh);
         kept.segments.retain(|segment| segment.partition != id);
-        if kept.segments.len() < manifest.segments.len() {
-            let gone = manifest.segments.iter().filter(|segment| segment.partition == id);
-            objects.extend(gone.flat_map(SegmentManifest::objects));
-            let channel = old.channels[shard].clone();
-            changes.push(Change::PutManifest { collection: old.id, shard, channel, manifest: kept });
-        }
+        let gone = manifest.segments.iter().filter(|segment| segment.partition == id);
+        objects.extend(gone.flat_map(SegmentManifest::objects));
+        let channel = old.channels[shard].clone();
+        changes.push(Change::PutManifest { collection: old.id, shard, channel, manifest: kept });
     }
     changes.extend(leave(Vec::new(), objects, fresh));
     Ok(changes)
@@ -369,7 +370,12 @@ mod tests {
 
         let changes = truncate_collection(&old, &id, Timestamp(500), 60_000).unwrap();
 
-        let kept = ChannelManifest { segments: Vec::new(), deletes: vec![file(300, 1)], ..manifest.clone() };
+        let kept = ChannelManifest {
+            segments: Vec::new(),
+            deletes: vec![file(300, 1)],
+            history_from: Timestamp(500),
+            ..manifest.clone()
+        };
         let channel = ChannelName::of(info(&[1]).id, 0);
         let [Change::PutManifest { channel: put, manifest: left, .. }, Change::PutGarbage(garbage)] =
             &changes[..]

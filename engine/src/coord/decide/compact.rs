@@ -49,6 +49,8 @@ pub struct CompactPlan {
     pub cluster_by: Option<FieldId>,
     /// Rows that do not stay.
     pub expiry: Expiry,
+    /// Rows that were deleted later than this stay; `None` for none.
+    pub keeps_since: Option<Timestamp>,
 }
 
 impl CompactPlan {
@@ -58,9 +60,24 @@ impl CompactPlan {
     }
 }
 
+/// When a compaction is planned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moment {
+    /// The cluster's time.
+    pub now: Timestamp,
+    /// How long collections that do not say so keep what is gone. Unit: seconds.
+    pub retention_s: u64,
+}
+
+impl Moment {
+    fn keeps_since(self, info: &CollectionInfo) -> Option<Timestamp> {
+        info.keeps_since(self.now, self.retention_s)
+    }
+}
+
 /// What to compact next of a collection, if anything; none of the segments that `taken` says are being worked on.
 ///
-/// First come segments of which all rows have expired at `now`: they are dropped. Then, where there are none, it
+/// First come segments of which all rows have expired at `when`: they are dropped. Then, where there are none, it
 /// merges small segments, below half of `max_bytes`, up to about that size (stored bytes; rows hidden by deletes count);
 /// automatically only four or more of them, none greater than all others together, so that a row is rewritten as often as
 /// its segment doubles. Else rewrites a segment of which deletes may hide more than a fifth, or more than half may have expired, or
@@ -69,13 +86,13 @@ pub fn next_compaction(
     info: &CollectionInfo,
     manifests: &[std::sync::Arc<ChannelManifest>],
     max_bytes: u64,
-    (pace, now): (Pace, Timestamp),
+    (pace, when): (Pace, Moment),
     taken: impl Fn(SegmentId) -> bool,
 ) -> Option<CompactPlan> {
     if pace == Pace::Automatic && is_off(info) {
         return None;
     }
-    let expiry = expiry_at(info, pace, now);
+    let (expiry, keeps_since) = (expiry_at(info, pace, when), when.keeps_since(info));
     let plan = |channel: &ChannelName, manifest: &ChannelManifest, chosen: BTreeSet<SegmentId>| CompactPlan {
         collection: info.id,
         channel: channel.clone(),
@@ -83,6 +100,7 @@ pub fn next_compaction(
         deletes: manifest.deletes.clone(),
         cluster_by: None,
         expiry,
+        keeps_since,
     };
     let channels = || info.channels.iter().zip(manifests);
     let of_partitions = |choose: &dyn Fn(&ChannelManifest, PartitionId) -> Option<BTreeSet<SegmentId>>| {
@@ -96,18 +114,20 @@ pub fn next_compaction(
         || of_partitions(&|manifest, partition| small_ones(manifest, partition, max_bytes, pace, &taken));
     expired.or_else(merged).or_else(|| {
         channels().find_map(|(channel, manifest)| {
-            let id = worn(info, manifest, (pace, expiry), &taken)?;
+            let id = worn(info, manifest, (pace, expiry, keeps_since), &taken)?;
             Some(plan(channel, manifest, BTreeSet::from([id])))
         })
     })
 }
 
 /// The rows that a compaction need not keep.
-fn expiry_at(info: &CollectionInfo, pace: Pace, now: Timestamp) -> Expiry {
-    match pace {
-        Pace::Manual => info.expiry(now),
-        Pace::Automatic => info.expiry(now.minus_ms(EXPIRED_FOR_MS)),
-    }
+fn expiry_at(info: &CollectionInfo, pace: Pace, when: Moment) -> Expiry {
+    let until = match pace {
+        Pace::Manual => when.now,
+        Pace::Automatic => when.now.minus_ms(EXPIRED_FOR_MS),
+    };
+    // Whoever reads the past is shown what had not expired then.
+    info.expiry(until.min(when.keeps_since(info).unwrap_or(Timestamp::MAX)))
 }
 
 /// Segments of a partition of which all rows have expired.
@@ -144,7 +164,7 @@ pub fn next_clustering(
     info: &CollectionInfo,
     manifests: &[std::sync::Arc<ChannelManifest>],
     max_bytes: u64,
-    (pace, now): (Pace, Timestamp),
+    (pace, when): (Pace, Moment),
     taken: impl Fn(SegmentId) -> bool,
 ) -> Option<CompactPlan> {
     let key = clustering_key(info)?;
@@ -180,7 +200,8 @@ pub fn next_clustering(
             sources: manifest.segments.iter().filter(|one| chosen.contains(&one.id)).cloned().collect(),
             deletes: manifest.deletes.clone(),
             cluster_by: Some(key),
-            expiry: expiry_at(info, pace, now),
+            expiry: expiry_at(info, pace, when),
+            keeps_since: when.keeps_since(info),
         })
     })
 }
@@ -241,7 +262,7 @@ fn small_ones(
 fn worn(
     info: &CollectionInfo,
     manifest: &ChannelManifest,
-    (pace, expiry): (Pace, Expiry),
+    (pace, expiry, keeps_since): (Pace, Expiry, Option<Timestamp>),
     taken: impl Fn(SegmentId) -> bool,
 ) -> Option<SegmentId> {
     // By file: deletes, and rows that they may hide. Which rows they do hide is not known, so they count as spread evenly.
@@ -256,7 +277,10 @@ fn worn(
         !taken(one.id) && info.partitions.iter().any(|partition| partition.id == one.partition)
     });
     let worth = candidates.filter_map(|one| {
-        let files = || manifest.deletes.iter().zip(&spread).filter(|(file, _)| one.needs(file));
+        // What later deletes hide stays, and so do they.
+        let is_due = |file: &DeleteManifest| keeps_since.is_none_or(|since| file.newest <= since);
+        let files =
+            || manifest.deletes.iter().zip(&spread).filter(|(file, _)| one.needs(file) && is_due(file));
         let count = files().count();
         let share = |&(deletes, rows): &(u64, u64)| {
             u64::try_from(u128::from(deletes) * u128::from(one.rows) / u128::from(rows.max(1)))
@@ -279,19 +303,19 @@ fn worn(
 /// Compactions that are remembered.
 const REMEMBERED: usize = 1_000;
 
-/// Plans the compaction of a collection as it is at `now`, to be known as `id`; none of the segments in `claimed`. A `major`
+/// Plans the compaction of a collection as it is at `when`, to be known as `id`; none of the segments in `claimed`. A `major`
 /// one clusters. The oldest compactions are forgotten when there are very many.
 pub fn ask_compaction(
     catalog: &Catalog,
     collection: CollectionId,
-    (id, now): (i64, Timestamp),
+    (id, when): (i64, Moment),
     major: bool,
     max_bytes: u64,
     claimed: &BTreeSet<SegmentId>,
 ) -> Decision {
     let info = catalog.collection(&CollectionRef::Id(collection))?;
     let manifests = catalog.manifests.get(&collection).map_or(&[][..], Vec::as_slice);
-    let pace = (Pace::Manual, now);
+    let pace = (Pace::Manual, when);
     let mut claimed = claimed.clone();
     let mut plans = Vec::new();
     // Segments whose index is built now are planned for all the same, and wait for that.
@@ -332,13 +356,13 @@ pub fn note_compaction(
     Some(Change::PutCompaction(known))
 }
 
-/// What a plan that was asked for asks to do, as the catalog is at `now`; `None` if some of its segments are gone. What had
+/// What a plan that was asked for asks to do, as the catalog is at `when`; `None` if some of its segments are gone. What had
 /// expired when it was asked for stays if it has not any more.
 pub fn plan_of(
     catalog: &Catalog,
     collection: CollectionId,
     asked: &CompactionPlan,
-    now: Timestamp,
+    when: Moment,
 ) -> Option<CompactPlan> {
     let sources = &asked.sources;
     let info = catalog.collections.get(&collection)?;
@@ -346,7 +370,7 @@ pub fn plan_of(
     info.channels.iter().zip(manifests).find_map(|(channel, manifest)| {
         let found = manifest.segments.iter().filter(|one| sources.contains(&one.id));
         let found: Vec<SegmentManifest> = found.cloned().collect();
-        let expiry = asked.expiry.and(info.expiry(now));
+        let expiry = asked.expiry.and(expiry_at(info, Pace::Manual, when));
         // They were to be dropped, however many they are, and not to become one.
         let were_gone = found.iter().all(|one| asked.expiry.is_all_of(one));
         let are_there = were_gone && !found.iter().all(|one| expiry.is_all_of(one));
@@ -357,15 +381,16 @@ pub fn plan_of(
             deletes: manifest.deletes.clone(),
             cluster_by: asked.cluster_by,
             expiry,
+            keeps_since: when.keeps_since(info),
         })
     })
 }
 
-/// Whether all that had expired when a compaction was planned still has at `now`: how long rows live may have been changed
+/// Whether all that had expired when a compaction was planned still has at `when`: how long rows live may have been changed
 /// since, and then they are seen again.
-pub fn has_still_expired(catalog: &Catalog, plan: &CompactPlan, now: Timestamp) -> bool {
+pub fn has_still_expired(catalog: &Catalog, plan: &CompactPlan, when: Moment) -> bool {
     let info = catalog.collections.get(&plan.collection);
-    info.is_none_or(|info| plan.expiry.and(info.expiry(now)) == plan.expiry)
+    info.is_none_or(|info| plan.expiry.and(expiry_at(info, Pace::Manual, when)) == plan.expiry)
 }
 
 /// Leaves what a compaction made that is not to be taken.
@@ -423,6 +448,7 @@ pub fn commit_compaction(
     }
     let mut dropped = Vec::new();
     let mut outputs = outputs.to_vec();
+    let made = outputs.clone();
     for made in &mut outputs {
         // An index may have been dropped while it was built.
         let is_known = |built: &IndexRef| info.indexes.iter().any(|index| index.id == built.index);
@@ -445,6 +471,10 @@ pub fn commit_compaction(
     let expired = replaced.iter().filter(|segment| plan.expiry.may_be_of(segment));
     let expired = expired.map(|segment| segment.newest.max(segment.clean_through)).max().unwrap_or_default();
     manifest.expired_through = old.expired_through.max(expired);
+    let count = |segments: &[SegmentManifest]| segments.iter().map(|segment| segment.rows).sum::<u64>();
+    let is_less = count(&made) < count(&replaced);
+    manifest.history_from = old.history();
+    manifest.pin_history(if is_less { plan.keeps_since.unwrap_or(fresh) } else { Timestamp::ZERO });
     let kept_from = super::deletes_kept_from(catalog, plan.collection);
     let applied = drop_applied(&mut manifest, old.newest(), kept_from);
     // Who still holds a segment that was replaced before may need these files to load it.

@@ -229,7 +229,11 @@ pub fn commit_import(
         let Some((place, old)) = place.filter(|_| has_partition(info, segment.partition)) else {
             return Err("a partition or channel of its rows has gone".to_owned());
         };
-        let manifest = place.get_or_insert_with(|| ChannelManifest::clone(old));
+        let manifest = place.get_or_insert_with(|| {
+            let mut manifest = ChannelManifest::clone(old);
+            manifest.pin_history(Timestamp::ZERO);
+            manifest
+        });
         manifest.segments.push(SegmentManifest { oldest: at, newest: at, ..segment.clone() });
     }
     let changed = manifests.into_iter().enumerate().filter_map(|(shard, manifest)| {

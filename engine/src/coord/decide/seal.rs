@@ -68,7 +68,9 @@ pub fn commit_flush(catalog: &Catalog, flushed: &Flushed, now: Timestamp) -> Res
     if old.checkpoint != flushed.from || flushed.to < flushed.from {
         return Err(Stale::Moved);
     }
-    let mut manifest = ChannelManifest { checkpoint: flushed.to, ..ChannelManifest::clone(old) };
+    let mut manifest = ChannelManifest::clone(old);
+    manifest.pin_history(Timestamp::ZERO);
+    manifest.checkpoint = flushed.to;
     let exists = |id| collection.partitions.iter().any(|partition| partition.id == id);
     manifest.segments.extend(flushed.segments.iter().filter(|segment| exists(segment.partition)).cloned());
     manifest.deletes.extend(flushed.deletes.iter().cloned());

@@ -1,11 +1,13 @@
 //! Hybrid search: several searches whose hits become one list.
 
+use std::collections::HashMap;
+
 use contract::pb::milvus::{HybridSearchRequest, SearchRequest, SearchResults};
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::reads::{View, add_fields, at_peer, check_loaded, check_same_collection};
 use super::{Caller, partitions_of_read, search as searches};
-use crate::base::FieldId;
+use crate::base::{FieldId, Timestamp};
 use crate::calendar::TimeZone;
 use crate::model::Schema;
 use crate::plan::{Fusion, Grouping, RankPlan, SearchPlan, rank};
@@ -13,7 +15,7 @@ use crate::proxy::convert::rank::{self as convert_rank, MAX_REQUESTS, RankParams
 use crate::proxy::convert::search::Giving;
 use crate::proxy::convert::status::success;
 use crate::proxy::convert::times::{Times, hand_down};
-use crate::proxy::convert::{consistency, output, search as convert_search};
+use crate::proxy::convert::{consistency, output, search as convert_search, travel};
 use crate::proxy::limits::{About, Asked};
 use crate::proxy::{Error, Proxy};
 use crate::rpc::CollectionInfo;
@@ -25,6 +27,22 @@ pub async fn search(
     request: HybridSearchRequest,
 ) -> Result<SearchResults, Error> {
     search_all(proxy, caller, request).await.map_err(|error| at_peer("failed to search", error))
+}
+
+/// The time that all searches are to see: one of them may name it for the others, too.
+fn asked_time(request: &mut HybridSearchRequest) -> Result<Option<Timestamp>, Error> {
+    let mut time = travel::asked(request.travel_timestamp, &request.rank_params, &mut HashMap::new(), "")?;
+    for one in &mut request.requests {
+        let (field, templates) = (one.travel_timestamp, &mut one.expr_template_values);
+        let other = travel::asked(field, &one.search_params, templates, &one.dsl)?;
+        match (time, other) {
+            (Some(one), Some(other)) if one != other => {
+                return Err(Error::Travel { value: format!("{} and {}", one.0, other.0) });
+            }
+            _ => time = time.or(other),
+        }
+    }
+    Ok(time)
 }
 
 async fn search_all(
@@ -57,7 +75,7 @@ async fn search_all(
         level: request.consistency_level,
         guarantee: request.guarantee_timestamp,
     };
-    let view = proxy.view(&info, false, asked).await?;
+    let view = proxy.view(&info, false, asked, asked_time(&mut request)?).await?;
     let mut fields = output.fields.clone();
     if let Fusion::Decayed { decay, .. } = &fusion {
         add_fields(&mut fields, [decay.field]);

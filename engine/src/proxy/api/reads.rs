@@ -14,7 +14,7 @@ use crate::proxy::convert::output::{self, Output};
 use crate::proxy::convert::search::window_of;
 use crate::proxy::convert::status::success;
 use crate::proxy::convert::times::{Times, takes_long};
-use crate::proxy::convert::{consistency, filter, query as convert_query};
+use crate::proxy::convert::{consistency, filter, query as convert_query, travel};
 use crate::proxy::limits::{About, Asked};
 use crate::proxy::{Error, Proxy};
 use crate::rpc::{CollectionInfo, CollectionRef, Consistency, Refusal};
@@ -99,8 +99,12 @@ impl Proxy {
         info: &CollectionInfo,
         iterator: bool,
         asked: consistency::Asked,
+        travel: Option<Timestamp>,
     ) -> Result<View, Error> {
         let now = self.now();
+        if let Some(at) = travel {
+            return self.view_of_past(info, now, at);
+        }
         let expiry = info.expiry(now);
         let named = (asked.guarantee > consistency::LAST_WORD).then_some(Timestamp(asked.guarantee));
         if named.is_some_and(|time| time.unix_ms() > now.unix_ms().saturating_add(MAX_LAG_MS)) {
@@ -115,6 +119,19 @@ impl Proxy {
             None => self.reader().pin(info.id).await?,
         };
         Ok(View { read_at: pinned, consistency: Consistency::Session(pinned), session: pinned, expiry })
+    }
+
+    /// What was there at a time. One that is to come is waited for, as long as a read may take.
+    fn view_of_past(&self, info: &CollectionInfo, now: Timestamp, at: Timestamp) -> Result<View, Error> {
+        if at.unix_ms() > now.unix_ms().saturating_add(MAX_LAG_MS) {
+            return Err(Error::GuaranteeTooFar);
+        }
+        let retention_s = info.retention_s(self.settings().retention_s);
+        let asked_s = now.unix_ms().saturating_sub(at.unix_ms()).div_ceil(1_000);
+        if asked_s > retention_s {
+            return Err(Error::TravelTooFar { retention_s, asked_s });
+        }
+        Ok(View { read_at: at, consistency: Consistency::History(at), session: at, expiry: info.expiry(at) })
     }
 
     /// Everything that was acknowledged before the read: what a change must look at.
@@ -195,7 +212,9 @@ async fn query_rows(proxy: &Proxy, caller: Caller, mut request: QueryRequest) ->
         return Err(Error::CountPaginated);
     }
     let times = Times::of_read(&request.query_params, &info.properties)?;
-    let templates = std::mem::take(&mut request.expr_template_values);
+    let mut templates = std::mem::take(&mut request.expr_template_values);
+    let travel =
+        travel::asked(request.travel_timestamp, &request.query_params, &mut templates, &request.expr)?;
     let filter = filter::of_read(&request.expr, schema, &times.zone, templates)?;
     if filter.is_none() && params.limit.is_none() && !counts {
         return Err(Error::EmptyExpression);
@@ -211,7 +230,7 @@ async fn query_rows(proxy: &Proxy, caller: Caller, mut request: QueryRequest) ->
         level: request.consistency_level,
         guarantee: request.guarantee_timestamp,
     };
-    let view = proxy.view(&info, params.iterator, asked).await?;
+    let view = proxy.view(&info, params.iterator, asked, travel).await?;
     let mut fields = output.as_ref().map(|output| output.fields.clone()).unwrap_or_default();
     add_fields(&mut fields, order.fields());
     let plan = QueryPlan {

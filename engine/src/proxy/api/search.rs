@@ -26,7 +26,7 @@ use crate::proxy::convert::search::{Giving, SearchParams};
 use crate::proxy::convert::status::success;
 use crate::proxy::convert::times::{Times, takes_long};
 use crate::proxy::convert::{
-    consistency, filter, index, output, search as convert_search, texts as convert_texts,
+    consistency, filter, index, output, search as convert_search, texts as convert_texts, travel,
 };
 use crate::proxy::limits::{About, Asked};
 use crate::proxy::{Error, Proxy};
@@ -60,7 +60,9 @@ async fn search_rows(
         level: request.consistency_level,
         guarantee: request.guarantee_timestamp,
     };
-    let view = proxy.view(&info, params.iterator, asked).await?;
+    let (field, templates) = (request.travel_timestamp, &mut request.expr_template_values);
+    let travel = travel::asked(field, &request.search_params, templates, &request.dsl)?;
+    let view = proxy.view(&info, params.iterator, asked, travel).await?;
     let partitions = partitions_of_read(&info, &request.partition_names)?;
     let times = Times::of_read(&request.search_params, &info.properties)?;
     let again = Again::of(request.function_score.as_ref(), &params, (schema, &times.zone), request.nq)?;

@@ -17,6 +17,7 @@ pub mod search;
 pub mod status;
 pub mod texts;
 pub mod times;
+pub mod travel;
 
 // What rows are made of is taken in elsewhere.
 pub use crate::intake::{json, json_rows, narrow, rows, sparse};

@@ -21,7 +21,7 @@ use crate::model::check_schema::{
 use crate::model::name::{Named, check_name, group_flaw};
 use crate::model::{DYNAMIC_FIELD, DataType, Field, Function, FunctionKind, Schema, Value};
 use crate::proxy::Error;
-use crate::rpc::{CollectionInfo, NewCollection, TTL, TTL_FIELD};
+use crate::rpc::{CollectionInfo, NewCollection, RETENTION, TTL, TTL_FIELD};
 use crate::shape;
 
 /// Most shards of a collection. Source: wire specification 7.
@@ -100,6 +100,12 @@ pub fn check_properties(schema: &Schema, properties: &[(String, String)]) -> Res
                 })?;
                 if !(-1..=MAX_TTL_SECONDS).contains(&ttl) {
                     return Err(Error::TtlRange { ttl });
+                }
+            }
+            RETENTION => {
+                let range = 0..=MAX_TTL_SECONDS;
+                if !value.parse().is_ok_and(|seconds: i64| range.contains(&seconds)) {
+                    return Err(Error::Retention { value: value.clone(), most: MAX_TTL_SECONDS });
                 }
             }
             TTL_FIELD => {

@@ -11,6 +11,7 @@ use super::grouping::{GroupParams, is_grouping};
 use super::output::{self, Output};
 use super::params::{boolean, plain};
 use super::times::Times;
+use super::travel::TRAVEL;
 use super::{narrow, sparse};
 use crate::base::FieldId;
 use crate::model::check::check_sparse;
@@ -64,7 +65,8 @@ const INDEX_PARAMS: [&str; 11] = [
 ];
 
 /// Parameters that `params` may carry although they are not the index's.
-const NOT_INDEX_PARAMS: [&str; 14] = [
+const NOT_INDEX_PARAMS: [&str; 15] = [
+    TRAVEL,
     "timezone",
     "time_fields",
     "metric_type",

@@ -62,7 +62,7 @@ pub fn hand_down(whole: &[KeyValuePair], one: &mut Vec<KeyValuePair>) {
 }
 
 /// A parameter by itself or in the JSON object `params`; an empty one is none.
-fn param(params: &[KeyValuePair], key: &str) -> Option<String> {
+pub(super) fn param(params: &[KeyValuePair], key: &str) -> Option<String> {
     let value = |key: &str| params.iter().find(|pair| pair.key == key).map(|pair| pair.value.clone());
     let nested = || {
         let object: serde_json::Map<String, serde_json::Value> =

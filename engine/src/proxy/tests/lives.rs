@@ -5,14 +5,14 @@ use crate::base::{NodeTime, RealClock, Timestamp};
 use crate::proxy::ProxyParts;
 
 /// A proxy that has heard that the cluster's time is so much later than the clock of its machine, over the same duties.
-fn ahead(twin: &Arc<Twin>, ms: u64) -> Proxy {
+pub(super) fn ahead(twin: &Arc<Twin>, ms: u64) -> Proxy {
     let clock = RealClock::new();
     let time = NodeTime::new(clock.clone());
     time.hear(Timestamp::from_unix_ms(crate::base::Clock::unix_ms(&*clock)).plus_ms(ms));
     Proxy::new(ProxyParts { time, ..twin.parts() })
 }
 
-async fn set(proxy: &Proxy, key: &str, value: &str) -> Status {
+pub(super) async fn set(proxy: &Proxy, key: &str, value: &str) -> Status {
     let properties = vec![pair(key, value)];
     let request =
         AlterCollectionRequest { collection_name: "c".to_owned(), properties, ..Default::default() };

@@ -1,5 +1,6 @@
 //! Any history of writes, flushes and compactions, committed in any order, against a naive list of rows: what is sealed and
-//! the log after it give exactly the rows of the model, also to a reader with a manifest of a while ago.
+//! the log after it give exactly the rows of the model, also to a reader with a manifest of a while ago, and to one who reads the
+//! past as far as it is kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -38,8 +39,14 @@ struct World {
     next: i64,
     flushing: Vec<Flushed>,
     compacting: Vec<(CompactPlan, Vec<SegmentManifest>)>,
-    /// What was written before has expired. Only grows.
+    /// What was written before has expired, where rows do not live for a certain time. Only grows.
     expired_before: Timestamp,
+    /// For how long rows live, in times.
+    lives: Option<u64>,
+    /// For how long, in times, what is gone is kept; `None` for not at all.
+    retention: Option<u64>,
+    /// Reads of the past.
+    travelled: usize,
     /// Manifests of a while ago, with the time.
     older: Vec<(u64, ChannelManifest)>,
     /// Objects of flushes that were refused.
@@ -69,6 +76,9 @@ impl World {
             flushing: Vec::new(),
             compacting: Vec::new(),
             expired_before: Timestamp::ZERO,
+            lives: (seed % 4 == 0).then_some(400),
+            retention: (seed % 4 <= 1).then_some(300),
+            travelled: 0,
             older: Vec::new(),
             refused: BTreeSet::new(),
             taken: 0,
@@ -89,6 +99,16 @@ impl World {
 
     fn now(&self) -> u64 {
         self.log.len() as u64
+    }
+
+    /// What was written before has expired for a reader at a time.
+    fn expired_at(&self, read_at: Timestamp) -> Timestamp {
+        let of = |span| Timestamp(read_at.0.min(self.now() * 10).saturating_sub(span));
+        self.lives.map_or(self.expired_before, of)
+    }
+
+    fn kept_since(&self) -> Option<Timestamp> {
+        self.retention.map(|span| Timestamp((self.now() * 10).saturating_sub(span)))
     }
 
     fn manifest(&self) -> ChannelManifest {
@@ -172,7 +192,7 @@ impl World {
         let info = Arc::clone(&self.catalog.collections[&COLLECTION]);
         let manifests = [Arc::new(manifest.clone())];
         let pace = if self.below(3) == 0 { Pace::Automatic } else { Pace::Manual };
-        let pace = (pace, Timestamp::ZERO);
+        let pace = (pace, Moment::default());
         let busy: BTreeSet<SegmentId> =
             manifest.segments.iter().map(|segment| segment.id).filter(|_| self.below(4) == 0).collect();
         let max_bytes = [4_000, 20_000, 1_000_000][self.below(3)];
@@ -182,10 +202,11 @@ impl World {
             _ => next_compaction(&info, &manifests, max_bytes, pace, is_busy),
         };
         let Some(mut plan) = planned else { return };
-        plan.expiry.written_before = self.expired_before;
+        plan.expiry.written_before = self.expired_at(self.kept_since().unwrap_or(Timestamp::MAX));
+        plan.keeps_since = self.kept_since();
         let id = SegmentId(self.fresh());
         let clustering = plan.cluster_by.map(|field| segment::Clustering { field, max_bytes });
-        let rules = segment::Rules { clustering, expiry: plan.expiry };
+        let rules = segment::Rules { clustering, expiry: plan.expiry, keeps_since: plan.keeps_since };
         let (sources, deletes) = (&plan.sources, &plan.deletes);
         let made =
             segment::compact(self.blobs.as_ref(), COLLECTION, id, &self.schema, sources, deletes, rules);
@@ -244,9 +265,13 @@ impl World {
         }
     }
 
-    /// All rows that have not expired, read by a manifest and the log from its checkpoint on: key, number and time; and how
-    /// many there are.
-    async fn read(&self, manifest: &ChannelManifest) -> (Vec<(i64, i64, Timestamp)>, u64) {
+    /// All rows that have not expired, read at a time by a manifest and the log from its checkpoint on: key, number and time; and
+    /// how many there are.
+    async fn read(
+        &self,
+        manifest: &ChannelManifest,
+        read_at: Timestamp,
+    ) -> (Vec<(i64, i64, Timestamp)>, u64) {
         let mut sealed = Vec::new();
         for segment in &manifest.segments {
             let loaded =
@@ -277,8 +302,8 @@ impl World {
             limit: None,
             order: None,
             output: vec![KEY, NUMBER],
-            read_at: Timestamp::MAX,
-            expired_before: self.expired_before,
+            read_at,
+            expired_before: self.expired_at(read_at),
             ignore_growing: false,
             kind,
         };
@@ -303,18 +328,19 @@ impl World {
         self.expired_before.0 += self.below(span.max(1)) as u64;
     }
 
-    /// What the model has: of each key the newest row that no delete hides and that has not expired, of several of one time the
+    /// What the model has at a time: of each key the newest row that no delete hides and that has not expired, of several of one time the
     /// first.
-    fn expected(&self) -> (Vec<(i64, i64, Timestamp)>, u64) {
+    fn expected(&self, read_at: Timestamp) -> (Vec<(i64, i64, Timestamp)>, u64) {
         let mut newest = std::collections::BTreeMap::<i64, (i64, Timestamp)>::new();
         let mut count = 0;
-        let living = |(_, record): &(usize, &Record)| record.at >= self.expired_before;
-        for (place, record) in self.log.iter().enumerate().filter(living) {
+        let log = &self.log[..self.log.partition_point(|record| record.at <= read_at)];
+        let living = |(_, record): &(usize, &Record)| record.at >= self.expired_at(read_at);
+        for (place, record) in log.iter().enumerate().filter(living) {
             for row in &record.rows {
                 let hides = |(key, some): &(i64, Option<PartitionId>)| {
                     *key == row.key && some.is_none_or(|some| some == record.partition)
                 };
-                if self.log[place + 1..].iter().any(|later| later.deletes.iter().any(hides)) {
+                if log[place + 1..].iter().any(|later| later.deletes.iter().any(hides)) {
                     continue;
                 }
                 count += 1;
@@ -329,13 +355,25 @@ impl World {
 
     async fn check(&mut self) {
         let manifest = self.manifest();
-        let expected = self.expected();
-        assert_eq!(self.read(&manifest).await, expected);
+        let newest = Timestamp::MAX;
+        let expected = self.expected(newest);
+        assert_eq!(self.read(&manifest, newest).await, expected);
+        if let Some(since) = self.kept_since() {
+            let from = manifest.history();
+            assert!(from <= since.max(Timestamp(1)), "history from {from}, to be kept since {since}");
+            let past = Timestamp(from.0 + self.rng.below((self.now() * 10).saturating_sub(from.0) + 1));
+            assert_eq!(
+                self.read(&manifest, past).await,
+                self.expected(past),
+                "at {past}, kept from {from} on"
+            );
+            self.travelled += 1;
+        }
         let now = self.now();
         self.older.retain(|(since, _)| *since + GRACE > now);
         if !self.older.is_empty() {
             let (_, older) = self.older[self.below(self.older.len())].clone();
-            assert_eq!(self.read(&older).await, expected, "by an older manifest");
+            assert_eq!(self.read(&older, newest).await, expected, "by an older manifest");
         }
         self.older.push((now, manifest));
     }
@@ -355,12 +393,12 @@ impl World {
 
 #[tokio::test]
 async fn whatever_is_compacted_and_whenever_it_is_committed_the_rows_are_those_of_the_model() {
-    let (mut taken, mut stale, mut clustered, mut dropped) = (0, 0, 0, 0);
+    let (mut taken, mut stale, mut clustered, mut dropped, mut travelled) = (0, 0, 0, 0, 0);
     for seed in 0..25 {
         let mut world = World::new(seed);
         for _ in 0..180 {
             match world.below(15) {
-                14 if seed % 2 == 0 => world.expire(),
+                14 if seed % 4 == 2 => world.expire(),
                 0 => world.flush().await,
                 1 | 2 => world.commit_flush(),
                 3 | 4 => world.compact().await,
@@ -387,7 +425,9 @@ async fn whatever_is_compacted_and_whenever_it_is_committed_the_rows_are_those_o
         stale += world.stale;
         clustered += world.clustered;
         dropped += world.dropped;
+        travelled += world.travelled;
     }
-    let counts = (taken, stale, clustered, dropped);
-    assert!(taken > 50 && stale > 20 && clustered > 10 && dropped > 100, "{counts:?}");
+    let counts = (taken, stale, clustered, dropped, travelled);
+    let is_enough = taken > 50 && stale > 20 && clustered > 10 && dropped > 100 && travelled > 50;
+    assert!(is_enough, "{counts:?}");
 }

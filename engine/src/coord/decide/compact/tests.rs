@@ -77,7 +77,7 @@ pub(in crate::coord::decide) fn catalog(partitions: &[i64], manifest: ChannelMan
 fn next(manifest: &ChannelManifest, pace: Pace, taken: &[i64]) -> Option<Vec<i64>> {
     let manifests = [Arc::new(manifest.clone())];
     let plan =
-        next_compaction(&info(&[1]), &manifests, 100, (pace, Timestamp::ZERO), |id| taken.contains(&id.0))?;
+        next_compaction(&info(&[1]), &manifests, 100, (pace, Moment::default()), |id| taken.contains(&id.0))?;
     Some(plan.sources.iter().map(|source| source.id.0).collect())
 }
 
@@ -125,8 +125,10 @@ fn a_collection_can_be_left_alone() {
     info.properties = vec![("collection.autocompaction.enabled".to_owned(), "False".to_owned())];
     let manifests = [Arc::new(of_sizes(&[1, 1, 1, 1]))];
 
-    assert!(next_compaction(&info, &manifests, 100, (Pace::Automatic, Timestamp::ZERO), |_| false).is_none());
-    assert!(next_compaction(&info, &manifests, 100, (Pace::Manual, Timestamp::ZERO), |_| false).is_some());
+    assert!(
+        next_compaction(&info, &manifests, 100, (Pace::Automatic, Moment::default()), |_| false).is_none()
+    );
+    assert!(next_compaction(&info, &manifests, 100, (Pace::Manual, Moment::default()), |_| false).is_some());
 }
 
 fn plan_of(manifest: &ChannelManifest, sources: &[i64]) -> CompactPlan {
@@ -138,6 +140,7 @@ fn plan_of(manifest: &ChannelManifest, sources: &[i64]) -> CompactPlan {
         deletes: manifest.deletes.clone(),
         cluster_by: None,
         expiry: Expiry::default(),
+        keeps_since: None,
     }
 }
 
@@ -171,10 +174,11 @@ fn outputs_take_the_place_of_all_sources_in_one_change() {
         collection: COLLECTION,
         shard: 0,
         channel: ChannelName::of(COLLECTION, 0),
-        manifest: manifest(
-            vec![made(9, 50), now.segments[2].clone(), now.segments[3].clone()],
-            vec![file(99, 1)],
-        ),
+        manifest: ChannelManifest {
+            // No row went.
+            history_from: Timestamp(1),
+            ..manifest(vec![made(9, 50), now.segments[2].clone(), now.segments[3].clone()], vec![file(99, 1)])
+        },
     };
     assert!(done.taken);
     assert_eq!(done.changes[0], expected);
@@ -231,7 +235,8 @@ fn delete_files_stay_while_a_segment_needs_them_and_the_newest_time_is_never_los
     let last = manifest(vec![segment(1, 10, 10)], vec![file(15, 1), file(50, 3)]);
     let done = commit_compaction(&catalog(&[1], last.clone()), &plan_of(&last, &[1]), &[], FRESH, 0);
     let Change::PutManifest { manifest: kept, .. } = &done.changes[0] else { panic!("{done:?}") };
-    assert_eq!(*kept, manifest(Vec::new(), vec![file(50, 3)]));
+    let left = manifest(Vec::new(), vec![file(50, 3)]);
+    assert_eq!(*kept, ChannelManifest { history_from: FRESH, ..left });
     assert_eq!(kept.newest(), last.newest());
 }
 
@@ -264,6 +269,10 @@ fn with_ttl(seconds: &str) -> CollectionInfo {
     CollectionInfo { properties: vec![(crate::rpc::TTL.to_owned(), seconds.to_owned())], ..info(&[1]) }
 }
 
+fn moment(now: Timestamp) -> Moment {
+    Moment { now, retention_s: 0 }
+}
+
 /// A segment with rows of these hours.
 fn of_hours(id: i64, bytes: u64, oldest: u64, newest: u64) -> SegmentManifest {
     let time = |hours: u64| Timestamp::from_unix_ms(hours * HOUR_MS);
@@ -274,7 +283,7 @@ fn of_hours(id: i64, bytes: u64, oldest: u64, newest: u64) -> SegmentManifest {
 fn next_at(hours: u64, ttl: &str, manifest: &ChannelManifest, pace: Pace) -> Option<(Vec<i64>, bool)> {
     let now = Timestamp::from_unix_ms(hours * HOUR_MS);
     let manifests = [Arc::new(manifest.clone())];
-    let plan = next_compaction(&with_ttl(ttl), &manifests, 100, (pace, now), |_| false)?;
+    let plan = next_compaction(&with_ttl(ttl), &manifests, 100, (pace, moment(now)), |_| false)?;
     Some((plan.sources.iter().map(|source| source.id.0).collect(), plan.leaves_nothing()))
 }
 
@@ -319,10 +328,12 @@ fn what_had_expired_when_a_compaction_was_asked_for_stays_if_it_has_not_any_more
     let manifest = manifest(vec![of_hours(1, 100, 10, 20)], Vec::new());
     let mut catalog = catalog(&[1], manifest);
     catalog.apply(Change::PutCollection(with_ttl("3600")));
-    let asked = ask_compaction(&catalog, COLLECTION, (5, now), false, 100, &BTreeSet::new()).unwrap();
+    let asked = ask_compaction(&catalog, COLLECTION, (5, moment(now)), false, 100, &BTreeSet::new()).unwrap();
     let [Change::PutCompaction(asked)] = &asked[..] else { panic!("{asked:?}") };
 
-    let plan = |catalog: &Catalog| super::plan_of(catalog, COLLECTION, &asked.plans[0], now.plus_ms(HOUR_MS));
+    let plan = |catalog: &Catalog| {
+        super::plan_of(catalog, COLLECTION, &asked.plans[0], moment(now.plus_ms(HOUR_MS)))
+    };
     let same = plan(&catalog).unwrap().expiry;
     catalog.apply(Change::PutCollection(with_ttl("7200")));
     let longer = plan(&catalog).unwrap().expiry;
@@ -341,14 +352,14 @@ fn a_plan_that_drops_what_is_seen_again_is_not_carried_out() {
     let manifest = manifest(vec![of_hours(1, 100, 10, 12), of_hours(2, 100, 11, 13)], Vec::new());
     let mut catalog = catalog(&[1], manifest.clone());
     catalog.apply(Change::PutCollection(with_ttl("3600")));
-    let asked = ask_compaction(&catalog, COLLECTION, (5, now), false, 100, &BTreeSet::new()).unwrap();
+    let asked = ask_compaction(&catalog, COLLECTION, (5, moment(now)), false, 100, &BTreeSet::new()).unwrap();
     let [Change::PutCompaction(asked)] = &asked[..] else { panic!("{asked:?}") };
-    let plan = super::plan_of(&catalog, COLLECTION, &asked.plans[0], now).unwrap();
+    let plan = super::plan_of(&catalog, COLLECTION, &asked.plans[0], moment(now)).unwrap();
     assert!(plan.sources.len() == 2 && plan.leaves_nothing());
 
     let later = |catalog: &Catalog| {
-        let is_planned = super::plan_of(catalog, COLLECTION, &asked.plans[0], hour(18)).is_some();
-        (is_planned, has_still_expired(catalog, &plan, hour(18)))
+        let is_planned = super::plan_of(catalog, COLLECTION, &asked.plans[0], moment(hour(18))).is_some();
+        (is_planned, has_still_expired(catalog, &plan, moment(hour(18))))
     };
     let same = later(&catalog);
     catalog.apply(Change::PutCollection(with_ttl("36000")));
@@ -370,8 +381,50 @@ fn the_newest_time_is_not_lost_with_rows_that_expired() {
     let done = commit_compaction(&catalog(&[1], planned.clone()), &plan, &[], FRESH, 0);
 
     let Change::PutManifest { manifest: left, .. } = &done.changes[0] else { panic!("{done:?}") };
-    assert_eq!(*left, ChannelManifest { expired_through: Timestamp(25), ..manifest(Vec::new(), Vec::new()) });
+    let expected =
+        ChannelManifest { expired_through: Timestamp(25), history_from: FRESH, ..ChannelManifest::default() };
+    assert_eq!(*left, ChannelManifest { checkpoint: planned.checkpoint, ..expected });
     assert_eq!(left.newest(), planned.newest());
+}
+
+/// A collection that keeps what is gone for an hour, at the third hour.
+fn keeping(properties: &[(&str, &str)]) -> (CollectionInfo, Moment) {
+    let text = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+    let info = CollectionInfo { properties: properties.iter().map(text).collect(), ..info(&[1]) };
+    (info, moment(Timestamp::from_unix_ms(3 * HOUR_MS)))
+}
+
+#[test]
+fn what_was_deleted_since_the_kept_past_began_is_no_reason_to_compact() {
+    let time = |hours: u64| Timestamp::from_unix_ms(hours * HOUR_MS);
+    let with_deletes = |hours: u64| {
+        let deleted = DeleteManifest { newest: time(hours), ..file(0, 40) };
+        Arc::new(manifest(vec![of_hours(1, 90, 0, 1)], vec![deleted]))
+    };
+    let next = |hours: u64, properties: &[(&str, &str)], pace: Pace| {
+        let (info, when) = keeping(properties);
+        let plan = next_compaction(&info, &[with_deletes(hours)], 100, (pace, when), |_| false)?;
+        Some(plan.keeps_since)
+    };
+    let hour = [(crate::rpc::RETENTION, "3600")];
+
+    for pace in [Pace::Automatic, Pace::Manual] {
+        assert_eq!(next(2, &hour, pace), Some(Some(time(2))));
+        assert_eq!(next(3, &hour, pace), None);
+        assert_eq!(next(3, &[], pace), Some(None));
+    }
+}
+
+#[test]
+fn what_had_not_expired_when_the_kept_past_began_stays() {
+    let time = |hours: u64| Timestamp::from_unix_ms(hours * HOUR_MS);
+    let (info, when) = keeping(&[(crate::rpc::TTL, "3600"), (crate::rpc::RETENTION, "3600")]);
+    let manifests = [Arc::new(manifest(vec![of_hours(1, 90, 0, 0), of_hours(2, 90, 2, 2)], Vec::new()))];
+
+    let plan = next_compaction(&info, &manifests, 100, (Pace::Manual, when), |_| false).unwrap();
+
+    assert_eq!(plan.sources.iter().map(|source| source.id.0).collect::<Vec<_>>(), [1]);
+    assert_eq!(plan.expiry.written_before, time(1).next());
 }
 
 #[test]
@@ -397,7 +450,7 @@ fn rows_that_end_by_a_field_are_dropped_as_far_as_the_manifest_tells() {
         [Arc::new(manifest(vec![known(1, (1, 3)), known(2, (3, 13)), segment(3, 90, 10)], Vec::new()))];
     let at = |hours: u64, pace| {
         let now = Timestamp::from_unix_ms(hours * HOUR_MS);
-        let plan = next_compaction(&info, &manifests, 100, (pace, now), |_| false)?;
+        let plan = next_compaction(&info, &manifests, 100, (pace, moment(now)), |_| false)?;
         Some((plan.sources.iter().map(|source| source.id.0).collect::<Vec<_>>(), plan.leaves_nothing()))
     };
 

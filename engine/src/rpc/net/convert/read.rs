@@ -184,6 +184,7 @@ pub(in crate::rpc::net) fn after_to(after: ReadAfter) -> pb::ReadAfter {
     let what = match after {
         ReadAfter::Nothing => What::Nothing(pb::Nothing {}),
         ReadAfter::Time(time) => What::Time(time.0),
+        ReadAfter::History(time) => What::History(time.0),
         ReadAfter::Everything => What::Everything(pb::Everything {}),
     };
     pb::ReadAfter { what: Some(what) }
@@ -194,6 +195,7 @@ pub(in crate::rpc::net) fn after_from(after: Option<pb::ReadAfter>) -> Result<Re
     match after.and_then(|after| after.what).ok_or(Damaged::Lacks("what it must see"))? {
         What::Nothing(pb::Nothing {}) => Ok(ReadAfter::Nothing),
         What::Time(time) => Ok(ReadAfter::Time(Timestamp(time))),
+        What::History(time) => Ok(ReadAfter::History(Timestamp(time))),
         What::Everything(pb::Everything {}) => Ok(ReadAfter::Everything),
     }
 }

@@ -136,6 +136,7 @@ samples! {
         segments: Vec::sample(),
         deletes: Vec::sample(),
         expired_through: Timestamp::sample(),
+        history_from: Timestamp::sample(),
     };
     Expiry => Expiry {
         written_before: Timestamp::sample(),
@@ -164,6 +165,7 @@ samples! {
         output: SegmentId::sample(),
         cluster: Option::sample(),
         expiry: Expiry::sample(),
+        keeps_since: Option::sample(),
     };
     ImportOptions => ImportOptions {
         separator: '|',
