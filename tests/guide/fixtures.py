@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from pymilvus import Collection, CollectionSchema, DataType, FieldSchema, MilvusClient, MilvusException, connections
+from pymilvus import Collection, CollectionSchema, DataType, FieldSchema, MilvusClient, MilvusException, connections, utility
 from pymilvus.exceptions import ParamError
 
 from harness import Server, equal, fails
@@ -89,6 +89,11 @@ def keys(target: Collection, expr: str, **more: Any) -> list[Any]:
 
 def count(target: Collection, expr: str = "", **more: Any) -> int:
     return target.query(expr, output_fields=["count(*)"], **more)[0]["count(*)"]
+
+
+def memory_of(name: str) -> int:
+    """What the loaded segments of a collection take, by what the server says of each."""
+    return sum(segment.mem_size for segment in utility.get_query_segment_info(name))
 
 
 def near(found: Sequence[float], expected: Sequence[float], what: str = "the scores", within: float = 2e-5) -> None:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+from fixtures import memory_of
 from harness import Server, case, equal, fails, holds, until
 from part1_schemas import (
     FLAT, HNSW, IVF, L2, ROWS, STRONG, count, created, documents, embedded, ids, key, nearest, plain, ready, recall, reindex, rows,
@@ -121,18 +122,19 @@ def case_1_087_ivf_sq8_finds_nearly_all(server: Server) -> None:
         holds(recall(search(collection, queries, 10, nprobe=LISTS), nearest(data, queries, "L2", 10)) >= 0.97, "recall@10 is 0.97")
 
 
-def held(collection: Collection) -> int:
-    """The bytes that the loaded segments say that they take."""
-    return sum(each.mem_size for each in utility.get_query_segment_info(collection.name))
+def takes(server: Server, name: str, codes: dict[str, Any], most: float) -> None:
+    """An index of codes takes at most so much of the memory that FLAT takes."""
+    with vectors(server, name, embedded(ROWS), FLAT) as collection:
+        whole = memory_of(collection.name)
+        reindex(collection, codes)
+        holds(whole >= ROWS * 512, "FLAT takes what the vectors take")
+        part = memory_of(collection.name)
+        holds(part <= most * whole, f"{codes['index_type']} takes {part} of {whole}")
 
 
 @case
 def case_1_087a_codes_of_a_byte_take_a_quarter(server: Server) -> None:
-    with vectors(server, "sq8_size", embedded(ROWS), FLAT) as collection:
-        whole = held(collection)
-        reindex(collection, index("IVF_SQ8", nlist=LISTS))
-        holds(whole >= ROWS * 512, "FLAT takes what the vectors take")
-        holds(held(collection) <= 0.35 * whole, f"IVF_SQ8 takes {held(collection)} of {whole}")
+    takes(server, "sq8_size", index("IVF_SQ8", nlist=LISTS), 0.35)
 
 
 @case
@@ -155,10 +157,7 @@ def case_1_088_ivf_pq_finds_more_than_half(server: Server) -> None:
 
 @case
 def case_1_088a_codes_of_products_take_a_seventh(server: Server) -> None:
-    with vectors(server, "pq_size", embedded(ROWS), FLAT) as collection:
-        whole = held(collection)
-        reindex(collection, index("IVF_PQ", nlist=LISTS, m=8, nbits=8))
-        holds(held(collection) <= 0.15 * whole, f"IVF_PQ takes {held(collection)} of {whole}")
+    takes(server, "pq_size", index("IVF_PQ", nlist=LISTS, m=8, nbits=8), 0.15)
 
 
 @case

@@ -129,11 +129,6 @@ def case_2_054_an_index_is_built_when_its_creation_returns(server: Server) -> No
     equal(progress["pending_index_rows"], 0, "the rows that wait")
 
 
-def memory_of(name: str) -> int:
-    """What the loaded segments of a collection take, by what the server says of each."""
-    return sum(segment.mem_size for segment in utility.get_query_segment_info(name))
-
-
 @case
 def case_2_055_indexes_take_their_share_of_memory(server: Server) -> None:
     """Cut from a million rows to 5,000, of which what does not grow with them (the lists' centres, the codebook) is a twentieth."""
@@ -154,7 +149,7 @@ def case_2_055_indexes_take_their_share_of_memory(server: Server) -> None:
         target.drop_index()
         target.create_index("embedding", of.index(kind, "L2", **params))
         target.load()
-        ratio = memory_of(target.name) / raw
+        ratio = of.memory_of(target.name) / raw
         # Less than a hundredth is no index of these rows.
         if not 0.01 <= ratio <= bound:
             ratios[kind] = f"{ratio:.3f}, at most {bound}"

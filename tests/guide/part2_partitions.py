@@ -131,17 +131,15 @@ def case_2_069_a_released_partition_takes_no_memory(server: Server) -> None:
     target = own_parts(server)
     target.load()
 
-    def held() -> int:
-        return sum(segment.mem_size for segment in utility.get_query_segment_info(target.name))
-
     def rows() -> int:
         return sum(segment.num_rows for segment in utility.get_query_segment_info(target.name))
 
-    before = held()
+    before = of.memory_of(target.name)
     equal(rows(), 2000, "the rows in memory")
     Partition(target, "year_2024").release()
     until("a partition's rows are gone from memory", 20, lambda: rows() == 1000)
-    holds(0 < held() < before * 0.6, f"half of {before} bytes is gone, {held()} are left")
+    left = of.memory_of(target.name)
+    holds(0 < left < before * 0.6, f"half of {before} bytes is gone, {left} are left")
 
 
 @case

@@ -16,7 +16,6 @@ from pymilvus import Collection, DataType, FieldSchema, MilvusClient, MilvusExce
 import fixtures as of
 from harness import Server, case, equal, fails, free_port, holds, until
 from part2_batches import resident
-from part2_indexes import memory_of
 from part3_operation import total
 
 QUERIES = of.DOCUMENTS[::30] + np.float32(0.05)
@@ -142,7 +141,7 @@ def case_3_113_indexes_differ_in_recall_and_in_memory(server: Server) -> None:
         answers = target.search(QUERIES.tolist(), "embedding", {"metric_type": "L2", "params": searched}, 10)
         share = of.recall((of.ids(hits) for hits in answers), expected)
         holds(share >= least, f"{kind} finds {least}, it finds {share:.3f}")
-        memory[kind] = memory_of(target.name)
+        memory[kind] = of.memory_of(target.name)
     with fails("at most one distinct index is allowed per field"):
         target.create_index("embedding", of.index("IVF_FLAT", "L2", nlist=1024))
     with fails("vector index cannot be dropped on loaded collection"):
@@ -318,6 +317,6 @@ def case_3_120_storage_and_memory_are_about_what_the_planner_says(server: Server
 
         before = stored()
         of.filled("planned", [of.key(), of.vector(128)], [list(range(5000)), list(vectors)], of.index("IVF_FLAT", "L2", nlist=64))
-        disk, memory = stored() - before, memory_of("planned")
+        disk, memory = stored() - before, of.memory_of("planned")
         for what, found, planned in (("storage", disk, raw * 1.2 * 1.5), ("memory", memory, raw * 1.1 * 1.5)):
             holds(planned / 2 <= found <= planned * 2, f"{what} is within a factor of 2 of {planned:.0f}: {found}")
