@@ -310,9 +310,11 @@ impl Coordinator {
 
     /// Work for the nodes that build: what they are at, and what waits for one.
     pub(super) fn job_count(&self) -> JobCount {
-        let running = self.running.lock().jobs.len();
+        // Looked at before and after, as a job that begins or fails meanwhile must not be missed by both.
+        let before = self.running.lock().jobs.len();
         let garbage = self.with_due_garbage(|due| due.count());
         let waiting = self.waiting_indexes() + self.waiting_compactions() + self.waiting_imports() + garbage;
+        let running = self.running.lock().jobs.len().max(before);
         let count = |number| u32::try_from(number).unwrap_or(u32::MAX);
         JobCount { waiting: count(waiting), running: count(running) }
     }

@@ -163,6 +163,7 @@ async fn what_is_not_kept_of_the_past_is_refused_and_what_is_kept_is_read() {
     let mut world = World::new();
     let sealed = world.seal(1, 5, &[1, 2, 3]).await;
     let mut known = manifest(0, &[&sealed]);
+    known.history_from = Timestamp(1);
     let wanted = hold(&known, &[1], Some(0));
     world.node.order(vec![order(vec![wanted.clone()])]);
     world.node.until_ready(&wanted).await;

@@ -158,8 +158,10 @@ fn left(changes: &[Change]) -> Vec<Garbage> {
 
 #[test]
 fn outputs_take_the_place_of_all_sources_in_one_change() {
-    let planned =
-        manifest(vec![segment(1, 10, 10), segment(2, 10, 10), segment(3, 90, 80)], vec![file(50, 3)]);
+    let planned = ChannelManifest {
+        history_from: Timestamp(1),
+        ..manifest(vec![segment(1, 10, 10), segment(2, 10, 10), segment(3, 90, 80)], vec![file(50, 3)])
+    };
     let plan = plan_of(&planned, &[1, 2]);
     // Meanwhile an index of a source was built, and a flush came.
     let mut now = planned;
