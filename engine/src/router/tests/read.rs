@@ -70,7 +70,8 @@ async fn what_a_copy_has_not_loaded_yet_is_waited_for_or_read_of_another_copy() 
         let (one, all) =
             (router.query(of(&[5, 6]), Consistency::Strong), router.query(query(), Consistency::Strong));
         let (one, all, before) = tokio::join!(one, all, later);
-        (one.unwrap(), all.unwrap());
+        one.unwrap();
+        all.unwrap();
         before
     };
     assert_eq!((reads_before, reads(&world, 1)), (1, 3), "nothing is read in part");

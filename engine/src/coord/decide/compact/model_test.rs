@@ -76,7 +76,7 @@ impl World {
             flushing: Vec::new(),
             compacting: Vec::new(),
             expired_before: Timestamp::ZERO,
-            lives: (seed % 4 == 0).then_some(400),
+            lives: seed.is_multiple_of(4).then_some(400),
             retention: (seed % 4 <= 1).then_some(300),
             travelled: 0,
             older: Vec::new(),

@@ -185,7 +185,7 @@ fn a_partition_is_loaded_once_it_is_read_and_not_before_also_beside_others() {
     let mut world = World::of(1);
     let segments = vec![segment(1, PARTITIONS[0], 100), segment(2, PARTITIONS[1], 100)];
     let manifest = Arc::new(ChannelManifest { segments, ..ChannelManifest::clone(&manifest(10, &[])) });
-    world.put(&info(7, 1, of(&[0])), &[manifest.clone()]);
+    world.put(&info(7, 1, of(&[0])), std::slice::from_ref(&manifest));
     world.run(4);
     let seen = |world: &World| {
         let routes = world.placer.routes(CollectionId(7)).unwrap();
@@ -198,7 +198,7 @@ fn a_partition_is_loaded_once_it_is_read_and_not_before_also_beside_others() {
     assert_eq!(seen(&world), (Ok(100), Some(vec![PARTITIONS[0]]), Some(vec![PARTITIONS[0]])));
 
     let both = Some(PARTITIONS.to_vec());
-    world.put(&info(7, 1, of(&[0, 1])), &[manifest.clone()]);
+    world.put(&info(7, 1, of(&[0, 1])), std::slice::from_ref(&manifest));
     world.placer.tick(world.now);
     let (progress, there, of_all) = seen(&world);
     assert!(progress.as_ref().is_ok_and(|percent| *percent < 100), "{progress:?}");
