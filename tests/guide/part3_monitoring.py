@@ -37,7 +37,15 @@ ALERTS: dict[str, tuple[str, int, dict[str, str]]] = {
     "HighMemoryUsage": ("warning", 5, {"milvus_memory_usage_bytes": "95x200", "milvus_memory_limit_bytes": "100x200"}),
     "HighDiskUsage": ("warning", 10, {"milvus_disk_usage_bytes": "90x200", "milvus_disk_limit_bytes": "100x200"}),
     "MilvusDown": ("critical", 1, {'up{job="milvus"}': "0x200"}),
-    "SlowIndexBuilding": ("warning", 10, {"milvus_index_build_duration_ms": "400000x200"}),
+    "SlowIndexBuilding": (
+        "warning",
+        10,
+        {
+            "milvus_index_build_duration_ms": "400000x200",
+            'milvus_indexnode_build_index_latency_sum{node_id="1"}': "0+400000x200",
+            'milvus_indexnode_build_index_latency_count{node_id="1"}': "0+1x200",
+        },
+    ),
 }
 
 
