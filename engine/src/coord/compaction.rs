@@ -252,15 +252,6 @@ impl Coordinator {
             let reason = "a node of an earlier version has kept what has expired".to_owned();
             return Err(rpc::Error::Failed { call: "compact", kind: Kind::Unavailable, reason });
         }
-        let has_dropped = |made: &SegmentManifest| {
-            let oldest = plan.sources.iter().map(SegmentManifest::unhidden_through).min().unwrap_or_default();
-            plan.keeps_since.is_some_and(|since| made.clean_through > since.max(oldest))
-        };
-        if outputs.iter().any(has_dropped) {
-            let reason = "a node of an earlier version has dropped what is to be kept for reads of the past"
-                .to_owned();
-            return Err(rpc::Error::Failed { call: "compact", kind: Kind::Unavailable, reason });
-        }
         for made in &mut outputs {
             self.index_new(builder.as_ref(), &info, made).await;
         }

@@ -126,9 +126,10 @@ impl Delta {
             checkpoint: self.checkpoint,
             segments: applied(&old.segments, self.segments)?,
             deletes: applied(&old.deletes, self.deletes)?,
-            // A leader of an earlier version does not write them; they only grow.
+            // A leader of an earlier version does not write it; it only grows.
             expired_through: self.expired_through.max(old.expired_through),
-            history_from: self.history_from.max(old.history_from),
+            // Nor does it write this, and then it is not known what it has dropped.
+            history_from: self.history_from,
         })
     }
 }

@@ -182,6 +182,7 @@ impl Cluster {
             is_full: false,
             damaged,
             harm: None,
+            extent: crate::rpc::Extent::Unsaid,
         };
         let node = NodeInfo { id: NodeId(1), address: "a".to_owned(), duties, ..NodeInfo::default() };
         let seen = *self.seen.lock();

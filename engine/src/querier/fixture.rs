@@ -372,7 +372,7 @@ pub(super) fn share(segments: &[i64], growing_from: Option<u64>) -> Arc<Share> {
         segments: segments.iter().copied().map(SegmentId).collect(),
         growing_from: growing_from.map(Position),
     };
-    Arc::new(Share { channels: vec![share], times: Vec::new() })
+    Arc::new(Share { channels: vec![share], ..Share::default() })
 }
 
 pub(super) fn all_rows(kind: QueryKind) -> QueryPlan {

@@ -16,7 +16,7 @@ use super::node::HeldFigures;
 use super::shard::Shard;
 use super::{Error, QuerierParts};
 use crate::base::{ChannelName, CollectionId, SegmentId, chain};
-use crate::rpc::{CollectionInfo, HeldChannel, HeldCollection, HoldOrder};
+use crate::rpc::{CollectionInfo, Extent, HeldChannel, HeldCollection, HoldOrder};
 
 /// One collection of which something is held, or is to be.
 pub(super) struct Held {
@@ -131,6 +131,7 @@ impl Held {
             failure: failure.map(|failed| failed.text),
             damaged: self.damaged.lock().clone(),
             harm: self.harm.lock().clone(),
+            extent: Extent::of(self.info.load().loaded_partitions()),
         }
     }
 }

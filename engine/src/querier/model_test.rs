@@ -339,7 +339,7 @@ impl World {
                 growing_from: (one.growing.0 == at).then_some(one.growing.1),
             });
             let parts = parts.filter(|part| !part.segments.is_empty() || part.growing_from.is_some());
-            let share = Arc::new(Share { channels: parts.collect(), times: Vec::new() });
+            let share = Arc::new(Share { channels: parts.collect(), ..Share::default() });
             let after = match self.below(2) {
                 0 => ReadAfter::Everything,
                 _ => ReadAfter::Time(Timestamp(self.now)),

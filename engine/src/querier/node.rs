@@ -67,8 +67,11 @@ impl QueryNode {
         let id = order.info.id;
         let mut all = self.shared.held.write();
         if let Some(held) = all.get(&id) {
-            held.info.store(Arc::clone(&order.info));
+            let before = held.info.swap(Arc::clone(&order.info));
             held.order.send_replace(Arc::new(order.clone()));
+            if before.loaded_partitions() != order.info.loaded_partitions() {
+                self.shared.tell_changed();
+            }
             return;
         }
         let tasks = &self.shared.parts.tasks;

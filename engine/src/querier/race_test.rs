@@ -34,7 +34,7 @@ struct World {
 fn share(segments: Vec<SegmentId>, from: Position) -> Arc<Share> {
     Arc::new(Share {
         channels: vec![ChannelShare { channel: channel(0), segments, growing_from: Some(from) }],
-        times: Vec::new(),
+        ..Share::default()
     })
 }
 

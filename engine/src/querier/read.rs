@@ -16,21 +16,31 @@ use crate::exec::{self, Cost};
 use crate::expr::Filter;
 use crate::model::TypeMismatch;
 use crate::plan::{QueryPlan, QueryRows, SearchHits, SearchPlan, merge_query, merge_search};
-use crate::rpc::{self, ChannelShare, CollectionInfo, Querier, ReadAfter, Refusal, Share, TimeSpan};
+use crate::rpc::{
+    self, ChannelShare, CollectionInfo, Extent, HoldChannel, Querier, ReadAfter, Refusal, Share, TimeSpan,
+};
 
 /// Reads of more rows than this leave the thread that answers requests.
 const INLINE_ROWS: u64 = 200_000;
 
-/// The partitions to read, given those asked for, those loaded and what the parts have: rows of a dropped partition that were not
-/// sealed before it was are in the log until they are.
+/// The partitions to read, given those asked for, those loaded, those that the share is of, and what the parts have: rows of a
+/// dropped partition that were not sealed before it was are in the log until they are.
 fn readable_partitions(
     info: &CollectionInfo,
     wanted: Option<&[PartitionId]>,
+    extent: &Extent,
     parts: &[Taken],
-) -> Result<Option<Vec<PartitionId>>, Refusal> {
-    let loaded = info.load.as_ref().and_then(|load| load.partitions.as_deref());
-    match (wanted, loaded) {
-        (None, None) => {
+) -> Result<Option<Vec<PartitionId>>, rpc::Error> {
+    let loaded = info.loaded_partitions();
+    match (wanted, loaded, extent) {
+        // What is being loaded is not read in part.
+        (None, _, Extent::These(list)) => {
+            let is_there = |id: &&PartitionId| {
+                !info.has_dropped(**id) && loaded.is_none_or(|loaded| loaded.contains(id))
+            };
+            Ok(Some(list.iter().filter(is_there).copied().collect()))
+        }
+        (None, None, _) => {
             let growing: BTreeSet<PartitionId> =
                 parts.iter().flat_map(|part| part.on.growing_partitions()).collect();
             if !growing.iter().any(|id| info.has_dropped(*id)) {
@@ -39,12 +49,17 @@ fn readable_partitions(
             let known = info.partitions.iter().map(|partition| partition.id);
             Ok(Some(known.chain(growing.into_iter().filter(|id| !info.has_dropped(*id))).collect()))
         }
-        (None, Some(loaded)) => Ok(Some(loaded.to_vec())),
-        (Some(wanted), None) => Ok(Some(wanted.to_vec())),
-        (Some(wanted), Some(loaded)) => match wanted.iter().find(|id| !loaded.contains(id)) {
-            Some(missing) => Err(Refusal::PartitionNotLoaded { partition: format!("[{missing}]") }),
-            None => Ok(Some(wanted.to_vec())),
-        },
+        (None, Some(loaded), _) => Ok(Some(loaded.to_vec())),
+        (Some(wanted), ..) => {
+            let is_missing = |id: &&PartitionId| loaded.is_some_and(|loaded| !loaded.contains(id));
+            if let Some(missing) = wanted.iter().find(is_missing) {
+                return Err(Refusal::PartitionNotLoaded { partition: format!("[{missing}]") }.into());
+            }
+            if !extent.covers(Some(wanted)) {
+                return Err(stale("all partitions that are read".to_owned()));
+            }
+            Ok(Some(wanted.to_vec()))
+        }
     }
 }
 
@@ -111,9 +126,12 @@ fn set_times(parts: &mut [Taken], share: &Share) -> Result<(), rpc::Error> {
     Ok(())
 }
 
-/// Refuses to read what is not kept any more.
-fn check_history(parts: &[Taken], time: Timestamp) -> Result<(), rpc::Error> {
-    let from = parts.iter().map(|part| part.history_from).max().unwrap_or_default();
+/// Refuses to read what is not kept any more. What is ordered may keep less than what is held.
+fn check_history(held: &Held, share: &Share, parts: &[Taken], time: Timestamp) -> Result<(), rpc::Error> {
+    let order = Arc::clone(&held.order.borrow());
+    let is_read = |ordered: &&HoldChannel| share.channels.iter().any(|part| part.channel == ordered.channel);
+    let ordered = order.channels.iter().filter(is_read).map(|ordered| ordered.manifest.history());
+    let from = parts.iter().map(|part| part.history_from).chain(ordered).max().unwrap_or_default();
     if from <= time {
         return Ok(());
     }
@@ -158,7 +176,7 @@ impl QueryNode {
             }
             set_times(&mut parts, share)?;
             if let ReadAfter::History(time) = after {
-                check_history(&parts, time)?;
+                check_history(&held, share, &parts, time)?;
             }
             let rows = parts.iter().map(|part| part.rows).sum();
             return Ok(Found { info: held.info.load_full(), parts, rows });
@@ -245,7 +263,8 @@ impl Querier for QueryNode {
         let _reading = self.shared.gauge.begin();
         let began = self.shared.parts.clock.monotonic();
         let found = self.ready(plan.collection, &share, after, !plan.ignore_growing).await?;
-        plan.partitions = readable_partitions(&found.info, plan.partitions.as_deref(), &found.parts)?;
+        let wanted = plan.partitions.as_deref();
+        plan.partitions = readable_partitions(&found.info, wanted, &share.extent, &found.parts)?;
         let rows = weight(found.rows * plan.queries.len() as u64, plan.filter.as_ref());
         self.compute(began, rows, move |cost| {
             let asked = plan.read_at;
@@ -272,7 +291,8 @@ impl Querier for QueryNode {
         let _reading = self.shared.gauge.begin();
         let began = self.shared.parts.clock.monotonic();
         let found = self.ready(plan.collection, &share, after, !plan.ignore_growing).await?;
-        plan.partitions = readable_partitions(&found.info, plan.partitions.as_deref(), &found.parts)?;
+        let wanted = plan.partitions.as_deref();
+        plan.partitions = readable_partitions(&found.info, wanted, &share.extent, &found.parts)?;
         let mut rows = weight(found.rows, plan.filter.as_ref());
         if rows > INLINE_ROWS && rows < u64::MAX {
             let weight = |part: &Taken| exec::query_weight(&plan, &found.info.schema, &part.on);

@@ -17,7 +17,9 @@ use crate::model::{
     SegmentManifest, Value,
 };
 use crate::plan::{QueryKind, QueryPlan, SearchPlan};
-use crate::rpc::{CollectionInfo, Error, HoldOrder, Querier as _, ReadAfter, Refusal, Share};
+use crate::rpc::{
+    CollectionInfo, Error, Extent, HoldOrder, LoadSpec, Querier as _, ReadAfter, Refusal, Share,
+};
 use crate::segment::fixture::{ADDED, NOTE, NUMBER, Row, VECTOR, batch, field, schema};
 use crate::segment::{Deletes, build_index, load_bytes, write_deletes, write_segment};
 
@@ -480,6 +482,47 @@ async fn rows_of_a_partition_that_was_dropped_before_they_were_sealed_are_not_re
 
     // The third is younger than what the node knows: it was made a moment ago.
     assert_eq!(world.read(share(&[], Some(0)), ALL).await, Ok(vec![1, 3]));
+}
+
+#[tokio::test]
+async fn what_is_being_loaded_is_not_read_in_part() {
+    let mut world = World::new();
+    for (partition, key) in [(1, 1), (2, 2), (3, 3)] {
+        world.owner.insert(&channel(0), 10, partition, &[Row::of(key, key)]);
+    }
+    let wanted = hold(&manifest(0, &[]), &[], Some(0));
+    let some = |ids: &[i64]| ids.iter().copied().map(PartitionId).collect::<Vec<_>>();
+    let order_of = |partitions: Option<&[i64]>| {
+        let before = order(vec![wanted.clone()]);
+        let load = Some(LoadSpec { partitions: partitions.map(some), ..LoadSpec::default() });
+        HoldOrder { info: Arc::new(CollectionInfo { load, ..CollectionInfo::clone(&before.info) }), ..before }
+    };
+    world.node.order(vec![order_of(Some(&[1, 2]))]);
+    world.node.until_ready(&wanted).await;
+    let read = async |world: &World, named: Option<&[i64]>, extent: Extent| {
+        let plan = QueryPlan { partitions: named.map(some), ..all_rows(QueryKind::Rows) };
+        let share = Share { extent, ..Share::clone(&share(&[], Some(0))) };
+        let rows = world.node.querier.query(plan, Arc::new(share), ALL).await?;
+        let Keys::Int(keys) = rows.keys else { panic!("keys are numbers") };
+        Ok::<_, Error>(keys)
+    };
+    let these = |ids: &[i64]| Extent::These(some(ids));
+    let not_loaded = Err(Refusal::PartitionNotLoaded { partition: "[3]".to_owned() }.into());
+
+    assert_eq!(world.node.held().unwrap().extent, these(&[1, 2]));
+    assert_eq!(read(&world, None, Extent::Unsaid).await, Ok(vec![1, 2]));
+    assert_eq!(read(&world, None, these(&[1, 2])).await, Ok(vec![1, 2]));
+    assert_eq!(read(&world, None, these(&[1])).await, Ok(vec![1]), "the second is being loaded");
+    assert_eq!(read(&world, None, these(&[1, 3])).await, Ok(vec![1]), "the third was released");
+    assert_eq!(read(&world, Some(&[1]), these(&[1])).await, Ok(vec![1]));
+    assert!(read(&world, Some(&[1, 2]), these(&[1])).await.unwrap_err().is_stale());
+    assert_eq!(read(&world, Some(&[3]), these(&[1])).await, not_loaded);
+
+    let number = world.node.number + 1;
+    world.node.obey(number, vec![order_of(None)]);
+    world.node.until("all", |node| node.held().is_some_and(|held| held.extent == Extent::All)).await;
+    assert_eq!(read(&world, None, these(&[1, 2])).await, Ok(vec![1, 2]));
+    assert_eq!(read(&world, None, Extent::All).await, Ok(vec![1, 2, 3]));
 }
 
 #[tokio::test]

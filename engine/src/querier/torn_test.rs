@@ -95,7 +95,7 @@ impl Pair {
             let part = ChannelShare { channel: channel(0), segments, growing_from: is_first.then_some(from) };
             NodeShare {
                 place: Place { node: NodeId(number as i64), address: number.to_string().into() },
-                share: Arc::new(Share { channels: vec![part], times: Vec::new() }),
+                share: Arc::new(Share { channels: vec![part], ..Share::default() }),
             }
         };
         let nodes = (0..2).map(part).collect();

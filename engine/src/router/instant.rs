@@ -34,8 +34,9 @@ pub fn at_one_time(nodes: &[NodeShare], spans: &[Vec<TimeSpan>]) -> Option<Vec<N
     };
     let timed = |node: &NodeShare| {
         let channels = node.share.channels.clone();
+        let extent = node.share.extent.clone();
         let times = channels.iter().map(|part| time(&part.channel)).collect::<Option<_>>()?;
-        Some(NodeShare { place: node.place.clone(), share: Arc::new(Share { channels, times }) })
+        Some(NodeShare { place: node.place.clone(), share: Arc::new(Share { channels, times, extent }) })
     };
     nodes.iter().map(timed).collect()
 }
@@ -57,7 +58,7 @@ mod tests {
         let channels = channels.iter().map(part).collect();
         NodeShare {
             place: Place { node: NodeId(id), address: "a".into() },
-            share: Arc::new(Share { channels, times: Vec::new() }),
+            share: Arc::new(Share { channels, ..Share::default() }),
         }
     }
 

@@ -388,9 +388,15 @@ impl Router {
     }
 }
 
-/// The copies that do not have all of what a read is of: `partitions`, or all that are loaded.
+/// The copies that do not have all of what a read is of: `partitions`, or all that can be read. What no copy has to have is for
+/// a node to say something about.
 fn short_of(routes: &Routes, partitions: Option<&[PartitionId]>) -> Vec<i64> {
-    let wanted = partitions.or(routes.partitions.as_deref());
+    let readable = routes.partitions.as_deref();
+    let named: Option<Vec<_>> = partitions.map(|named| {
+        let is_readable = |id: &&PartitionId| readable.is_none_or(|readable| readable.contains(id));
+        named.iter().filter(is_readable).copied().collect()
+    });
+    let wanted = named.as_deref().or(readable);
     routes.replicas.iter().filter(|replica| !replica.covers(wanted)).map(|replica| replica.id).collect()
 }
 

@@ -145,6 +145,12 @@ impl CollectionInfo {
         self.partitions.iter().find(|partition| partition.name == name)
     }
 
+    /// The partitions that are to be loaded, if it is; `None` for all.
+    #[must_use]
+    pub fn loaded_partitions(&self) -> Option<&[PartitionId]> {
+        self.load.as_ref()?.partitions.as_deref()
+    }
+
     /// Whether a partition was dropped, as far as this knows: one that is younger than this may just have been made.
     #[must_use]
     pub fn has_dropped(&self, partition: PartitionId) -> bool {

@@ -44,8 +44,8 @@ pub use policy::PolicyChange;
 pub use querier::Querier;
 pub use refusal::Refusal;
 pub use route::{
-    ChannelShare, Consistency, NodeShare, Owner, Place, ReadAfter, ReplicaRoute, Routes, Share, TimeSpan,
-    covers,
+    ChannelShare, Consistency, Extent, NodeShare, Owner, Place, ReadAfter, ReplicaRoute, Routes, Share,
+    TimeSpan, covers,
 };
 pub use writer::{Mark, Operation, Request, Tail, Write, Writer, Written};
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::CollectionInfo;
+use super::{CollectionInfo, Extent};
 use crate::base::{ChannelName, CollectionId, NodeId, Position, SegmentId, Timestamp};
 use crate::model::ChannelManifest;
 
@@ -128,6 +128,9 @@ pub struct HeldCollection {
     /// What of the rest of its orders is damaged or lost, in words for clients.
     #[serde(default)]
     pub harm: Option<String>,
+    /// Which partitions a read may name there, and sees if it names none, as far as the held segments go.
+    #[serde(default)]
+    pub extent: Extent,
 }
 
 /// How busy a node is.

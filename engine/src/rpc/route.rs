@@ -43,10 +43,42 @@ pub struct ChannelShare {
 pub struct Share {
     /// By channel.
     pub channels: Vec<ChannelShare>,
+    /// Of which partitions these are all the rows. Of others, which are being loaded, there may be some.
+    #[serde(default)]
+    pub extent: Extent,
     /// The time that each channel is read at, in the order of `channels`; empty for whatever time the node has come to.
     /// Later rows and deletes are not seen. Routes have none: a read whose channels are spread over nodes sets them.
     #[serde(default)]
     pub times: Vec<Timestamp>,
+}
+
+/// Of which partitions something is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Extent {
+    /// Somebody of a version that does not say it: of all that is asked for.
+    #[default]
+    Unsaid,
+    /// Of all partitions, also those to come.
+    All,
+    /// Of these.
+    These(Vec<PartitionId>),
+}
+
+impl Extent {
+    /// That of a list of partitions; `None` for all.
+    #[must_use]
+    pub fn of(partitions: Option<&[PartitionId]>) -> Self {
+        partitions.map_or(Self::All, |list| Self::These(list.to_vec()))
+    }
+
+    /// Whether it is of all that is `wanted`; `None` for all partitions.
+    #[must_use]
+    pub fn covers(&self, wanted: Option<&[PartitionId]>) -> bool {
+        match self {
+            Self::Unsaid | Self::All => true,
+            Self::These(there) => covers(Some(there), wanted),
+        }
+    }
 }
 
 /// Times that a node can read its part of a channel at, without waiting and without error.
@@ -99,7 +131,10 @@ pub fn covers(there: Option<&[PartitionId]>, wanted: Option<&[PartitionId]>) -> 
     match (there, wanted) {
         (None, _) => true,
         (Some(_), None) => false,
-        (Some(there), Some(wanted)) => wanted.iter().all(|partition| there.contains(partition)),
+        // Mostly they are the same, and there may be a thousand.
+        (Some(there), Some(wanted)) => {
+            there == wanted || wanted.iter().all(|partition| there.contains(partition))
+        }
     }
 }
 
@@ -116,7 +151,8 @@ pub struct Routes {
     pub replicas: Vec<ReplicaRoute>,
     /// Whether the collection is to be loaded at all.
     pub wanted: bool,
-    /// Which partitions are to be loaded; `None` for all.
+    /// What a read sees that names no partition; `None` for all partitions. Fewer than are to be loaded while no copy has all of
+    /// these: then as many as one has. Copies that have less are not read.
     #[serde(default)]
     pub partitions: Option<Vec<PartitionId>>,
     /// Whether a leader said this that does not know yet which copies there are: its predecessor's, if somebody

@@ -74,6 +74,12 @@ impl Replica {
         !self.follows.is_empty() && self.follows.iter().all(|follow| follow.live.is_some())
     }
 
+    /// Of which partitions every row can be read; `None` for all.
+    pub fn partitions(&self) -> Option<Vec<PartitionId>> {
+        let lists = self.follows.iter().filter_map(|follow| follow.live.as_ref()?.partitions.clone());
+        lists.reduce(|one, other| one.into_iter().filter(|partition| other.contains(partition)).collect())
+    }
+
     /// Whether every row of `wanted` can be read; `None` for all partitions.
     pub fn has_all_of(&self, wanted: Option<&[PartitionId]>) -> bool {
         let has = |follow: &Follow| {
@@ -115,7 +121,25 @@ pub(super) struct Retired {
 impl Collection {
     /// The partitions that are to be loaded; `None` for all.
     pub fn wanted_partitions(&self) -> Option<&[PartitionId]> {
-        self.info.load.as_ref()?.partitions.as_deref()
+        self.info.loaded_partitions()
+    }
+
+    /// What a read sees that names no partition; `None` for all: what is wanted if a copy has it or none has any of it, else
+    /// as much of it as one copy has.
+    pub fn readable_partitions(&self) -> Option<Vec<PartitionId>> {
+        let wanted = self.wanted_partitions();
+        let there = self.replicas.iter().filter(|replica| replica.is_complete()).map(Replica::partitions);
+        let mut most: Vec<PartitionId> = Vec::new();
+        for there in there {
+            let Some(mut there) = there.filter(|there| !covers(Some(there), wanted)) else {
+                return wanted.map(<[_]>::to_vec);
+            };
+            there.retain(|partition| wanted.is_none_or(|wanted| wanted.contains(partition)));
+            if there.len() > most.len() {
+                most = there;
+            }
+        }
+        if most.is_empty() { wanted.map(<[_]>::to_vec) } else { Some(most) }
     }
 
     /// The segments of a channel that are to be loaded, ascending by id.

@@ -10,7 +10,7 @@ use super::node;
 use super::pools::{self, Member};
 use super::split::{Piece, Split};
 use crate::base::{CollectionId, NodeId};
-use crate::rpc::HeldChannel;
+use crate::rpc::{HeldChannel, covers};
 
 /// What planning a collection changed in its routes.
 #[derive(Debug, Default)]
@@ -45,10 +45,10 @@ impl Placer {
             }
         }
         self.close_poor(&mut replicas, &mut outcome);
-        // Who reads all that is loaded has to know at once what that is to be.
-        outcome.changed |= collection.routes.partitions.as_deref() != collection.wanted_partitions();
         let quiet = replicas.iter().all(Replica::is_quiet);
         collection.replicas = replicas;
+        // What is released is not to be read any more, whether or not any route changes by it.
+        outcome.changed |= collection.routes.partitions != collection.readable_partitions();
         if quiet {
             self.pending.remove(&id);
         } else {
@@ -251,6 +251,10 @@ impl Placer {
         if !target.nodes().iter().all(|node| self.may_use(site, *node)) {
             return false;
         }
+        // No node will say that it knows of partitions that were released meanwhile.
+        if !covers(collection.wanted_partitions(), target.partitions.as_deref()) {
+            return false;
+        }
         let manifest = &collection.channels[channel].manifest;
         if manifest.checkpoint == target.checkpoint && self.wants_same(collection, channel, target) {
             return false;
@@ -297,8 +301,17 @@ impl Placer {
             return;
         }
         follow.waiting = nodes
-            .filter(|node| !follow.target.is_ready(*node, self.held_by(collection, channel, *node)))
+            .filter(|node| {
+                !follow.target.is_ready(*node, self.held_by(collection, channel, *node))
+                    || !self.knows_extent(collection, *node, &follow.target)
+            })
             .collect();
+    }
+
+    /// Whether a node has heard that all partitions of a split are loaded: before, it leaves out or refuses what it has of some.
+    fn knows_extent(&self, collection: &Collection, node: NodeId, split: &Split) -> bool {
+        let held = self.nodes.get(&node).and_then(|known| known.held.get(&collection.info.id));
+        held.is_some_and(|held| held.extent.covers(split.partitions.as_deref()))
     }
 
     fn held_by(&self, collection: &Collection, channel: usize, node: NodeId) -> Option<&HeldChannel> {

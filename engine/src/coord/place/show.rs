@@ -9,8 +9,8 @@ use super::node::{Node, Taken};
 use super::split::Split;
 use crate::base::{ChannelName, CollectionId, NodeId, Position, SegmentId, Timestamp};
 use crate::rpc::{
-    DEFAULT_GROUP, Followed, GroupConfig, GroupInfo, GroupNode, Left, NodeShare, NodeState, NodeStatus,
-    Owner, Place, ReplicaInfo, ReplicaRoute, ReplicaShard, Routes, Share,
+    DEFAULT_GROUP, Extent, Followed, GroupConfig, GroupInfo, GroupNode, Left, NodeShare, NodeState,
+    NodeStatus, Owner, Place, ReplicaInfo, ReplicaRoute, ReplicaShard, Routes, Share,
 };
 
 /// Nodes that the default group takes. Source: Milvus's default.
@@ -66,7 +66,7 @@ impl Placer {
             owners: owners.collect(),
             replicas: replicas.filter_map(|replica| self.draw_replica(collection, replica)).collect(),
             wanted: collection.info.load.is_some() && !collection.removed,
-            partitions: collection.info.load.as_ref().and_then(|load| load.partitions.clone()),
+            partitions: collection.readable_partitions(),
             listening: false,
             harm: None,
         }
@@ -84,16 +84,14 @@ impl Placer {
         let zones: BTreeSet<_> =
             shares.keys().filter_map(|node| self.nodes.get(node)).map(|node| node.info.zone()).collect();
         let zone = if zones.len() == 1 { zones.into_iter().collect() } else { String::new() };
+        let partitions = replica.partitions();
+        let extent = Extent::of(partitions.as_deref());
         let nodes = shares.into_iter().map(|(node, share)| {
             let place = self.nodes.get(&node)?.place.clone();
-            Some(NodeShare { place, share: Arc::new(share) })
+            let share = Arc::new(Share { extent: extent.clone(), ..share });
+            Some(NodeShare { place, share })
         });
         let nodes: Option<Vec<_>> = nodes.collect();
-        let of_channels =
-            replica.follows.iter().filter_map(|follow| follow.live.as_ref()?.partitions.as_ref());
-        let partitions = of_channels
-            .cloned()
-            .reduce(|one, other| one.into_iter().filter(|partition| other.contains(partition)).collect());
         let (id, group) = (replica.id, replica.group.clone());
         Some(ReplicaRoute { id, group, zone, nodes: nodes?, partitions })
     }

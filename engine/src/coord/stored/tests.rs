@@ -111,6 +111,20 @@ fn a_flush_of_a_large_channel_writes_a_fraction_of_its_manifest_and_a_record_of_
 }
 
 #[test]
+fn what_an_earlier_version_has_dropped_of_the_past_is_not_taken_for_kept() {
+    let old = ChannelManifest { history_from: Timestamp(1), expired_through: Timestamp(7), ..manifest(60) };
+    let new = ChannelManifest { checkpoint: Position(10), ..old.clone() };
+    let mut delta = serde_json::to_value(Delta::between(&old, &new)).unwrap();
+    for later in ["history_from", "expired_through"] {
+        delta.as_object_mut().unwrap().remove(later).unwrap();
+    }
+
+    let read = serde_json::from_value::<Delta>(delta).unwrap().apply(&old).unwrap();
+
+    assert_eq!(read, ChannelManifest { history_from: Timestamp::ZERO, ..new });
+}
+
+#[test]
 fn what_is_small_stays_in_its_record() {
     assert_eq!(arrange(None, &manifest(2), 1).unwrap(), Arranged::Inline);
     assert!(matches!(arrange(None, &manifest(30), 1).unwrap(), Arranged::Object { .. }));

@@ -31,7 +31,10 @@ pub fn asked(
         Some(text) => Some(text.parse::<u64>().map_err(|_| wrong(&text))?),
         None => None,
     };
-    let is_named = expression.contains(&format!("{{{TRAVEL}}}"));
+    let is_named = expression
+        .split('{')
+        .skip(1)
+        .any(|rest| rest.split_once('}').is_some_and(|(name, _)| name.trim() == TRAVEL));
     let template = match templates.get(TRAVEL).filter(|_| !is_named).and_then(|value| value.val.as_ref()) {
         Some(template_value::Val::Int64Val(value)) => {
             Some(u64::try_from(*value).map_err(|_| wrong(&value.to_string()))?)
@@ -81,6 +84,7 @@ mod tests {
             (Ok(Some(470_628_229_923_733_504)), 0)
         );
         assert_eq!(of(0, "{}", Some(9), "id > 3"), (Ok(Some(9)), 0));
+        assert_eq!(of(0, "{}", Some(9), "n == { travel_timestamp }"), (Ok(None), 1), "also with blanks");
         assert_eq!(of(9, r#"{"travel_timestamp": "9"}"#, Some(9), ""), (Ok(Some(9)), 0));
         assert_eq!(of(0, "{}", Some(9), "n == {travel_timestamp}"), (Ok(None), 1), "it is the expression's");
     }

@@ -86,6 +86,22 @@ async fn what_a_copy_has_not_loaded_yet_is_waited_for_or_read_of_another_copy() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_partition_that_is_not_loaded_is_refused_at_once_by_whoever_is_asked() {
+    let world = World::new();
+    world.publish(None, &[&[1]]);
+    world.publish_part(1, &[5], &[5]);
+    let refusal = Refusal::PartitionNotLoaded { partition: "[7]".to_owned() };
+    *world.node(1).refuses.lock() = Some(refusal.clone());
+    let started = tokio::time::Instant::now();
+
+    let named = QueryPlan { partitions: Some(vec![PartitionId(5), PartitionId(7)]), ..query() };
+    let refused = world.router().query(named, Consistency::Strong).await;
+
+    assert_eq!(refused, Err(refusal.into()));
+    assert!(started.elapsed() <= Duration::from_millis(5), "{:?}", started.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn nodes_with_parts_of_one_channel_read_it_at_one_time() {
     let world = World::new();
     world.publish(None, &[&[1, 2, 3]]);

@@ -255,7 +255,7 @@ impl World {
     /// Gives every node of every copy a part of the only channel.
     pub fn spread(&self) {
         let part = ChannelShare { channel: channel(), segments: Vec::new(), growing_from: None };
-        let share = Arc::new(Share { channels: vec![part], times: Vec::new() });
+        let share = Arc::new(Share { channels: vec![part], ..Share::default() });
         let mut routes = self.routes.lock();
         *routes = routes.take().map(|routes| {
             let mut routes = (*routes).clone();

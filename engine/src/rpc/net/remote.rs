@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use tonic::{Code, Status, Streaming};
 
 use super::MAX_MESSAGE;
-use super::convert;
+use super::convert::{self, CompactAnswer};
 use super::coord_call::CoordCall;
 use super::link::{Carrier, Link, Links, was_not_sent};
 use crate::base::{ChannelName, CollectionId, Kind, Position, Timestamp, chain};
@@ -332,7 +332,12 @@ impl Builder for Remote {
             async move { builder(link).compact(message).await }
         };
         let answer = self.call("compact", None, send).await?;
-        convert::from_answer("compact", answer.into_inner())
+        let answer: CompactAnswer = convert::from_answer("compact", answer.into_inner())?;
+        answer.checked(job.keeps_since).ok_or_else(|| {
+            let reason =
+                "a node of an earlier version may have dropped what is kept for reads of the past".to_owned();
+            Error::Failed { call: "compact", kind: Kind::Unavailable, reason }
+        })
     }
 
     async fn list_objects(&self, prefix: &str) -> Result<Vec<StoredObject>, Error> {

@@ -12,11 +12,11 @@ use pb::writer_server::WriterServer;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use super::convert::{self, Damaged, error_to, unreadable};
+use super::convert::{self, CompactAnswer, Damaged, error_to, unreadable};
 use super::coord_call::CoordCall;
 use super::{MAX_MESSAGE, Served};
 use crate::base::{ChannelName, CollectionId, Kind, Position};
-use crate::rpc::{Builder, Coord, Error, Querier, Writer};
+use crate::rpc::{Builder, CompactJob, Coord, Error, Querier, Writer};
 
 /// The duties behind the port.
 #[derive(Clone)]
@@ -221,9 +221,12 @@ impl pb::builder_server::Builder for Desk {
     }
 
     async fn compact(&self, request: Request<pb::Call>) -> Result<Response<pb::Answer>, Status> {
-        let job = convert::from_json(&request.into_inner().arguments);
+        let job = convert::from_json::<CompactJob>(&request.into_inner().arguments);
         let outcome = match (job, self.builder()) {
-            (Ok(job), Ok(builder)) => builder.compact(job).await,
+            (Ok(job), Ok(builder)) => {
+                let since = job.keeps_since;
+                builder.compact(job).await.map(|made| CompactAnswer::of(made, since))
+            }
             (Err(damaged), _) => Err(unreadable("compact", &damaged)),
             (_, Err(absent)) => Err(absent),
         };

@@ -12,11 +12,12 @@ use tokio::net::TcpListener;
 
 use self::double::{Double, compare_coords};
 use self::sample::{Sample, refusals};
+use super::convert::CompactAnswer;
 use super::coord_call::Repeat;
 use super::{NetDial, NetSettings, Security, ServeParts, Served, serve};
 use crate::base::{ChannelName, CollectionId, Kind, Position, RealClock, RequestId, TaskSet, Timestamp};
 use crate::expr::{Templates, parse};
-use crate::model::Schema;
+use crate::model::{Schema, SegmentManifest};
 use crate::plan::{QueryKind, QueryPlan, SearchPlan};
 use crate::rpc::*;
 
@@ -212,6 +213,25 @@ async fn every_call_of_a_querier_arrives_as_it_was_made() {
     }
 
     assert_eq!(there.take(), here.take());
+}
+
+#[test]
+fn a_compaction_by_a_node_that_does_not_know_what_to_keep_does_not_count() {
+    let made = vec![SegmentManifest::sample()];
+    let said = |answer: &CompactAnswer| serde_json::to_value(answer).unwrap();
+    let heard = |value: &serde_json::Value, asked: Option<u64>| {
+        let answer: CompactAnswer = serde_json::from_value(value.clone()).unwrap();
+        answer.checked(asked.map(Timestamp))
+    };
+    // As earlier versions say it.
+    let plain = said(&CompactAnswer::of(made.clone(), None));
+    assert_eq!(plain, serde_json::to_value(&made).unwrap());
+    let kept = said(&CompactAnswer::of(made.clone(), Some(Timestamp(7))));
+
+    assert_eq!([heard(&plain, None), heard(&kept, Some(7))], [Some(made.clone()), Some(made)]);
+    assert_eq!([heard(&plain, Some(7)), heard(&kept, Some(8)), heard(&kept, None)], [None, None, None]);
+    let nothing = said(&CompactAnswer::of(Vec::new(), None));
+    assert_eq!((heard(&nothing, Some(7)), heard(&nothing, None)), (None, Some(Vec::new())));
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use crate::coord::place::pools::{Member, divide};
 use crate::coord::place::{Hindrance, PlaceSettings, Placer};
 use crate::model::ChannelManifest;
 use crate::rpc::{
-    ChannelShare, CollectionInfo, DEFAULT_GROUP, Duties, GroupConfig, LoadSpec, NodeInfo, NodeShare,
+    ChannelShare, CollectionInfo, DEFAULT_GROUP, Duties, Extent, GroupConfig, LoadSpec, NodeInfo, NodeShare,
     NodeState, OpenChannel, OrderNumber, Place, ReplicaRoute, Routes, Share,
 };
 
@@ -148,7 +148,7 @@ fn one_node_holds_and_owns_everything() {
     };
     let nodes = vec![NodeShare {
         place: place(1),
-        share: Arc::new(Share { channels: vec![share], times: Vec::new() }),
+        share: Arc::new(Share { channels: vec![share], extent: Extent::All, ..Share::default() }),
     }];
     assert_eq!(
         *routes,
@@ -200,16 +200,48 @@ fn a_partition_is_loaded_once_it_is_read_and_not_before_also_beside_others() {
     let both = Some(PARTITIONS.to_vec());
     world.put(&info(7, 1, of(&[0, 1])), std::slice::from_ref(&manifest));
     world.placer.tick(world.now);
-    let (progress, there, of_all) = seen(&world);
+    let first = Some(vec![PARTITIONS[0]]);
+    let (progress, there, readable) = seen(&world);
     assert!(progress.as_ref().is_ok_and(|percent| *percent < 100), "{progress:?}");
-    assert_eq!((there, of_all), (Some(vec![PARTITIONS[0]]), both.clone()));
+    assert_eq!((there, readable), (first.clone(), first.clone()), "what is loaded goes on being read");
     world.run(4);
-    assert_eq!(seen(&world), (Ok(100), both.clone(), both));
+    assert_eq!(seen(&world), (Ok(100), both.clone(), both.clone()));
 
-    // All of it is there already.
-    world.put(&info(7, 1, loaded()), &[manifest]);
+    // All of it is there already, and still the node must have heard that it is loaded.
+    world.put(&info(7, 1, loaded()), std::slice::from_ref(&manifest));
     world.placer.tick(world.now);
+    let (progress, there, readable) = seen(&world);
+    assert!(progress.as_ref().is_ok_and(|percent| *percent < 100), "{progress:?}");
+    assert_eq!((there, readable), (both.clone(), both));
+    world.run(4);
     assert_eq!(seen(&world), (Ok(100), None, None));
+
+    // What is released is not read any more at once.
+    world.put(&info(7, 1, of(&[0])), &[manifest]);
+    world.placer.tick(world.now);
+    assert_eq!(seen(&world), (Ok(100), first.clone(), first));
+}
+
+#[test]
+fn a_partition_that_has_no_room_keeps_nobody_from_reading_the_others() {
+    let of = |ids: &[usize]| {
+        let partitions = ids.iter().map(|at| PARTITIONS[*at]).collect();
+        Some(LoadSpec { partitions: Some(partitions), ..loaded().unwrap() })
+    };
+    let mut world = World::new(vec![NodeInfo { memory_bytes: 1000, ..node(1) }]);
+    let segments = vec![segment(1, PARTITIONS[0], 500), segment(2, PARTITIONS[1], 400)];
+    let manifest = Arc::new(ChannelManifest { segments, ..ChannelManifest::clone(&manifest(10, &[])) });
+    world.put(&info(7, 1, of(&[0])), std::slice::from_ref(&manifest));
+    world.run(4);
+
+    world.put(&info(7, 1, of(&[0, 1])), &[manifest]);
+    world.run(4);
+
+    let routes = world.placer.routes(CollectionId(7)).unwrap();
+    let first = Some(vec![PARTITIONS[0]]);
+    assert_eq!((routes.partitions.clone(), routes.replicas[0].partitions.clone()), (first.clone(), first));
+    assert_eq!(routes.replicas[0].nodes[0].share.channels[0].segments, [SegmentId(1)]);
+    assert!(world.placer.loaded(CollectionId(7)).is_err_and(|hindrance| hindrance.is_full));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::base::{ChannelName, CollectionId, NodeId, Position, SegmentId};
 use crate::model::ChannelManifest;
 use crate::rpc::{
-    HeldChannel, HeldCollection, HoldChannel, NodeInfo, NodeState, OpenChannel, OrderNumber, Orders,
+    Extent, HeldChannel, HeldCollection, HoldChannel, NodeInfo, NodeState, OpenChannel, OrderNumber, Orders,
     OwnOrder, Report, Routes,
 };
 
@@ -57,6 +57,8 @@ pub(super) struct Process {
     pub drained: bool,
     pub seen: OrderNumber,
     pub hold: BTreeMap<CollectionId, Vec<HoldChannel>>,
+    /// Which partitions it knows to be loaded.
+    pub extents: BTreeMap<CollectionId, Extent>,
     pub own: Vec<OwnOrder>,
     pub has: BTreeMap<(CollectionId, ChannelName), Has>,
     /// A proxy's table.
@@ -78,6 +80,7 @@ impl Process {
             drained: false,
             seen: OrderNumber::default(),
             hold: BTreeMap::new(),
+            extents: BTreeMap::new(),
             own: Vec::new(),
             has: BTreeMap::new(),
             table: BTreeMap::new(),
@@ -103,6 +106,7 @@ impl Process {
                 is_full: false,
                 damaged: Vec::new(),
                 harm: None,
+                extent: self.extents.get(collection).cloned().unwrap_or_default(),
             });
             entry.channels.push(HeldChannel {
                 channel: channel.clone(),
@@ -172,6 +176,7 @@ impl Process {
         }
         for order in &orders.hold {
             self.hold.insert(order.info.id, order.channels.clone());
+            self.extents.insert(order.info.id, Extent::of(order.info.loaded_partitions()));
         }
         if let Some(own) = &orders.own {
             self.own.clone_from(own);

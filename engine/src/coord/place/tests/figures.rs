@@ -84,6 +84,7 @@ fn carry_out(placer: &mut Placer, now: Duration) {
             is_full: false,
             damaged: Vec::new(),
             harm: None,
+            extent: crate::rpc::Extent::Unsaid,
         });
         let report =
             Report { node: known.info.clone(), seen: number, held: held.collect(), ..Report::default() };

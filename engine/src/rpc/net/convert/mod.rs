@@ -13,9 +13,11 @@ pub(super) use write::{write_from, write_to};
 
 use bytes::Bytes;
 use contract::internal as pb;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
+use crate::base::Timestamp;
+use crate::model::SegmentManifest;
 use crate::rpc::Error;
 
 /// A message that is not what it should be; says in which way.
@@ -29,6 +31,35 @@ pub(super) enum Damaged {
     Bytes(&'static str, #[source] crate::model::wire::Damaged),
     #[error("its description cannot be read")]
     Json(#[source] serde_json::Error),
+}
+
+/// What a compaction has made, as nodes say it.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum CompactAnswer {
+    /// With what was deleted later than this, as it was asked to. A node of an earlier version does not know that it was, and says the
+    /// other thing.
+    Kept { since: Timestamp, made: Vec<SegmentManifest> },
+    /// Without what is deleted.
+    Made(Vec<SegmentManifest>),
+}
+
+impl CompactAnswer {
+    pub(super) fn of(made: Vec<SegmentManifest>, since: Option<Timestamp>) -> Self {
+        match since {
+            Some(since) => Self::Kept { since, made },
+            None => Self::Made(made),
+        }
+    }
+
+    /// What was made, if all was kept that was deleted later than `asked`.
+    pub(super) fn checked(self, asked: Option<Timestamp>) -> Option<Vec<SegmentManifest>> {
+        match (self, asked) {
+            (Self::Made(made), None) => Some(made),
+            (Self::Kept { since, made }, Some(asked)) if since == asked => Some(made),
+            _ => None,
+        }
+    }
 }
 
 /// A description as JSON.

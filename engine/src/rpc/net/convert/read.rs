@@ -10,7 +10,7 @@ use crate::expr::Filter;
 use crate::model::wire::{Reader, decode_keys, decode_rows, encode_keys, encode_rows, put_values};
 use crate::model::{Metric, SparseVector, Vector};
 use crate::plan::{Grouping, Order, QueryKind, QueryPlan, QueryRows, Range, SearchHits, SearchPlan, Sorting};
-use crate::rpc::{ChannelShare, ReadAfter, Share, TimeSpan};
+use crate::rpc::{ChannelShare, Extent, ReadAfter, Share, TimeSpan};
 
 pub(in crate::rpc::net) fn search_to(plan: &SearchPlan) -> pb::SearchPlan {
     let SearchPlan {
@@ -156,6 +156,11 @@ pub(in crate::rpc::net) fn share_to(share: &Share) -> pb::Share {
     pb::Share {
         channels: share.channels.iter().map(channel_to).collect(),
         times: share.times.iter().map(|time| time.0).collect(),
+        extent: match &share.extent {
+            Extent::Unsaid | Extent::All => None,
+            Extent::These(list) => Some(partitions_to(list)),
+        },
+        is_all: share.extent == Extent::All,
     }
 }
 
@@ -168,6 +173,11 @@ pub(in crate::rpc::net) fn share_from(share: pb::Share) -> Share {
     Share {
         channels: share.channels.into_iter().map(channel_from).collect(),
         times: share.times.into_iter().map(Timestamp).collect(),
+        extent: match share.extent {
+            Some(list) => Extent::These(partitions_from(list)),
+            None if share.is_all => Extent::All,
+            None => Extent::Unsaid,
+        },
     }
 }
 

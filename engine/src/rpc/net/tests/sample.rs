@@ -320,6 +320,7 @@ samples! {
         is_full: true,
         damaged: vec![(SegmentId::sample(), String::sample())],
         harm: Option::sample(),
+        extent: Extent::sample(),
     };
     Followed => Followed { needs_from: Option::sample(), fullness: 0.5 };
     LoadReport => LoadReport {
@@ -393,7 +394,8 @@ samples! {
         segments: Vec::sample(),
         growing_from: Option::sample(),
     };
-    Share => Share { channels: Vec::sample(), times: Vec::sample() };
+    Extent => Extent::These(Vec::sample());
+    Share => Share { channels: Vec::sample(), times: Vec::sample(), extent: Extent::sample() };
     NodeShare => NodeShare { place: Place::sample(), share: Arc::sample() };
     ReplicaRoute => ReplicaRoute {
         id: i64::sample(),
