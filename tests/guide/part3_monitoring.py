@@ -34,8 +34,26 @@ ALERTS: dict[str, tuple[str, int, dict[str, str]]] = {
         5,
         {"milvus_query_total": "0+100x200", "milvus_query_errors_total": "0+20x200", SEARCHES: "0+80x200", FAILED: "0+20x200"},
     ),
-    "HighMemoryUsage": ("warning", 5, {"milvus_memory_usage_bytes": "95x200", "milvus_memory_limit_bytes": "100x200"}),
-    "HighDiskUsage": ("warning", 10, {"milvus_disk_usage_bytes": "90x200", "milvus_disk_limit_bytes": "100x200"}),
+    "HighMemoryUsage": (
+        "warning",
+        5,
+        {
+            "milvus_memory_usage_bytes": "95x200",
+            "milvus_memory_limit_bytes": "100x200",
+            "process_resident_memory_bytes": "95x200",
+            "redkite_memory_limit_bytes": "100x200",
+        },
+    ),
+    "HighDiskUsage": (
+        "warning",
+        10,
+        {
+            "milvus_disk_usage_bytes": "90x200",
+            "milvus_disk_limit_bytes": "100x200",
+            "redkite_disk_used_bytes": "90x200",
+            "redkite_disk_limit_bytes": "100x200",
+        },
+    ),
     "MilvusDown": ("critical", 1, {'up{job="milvus"}': "0x200"}),
     "SlowIndexBuilding": (
         "warning",

@@ -13,6 +13,24 @@ pub fn memory_bytes() -> u64 {
     smallest(&limits, total_of(&read("/proc/meminfo")))
 }
 
+/// Space of the volume that a path is on, or that the nearest folder above it is on that exists. Unit: bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disk {
+    /// What anybody has stored.
+    pub used: u64,
+    /// The same and what this process may still store.
+    pub limit: u64,
+}
+
+/// How full the volume of `path` is; `None` if the operating system does not say.
+pub fn disk(path: &Path) -> Option<Disk> {
+    let space = path.ancestors().find_map(|folder| rustix::fs::statvfs(folder).ok())?;
+    let bytes = |blocks: u64| blocks.saturating_mul(space.f_frsize);
+    let used = bytes(space.f_blocks.saturating_sub(space.f_bfree));
+    // What only root may use is not space for us.
+    Some(Disk { used, limit: used.saturating_add(bytes(space.f_bavail)) })
+}
+
 /// Where limits of memory stand: those of the groups in the kernel's page about this process and of all groups around
 /// them, and those of the container whose root the group is.
 fn limit_files(groups: &str) -> Vec<String> {

@@ -2,6 +2,7 @@
 //! an administrator's. The client API, which Milvus once had here too, is not: who looks for it is told where it is.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use super::machine::{self, Disk};
 use crate::base::{Clock, Passing, Work, chain};
 use crate::coord::Candidacy;
 use crate::obs::{ComponentHealth, Health, Lines, Metrics};
@@ -239,6 +241,8 @@ pub struct Gauges {
     pub querier: Option<Arc<QueryNode>>,
     /// The memory that work in passing shares.
     pub memory: Passing,
+    /// The folder that local files are in.
+    pub folder: PathBuf,
     /// The clock.
     pub clock: Arc<dyn Clock>,
 }
@@ -252,6 +256,7 @@ pub async fn measure(gauges: Gauges, stop: CancellationToken) -> anyhow::Result<
     loop {
         let started = gauges.clock.monotonic();
         show_passing(&gauges.metrics, &gauges.memory);
+        show_machine(&gauges.metrics, machine::memory_bytes(), machine::disk(&gauges.folder));
         if let Some(querier) = &gauges.querier {
             let now = querier.figures();
             shown = show_held(&gauges.metrics, &now, &shown);
@@ -265,6 +270,18 @@ pub async fn measure(gauges: Gauges, stop: CancellationToken) -> anyhow::Result<
             () = stop.cancelled() => return Ok(()),
             () = gauges.clock.sleep(MEASURE.max(SHARE * took)) => {}
         }
+    }
+}
+
+/// Shows what this process may have of its machine; nothing of what is not known.
+fn show_machine(metrics: &Metrics, memory_bytes: u64, disk: Option<Disk>) {
+    let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+    if memory_bytes > 0 {
+        metrics.memory_limit_bytes.with([]).set(bytes(memory_bytes));
+    }
+    if let Some(disk) = disk {
+        metrics.disk_used_bytes.with([]).set(bytes(disk.used));
+        metrics.disk_limit_bytes.with([]).set(bytes(disk.limit));
     }
 }
 
@@ -409,7 +426,9 @@ mod tests {
 
     use futures::FutureExt as _;
 
-    use super::{Keeper, Operated, Stored, routes, show_held, show_passing, show_stored};
+    use super::{
+        Disk, Keeper, Operated, Stored, machine, routes, show_held, show_machine, show_passing, show_stored,
+    };
     use crate::base::{CollectionId, DatabaseId, NodeId, Passing, RealClock, Shares, Timestamp, Work};
     use crate::model::Schema;
     use crate::obs::{Health, Lines, Metrics, TraceSettings};
@@ -641,6 +660,25 @@ mod tests {
         };
         assert_eq!(lines, [line("binlog_size", 40), line("index_files_size", 500), line("rows_num", 3)]);
         assert_eq!(shown, [labels("7", "new")]);
+    }
+
+    #[test]
+    fn how_full_memory_and_disk_are_can_be_told_from_the_figures() {
+        let metrics = Metrics::new(NodeId(1));
+        show_machine(&metrics, 0, None);
+        assert!(!metrics.encode().contains("_limit_bytes"), "what is not known is not shown");
+
+        let disk = machine::disk("/no/such/folder".as_ref()).unwrap();
+        assert!(disk.used > 0 && disk.used <= disk.limit, "{disk:?}");
+        show_machine(&metrics, 7, Some(Disk { used: 3, limit: 9 }));
+
+        let text = metrics.encode();
+        let names = ["redkite_memory", "redkite_disk"];
+        let lines: Vec<&str> =
+            text.lines().filter(|line| names.iter().any(|name| line.starts_with(name))).collect();
+        let shown =
+            ["redkite_disk_limit_bytes 9", "redkite_disk_used_bytes 3", "redkite_memory_limit_bytes 7"];
+        assert_eq!(lines, shown);
     }
 
     #[tokio::test]

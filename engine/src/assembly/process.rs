@@ -1,6 +1,7 @@
 //! One process: a node with the ports for clients, for other nodes and for operators.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -195,6 +196,7 @@ pub async fn run(role: Role, settings: &Settings, around: Surroundings) -> Resul
         coord: node.candidacy.clone(),
         querier: node.querier.clone(),
         memory: node.memory.clone(),
+        folder: PathBuf::from(&settings.local_storage.path),
         clock: Arc::clone(&clock),
     };
     tasks.start("measure", |stop| operations::measure(gauges, stop));

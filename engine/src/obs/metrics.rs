@@ -226,6 +226,12 @@ pub struct Metrics {
     pub passing_bytes: GaugeBy<1>,
     /// `work`. Unit: bytes.
     pub passing_waiting_bytes: GaugeBy<1>,
+    /// No labels. Unit: bytes.
+    pub memory_limit_bytes: GaugeBy<0>,
+    /// No labels. Unit: bytes.
+    pub disk_used_bytes: GaugeBy<0>,
+    /// No labels. Unit: bytes.
+    pub disk_limit_bytes: GaugeBy<0>,
 
     registry: Registry,
 }
@@ -303,6 +309,9 @@ impl Metrics {
             ),
             passing_bytes: of_node.gauge(n::PASSING_BYTES, [n::WORK]),
             passing_waiting_bytes: of_node.gauge(n::PASSING_WAITING_BYTES, [n::WORK]),
+            memory_limit_bytes: of_all.gauge(n::MEMORY_LIMIT_BYTES, []),
+            disk_used_bytes: of_all.gauge(n::DISK_USED_BYTES, []),
+            disk_limit_bytes: of_all.gauge(n::DISK_LIMIT_BYTES, []),
             registry: of_all.registry,
         })
     }

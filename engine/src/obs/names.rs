@@ -98,6 +98,13 @@ pub const PASSING_BYTES: &str = "redkite_passing_bytes";
 /// Memory that work waits for by kind of work. Unit: bytes.
 pub const PASSING_WAITING_BYTES: &str = "redkite_passing_waiting_bytes";
 
+/// Memory that the process may use: its container's limit, else the machine's. Unit: bytes.
+pub const MEMORY_LIMIT_BYTES: &str = "redkite_memory_limit_bytes";
+/// What is used of the volume that `localStorage.path` is on, by anybody. Unit: bytes.
+pub const DISK_USED_BYTES: &str = "redkite_disk_used_bytes";
+/// What can be used of that volume, used or free. Unit: bytes.
+pub const DISK_LIMIT_BYTES: &str = "redkite_disk_limit_bytes";
+
 /// Memory of the process that is resident. Unit: bytes.
 pub const PROCESS_RESIDENT_MEMORY_BYTES: &str = "process_resident_memory_bytes";
 /// Open file descriptors of the process.
