@@ -27,6 +27,8 @@ use crate::secure::Tokens;
 const MEASURE: Duration = Duration::from_secs(2);
 /// Measuring takes no more than one part in so many of the time.
 const SHARE: u32 = 50;
+/// The longest pause between two measurements.
+const STALE: Duration = Duration::from_secs(30);
 /// Milvus's names of segments that are sealed and of rows that are not.
 const SEALED: &str = "Sealed";
 const GROWING: &str = "Growing";
@@ -263,9 +265,15 @@ pub async fn measure(gauges: Gauges, stop: CancellationToken) -> anyhow::Result<
         let took = gauges.clock.monotonic().saturating_sub(started);
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            () = gauges.clock.sleep(MEASURE.max(SHARE * took)) => {}
+            () = gauges.clock.sleep(pause(took)) => {}
         }
     }
+}
+
+/// How long nothing is measured after a measurement that took so long. Much of that may be waiting for others, and gauges
+/// that stand still for minutes are taken for the truth.
+fn pause(took: Duration) -> Duration {
+    took.saturating_mul(SHARE).clamp(MEASURE, STALE)
 }
 
 /// Shows what work in passing has of the memory, and what it waits for.
@@ -409,7 +417,7 @@ mod tests {
 
     use futures::FutureExt as _;
 
-    use super::{Keeper, Operated, Stored, routes, show_held, show_passing, show_stored};
+    use super::{Keeper, MEASURE, Operated, STALE, Stored, pause, routes, show_held, show_passing, show_stored};
     use crate::base::{CollectionId, DatabaseId, NodeId, Passing, RealClock, Shares, Timestamp, Work};
     use crate::model::Schema;
     use crate::obs::{Health, Lines, Metrics, TraceSettings};
@@ -641,6 +649,13 @@ mod tests {
         };
         assert_eq!(lines, [line("binlog_size", 40), line("index_files_size", 500), line("rows_num", 3)]);
         assert_eq!(shown, [labels("7", "new")]);
+    }
+
+    #[test]
+    fn gauges_follow_however_long_it_takes_to_measure() {
+        let ms = std::time::Duration::from_millis;
+
+        assert_eq!([0, 200, 5_000_000].map(|took| pause(ms(took))), [MEASURE, ms(10_000), STALE]);
     }
 
     #[tokio::test]

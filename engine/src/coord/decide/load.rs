@@ -40,7 +40,7 @@ pub fn load(
     if !bare.is_empty() {
         return Err(Refusal::NoVectorIndex { fields: bare.join(" ") });
     }
-    let groups = groups_of(catalog, asked)?;
+    let groups = groups_of(catalog, asked, &nodes)?;
     let mut wanted_nodes = BTreeMap::<&str, usize>::new();
     for group in &groups {
         *wanted_nodes.entry(group).or_default() += 1;
@@ -72,8 +72,23 @@ pub fn load(
 }
 
 /// The group of each copy.
-fn groups_of(catalog: &Catalog, asked: &LoadRequest<'_>) -> Result<Vec<String>, Refusal> {
+fn groups_of(
+    catalog: &Catalog,
+    asked: &LoadRequest<'_>,
+    nodes: impl Fn(&str) -> usize,
+) -> Result<Vec<String>, Refusal> {
     let count = asked.replicas.max(1) as usize;
+    // Whatever number is asked for, no list is made that is longer than there are nodes.
+    if let Some(group) = match asked.groups {
+        [] => Some(DEFAULT_GROUP),
+        [one] => Some(one.as_str()),
+        _ => None,
+    } {
+        catalog.group(group)?;
+        if count > nodes(group).max(1) {
+            return Err(Refusal::TooManyReplicas { wanted: count, nodes: nodes(group) });
+        }
+    }
     let groups = match asked.groups {
         [] => vec![DEFAULT_GROUP.to_owned(); count],
         [one] => vec![one.clone(); count],

@@ -37,9 +37,15 @@ pub async fn search(proxy: &Proxy, caller: Caller, request: SearchRequest) -> Re
     search_rows(proxy, caller, request).await.map_err(|error| at_peer("failed to search", error))
 }
 
-/// The vectors that a search says it has, within what it may have.
-pub(super) fn queries_of(nq: i64) -> u64 {
-    u64::try_from(nq).unwrap_or(0).clamp(1, 16_384)
+/// The vectors that a search says it has, or that it brings where it says nothing, within what it may have.
+pub(super) fn queries_of(request: &SearchRequest) -> u64 {
+    let queries = match (request.nq, &request.search_input) {
+        (0, Some(SearchInput::PlaceholderGroup(group))) => convert_search::count_queries(group),
+        (0, Some(SearchInput::Ids(IDs { id_field: Some(i_ds::IdField::IntId(ids)) }))) => ids.data.len() as u64,
+        (0, Some(SearchInput::Ids(IDs { id_field: Some(i_ds::IdField::StrId(ids)) }))) => ids.data.len() as u64,
+        (nq, _) => u64::try_from(nq).unwrap_or(0),
+    };
+    queries.clamp(1, 16_384)
 }
 
 async fn search_rows(
@@ -49,7 +55,7 @@ async fn search_rows(
 ) -> Result<SearchResults, Error> {
     let info = proxy.info_unchecked(&caller, &request.db_name, &request.collection_name).await?;
     let about = About::partitions(&info, &request.partition_names);
-    proxy.admit(&caller, Asked::Search, about, || queries_of(request.nq))?;
+    proxy.admit(&caller, Asked::Search, about, || queries_of(&request))?;
     check_built(&request)?;
     check_loaded(proxy, &info).await?;
     let schema = &info.schema;
