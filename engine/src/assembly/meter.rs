@@ -59,9 +59,7 @@ impl Meter for ProxyMeter {
         self.0.proxy_req_latency.with([call]).observe(ms(took));
         match kind {
             Some(
-                read @ (names::QUERY_TYPE_SEARCH
-                | names::QUERY_TYPE_HYBRID_SEARCH
-                | names::QUERY_TYPE_QUERY),
+                read @ (names::QUERY_TYPE_SEARCH | names::QUERY_TYPE_HYBRID_SEARCH | names::QUERY_TYPE_QUERY),
             ) => self.0.proxy_sq_latency.with([read, "", ""]).observe(ms(took)),
             Some(change) => self.0.proxy_mutation_latency.with([change, "", ""]).observe(ms(took)),
             None => {}

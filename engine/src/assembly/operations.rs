@@ -417,7 +417,9 @@ mod tests {
 
     use futures::FutureExt as _;
 
-    use super::{Keeper, MEASURE, Operated, STALE, Stored, pause, routes, show_held, show_passing, show_stored};
+    use super::{
+        Keeper, MEASURE, Operated, STALE, Stored, pause, routes, show_held, show_passing, show_stored,
+    };
     use crate::base::{CollectionId, DatabaseId, NodeId, Passing, RealClock, Shares, Timestamp, Work};
     use crate::model::Schema;
     use crate::obs::{Health, Lines, Metrics, TraceSettings};

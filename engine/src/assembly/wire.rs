@@ -148,7 +148,10 @@ pub async fn tokens_of_operators(settings: &Settings, clock: &Arc<dyn Clock>) ->
     match tokens(settings, clock).await {
         Ok(tokens) => tokens,
         Err(error) => {
-            warn!(error = chain(&error), "the port for operators takes no token: see redkite.admin.tokenFile");
+            warn!(
+                error = chain(&error),
+                "the port for operators takes no token: see redkite.admin.tokenFile"
+            );
             None
         }
     }

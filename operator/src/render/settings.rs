@@ -289,8 +289,7 @@ mod tests {
         assert_eq!(concerned(json!({"redkite": {"cache": {"budgetMb": 5}}})), ["querynode"]);
         let limits = json!({"quotaAndLimits": {"dql": {"enabled": true, "searchRate": {"max": 5}}}});
         assert_eq!(concerned(limits), ["proxy"]);
-        let memory =
-            json!({"quotaAndLimits": {"limitWriting": {"memProtection": {"enabled": false}}}});
+        let memory = json!({"quotaAndLimits": {"limitWriting": {"memProtection": {"enabled": false}}}});
         assert_eq!(concerned(memory), ["datanode"]);
         assert_eq!(concerned(json!({"common": {"retentionDuration": 60}})), ["proxy", "mixcoord"]);
         assert_eq!(concerned(json!({"some": {"key": "that the engine does not know"}})), Vec::<&str>::new());

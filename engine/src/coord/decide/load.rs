@@ -133,3 +133,23 @@ fn ids_of(collection: &CollectionInfo, names: &[String]) -> Result<Vec<Partition
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_list_is_made_of_more_copies_than_there_are_nodes() {
+        let catalog = Catalog::default();
+        let groups = |replicas, groups: &[String]| {
+            groups_of(&catalog, &LoadRequest { partitions: None, replicas, groups }, |_| 2)
+        };
+        let default = DEFAULT_GROUP.to_owned();
+
+        assert_eq!(groups(2, &[]), Ok(vec![default.clone(); 2]));
+        for named in [&[][..], &[default]] {
+            let wanted = u32::MAX as usize;
+            assert_eq!(groups(u32::MAX, named), Err(Refusal::TooManyReplicas { wanted, nodes: 2 }));
+        }
+    }
+}

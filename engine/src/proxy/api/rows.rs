@@ -369,7 +369,8 @@ fn admit_flushes<'a>(
     caller: &Caller,
     collections: impl Iterator<Item = &'a CollectionInfo>,
 ) -> Result<(), Error> {
-    let flush = |info: &'a CollectionInfo| Demand { asked: Asked::Flush, about: About::collection(info), cost: 1 };
+    let flush =
+        |info: &'a CollectionInfo| Demand { asked: Asked::Flush, about: About::collection(info), cost: 1 };
     proxy.admit_all(caller, &collections.map(flush).collect::<Vec<_>>())
 }
 

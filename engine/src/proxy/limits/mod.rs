@@ -206,8 +206,7 @@ impl Limits {
         if rate.database >= 0.0 {
             // That of a collection that was found is there, whether it is known yet or not.
             let is_there = about.collection.is_some() || learnt.databases.contains(about.database);
-            let scope =
-                if is_there { Scope::Database(about.database.to_owned()) } else { Scope::Unknown };
+            let scope = if is_there { Scope::Database(about.database.to_owned()) } else { Scope::Unknown };
             add(rate.database, scope);
         }
         let Some(info) = about.collection else { return wanted };

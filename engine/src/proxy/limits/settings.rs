@@ -81,7 +81,9 @@ impl Asked {
                 "database.force.deny.ddl",
                 "database.force.deny.collectionDDL",
             ],
-            Self::Collection | Self::Alteration => &["database.force.deny.ddl", "database.force.deny.collectionDDL"],
+            Self::Collection | Self::Alteration => {
+                &["database.force.deny.ddl", "database.force.deny.collectionDDL"]
+            }
             Self::Partition => &["database.force.deny.ddl", "database.force.deny.partitionDDL"],
             Self::Index => &["database.force.deny.ddl", "database.force.deny.index"],
             Self::Flush => &["database.force.deny.ddl", "database.force.deny.flush"],
