@@ -480,7 +480,7 @@ mod tests {
 
     #[test]
     fn a_search_that_does_not_say_how_many_vectors_it_has_is_counted_by_those_that_it_brings() {
-        let placeholder = PlaceholderValue { values: vec![Vec::new().into(); 7], ..Default::default() };
+        let placeholder = PlaceholderValue { values: vec![Vec::new(); 7], ..Default::default() };
         let group = PlaceholderGroup { placeholders: vec![placeholder] }.encode_to_vec();
         let vectors = SearchInput::PlaceholderGroup(group.into());
         let ids = IDs { id_field: Some(i_ds::IdField::IntId(LongArray { data: vec![1, 2, 3] })) };
