@@ -640,12 +640,12 @@ section! {
     LogFile {
         /// Folder of the file of log lines, which is named after the role. Empty: no file.
         root_path: String = String::new(),
-        /// The file is put away before it is larger. Unit: MiB. At least 1.
+        /// The file is put away before it is larger. Unit: MiB. 0: the default.
         max_size: u64 = 300,
-        /// Files that were put away are removed once they are so old. Unit: days. 0: never.
-        max_age: u64 = 10,
-        /// How many files that were put away are kept. 0: all.
-        max_backups: usize = 20,
+        /// Files that were put away are removed once they are so old. Unit: days. 0 or less: never.
+        max_age: i64 = 10,
+        /// How many files that were put away are kept. 0 or less: all.
+        max_backups: i64 = 20,
     }
 }
 
@@ -840,9 +840,9 @@ impl Settings {
         let right = (0.0..=86_400.0).contains(&span);
         check(right, "proxy.slowQuerySpanInSeconds", span.to_string(), "0 to 86400 seconds")?;
         let size = self.log.file.max_size;
-        check((1..=1 << 20).contains(&size), "log.file.maxSize", size.to_string(), "1 to 1048576 MiB")?;
+        check(size <= 1 << 20, "log.file.maxSize", size.to_string(), "0 to 1048576 MiB")?;
         let age = self.log.file.max_age;
-        check(age <= 36_500, "log.file.maxAge", age.to_string(), "0 to 36500 days")?;
+        check(age <= 36_500, "log.file.maxAge", age.to_string(), "at most 36500 days")?;
         let compat = self.log.compat.clone();
         let known = ["milvus", "guide"].contains(&compat.as_str());
         check(known, "log.compat", compat, "milvus or guide")?;

@@ -191,9 +191,15 @@ pub const KEYS: &[Key] = &[
         "log.compat",
         "What lines of `log.format` `json` look like: `milvus` (`time` as `2006/01/02 15:04:05.000 +00:00`, levels in capitals) or `guide` (`time` by ISO 8601, levels in small letters).",
     ),
-    key("log.file.maxAge", "Files that were put away are removed once they are so old. Days. 0: never."),
-    key("log.file.maxBackups", "How many files that were put away are kept. 0: all."),
-    key("log.file.maxSize", "The file is put away, and another begun, before it is larger. MiB, at least 1."),
+    key(
+        "log.file.maxAge",
+        "Files that were put away are removed once they are so old. Days. 0 or less: never.",
+    ),
+    key("log.file.maxBackups", "How many files that were put away are kept. 0 or less: all."),
+    key(
+        "log.file.maxSize",
+        "The file is put away, and another begun, before it is larger. MiB. 0: the default.",
+    ),
     key(
         "log.file.rootPath",
         "Folder of the file of log lines, `<role>.log`, for this process alone; SIGUSR1 opens the file anew. Empty: no file.",

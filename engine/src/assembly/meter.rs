@@ -49,7 +49,7 @@ impl Meter for ProxyMeter {
         self.0.proxy_req_count.with([call, names::STATUS_TOTAL, "", ""]).inc();
     }
 
-    fn ended(&self, call: &'static str, end: Ended, took: Duration) {
+    fn ended(&self, call: &'static str, kind: Option<&'static str>, end: Ended, took: Duration) {
         let status = match end {
             Ended::Done => names::STATUS_SUCCESS,
             Ended::Failed(_) => names::STATUS_FAIL,
@@ -57,23 +57,12 @@ impl Meter for ProxyMeter {
         };
         self.0.proxy_req_count.with([call, status, "", ""]).inc();
         self.0.proxy_req_latency.with([call]).observe(ms(took));
-        let read = match call {
-            "Search" => names::QUERY_TYPE_SEARCH,
-            "HybridSearch" => names::QUERY_TYPE_HYBRID_SEARCH,
-            "Query" => names::QUERY_TYPE_QUERY,
-            _ => "",
-        };
-        let change = match call {
-            "Insert" => names::MSG_TYPE_INSERT,
-            "Upsert" => names::MSG_TYPE_UPSERT,
-            "Delete" => names::MSG_TYPE_DELETE,
-            _ => "",
-        };
-        if !read.is_empty() {
-            self.0.proxy_sq_latency.with([read, "", ""]).observe(ms(took));
-        }
-        if !change.is_empty() {
-            self.0.proxy_mutation_latency.with([change, "", ""]).observe(ms(took));
+        match kind {
+            Some(
+                read @ (names::QUERY_TYPE_SEARCH | names::QUERY_TYPE_HYBRID_SEARCH | names::QUERY_TYPE_QUERY),
+            ) => self.0.proxy_sq_latency.with([read, "", ""]).observe(ms(took)),
+            Some(change) => self.0.proxy_mutation_latency.with([change, "", ""]).observe(ms(took)),
+            None => {}
         }
     }
 
@@ -271,7 +260,7 @@ mod tests {
         let meter = ProxyMeter::new(Arc::clone(&metrics));
         for end in [Ended::Done, Ended::Done, Ended::Failed(Kind::Invalid), Ended::GivenUp] {
             meter.began("Search");
-            meter.ended("Search", end, Duration::from_millis(3));
+            meter.ended("Search", Some("search"), end, Duration::from_millis(3));
         }
 
         let labels = "{collection_name=\"\",db_name=\"\",function_name=\"Search\",status=";

@@ -29,6 +29,8 @@ use crate::secure::Tokens;
 const MEASURE: Duration = Duration::from_secs(2);
 /// Measuring takes no more than one part in so many of the time.
 const SHARE: u32 = 50;
+/// The longest pause between two measurements.
+const STALE: Duration = Duration::from_secs(30);
 /// Milvus's names of segments that are sealed and of rows that are not.
 const SEALED: &str = "Sealed";
 const GROWING: &str = "Growing";
@@ -268,7 +270,7 @@ pub async fn measure(gauges: Gauges, stop: CancellationToken) -> anyhow::Result<
         let took = gauges.clock.monotonic().saturating_sub(started);
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            () = gauges.clock.sleep(MEASURE.max(SHARE * took)) => {}
+            () = gauges.clock.sleep(pause(took)) => {}
         }
     }
 }
@@ -283,6 +285,12 @@ fn show_machine(metrics: &Metrics, memory_bytes: u64, disk: Option<Disk>) {
         metrics.disk_used_bytes.with([]).set(bytes(disk.used));
         metrics.disk_limit_bytes.with([]).set(bytes(disk.limit));
     }
+}
+
+/// How long nothing is measured after a measurement that took so long. Much of that may be waiting for others, and gauges
+/// that stand still for minutes are taken for the truth.
+fn pause(took: Duration) -> Duration {
+    took.saturating_mul(SHARE).clamp(MEASURE, STALE)
 }
 
 /// Shows what work in passing has of the memory, and what it waits for.
@@ -427,7 +435,8 @@ mod tests {
     use futures::FutureExt as _;
 
     use super::{
-        Disk, Keeper, Operated, Stored, machine, routes, show_held, show_machine, show_passing, show_stored,
+        Disk, Keeper, MEASURE, Operated, STALE, Stored, machine, pause, routes, show_held, show_machine,
+        show_passing, show_stored,
     };
     use crate::base::{CollectionId, DatabaseId, NodeId, Passing, RealClock, Shares, Timestamp, Work};
     use crate::model::Schema;
@@ -679,6 +688,13 @@ mod tests {
         let shown =
             ["redkite_disk_limit_bytes 9", "redkite_disk_used_bytes 3", "redkite_memory_limit_bytes 7"];
         assert_eq!(lines, shown);
+    }
+
+    #[test]
+    fn gauges_follow_however_long_it_takes_to_measure() {
+        let ms = std::time::Duration::from_millis;
+
+        assert_eq!([0, 200, 5_000_000].map(|took| pause(ms(took))), [MEASURE, ms(10_000), STALE]);
     }
 
     #[tokio::test]

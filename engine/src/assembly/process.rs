@@ -152,7 +152,7 @@ pub async fn run(role: Role, settings: &Settings, around: Surroundings) -> Resul
     let client_port = client_port.unwrap_or(contract::names::API_PORT);
     let keeper = Arc::new(operations::Keeper {
         checks_users: wire::access(settings).enabled,
-        tokens: wire::tokens(settings, &clock).await?,
+        tokens: wire::tokens_of_operators(settings, &clock).await,
         gate: OnceLock::new(),
     });
     let operated = operations::Operated {
@@ -384,12 +384,17 @@ pub fn trace_settings(role: Role, settings: &Settings) -> TraceSettings {
     let compat = if log.compat == "guide" { Compat::Guide } else { Compat::Milvus };
     let format = if log.format == "json" { TraceFormat::Json(compat) } else { TraceFormat::Text };
     let LogFile { root_path, max_size, max_age, max_backups } = &log.file;
+    // As in Milvus, nothing is what is usual.
+    let max_size = if *max_size == 0 { LogFile::default().max_size } else { *max_size };
     let file = (!root_path.is_empty()).then(|| LogFileSettings {
         folder: root_path.into(),
         name: role.name().to_owned(),
         max_bytes: max_size << 20,
-        max_age: (*max_age > 0).then(|| Duration::from_secs(max_age * 86_400)),
-        max_backups: (*max_backups > 0).then_some(*max_backups),
+        max_age: u64::try_from(*max_age)
+            .ok()
+            .filter(|days| *days > 0)
+            .map(|days| Duration::from_secs(days * 86_400)),
+        max_backups: usize::try_from(*max_backups).ok().filter(|most| *most > 0),
     });
     TraceSettings { format, level: log.level.clone(), stdout: log.stdout, file }
 }
@@ -397,6 +402,18 @@ pub fn trace_settings(role: Role, settings: &Settings) -> TraceSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_size_of_nothing_is_the_usual_one_and_fewer_backups_than_none_are_all() {
+        let mut settings = Settings::default();
+        settings.log.file =
+            LogFile { root_path: "/logs".to_owned(), max_size: 0, max_age: -1, max_backups: -1 };
+        settings.validate().unwrap();
+
+        let file = trace_settings(Role::Proxy, &settings).file.unwrap();
+
+        assert_eq!((file.max_bytes, file.max_age, file.max_backups), (300 << 20, None, None));
+    }
 
     #[test]
     fn lines_go_where_the_settings_say() {

@@ -185,11 +185,20 @@ fn plain(name: &str) -> String {
     name.chars().filter(|letter| !matches!(letter, '_' | '.' | '/')).collect::<String>().to_ascii_lowercase()
 }
 
+/// Whether a variable is what Kubernetes and Docker tell every process of a service that is called like one of our sections:
+/// beside a service `proxy`, `PROXY_PORT` is `tcp://10.0.0.1:19530`.
+fn is_link(name: &str, text: &str) -> bool {
+    name.ends_with("_PORT") && ["tcp://", "udp://", "sctp://"].iter().any(|scheme| text.starts_with(scheme))
+}
+
 fn from_environment(defaults: &Value, environment: impl Iterator<Item = (String, String)>) -> Value {
     let mut values = Value::Object(serde_json::Map::new());
     for (name, text) in environment {
-        let bare =
-            name.strip_prefix("MILVUS_CONF_").or_else(|| name.strip_prefix("REDKITE__")).unwrap_or(&name);
+        let prefixed = name.strip_prefix("MILVUS_CONF_").or_else(|| name.strip_prefix("REDKITE__"));
+        if prefixed.is_none() && is_link(&name, &text) {
+            continue;
+        }
+        let bare = prefixed.unwrap_or(&name);
         let bare = plain(bare);
         let Some(key) = KEYS.iter().find(|key| plain(key.name) == bare) else { continue };
         if let Some(default) = at(defaults, key.name) {
@@ -288,6 +297,19 @@ mod tests {
         assert_eq!(listen("log: {level: info}\n", &[("PROXY_PORT", "19532")]), "0.0.0.0:19532");
         assert_eq!(listen("proxy: {port: 19531, listen: '127.0.0.1:1'}\n", &[]), "127.0.0.1:1");
         assert_eq!(listen("proxy: {port: 19531}\n", &[("PROXY_LISTEN", "[::]:2")]), "[::]:2");
+    }
+
+    #[test]
+    fn what_kubernetes_says_of_services_that_are_called_like_sections_is_no_setting() {
+        let links = [
+            ("PROXY_PORT", "tcp://10.0.0.1:19530"),
+            ("MINIO_PORT", "tcp://10.0.0.2:9000"),
+            ("ETCD_PORT", "tcp://10.0.0.3:2379"),
+        ];
+
+        assert_eq!(loaded("{}\n", &links).unwrap().settings, Settings::default());
+        let ours = loaded("{}\n", &[("MILVUS_CONF_PROXY_PORT", "tcp://10.0.0.1:19530")]).unwrap_err();
+        assert!(matches!(&ours, Error::BadSetting { key, .. } if key == "proxy.port"), "{ours:?}");
     }
 
     #[test]

@@ -142,6 +142,21 @@ pub async fn tokens(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Optio
     Ok(Some(Arc::new(tokens.map_err(|source| Error::Secure { what: "calls between nodes", source })?)))
 }
 
+/// The tokens that the port for operators takes. A file that nothing else needs does not keep the process from starting: calls
+/// between nodes, where they carry tokens, say by themselves that there are none.
+pub async fn tokens_of_operators(settings: &Settings, clock: &Arc<dyn Clock>) -> Option<Arc<Tokens>> {
+    match tokens(settings, clock).await {
+        Ok(tokens) => tokens,
+        Err(error) => {
+            warn!(
+                error = chain(&error),
+                "the port for operators takes no token: see redkite.admin.tokenFile"
+            );
+            None
+        }
+    }
+}
+
 /// How users are checked, as `common.security` asks for.
 pub fn access(settings: &Settings) -> AccessSettings {
     let security = &settings.common.security;
@@ -245,11 +260,13 @@ fn acceptor_settings(files: &TlsFiles, asks_clients: bool) -> AcceptorSettings {
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
+    use std::sync::Arc;
     use std::time::Duration;
 
     use contract::settings::{Settings, TlsFiles};
 
-    use super::{connector_settings, limits, proxy, waits};
+    use super::{connector_settings, limits, proxy, tokens, tokens_of_operators, waits};
+    use crate::base::{Clock, RealClock};
     use crate::proxy::{Asked, LimitSettings, ProxySettings, Rate};
 
     #[test]
@@ -260,6 +277,16 @@ mod tests {
         };
 
         assert_eq!((name_for("nodes.redkite"), name_for("")), (Some("nodes.redkite".to_owned()), None));
+    }
+
+    #[tokio::test]
+    async fn a_file_of_tokens_that_is_not_there_matters_only_to_calls_that_carry_them() {
+        let mut settings = Settings::default();
+        settings.redkite.admin.token_file = "/nowhere/token".to_owned();
+        let clock: Arc<dyn Clock> = RealClock::new();
+
+        assert!(tokens_of_operators(&settings, &clock).await.is_none());
+        assert!(tokens(&settings, &clock).await.is_err());
     }
 
     #[test]

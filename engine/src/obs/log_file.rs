@@ -4,7 +4,8 @@
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -14,6 +15,8 @@ use crate::base::Clock;
 
 /// How often files that are too old are looked for, and how long after a failed rotation another one is tried.
 const SWEEP: Duration = Duration::from_secs(600);
+/// How often it is looked whether the file still has the name: another process may have put it away.
+const LOOK: Duration = Duration::from_secs(1);
 /// Ending of the files.
 const ENDING: &str = ".log";
 /// How the time is written in the name of a file that was put away. As texts they are in the order of time.
@@ -51,6 +54,8 @@ pub(super) struct LogFile {
 
 struct Open {
     file: File,
+    /// Device and number of the file.
+    identity: (u64, u64),
     /// Unit: bytes.
     size: u64,
     /// When its first line was written. Unit: Unix milliseconds.
@@ -59,7 +64,11 @@ struct Open {
     sweep_at: u64,
     /// No rotation is tried before. Unit: Unix milliseconds.
     turn_at: u64,
-    /// Whether the last line could not be written, which is said once.
+    /// When it is looked next whether the file still has the name. Unit: Unix milliseconds.
+    look_at: u64,
+    /// Whether the last line could not be written: another file would have no more room, and would have one file less be kept.
+    is_full: bool,
+    /// Whether the last line could not be written, or not where it should be, which is said once.
     failing: bool,
 }
 
@@ -69,8 +78,7 @@ impl LogFile {
     /// # Errors
     /// If the folder cannot be made or the file not be written.
     pub(super) fn open(settings: LogFileSettings, clock: Arc<dyn Clock>) -> io::Result<Self> {
-        std::fs::create_dir_all(&settings.folder)?;
-        let open = Open::new(&settings.path(), clock.unix_ms())?;
+        let open = Open::new(&settings, clock.unix_ms())?;
         let file = Self { settings, clock, open: Mutex::new(open) };
         file.remove_old(file.clock.unix_ms());
         Ok(file)
@@ -87,7 +95,7 @@ impl LogFile {
     /// If it cannot be opened; lines go on into the old one.
     pub(super) fn reopen(&self) -> io::Result<()> {
         let mut open = self.open.lock();
-        *open = Open::new(&self.settings.path(), self.clock.unix_ms())?;
+        *open = Open::new(&self.settings, self.clock.unix_ms())?;
         Ok(())
     }
 
@@ -96,8 +104,10 @@ impl LogFile {
         let mut open = self.open.lock();
         let now = self.clock.unix_ms();
         let written = self.make_room(&mut open, line.len() as u64, now);
-        let written = open.file.write_all(line).and(written);
-        open.size += line.len() as u64;
+        let (bytes, put) = put(&mut open.file, line);
+        open.size += bytes;
+        open.is_full = put.is_err();
+        let written = put.and(written);
         if let Err(error) = &written
             && !open.failing
         {
@@ -110,40 +120,84 @@ impl LogFile {
 
     /// Puts the file away if it is full or old, and removes what is too old. Lines go on into the same file if that fails.
     fn make_room(&self, open: &mut Open, more: u64, now: u64) -> io::Result<()> {
-        let is_full = open.size > 0 && open.size + more > self.settings.max_bytes;
-        let age = Duration::from_millis(now.saturating_sub(open.begun));
-        let is_old = open.size > 0 && self.settings.max_age.is_some_and(|most| age > most);
-        if (is_full || is_old) && now >= open.turn_at {
+        if now >= open.look_at || self.is_due(open, more, now) {
+            self.follow(open, now)?;
+        }
+        if self.is_due(open, more, now) {
             let turned = self.turn(open, now);
             if turned.is_err() {
-                open.turn_at = later(now);
+                open.turn_at = later(now, SWEEP);
             }
             turned?;
         } else if now >= open.sweep_at {
             self.remove_old(now);
-            open.sweep_at = later(now);
+            open.sweep_at = later(now, SWEEP);
         }
         Ok(())
     }
 
+    /// Whether the file is to be put away.
+    fn is_due(&self, open: &Open, more: u64, now: u64) -> bool {
+        let is_full = open.size > 0 && open.size + more > self.settings.max_bytes;
+        let age = Duration::from_millis(now.saturating_sub(open.begun));
+        let is_old = open.size > 0 && self.settings.max_age.is_some_and(|most| age > most);
+        (is_full || is_old) && now >= open.turn_at && !open.is_full
+    }
+
+    /// Goes on in the file that has the name, if that is another one by now or none has it.
+    fn follow(&self, open: &mut Open, now: u64) -> io::Result<()> {
+        open.look_at = later(now, LOOK);
+        match std::fs::metadata(self.settings.path()) {
+            Ok(about) if identity(&about) == open.identity => {
+                // Another process may write to it, too.
+                open.size = about.len();
+                Ok(())
+            }
+            _ => match Open::new(&self.settings, now) {
+                Ok(new) => {
+                    *open = new;
+                    Ok(())
+                }
+                Err(error) => {
+                    open.turn_at = later(now, SWEEP);
+                    Err(error)
+                }
+            },
+        }
+    }
+
     fn turn(&self, open: &mut Open, now: u64) -> io::Result<()> {
         let path = self.settings.path();
-        let mut at = now;
-        let mut away = self.away(at);
-        // Two in one millisecond.
-        while away.exists() {
-            at += 1;
-            away = self.away(at);
-        }
-        match std::fs::rename(&path, away) {
+        std::fs::create_dir_all(&self.settings.folder)?;
+        let away = self.free_name(now)?;
+        match std::fs::rename(&path, &away) {
             Ok(()) => {}
-            // Somebody else has put it away.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+            Err(error) => {
+                // Nothing of anybody's is in it.
+                let _ = std::fs::remove_file(&away);
+                // Somebody else has put it away.
+                if error.kind() != io::ErrorKind::NotFound {
+                    return Err(error);
+                }
+            }
         }
-        *open = Open::new(&path, now)?;
+        *open = Open::new(&self.settings, now)?;
         self.remove_old(now);
         Ok(())
+    }
+
+    /// A name for the file that is to be put away. An empty file has it, so that nobody else takes it.
+    fn free_name(&self, now: u64) -> io::Result<PathBuf> {
+        let mut at = now;
+        loop {
+            let away = self.away(at);
+            match OpenOptions::new().write(true).create_new(true).open(&away) {
+                Ok(_) => return Ok(away),
+                // Two in one millisecond.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => at += 1,
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     fn away(&self, at: u64) -> PathBuf {
@@ -189,12 +243,41 @@ impl LogFile {
 }
 
 impl Open {
-    fn new(path: &Path, now: u64) -> io::Result<Self> {
-        let file = OpenOptions::new().append(true).create(true).open(path)?;
+    /// Opens the file that has the name, or makes one, and the folder too.
+    fn new(settings: &LogFileSettings, now: u64) -> io::Result<Self> {
+        std::fs::create_dir_all(&settings.folder)?;
+        let file = OpenOptions::new().append(true).create(true).open(settings.path())?;
         let about = file.metadata()?;
-        let (size, begun) = (about.len(), if about.len() == 0 { now } else { made(&about, now) });
-        Ok(Self { file, size, begun, sweep_at: later(now), turn_at: 0, failing: false })
+        Ok(Self {
+            file,
+            identity: identity(&about),
+            size: about.len(),
+            begun: if about.len() == 0 { now } else { made(&about, now) },
+            sweep_at: later(now, SWEEP),
+            turn_at: 0,
+            look_at: later(now, LOOK),
+            is_full: false,
+            failing: false,
+        })
     }
+}
+
+fn identity(about: &Metadata) -> (u64, u64) {
+    (about.dev(), about.ino())
+}
+
+/// Writes bytes, and says how many of them were written whatever came of the rest.
+fn put(to: &mut impl io::Write, bytes: &[u8]) -> (u64, io::Result<()>) {
+    let mut done = 0;
+    while done < bytes.len() {
+        match to.write(&bytes[done..]) {
+            Ok(0) => return (done as u64, Err(io::ErrorKind::WriteZero.into())),
+            Ok(count) => done += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (done as u64, Err(error)),
+        }
+    }
+    (done as u64, Ok(()))
 }
 
 /// When a file was made, or last written where that is not known. Unit: Unix milliseconds.
@@ -204,8 +287,8 @@ fn made(about: &Metadata, now: u64) -> u64 {
     since.and_then(|since| u64::try_from(since.as_millis()).ok()).unwrap_or(now)
 }
 
-fn later(now: u64) -> u64 {
-    now.saturating_add(u64::try_from(SWEEP.as_millis()).unwrap_or(u64::MAX))
+fn later(now: u64, by: Duration) -> u64 {
+    now.saturating_add(u64::try_from(by.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn stamp(unix_ms: u64) -> String {
@@ -389,15 +472,106 @@ mod tests {
         let file = bench.open(|_| {});
         file.write(b"123456789\n");
         let folder = bench.settings().folder;
-        // The folder is gone, so that nothing can be renamed or made in it.
+        // No folder can be made where a file is.
         std::fs::rename(&folder, bench.folder.path().join("moved")).unwrap();
+        std::fs::write(&folder, "").unwrap();
         file.write(b"a\n");
 
         file.reopen().unwrap_err();
+        std::fs::remove_file(&folder).unwrap();
         std::fs::rename(bench.folder.path().join("moved"), &folder).unwrap();
         file.write(b"b\n");
 
         assert_eq!(bench.files(), owned(&[("proxy.log", "123456789\na\nb\n")]));
+    }
+
+    #[test]
+    fn two_processes_with_one_file_lose_no_line_and_no_file() {
+        let bench = Bench::new();
+        let files = [bench.open(|_| {}), bench.open(|_| {})];
+        let lines: Vec<String> = (10..60).map(|number| format!("line {number}\n")).collect();
+
+        for (number, line) in lines.iter().enumerate() {
+            // Neither one after the other nor each at its time.
+            files[usize::from(number % 3 == 0)].write(line.as_bytes());
+            bench.pass(if number % 7 == 0 { 1_500 } else { 0 });
+        }
+
+        let mut kept: Vec<String> =
+            bench.files().iter().flat_map(|(_, text)| text.lines().map(|line| format!("{line}\n"))).collect();
+        kept.sort();
+        assert_eq!(kept, lines);
+    }
+
+    #[test]
+    fn a_file_that_another_process_has_put_away_is_left_within_a_second() {
+        let bench = Bench::new();
+        let roomy = |settings: &mut LogFileSettings| settings.max_bytes = 100;
+        let file = bench.open(roomy);
+        file.write(b"a\n");
+        let folder = bench.settings().folder;
+        std::fs::rename(folder.join("proxy.log"), folder.join("old")).unwrap();
+
+        file.write(b"b\n");
+        bench.pass(1_000);
+        file.write(b"c\n");
+
+        assert_eq!(bench.files(), owned(&[("old", "a\nb\n"), ("proxy.log", "c\n")]));
+    }
+
+    #[test]
+    fn a_folder_that_was_removed_is_made_again() {
+        let bench = Bench::new();
+        let file = bench.open(|_| {});
+        let folder = bench.settings().folder;
+        file.write(b"123456789\n");
+        std::fs::remove_dir_all(&folder).unwrap();
+        file.write(b"a\n");
+        assert_eq!(bench.files(), owned(&[("proxy.log", "a\n")]), "at a turn");
+
+        std::fs::remove_dir_all(&folder).unwrap();
+        file.reopen().unwrap();
+        file.write(b"b\n");
+
+        assert_eq!(bench.files(), owned(&[("proxy.log", "b\n")]), "when asked to");
+    }
+
+    #[test]
+    fn only_what_was_written_is_counted() {
+        /// A disk with this much room.
+        struct Disk(usize);
+        impl io::Write for Disk {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                let room = bytes.len().min(self.0);
+                self.0 -= room;
+                if room == 0 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(room) }
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+
+        let put = |room| {
+            let (bytes, put) = put(&mut Disk(room), b"12345");
+            (bytes, put.map_err(|error| error.kind()))
+        };
+
+        assert_eq!([put(9), put(3)], [(5, Ok(())), (3, Err(io::ErrorKind::StorageFull))]);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_is_not_put_away() {
+        let bench = Bench::new();
+        let file = bench.open(|_| {});
+        file.write(b"1234\n");
+        // What is opened for reading takes no lines.
+        file.open.lock().file = File::open(file.path()).unwrap();
+
+        (0..9).for_each(|_| file.write(b"1\n"));
+        file.write(b"another line\n");
+
+        assert_eq!(bench.files(), owned(&[("proxy.log", "1234\n")]));
     }
 
     #[test]

@@ -79,8 +79,8 @@ pub trait Meter: Send + Sync + 'static {
     /// A request came.
     fn began(&self, call: &'static str);
 
-    /// A request ended.
-    fn ended(&self, call: &'static str, end: Ended, took: Duration);
+    /// A request ended. `kind` is of those that carry rows.
+    fn ended(&self, call: &'static str, kind: Option<&'static str>, end: Ended, took: Duration);
 
     /// Rows went in (`Insert`, `Upsert`) or keys went out (`Delete`).
     fn changed(&self, call: &'static str, rows: usize);

@@ -1,7 +1,7 @@
 //! Naive duties in memory, for the tests of this room: rows in a list, searched one by one.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -64,6 +64,8 @@ pub struct Twin {
     pub full_for: Mutex<usize>,
     /// How many of the next flushes seal nothing, as those of an owner that was replaced.
     pub idle_flushes: Mutex<usize>,
+    /// Whether nobody hears which databases there are.
+    pub silent: AtomicBool,
     /// Up to where each channel is sealed.
     sealed: Mutex<Position>,
 }
@@ -91,6 +93,7 @@ impl Twin {
             end: Mutex::default(),
             full_for: Mutex::default(),
             idle_flushes: Mutex::default(),
+            silent: AtomicBool::default(),
             sealed: Mutex::default(),
         })
     }
@@ -421,6 +424,9 @@ impl Coord for Twin {
     }
 
     async fn databases(&self) -> Result<Vec<DatabaseInfo>, Error> {
+        if self.silent.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
         Ok(self.databases.lock().clone())
     }
 

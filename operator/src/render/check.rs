@@ -497,6 +497,12 @@ fn notes(
         idle_certificates.is_some_and(|asked| asked.nodes.is_some()),
         "spec.redkite.certificates.nodes: a standalone has no calls between pods".to_owned(),
     );
+    let port = subject.config.and_then(|config| config.pointer("/proxy/port"));
+    let port = port.map(|port| port.as_str().map_or_else(|| port.to_string(), str::to_owned));
+    note(
+        port.is_some_and(|port| port != "null" && port != names::API_PORT.to_string()),
+        format!("spec.config.{}: clients are served on {}", settings::CLIENT_PORT, names::API_PORT),
+    );
     let folded = |component: Component| {
         cluster && level != Level::Before26 && component::written(components, component).own.is_some()
     };

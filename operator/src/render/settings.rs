@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use contract::settings::{Effect, KEYS};
+use contract::role::Role;
+use contract::settings::{Effect, KEYS, components};
 use serde_json::{Map, Value, json};
 
 use super::Component;
@@ -16,6 +17,9 @@ pub struct UserSettings {
     /// What a user wrote into the spec and must not stand in a ConfigMap: name of the environment variable → value.
     pub secret: BTreeMap<String, String>,
 }
+
+/// The setting of the port that clients are served on, which is not to be chosen here.
+pub(super) const CLIENT_PORT: &str = "proxy.port";
 
 /// Settings whose values are secrets. Where they stand in a spec, they reach the pods through a Secret.
 const SECRETS: [&str; 6] = [
@@ -47,7 +51,9 @@ pub(super) fn user(
     if let Some(config) = config {
         let mut config = config.clone();
         // Addresses come from `spec.dependencies` alone, as with the peer.
-        for path in ["minio.address", "minio.port", "etcd.endpoints", "kafka.brokerList", "mq.type"] {
+        let dictated = ["minio.address", "minio.port", "etcd.endpoints", "kafka.brokerList", "mq.type"];
+        // Services, probes and policies are made for one port; a note says so.
+        for path in dictated.into_iter().chain([CLIENT_PORT]) {
             take(&mut config, path);
         }
         merge(&mut settings, &config);
@@ -132,6 +138,10 @@ fn concerns(key: &str, component: Component) -> bool {
         only(&[Component::QueryNode])
     } else if begins(&["redkite.datanode.", "redkite.buildThreads"]) {
         only(&[Component::DataNode, Component::IndexNode])
+    } else if begins(&["quotaAndLimits.", "common.retentionDuration"]) {
+        // As the table says that people read. What is above stays as it was when pods were first started by it.
+        component == Component::Standalone
+            || Role::from_name(component.name()).is_some_and(|role| components(key).contains(&role))
     } else {
         true
     }
@@ -203,6 +213,7 @@ mod tests {
         let config = json!({
             "etcd": {"rootPath": "mine", "endpoints": "ignored"},
             "minio": {"address": "ignored", "bucketName": "b", "useSSL": true},
+            "proxy": {"port": 19531, "slowQuerySpanInSeconds": 1},
             "pulsar": {"authParams": "token:secret"},
             "log": null,
         });
@@ -220,6 +231,7 @@ mod tests {
                     "minio": {"address": "s3.example", "bucketName": "b", "port": 443, "useSSL": true},
                     "mq": {"type": "kafka"},
                     "msgChannel": {"chanNamePrefix": {"cluster": "db"}},
+                    "proxy": {"slowQuerySpanInSeconds": 1},
                 }),
                 secret: BTreeMap::new(),
             }
@@ -275,6 +287,11 @@ mod tests {
         assert_eq!(concerned(json!({"log": {"level": "debug"}})).len(), 4);
         assert_eq!(concerned(json!({"proxy": {"replicaSelectionPolicy": "round_robin"}})), ["proxy"]);
         assert_eq!(concerned(json!({"redkite": {"cache": {"budgetMb": 5}}})), ["querynode"]);
+        let limits = json!({"quotaAndLimits": {"dql": {"enabled": true, "searchRate": {"max": 5}}}});
+        assert_eq!(concerned(limits), ["proxy"]);
+        let memory = json!({"quotaAndLimits": {"limitWriting": {"memProtection": {"enabled": false}}}});
+        assert_eq!(concerned(memory), ["datanode"]);
+        assert_eq!(concerned(json!({"common": {"retentionDuration": 60}})), ["proxy", "mixcoord"]);
         assert_eq!(concerned(json!({"some": {"key": "that the engine does not know"}})), Vec::<&str>::new());
     }
 }

@@ -600,6 +600,31 @@ fn pods_of_a_cluster_and_of_its_stores_pass_the_restricted_profile() {
     }
 }
 
+/// The mounts of a volume of ours for log files in the pod of a proxy.
+fn log_folders(spec: Value) -> Vec<String> {
+    let pod = pod_of(&cluster(spec), "proxy");
+    let mounts = pod.containers[0].volume_mounts.clone().unwrap();
+    let ours = pod.volumes.unwrap().into_iter().filter(|volume| volume.name == "redkite-logs");
+    assert!(ours.clone().all(|volume| volume.empty_dir.is_some()));
+    let names: Vec<String> = ours.map(|volume| volume.name).collect();
+    mounts.into_iter().filter(|mount| names.contains(&mount.name)).map(|mount| mount.mount_path).collect()
+}
+
+#[test]
+fn a_folder_of_log_files_can_be_written_though_the_image_cannot() {
+    let at = |path: &str| json!({"config": {"log": {"file": {"rootPath": path}}}});
+    let mut theirs = at("/var/log/milvus");
+    theirs["components"] = json!({
+        "volumes": [{"name": "logs", "emptyDir": {}}],
+        "volumeMounts": [{"name": "logs", "mountPath": "/var/log/"}],
+    });
+
+    assert_eq!(log_folders(at("/var/log/milvus")), ["/var/log/milvus"]);
+    for covered in [json!({}), at(""), at("/tmp/logs"), at("/var/lib/milvus/logs"), at("/"), theirs] {
+        assert_eq!(log_folders(covered.clone()), [""; 0], "{covered}");
+    }
+}
+
 #[test]
 fn nothing_that_selects_the_database_selects_its_stores() {
     let objects = cluster(json!({"redkite": {"networkPolicy": {"enabled": true}}}));
@@ -748,6 +773,7 @@ fn addresses_that_are_none_are_named() {
 fn what_is_not_run_is_said() {
     let notes = checked(json!({"mode": "cluster", "components": {"image": "milvusdb/milvus:v2.6.6",
         "cdc": {"replicas": 1}, "rootCoord": {"replicas": 1}, "indexNode": {"replicas": 1}},
+        "config": {"proxy": {"port": 19531}},
         "dependencies": {"msgStreamType": "pulsar", "tei": {"enabled": true}}}))
     .notes;
 
@@ -756,6 +782,7 @@ fn what_is_not_run_is_said() {
         [
             "spec.components.cdc: change data capture is not run",
             "spec.dependencies.tei: the embedding service is not run",
+            "spec.config.proxy.port: clients are served on 19530",
             "spec.components.rootCoord: folded into mixCoord",
             "spec.components.indexNode: folded into dataNode",
             "spec.dependencies.msgStreamType: pulsar is not run, the log is kept in the object store",

@@ -65,6 +65,8 @@ pub(super) const CONFIG_VOLUME: &str = "milvus-config";
 pub(super) const DATA_VOLUME: &str = "data";
 /// Volume of scratch files, since the image is read-only.
 pub(super) const SCRATCH_VOLUME: &str = "milvus-tmp";
+/// Volume of log files.
+pub(super) const LOG_VOLUME: &str = "redkite-logs";
 /// Volume of the token of calls between nodes.
 pub(super) const ADMIN_VOLUME: &str = "redkite-admin";
 /// Volume of the authority of Kafka's certificates.

@@ -40,7 +40,7 @@ pub fn load(
     if !bare.is_empty() {
         return Err(Refusal::NoVectorIndex { fields: bare.join(" ") });
     }
-    let groups = groups_of(catalog, asked)?;
+    let groups = groups_of(catalog, asked, &nodes)?;
     let mut wanted_nodes = BTreeMap::<&str, usize>::new();
     for group in &groups {
         *wanted_nodes.entry(group).or_default() += 1;
@@ -72,8 +72,23 @@ pub fn load(
 }
 
 /// The group of each copy.
-fn groups_of(catalog: &Catalog, asked: &LoadRequest<'_>) -> Result<Vec<String>, Refusal> {
+fn groups_of(
+    catalog: &Catalog,
+    asked: &LoadRequest<'_>,
+    nodes: impl Fn(&str) -> usize,
+) -> Result<Vec<String>, Refusal> {
     let count = asked.replicas.max(1) as usize;
+    // Whatever number is asked for, no list is made that is longer than there are nodes.
+    if let Some(group) = match asked.groups {
+        [] => Some(DEFAULT_GROUP),
+        [one] => Some(one.as_str()),
+        _ => None,
+    } {
+        catalog.group(group)?;
+        if count > nodes(group).max(1) {
+            return Err(Refusal::TooManyReplicas { wanted: count, nodes: nodes(group) });
+        }
+    }
     let groups = match asked.groups {
         [] => vec![DEFAULT_GROUP.to_owned(); count],
         [one] => vec![one.clone(); count],
@@ -117,4 +132,24 @@ fn ids_of(collection: &CollectionInfo, names: &[String]) -> Result<Vec<Partition
             collection.partition(name).map(|partition| partition.id).ok_or_else(not_found)
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_list_is_made_of_more_copies_than_there_are_nodes() {
+        let catalog = Catalog::default();
+        let groups = |replicas, groups: &[String]| {
+            groups_of(&catalog, &LoadRequest { partitions: None, replicas, groups }, |_| 2)
+        };
+        let default = DEFAULT_GROUP.to_owned();
+
+        assert_eq!(groups(2, &[]), Ok(vec![default.clone(); 2]));
+        for named in [&[][..], &[default]] {
+            let wanted = u32::MAX as usize;
+            assert_eq!(groups(u32::MAX, named), Err(Refusal::TooManyReplicas { wanted, nodes: 2 }));
+        }
+    }
 }

@@ -9,6 +9,7 @@ use contract::pb::milvus::{
 use super::Caller;
 use crate::proxy::convert::schema::{check_alias_name, check_collection_name};
 use crate::proxy::convert::status::success;
+use crate::proxy::limits::{About, Asked};
 use crate::proxy::{Error, Proxy};
 use crate::rpc::{AliasChange, Refusal};
 
@@ -17,14 +18,14 @@ pub async fn create(proxy: &Proxy, caller: Caller, request: CreateAliasRequest) 
     check_alias_name(&request.alias)?;
     check_collection_name(&request.collection_name)?;
     let change = AliasChange::Create { collection: request.collection_name };
-    proxy.coord().alter_alias(&caller.database(&request.db_name), &request.alias, change).await?;
+    change_alias(proxy, &caller, &request.db_name, &request.alias, change).await?;
     Ok(success())
 }
 
 /// Removes an alias.
 pub async fn drop(proxy: &Proxy, caller: Caller, request: DropAliasRequest) -> Result<Status, Error> {
     check_alias_name(&request.alias)?;
-    proxy.coord().alter_alias(&caller.database(&request.db_name), &request.alias, AliasChange::Drop).await?;
+    change_alias(proxy, &caller, &request.db_name, &request.alias, AliasChange::Drop).await?;
     Ok(success())
 }
 
@@ -33,8 +34,20 @@ pub async fn alter(proxy: &Proxy, caller: Caller, request: AlterAliasRequest) ->
     check_alias_name(&request.alias)?;
     check_collection_name(&request.collection_name)?;
     let change = AliasChange::Alter { collection: request.collection_name };
-    proxy.coord().alter_alias(&caller.database(&request.db_name), &request.alias, change).await?;
+    change_alias(proxy, &caller, &request.db_name, &request.alias, change).await?;
     Ok(success())
+}
+
+async fn change_alias(
+    proxy: &Proxy,
+    caller: &Caller,
+    database: &str,
+    alias: &str,
+    change: AliasChange,
+) -> Result<(), Error> {
+    let database = caller.database(database);
+    proxy.admit_one(caller, Asked::Alteration, About::database(&database))?;
+    Ok(proxy.coord().alter_alias(&database, alias, change).await?)
 }
 
 /// Which collection an alias means.

@@ -42,6 +42,16 @@ pub async fn create(
 ) -> Result<Status, Error> {
     let database = caller.database(&request.db_name);
     proxy.admit_one(&caller, Asked::Collection, About::database(&database))?;
+    create_admitted(proxy, &caller, request).await
+}
+
+/// Makes a collection for a call that was let through.
+pub(super) async fn create_admitted(
+    proxy: &Proxy,
+    caller: &Caller,
+    request: CreateCollectionRequest,
+) -> Result<Status, Error> {
+    let database = caller.database(&request.db_name);
     let databases = proxy.coord().databases().await?;
     let named = databases.into_iter().find(|known| known.name == database);
     let properties = named.map(|known| known.properties).unwrap_or_default();
@@ -168,6 +178,9 @@ pub async fn rename(
     check_collection_name(&request.new_name)?;
     let database =
         if request.new_db_name.is_empty() { caller.database(&request.db_name) } else { request.new_db_name };
+    for of in [&caller.database(&request.db_name), &database] {
+        proxy.admit_one(&caller, Asked::Alteration, About::database(of))?;
+    }
     let change = CollectionChange::Rename { database, name: request.new_name };
     proxy.coord().alter_collection(collection, change).await?;
     Ok(success())
@@ -181,6 +194,7 @@ pub async fn alter(proxy: &Proxy, caller: Caller, request: AlterCollectionReques
         _ => {}
     }
     let info = proxy.info(&caller, &request.db_name, &request.collection_name).await?;
+    proxy.admit_one(&caller, Asked::Alteration, About::collection(&info))?;
     let change = if request.delete_keys.is_empty() {
         let set = params::pairs(request.properties);
         check_properties(&info.schema, &set)?;
@@ -244,6 +258,7 @@ pub async fn add_field(
     request: AddCollectionFieldRequest,
 ) -> Result<Status, Error> {
     let info = proxy.info(&caller, &request.db_name, &request.collection_name).await?;
+    proxy.admit_one(&caller, Asked::Alteration, About::collection(&info))?;
     let field = added_field(&info, &request.schema)?;
     let change = CollectionChange::AddField { field };
     proxy.coord().alter_collection(CollectionRef::Id(info.id), change).await?;
@@ -257,6 +272,7 @@ pub async fn truncate(
     request: TruncateCollectionRequest,
 ) -> Result<TruncateCollectionResponse, Error> {
     let info = proxy.info(&caller, &request.db_name, &request.collection_name).await?;
+    proxy.admit_one(&caller, Asked::Truncate, About::collection(&info))?;
     // What is sealed goes in one step for every reader.
     seal_all(proxy, &info).await?;
     proxy.coord().alter_collection(CollectionRef::Id(info.id), CollectionChange::Truncate).await?;
@@ -293,6 +309,7 @@ pub async fn alter_field(
         return Err(Error::NothingToAlter);
     }
     let info = proxy.info(&caller, &request.db_name, &request.collection_name).await?;
+    proxy.admit_one(&caller, Asked::Alteration, About::collection(&info))?;
     let Some(field) = info.schema.field(&request.field_name) else {
         return Err(Error::AlteredField { field: request.field_name, collection: info.name.clone() });
     };

@@ -10,7 +10,7 @@ use crate::proxy::{Ended, Proxy};
 /// The most that is shown of a name. Unit: characters.
 const SHOWN: usize = 255;
 
-/// The name that metrics and logs have for reads.
+/// The name that metrics and logs have for reads, by the call of gRPC: over REST, too, that is what they ask for.
 pub const fn read_kind(call: &str) -> Option<&'static str> {
     match call.as_bytes() {
         b"Search" => Some("search"),
@@ -34,6 +34,8 @@ pub const fn rows_kind(call: &str) -> Option<&'static str> {
 pub struct Counting<'a> {
     proxy: &'a Proxy,
     call: &'static str,
+    /// The call of gRPC.
+    asks: &'static str,
     started: Duration,
     /// What a read is about.
     about: Option<Target>,
@@ -41,13 +43,18 @@ pub struct Counting<'a> {
 }
 
 impl Proxy {
-    /// Counts a call that came; `about` is asked for reads alone.
-    pub(super) fn began(&self, call: &'static str, about: impl FnOnce() -> Target) -> Counting<'_> {
+    /// Counts a call that came, and that asks for what `asks` does over gRPC; `about` is asked for reads alone.
+    pub(super) fn began(
+        &self,
+        call: &'static str,
+        asks: &'static str,
+        about: impl FnOnce() -> Target,
+    ) -> Counting<'_> {
         if let Some(meter) = self.meter() {
             meter.began(call);
         }
-        let about = (read_kind(call).is_some() && self.settings().slow_query.is_some()).then(about);
-        Counting { proxy: self, call, started: self.clock().monotonic(), about, is_open: true }
+        let about = (read_kind(asks).is_some() && self.settings().slow_query.is_some()).then(about);
+        Counting { proxy: self, call, asks, started: self.clock().monotonic(), about, is_open: true }
     }
 }
 
@@ -61,10 +68,10 @@ impl Counting<'_> {
         self.is_open = false;
         let took = self.proxy.clock().monotonic().saturating_sub(self.started);
         if let Some(meter) = self.proxy.meter() {
-            meter.ended(self.call, end, took);
+            meter.ended(self.call, rows_kind(self.asks), end, took);
         }
         let (Some(kind), Some(about), Some(slow)) =
-            (read_kind(self.call), &self.about, self.proxy.settings().slow_query)
+            (read_kind(self.asks), &self.about, self.proxy.settings().slow_query)
         else {
             return;
         };
@@ -117,7 +124,7 @@ mod tests {
             self.0.lock().push(format!("{call} began"));
         }
 
-        fn ended(&self, call: &'static str, end: Ended, _took: Duration) {
+        fn ended(&self, call: &'static str, _: Option<&'static str>, end: Ended, _took: Duration) {
             self.0.lock().push(format!("{call} {end:?}"));
         }
 
@@ -149,9 +156,9 @@ mod tests {
     #[test]
     fn a_call_is_counted_when_it_comes_and_by_how_it_ends() {
         let said = noted(None, |proxy| {
-            proxy.began("Search", about).ended(None);
-            proxy.began("Insert", about).ended(Some(Kind::Invalid));
-            drop(proxy.began("Query", about));
+            proxy.began("Search", "Search", about).ended(None);
+            proxy.began("Insert", "Insert", about).ended(Some(Kind::Invalid));
+            drop(proxy.began("Query", "Query", about));
         });
 
         assert_eq!(
@@ -170,10 +177,10 @@ mod tests {
     #[test]
     fn reads_that_take_as_long_as_asked_are_slow_and_other_calls_never_are() {
         let said = noted(Some(Duration::ZERO), |proxy| {
-            proxy.began("HybridSearch", about).ended(None);
-            proxy.began("Insert", about).ended(None);
+            proxy.began("HybridSearch", "HybridSearch", about).ended(None);
+            proxy.began("Insert", "Insert", about).ended(None);
         });
-        let patient = noted(Some(Duration::MAX), |proxy| proxy.began("Search", about).ended(None));
+        let patient = noted(Some(Duration::MAX), |proxy| proxy.began("Search", "Search", about).ended(None));
 
         assert_eq!(
             said,

@@ -124,12 +124,12 @@ impl Proxy {
             // pymilvus 2.4 has another name for it.
             request: said("client-request-id").or_else(|| said("client_request_id")),
         };
-        let counting = self.began(call, || {
+        let counting = self.began(call, Q::RULE.call, || {
             let mut about = request.target();
             about.database = caller.database(&about.database);
             about
         });
-        if let (Some(meter), Some(kind)) = (self.meter(), rows_kind(call)) {
+        if let (Some(meter), Some(kind)) = (self.meter(), rows_kind(Q::RULE.call)) {
             meter.received(kind, request.encoded_len());
         }
         let span = tracing::debug_span!("call", call);
@@ -148,7 +148,7 @@ impl Proxy {
             tracing::debug!(parent: &span, code = error.code(), reason = %error, "call failed");
             A::failed(status::failure(&error))
         });
-        if let (Some(meter), Some(_)) = (self.meter(), rows_kind(call)) {
+        if let (Some(meter), Some(_)) = (self.meter(), rows_kind(Q::RULE.call)) {
             meter.sent(answer.encoded_len());
         }
         Ok(Response::new(answer))

@@ -53,7 +53,7 @@ async fn search_all(
     let info = proxy.info(&caller, &request.db_name, &request.collection_name).await?;
     let about = About::partitions(&info, &request.partition_names);
     proxy.admit(&caller, Asked::Search, about, || {
-        let queries = request.requests.iter().take(MAX_REQUESTS).map(|one| searches::queries_of(one.nq));
+        let queries = request.requests.iter().take(MAX_REQUESTS).map(searches::queries_of);
         queries.sum()
     })?;
     check_loaded(proxy, &info).await?;

@@ -19,6 +19,15 @@ use crate::rpc::{CollectionInfo, CollectionRef, IndexProgress, NewIndex, Refusal
 pub async fn create(proxy: &Proxy, caller: Caller, request: CreateIndexRequest) -> Result<Status, Error> {
     let info = proxy.info_unchecked(&caller, &request.db_name, &request.collection_name).await?;
     proxy.admit_one(&caller, Asked::Index, About::collection(&info))?;
+    create_admitted(proxy, &info, request).await
+}
+
+/// Makes an index for a call that was let through.
+pub(super) async fn create_admitted(
+    proxy: &Proxy,
+    info: &CollectionInfo,
+    request: CreateIndexRequest,
+) -> Result<Status, Error> {
     check_index_name(&request.index_name)?;
     // What no field is called is a key of the dynamic field.
     let named = info.schema.field(&request.field_name).or_else(|| info.schema.dynamic());

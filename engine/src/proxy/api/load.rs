@@ -26,8 +26,17 @@ pub async fn load(proxy: &Proxy, caller: Caller, request: LoadCollectionRequest)
     let info = proxy.info(&caller, &request.db_name, &request.collection_name).await?;
     check_load_fields(&info.schema, &request.load_fields)?;
     proxy.admit_one(&caller, Asked::Collection, About::collection(&info))?;
+    load_admitted(proxy, &info, request).await
+}
+
+/// Wants a collection in memory for a call that was let through.
+pub(super) async fn load_admitted(
+    proxy: &Proxy,
+    info: &CollectionInfo,
+    request: LoadCollectionRequest,
+) -> Result<Status, Error> {
     let Copies { number, groups } =
-        copies(proxy, &info, request.replica_number, request.resource_groups).await?;
+        copies(proxy, info, request.replica_number, request.resource_groups).await?;
     proxy.coord().load(CollectionRef::Id(info.id), None, number, groups).await?;
     Ok(success())
 }
@@ -61,6 +70,9 @@ struct Copies {
 const NUMBER: [&str; 2] = ["collection.replica.number", "database.replica.number"];
 const GROUPS: [&str; 2] = ["collection.resource_groups", "database.resource_groups"];
 
+/// So many copies may be asked for without a look at how many nodes there are.
+const FEW: u32 = 64;
+
 /// The copies that a request asks for, or that the collection or its database has by default.
 async fn copies(
     proxy: &Proxy,
@@ -77,6 +89,14 @@ async fn copies(
         }
     }
     asked.number = asked.number.max(1);
+    if asked.number > FEW {
+        // Each copy costs the coordinator a number and a name before it sees that there is no node for it.
+        let nodes = proxy.coord().nodes().await?.iter().filter(|node| node.info.duties.queries).count();
+        let wanted = asked.number as usize;
+        if wanted > nodes {
+            return Err(Refusal::TooManyReplicas { wanted, nodes }.into());
+        }
+    }
     if asked.groups.len() > 1 && asked.groups.len() != asked.number as usize {
         let text = "resource group num can only be 0, 1 or same as replica number".to_owned();
         return Err(Refusal::BadParameter { text }.into());

@@ -136,12 +136,12 @@ async fn answer(
     let Door { call, rule, .. } = door;
     // Whether the caller may is seen before what is wrong with the body: one that cannot be read names nothing.
     let (visit, flaw) = visit::read(door, &uri, &headers, &known, &body);
-    let counting = proxy.began(call, || {
+    let counting = proxy.began(call, rule.call, || {
         let mut about = visit.target(rule, door.named);
         about.database = visit.caller.database(&about.database);
         about
     });
-    if let (Some(meter), Some(kind)) = (proxy.meter(), rows_kind(call)) {
+    if let (Some(meter), Some(kind)) = (proxy.meter(), rows_kind(rule.call)) {
         meter.received(kind, body.len());
     }
     drop(body);
@@ -164,7 +164,7 @@ async fn answer(
                 fields.insert("code".to_owned(), json!(code));
             }
             let text = Json::Object(fields).to_string();
-            if let (Some(meter), Some(_)) = (proxy.meter(), rows_kind(call)) {
+            if let (Some(meter), Some(_)) = (proxy.meter(), rows_kind(rule.call)) {
                 meter.sent(text.len());
             }
             json_text(StatusCode::OK, text)

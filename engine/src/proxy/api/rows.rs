@@ -22,7 +22,7 @@ use crate::proxy::convert::rows::{KeyColumn, Sent, fill_keys, sent};
 use crate::proxy::convert::status::success;
 use crate::proxy::convert::times::{takes_long, zone_of};
 use crate::proxy::convert::{filter, output, schema};
-use crate::proxy::limits::{About, Asked};
+use crate::proxy::limits::{About, Asked, Demand};
 use crate::proxy::{Error, Proxy};
 use crate::rpc::{CollectionInfo, Operation, Refusal, Write};
 
@@ -346,9 +346,13 @@ pub async fn flush(proxy: &Proxy, caller: Caller, request: FlushRequest) -> Resu
         db_name: caller.database(&request.db_name),
         ..Default::default()
     };
+    let mut named = Vec::with_capacity(request.collection_names.len());
     for name in request.collection_names {
         let info = proxy.info(&caller, &request.db_name, &name).await?;
-        proxy.admit_one(&caller, Asked::Flush, About::collection(&info))?;
+        named.push((name, info));
+    }
+    admit_flushes(proxy, &caller, named.iter().map(|(_, info)| &**info))?;
+    for (name, info) in named {
         let sealed = seal(proxy, &info).await?;
         answer.coll_seal_times.insert(name.clone(), sealed.seconds);
         answer.coll_flush_ts.insert(name.clone(), sealed.at.0);
@@ -356,6 +360,18 @@ pub async fn flush(proxy: &Proxy, caller: Caller, request: FlushRequest) -> Resu
         answer.flush_coll_seg_i_ds.insert(name, LongArray { data: sealed.segments });
     }
     Ok(answer)
+}
+
+/// Lets flushes of these collections through, or none of them: what was flushed of a call that is refused would be flushed
+/// again each time that it is made anew.
+fn admit_flushes<'a>(
+    proxy: &Proxy,
+    caller: &Caller,
+    collections: impl Iterator<Item = &'a CollectionInfo>,
+) -> Result<(), Error> {
+    let flush =
+        |info: &'a CollectionInfo| Demand { asked: Asked::Flush, about: About::collection(info), cost: 1 };
+    proxy.admit_all(caller, &collections.map(flush).collect::<Vec<_>>())
 }
 
 /// What a flush made of a collection.
@@ -405,15 +421,20 @@ pub async fn flush_all(
     } else {
         proxy.coord().databases().await?.into_iter().map(|database| (database.name, Vec::new())).collect()
     };
-    let mut flush_results = Vec::new();
+    let mut asked = Vec::new();
     for (db_name, names) in databases {
-        let collections = proxy.coord().collections(&db_name).await?;
+        let mut collections = proxy.coord().collections(&db_name).await?;
         if let Some(name) = names.iter().find(|name| !collections.iter().any(|info| info.name == **name)) {
             return Err(Refusal::CollectionNotFound { database: db_name, collection: name.clone() }.into());
         }
+        collections.retain(|info| names.is_empty() || names.contains(&info.name));
+        asked.push((db_name, collections));
+    }
+    admit_flushes(proxy, &caller, asked.iter().flat_map(|(_, collections)| collections).map(|info| &**info))?;
+    let mut flush_results = Vec::new();
+    for (db_name, collections) in asked {
         let mut collection_results = Vec::new();
-        for info in collections.iter().filter(|info| names.is_empty() || names.contains(&info.name)) {
-            proxy.admit_one(&caller, Asked::Flush, About::collection(info))?;
+        for info in &collections {
             let sealed = seal(proxy, info).await?;
             collection_results.push(FlushCollectionResult {
                 collection_name: info.name.clone(),

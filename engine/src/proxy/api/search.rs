@@ -37,9 +37,19 @@ pub async fn search(proxy: &Proxy, caller: Caller, request: SearchRequest) -> Re
     search_rows(proxy, caller, request).await.map_err(|error| at_peer("failed to search", error))
 }
 
-/// The vectors that a search says it has, within what it may have.
-pub(super) fn queries_of(nq: i64) -> u64 {
-    u64::try_from(nq).unwrap_or(0).clamp(1, 16_384)
+/// The vectors that a search says it has, or that it brings where it says nothing, within what it may have.
+pub(super) fn queries_of(request: &SearchRequest) -> u64 {
+    let queries = match (request.nq, &request.search_input) {
+        (0, Some(SearchInput::PlaceholderGroup(group))) => convert_search::count_queries(group),
+        (0, Some(SearchInput::Ids(IDs { id_field: Some(i_ds::IdField::IntId(ids)) }))) => {
+            ids.data.len() as u64
+        }
+        (0, Some(SearchInput::Ids(IDs { id_field: Some(i_ds::IdField::StrId(ids)) }))) => {
+            ids.data.len() as u64
+        }
+        (nq, _) => u64::try_from(nq).unwrap_or(0),
+    };
+    queries.clamp(1, 16_384)
 }
 
 async fn search_rows(
@@ -49,7 +59,7 @@ async fn search_rows(
 ) -> Result<SearchResults, Error> {
     let info = proxy.info_unchecked(&caller, &request.db_name, &request.collection_name).await?;
     let about = About::partitions(&info, &request.partition_names);
-    proxy.admit(&caller, Asked::Search, about, || queries_of(request.nq))?;
+    proxy.admit(&caller, Asked::Search, about, || queries_of(&request))?;
     check_built(&request)?;
     check_loaded(proxy, &info).await?;
     let schema = &info.schema;
@@ -457,5 +467,29 @@ fn wanted_keys(info: &CollectionInfo, ids: IDs) -> Result<Keys, Error> {
         Ok(wanted)
     } else {
         Err(Error::SearchIds { text: "duplicate IDs found in search request".to_owned() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use contract::pb::common::{PlaceholderGroup, PlaceholderValue};
+    use contract::pb::schema::LongArray;
+    use prost::Message as _;
+
+    use super::*;
+
+    #[test]
+    fn a_search_that_does_not_say_how_many_vectors_it_has_is_counted_by_those_that_it_brings() {
+        let placeholder = PlaceholderValue { values: vec![Vec::new(); 7], ..Default::default() };
+        let group = PlaceholderGroup { placeholders: vec![placeholder] }.encode_to_vec();
+        let vectors = SearchInput::PlaceholderGroup(group.into());
+        let ids = IDs { id_field: Some(i_ds::IdField::IntId(LongArray { data: vec![1, 2, 3] })) };
+        let counted = |nq, input: SearchInput| {
+            queries_of(&SearchRequest { nq, search_input: Some(input), ..Default::default() })
+        };
+
+        assert_eq!([counted(0, vectors.clone()), counted(0, SearchInput::Ids(ids))], [7, 3]);
+        assert_eq!([counted(5, vectors.clone()), counted(-1, vectors)], [5, 1], "what it says");
+        assert_eq!(counted(0, SearchInput::PlaceholderGroup(vec![0xff].into())), 1, "no vectors at all");
     }
 }

@@ -361,6 +361,12 @@ pub fn queries(group: &Bytes, field: &Field, nq: i64) -> Result<Vec<Vector>, Err
     placeholder.values.iter().map(|bytes| query(bytes, field, sent)).collect()
 }
 
+/// How many queries a placeholder group has; none if it is not one.
+pub fn count_queries(group: &Bytes) -> u64 {
+    let group = PlaceholderGroup::decode(group.as_ref()).unwrap_or_default();
+    group.placeholders.first().map_or(0, |placeholder| placeholder.values.len() as u64)
+}
+
 /// Checks the number of queries.
 ///
 /// # Errors

@@ -46,6 +46,8 @@ pub struct Wanted<K> {
     pub key: K,
     /// Its tokens a second; none can be taken if it is 0.
     pub rate: f64,
+    /// The tokens that are to be taken.
+    pub cost: f64,
 }
 
 /// Buckets by what they are for. One that is not known is full.
@@ -62,18 +64,18 @@ impl<K> Default for Buckets<K> {
 }
 
 impl<K: Clone + Eq + Hash> Buckets<K> {
-    /// Takes `cost` tokens from each of some buckets, no two of them the same, at `now`; from none if one has too few.
+    /// Takes tokens from each of some buckets, no two of them the same, at `now`; from none if one has too few.
     ///
     /// # Errors
     /// The place of the first that has too few.
-    pub fn take(&mut self, now: Duration, cost: f64, wanted: &[Wanted<K>]) -> Result<(), usize> {
+    pub fn take(&mut self, now: Duration, wanted: &[Wanted<K>]) -> Result<(), usize> {
         let bucket = |known: &HashMap<K, (Bucket, f64)>, one: &Wanted<K>| {
             let bucket = known.get(&one.key).map(|(bucket, _)| bucket.filled(one.rate, now));
             bucket.unwrap_or_else(|| Bucket::full(one.rate, now))
         };
         let mut new = 0;
         for (place, one) in wanted.iter().enumerate() {
-            if !bucket(&self.known, one).has(one.rate, cost) {
+            if !bucket(&self.known, one).has(one.rate, one.cost) {
                 return Err(place);
             }
             new += usize::from(!self.known.contains_key(&one.key));
@@ -81,7 +83,7 @@ impl<K: Clone + Eq + Hash> Buckets<K> {
         self.make_room(now, new).map_err(|Crowded| 0_usize)?;
         for one in wanted {
             let Bucket { tokens, at } = bucket(&self.known, one);
-            self.known.insert(one.key.clone(), (Bucket { tokens: tokens - cost, at }, one.rate));
+            self.known.insert(one.key.clone(), (Bucket { tokens: tokens - one.cost, at }, one.rate));
         }
         Ok(())
     }
@@ -105,8 +107,8 @@ mod tests {
 
     use super::*;
 
-    fn one(rate: f64) -> [Wanted<&'static str>; 1] {
-        [Wanted { key: "one", rate }]
+    fn one(rate: f64, cost: f64) -> [Wanted<&'static str>; 1] {
+        [Wanted { key: "one", rate, cost }]
     }
 
     const fn ms(ms: u64) -> Duration {
@@ -116,7 +118,7 @@ mod tests {
     /// Asks one after the other; which are let through.
     fn admitted(rate: f64, asked: &[(Duration, f64)]) -> Vec<bool> {
         let mut buckets = Buckets::default();
-        asked.iter().map(|(at, cost)| buckets.take(*at, *cost, &one(rate)).is_ok()).collect()
+        asked.iter().map(|(at, cost)| buckets.take(*at, &one(rate, *cost)).is_ok()).collect()
     }
 
     #[test]
@@ -144,11 +146,12 @@ mod tests {
     #[test]
     fn what_one_bucket_refuses_is_taken_from_none() {
         let mut buckets = Buckets::default();
-        let (wide, narrow) = (Wanted { key: "wide", rate: 2.0 }, Wanted { key: "narrow", rate: 1.0 });
+        let wide = Wanted { key: "wide", rate: 2.0, cost: 1.0 };
+        let narrow = Wanted { key: "narrow", rate: 1.0, cost: 1.0 };
         let both = [wide.clone(), narrow];
 
-        let taken = [1, 2, 3].map(|_| buckets.take(ms(0), 1.0, &both));
-        let left = [1, 2].map(|_| buckets.take(ms(0), 1.0, std::slice::from_ref(&wide)));
+        let taken = [1, 2, 3].map(|_| buckets.take(ms(0), &both));
+        let left = [1, 2].map(|_| buckets.take(ms(0), std::slice::from_ref(&wide)));
 
         assert_eq!(taken, [Ok(()), Err(1), Err(1)]);
         assert_eq!(left, [Ok(()), Err(0)]);
@@ -158,7 +161,7 @@ mod tests {
     fn full_buckets_are_forgotten_where_there_are_many() {
         let mut buckets = Buckets { most: 2, ..Buckets::default() };
         let mut ask =
-            |key: u32, at: u64, rate: f64| buckets.take(ms(at), 1.0, &[Wanted { key, rate }]).is_ok();
+            |key: u32, at: u64, rate: f64| buckets.take(ms(at), &[Wanted { key, rate, cost: 1.0 }]).is_ok();
 
         assert!(ask(1, 0, 1.0) && ask(2, 0, 0.1));
         assert!(!ask(3, 500, 1.0), "both are in use");

@@ -6,7 +6,8 @@
 mod bucket;
 mod settings;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ const EVERY: Duration = Duration::from_secs(3);
 const ROUNDS: u32 = 10;
 /// Milvus's reason of a denial. Source: wire specification 2.17.
 const DENIED: &str = "access has been disabled by the administrator";
+/// How long a call that changed a database waits until it is known what that denies.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// How properties that deny something begin.
 const DENIAL: &str = "database.force.deny.";
 
@@ -66,17 +69,32 @@ impl<'a> About<'a> {
 enum Scope {
     All,
     Database(String),
+    /// All databases that are not known: their names are whatever clients send, and must not be kept one by one.
+    Unknown,
     Collection(CollectionId),
     Partition(PartitionId),
 }
 
 type Key = (Asked, Scope);
 
+/// One of the things that a call asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Demand<'a> {
+    /// What.
+    pub asked: Asked,
+    /// Of what.
+    pub about: About<'a>,
+    /// How much.
+    pub cost: u64,
+}
+
 /// What was learnt of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Learnt {
     /// Proxies that share the rates, this one too.
     proxies: u32,
+    /// The databases that there are.
+    databases: BTreeSet<String>,
     /// By database, the names of its properties that deny something.
     denials: BTreeMap<String, BTreeSet<String>>,
 }
@@ -102,7 +120,7 @@ impl Limits {
     /// As the settings say, alone and with nothing denied as long as nothing else is known.
     #[must_use]
     pub fn new(settings: LimitSettings) -> Self {
-        let learnt = Learnt { proxies: 1, denials: BTreeMap::new() };
+        let learnt = Learnt { proxies: 1, databases: BTreeSet::new(), denials: BTreeMap::new() };
         let met = AtomicBool::new(!settings.rates.is_empty());
         Self { settings, buckets: Mutex::default(), learnt: ArcSwap::from_pointee(learnt), met }
     }
@@ -119,37 +137,77 @@ impl Limits {
             return Ok(());
         }
         let learnt = self.learnt.load();
-        if self.settings.denies(asked) || learnt.denies(about.database, asked) {
-            return Err(Refusal::QuotaExceeded { reason: DENIED.to_owned() }.into());
-        }
-        let mut wanted = self.wanted(asked, about);
+        self.check_denials(&learnt, asked, about)?;
+        let mut wanted = self.wanted(&learnt, asked, about);
         if wanted.is_empty() {
             return Ok(());
         }
-        self.met.store(true, Ordering::Relaxed);
-        for one in &mut wanted {
-            one.rate /= f64::from(learnt.proxies);
-        }
         let cost = cost() as f64;
-        let taken = self.buckets.lock().take(now, cost, &wanted);
+        wanted.iter_mut().for_each(|one| one.cost = cost);
+        self.take(now, &learnt, wanted)
+    }
+
+    /// Lets all of this through or refuses it, and then none of it has used anything up.
+    fn admit_all(&self, now: Duration, demands: &[Demand<'_>]) -> Result<(), Error> {
+        if !self.settings.enabled {
+            return Ok(());
+        }
+        let learnt = self.learnt.load();
+        let mut wanted: Vec<Wanted<Key>> = Vec::new();
+        let mut places = HashMap::new();
+        for Demand { asked, about, cost } in demands {
+            self.check_denials(&learnt, *asked, about)?;
+            for one in self.wanted(&learnt, *asked, about) {
+                let one = Wanted { cost: *cost as f64, ..one };
+                match places.entry(one.key.clone()) {
+                    Entry::Occupied(place) => {
+                        let place: &usize = place.get();
+                        wanted[*place].cost += one.cost;
+                    }
+                    Entry::Vacant(place) => {
+                        place.insert(wanted.len());
+                        wanted.push(one);
+                    }
+                }
+            }
+        }
+        if wanted.is_empty() { Ok(()) } else { self.take(now, &learnt, wanted) }
+    }
+
+    fn check_denials(&self, learnt: &Learnt, asked: Asked, about: &About<'_>) -> Result<(), Error> {
+        if self.settings.denies(asked) || learnt.denies(about.database, asked) {
+            return Err(Refusal::QuotaExceeded { reason: DENIED.to_owned() }.into());
+        }
+        Ok(())
+    }
+
+    /// Takes this proxy's part of each rate, or nothing of any.
+    fn take(&self, now: Duration, learnt: &Learnt, mut wanted: Vec<Wanted<Key>>) -> Result<(), Error> {
+        self.met.store(true, Ordering::Relaxed);
+        let proxies = f64::from(learnt.proxies);
+        wanted.iter_mut().for_each(|one| one.rate /= proxies);
+        let taken = self.buckets.lock().take(now, &wanted);
         taken.map_err(|place| {
-            let rate = wanted.get(place).map_or(0.0, |one| one.rate * f64::from(learnt.proxies));
+            let rate = wanted.get(place).map_or(0.0, |one| one.rate * proxies);
             Error::RateExceeded { rate }
         })
     }
 
-    /// The rates that count for a call.
-    fn wanted(&self, asked: Asked, about: &About<'_>) -> Vec<Wanted<Key>> {
+    /// The rates that count for a call, without what it costs.
+    fn wanted(&self, learnt: &Learnt, asked: Asked, about: &About<'_>) -> Vec<Wanted<Key>> {
         let rate = self.settings.rates.get(&asked).copied().unwrap_or(Rate::NONE);
         let mut wanted = Vec::new();
         let mut add = |rate: f64, scope: Scope| {
             if rate >= 0.0 {
-                wanted.push(Wanted { key: (asked, scope), rate });
+                wanted.push(Wanted { key: (asked, scope), rate, cost: 0.0 });
             }
         };
         add(rate.all, Scope::All);
         if rate.database >= 0.0 {
-            add(rate.database, Scope::Database(about.database.to_owned()));
+            // That of a collection that was found is there, whether it is known yet or not.
+            let is_there = about.collection.is_some() || learnt.databases.contains(about.database);
+            let scope = if is_there { Scope::Database(about.database.to_owned()) } else { Scope::Unknown };
+            add(rate.database, scope);
         }
         let Some(info) = about.collection else { return wanted };
         add(own_rate(info, asked).unwrap_or(rate.collection), Scope::Collection(info.id));
@@ -161,7 +219,7 @@ impl Limits {
         wanted
     }
 
-    /// Takes over what databases deny.
+    /// Takes over which databases there are and what they deny.
     fn learn_databases(&self, databases: &[DatabaseInfo]) {
         let is_denial = |(key, value): &&(String, String)| {
             key.starts_with(DENIAL) && value.trim().eq_ignore_ascii_case("true")
@@ -172,7 +230,12 @@ impl Limits {
             (!keys.is_empty()).then(|| (database.name.clone(), keys))
         });
         let denials = denials.collect::<BTreeMap<_, _>>();
-        self.learnt.rcu(|known| Learnt { denials: denials.clone(), ..Learnt::clone(known) });
+        let names: BTreeSet<String> = databases.iter().map(|database| database.name.clone()).collect();
+        self.learnt.rcu(|known| Learnt {
+            proxies: known.proxies,
+            databases: names.clone(),
+            denials: denials.clone(),
+        });
     }
 
     /// Takes over how many proxies share the rates.
@@ -208,6 +271,11 @@ impl Limits {
     }
 }
 
+/// Whether the caller's calls are not counted.
+fn is_operator(caller: &Caller) -> bool {
+    matches!(&caller.login, Some(Login { rights: Rights::All, .. }))
+}
+
 /// The rate that a collection has of its own.
 fn own_rate(info: &CollectionInfo, asked: Asked) -> Option<f64> {
     let (property, unit) = asked.property()?;
@@ -240,14 +308,33 @@ impl Proxy {
         about: About<'_>,
         cost: impl FnOnce() -> u64,
     ) -> Result<(), Error> {
-        if matches!(&caller.login, Some(Login { rights: Rights::All, .. })) {
+        if is_operator(caller) {
             return Ok(());
         }
         self.limits().admit(self.clock().monotonic(), asked, &about, cost)
     }
 
-    /// Learns at once what databases deny, after one of them was altered. What cannot be asked now is asked soon.
+    /// Lets a call through that asks for several things, or refuses it before anything is done: all of them or none.
+    ///
+    /// # Errors
+    /// As [`Self::admit`].
+    pub(in crate::proxy) fn admit_all(&self, caller: &Caller, demands: &[Demand<'_>]) -> Result<(), Error> {
+        if is_operator(caller) {
+            return Ok(());
+        }
+        self.limits().admit_all(self.clock().monotonic(), demands)
+    }
+
+    /// Learns at once what databases deny, after one of them was altered. What cannot be asked now is asked soon: what was
+    /// altered is, whatever becomes of the coordinator meanwhile.
     pub(in crate::proxy) async fn databases_changed(&self) {
+        tokio::select! {
+            () = self.learn_databases() => {}
+            () = self.clock().sleep(PATIENCE) => {}
+        }
+    }
+
+    async fn learn_databases(&self) {
         if let Err(error) = self.limits().ask_databases(self.coord()).await {
             tracing::debug!(%error, "cannot see what databases deny");
         }
@@ -259,7 +346,7 @@ impl Proxy {
         let mut left = 0_u32;
         let keep = async {
             loop {
-                self.databases_changed().await;
+                self.learn_databases().await;
                 left = left.saturating_sub(1);
                 if left == 0 && self.limits().matter() {
                     match self.limits().ask_proxies(self.coord()).await {
@@ -305,10 +392,35 @@ mod tests {
     #[test]
     fn each_database_has_a_rate_and_all_have_one_together() {
         let limits = limits([(Asked::Index, Rate { all: 5.0, database: 3.0, ..Rate::NONE })]);
+        limits.learn_databases(&[database("one", &[]), database("two", &[])]);
 
         assert_eq!(of_ten(&limits, Asked::Index, "one"), 3);
         assert_eq!(of_ten(&limits, Asked::Index, "two"), 2);
         assert_eq!(of_ten(&limits, Asked::Flush, "two"), 10, "what has no rate");
+    }
+
+    #[test]
+    fn databases_that_are_not_there_have_one_rate_together() {
+        let limits = limits([(Asked::Collection, Rate { database: 3.0, ..Rate::NONE })]);
+        limits.learn_databases(&[database("one", &[])]);
+
+        let made_up: usize =
+            (0..50).map(|number| of_ten(&limits, Asked::Collection, &format!("made up {number}"))).sum();
+
+        assert_eq!((made_up, of_ten(&limits, Asked::Collection, "one")), (3, 3));
+    }
+
+    #[test]
+    fn all_that_a_call_asks_for_is_let_through_or_none_of_it_is_used_up() {
+        let rate = |all: f64| Rate { all, ..Rate::NONE };
+        let limits = limits([(Asked::Collection, rate(5.0)), (Asked::Index, rate(1.0))]);
+        let ask = |asked: Asked, cost: u64| Demand { asked, about: About::database("one"), cost };
+        let both = [ask(Asked::Collection, 1), ask(Asked::Index, 1), ask(Asked::Collection, 1)];
+
+        let admitted = [1, 2, 3].map(|_| limits.admit_all(Duration::ZERO, &both).is_ok());
+
+        assert_eq!(admitted, [true, false, false]);
+        assert_eq!(of_ten(&limits, Asked::Collection, "one"), 3);
     }
 
     #[test]
@@ -327,7 +439,15 @@ mod tests {
     #[test]
     fn a_database_denies_what_its_properties_name() {
         let limits = limits([]);
-        let all = [Asked::Query, Asked::Delete, Asked::Partition, Asked::Index, Asked::Database];
+        let all = [
+            Asked::Query,
+            Asked::Delete,
+            Asked::Truncate,
+            Asked::Alteration,
+            Asked::Partition,
+            Asked::Index,
+            Asked::Database,
+        ];
         let denied = |name: &str| all.map(|asked| of_ten(&limits, asked, name) == 0);
 
         limits.learn_databases(&[
@@ -339,10 +459,10 @@ mod tests {
             database("fixed", &[("database.force.deny.partitionDDL", "true")]),
         ]);
 
-        assert_eq!(denied("read"), [false, true, false, false, false]);
-        assert_eq!(denied("still"), [false, false, true, true, false]);
-        assert_eq!(denied("fixed"), [false, false, true, false, false]);
-        assert_eq!(denied("other"), [false; 5]);
+        assert_eq!(denied("read"), [false, true, true, false, false, false, false]);
+        assert_eq!(denied("still"), [false, false, true, true, true, true, false]);
+        assert_eq!(denied("fixed"), [false, false, false, false, true, false, false]);
+        assert_eq!(denied("other"), [false; 7]);
     }
 
     #[test]

@@ -19,6 +19,10 @@ pub enum Asked {
     Import,
     /// Collections to make, drop, load or release.
     Collection,
+    /// Collections to change without rows: names, properties, fields and aliases. They have no rate.
+    Alteration,
+    /// Collections to empty. They have no rate.
+    Truncate,
     /// Partitions to make, drop, load or release.
     Partition,
     /// Indexes to make or drop.
@@ -36,8 +40,9 @@ impl Asked {
     pub(super) const fn side(self) -> Side {
         match self {
             Self::Search | Self::Query => Side::Reads,
-            Self::Insert | Self::Upsert | Self::Delete | Self::Import => Side::Writes,
+            Self::Insert | Self::Upsert | Self::Delete | Self::Import | Self::Truncate => Side::Writes,
             Self::Collection
+            | Self::Alteration
             | Self::Partition
             | Self::Index
             | Self::Flush
@@ -56,6 +61,8 @@ impl Asked {
             Self::Delete => Some(("collection.deleteRate.max.mb", MB)),
             Self::Import
             | Self::Collection
+            | Self::Alteration
+            | Self::Truncate
             | Self::Partition
             | Self::Index
             | Self::Flush
@@ -69,7 +76,14 @@ impl Asked {
         match self {
             Self::Search | Self::Query => &["database.force.deny.reading"],
             Self::Insert | Self::Upsert | Self::Delete | Self::Import => &["database.force.deny.writing"],
-            Self::Collection => &["database.force.deny.ddl", "database.force.deny.collectionDDL"],
+            Self::Truncate => &[
+                "database.force.deny.writing",
+                "database.force.deny.ddl",
+                "database.force.deny.collectionDDL",
+            ],
+            Self::Collection | Self::Alteration => {
+                &["database.force.deny.ddl", "database.force.deny.collectionDDL"]
+            }
             Self::Partition => &["database.force.deny.ddl", "database.force.deny.partitionDDL"],
             Self::Index => &["database.force.deny.ddl", "database.force.deny.index"],
             Self::Flush => &["database.force.deny.ddl", "database.force.deny.flush"],

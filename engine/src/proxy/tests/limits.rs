@@ -179,3 +179,139 @@ async fn operators_are_not_counted() {
 
     assert_eq!(code(answer.status), good());
 }
+
+/// As [`limited`], with what is behind it and a second collection, `d`.
+async fn limited_pair(asked: Asked, rate: Rate) -> (Proxy, Arc<Twin>) {
+    let (proxy, twin) = with_twin(false, 1).await;
+    let create = CreateCollectionRequest {
+        collection_name: "d".to_owned(),
+        schema: CollectionSchema { name: "d".to_owned(), ..schema(false) }.encode_to_vec(),
+        shards_num: 1,
+        ..Default::default()
+    };
+    assert_good(&proxy.create_collection(Request::new(create)).await.unwrap().into_inner());
+    let limits = LimitSettings { rates: [(asked, rate)].into(), ..LimitSettings::default() };
+    (Proxy::new(ProxyParts { limits, ..twin.parts() }), twin)
+}
+
+#[tokio::test]
+async fn a_flush_of_several_collections_is_let_through_as_one_or_flushes_none() {
+    let (proxy, twin) = limited_pair(Asked::Flush, Rate { collection: SELDOM, ..Rate::NONE }).await;
+    let flush = async |names: &[&str]| {
+        let collection_names = names.iter().map(|&name| name.to_owned()).collect();
+        let request = FlushRequest { collection_names, ..Default::default() };
+        code(proxy.flush(Request::new(request)).await.unwrap().into_inner().status)
+    };
+    let all = async || {
+        code(proxy.flush_all(Request::new(FlushAllRequest::default())).await.unwrap().into_inner().status)
+    };
+    assert_eq!(flush(&["d"]).await, good());
+
+    let refused = [flush(&["c", "d"]).await, flush(&["c", "d"]).await, all().await];
+
+    assert_eq!(refused, [(); 3].map(|()| exceeded("0.00001")));
+    assert_eq!(twin.flushed.lock().len(), 1, "only what was let through");
+    assert_eq!(flush(&["c"]).await, good(), "nothing was used up");
+}
+
+#[tokio::test]
+async fn a_flush_of_more_collections_than_a_second_has_room_for_can_be_made() {
+    let (proxy, twin) = limited_pair(Asked::Flush, Rate { all: SELDOM, ..Rate::NONE }).await;
+    let flush_all = async || {
+        code(proxy.flush_all(Request::new(FlushAllRequest::default())).await.unwrap().into_inner().status)
+    };
+
+    assert_eq!((flush_all().await, twin.flushed.lock().len()), (good(), 2));
+    assert_eq!((flush_all().await, twin.flushed.lock().len()), (exceeded("0.00001"), 2));
+}
+
+#[tokio::test]
+async fn a_collection_that_rest_makes_is_loaded_or_not_made_at_all() {
+    let (_, twin) = limited_pair(Asked::Collection, Rate::NONE).await;
+    let rates = [Asked::Collection, Asked::Index].map(|asked| (asked, Rate { all: SELDOM, ..Rate::NONE }));
+    let limits = LimitSettings { rates: rates.into(), ..LimitSettings::default() };
+    let proxy = Proxy::new(ProxyParts { limits, ..twin.parts() });
+    let create = async |name: &str| {
+        let body = format!(r#"{{"collectionName": "{name}", "dimension": 4}}"#);
+        ask(&proxy, (http::Method::POST, "/v2/vectordb/collections/create"), &[], &body).await.1["code"]
+            .clone()
+    };
+    let loaded = async |name: &str| {
+        let collection = rpc::CollectionRef::Name { database: "default".to_owned(), name: name.to_owned() };
+        rpc::Coord::collection(&*twin, collection).await.ok().map(|info| info.load.is_some())
+    };
+
+    assert_eq!((create("e").await, loaded("e").await), (0.into(), Some(true)));
+    assert_eq!((create("f").await, loaded("f").await), (8.into(), None));
+}
+
+#[tokio::test]
+async fn what_changes_a_collection_is_denied_with_the_other_changes_of_the_catalog() {
+    let proxy = with_collection(false, 1).await;
+    let collection_name = || "c".to_owned();
+    let calls = async || {
+        let truncate = TruncateCollectionRequest { collection_name: collection_name(), ..Default::default() };
+        let rename = RenameCollectionRequest {
+            old_name: "c".to_owned(),
+            new_name: "c".to_owned(),
+            ..Default::default()
+        };
+        let alter = AlterCollectionRequest {
+            collection_name: collection_name(),
+            properties: vec![pair("collection.ttl.seconds", "60")],
+            ..Default::default()
+        };
+        let alter_field = AlterCollectionFieldRequest {
+            collection_name: collection_name(),
+            field_name: "name".to_owned(),
+            properties: vec![pair("max_length", "5")],
+            ..Default::default()
+        };
+        let add_field =
+            AddCollectionFieldRequest { collection_name: collection_name(), ..Default::default() };
+        let alias = || "a".to_owned();
+        let create =
+            CreateAliasRequest { collection_name: collection_name(), alias: alias(), ..Default::default() };
+        let change =
+            AlterAliasRequest { collection_name: collection_name(), alias: alias(), ..Default::default() };
+        let drop = DropAliasRequest { alias: alias(), ..Default::default() };
+        [
+            proxy.truncate_collection(Request::new(truncate)).await.unwrap().into_inner().status.unwrap(),
+            proxy.rename_collection(Request::new(rename)).await.unwrap().into_inner(),
+            proxy.alter_collection(Request::new(alter)).await.unwrap().into_inner(),
+            proxy.alter_collection_field(Request::new(alter_field)).await.unwrap().into_inner(),
+            proxy.add_collection_field(Request::new(add_field)).await.unwrap().into_inner(),
+            proxy.create_alias(Request::new(create)).await.unwrap().into_inner(),
+            proxy.alter_alias(Request::new(change)).await.unwrap().into_inner(),
+            proxy.drop_alias(Request::new(drop)).await.unwrap().into_inner(),
+        ]
+        .map(|status| (status.code, status.reason) == denied())
+    };
+    let deny = async |properties: &[&str]| {
+        let request = AlterDatabaseRequest {
+            db_name: "default".to_owned(),
+            properties: properties.iter().map(|key| pair(key, "true")).collect(),
+            ..Default::default()
+        };
+        assert_good(&proxy.alter_database(Request::new(request)).await.unwrap().into_inner());
+    };
+    assert_eq!(calls().await, [false; 8]);
+
+    deny(&["database.force.deny.writing"]).await;
+    assert_eq!(calls().await, [true, false, false, false, false, false, false, false]);
+    deny(&["database.force.deny.ddl"]).await;
+    assert_eq!(calls().await, [true; 8]);
+}
+
+#[tokio::test]
+async fn a_database_is_altered_also_where_nobody_says_what_it_denies() {
+    let (proxy, twin) = with_twin(false, 1).await;
+    twin.silent.store(true, std::sync::atomic::Ordering::Relaxed);
+    let request = AlterDatabaseRequest {
+        db_name: "default".to_owned(),
+        properties: vec![pair("database.force.deny.writing", "true")],
+        ..Default::default()
+    };
+
+    assert_good(&proxy.alter_database(Request::new(request)).await.unwrap().into_inner());
+}

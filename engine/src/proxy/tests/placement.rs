@@ -268,6 +268,10 @@ async fn a_load_takes_what_it_does_not_say_from_its_collection_and_then_from_its
 
     alter(&[("collection.replica.number", "many"), ("collection.resource_groups", " , ")]).await;
     assert_eq!(groups_of_copies(&both, 0, &[]).await, own(&["a", "b"]), "what says nothing sensible");
+    alter(&[("collection.replica.number", "4000000000")]).await;
+    let refused = groups_of_copies(&both, 0, &["a"]).await.unwrap_err();
+    assert!(refused.contains("4000000000"), "more copies than nodes: {refused}");
+    alter(&[("collection.replica.number", "many")]).await;
     let refused = "resource group num can only be 0, 1 or same as replica number".to_owned();
     assert_eq!(groups_of_copies(&both, 3, &[]).await, Err(refused));
 }

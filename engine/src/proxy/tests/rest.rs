@@ -9,7 +9,7 @@ use tower::ServiceExt as _;
 use super::*;
 use crate::model::access::{Grant, Object, Role, User};
 use crate::proxy::serve::router;
-use crate::proxy::{AccessSettings, ProxyParts};
+use crate::proxy::{AccessSettings, Ended, Meter, ProxyParts, ProxySettings};
 
 /// The status and the body that a request is answered.
 pub async fn ask(
@@ -962,4 +962,81 @@ async fn the_oldest_api_is_behind_the_same_checks() {
             "{method} {path}"
         );
     }
+}
+
+/// What the proxy says of rows and reads.
+#[derive(Default)]
+struct Noted(parking_lot::Mutex<Vec<String>>);
+
+impl Meter for Noted {
+    fn began(&self, _: &'static str) {}
+
+    fn ended(&self, call: &'static str, kind: Option<&'static str>, _: Ended, _: Duration) {
+        self.0.lock().push(format!("{call} {}", kind.unwrap_or("-")));
+    }
+
+    fn changed(&self, _: &'static str, _: usize) {}
+
+    fn searched(&self, _: usize) {}
+
+    fn received(&self, kind: &'static str, bytes: usize) {
+        assert!(bytes > 0);
+        self.0.lock().push(format!("received {kind}"));
+    }
+
+    fn sent(&self, bytes: usize) {
+        assert!(bytes > 0);
+        self.0.lock().push("sent".to_owned());
+    }
+
+    fn slow(&self, kind: &'static str) {
+        self.0.lock().push(format!("slow {kind}"));
+    }
+}
+
+#[tokio::test]
+async fn reads_and_writes_over_rest_are_measured_as_what_they_are_over_grpc() {
+    let (_, twin) = with_twin(false, 1).await;
+    let meter = Arc::new(Noted::default());
+    let settings = ProxySettings { slow_query: Some(Duration::ZERO), ..ProxySettings::default() };
+    let proxy = Proxy::new(ProxyParts { meter: Some(Arc::clone(&meter) as _), settings, ..twin.parts() });
+
+    for path in
+        ["entities/get", "entities/search", "entities/hybrid_search", "entities/insert", "collections/list"]
+    {
+        v2(&proxy, path, json!({"collectionName": "c"})).await;
+    }
+    ask(&proxy, (Method::POST, "/v1/vector/query"), &[], r#"{"collectionName": "c"}"#).await;
+    ask(
+        &proxy,
+        (Method::DELETE, "/api/v1/entities"),
+        &[],
+        r#"{"collection_name": "c", "expr": "id in [1]"}"#,
+    )
+    .await;
+
+    let said: Vec<String> = meter.0.lock().iter().filter(|said| *said != "sent").cloned().collect();
+    assert_eq!(
+        said,
+        [
+            "received query",
+            "RestGet query",
+            "slow query",
+            "received search",
+            "RestSearch search",
+            "slow search",
+            "received hybrid_search",
+            "RestHybridSearch hybrid_search",
+            "slow hybrid_search",
+            "received insert",
+            "RestInsert insert",
+            "RestListCollections -",
+            "received query",
+            "RestQuery query",
+            "slow query",
+            "received delete",
+            "LegacyDelete delete",
+        ]
+    );
+    assert!(meter.0.lock().iter().any(|said| said == "sent"));
 }

@@ -1,5 +1,7 @@
 //! What the pods mount: settings, the token of calls between nodes, certificates, data, scratch space.
 
+use std::path::Path;
+
 use contract::names;
 use k8s_openapi::api::core::v1::{
     ConfigMapVolumeSource, EmptyDirVolumeSource, EphemeralVolumeSource, KeyToPath,
@@ -13,10 +15,13 @@ use crate::crd::Mode;
 use crate::render::certificates::{CLIENT_DIR, NODE_DIR, Side};
 use crate::render::dependency::Log;
 use crate::render::workload::{
-    ADMIN_VOLUME, CLIENT_TLS_VOLUME, CONFIG_VOLUME, DATA_VOLUME, KAFKA_VOLUME, NODE_TLS_VOLUME,
+    ADMIN_VOLUME, CLIENT_TLS_VOLUME, CONFIG_VOLUME, DATA_VOLUME, KAFKA_VOLUME, LOG_VOLUME, NODE_TLS_VOLUME,
     SCRATCH_VOLUME, Workload,
 };
 use crate::render::{Checked, DataClaim, storage};
+
+/// Where scratch files are.
+const SCRATCH_DIR: &str = "/tmp";
 
 /// Read by the owner and the group of the pod alone.
 const SECRET_MODE: i32 = 0o440;
@@ -85,6 +90,16 @@ fn certificates<'a>(
     clients.chain(checked.certificates.nodes.iter().map(|side| (NODE_TLS_VOLUME, NODE_DIR, side)))
 }
 
+/// The folder of log files, where nothing that can be written is mounted at it or above it: the image is read-only.
+fn log_folder<'a>(checked: &'a Checked, workload: &Workload) -> Option<&'a str> {
+    let folder = checked.settings.plain.pointer("/log/file/rootPath")?.as_str()?;
+    let mounted = workload.pod.mounts.iter().map(|mount| mount.mount_path.as_str());
+    let mut mounted = mounted.chain([names::DATA_DIR, SCRATCH_DIR]);
+    let path = Path::new(folder);
+    let can_be_mounted = path.is_absolute() && path.parent().is_some() && !folder.contains(':');
+    (can_be_mounted && !mounted.any(|mount| path.starts_with(mount))).then_some(folder)
+}
+
 /// All volumes of a pod; those of the spec take the places of ours.
 pub(super) fn volumes(checked: &Checked, workload: &Workload) -> Vec<Volume> {
     let mut volumes = vec![
@@ -103,6 +118,13 @@ pub(super) fn volumes(checked: &Checked, workload: &Workload) -> Vec<Volume> {
             ..Volume::default()
         },
     ];
+    if log_folder(checked, workload).is_some() {
+        volumes.push(Volume {
+            name: LOG_VOLUME.to_owned(),
+            empty_dir: Some(EmptyDirVolumeSource::default()),
+            ..Volume::default()
+        });
+    }
     volumes.push(secret(ADMIN_VOLUME, &admin_secret(&checked.name), &[names::ADMIN_TOKEN_KEY]));
     if let Log::Kafka { secret: Some(name), authority: true, .. } = &checked.log {
         volumes.push(secret(KAFKA_VOLUME, name, &[names::SECRET_KAFKA_CA]));
@@ -127,8 +149,9 @@ pub(super) fn mounts(checked: &Checked, workload: &Workload) -> Vec<VolumeMount>
     let mut mounts = vec![
         mount(CONFIG_VOLUME, names::CONFIG_DIR, Some(true)),
         mount(data_volume(workload), names::DATA_DIR, None),
-        mount(SCRATCH_VOLUME, "/tmp", None),
+        mount(SCRATCH_VOLUME, SCRATCH_DIR, None),
     ];
+    mounts.extend(log_folder(checked, workload).map(|folder| mount(LOG_VOLUME, folder, None)));
     mounts.push(mount(ADMIN_VOLUME, names::ADMIN_DIR, Some(true)));
     if matches!(checked.log, Log::Kafka { secret: Some(_), authority: true, .. }) {
         mounts.push(mount(KAFKA_VOLUME, names::KAFKA_DIR, Some(true)));

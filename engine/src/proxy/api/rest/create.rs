@@ -12,6 +12,7 @@ use crate::proxy::api::{collections, index, load};
 use crate::proxy::convert::json_schema::{flag, schema};
 use crate::proxy::convert::params::{pairs, plain, shown};
 use crate::proxy::convert::{self, json};
+use crate::proxy::limits::{About, Asked, Demand};
 use crate::proxy::{Error, Proxy};
 
 /// Milvus's name of the request, in complaints about missing keys.
@@ -65,14 +66,21 @@ pub async fn make(
         collections::create(proxy, visit.caller, request).await?;
         return Ok(nothing());
     }
+    let caller = visit.caller.clone();
     let mut also =
         visit.also(proxy, [CreateIndexRequest::RULE, LoadCollectionRequest::RULE]).await?.into_iter();
     check_indexes(&request, &indexes)?;
     let collection_name = request.collection_name.clone();
-    collections::create(proxy, visit.caller.clone(), request).await?;
+    // Refused between two of its steps, it would leave a collection that is not what was asked for.
+    let database = caller.database(&request.db_name);
+    let about = About::database(&database);
+    let demand = |asked: Asked, cost: usize| Demand { asked, about, cost: cost as u64 };
+    proxy.admit_all(&caller, &[demand(Asked::Collection, 2), demand(Asked::Index, indexes.len())])?;
+    collections::create_admitted(proxy, &caller, request).await?;
+    let info = proxy.info(&caller, "", &collection_name).await?;
     let mut indexed = Ok(());
     for request in indexes {
-        indexed = index::create(proxy, visit.caller.clone(), request).await.map(drop);
+        indexed = index::create_admitted(proxy, &info, request).await.map(drop);
         if indexed.is_err() {
             break;
         }
@@ -82,7 +90,7 @@ pub async fn make(
     }
     indexed?;
     let request = LoadCollectionRequest { collection_name, ..Default::default() };
-    let loaded = load::load(proxy, visit.caller, request).await;
+    let loaded = load::load_admitted(proxy, &info, request).await;
     if let Some(checked) = also.next() {
         checked.ended(proxy, loaded.as_ref().err().map(Error::code));
     }
