@@ -23,8 +23,8 @@ if __name__ == "__main__":
     sys.path.append(str(pathlib.Path(__file__).parent.parent / "demo"))
 
 import pandas as pd
-from common import DIM, Model
 from pymilvus import Collection, CollectionSchema, DataType, FieldSchema, MilvusException, connections
+from words import DIM, Model
 
 FIELDS = ["id", "text", "category"]
 Frame = pd.DataFrame

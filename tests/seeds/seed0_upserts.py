@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from common import ALL_ROWS, DIM, Row, model, nearest, same_hits, same_rows, texts, unique
 from harness import Server, case, equal, fails, holds
 from pymilvus import Collection, CollectionSchema, DataType, FieldSchema, MilvusException
+from tables import ALL_ROWS, Row, nearest, same_hits, same_rows, unique
+from words import DIM, model, texts
 
 FIELDS = ["id", "title", "content", "category", "version", "updated_at", "embedding"]
 BEGIN = 1_700_000_000

@@ -14,10 +14,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
-from common import ALL_ROWS, Row, model, nearest, same_hits, same_rows, texts, unique
 from harness import Server, case, equal, fails, holds, until
 from importer import Importer, make
-from pymilvus import Collection, DataNotMatchException, MilvusException
+from pymilvus import Collection, MilvusException
+from pymilvus.exceptions import DataNotMatchException
+from tables import ALL_ROWS, Row, nearest, same_hits, same_rows, unique
+from words import model, texts
 
 SCRIPT = pathlib.Path(__file__).parent / "importer.py"
 ROWS = 600
@@ -26,7 +28,7 @@ ROWS = 600
 @functools.cache
 def rows() -> list[Row]:
     """What the files have: texts with quotes, commas and line ends in them."""
-    made = [{"id": key, "text": text.content, "category": text.category} for key, text in enumerate(texts()[:ROWS])]
+    made = [{"id": key, "text": text.whole, "category": text.category} for key, text in enumerate(texts()[:ROWS])]
     holds(all(any(sign in row["text"] for row in made) for sign in ('"', ",", "\n")), "the texts are no easy ones")
     return made
 
