@@ -106,7 +106,9 @@ class Importer:
         self.collection.flush()
         return count
 
-    def resume(self, path: pathlib.Path, checkpoint: pathlib.Path, size: int, reached: Callable[[int, str], Any] = lambda batch, place: None) -> list[int]:
+    def resume(
+        self, path: pathlib.Path, checkpoint: pathlib.Path, size: int, reached: Callable[[int, str], Any] = lambda batch, place: None
+    ) -> list[int]:
         """Imports what no checkpoint says to be there: the batches that were written."""
         frame, written = read(path), []
         first = json.loads(checkpoint.read_text())["last_batch"] + 1 if checkpoint.exists() else 0

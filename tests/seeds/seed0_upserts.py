@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from harness import Server, case, equal, fails, holds
 from pymilvus import Collection, CollectionSchema, DataType, FieldSchema, MilvusException
+from readers import reading
 from tables import ALL_ROWS, Row, nearest, same_hits, same_rows, unique
 from words import DIM, model, texts
 
 FIELDS = ["id", "title", "content", "category", "version", "updated_at", "embedding"]
 BEGIN = 1_700_000_000
 IVF = {"index_type": "IVF_FLAT", "metric_type": "L2", "params": {"nlist": 128}}
+# A search of all lists, which finds the nearest of all.
+EXACT = {"metric_type": "L2", "params": {"nprobe": 128}}
 
 
 class Conflict(Exception):
@@ -240,35 +243,31 @@ def case_0_010_upserts_one_by_one_do_what_one_of_all_does(server: Server) -> Non
 @case
 def case_0_011_readers_see_a_batch_as_a_whole_and_every_document_once(server: Server) -> None:
     with knowledge(server, 100) as (base, table):
-        rounds, ended = 20, threading.Event()
+        rounds = 20
         every = [{key: row(document(key, (key + 30 * number) % 800), number + 1, BEGIN + number) for key in range(100)} for number in range(rounds)]
 
-        def read() -> int:
-            reads = last = 0
-            while not ended.is_set() or not reads:
+        def read() -> Callable[[], None]:
+            last = 0
+
+            def once() -> None:
+                nonlocal last
                 found = base.read()
                 version = found[0]["version"]
                 holds(version >= last, "no reader goes back")
                 same_rows(found, every[version - 1].values(), f"a read of version {version}")
-                reads, last = reads + 1, version
-            return reads
+                last = version
 
-        def find() -> int:
-            searches = 0
-            while not ended.is_set() or not searches:
-                hits = base.collection.search([every[0][0]["embedding"]], "embedding", {"metric_type": "L2", "params": {"nprobe": 128}}, 100, output_fields=["version"])[0]
-                equal((len(set(hits.ids)), len({hit.version for hit in hits})), (100, 1), "documents and versions in one search")
-                searches += 1
-            return searches
+            return once
 
-        with ThreadPoolExecutor(3) as readers:
-            running = [readers.submit(read), readers.submit(read), readers.submit(find)]
-            try:
-                for number in range(1, rounds):
-                    base.write(list(every[number].values()), flushed=number % 5 == 0)
-            finally:
-                ended.set()
-            holds(all(each.result() > 1 for each in running), "there were reads amid the upserts")
+        def find() -> None:
+            hits = base.collection.search([every[0][0]["embedding"]], "embedding", EXACT, 100, output_fields=["version"])[0]
+            equal((len(set(hits.ids)), len({hit.version for hit in hits})), (100, 1), "documents and versions in one search")
+
+        with reading(read(), read(), find) as again:
+            for number in range(1, rounds):
+                base.write(list(every[number].values()), flushed=number % 5 == 0)
+                if number % 5 == 2:
+                    again()
         table.update(every[-1])
 
 
@@ -288,7 +287,7 @@ def case_0_012_questions_find_what_the_texts_mean_before_and_after_upserts(serve
 
         def ask(what: str) -> list[list[int]]:
             vectors = {key: each["embedding"] for key, each in table.items()}
-            answers = base.collection.search(points, "embedding", {"metric_type": "L2", "params": {"nprobe": 128}}, 10, output_fields=["title", "version"])
+            answers = base.collection.search(points, "embedding", EXACT, 10, output_fields=["title", "version"])
             for question, point, hits in zip(QUESTIONS, points, answers):
                 same_hits([(hit.id, hit.distance) for hit in hits], nearest(vectors, point, 10), f"{what}, the hits of {question!r}")
                 equal([(hit.title, hit.version) for hit in hits], [(table[hit.id]["title"], table[hit.id]["version"]) for hit in hits], what)
@@ -309,26 +308,34 @@ def case_0_012_questions_find_what_the_texts_mean_before_and_after_upserts(serve
 @case
 def case_0_013_upserts_that_are_tried_again_lose_nothing_when_the_server_is_killed(server: Server) -> None:
     with server.another() as mortal, knowledge(mortal, 100) as (base, table):
-        ended = threading.Event()
         written = [[document(key, (key + 7 * number) % 800) for key in range(60, 160)] for number in range(1, 9)]
-        lives: list[Any] = []
+        # The server is killed as the second write begins, whatever that has come to, and before the sixth.
+        second, sixth, killed = threading.Event(), threading.Event(), threading.Event()
 
         def write() -> None:
             for number, documents in enumerate(written, 1):
                 rows = [row(each, number + 1, BEGIN + number) for each in documents]
-                for _ in range(100):
+                if number == 2:
+                    second.set()
+                elif number == 6:
+                    sixth.set()
+                    killed.wait(60)
+                for left in reversed(range(100)):
                     try:
                         base.write(rows, flushed=number % 2 == 0)
                         break
-                    except MilvusException as error:
-                        lives.append(error)
+                    except MilvusException:
+                        if not left:
+                            raise
+                        time.sleep(0.05)
                 table.update({each["id"]: each for each in rows})
-                ended.wait(0.05)
 
         with ThreadPoolExecutor(1) as writer:
             running = writer.submit(write)
-            for _ in range(2):
-                ended.wait(0.3)
+            for moment in (second, sixth):
+                moment.wait(60)
                 mortal.kill()
+                if moment is sixth:
+                    killed.set()
                 mortal.start()
             running.result()

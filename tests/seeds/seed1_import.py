@@ -178,17 +178,23 @@ def case_1_010_an_import_goes_on_when_the_server_was_killed(server: Server) -> N
     with server.another() as mortal:
         for how in ("upsert", "named"):
             with filling(mortal, how) as (importer, folder), ThreadPoolExecutor(1) as pool:
-                path, at, reborn = csv(folder), threading.Event(), threading.Event()
+                amid, before, killed = threading.Event(), threading.Event(), threading.Event()
 
                 def reached(batch: int, place: str) -> None:
                     if (batch, place) == (5, "insert"):
-                        at.set()
+                        amid.set()
+                    elif (batch, place) == (20, "insert"):
+                        before.set()
+                        killed.wait(60)
 
-                running = pool.submit(importer.resume, path, folder / "checkpoint.json", 20, reached)
-                at.wait(60)
-                mortal.kill()
-                mortal.start()
-                reborn.set()
+                # The first kill hits whatever is being written, the second one is sure to come before a batch.
+                running = pool.submit(importer.resume, csv(folder), folder / "checkpoint.json", 20, reached)
+                for moment in (amid, before):
+                    moment.wait(60)
+                    mortal.kill()
+                    if moment is before:
+                        killed.set()
+                    mortal.start()
                 equal(running.result(), list(range(30)), f"batches written by {how}")
 
 

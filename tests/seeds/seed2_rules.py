@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from harness import Server, case, equal, fails, holds, until
 from pymilvus import DataType, Function, FunctionType, MilvusClient, MilvusException
 from pymilvus.exceptions import DataNotMatchException, ParamError
+from readers import reading
 from tables import ALL_ROWS, STRONG, Row, nearest, same_hits, same_rows, unique
 from words import DIM, model, texts
 
@@ -205,11 +204,15 @@ def case_2_009_a_field_that_the_schema_does_not_have_is_refused(server: Server) 
 @case
 def case_2_010_values_of_a_wrong_type_are_refused_with_all_rows_beside_them(server: Server) -> None:
     with articles(server) as made:
-        for wrong in ({"title": 7}, {"issue": ["vol.1"]}, {"vector": vector(200)[:100]}, {"vector": "no vector"}, {"title": None}, {"title": "x" * 513}):
+        short = vector(200)[:100]
+        wrong_ones: list[Row] = [{"title": 7}, {"issue": ["vol.1"]}, {"vector": short}, {"vector": "no vector"}, {"title": None}, {"title": "x" * 513}]
+        for wrong in wrong_ones:
             for merge in (False, True):
-                good = [{"id": key, **wrong} | {name: value for name, value in article(key, 200).items() if not merge or name in wrong} for key in (1, 2)]
+                fields = {"id", *wrong} if merge else set(article(0))
+                rows = [{name: value for name, value in article(key, 200).items() if name in fields} for key in (1, 2, SEALED)]
+                rows[2].update(wrong)
                 with fails(kind=REFUSED):
-                    made.client.upsert(made.name, [*good, {**(good[0] if merge else article(SEALED, 200)), "id": SEALED, **wrong}], partial_update=merge)
+                    made.client.upsert(made.name, rows, partial_update=merge)
                 made.check(f"after {str(wrong):.40} was refused, merge {merge}")
 
 
@@ -368,8 +371,9 @@ def case_2_019_every_merge_stands_on_the_write_before_it(server: Server) -> None
     with articles(server, dynamic=True) as made:
         second = server.client()
         for number in range(50):
-            key = (SEALED, GROWING)[number % 2]
-            part: Row = ({"issue": f"vol.{number}"}, {"title": f"title {number}"}, {f"note_{number}": number}, {"vector": vector(number + 200)})[number // 2 % 4]
+            key = BOTH[number % 2]
+            parts: list[Row] = [{"issue": f"vol.{number}"}, {"title": f"title {number}"}, {f"note_{number}": number}, {"vector": vector(number + 200)}]
+            part = parts[number // 2 % 4]
             (made.client, second)[number % 3 % 2].upsert(made.name, [{"id": key, **part}], partial_update=True)
             made.table[key].update(part)
         second.close()
@@ -378,30 +382,22 @@ def case_2_019_every_merge_stands_on_the_write_before_it(server: Server) -> None
 @case
 def case_2_020_readers_see_each_row_once_and_whole_amid_merges(server: Server) -> None:
     with articles(server) as made:
-        ended, rounds = threading.Event(), 25
-        client = server.client()
+        rounds, client = 25, server.client()
         before = {(row["title"], row["issue"]) for row in made.table.values()}
         each_round = [{(f"round {number}", str(number))} for number in range(rounds)]
+        vectors = [{"id": key, "vector": row["vector"]} for key, row in made.table.items()]
 
-        def read() -> int:
-            reads = 0
-            while not ended.is_set() or not reads:
-                found = client.query(made.name, "id >= 0", output_fields=["id", "title", "issue", "vector"], limit=ALL_ROWS, **STRONG)
-                equal(sorted(row["id"] for row in found), list(range(ROWS)), "keys of a read")
-                shown = {(row["title"], row["issue"]) for row in found}
-                holds(shown == before or shown in each_round, f"{shown} is what one round, or none, has written")
-                same_rows([{"id": row["id"], "vector": row["vector"]} for row in found], [{"id": key, "vector": row["vector"]} for key, row in made.table.items()], "the vectors")
-                reads += 1
-            return reads
+        def read() -> None:
+            found = client.query(made.name, "id >= 0", output_fields=["id", "title", "issue", "vector"], limit=ALL_ROWS, **STRONG)
+            shown = {(row["title"], row["issue"]) for row in found}
+            holds(shown == before or shown in each_round, f"{shown} is what one round, or none, has written")
+            same_rows([{"id": row["id"], "vector": row["vector"]} for row in found], vectors, "keys and vectors of a read")
 
-        with ThreadPoolExecutor(2) as readers:
-            running = [readers.submit(read), readers.submit(read)]
-            try:
-                for number in range(rounds):
-                    made.upsert([{"id": key, "title": f"round {number}", "issue": str(number)} for key in range(ROWS)], merge=True)
-            finally:
-                ended.set()
-            holds(all(each.result() > 0 for each in running), "there were reads amid the merges")
+        with reading(read, read) as again:
+            for number in range(rounds):
+                made.upsert([{"id": key, "title": f"round {number}", "issue": str(number)} for key in range(ROWS)], merge=True)
+                if number % 5 == 2:
+                    again()
         client.close()
         for row in made.table.values():
             row.update(title=f"round {rounds - 1}", issue=str(rounds - 1))

@@ -8,10 +8,8 @@ import functools
 import os
 import random
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -20,11 +18,14 @@ from harness import Server, case, equal, fails, holds
 from pymilvus import Collection, DataType, MilvusClient
 from pymongo import MongoClient
 from pymongo.collection import Collection as Source
+from readers import reading
 from tables import ALL_ROWS, STRONG, Row, nearest, same_hits, same_rows, unique
 from words import DIM, model, texts
 
 MEMORIES = 500
 NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+# A search that looks at more than all there is.
+WIDE = {"params": {"ef": 500}}
 HNSW: dict[str, Any] = {"index_type": "HNSW", "metric_type": "COSINE", "params": {"M": 16, "efConstruction": 256}}
 
 
@@ -115,7 +116,7 @@ def create(client: MilvusClient, name: str, topics: bool = False) -> None:
 
 
 def sync(
-    client: MilvusClient, name: str, source: Source[Row] | Iterable[Row], batch: int = 100, limit: int = 0, days: int = 0, insert: bool = False, **more: Any
+    client: MilvusClient, name: str, source: Iterable[Row], batch: int = 100, limit: int = 0, days: int = 0, insert: bool = False, **more: Any
 ) -> tuple[int, int]:
     """Copies memories in batches, of the last days where that is asked for: how many were written, and how many have no vector."""
     documents: Any = source
@@ -299,14 +300,15 @@ def case_4_008_a_rebuilt_collection_takes_over_the_alias_with_every_row(server: 
         same_rows(everything(client, alias), rebuilt(rows), "behind the alias")
         same_rows(everything(client, old), rows, "the old collection")
         described = client.describe_index(new, "vector")
-        equal((described["index_type"], described["metric_type"], int(described["M"]), int(described["efConstruction"])), ("HNSW", "COSINE", 16, 256), "the index")
+        shown = [described["index_type"], described["metric_type"], int(described["M"]), int(described["efConstruction"])]
+        equal(shown, ["HNSW", "COSINE", 16, 256], "the index")
         # How the document verifies it.
         server.connect()
         collection = Collection(alias)
         equal(client.describe_alias(alias)["collection_name"], new, "the collection behind the alias")
         equal(collection.num_entities, len(rows), "num_entities through the alias")
         point = model().encode(["make a temporary file"])[0]
-        hits = client.search(alias, [point], anns_field="vector", limit=10, search_params={"params": {"ef": 500}}, output_fields=["topic"], **STRONG)[0]
+        hits = client.search(alias, [point], anns_field="vector", limit=10, search_params=WIDE, **STRONG)[0]
         same_hits([(hit["id"], hit["distance"]) for hit in hits], nearest({row["id"]: row["vector"] for row in rows}, point, 10, "COSINE"))
         client.drop_collection(old)
         same_rows(everything(client, alias), rebuilt(rows), "after the old collection was dropped")
@@ -359,59 +361,55 @@ def rebuilds_amid_reads(server: Server, drop_old: bool) -> None:
     all rows of one collection, and none that begins after a switch shows what was before it."""
     with copied(server, 300) as (client, alias, _, rows):
         tables = [rows, *(rebuilt(rows, times) for times in (1, 2, 3))]
-        ended, switched = threading.Event(), 0
-        point = rows[0]["vector"]
+        wrong: list[str] = []
+        seen: set[int] = set()
+        switched, number = 0, 0
 
         def query(reader: MilvusClient) -> set[int]:
-            found = [dict(row) for row in reader.query(alias, "", output_fields=["*"], limit=ALL_ROWS, **STRONG)]
+            found = everything(reader, alias)
             generations = {row["generation"] for row in found}
             if len(generations) == 1:
                 same_rows(found, tables[min(generations) - 1], f"a read of generation {generations}")
             return generations
 
         def search(reader: MilvusClient) -> set[int]:
-            hits = reader.search(alias, [point], anns_field="vector", limit=len(rows), search_params={"params": {"ef": 500}}, output_fields=["generation"], **STRONG)[0]
-            equal(len({hit["id"] for hit in hits}), len(rows), "rows that a search finds")
+            point, shown = rows[0]["vector"], ["generation"]
+            hits = reader.search(alias, [point], anns_field="vector", limit=len(rows), search_params=WIDE, output_fields=shown, **STRONG)[0]
+            equal({hit["id"] for hit in hits}, {row["id"] for row in rows}, "rows that a search finds")
             return {hit["generation"] for hit in hits}
 
         def counted(reader: MilvusClient) -> set[int]:
             equal(count(reader, alias), len(rows), "count(*)")
-            return set()
+            return {switched + 1}
 
-        def read(how: Callable[[MilvusClient], set[int]]) -> tuple[int, list[str], set[int]]:
-            reader, reads, wrong, seen = server.client(), 0, [], set()
-            while not ended.is_set():
+        def read(how: Callable[[MilvusClient], set[int]]) -> Callable[[], None]:
+            reader = server.client()
+
+            def once() -> None:
+                nonlocal number
                 before = switched
                 try:
                     generations = how(reader)
-                    if len(generations) > 1:
+                    if len(generations) != 1:
                         wrong.append(f"a mixed read: generations {generations}")
-                    if generations and min(generations) < before + 1:
+                    if min(generations) < before + 1:
                         wrong.append(f"generation {generations} after switch {before}")
-                    seen |= generations
+                    seen.update(generations)
                 except Exception as error:
                     wrong.append(f"{how.__name__} failed: {error}")
-                reads += 1
-            reader.close()
-            return reads, wrong, seen
+                number += 1
 
-        with ThreadPoolExecutor(4) as readers:
-            running = [readers.submit(read, how) for how in (query, query, search, counted)]
-            try:
-                for number in range(1, 4):
-                    old = client.describe_alias(alias)["collection_name"]
-                    rebuild(client, alias, batch=150)
-                    switched = number
-                    if drop_old:
-                        client.drop_collection(old)
-            finally:
-                ended.set()
-            results = [each.result() for each in running]
-        wrong = [each for _, some, _ in results for each in some]
-        reads = sum(number for number, _, _ in results)
-        equal(len(wrong), 0, f"of {reads} reads, the number of wrong ones ({wrong[:3]})")
-        holds(all(number > 3 for number, _, _ in results), "there were reads amid the rebuilds")
-        holds(set.union(*(seen for _, _, seen in results)) >= {1, 2, 3}, "reads saw the collections one after another")
+            return once
+
+        with reading(*map(read, (query, query, search, counted))) as again:
+            for switch in (1, 2, 3):
+                old, _ = rebuild(client, alias, batch=150)
+                switched = switch
+                if drop_old:
+                    client.drop_collection(old)
+                again()
+        equal(len(wrong), 0, f"of {number} reads, the number of wrong ones ({wrong[:3]})")
+        equal(seen, {1, 2, 3, 4}, "the generations that reads saw")
 
 
 @case
@@ -432,5 +430,5 @@ def case_4_014_a_copy_by_plain_inserts_that_is_repeated_shows_every_memory_once_
             sync(client, name, source, insert=True)
             same_rows(everything(client, name), wanted(source.find()))
         point = memory(0)["vector"]
-        hits = client.search(name, [point], anns_field="vector", limit=300, search_params={"params": {"ef": 500}}, **STRONG)[0]
+        hits = client.search(name, [point], anns_field="vector", limit=300, search_params=WIDE, **STRONG)[0]
         equal(sorted(hit["id"] for hit in hits), sorted(row["id"] for row in wanted(source.find())), "what a search finds")

@@ -57,6 +57,8 @@ def texts() -> list[Text]:
     for rank in itertools.zip_longest(*(list(described(module)) for module in MODULES)):
         for text in filter(None, rank):
             known.setdefault(text.content, text)
+    if len(known) < WANTED:
+        raise AssertionError(f"this Python describes only {len(known)} things")
     return list(known.values())[:WANTED]
 
 
