@@ -79,16 +79,16 @@ class Importer:
         named = {"client_request_id": name} if self.how == "named" else {}
         return self.collection.insert(columns, **named).insert_count
 
-    def patiently(self, frame: Frame, name: str = "", tries: int = 100) -> int:
-        """Writes one batch, again and again while the server is away."""
-        for left in reversed(range(tries)):
+    def patiently(self, frame: Frame, name: str = "", patience: float = 60) -> int:
+        """Writes one batch, again and again while the server is away or not yet ready."""
+        end = time.monotonic() + patience
+        while True:
             try:
                 return self.batch(frame, name)
             except MilvusException:
-                if not left:
+                if time.monotonic() > end:
                     raise
                 time.sleep(0.05)
-        raise ValueError("no tries")
 
     def load(self, path: pathlib.Path, size: int, workers: int = 1, flush_each: bool = False) -> int:
         """Imports a file, as many batches at once as there are workers: the number of rows."""

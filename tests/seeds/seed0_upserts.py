@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from harness import Server, case, equal, fails, holds
-from pymilvus import Collection, CollectionSchema, DataType, FieldSchema, MilvusException
+from harness import Server, case, equal, fails, holds, until
+from pymilvus import Collection, CollectionSchema, DataType, FieldSchema
 from readers import reading
 from tables import ALL_ROWS, Row, nearest, same_hits, same_rows, unique
 from words import DIM, model, texts
@@ -320,14 +319,7 @@ def case_0_013_upserts_that_are_tried_again_lose_nothing_when_the_server_is_kill
                 elif number == 6:
                     sixth.set()
                     killed.wait(60)
-                for left in reversed(range(100)):
-                    try:
-                        base.write(rows, flushed=number % 2 == 0)
-                        break
-                    except MilvusException:
-                        if not left:
-                            raise
-                        time.sleep(0.05)
+                until("the write is answered", 60, lambda: base.write(rows, flushed=number % 2 == 0) is None)
                 table.update({each["id"]: each for each in rows})
 
         with ThreadPoolExecutor(1) as writer:

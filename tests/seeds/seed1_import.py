@@ -118,7 +118,11 @@ def importing(server: Server, importer: Importer, path: pathlib.Path, size: int,
 
 def outcome(process: subprocess.Popen[str]) -> tuple[int, list[int]]:
     """How it ended, and which batches it says to have written."""
-    said, _ = process.communicate(timeout=300)
+    try:
+        said, _ = process.communicate(timeout=300)
+    except BaseException:
+        process.kill()
+        raise
     return process.returncode, json.loads(said or "[]")
 
 
