@@ -242,7 +242,8 @@ def case_2_011_what_a_function_makes_is_made_anew(server: Server) -> None:
 
 @case
 def case_2_012_scores_of_words_are_those_of_the_texts_as_they_are(server: Server) -> None:
-    """A collection whose texts came by upserts and merges scores as one into which they were inserted."""
+    """A collection whose texts came by upserts and merges scores as one into which they were inserted, once what was replaced is compacted
+    away: until then it counts in the statistics, as with Milvus."""
     with articles(server, words=True) as made, articles(server, words=True) as other:
         for key in range(0, ROWS, 3):
             made.table[key] = {**article(key), "content": texts()[key + 300].content}
@@ -264,7 +265,8 @@ def case_2_012_scores_of_words_are_those_of_the_texts_as_they_are(server: Server
             return sorted((hit["id"], round(hit["distance"], 3)) for hit in hits)
 
         for words in ("return a string", "the current thread", "file path"):
-            equal(find(made, words), find(other, words), f"keys and scores of {words!r}")
+            # Reads go over to the compacted segments a little after the compaction has ended.
+            until(f"keys and scores of {words!r} are the same", 60, lambda: find(made, words) == find(other, words))
 
 
 @case
