@@ -90,10 +90,7 @@ impl Replica {
 
     /// Whether every row of `wanted` can be read; `None` for all partitions.
     pub fn has_all_of(&self, wanted: Option<&[PartitionId]>) -> bool {
-        let has = |follow: &Follow| {
-            follow.live.as_ref().is_some_and(|live| covers(live.partitions.as_deref(), wanted))
-        };
-        !self.follows.is_empty() && self.follows.iter().all(has)
+        self.is_complete() && covers(self.partitions().as_deref(), wanted)
     }
 }
 
