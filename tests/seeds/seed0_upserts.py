@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from harness import Server, case, equal, fails, holds, until
+from kills import TwoKills
 from pymilvus import Collection, CollectionSchema, DataType, FieldSchema
 from readers import reading
 from tables import ALL_ROWS, Row, nearest, same_hits, same_rows, unique
@@ -309,25 +309,19 @@ def case_0_013_upserts_that_are_tried_again_lose_nothing_when_the_server_is_kill
     with server.another() as mortal, knowledge(mortal, 100) as (base, table):
         written = [[document(key, (key + 7 * number) % 800) for key in range(60, 160)] for number in range(1, 9)]
         # The server is killed as the second write begins, whatever that has come to, and before the sixth.
-        second, sixth, killed = threading.Event(), threading.Event(), threading.Event()
+        kills = TwoKills()
 
         def write() -> None:
             for number, documents in enumerate(written, 1):
                 rows = [row(each, number + 1, BEGIN + number) for each in documents]
                 if number == 2:
-                    second.set()
+                    kills.amid()
                 elif number == 6:
-                    sixth.set()
-                    killed.wait(60)
+                    kills.before()
                 until("the write is answered", 60, lambda: base.write(rows, flushed=number % 2 == 0) is None)
                 table.update({each["id"]: each for each in rows})
 
         with ThreadPoolExecutor(1) as writer:
             running = writer.submit(write)
-            for moment in (second, sixth):
-                moment.wait(60)
-                mortal.kill()
-                if moment is sixth:
-                    killed.set()
-                mortal.start()
+            kills.of(mortal)
             running.result()

@@ -9,13 +9,13 @@ import pathlib
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
 from harness import Server, case, equal, fails, holds, until
 from importer import Importer, make
+from kills import TwoKills
 from pymilvus import Collection, MilvusException
 from pymilvus.exceptions import DataNotMatchException
 from tables import ALL_ROWS, Row, nearest, same_hits, same_rows, unique
@@ -182,23 +182,16 @@ def case_1_010_an_import_goes_on_when_the_server_was_killed(server: Server) -> N
     with server.another() as mortal:
         for how in ("upsert", "named"):
             with filling(mortal, how) as (importer, folder), ThreadPoolExecutor(1) as pool:
-                amid, before, killed = threading.Event(), threading.Event(), threading.Event()
+                kills = TwoKills()
 
                 def reached(batch: int, place: str) -> None:
                     if (batch, place) == (5, "insert"):
-                        amid.set()
+                        kills.amid()
                     elif (batch, place) == (20, "insert"):
-                        before.set()
-                        killed.wait(60)
+                        kills.before()
 
-                # The first kill hits whatever is being written, the second one is sure to come before a batch.
                 running = pool.submit(importer.resume, csv(folder), folder / "checkpoint.json", 20, reached)
-                for moment in (amid, before):
-                    moment.wait(60)
-                    mortal.kill()
-                    if moment is before:
-                        killed.set()
-                    mortal.start()
+                kills.of(mortal)
                 equal(running.result(), list(range(30)), f"batches written by {how}")
 
 
