@@ -238,7 +238,7 @@ def main() -> None:
     parser.add_argument("--data-name", default="debian-63k")
     parser.add_argument("--rows", type=int, default=63_666)
     parser.add_argument("--part", choices=["replicas", "segments", "both"], default="both")
-    parser.add_argument("--seconds", type=float, default=12)
+    parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--record", default="")
     parser.add_argument("--commit", default="")
