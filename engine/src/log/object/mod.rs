@@ -37,7 +37,8 @@
 //!
 //! **Waypoints.** Once in `WAYPOINT_EVERY` chunks an owner notes the chain behind a chunk that it has acknowledged. All numbers
 //! up to there are taken, so the note stays true until a boundary passes it, whoever wrote it. Whoever knows nothing of a
-//! channel begins at the last one instead of looking at every chunk since the boundary; without any, it looks at all.
+//! channel begins at the last one instead of looking at every chunk since the boundary, and whoever knows an old end goes on from
+//! there; without any, it looks at all.
 //!
 //! **Cost.** An owner spends a request per chunk, three for its first ones, and nothing while idle. Readers in its process are told of appends;
 //! a reader elsewhere polls while it waits, and so does one here once no owner is here. While an owner has not found

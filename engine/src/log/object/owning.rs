@@ -98,7 +98,7 @@ impl Store {
             }
             channel.learn_boundary(news.boundary);
             match end {
-                End::Tail => {}
+                End::Tail | End::Far => {}
                 End::Removed => {
                     self.create(life, &life.removed(), Bytes::from_static(b"removed"), self.deadline())
                         .await?;
@@ -108,12 +108,22 @@ impl Store {
                     return Err(Error::DamagedObject { key: life.chunk(sequence), why });
                 }
             }
-            let mut view = channel.view.lock();
             let tail = passed.last().copied().unwrap_or(start);
-            for chain in passed {
-                view.learn(chain);
+            {
+                let mut view = channel.view.lock();
+                for chain in passed {
+                    view.learn(chain);
+                }
             }
-            return Ok(tail);
+            match end {
+                // Whoever was away for long, such as a former owner, knows a tail of old.
+                End::Far => {
+                    for chain in self.waypoints(life, tail.sequence).await? {
+                        channel.view.lock().learn(chain);
+                    }
+                }
+                _ => return Ok(tail),
+            }
         }
     }
 

@@ -60,6 +60,8 @@ pub(super) struct News {
 pub(super) enum End {
     /// No chunk has the next number.
     Tail,
+    /// There may be more, so many that it pays to look for waypoints.
+    Far,
     /// The channel was removed.
     Removed,
     /// The chunk at this number is not what an owner would have written, for this reason.
@@ -206,7 +208,7 @@ impl Store {
         }
     }
 
-    /// Walks on from `chain` as far as there are chunks, and gives the chain after each of them that was passed.
+    /// Walks on from `chain` as far as there are chunks, or about as many as lie between waypoints, and gives the chain after each of them that was passed.
     /// Looks at headers only, ever more of them at once. What it finds is true unless the boundary has passed
     /// `chain` meanwhile.
     pub async fn walk(&self, life: &Life, mut chain: Chain) -> Result<(Vec<Chain>, End), Error> {
@@ -230,6 +232,9 @@ impl Store {
                     Step::Broken(why) => return Ok((passed, End::Broken(header.sequence, why))),
                 }
                 passed.push(chain);
+            }
+            if passed.len() as u64 >= WAYPOINT_EVERY {
+                return Ok((passed, End::Far));
             }
             window = MAX_WINDOW.min(window * 2);
         }

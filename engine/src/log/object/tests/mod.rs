@@ -321,6 +321,29 @@ async fn an_opening_elsewhere_looks_at_few_of_very_many_chunks_and_misses_nothin
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_former_owner_that_was_away_for_long_looks_at_few_of_the_chunks_since() {
+    let blobs = FaultyBlobs::new(MemoryBlobs::new(), 1, Faults::default());
+    let former = node(blobs.clone(), 1, small());
+    append(&former.logs.open(&name(), 1).await.unwrap(), "first").await.unwrap();
+    let between = node(blobs.clone(), 2, small());
+    let writer = between.logs.open(&name(), 2).await.unwrap();
+    for number in 1..3_000_u16 {
+        append(&writer, number.to_le_bytes().to_vec()).await.unwrap();
+    }
+    let calls = || blobs.calls.load(std::sync::atomic::Ordering::Relaxed);
+
+    let before = calls();
+    let again = former.logs.open(&name(), 3).await.unwrap();
+    let opened = calls() - before;
+
+    assert!(opened < 700, "{opened} requests to open");
+    assert_eq!(again.next_position(), Position(3_000));
+    append(&again, "last").await.unwrap();
+    let all = read_all(&former.logs, Position(0)).await.unwrap();
+    assert_eq!((all.len(), all.last()), (3_001, Some(&(3_000, Bytes::from("last")))));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_waypoint_that_is_missing_or_damaged_is_passed_over() {
     let (blobs, _owner, _) = long_log().await;
     let life = Life::new(&name(), 0);
