@@ -74,13 +74,14 @@ impl Store {
         let life = &channel.life;
         let known = channel.view.lock().boundary;
         channel.learn_boundary(self.news(life, known).await?.boundary);
+        let mut is_far = false;
         loop {
             let (mut start, known) = {
                 let view = channel.view.lock();
                 (view.tail, view.boundary)
             };
-            if start == known.chain {
-                // Nothing behind the boundary is known here.
+            // Nothing behind the boundary is known here, or an end of old, as to a former owner that was away for long.
+            if is_far || start == known.chain {
                 for chain in self.waypoints(life, start.sequence).await? {
                     channel.view.lock().learn(chain);
                     start = chain;
@@ -97,8 +98,9 @@ impl Store {
                 continue;
             }
             channel.learn_boundary(news.boundary);
-            match end {
-                End::Tail | End::Far => {}
+            is_far = match end {
+                End::Tail => false,
+                End::Far => true,
                 End::Removed => {
                     self.create(life, &life.removed(), Bytes::from_static(b"removed"), self.deadline())
                         .await?;
@@ -107,22 +109,14 @@ impl Store {
                 End::Broken(sequence, why) => {
                     return Err(Error::DamagedObject { key: life.chunk(sequence), why });
                 }
-            }
+            };
+            let mut view = channel.view.lock();
             let tail = passed.last().copied().unwrap_or(start);
-            {
-                let mut view = channel.view.lock();
-                for chain in passed {
-                    view.learn(chain);
-                }
+            for chain in passed {
+                view.learn(chain);
             }
-            match end {
-                // Whoever was away for long, such as a former owner, knows a tail of old.
-                End::Far => {
-                    for chain in self.waypoints(life, tail.sequence).await? {
-                        channel.view.lock().learn(chain);
-                    }
-                }
-                _ => return Ok(tail),
+            if !is_far {
+                return Ok(tail);
             }
         }
     }

@@ -208,9 +208,9 @@ impl Store {
         }
     }
 
-    /// Walks on from `chain` as far as there are chunks, or about as many as lie between waypoints, and gives the chain after each of them that was passed.
-    /// Looks at headers only, ever more of them at once. What it finds is true unless the boundary has passed
-    /// `chain` meanwhile.
+    /// Walks on from `chain` as far as there are chunks, or over about as many as lie between waypoints, and gives the chain
+    /// after each of them that was passed. Looks at headers only, ever more of them at once. What it finds is true unless
+    /// the boundary has passed `chain` meanwhile.
     pub async fn walk(&self, life: &Life, mut chain: Chain) -> Result<(Vec<Chain>, End), Error> {
         let (mut passed, mut window) = (Vec::new(), 1);
         loop {
