@@ -1,6 +1,6 @@
 """How searches scale with query nodes that each get a tenth of a core, and whether any fails while nodes come and go.
 
-    scale.py --loadgen FILE --data FOLDER [--part replicas|segments|both] [--seconds 12] [--clients 32] [--record FILE]
+    scale.py --loadgen FILE --data FOLDER [--part replicas|segments|both] [--seconds 30] [--clients 32] [--record FILE]
 
 `replicas`: as many copies of one segment as nodes; `segments`: one copy, of 16 segments, over all nodes. At 1, 2 and 4 nodes a
 closed loop of searches measures the throughput, on the way up and again on the way back to 1, since the machine's speed drifts
@@ -210,7 +210,7 @@ Each query node is held to a tenth of a core by a control group (period 10 ms); 
 10; other processes (three etcd, S3 server, coordinator, streaming node, data node, proxy, load generator) share the machine
 (`make bench PART=scale`). "Others" is the busiest process that is no query node, in parts of one core. The last columns are of
 a constant load of half of what one node does, all the way from 1 to 4 nodes and back. The commit is the engine's, in a release
-build unless it says otherwise. Since 30 November 2026 each figure is the mean of two measurements, on the way up and on the way back.
+build unless it says otherwise. Since commit 4a82013 each figure is the mean of two measurements, on the way up and on the way back.
 
 | date | commit | machine | data | part | nodes | QPS | ratio | recall@10 | p50 / p99 ms | others | searches while scaling, failed, slowest ms |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
