@@ -241,6 +241,12 @@ pub enum Error {
         #[source]
         source: secure::Error,
     },
+    /// Models cannot be asked.
+    #[error("cannot call services that compute with models: {why}")]
+    ModelCalls {
+        /// Why.
+        why: String,
+    },
     /// A role of a cluster needs an object store.
     #[error("the role {role} needs minio.address: sealed data of a cluster is in an object store")]
     NoBucket {
@@ -282,7 +288,7 @@ impl Kinded for Error {
             | Self::UnfitForLog { .. }
             | Self::NoCatalog { .. }
             | Self::NoBucket { .. } => crate::base::Kind::Invalid,
-            Self::FixedSetting { .. } => crate::base::Kind::Invalid,
+            Self::FixedSetting { .. } | Self::ModelCalls { .. } => crate::base::Kind::Invalid,
             Self::Refused { source, .. } => source.kind(),
             Self::BadIdentity { .. } => crate::base::Kind::Corrupt,
             Self::OpenBlobs { source } => source.kind(),

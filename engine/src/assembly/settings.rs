@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use contract::settings::{KEYS, Settings};
+use contract::settings::{KEYS, OPEN, Settings};
 use figment::Figment;
 use figment::providers::Serialized;
 use serde_json::Value;
@@ -130,6 +130,8 @@ fn split_unknown(values: &mut Value, defaults: &Value, prefix: &str, unknown: &m
             }
             // A section that is empty in the file says nothing.
             Some(Value::Object(_)) if value.is_null() => false,
+            // People choose the names in it.
+            Some(Value::Object(_)) if is_open(&name) => true,
             Some(default) => {
                 split_unknown(value, default, &name, unknown);
                 true
@@ -150,6 +152,10 @@ fn leaves(name: &str, value: &Value, all: &mut Vec<String>) {
 /// YAML writes numbers where text is meant and the other way round: the default's type decides.
 fn coerce(values: &mut Value, defaults: &Value) {
     match (&mut *values, defaults) {
+        // Only settings whose names people choose are empty sections.
+        (Value::Object(named), Value::Object(defaults)) if defaults.is_empty() => {
+            named.values_mut().for_each(texts_of);
+        }
         (Value::Object(values), Value::Object(defaults)) => {
             for (key, value) in values {
                 if let Some(default) = defaults.get(key) {
@@ -167,6 +173,38 @@ fn coerce(values: &mut Value, defaults: &Value) {
         (Value::Null, Value::String(_)) => *values = Value::String(String::new()),
         _ => {}
     }
+}
+
+/// Whether people choose the names in a section.
+fn is_open(name: &str) -> bool {
+    OPEN.iter().any(|(open, _)| *open == name)
+}
+
+/// A section of texts, whatever YAML makes of them.
+fn texts_of(section: &mut Value) {
+    if section.is_null() {
+        *section = Value::Object(serde_json::Map::new());
+    }
+    let Value::Object(values) = section else { return };
+    for value in values.values_mut() {
+        match value {
+            Value::Null => *value = Value::String(String::new()),
+            Value::Bool(_) | Value::Number(_) => *value = Value::String(value.to_string()),
+            _ => {}
+        }
+    }
+}
+
+/// The setting that a variable means whose name, as [`plain`] has it, is within an open section: its name there is what is
+/// between the section's and that of one of its texts.
+fn within_open(bare: &str) -> Option<String> {
+    OPEN.iter().find_map(|(open, texts)| {
+        let rest = bare.strip_prefix(&plain(open))?;
+        texts.iter().find_map(|text| {
+            let name = rest.strip_suffix(&plain(text)).filter(|name| !name.is_empty())?;
+            Some(format!("{open}.{name}.{text}"))
+        })
+    })
 }
 
 /// Text as a value of the default's type; text that is none stays text, and is refused with its key later.
@@ -200,7 +238,15 @@ fn from_environment(defaults: &Value, environment: impl Iterator<Item = (String,
         }
         let bare = prefixed.unwrap_or(&name);
         let bare = plain(bare);
-        let Some(key) = KEYS.iter().find(|key| plain(key.name) == bare) else { continue };
+        let Some(key) = KEYS.iter().find(|key| plain(key.name) == bare) else {
+            if let Some(name) = within_open(&bare).filter(|_| prefixed.is_some()) {
+                put(&mut values, &name, text.into());
+            }
+            continue;
+        };
+        if is_open(key.name) {
+            continue;
+        }
         if let Some(default) = at(defaults, key.name) {
             put(&mut values, key.name, typed(&text, default));
         }
@@ -285,6 +331,40 @@ mod tests {
         assert_eq!(loaded.settings.minio.bucket_name, "12");
         assert_eq!((loaded.settings.log.level, loaded.settings.log.format), ("debug".into(), "json".into()));
         assert_eq!(loaded.unknown, ["queryNode.a.b"]);
+    }
+
+    #[test]
+    fn secrets_and_services_have_names_that_people_choose() {
+        let text = "credential: {one: {apikey: 12}, two: }\nfunction: {textEmbedding: {providers: {tei: {enable: false}, openai: {url: }}}}\n";
+        let environment = [
+            ("MILVUS_CONF_CREDENTIAL_MY_KEY_APIKEY", "s3cret"),
+            ("REDKITE__FUNCTION__TEXTEMBEDDING__PROVIDERS__OPENAI__CREDENTIAL", "mykey"),
+            ("CREDENTIAL_OTHER_APIKEY", "somebody else's"),
+        ];
+        let Loaded { settings, unknown } = loaded(text, &environment).unwrap();
+
+        let secrets: Vec<_> = settings
+            .credential
+            .iter()
+            .map(|(name, texts)| {
+                (name.as_str(), texts.get("apikey").map(|secret| secret.reveal().to_owned()))
+            })
+            .collect();
+        let expected = [("mykey", Some("s3cret".to_owned())), ("one", Some("12".to_owned())), ("two", None)];
+        assert_eq!(secrets, expected);
+        let providers = &settings.function.text_embedding.providers;
+        assert_eq!(
+            (providers["tei"]["enable"].as_str(), providers["openai"]["credential"].as_str()),
+            ("false", "mykey")
+        );
+        assert!(unknown.is_empty(), "{unknown:?}");
+        assert!(!format!("{settings:?}").contains("s3cret"));
+
+        let error =
+            loaded("function: {rerank: {model: {providers: {tei: {enable: perhaps}}}}}\n", &[]).unwrap_err();
+        assert!(
+            matches!(&error, Error::OutOfRange { source } if source.key == "function.rerank.model.providers")
+        );
     }
 
     #[test]

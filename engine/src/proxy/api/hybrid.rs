@@ -6,12 +6,12 @@ use contract::pb::milvus::{HybridSearchRequest, SearchRequest, SearchResults};
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::reads::{View, add_fields, at_peer, check_loaded, check_same_collection};
-use super::{Caller, partitions_of_read, search as searches};
+use super::{Caller, models, partitions_of_read, search as searches};
 use crate::base::{FieldId, Timestamp};
 use crate::calendar::TimeZone;
 use crate::model::Schema;
-use crate::plan::{Fusion, Grouping, RankPlan, SearchPlan, rank};
-use crate::proxy::convert::rank::{self as convert_rank, MAX_REQUESTS, RankParams, Ranker};
+use crate::plan::{Fusion, Grouping, RankPlan, SearchHits, SearchPlan, rank};
+use crate::proxy::convert::rank::{self as convert_rank, Judging, MAX_REQUESTS, RankParams, Ranker};
 use crate::proxy::convert::search::Giving;
 use crate::proxy::convert::status::success;
 use crate::proxy::convert::times::{Times, hand_down};
@@ -67,7 +67,10 @@ async fn search_all(
     let params = convert_rank::params(&request.rank_params, convert_search::window_of(&info))?;
     let first = request.requests.first().map_or(&[][..], |first| &first.search_params);
     let times = Times::of_hybrid(&request.rank_params, first, &info.properties)?;
-    let fusion = fusion(&request, &params, schema, &times.zone)?;
+    let fused = fusion(&request, &params, schema, &times.zone)?;
+    if let Fused::By(judging) = &fused {
+        proxy.models().ranking(&judging.params)?;
+    }
     let grouping = params.groups.resolve(schema)?;
     let output = output::resolve(schema, &request.output_fields, times)?;
     let asked = consistency::Asked {
@@ -77,8 +80,10 @@ async fn search_all(
     };
     let view = proxy.view(&info, false, asked, asked_time(&mut request)?).await?;
     let mut fields = output.fields.clone();
-    if let Fusion::Decayed { decay, .. } = &fusion {
-        add_fields(&mut fields, [decay.field]);
+    match &fused {
+        Fused::As(Fusion::Decayed { decay, .. }) => add_fields(&mut fields, [decay.field]),
+        Fused::By(judging) => add_fields(&mut fields, [judging.field]),
+        Fused::As(_) => {}
     }
     let common = Common { params: &params, grouping, names: &request.partition_names, fields, view };
     let mut plans = Vec::with_capacity(request.requests.len());
@@ -90,15 +95,20 @@ async fn search_all(
     if let Some(other) = plans.iter().find(|plan| plan.queries.len() != queries) {
         return Err(Error::RequestCountsDiffer { expected: queries, actual: other.queries.len() });
     }
+    let metrics = plans.iter().map(|plan| plan.metric).collect();
+    let asked = plans.into_iter().map(|plan| searches::run(proxy, &info, plan, view));
+    let answers: Vec<SearchHits> =
+        futures::stream::iter(asked).buffered(searches::AT_ONCE).try_collect().await?;
     let ranking = RankPlan {
-        metrics: plans.iter().map(|plan| plan.metric).collect(),
+        metrics,
         queries,
-        fusion,
+        fusion: match fused {
+            Fused::As(fusion) => fusion,
+            Fused::By(judging) => models::judged(proxy, &judging, &answers).await?,
+        },
         count: params.limit + params.offset,
         grouping: grouping.map(|grouping| (grouping, params.group_scorer)),
     };
-    let asked = plans.into_iter().map(|plan| searches::run(proxy, &info, plan, view));
-    let answers = futures::stream::iter(asked).buffered(searches::AT_ONCE).try_collect().await?;
     let hits = rank(&ranking, answers).map_err(|mismatch| Error::Answer { reason: mismatch.to_string() })?;
     let giving = Giving {
         limit: params.limit,
@@ -115,13 +125,21 @@ async fn search_all(
     })
 }
 
+/// How scores are put together.
+enum Fused {
+    /// So.
+    As(Fusion),
+    /// As a model says of what is found.
+    By(Judging),
+}
+
 /// How scores are put together: by the function score if there is one, else by the rank parameters.
 fn fusion(
     request: &HybridSearchRequest,
     params: &RankParams,
     schema: &Schema,
     zone: &TimeZone,
-) -> Result<Fusion, Error> {
+) -> Result<Fused, Error> {
     if !request.function_chains.is_empty() {
         return Err(Error::ReadNotBuilt { what: "a function chain" });
     }
@@ -132,8 +150,9 @@ fn fusion(
         None => None,
     };
     match ranker {
-        None => params.fusion(searches),
-        Some(Ranker::Fusion(fusion)) => Ok(fusion),
+        None => params.fusion(searches).map(Fused::As),
+        Some(Ranker::Fusion(fusion)) => Ok(Fused::As(fusion)),
+        Some(Ranker::Model(judging)) => Ok(Fused::By(judging)),
         Some(Ranker::Boosting(_)) => Err(Error::ReadNotBuilt { what: "a boost ranker in a hybrid search" }),
     }
 }

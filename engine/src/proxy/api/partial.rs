@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json};
 use super::reads::current_rows;
 use crate::base::FieldId;
 use crate::intake::Error as Rejected;
-use crate::model::{Batch, Column, ColumnData, DataType, Field, Key, Keys, Schema, Texts, Value};
+use crate::model::{Batch, Column, ColumnData, DataType, Field, Function, Key, Keys, Schema, Texts, Value};
 use crate::proxy::convert::rows::Sent;
 use crate::proxy::convert::texts;
 use crate::proxy::{Error, Proxy};
@@ -67,13 +67,16 @@ pub fn checked_ops(
 
 /// Fills the columns that were not sent from the rows that are there now. A key without a row is an insert: then every
 /// column that must have a value must have been sent.
-pub async fn merge(
+///
+/// A model is asked anew about texts that were sent, and about rows that were not there; else its vectors stay. The functions to
+/// ask come along.
+pub async fn merge<'a>(
     proxy: &Proxy,
-    info: &CollectionInfo,
+    info: &'a CollectionInfo,
     partition: &str,
     ops: &[FieldOp],
     sent: Sent,
-) -> Result<Batch, Error> {
+) -> Result<(Batch, Vec<&'a Function>), Error> {
     let schema = &info.schema;
     let primary = schema.primary();
     let partition = info.partition(partition).map(|partition| partition.id);
@@ -85,16 +88,24 @@ pub async fn merge(
     let found = current_rows(proxy, info, &keys, partition).await?;
     let places: HashMap<Key, usize> = found.keys.iter().enumerate().map(|(row, key)| (key, row)).collect();
     let now: Vec<Option<usize>> = keys.iter().map(|key| places.get(&key).copied()).collect();
+    let is_sent = |field| schema.position(field).is_some_and(|place| sent.columns[place].is_some());
+    let mut to_ask = sent.to_ask(schema);
+    to_ask.retain(|function| is_sent(function.input) || now.contains(&None));
+    let is_asked = |field: FieldId| to_ask.iter().any(|function| function.output == field);
     let columns = sent.columns.into_iter().zip(&schema.fields).map(|(column, field)| match column {
         Some(column) if field.is_dynamic => Ok(merged_objects(column, &found.rows, &now)),
         Some(column) => match ops.iter().find(|op| op.field == field.id) {
             Some(op) => changed_arrays(op.op, field, &column, &found.rows, &now),
             None => Ok(column),
         },
+        None if schema.embedding_of(field.id).is_some() && !is_asked(field.id) => {
+            current(field, &found.rows, &now)
+        }
         None if schema.function_of(field.id).is_some() => Ok(texts::not_computed(field, now.len())),
         None => current(field, &found.rows, &now),
     });
-    Ok(Batch { rows: sent.rows, columns: columns.collect::<Result<_, _>>()? })
+    let rows = Batch { rows: sent.rows, columns: columns.collect::<Result<_, _>>()? };
+    Ok((rows, to_ask))
 }
 
 /// A column of current values; rows that are not there get the default or no value.

@@ -11,7 +11,7 @@ use contract::pb::milvus::{SearchRequest, SearchResults};
 use contract::pb::schema::{FunctionScore, IDs, SearchResultData, i_ds};
 
 use super::reads::{View, add_fields, at_peer, check_loaded, check_same_collection, rows_of_keys};
-use super::{Caller, partitions_of_read, texts};
+use super::{Caller, models, partitions_of_read, texts};
 use crate::base::{FieldId, PartitionId, Timestamp, heavy};
 use crate::calendar::TimeZone;
 use crate::model::{
@@ -76,6 +76,7 @@ async fn search_rows(
     let partitions = partitions_of_read(&info, &request.partition_names)?;
     let times = Times::of_read(&request.search_params, &info.properties)?;
     let again = Again::of(request.function_score.as_ref(), &params, (schema, &times.zone), request.nq)?;
+    again.check(proxy)?;
     let output = output::resolve(schema, &request.output_fields, times)?;
     // Batches are cut by the scores of the metric, which a ranker changes.
     if (params.iterator || params.batch.is_some()) && again.ranker.is_some() {
@@ -116,6 +117,7 @@ async fn search_rows(
         SearchHits { keys: Keys::empty(schema.primary().data_type), rows, ..SearchHits::none(0) }
     } else {
         let hits = run(proxy, &info, plan, view).await?;
+        let again = again.judged(proxy, &params.without, &hits).await?;
         again.apply(hits, metric, count, grouping)?
     };
     // Nothing is near a vector that is not there.
@@ -210,7 +212,14 @@ pub(super) async fn plan(
     }
     let signing = schema.function_of(field.id).filter(|function| function.kind == FunctionKind::MinHash);
     let counting = schema.counts_of(field.id);
+    let embedding = schema.embedding_of(field.id);
     let queries = match (request.search_input.take(), counting) {
+        (Some(SearchInput::PlaceholderGroup(group)), None)
+            if embedding.is_some() && convert_texts::are_texts(&group) =>
+        {
+            let function = embedding.ok_or(Error::NoSearchInput)?;
+            models::queries(proxy, (field, function), (&group, request.nq)).await?
+        }
         (Some(SearchInput::PlaceholderGroup(group)), None)
             if signing.is_some() && convert_texts::are_texts(&group) =>
         {
@@ -335,11 +344,32 @@ impl Again {
         Ok(Self { ranker, order: grouping::order(&params.order_by, schema, Ordered::Search)? })
     }
 
+    /// Refuses a model that is not to be asked, before anything is searched.
+    fn check(&self, proxy: &Proxy) -> Result<(), Error> {
+        match &self.ranker {
+            Some(Ranker::Model(judging)) => Ok(proxy.models().ranking(&judging.params).map(|_| ())?),
+            _ => Ok(()),
+        }
+    }
+
+    /// The same once the model, where there is one, has been asked about the hits. Of the queries `without` a vector there are
+    /// none.
+    async fn judged(mut self, proxy: &Proxy, without: &[usize], hits: &SearchHits) -> Result<Self, Error> {
+        if let Some(Ranker::Model(judging)) = &mut self.ranker {
+            let mut query = 0..;
+            judging.queries.retain(|_| query.next().is_some_and(|query| !without.contains(&query)));
+            let fusion = models::judged(proxy, judging, std::slice::from_ref(hits)).await?;
+            self.ranker = Some(Ranker::Fusion(fusion));
+        }
+        Ok(self)
+    }
+
     /// The columns that are needed of every hit.
     fn fields(&self) -> Vec<FieldId> {
         let mut fields = match &self.ranker {
             Some(Ranker::Boosting(boosting)) => boosting.fields().collect(),
             Some(Ranker::Fusion(Fusion::Decayed { decay, .. })) => vec![decay.field],
+            Some(Ranker::Model(judging)) => vec![judging.field],
             Some(Ranker::Fusion(_)) | None => Vec::new(),
         };
         fields.extend(self.order.fields());
@@ -354,7 +384,8 @@ impl Again {
         grouping: Option<Grouping>,
     ) -> Result<SearchHits, Error> {
         let hits = match &self.ranker {
-            None => hits,
+            // A model has been asked by now.
+            None | Some(Ranker::Model(_)) => hits,
             Some(Ranker::Boosting(boosting)) => {
                 let boosted = boosting.apply(metric, hits);
                 boosted.map_err(|missing| Error::Answer { reason: missing.to_string() })?
