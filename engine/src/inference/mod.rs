@@ -1,8 +1,8 @@
 //! Services outside that compute with models: vectors that stand for texts, and how well texts answer a question.
 //!
-//! A table of services ([`provider`]) says what a request and an answer of each look like; [`Models`] asks them, in pieces, again
+//! A table of services (`provider`) says what a request and an answer of each look like; [`Models`] asks them, in pieces, again
 //! where that may help, and within bounds; [`Post`] is the seam to the network. Knows texts and numbers, not rows. Which addresses
-//! may be asked is decided here ([`guard`]): a user of the database must not reach by it what only this machine should reach.
+//! may be asked is decided here (`guard`): a user of the database must not reach by it what only this machine should reach.
 
 mod error;
 #[cfg(test)]

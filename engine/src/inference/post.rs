@@ -1,6 +1,6 @@
 //! The seam to the network: one request with a JSON body, one bounded answer.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -126,14 +126,14 @@ struct Guarded;
 
 impl Resolve for Guarded {
     fn resolve(&self, name: Name) -> Resolving {
-        Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            let forbidden: Option<IpAddr> =
-                found.iter().map(SocketAddr::ip).find(|address| is_forbidden(*address));
-            match forbidden {
-                Some(_) => Err("the host stands for an address that is never asked".into()),
-                None => Ok(Box::new(found.into_iter()) as Addrs),
-            }
-        })
+        Box::pin(addresses(name))
     }
+}
+
+async fn addresses(name: Name) -> Result<Addrs, Box<dyn std::error::Error + Send + Sync>> {
+    let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+    if found.iter().any(|address| is_forbidden(address.ip())) {
+        return Err("the host stands for an address that is never asked".into());
+    }
+    Ok(Box::new(found.into_iter()))
 }

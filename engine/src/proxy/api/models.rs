@@ -32,7 +32,8 @@ pub(super) async fn with_embedded(
     functions: &[&Function],
     mut rows: Batch,
 ) -> Result<Batch, Error> {
-    let asks = functions.iter().map(|function| embedded(proxy, &info.schema, function, &rows));
+    let asks: Vec<_> =
+        functions.iter().map(|function| embedded(proxy, &info.schema, function, &rows)).collect();
     let columns = try_join_all(asks).await?;
     for (function, data) in functions.iter().zip(columns) {
         let place = info.schema.position(function.output).and_then(|place| rows.columns.get_mut(place));
