@@ -5,7 +5,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 
-use super::params::{Params, Truncation};
+use super::params::Truncation;
 use super::{Error, bare};
 
 /// What texts are made vectors for: some models tell the two apart.
