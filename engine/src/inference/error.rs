@@ -44,7 +44,11 @@ pub enum Error {
     #[error("credential {name} is not among the settings credential.<name>.apikey: invalid parameter")]
     Credential { name: String },
     #[error(
-        "a credential of the server is not sent to an endpoint that a user names: set the url of {name} in the settings, or the endpoint's host in redkite.functionHosts: invalid parameter"
+        "credential {credential} is not for {name}: its setting credential lists those that are: invalid parameter"
+    )]
+    CredentialOf { credential: String, name: &'static str },
+    #[error(
+        "a credential of the server is not sent to an endpoint that a user names: set the url of {name} in the settings, or the endpoint's host:port in redkite.functionHosts, which then hears it over https: invalid parameter"
     )]
     CredentialElsewhere { name: &'static str },
     #[error(
@@ -69,6 +73,14 @@ pub enum Error {
     Unreachable { endpoint: String, reason: String },
     #[error("call service failed: {endpoint} did not answer within {after_s} s")]
     TooSlow { endpoint: String, after_s: u64 },
+    #[error("call service failed: the {after_s} s of one call for models are over, the last one asked was {endpoint}")]
+    Late { endpoint: String, after_s: u64 },
+    #[error("call service failed: {endpoint} was not asked, since requests of others went before for {after_s} s")]
+    Busy { endpoint: String, after_s: u64 },
+    #[error("call service failed: {endpoint} is not trusted: {reason}")]
+    Untrusted { endpoint: String, reason: String },
+    #[error("{rows} texts and the vectors of them take more than {limit} bytes: invalid parameter")]
+    TooMuch { rows: usize, limit: usize },
     #[error("call service failed: {endpoint} answered {status}{text}")]
     Refused { endpoint: String, status: String, text: String },
     #[error("call service failed: {endpoint} gave no answer of its kind: {reason}")]
@@ -82,8 +94,8 @@ impl Error {
     #[must_use]
     pub const fn code(&self) -> i32 {
         match self {
-            Self::Unreachable { .. } | Self::TooSlow { .. } => 2,
-            Self::Refused { .. } | Self::Answer { .. } | Self::Dim { .. } => 2400,
+            Self::Unreachable { .. } | Self::TooSlow { .. } | Self::Late { .. } | Self::Busy { .. } => 2,
+            Self::Untrusted { .. } | Self::Refused { .. } | Self::Answer { .. } | Self::Dim { .. } => 2400,
             Self::Defect { .. } => 5,
             _ => 1100,
         }
@@ -93,7 +105,9 @@ impl Error {
 impl Kinded for Error {
     fn kind(&self) -> Kind {
         match self {
-            Self::Unreachable { .. } | Self::TooSlow { .. } => Kind::Unavailable,
+            Self::Unreachable { .. } | Self::TooSlow { .. } | Self::Late { .. } | Self::Busy { .. } => {
+                Kind::Unavailable
+            }
             Self::Defect { .. } => Kind::Internal,
             _ => Kind::Invalid,
         }

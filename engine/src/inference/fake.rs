@@ -73,10 +73,10 @@ impl Post for FakeModel {
             let texts = texts("inputs");
             if refuses.is_some_and(|part| texts.iter().any(|text| text.contains(&part))) {
                 let body = Bytes::from_static(br#"{"error": "not this text", "error_type": "Validation"}"#);
-                return Ok(Answer { status: 413, body });
+                return Ok(Answer { status: 413, body, again: None });
             }
             json!(texts.iter().map(|text| self.vector(text)).collect::<Vec<_>>())
         };
-        Ok(Answer { status: 200, body: answer.to_string().into() })
+        Ok(Answer { status: 200, body: answer.to_string().into(), again: None })
     }
 }

@@ -5,8 +5,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// Where clouds tell a machine who it is, and its secrets, besides the link-local addresses: Alibaba, Oracle, Azure.
 const METADATA: [Ipv4Addr; 3] =
     [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(192, 0, 0, 192), Ipv4Addr::new(168, 63, 129, 16)];
-/// The same of Amazon, over IPv6.
-const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+/// The same over IPv6: two of Amazon, Google, Oracle.
+const METADATA_V6: [Ipv6Addr; 4] = [
+    Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254),
+    Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23),
+    Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
+    Ipv6Addr::new(0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe),
+];
 
 /// Whether nothing is ever sent to an address: link-local ones and other places of metadata, and what is no single machine.
 /// Private networks and this machine are allowed: that is where services of one's own are.
@@ -18,8 +23,8 @@ pub fn is_forbidden(address: IpAddr) -> bool {
             address.is_unspecified()
                 || address.is_multicast()
                 || address.is_unicast_link_local()
-                || address == METADATA_V6
-                || inner(address).is_some_and(is_forbidden_v4)
+                || METADATA_V6.contains(&address)
+                || inner(address).into_iter().flatten().any(is_forbidden_v4)
         }
     }
 }
@@ -32,20 +37,26 @@ fn is_forbidden_v4(address: Ipv4Addr) -> bool {
         || METADATA.contains(&address)
 }
 
-/// The address of version 4 that one of version 6 leads to: mapped, compatible, translated (64:ff9b::/96) or tunnelled
-/// (2002::/16).
-fn inner(address: Ipv6Addr) -> Option<Ipv4Addr> {
+/// The addresses of version 4 that one of version 6 may lead to: mapped, compatible, translated (`::ffff:0:0:0/96`, 64:ff9b::/96,
+/// and 64:ff9b:1::/48, which has them at its end or behind its prefix) or tunnelled (2002::/16).
+///
+/// Source: RFC 4291, RFC 2765, RFC 6052, RFC 8215, RFC 3056.
+fn inner(address: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
     let [a, b, c, d, e, f, g, h] = address.segments();
     let of = |high: u16, low: u16| {
         let ([first, second], [third, fourth]) = (high.to_be_bytes(), low.to_be_bytes());
         Some(Ipv4Addr::new(first, second, third, fourth))
     };
     match [a, b, c, d, e, f] {
-        [0, 0, 0, 0, 0, 0 | 0xffff] | [0x64, 0xff9b, 0, 0, 0, 0] if address != Ipv6Addr::LOCALHOST => {
-            of(g, h)
+        [0, 0, 0, 0, 0, 0 | 0xffff] | [0, 0, 0, 0, 0xffff, 0] | [0x64, 0xff9b, 0, 0, 0, 0]
+            if address != Ipv6Addr::LOCALHOST =>
+        {
+            [of(g, h), None]
         }
-        [0x2002, high, low, ..] => of(high, low),
-        _ => None,
+        // Behind a prefix of 48 bits, eight bits of zeros are in the middle.
+        [0x64, 0xff9b, 1, high, middle, low] => [of(g, h), of(high, middle << 8 | low >> 8)],
+        [0x2002, high, low, ..] => [of(high, low), None],
+        _ => [None, None],
     }
 }
 
@@ -72,8 +83,14 @@ mod tests {
             "::169.254.169.254",
             "64:ff9b::a9fe:a9fe",
             "2002:a9fe:a9fe::1",
+            "fd00:ec2::23",
+            "fd20:ce::254",
+            "fd00:c1::a9fe:a9fe",
+            "::ffff:0:169.254.169.254",
+            "64:ff9b:1::169.254.169.254",
+            "64:ff9b:1:a9fe:a9:fe00::",
         ];
-        let allowed = ["127.0.0.1", "::1", "10.0.0.7", "192.168.1.1", "fd00::1", "8.8.8.8", "2001:db8::1"];
+        let allowed = ["127.0.0.1", "::1", "10.0.0.7", "192.168.1.1", "fd00::1", "8.8.8.8", "2001:db8::1", "64:ff9b:1::10.0.0.7"];
 
         for address in forbidden {
             assert!(is_forbidden(address.parse().unwrap()), "{address}");

@@ -1,6 +1,7 @@
 //! The seam to the network: one request with a JSON body, one bounded answer.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,6 +14,8 @@ use crate::base::{Secret, chain};
 
 /// How long a connection may take to be there.
 const CONNECT: Duration = Duration::from_secs(5);
+/// Why some addresses are not asked.
+pub(super) const NEVER: &str = "its address is never asked";
 
 /// What is asked.
 #[derive(Clone, Debug)]
@@ -34,6 +37,8 @@ pub struct Answer {
     pub status: u16,
     /// The whole body.
     pub body: Bytes,
+    /// After how long it may be asked again, where it says so.
+    pub again: Option<Duration>,
 }
 
 /// Why there is no answer.
@@ -42,6 +47,12 @@ pub enum Failure {
     /// Nobody answered.
     #[error("{0}")]
     Unreachable(String),
+    /// Its name stands for an address that is never asked.
+    #[error("{NEVER}")]
+    Forbidden,
+    /// It cannot prove who it is.
+    #[error("{0}")]
+    Untrusted(String),
     /// It is longer than it may be.
     #[error("it has more than {most} bytes")]
     TooLong {
@@ -79,14 +90,19 @@ impl HttpPost {
     ///
     /// # Errors
     /// If the TLS library refuses its settings, which would be a defect.
-    pub fn new(mut tls: rustls::ClientConfig) -> Result<Self, String> {
+    pub fn new(tls: rustls::ClientConfig) -> Result<Self, String> {
+        Self::by_names_of(tls, Arc::new(System))
+    }
+
+    /// The same, with names from somewhere else.
+    pub(super) fn by_names_of(mut tls: rustls::ClientConfig, names: Arc<dyn Resolve>) -> Result<Self, String> {
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .connect_timeout(CONNECT)
             // A redirect could lead to where requests must not go.
             .redirect(reqwest::redirect::Policy::none())
-            .dns_resolver(Guarded)
+            .dns_resolver(Guarded(names))
             // What the environment says about proxies is nobody's setting here.
             .no_proxy()
             .user_agent(concat!("redkite/", env!("CARGO_PKG_VERSION")))
@@ -98,7 +114,6 @@ impl HttpPost {
 #[async_trait]
 impl Post for HttpPost {
     async fn post(&self, request: Request) -> Result<Answer, Failure> {
-        let failed = |error: reqwest::Error| Failure::Unreachable(chain(&error.without_url()));
         let Request { url, login, body, most } = request;
         let mut sent = self.client.post(url).header("content-type", "application/json").body(body);
         if let Some((name, secret)) = login {
@@ -109,6 +124,8 @@ impl Post for HttpPost {
         }
         let mut answer = sent.send().await.map_err(failed)?;
         let status = answer.status().as_u16();
+        let again = answer.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+        let again = again.map(Duration::from_secs);
         let mut body = BytesMut::new();
         while let Some(chunk) = answer.chunk().await.map_err(failed)? {
             if body.len() + chunk.len() > most {
@@ -116,24 +133,68 @@ impl Post for HttpPost {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Answer { status, body: body.freeze() })
+        Ok(Answer { status, body: body.freeze(), again })
     }
 }
 
+/// Why a request failed: what no second attempt would change is told apart.
+fn failed(error: reqwest::Error) -> Failure {
+    if is_caused_by::<NeverAsked>(&error) {
+        return Failure::Forbidden;
+    }
+    let is_untrusted = is_caused_by::<rustls::Error>(&error);
+    let reason = chain(&error.without_url());
+    if is_untrusted { Failure::Untrusted(reason) } else { Failure::Unreachable(reason) }
+}
+
+/// Whether an error of some type is among the causes of another one.
+fn is_caused_by<E: std::error::Error + 'static>(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.is::<E>() {
+            return true;
+        }
+        // Errors of IO say what the error in them has as its source, not the error itself.
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        cause = match inner {
+            Some(inner) => Some(inner as &(dyn std::error::Error + 'static)),
+            None => error.source(),
+        };
+    }
+    false
+}
+
+/// A name that stands for an address that is never asked.
+#[derive(Debug, thiserror::Error)]
+#[error("the host stands for an address that is never asked")]
+struct NeverAsked;
+
 /// Resolves names, but none to an address that must not be asked: what a name stands for may change after it was checked.
-#[derive(Clone, Copy, Debug)]
-struct Guarded;
+#[derive(Clone)]
+struct Guarded(Arc<dyn Resolve>);
 
 impl Resolve for Guarded {
     fn resolve(&self, name: Name) -> Resolving {
-        Box::pin(addresses(name))
+        let found = self.0.resolve(name);
+        Box::pin(async move {
+            let found: Vec<SocketAddr> = found.await?.collect();
+            if found.iter().any(|address| is_forbidden(address.ip())) {
+                return Err(NeverAsked.into());
+            }
+            Ok(Box::new(found.into_iter()) as Addrs)
+        })
     }
 }
 
-async fn addresses(name: Name) -> Result<Addrs, Box<dyn std::error::Error + Send + Sync>> {
-    let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-    if found.iter().any(|address| is_forbidden(address.ip())) {
-        return Err("the host stands for an address that is never asked".into());
+/// Names as this machine knows them.
+#[derive(Clone, Copy, Debug)]
+struct System;
+
+impl Resolve for System {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            Ok(Box::new(found.into_iter()) as Addrs)
+        })
     }
-    Ok(Box::new(found.into_iter()))
 }

@@ -2,8 +2,12 @@
 //!
 //! Source: the services' public descriptions of their APIs.
 
-use serde::Deserialize;
-use serde_json::{Map, Value as Json, json};
+use std::marker::PhantomData;
+
+use serde::de::{DeserializeOwned, Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::error::Category;
+use serde_json::{Value as Json, json};
 
 use super::params::Truncation;
 use super::{Error, bare};
@@ -16,6 +20,9 @@ pub enum Purpose {
     /// To find.
     Search,
 }
+
+/// Most texts of one request, whatever a function says.
+pub(super) const MAX_TEXTS: usize = 4096;
 
 /// How a service is told who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +100,7 @@ pub(super) static EMBEDDERS: [Embedder; 7] = [
             }
             body
         },
-        vectors: |body, _| serde_json::from_slice(body).map_err(|reason| reason.to_string()),
+        vectors: |body, _| Ok(vectors(read(body)?)),
     },
     Embedder {
         name: "openai",
@@ -168,10 +175,10 @@ pub(super) static EMBEDDERS: [Embedder; 7] = [
             }
             #[derive(Deserialize)]
             struct Kinds {
-                float: Vec<Vec<f32>>,
+                float: List<Numbers>,
             }
-            let whole: Whole = serde_json::from_slice(body).map_err(|reason| reason.to_string())?;
-            Ok(whole.embeddings.float)
+            let whole: Whole = read(body)?;
+            Ok(vectors(whole.embeddings.float))
         },
     },
     Embedder {
@@ -198,16 +205,16 @@ pub(super) static EMBEDDERS: [Embedder; 7] = [
             }
             #[derive(Deserialize)]
             struct Output {
-                embeddings: Vec<One>,
+                embeddings: List<One>,
             }
             #[derive(Deserialize)]
             struct One {
                 text_index: usize,
-                embedding: Vec<f32>,
+                embedding: Numbers,
             }
-            let whole: Whole = serde_json::from_slice(body).map_err(|reason| reason.to_string())?;
-            let all = whole.output.embeddings.into_iter();
-            in_order(all.map(|one| (one.text_index, one.embedding)), count)
+            let whole: Whole = read(body)?;
+            let all = whole.output.embeddings.0.into_iter();
+            in_order(all.map(|one| (one.text_index, one.embedding.0)), count)
         },
     },
 ];
@@ -225,15 +232,15 @@ fn like_openai(wish: &Wish, texts: &[String], _: Purpose) -> Json {
 fn listed(body: &[u8], count: usize) -> Result<Vec<Vec<f32>>, String> {
     #[derive(Deserialize)]
     struct Whole {
-        data: Vec<One>,
+        data: List<One>,
     }
     #[derive(Deserialize)]
     struct One {
         index: usize,
-        embedding: Vec<f32>,
+        embedding: Numbers,
     }
-    let whole: Whole = serde_json::from_slice(body).map_err(|reason| reason.to_string())?;
-    in_order(whole.data.into_iter().map(|one| (one.index, one.embedding)), count)
+    let whole: Whole = read(body)?;
+    in_order(whole.data.0.into_iter().map(|one| (one.index, one.embedding.0)), count)
 }
 
 /// A service that says how well texts answer a question.
@@ -275,8 +282,8 @@ pub(super) static RANKERS: [Ranker; 6] = [
                 index: usize,
                 score: f32,
             }
-            let all: Vec<One> = serde_json::from_slice(body).map_err(|reason| reason.to_string())?;
-            Ok(all.into_iter().map(|one| (one.index, one.score)).collect())
+            let all: List<One> = read(body)?;
+            Ok(all.0.into_iter().map(|one| (one.index, one.score)).collect())
         },
     },
     Ranker {
@@ -287,7 +294,7 @@ pub(super) static RANKERS: [Ranker; 6] = [
         most: 32,
         numbers: &["truncate_prompt_tokens"],
         body: documents,
-        scores: |body| relevance(body, "results"),
+        scores: |body| read(body).map(relevance),
     },
     Ranker {
         name: "cohere",
@@ -301,7 +308,7 @@ pub(super) static RANKERS: [Ranker; 6] = [
             body["top_n"] = texts.len().into();
             body
         },
-        scores: |body| relevance(body, "results"),
+        scores: |body| read(body).map(relevance),
     },
     Ranker {
         name: "voyageai",
@@ -317,7 +324,7 @@ pub(super) static RANKERS: [Ranker; 6] = [
             }
             body
         },
-        scores: |body| relevance(body, "data"),
+        scores: |body| read(body).map(relevance),
     },
     Ranker {
         name: "siliconflow",
@@ -327,7 +334,7 @@ pub(super) static RANKERS: [Ranker; 6] = [
         most: 128,
         numbers: &["max_chunks_per_doc", "overlap_tokens"],
         body: documents,
-        scores: |body| relevance(body, "results"),
+        scores: |body| read(body).map(relevance),
     },
     Ranker {
         name: "dashscope",
@@ -345,12 +352,11 @@ pub(super) static RANKERS: [Ranker; 6] = [
         },
         scores: |body| {
             #[derive(Deserialize)]
-            struct Whole<'a> {
-                #[serde(borrow)]
-                output: &'a serde_json::value::RawValue,
+            struct Whole {
+                output: Relevances,
             }
-            let whole: Whole<'_> = serde_json::from_slice(body).map_err(|reason| reason.to_string())?;
-            relevance(whole.output.get().as_bytes(), "results")
+            let whole: Whole = read(body)?;
+            Ok(relevance(whole.output))
         },
     },
 ];
@@ -366,17 +372,71 @@ fn documents(wish: &Wish, query: &str, texts: &[String]) -> Json {
     body
 }
 
-/// Scores in the list of that name, each with the place of its text.
-fn relevance(body: &[u8], list: &str) -> Result<Vec<(usize, f32)>, String> {
-    #[derive(Deserialize)]
-    struct One {
-        index: usize,
-        relevance_score: f32,
+/// Scores, each with the place of its text.
+#[derive(Deserialize)]
+struct Relevances {
+    #[serde(alias = "data")]
+    results: List<Relevance>,
+}
+
+#[derive(Deserialize)]
+struct Relevance {
+    index: usize,
+    relevance_score: f32,
+}
+
+fn relevance(all: Relevances) -> Vec<(usize, f32)> {
+    all.results.0.into_iter().map(|one| (one.index, one.relevance_score)).collect()
+}
+
+/// A list of no more than `MOST` things: what an answer makes of our memory is bounded by its length only if its lists are, since an
+/// empty vector takes many times what stands for it.
+struct List<T, const MOST: usize = MAX_TEXTS>(Vec<T>);
+
+/// The numbers of one vector; no field has more than half as many.
+type Numbers = List<f32, { 1 << 16 }>;
+
+impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for List<T, MOST> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Items<T, const MOST: usize>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for Items<T, MOST> {
+            type Value = Vec<T>;
+
+            fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(out, "a list of at most {MOST}")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<Vec<T>, A::Error> {
+                let mut all = Vec::new();
+                while let Some(one) = from.next_element()? {
+                    if all.len() == MOST {
+                        return Err(A::Error::invalid_length(MOST + 1, &self));
+                    }
+                    all.push(one);
+                }
+                Ok(all)
+            }
+        }
+
+        from.deserialize_seq(Items(PhantomData)).map(Self)
     }
-    let mut whole: Map<String, Json> = serde_json::from_slice(body).map_err(|reason| reason.to_string())?;
-    let all = whole.remove(list).ok_or_else(|| format!("it has no list {list}"))?;
-    let all: Vec<One> = serde_json::from_value(all).map_err(|reason| reason.to_string())?;
-    Ok(all.into_iter().map(|one| (one.index, one.relevance_score)).collect())
+}
+
+fn vectors(all: List<Numbers>) -> Vec<Vec<f32>> {
+    all.0.into_iter().map(|numbers| numbers.0).collect()
+}
+
+/// An answer. Why it is none is said without what is in it: the endpoint may be a service that is not the user's to read.
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(body).map_err(|reason| {
+        let what = match reason.classify() {
+            Category::Data => "its JSON has another form",
+            Category::Syntax | Category::Io => "it is no JSON",
+            Category::Eof => "its JSON ends too early",
+        };
+        format!("{what} (line {}, column {})", reason.line(), reason.column())
+    })
 }
 
 fn insert_some(object: &mut Json, key: &str, number: Option<usize>) {

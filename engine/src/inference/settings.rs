@@ -11,7 +11,7 @@ pub struct ProviderSettings {
     pub enabled: bool,
     /// Where it is; empty for its usual place.
     pub url: String,
-    /// Name of the secret that it is asked with where a function names none.
+    /// Names of the secrets that it may be asked with, with commas between: the first one where a function names none.
     pub credential: String,
     /// Name of the resource of an account at Azure.
     pub resource: String,
@@ -33,7 +33,7 @@ pub struct ModelSettings {
     pub rerank: BTreeMap<String, ProviderSettings>,
     /// Secrets by name.
     pub credentials: BTreeMap<String, Secret>,
-    /// The hosts that users may name, with or without a port; none for all that are not forbidden.
+    /// The hosts that users may name, with or without a port and a scheme; none for all that are not forbidden.
     pub hosts: Vec<String>,
 }
 
