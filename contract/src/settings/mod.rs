@@ -875,7 +875,8 @@ impl Settings {
         self.validate_log(check)
     }
 
-    /// Services that compute with models: whether they may be used is a truth value.
+    /// Services that compute with models: whether they may be used is a truth value, and their addresses, which errors must not
+    /// show, have no secrets in them.
     fn validate_services(
         &self,
         check: impl Fn(bool, &'static str, String, &'static str) -> Result<(), OutOfRange>,
@@ -889,6 +890,13 @@ impl Settings {
                 let enable = texts.get("enable").map_or("", String::as_str).to_ascii_lowercase();
                 let is_known = ["", "true", "false"].contains(&enable.as_str());
                 check(is_known, key, format!("{enable} as {name}.enable"), "true or false")?;
+                let url = texts.get("url").map_or("", |url| url.trim());
+                let has_scheme = ["http://", "https://"].iter().any(|scheme| {
+                    url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+                });
+                let is_plain = url.is_empty() || has_scheme && !url.contains(['@', '?', '#']);
+                let expected = "http:// or https:// without user, password, query and fragment";
+                check(is_plain, key, format!("something else as {name}.url"), expected)?;
             }
         }
         Ok(())

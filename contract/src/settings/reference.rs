@@ -133,7 +133,7 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "credential",
-        "Secrets of services that compute with models, by a name of yours: `credential.<name>.apikey`; functions name them. In the environment `MILVUS_CONF_CREDENTIAL_<NAME>_APIKEY`.",
+        "Secrets of services that compute with models, by a name of yours: `credential.<name>.apikey`; the `credential` of a service lists those that are for it, and functions name one of them. In the environment `MILVUS_CONF_CREDENTIAL_<NAME>_APIKEY`.",
     ),
     key(
         "dataCoord.compaction.clustering.autoEnable",
@@ -173,11 +173,11 @@ pub const KEYS: &[Key] = &[
     key("etcd.ssl.tlsMinVersion", "The lowest version to speak, `1.2` or `1.3`. Empty: 1.2."),
     key(
         "function.rerank.model.providers",
-        "Services that rank, by name (tei, vllm, cohere, voyageai, siliconflow, dashscope): `enable` (true), `url` instead of the usual one, name of the `credential`.",
+        "Services that rank, by name (tei, vllm, cohere, voyageai, siliconflow, dashscope): `enable` (true), `url` instead of the usual one, names of the `credential`s that it may be sent, with commas between: the first one where a ranker names none.",
     ),
     key(
         "function.textEmbedding.providers",
-        "Services that make vectors of texts, by name (tei, openai, azure_openai, siliconflow, voyageai, cohere, dashscope): `enable` (true), `url` instead of the usual one, name of the `credential`, and `resource_name` of azure_openai.",
+        "Services that make vectors of texts, by name (tei, openai, azure_openai, siliconflow, voyageai, cohere, dashscope): `enable` (true), `url` instead of the usual one, names of the `credential`s that it may be sent, with commas between: the first one where a function names none, and `resource_name` of azure_openai.",
     ),
     key(
         "indexCoord.segment.minSegmentNumRowsToEnableIndex",
@@ -461,7 +461,7 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "redkite.functionHosts",
-        "The only hosts (`host` or `host:port`, with commas between) that users may name as endpoints of functions and rankers, besides those of the services themselves; they may be sent credentials. Empty: every host but link-local ones and those of metadata, and none is sent a credential.",
+        "The only hosts (`host` or `host:port`, with commas between, each with `http://` or `https://` before it or not) that users may name as endpoints of functions and rankers, besides the services' own places. One with a port is sent credentials, too, over HTTPS, or over HTTP if it says `http://`. Empty: every host but link-local ones and those of metadata, and none is sent a credential.",
     ),
     key(
         "redkite.internalListen",

@@ -74,6 +74,8 @@ mod tests {
         settings.etcd.auth.password = Secret::new("s3cret".to_owned());
         settings.minio.gcp_credential_json = Secret::new("s3cret".to_owned());
         settings.minio.bucket_name = "b".to_owned();
+        let secret = [("apikey".to_owned(), Secret::new("s3cret".to_owned()))];
+        settings.credential.insert("one".to_owned(), secret.into());
 
         let rows = table(&settings);
 
@@ -83,6 +85,7 @@ mod tests {
             hidden,
             [
                 "common.security.defaultRootPassword",
+                "credential",
                 "etcd.auth.password",
                 "kafka.saslPassword",
                 "kafka.ssl.tlsKeyPassword",

@@ -70,6 +70,14 @@ pub enum Error {
         /// Which setting.
         key: &'static str,
     },
+    /// A section of texts is something else. What it is is not shown: it may be a secret.
+    #[error("the setting {key} from {origin} should be a section of texts")]
+    NotTexts {
+        /// Which setting.
+        key: String,
+        /// Where it came from.
+        origin: String,
+    },
     /// A setting is out of its range.
     #[error("a setting is out of its range")]
     OutOfRange {
@@ -271,9 +279,10 @@ impl Kinded for Error {
             | Self::Output { source }
             | Self::DataDirectory { source, .. }
             | Self::Listen { source, .. } => Kinded::kind(source),
-            Self::BadFile { .. } | Self::BadSetting { .. } | Self::OutOfRange { .. } => {
-                crate::base::Kind::Invalid
-            }
+            Self::BadFile { .. }
+            | Self::BadSetting { .. }
+            | Self::NotTexts { .. }
+            | Self::OutOfRange { .. } => crate::base::Kind::Invalid,
             Self::DataDirectoryInUse { .. }
             | Self::ForeignStore { .. }
             | Self::CatalogLost { .. }

@@ -46,6 +46,7 @@ pub fn load(flags: &Flags, environment: impl Iterator<Item = (String, String)>) 
         split_unknown(&mut values, &defaults, "", &mut unknown);
         coerce(&mut values, &defaults);
         let origin = path.display().to_string();
+        check_open(&values, &origin)?;
         layers.push(Named { origin, values });
     }
     let values = from_environment(&defaults, environment);
@@ -193,6 +194,22 @@ fn texts_of(section: &mut Value) {
             _ => {}
         }
     }
+}
+
+/// Refuses what is no section of sections of texts where people choose the names, without the values: they may be secrets.
+fn check_open(values: &Value, origin: &str) -> Result<(), Error> {
+    let wrong = |key: String| Err(Error::NotTexts { key, origin: origin.to_owned() });
+    for (open, _) in OPEN {
+        let Some(section) = at(values, open) else { continue };
+        let Value::Object(named) = section else { return wrong(open.to_owned()) };
+        for (name, texts) in named {
+            match texts {
+                Value::Object(texts) if texts.values().all(Value::is_string) => {}
+                _ => return wrong(format!("{open}.{name}")),
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The setting that a variable means whose name, as [`plain`] has it, is within an open section: its name there is what is
@@ -365,6 +382,34 @@ mod tests {
         assert!(
             matches!(&error, Error::OutOfRange { source } if source.key == "function.rerank.model.providers")
         );
+    }
+
+    #[test]
+    fn a_secret_in_the_wrong_place_is_refused_without_being_shown() {
+        let cases = [
+            ("credential: s3cret\n", "credential"),
+            ("credential: {one: s3cret}\n", "credential.one"),
+            ("credential: {one: [s3cret]}\n", "credential.one"),
+            ("credential: {one: {apikey: [s3cret]}}\n", "credential.one"),
+        ];
+        for (text, wanted) in cases {
+            let error = loaded(text, &[]).unwrap_err();
+
+            assert!(matches!(&error, Error::NotTexts { key, .. } if key == wanted), "{error:?}");
+            assert!(!format!("{error:?} {}", crate::base::chain(&error)).contains("s3cret"));
+        }
+        for url in
+            ["https://root:s3cret@inside", "https://inside/?key=s3cret", "https://inside/#s3cret", "s3cret"]
+        {
+            let text = format!("function: {{textEmbedding: {{providers: {{tei: {{url: '{url}'}}}}}}}}\n");
+            let error = loaded(&text, &[]).unwrap_err();
+
+            assert!(
+                matches!(&error, Error::OutOfRange { source } if source.key == "function.textEmbedding.providers"),
+                "{error:?}"
+            );
+            assert!(!format!("{error:?} {}", crate::base::chain(&error)).contains("s3cret"));
+        }
     }
 
     #[test]

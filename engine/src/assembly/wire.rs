@@ -208,6 +208,9 @@ pub fn models(settings: &Settings) -> ModelSettings {
         }
         merged.iter().map(|(name, texts)| (name.clone(), provider(texts))).collect()
     };
+    let (plain, other): (Vec<_>, Vec<_>) =
+        settings.credential.iter().partition(|(name, _)| bare(name) == **name);
+    let secrets = other.into_iter().chain(plain);
     let secret = |(name, texts): (&String, &BTreeMap<String, contract::settings::Secret>)| {
         let secret = texts.get("apikey").map(contract::settings::Secret::reveal)?;
         (!secret.is_empty()).then(|| (bare(name), Secret::new(secret)))
@@ -216,7 +219,7 @@ pub fn models(settings: &Settings) -> ModelSettings {
     ModelSettings {
         embedding: providers(&settings.function.text_embedding),
         rerank: providers(&settings.function.rerank.model),
-        credentials: settings.credential.iter().filter_map(secret).collect(),
+        credentials: secrets.filter_map(secret).collect(),
         hosts: hosts.map(str::to_owned).collect(),
     }
 }
@@ -381,7 +384,11 @@ mod tests {
         providers.insert("azureopenai".to_owned(), texts(&[("credential", "My_Key")]));
         providers.insert("tei".to_owned(), texts(&[("enable", "False")]));
         let secret = |text: &str| contract::settings::Secret::new(text.to_owned());
-        settings.credential.insert("My_Key".to_owned(), [("apikey".to_owned(), secret("s3cret"))].into());
+        // The environment's is the one without `_`, and wins wherever it is in the order of names.
+        settings.credential.insert("My_Key".to_owned(), [("apikey".to_owned(), secret("old"))].into());
+        settings.credential.insert("mykey".to_owned(), [("apikey".to_owned(), secret("s3cret"))].into());
+        settings.credential.insert("key_1".to_owned(), [("apikey".to_owned(), secret("old"))].into());
+        settings.credential.insert("key1".to_owned(), [("apikey".to_owned(), secret("new"))].into());
         settings.redkite.function_hosts = " models, 10.0.0.7:80,".to_owned();
 
         let azure = ProviderSettings {
@@ -392,7 +399,11 @@ mod tests {
         let tei = ProviderSettings { enabled: false, ..ProviderSettings::default() };
         let expected = ModelSettings {
             embedding: [("azureopenai".to_owned(), azure), ("tei".to_owned(), tei)].into(),
-            credentials: [("mykey".to_owned(), Secret::new("s3cret"))].into(),
+            credentials: [
+                ("mykey".to_owned(), Secret::new("s3cret")),
+                ("key1".to_owned(), Secret::new("new")),
+            ]
+            .into(),
             hosts: vec!["models".to_owned(), "10.0.0.7:80".to_owned()],
             ..ModelSettings::default()
         };

@@ -73,9 +73,13 @@ pub enum Error {
     Unreachable { endpoint: String, reason: String },
     #[error("call service failed: {endpoint} did not answer within {after_s} s")]
     TooSlow { endpoint: String, after_s: u64 },
-    #[error("call service failed: the {after_s} s of one call for models are over, the last one asked was {endpoint}")]
+    #[error(
+        "call service failed: the {after_s} s of one call for models are over, the last one asked was {endpoint}"
+    )]
     Late { endpoint: String, after_s: u64 },
-    #[error("call service failed: {endpoint} was not asked, since requests of others went before for {after_s} s")]
+    #[error(
+        "call service failed: {endpoint} was not asked, since requests of others went before for {after_s} s"
+    )]
     Busy { endpoint: String, after_s: u64 },
     #[error("call service failed: {endpoint} is not trusted: {reason}")]
     Untrusted { endpoint: String, reason: String },

@@ -17,7 +17,7 @@ mod settings;
 mod tests;
 
 pub use error::Error;
-pub use models::{Deadline, Models, Ranking};
+pub use models::{Deadline, MAX_WRITE_BYTES, Models, Ranking};
 pub use post::{Answer, Failure, HttpPost, Nowhere, Post, Request};
 pub use provider::{Purpose, ranks};
 pub use settings::{ModelSettings, ProviderSettings, bare};

@@ -42,8 +42,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 const MAX_NUMBERS: usize = 1 << 18;
 /// Most bytes of the texts of one request and their question, unless it has one text only. TEI takes 2 MB of JSON.
 const MAX_BYTES: usize = 1 << 20;
-/// Most bytes of the texts of one write and their vectors together, as if the client had sent them.
-const MAX_WRITE_BYTES: usize = 64 << 20;
+/// Most bytes of the vectors that models make for one write, and of one function's texts and vectors together: as many as a client
+/// could send.
+pub const MAX_WRITE_BYTES: usize = 64 << 20;
 /// What a number may take in an answer. Unit: bytes.
 const NUMBER_BYTES: usize = 32;
 /// What an answer may have besides its numbers, and for one vector of more numbers than we asked for. Unit: bytes.
@@ -256,7 +257,8 @@ impl Models {
         let own_is_set = !row.own.url.trim().is_empty() || !row.own.resource.is_empty();
         let given = params.text("endpoint");
         // What the operator has set is not shown to users.
-        let shown = given.map_or_else(|| if own_is_set { row.name.to_owned() } else { its_own.to_owned() }, cut);
+        let shown =
+            given.map_or_else(|| if own_is_set { row.name.to_owned() } else { its_own.to_owned() }, cut);
         let url = with_path(parsed(given.unwrap_or(its_own), &shown)?, row.place);
         let is_known = match given {
             None => true,
@@ -424,7 +426,11 @@ impl Models {
     }
 
     /// Lets one request through, once there are not too many of its host, nor of all.
-    async fn permit(&self, service: &Service, deadline: Deadline) -> Result<[OwnedSemaphorePermit; 2], Error> {
+    async fn permit(
+        &self,
+        service: &Service,
+        deadline: Deadline,
+    ) -> Result<[OwnedSemaphorePermit; 2], Error> {
         let host = self.share(service.url.host_str().unwrap_or_default());
         let both = async {
             let of_host = host.acquire_owned().await?;

@@ -95,7 +95,10 @@ impl HttpPost {
     }
 
     /// The same, with names from somewhere else.
-    pub(super) fn by_names_of(mut tls: rustls::ClientConfig, names: Arc<dyn Resolve>) -> Result<Self, String> {
+    pub(super) fn by_names_of(
+        mut tls: rustls::ClientConfig,
+        names: Arc<dyn Resolve>,
+    ) -> Result<Self, String> {
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)

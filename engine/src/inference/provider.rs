@@ -419,7 +419,7 @@ impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for List<T, M
             }
         }
 
-        from.deserialize_seq(Items(PhantomData)).map(Self)
+        from.deserialize_seq(Items::<T, MOST>(PhantomData)).map(Self)
     }
 }
 

@@ -9,6 +9,7 @@ use super::reads::{View, add_fields, at_peer, check_loaded, check_same_collectio
 use super::{Caller, models, partitions_of_read, search as searches};
 use crate::base::{FieldId, Timestamp};
 use crate::calendar::TimeZone;
+use crate::inference::Deadline;
 use crate::model::Schema;
 use crate::plan::{Fusion, Grouping, RankPlan, SearchHits, SearchPlan, rank};
 use crate::proxy::convert::rank::{self as convert_rank, Judging, MAX_REQUESTS, RankParams, Ranker};
@@ -56,6 +57,7 @@ async fn search_all(
         let queries = request.requests.iter().take(MAX_REQUESTS).map(searches::queries_of);
         queries.sum()
     })?;
+    let deadline = proxy.models().deadline();
     check_loaded(proxy, &info).await?;
     let schema = &info.schema;
     if request.requests.is_empty() {
@@ -85,12 +87,16 @@ async fn search_all(
         Fused::By(judging) => add_fields(&mut fields, [judging.field]),
         Fused::As(_) => {}
     }
-    let common = Common { params: &params, grouping, names: &request.partition_names, fields, view };
-    let mut plans = Vec::with_capacity(request.requests.len());
+    let common =
+        Common { params: &params, grouping, names: &request.partition_names, fields, view, deadline };
+    let mut asked = Vec::with_capacity(request.requests.len());
     for one in &mut request.requests {
         hand_down(&request.rank_params, &mut one.search_params);
-        plans.push(common.plan(proxy, &info, one).await?);
+        asked.push(common.plan(proxy, &info, one));
     }
+    // Models and nodes may be asked for each of them.
+    let plans: Vec<SearchPlan> =
+        futures::stream::iter(asked).buffered(searches::AT_ONCE).try_collect().await?;
     let queries = plans.first().map_or(0, |plan| plan.queries.len());
     if let Some(other) = plans.iter().find(|plan| plan.queries.len() != queries) {
         return Err(Error::RequestCountsDiffer { expected: queries, actual: other.queries.len() });
@@ -104,7 +110,7 @@ async fn search_all(
         queries,
         fusion: match fused {
             Fused::As(fusion) => fusion,
-            Fused::By(judging) => models::judged(proxy, &judging, &answers).await?,
+            Fused::By(judging) => models::judged(proxy, &judging, &answers, deadline).await?,
         },
         count: params.limit + params.offset,
         grouping: grouping.map(|grouping| (grouping, params.group_scorer)),
@@ -144,7 +150,7 @@ fn fusion(
         return Err(Error::ReadNotBuilt { what: "a function chain" });
     }
     let searches = request.requests.len();
-    let queries = request.requests.first().map_or(0, |first| first.nq);
+    let queries = request.requests.first().map_or(0, searches::asked_queries);
     let ranker = match &request.function_score {
         Some(score) => convert_rank::ranker(score, schema, zone, (searches, queries))?,
         None => None,
@@ -164,6 +170,7 @@ struct Common<'a> {
     names: &'a [String],
     fields: Vec<FieldId>,
     view: View,
+    deadline: Deadline,
 }
 
 impl Common<'_> {
@@ -191,7 +198,7 @@ impl Common<'_> {
         let seen = (self.view, partitions, self.fields.clone());
         // Groups are a matter of the whole: a search by groups of its own would hide rows from the others.
         params.groups.clone_from(&self.params.groups);
-        let plan = searches::plan(proxy, info, request, &mut params, seen).await?;
+        let plan = searches::plan(proxy, info, request, &mut params, seen, self.deadline).await?;
         if params.without.is_empty() {
             Ok(plan)
         } else {

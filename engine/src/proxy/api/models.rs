@@ -1,25 +1,25 @@
 //! Asking models: about the rows that are written, for searches by texts, and about what was found.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
 
-use bytes::Bytes;
 use futures::future::try_join_all;
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::search::AT_ONCE;
-use crate::inference::{self, Purpose};
-use crate::model::{Batch, ColumnData, Field, Function, FunctionKind, Schema, Vector};
+use crate::inference::{self, Deadline, MAX_WRITE_BYTES, Purpose, Ranking};
+use crate::model::{Batch, Column, ColumnData, Field, Function, FunctionKind, Schema, Vector};
 use crate::plan::{Fusion, SearchHits, text_of};
 use crate::proxy::convert::rank::Judging;
-use crate::proxy::convert::texts;
 use crate::proxy::{Error, Proxy};
 use crate::rpc::CollectionInfo;
 
 /// Checks that the models of a schema may be asked, and answer with what their fields hold.
 pub(super) async fn check(proxy: &Proxy, schema: &Schema) -> Result<(), Error> {
+    let deadline = proxy.models().deadline();
     for function in &schema.functions {
         if function.kind == FunctionKind::TextEmbedding {
-            proxy.models().check(&function.params, dim(schema, function)?).await?;
+            proxy.models().check(&function.params, dim(schema, function)?, deadline).await?;
         }
     }
     Ok(())
@@ -32,9 +32,9 @@ pub(super) async fn with_embedded(
     functions: &[&Function],
     mut rows: Batch,
 ) -> Result<Batch, Error> {
-    let asks: Vec<_> =
-        functions.iter().map(|function| embedded(proxy, &info.schema, function, &rows)).collect();
-    let columns = try_join_all(asks).await?;
+    let inputs = functions.iter().map(|function| rows.column(function.input).ok_or_else(|| lacks(function)));
+    let inputs: Vec<&Column> = inputs.collect::<Result<_, _>>()?;
+    let columns = embedded(proxy, &info.schema, functions, &inputs).await?;
     for (function, data) in functions.iter().zip(columns) {
         let place = info.schema.position(function.output).and_then(|place| rows.columns.get_mut(place));
         let column = place.ok_or_else(|| lacks(function))?;
@@ -43,68 +43,100 @@ pub(super) async fn with_embedded(
     Ok(rows)
 }
 
-async fn embedded(
+/// The vectors that the models of some functions make of the texts in their inputs: of all of them, or an error.
+///
+/// Refuses texts whose vectors would be more than a client could send: they are written as if it had sent them.
+pub(super) async fn embedded(
     proxy: &Proxy,
     schema: &Schema,
-    function: &Function,
-    rows: &Batch,
-) -> Result<ColumnData, Error> {
-    let column = rows.column(function.input).ok_or_else(|| lacks(function))?;
-    let ColumnData::VarChar(texts) = &column.data else { return Err(lacks(function)) };
-    if let Some(row) = (0..texts.len()).find(|row| !column.is_valid(*row)) {
-        return Err(inference::Error::EmptyText { row }.into());
+    functions: &[&Function],
+    inputs: &[&Column],
+) -> Result<Vec<ColumnData>, Error> {
+    let deadline = proxy.models().deadline();
+    let mut asks = Vec::with_capacity(functions.len());
+    let (mut bytes, mut most_rows) = (0_usize, 0);
+    for (function, column) in functions.iter().zip(inputs) {
+        let ColumnData::VarChar(texts) = &column.data else { return Err(lacks(function)) };
+        if let Some(row) = (0..texts.len()).find(|row| !column.is_valid(*row)) {
+            return Err(inference::Error::EmptyText { row }.into());
+        }
+        let dim = dim(schema, function)?;
+        most_rows = most_rows.max(texts.len());
+        bytes = bytes.saturating_add(texts.len().saturating_mul(dim * size_of::<f32>()));
+        asks.push((function, dim, texts));
     }
-    let texts = texts.iter().map(str::to_owned).collect();
-    let dim = dim(schema, function)?;
-    let values = proxy.models().embed(&function.params, dim, texts, Purpose::Store).await?;
-    Ok(ColumnData::FloatVector { dim, values })
+    if bytes > MAX_WRITE_BYTES {
+        return Err(inference::Error::TooMuch { rows: most_rows, limit: MAX_WRITE_BYTES }.into());
+    }
+    let asks: Vec<_> = asks
+        .into_iter()
+        .map(|(function, dim, texts)| async move {
+            let texts = texts.iter().map(str::to_owned).collect();
+            let asked = proxy.models().embed(&function.params, dim, texts, (Purpose::Store, deadline));
+            Ok::<_, Error>(ColumnData::FloatVector { dim, values: asked.await? })
+        })
+        .collect();
+    try_join_all(asks).await
 }
 
 /// The vectors of the texts in a search of the field that a function fills.
 pub(super) async fn queries(
     proxy: &Proxy,
     (field, function): (&Field, &Function),
-    (group, nq): (&Bytes, i64),
+    texts: Vec<String>,
+    deadline: Deadline,
 ) -> Result<Vec<Vector>, Error> {
-    let (texts, dim) = (texts::queries(group, nq)?, field.dim());
-    let values = proxy.models().embed(&function.params, dim, texts, Purpose::Search).await?;
+    let dim = field.dim();
+    let values = proxy.models().embed(&function.params, dim, texts, (Purpose::Search, deadline)).await?;
     Ok(values.chunks_exact(dim.max(1)).map(|vector| Vector::Dense(vector.to_vec())).collect())
 }
 
-/// What a model says of the hits of some searches.
+/// What a model says of the hits of some searches. Where a hit has no text the model is not asked, and its score is 0.
 pub(super) async fn judged(
     proxy: &Proxy,
     judging: &Judging,
     answers: &[SearchHits],
+    deadline: Deadline,
 ) -> Result<Fusion, Error> {
-    let models = proxy.models();
-    let ranking = &models.ranking(&judging.params)?;
-    let asks: Vec<_> = judging
-        .queries
-        .iter()
-        .enumerate()
-        .map(|(query, question)| {
-            let found = texts_of(answers, query, judging);
-            async move {
-                if found.is_empty() {
-                    return Ok(HashMap::new());
-                }
-                let scores = models.rank(ranking, question, found.clone()).await?;
-                Ok::<_, Error>(found.into_iter().zip(scores).collect::<HashMap<_, _>>())
-            }
-        })
-        .collect();
+    let ranking = proxy.models().ranking(&judging.params)?;
+    let found = Found { judging, answers, spans: answers.iter().map(SearchHits::spans).collect() };
+    let asks = (0..judging.queries.len()).map(|query| scores(proxy, &ranking, &found, (query, deadline)));
     let scores = futures::stream::iter(asks).buffered(AT_ONCE).try_collect().await?;
     Ok(Fusion::Judged { field: judging.field, scores })
 }
 
-/// The texts that were found for a query, each once.
-fn texts_of(answers: &[SearchHits], query: usize, judging: &Judging) -> Vec<String> {
-    let of_one = |hits: &SearchHits| -> Vec<String> {
-        let span = hits.spans().into_iter().nth(query).unwrap_or_default();
-        span.map(|hit| text_of(hits, judging.field, hit).to_owned()).collect()
+/// What searches found for each query that a model judges.
+struct Found<'a> {
+    judging: &'a Judging,
+    answers: &'a [SearchHits],
+    /// By answer and query, which hits.
+    spans: Vec<Vec<Range<usize>>>,
+}
+
+impl Found<'_> {
+    /// The texts that were found for a query, each once.
+    fn texts(&self, query: usize) -> Vec<String> {
+        let of_one = |(hits, spans): (&'_ SearchHits, &Vec<Range<usize>>)| -> BTreeSet<String> {
+            let span = spans.get(query).cloned().unwrap_or_default();
+            let texts = span.map(|hit| text_of(hits, self.judging.field, hit));
+            texts.filter(|text| !text.is_empty()).map(str::to_owned).collect()
+        };
+        self.answers.iter().zip(&self.spans).flat_map(of_one).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+}
+
+async fn scores(
+    proxy: &Proxy,
+    ranking: &Ranking,
+    found: &Found<'_>,
+    (query, deadline): (usize, Deadline),
+) -> Result<HashMap<String, f32>, Error> {
+    let texts = found.texts(query);
+    let Some(question) = found.judging.queries.get(query).filter(|_| !texts.is_empty()) else {
+        return Ok(HashMap::new());
     };
-    answers.iter().flat_map(of_one).collect::<BTreeSet<_>>().into_iter().collect()
+    let scores = proxy.models().rank(ranking, question, texts.clone(), deadline).await?;
+    Ok(texts.into_iter().zip(scores).collect())
 }
 
 fn dim(schema: &Schema, function: &Function) -> Result<usize, Error> {

@@ -106,7 +106,7 @@ fn bytes_of(request: &impl Message) -> u64 {
     request.encoded_len() as u64
 }
 
-/// The rows of an upsert, and the functions whose models are to be asked about them.
+/// The rows of an upsert, and the functions whose models are still to be asked about them.
 async fn whole_rows<'a>(
     proxy: &Proxy,
     info: &'a Arc<CollectionInfo>,
@@ -116,7 +116,7 @@ async fn whole_rows<'a>(
     let is_partial = request.partial_update || !request.field_ops.is_empty();
     let sent = converted(info, (request.fields_data, request.num_rows), KeyColumn::Required).await?;
     if is_partial {
-        partial::merge(proxy, info, &request.partition_name, ops, sent).await
+        Ok((partial::merge(proxy, info, &request.partition_name, ops, sent).await?, Vec::new()))
     } else {
         let to_ask = sent.to_ask(&info.schema);
         Ok((sent.whole(&info.schema)?, to_ask))

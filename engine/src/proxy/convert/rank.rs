@@ -10,6 +10,7 @@ use super::filter;
 use super::grouping::{GroupParams, is_grouping};
 use super::params::{boolean, plain};
 use super::query::check_window;
+use super::texts::refused;
 use crate::base::FieldId;
 use crate::calendar::TimeZone;
 use crate::expr::Filter;
@@ -17,6 +18,7 @@ use crate::inference;
 use crate::model::{DataType, Field, Schema};
 use crate::plan::{Boost, Boosting, Combine, Curve, Decay, Fusion, Mode, Random};
 use crate::proxy::Error;
+use crate::text::{self, MAX_QUERY_BYTES};
 
 /// Most searches in one hybrid search. Source: wire specification 2.11.
 pub const MAX_REQUESTS: usize = 1024;
@@ -239,6 +241,9 @@ fn model(
     let texts = params.get("queries").ok_or(Error::ModelQueries)?;
     let texts: Vec<String> = serde_json::from_str(texts)
         .map_err(|reason| Error::ModelQueriesJson { reason: reason.to_string() })?;
+    if let Some(text) = texts.iter().find(|text| text.len() > MAX_QUERY_BYTES) {
+        return Err(refused(&text::Error::TextTooLong { bytes: text.len() }).into());
+    }
     if i64::try_from(texts.len()) != Ok(queries) {
         return Err(Error::ModelQueryCount { texts: texts.len(), queries });
     }

@@ -1,9 +1,10 @@
 //! Claims about functions that ask a model: what is written, what is found, and what is not done when a model fails.
 
-use contract::pb::schema::{FunctionSchema, FunctionScore, FunctionType};
+use contract::pb::schema::{FunctionSchema, FunctionScore, FunctionType, ValueField, value_field};
 
 use super::*;
 use crate::inference::fake::FakeModel;
+use crate::inference::{Answer, Failure, ModelSettings, Models, Post};
 
 const ALLOW: &str = "collection.function.allowInsertNonBM25FunctionOutputs";
 
@@ -47,8 +48,14 @@ async fn created(proxy: &Proxy, schema: &CollectionSchema, properties: &[(&str, 
 /// A loaded collection over a model of three numbers.
 async fn with_model(properties: &[(&str, &str)]) -> (Proxy, Arc<FakeModel>) {
     let model = FakeModel::new(3);
-    let proxy = Proxy::new(crate::proxy::ProxyParts { models: model.models(), ..Twin::new().parts() });
-    assert_good(&created(&proxy, &schema_of_meanings("3"), properties).await);
+    let proxy = loaded(model.models(), &schema_of_meanings("3"), properties).await;
+    (proxy, model)
+}
+
+/// A loaded collection over some models.
+async fn loaded(models: Arc<Models>, schema: &CollectionSchema, properties: &[(&str, &str)]) -> Proxy {
+    let proxy = Proxy::new(crate::proxy::ProxyParts { models, ..Twin::new().parts() });
+    assert_good(&created(&proxy, schema, properties).await);
     let index = CreateIndexRequest {
         collection_name: "c".to_owned(),
         field_name: "dense".to_owned(),
@@ -58,7 +65,7 @@ async fn with_model(properties: &[(&str, &str)]) -> (Proxy, Arc<FakeModel>) {
     assert_good(&proxy.create_index(Request::new(index)).await.unwrap().into_inner());
     let load = LoadCollectionRequest { collection_name: "c".to_owned(), ..Default::default() };
     assert_good(&proxy.load_collection(Request::new(load)).await.unwrap().into_inner());
-    (proxy, model)
+    proxy
 }
 
 fn texts(data: &[&str]) -> FieldData {
@@ -77,14 +84,39 @@ async fn insert(proxy: &Proxy, rows: u32, fields_data: Vec<FieldData>) -> Status
 }
 
 async fn upsert(proxy: &Proxy, fields_data: Vec<FieldData>, partial_update: bool) -> Status {
+    upsert_rows(proxy, 1, fields_data, partial_update).await
+}
+
+async fn upsert_rows(proxy: &Proxy, rows: u32, fields_data: Vec<FieldData>, partial_update: bool) -> Status {
     let request = UpsertRequest {
         collection_name: "c".to_owned(),
-        num_rows: 1,
+        num_rows: rows,
         fields_data,
         partial_update,
         ..Default::default()
     };
     proxy.upsert(Request::new(request)).await.unwrap().into_inner().status.unwrap()
+}
+
+/// The numbers of all rows.
+async fn numbers_now(proxy: &Proxy) -> Vec<i64> {
+    let request = QueryRequest {
+        collection_name: "c".to_owned(),
+        output_fields: vec!["n".to_owned()],
+        query_params: vec![pair("limit", "100")],
+        ..Default::default()
+    };
+    let answer = proxy.query(Request::new(request)).await.unwrap().into_inner();
+    assert_good(answer.status.as_ref().unwrap());
+    let column = answer.fields_data.into_iter().find(|data| data.field_name == "n").unwrap();
+    let Some(field_data::Field::Scalars(ScalarField {
+        data: Some(scalar_field::Data::LongData(LongArray { data })),
+        ..
+    })) = column.field
+    else {
+        panic!("numbers")
+    };
+    data
 }
 
 /// The vectors of all rows, by key.
@@ -243,6 +275,129 @@ async fn a_collection_is_not_made_over_a_model_that_does_not_fit_or_does_not_ans
     for proxy in [proxy, alone] {
         assert!(!proxy.has_collection(Request::new(has.clone())).await.unwrap().into_inner().value);
     }
+}
+
+/// A model that lets something else happen before its next answer.
+struct Meanwhile {
+    model: Arc<FakeModel>,
+    first: parking_lot::Mutex<Option<futures::future::BoxFuture<'static, ()>>>,
+}
+
+#[async_trait::async_trait]
+impl Post for Meanwhile {
+    async fn post(&self, request: crate::inference::Request) -> Result<Answer, Failure> {
+        let first = self.first.lock().take();
+        if let Some(first) = first {
+            first.await;
+        }
+        self.model.post(request).await
+    }
+}
+
+#[tokio::test]
+async fn what_others_write_while_a_model_thinks_is_not_lost() {
+    let mut schema = schema_of_meanings("3");
+    schema.fields[1].default_value = Some(default_text("ab"));
+    let post = Arc::new(Meanwhile { model: FakeModel::new(3), first: parking_lot::Mutex::default() });
+    let models = Models::new(post.clone(), ModelSettings::default(), crate::base::RealClock::new());
+    let proxy = loaded(models, &schema, &[]).await;
+    assert_good(&insert(&proxy, 1, vec![ids(&[1]), texts(&["ab"]), numbers(&[1])]).await);
+    let other = |number| {
+        let proxy = proxy.clone();
+        let work =
+            async move { assert_good(&upsert(&proxy, vec![ids(&[1]), numbers(&[number])], true).await) };
+        *post.first.lock() = Some(Box::pin(work));
+    };
+
+    other(7);
+    assert_good(&upsert(&proxy, vec![ids(&[1]), texts(&["b"])], true).await);
+    assert_eq!(numbers_now(&proxy).await, [7]);
+    // A key that is new has the model asked about the default, after the rows were read once.
+    other(8);
+    assert_good(&upsert_rows(&proxy, 2, vec![ids(&[1, 2])], true).await);
+    let expected = vec![(1, post.model.vector("b")), (2, post.model.vector("ab"))];
+    assert_eq!((numbers_now(&proxy).await[0], vectors(&proxy).await), (8, expected));
+}
+
+#[tokio::test]
+async fn a_part_of_old_and_new_rows_leaves_the_vectors_of_the_old_ones() {
+    let dense = || FieldData { field_name: "dense".to_owned(), ..super::vectors(3, &[1.0, 2.0, 3.0]) };
+    let mut schema = schema_of_meanings("3");
+    for default in [None, Some("ab")] {
+        schema.fields[1].default_value = default.map(default_text);
+        let model = FakeModel::new(3);
+        let proxy = loaded(model.models(), &schema, &[(ALLOW, "true")]).await;
+        assert_good(&insert(&proxy, 1, vec![ids(&[1]), texts(&["a"]), numbers(&[1]), dense()]).await);
+        let before = model.requests();
+
+        let outcome = upsert_rows(&proxy, 2, vec![ids(&[1, 2]), numbers(&[7, 8])], true).await;
+
+        let own = (1, vec![1.0, 2.0, 3.0]);
+        if default.is_some() {
+            assert_good(&outcome);
+            assert_eq!(vectors(&proxy).await, [own, (2, model.vector("ab"))]);
+            assert_eq!(model.asked.lock()[before].1["inputs"], serde_json::json!(["ab"]));
+        } else {
+            assert!(said(Some(outcome)).1.starts_with("text of row 1 cannot be empty"));
+            assert_eq!((vectors(&proxy).await, model.requests()), (vec![own], before));
+        }
+    }
+}
+
+#[tokio::test]
+async fn texts_whose_vectors_could_not_be_written_are_refused_before_a_model_is_paid() {
+    let model = FakeModel::new(32_768);
+    let proxy = Proxy::new(crate::proxy::ProxyParts { models: model.models(), ..Twin::new().parts() });
+    assert_good(&created(&proxy, &schema_of_meanings("32768"), &[]).await);
+    let before = model.requests();
+    let keys: Vec<i64> = (0..513).collect();
+
+    let refused = insert(&proxy, 513, vec![ids(&keys), texts(&["a"; 513]), numbers(&[0; 513])]).await;
+
+    let text = "513 texts and the vectors of them take more than 67108864 bytes: invalid parameter";
+    assert_eq!((said(Some(refused)), model.requests()), ((1100, text.to_owned()), before));
+}
+
+#[tokio::test]
+async fn a_search_that_is_refused_anyway_asks_no_model() {
+    let (proxy, model) = with_model(&[]).await;
+    let before = model.requests();
+    let bad = SearchRequest { dsl: "n >".to_owned(), ..by_texts(&["a"], None) };
+    let mut wide = by_texts(&["a"], None);
+    wide.search_params.push(pair("params", r#"{"radius": "far"}"#));
+    let long = SearchRequest {
+        nq: 1,
+        ..by_texts(&["a"], Some(judged(&serde_json::json!(["q".repeat(70_000)]).to_string())))
+    };
+
+    for request in [bad, wide, long] {
+        let answer = proxy.search(Request::new(request)).await.unwrap().into_inner();
+        assert_ne!(said(answer.status).0, 0);
+    }
+    assert_eq!(model.requests(), before);
+}
+
+#[tokio::test]
+async fn a_ranker_is_asked_about_each_text_once_and_not_about_none() {
+    let (proxy, model) = with_model(&[(ALLOW, "true")]).await;
+    let all = ["red kite", "kite", "kite"];
+    assert_good(&insert(&proxy, 3, vec![ids(&[1, 2, 3]), texts(&all), numbers(&[0; 3])]).await);
+    let nothing = FieldData { valid_data: vec![false], ..texts(&[]) };
+    let dense = FieldData { field_name: "dense".to_owned(), ..super::vectors(3, &[1.0, 2.0, 3.0]) };
+    assert_good(&insert(&proxy, 1, vec![ids(&[4]), nothing, numbers(&[0]), dense]).await);
+    let mut request = by_texts(&["x"], Some(judged(r#"["red kite"]"#)));
+    request.search_params[1] = pair("topk", "4");
+    // Some clients leave it out.
+    request.nq = 0;
+
+    assert_eq!(found(&proxy, request).await, [(1, 2.0), (2, 1.0), (3, 1.0), (4, 0.0)]);
+
+    let asked = model.asked.lock();
+    assert_eq!(asked.last().unwrap().1["texts"], serde_json::json!(["kite", "red kite"]));
+}
+
+fn default_text(text: &str) -> ValueField {
+    ValueField { data: Some(value_field::Data::StringData(text.to_owned())) }
 }
 
 /// What a model says of the texts for some questions.
