@@ -53,6 +53,8 @@ fn inner(address: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
         {
             [of(g, h), None]
         }
+        // The usual form has zeros there.
+        [0x64, 0xff9b, 1, 0, ..] => [of(g, h), None],
         // Behind a prefix of 48 bits, eight bits of zeros are in the middle.
         [0x64, 0xff9b, 1, high, middle, low] => [of(g, h), of(high, middle << 8 | low >> 8)],
         [0x2002, high, low, ..] => [of(high, low), None],
