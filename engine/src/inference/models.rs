@@ -388,8 +388,13 @@ impl Models {
             let answered = self.attempt(service, request, deadline).await?;
             let (error, pause) = match answered {
                 Ok(answer) if (200..300).contains(&answer.status) => {
-                    let body = answer.body;
-                    return apart(body.len(), move || read(&body)).await;
+                    let body = answer.body.clone();
+                    let read = move || {
+                        // Held until then even if nobody waits for it any more.
+                        let _permit = permit;
+                        read(&body)
+                    };
+                    return apart(answer.body.len(), read).await;
                 }
                 Ok(answer) => {
                     let error = refused(service, &answer);

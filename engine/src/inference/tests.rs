@@ -74,7 +74,7 @@ fn status(status: u16, body: &'static str) -> Result<Answer, Failure> {
 
 /// Settings with one secret, `mykey`, which is for all services.
 fn with_secret() -> ModelSettings {
-    let own = ProviderSettings { credential: "My_Key".to_owned(), ..ProviderSettings::default() };
+    let own = ProviderSettings { credential: "My_Key, other".to_owned(), ..ProviderSettings::default() };
     let named = |name: &str| (name.to_owned(), own.clone());
     ModelSettings {
         embedding: provider::EMBEDDERS.iter().map(|one| named(one.name)).collect(),

@@ -377,6 +377,41 @@ async fn a_search_that_is_refused_anyway_asks_no_model() {
     assert_eq!(model.requests(), before);
 }
 
+/// A model that answers about `x` only to two who ask at once.
+struct Together {
+    model: Arc<FakeModel>,
+    two: tokio::sync::Barrier,
+}
+
+#[async_trait::async_trait]
+impl Post for Together {
+    async fn post(&self, request: crate::inference::Request) -> Result<Answer, Failure> {
+        if request.body.as_ref() == br#"{"inputs":["x"]}"# {
+            self.two.wait().await;
+        }
+        self.model.post(request).await
+    }
+}
+
+#[tokio::test]
+async fn a_hybrid_search_asks_about_its_texts_at_once() {
+    let post = Arc::new(Together { model: FakeModel::new(3), two: tokio::sync::Barrier::new(2) });
+    let models = Models::new(post.clone(), ModelSettings::default(), crate::base::RealClock::new());
+    let proxy = loaded(models, &schema_of_meanings("3"), &[]).await;
+    let hybrid = HybridSearchRequest {
+        collection_name: "c".to_owned(),
+        requests: vec![by_texts(&["x"], None), by_texts(&["x"], None)],
+        rank_params: vec![pair("limit", "1")],
+        ..Default::default()
+    };
+
+    let answer = proxy.hybrid_search(Request::new(hybrid)).await.unwrap().into_inner();
+
+    assert_good(answer.status.as_ref().unwrap());
+    // The collection's own probe, and these two.
+    assert_eq!(post.model.requests(), 3);
+}
+
 #[tokio::test]
 async fn a_ranker_is_asked_about_each_text_once_and_not_about_none() {
     let (proxy, model) = with_model(&[(ALLOW, "true")]).await;
