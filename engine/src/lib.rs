@@ -13,6 +13,7 @@ pub mod disk;
 pub mod exec;
 pub mod expr;
 pub mod index;
+pub mod inference;
 pub mod intake;
 pub mod log;
 pub mod meta;

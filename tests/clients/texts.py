@@ -210,7 +210,7 @@ def what_is_not_built_says_so(world: World) -> None:
         world.client.create_collection(f"refused_{TAG}", schema=schema)
 
     refused(lambda: make(FunctionType.BM25), (1100, 65535), "BM25 function input field must set enable_analyzer to true")
-    refused(lambda: make(FunctionType.TEXTEMBEDDING), (1100, 65535), "functions of type TextEmbedding are not built yet")
+    refused(lambda: make(FunctionType.TEXTEMBEDDING), (1100, 65535), "text embedding function: param provider is missing")
     analyzer = {"enable_analyzer": True, "analyzer_params": {"tokenizer": "icu"}}
     refused(lambda: make(FunctionType.BM25, **analyzer), (2000,), "unsupported tokenizer: icu is not built yet")
 

@@ -3,9 +3,20 @@
 
 mod reference;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 pub use reference::{Effect, KEYS, Key, components, markdown};
+
+/// Settings whose names people choose: a section for each name, of texts. By section, the names of its texts that the environment
+/// may set.
+pub const OPEN: [(&str, &[&str]); 3] = [
+    ("credential", &["apikey"]),
+    ("function.rerank.model.providers", &PROVIDER),
+    ("function.textEmbedding.providers", &PROVIDER),
+];
+const PROVIDER: [&str; 4] = ["enable", "url", "credential", "resource_name"];
 
 /// A value that is never shown: `Debug` hides it.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,10 +105,40 @@ section! {
         tls: TlsFiles = TlsFiles::default(),
         /// Encryption of calls between nodes.
         internaltls: TlsFiles = TlsFiles::default(),
+        /// Services that compute with models.
+        function: Function = Function::default(),
+        /// Secrets by name, each as `apikey`, for services that compute with models.
+        credential: BTreeMap<String, BTreeMap<String, Secret>> = BTreeMap::new(),
         /// Log lines.
         log: Log = Log::default(),
         /// What Milvus does not have.
         redkite: Redkite = Redkite::default(),
+    }
+}
+
+section! {
+    /// `function`
+    Function {
+        /// `function.textEmbedding`
+        text_embedding: Services = Services::default(),
+        /// `function.rerank`
+        rerank: Rerank = Rerank::default(),
+    }
+}
+
+section! {
+    /// `function.rerank`
+    Rerank {
+        /// `function.rerank.model`
+        model: Services = Services::default(),
+    }
+}
+
+section! {
+    /// `function.textEmbedding` and `function.rerank.model`
+    Services {
+        /// By name of a service, `enable`, `url`, `credential` and `resource_name`.
+        providers: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new(),
     }
 }
 
@@ -667,6 +708,8 @@ section! {
         audit_log: bool = false,
         /// Address that other nodes call this one by. Empty: the listening address, or this machine's.
         advertise: String = String::new(),
+        /// The only hosts that users may name as endpoints, with commas between; empty: all that are not forbidden.
+        function_hosts: String = String::new(),
         /// `redkite.admin`
         admin: Admin = Admin::default(),
         /// `redkite.datanode`
@@ -826,9 +869,37 @@ impl Settings {
             call.to_string(),
             "at least 1000 milliseconds",
         )?;
+        self.validate_services(check)?;
         let share = self.redkite.memory.load_share;
         check((0.1..=1.0).contains(&share), "redkite.memory.loadShare", share.to_string(), "0.1 to 1")?;
         self.validate_log(check)
+    }
+
+    /// Services that compute with models: whether they may be used is a truth value, and their addresses, which errors must not
+    /// show, have no secrets in them.
+    fn validate_services(
+        &self,
+        check: impl Fn(bool, &'static str, String, &'static str) -> Result<(), OutOfRange>,
+    ) -> Result<(), OutOfRange> {
+        let sections = [
+            ("function.textEmbedding.providers", &self.function.text_embedding),
+            ("function.rerank.model.providers", &self.function.rerank.model),
+        ];
+        for (key, Services { providers }) in sections {
+            for (name, texts) in providers {
+                let enable = texts.get("enable").map_or("", String::as_str).to_ascii_lowercase();
+                let is_known = ["", "true", "false"].contains(&enable.as_str());
+                check(is_known, key, format!("{enable} as {name}.enable"), "true or false")?;
+                let url = texts.get("url").map_or("", |url| url.trim());
+                let has_scheme = ["http://", "https://"].iter().any(|scheme| {
+                    url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+                });
+                let is_plain = url.is_empty() || has_scheme && !url.contains(['@', '?', '#']);
+                let expected = "http:// or https:// without user, password, query and fragment";
+                check(is_plain, key, format!("something else as {name}.url"), expected)?;
+            }
+        }
+        Ok(())
     }
 
     /// Log lines.

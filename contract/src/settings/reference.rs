@@ -45,10 +45,12 @@ const COMPONENTS: &[(&str, &[Role])] = &[
     ("common.security.superUsers", &[Role::Proxy]),
     ("common.security.tlsMode", &[Role::Proxy]),
     ("common.storageType", &ROLES),
+    ("credential", &[Role::Proxy]),
     ("dataCoord", &[Role::Coordinator]),
     ("dataCoord.segment", &[Role::DataNode, Role::StreamingNode]),
     ("dataCoord.segment.maxSize", &[Role::Coordinator, Role::DataNode, Role::StreamingNode]),
     ("etcd", &ROLES),
+    ("function", &[Role::Proxy]),
     ("indexCoord", &[Role::Coordinator]),
     ("internaltls", &ROLES),
     ("kafka", &ROLES),
@@ -73,6 +75,7 @@ const COMPONENTS: &[(&str, &[Role])] = &[
     ("redkite.cluster.preferOwnZone", &[Role::Proxy]),
     ("redkite.createBucket", &ROLES),
     ("redkite.datanode", &[Role::DataNode]),
+    ("redkite.functionHosts", &[Role::Proxy]),
     ("redkite.internalListen", &ROLES),
     ("redkite.memory", &[Role::QueryNode, Role::DataNode, Role::StreamingNode]),
     ("redkite.metricsListen", &ROLES),
@@ -129,6 +132,10 @@ pub const KEYS: &[Key] = &[
         "Where sealed data goes: `local` or `remote` (also `minio`). Empty: remote if `minio.address` is set.",
     ),
     key(
+        "credential",
+        "Secrets of services that compute with models, by a name of yours: `credential.<name>.apikey`; the `credential` of a service lists those that are for it, and functions name one of them. In the environment `MILVUS_CONF_CREDENTIAL_<NAME>_APIKEY`.",
+    ),
+    key(
         "dataCoord.compaction.clustering.autoEnable",
         "Whether a collection with a clustering key is clustered without being asked, once so much of it is not that it makes a segment.",
     ),
@@ -164,6 +171,14 @@ pub const KEYS: &[Key] = &[
     key("etcd.ssl.tlsCert", "File of our certificate."),
     key("etcd.ssl.tlsKey", "File of our certificate's key."),
     key("etcd.ssl.tlsMinVersion", "The lowest version to speak, `1.2` or `1.3`. Empty: 1.2."),
+    key(
+        "function.rerank.model.providers",
+        "Services that rank, by name (tei, vllm, cohere, voyageai, siliconflow, dashscope): `enable` (true), `url` instead of the usual one, names of the `credential`s that it may be sent, with commas between: the first one where a ranker names none.",
+    ),
+    key(
+        "function.textEmbedding.providers",
+        "Services that make vectors of texts, by name (tei, openai, azure_openai, siliconflow, voyageai, cohere, dashscope): `enable` (true), `url` instead of the usual one, names of the `credential`s that it may be sent, with commas between: the first one where a function names none, and `resource_name` of azure_openai.",
+    ),
     key(
         "indexCoord.segment.minSegmentNumRowsToEnableIndex",
         "Sealed segments with fewer rows are scanned instead of indexed.",
@@ -443,6 +458,10 @@ pub const KEYS: &[Key] = &[
     key(
         "redkite.datanode.writes",
         "Whether data nodes own channels too, where there are no streaming nodes.",
+    ),
+    key(
+        "redkite.functionHosts",
+        "The only hosts (`host` or `host:port`, with commas between, each with `http://` or `https://` before it or not) that users may name as endpoints of functions and rankers, besides the services' own places. One with a port is sent credentials, too, over HTTPS, or over HTTP if it says `http://`. Empty: every host but link-local ones and those of metadata, and none is sent a credential.",
     ),
     key(
         "redkite.internalListen",

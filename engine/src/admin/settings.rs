@@ -20,7 +20,7 @@ pub fn table(settings: &Settings) -> Vec<Setting> {
     };
     let row = |key: &contract::settings::Key| {
         let mut value = shown(&values, key.name);
-        if !value.is_empty() && is_secret(&defaults, key.name) {
+        if !matches!(value.as_str(), "" | "{}") && is_secret(&defaults, key.name) {
             HIDDEN.clone_into(&mut value);
         }
         Setting {
@@ -48,10 +48,12 @@ fn pointer(name: &str) -> String {
 fn is_secret(defaults: &Value, name: &str) -> bool {
     let mut probed = defaults.clone();
     let Some(place) = probed.pointer_mut(&pointer(name)) else { return false };
-    if !place.is_string() {
-        return false;
-    }
-    *place = Value::String(PROBE.to_owned());
+    *place = match place {
+        Value::String(_) => Value::String(PROBE.to_owned()),
+        // A section whose names people choose.
+        Value::Object(_) => serde_json::json!({ "name": { "key": PROBE } }),
+        _ => return false,
+    };
     let read: Result<Settings, _> = serde_json::from_value(probed);
     // A value that cannot be judged is not shown either.
     read.map_or(true, |settings| !format!("{settings:?}").contains(PROBE))
@@ -72,6 +74,8 @@ mod tests {
         settings.etcd.auth.password = Secret::new("s3cret".to_owned());
         settings.minio.gcp_credential_json = Secret::new("s3cret".to_owned());
         settings.minio.bucket_name = "b".to_owned();
+        let secret = [("apikey".to_owned(), Secret::new("s3cret".to_owned()))];
+        settings.credential.insert("one".to_owned(), secret.into());
 
         let rows = table(&settings);
 
@@ -81,6 +85,7 @@ mod tests {
             hidden,
             [
                 "common.security.defaultRootPassword",
+                "credential",
                 "etcd.auth.password",
                 "kafka.saslPassword",
                 "kafka.ssl.tlsKeyPassword",

@@ -70,6 +70,14 @@ pub enum Error {
         /// Which setting.
         key: &'static str,
     },
+    /// A section of texts is something else. What it is is not shown: it may be a secret.
+    #[error("the setting {key} from {origin} should be a section of texts")]
+    NotTexts {
+        /// Which setting.
+        key: String,
+        /// Where it came from.
+        origin: String,
+    },
     /// A setting is out of its range.
     #[error("a setting is out of its range")]
     OutOfRange {
@@ -241,6 +249,12 @@ pub enum Error {
         #[source]
         source: secure::Error,
     },
+    /// Models cannot be asked.
+    #[error("cannot call services that compute with models: {why}")]
+    ModelCalls {
+        /// Why.
+        why: String,
+    },
     /// A role of a cluster needs an object store.
     #[error("the role {role} needs minio.address: sealed data of a cluster is in an object store")]
     NoBucket {
@@ -265,9 +279,10 @@ impl Kinded for Error {
             | Self::Output { source }
             | Self::DataDirectory { source, .. }
             | Self::Listen { source, .. } => Kinded::kind(source),
-            Self::BadFile { .. } | Self::BadSetting { .. } | Self::OutOfRange { .. } => {
-                crate::base::Kind::Invalid
-            }
+            Self::BadFile { .. }
+            | Self::BadSetting { .. }
+            | Self::NotTexts { .. }
+            | Self::OutOfRange { .. } => crate::base::Kind::Invalid,
             Self::DataDirectoryInUse { .. }
             | Self::ForeignStore { .. }
             | Self::CatalogLost { .. }
@@ -282,7 +297,7 @@ impl Kinded for Error {
             | Self::UnfitForLog { .. }
             | Self::NoCatalog { .. }
             | Self::NoBucket { .. } => crate::base::Kind::Invalid,
-            Self::FixedSetting { .. } => crate::base::Kind::Invalid,
+            Self::FixedSetting { .. } | Self::ModelCalls { .. } => crate::base::Kind::Invalid,
             Self::Refused { source, .. } => source.kind(),
             Self::BadIdentity { .. } => crate::base::Kind::Corrupt,
             Self::OpenBlobs { source } => source.kind(),

@@ -22,6 +22,7 @@ use crate::assembly::{
 };
 use crate::base::{Clock, NodeId, Rng, TaskSet, chain};
 use crate::blob::Blobs;
+use crate::inference::Models;
 use crate::obs::{Compat, Health, Lines, LogFileSettings, Metrics, TraceFormat, TraceSettings};
 use crate::proxy::{self, Gate, ProxyParts, ProxySettings};
 use crate::rpc::Served;
@@ -175,8 +176,12 @@ pub async fn run(role: Role, settings: &Settings, around: Surroundings) -> Resul
     let seams = open_seams(role, settings, &seams_around).await?;
     let calls = wire::open(role, settings, &seams, address, internal, &tasks).await?;
     let about = Arc::new(About { role, health: health.clone(), agent: OnceLock::new() });
-    let public =
-        Public { settings: settings.clone(), clock: Arc::clone(&clock), metrics: Arc::clone(&metrics) };
+    let public = Public {
+        settings: settings.clone(),
+        clock: Arc::clone(&clock),
+        metrics: Arc::clone(&metrics),
+        models: wire::model_calls(settings, &clock)?,
+    };
     let calls = administered(calls, &seams, &public, &about);
     let node = Node::start(role, seams, calls, settings, &tasks).await?;
     about.know(&node);
@@ -233,6 +238,7 @@ struct Public {
     settings: Settings,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
+    models: Arc<Models>,
 }
 
 impl Public {
@@ -247,6 +253,7 @@ impl Public {
             access: wire::access(&self.settings),
             settings: ProxySettings { slow_query: slow_query(&self.settings), ..wire::proxy(&self.settings) },
             limits: wire::limits(&self.settings),
+            models: Arc::clone(&self.models),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use contract::settings::{KEYS, Settings};
+use contract::settings::{KEYS, OPEN, Settings};
 use figment::Figment;
 use figment::providers::Serialized;
 use serde_json::Value;
@@ -46,6 +46,7 @@ pub fn load(flags: &Flags, environment: impl Iterator<Item = (String, String)>) 
         split_unknown(&mut values, &defaults, "", &mut unknown);
         coerce(&mut values, &defaults);
         let origin = path.display().to_string();
+        check_open(&values, &origin)?;
         layers.push(Named { origin, values });
     }
     let values = from_environment(&defaults, environment);
@@ -130,6 +131,8 @@ fn split_unknown(values: &mut Value, defaults: &Value, prefix: &str, unknown: &m
             }
             // A section that is empty in the file says nothing.
             Some(Value::Object(_)) if value.is_null() => false,
+            // People choose the names in it.
+            Some(Value::Object(_)) if is_open(&name) => true,
             Some(default) => {
                 split_unknown(value, default, &name, unknown);
                 true
@@ -150,6 +153,10 @@ fn leaves(name: &str, value: &Value, all: &mut Vec<String>) {
 /// YAML writes numbers where text is meant and the other way round: the default's type decides.
 fn coerce(values: &mut Value, defaults: &Value) {
     match (&mut *values, defaults) {
+        // Only settings whose names people choose are empty sections.
+        (Value::Object(named), Value::Object(defaults)) if defaults.is_empty() => {
+            named.values_mut().for_each(texts_of);
+        }
         (Value::Object(values), Value::Object(defaults)) => {
             for (key, value) in values {
                 if let Some(default) = defaults.get(key) {
@@ -167,6 +174,54 @@ fn coerce(values: &mut Value, defaults: &Value) {
         (Value::Null, Value::String(_)) => *values = Value::String(String::new()),
         _ => {}
     }
+}
+
+/// Whether people choose the names in a section.
+fn is_open(name: &str) -> bool {
+    OPEN.iter().any(|(open, _)| *open == name)
+}
+
+/// A section of texts, whatever YAML makes of them.
+fn texts_of(section: &mut Value) {
+    if section.is_null() {
+        *section = Value::Object(serde_json::Map::new());
+    }
+    let Value::Object(values) = section else { return };
+    for value in values.values_mut() {
+        match value {
+            Value::Null => *value = Value::String(String::new()),
+            Value::Bool(_) | Value::Number(_) => *value = Value::String(value.to_string()),
+            _ => {}
+        }
+    }
+}
+
+/// Refuses what is no section of sections of texts where people choose the names, without the values: they may be secrets.
+fn check_open(values: &Value, origin: &str) -> Result<(), Error> {
+    let wrong = |key: String| Err(Error::NotTexts { key, origin: origin.to_owned() });
+    for (open, _) in OPEN {
+        let Some(section) = at(values, open) else { continue };
+        let Value::Object(named) = section else { return wrong(open.to_owned()) };
+        for (name, texts) in named {
+            match texts {
+                Value::Object(texts) if texts.values().all(Value::is_string) => {}
+                _ => return wrong(format!("{open}.{name}")),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The setting that a variable means whose name, as [`plain`] has it, is within an open section: its name there is what is
+/// between the section's and that of one of its texts.
+fn within_open(bare: &str) -> Option<String> {
+    OPEN.iter().find_map(|(open, texts)| {
+        let rest = bare.strip_prefix(&plain(open))?;
+        texts.iter().find_map(|text| {
+            let name = rest.strip_suffix(&plain(text)).filter(|name| !name.is_empty())?;
+            Some(format!("{open}.{name}.{text}"))
+        })
+    })
 }
 
 /// Text as a value of the default's type; text that is none stays text, and is refused with its key later.
@@ -200,7 +255,15 @@ fn from_environment(defaults: &Value, environment: impl Iterator<Item = (String,
         }
         let bare = prefixed.unwrap_or(&name);
         let bare = plain(bare);
-        let Some(key) = KEYS.iter().find(|key| plain(key.name) == bare) else { continue };
+        let Some(key) = KEYS.iter().find(|key| plain(key.name) == bare) else {
+            if let Some(name) = within_open(&bare).filter(|_| prefixed.is_some()) {
+                put(&mut values, &name, text.into());
+            }
+            continue;
+        };
+        if is_open(key.name) {
+            continue;
+        }
         if let Some(default) = at(defaults, key.name) {
             put(&mut values, key.name, typed(&text, default));
         }
@@ -285,6 +348,68 @@ mod tests {
         assert_eq!(loaded.settings.minio.bucket_name, "12");
         assert_eq!((loaded.settings.log.level, loaded.settings.log.format), ("debug".into(), "json".into()));
         assert_eq!(loaded.unknown, ["queryNode.a.b"]);
+    }
+
+    #[test]
+    fn secrets_and_services_have_names_that_people_choose() {
+        let text = "credential: {one: {apikey: 12}, two: }\nfunction: {textEmbedding: {providers: {tei: {enable: false}, openai: {url: }}}}\n";
+        let environment = [
+            ("MILVUS_CONF_CREDENTIAL_MY_KEY_APIKEY", "s3cret"),
+            ("REDKITE__FUNCTION__TEXTEMBEDDING__PROVIDERS__OPENAI__CREDENTIAL", "mykey"),
+            ("CREDENTIAL_OTHER_APIKEY", "somebody else's"),
+        ];
+        let Loaded { settings, unknown } = loaded(text, &environment).unwrap();
+
+        let secrets: Vec<_> = settings
+            .credential
+            .iter()
+            .map(|(name, texts)| {
+                (name.as_str(), texts.get("apikey").map(|secret| secret.reveal().to_owned()))
+            })
+            .collect();
+        let expected = [("mykey", Some("s3cret".to_owned())), ("one", Some("12".to_owned())), ("two", None)];
+        assert_eq!(secrets, expected);
+        let providers = &settings.function.text_embedding.providers;
+        assert_eq!(
+            (providers["tei"]["enable"].as_str(), providers["openai"]["credential"].as_str()),
+            ("false", "mykey")
+        );
+        assert!(unknown.is_empty(), "{unknown:?}");
+        assert!(!format!("{settings:?}").contains("s3cret"));
+
+        let error =
+            loaded("function: {rerank: {model: {providers: {tei: {enable: perhaps}}}}}\n", &[]).unwrap_err();
+        assert!(
+            matches!(&error, Error::OutOfRange { source } if source.key == "function.rerank.model.providers")
+        );
+    }
+
+    #[test]
+    fn a_secret_in_the_wrong_place_is_refused_without_being_shown() {
+        let cases = [
+            ("credential: s3cret\n", "credential"),
+            ("credential: {one: s3cret}\n", "credential.one"),
+            ("credential: {one: [s3cret]}\n", "credential.one"),
+            ("credential: {one: {apikey: [s3cret]}}\n", "credential.one"),
+        ];
+        for (text, wanted) in cases {
+            let error = loaded(text, &[]).unwrap_err();
+
+            assert!(matches!(&error, Error::NotTexts { key, .. } if key == wanted), "{error:?}");
+            assert!(!format!("{error:?} {}", crate::base::chain(&error)).contains("s3cret"));
+        }
+        for url in
+            ["https://root:s3cret@inside", "https://inside/?key=s3cret", "https://inside/#s3cret", "s3cret"]
+        {
+            let text = format!("function: {{textEmbedding: {{providers: {{tei: {{url: '{url}'}}}}}}}}\n");
+            let error = loaded(&text, &[]).unwrap_err();
+
+            assert!(
+                matches!(&error, Error::OutOfRange { source } if source.key == "function.textEmbedding.providers"),
+                "{error:?}"
+            );
+            assert!(!format!("{error:?} {}", crate::base::chain(&error)).contains("s3cret"));
+        }
     }
 
     #[test]

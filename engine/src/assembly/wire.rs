@@ -1,5 +1,6 @@
 //! How a process reaches other nodes and is reached: in memory when it is alone, over gRPC else.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,13 +9,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use contract::role::Role;
-use contract::settings::{DataRate, QuotaAndLimits, Settings, TlsFiles};
+use contract::settings::{DataRate, QuotaAndLimits, Services, Settings, TlsFiles};
 use tokio::net::TcpListener;
 use tracing::warn;
 
 use crate::assembly::{Error, NodeCalls, NodeSeams, Publish};
-use crate::base::{Clock, TaskSet, chain};
+use crate::base::{Clock, Secret, TaskSet, chain};
+use crate::blob::client_config;
 use crate::coord;
+use crate::inference::{HttpPost, ModelSettings, Models, ProviderSettings, bare};
 use crate::meta::Metas;
 use crate::proxy::{AccessSettings, Asked, LimitSettings, MB, ProxySettings, Rate};
 use crate::rpc::net::{CoordClient, FindLeader, NetDial, NetSettings, Security, ServeParts, serve};
@@ -184,6 +187,54 @@ pub fn proxy(settings: &Settings) -> ProxySettings {
     }
 }
 
+/// Whom models are asked of, as `function` and `credential` say.
+pub fn models(settings: &Settings) -> ModelSettings {
+    let provider = |texts: &BTreeMap<String, String>| {
+        let text = |key: &str| texts.get(key).cloned().unwrap_or_default();
+        ProviderSettings {
+            enabled: !text("enable").eq_ignore_ascii_case("false"),
+            url: text("url"),
+            credential: text("credential"),
+            resource: text("resource_name"),
+        }
+    };
+    // The environment names them without `_`, and adds to what files say under either name.
+    let providers = |services: &Services| {
+        let mut merged: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+        let (plain, other): (Vec<_>, Vec<_>) =
+            services.providers.iter().partition(|(name, _)| bare(name) == **name);
+        for (name, texts) in other.into_iter().chain(plain) {
+            merged.entry(bare(name)).or_default().extend(texts.clone());
+        }
+        merged.iter().map(|(name, texts)| (name.clone(), provider(texts))).collect()
+    };
+    let (plain, other): (Vec<_>, Vec<_>) =
+        settings.credential.iter().partition(|(name, _)| bare(name) == **name);
+    let secrets = other.into_iter().chain(plain);
+    let secret = |(name, texts): (&String, &BTreeMap<String, contract::settings::Secret>)| {
+        let secret = texts.get("apikey").map(contract::settings::Secret::reveal)?;
+        (!secret.is_empty()).then(|| (bare(name), Secret::new(secret)))
+    };
+    let hosts = settings.redkite.function_hosts.split(',').map(str::trim).filter(|host| !host.is_empty());
+    ModelSettings {
+        embedding: providers(&settings.function.text_embedding),
+        rerank: providers(&settings.function.rerank.model),
+        credentials: secrets.filter_map(secret).collect(),
+        hosts: hosts.map(str::to_owned).collect(),
+    }
+}
+
+/// What asks models over the network. Reads a file of the system.
+///
+/// # Errors
+/// If the TLS library refuses its settings.
+pub fn model_calls(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Arc<Models>, Error> {
+    let failed = |why: String| Error::ModelCalls { why };
+    let tls = client_config(None).map_err(|error| failed(chain(&error)))?;
+    let post = HttpPost::new(tls).map_err(failed)?;
+    Ok(Models::new(Arc::new(post), models(settings), Arc::clone(clock)))
+}
+
 /// How much clients may ask for, as `quotaAndLimits` says.
 pub fn limits(settings: &Settings) -> LimitSettings {
     let QuotaAndLimits {
@@ -265,8 +316,9 @@ mod tests {
 
     use contract::settings::{Settings, TlsFiles};
 
-    use super::{connector_settings, limits, proxy, tokens, tokens_of_operators, waits};
-    use crate::base::{Clock, RealClock};
+    use super::{connector_settings, limits, models, proxy, tokens, tokens_of_operators, waits};
+    use crate::base::{Clock, RealClock, Secret};
+    use crate::inference::{ModelSettings, ProviderSettings};
     use crate::proxy::{Asked, LimitSettings, ProxySettings, Rate};
 
     #[test]
@@ -319,6 +371,44 @@ mod tests {
         };
         assert_eq!(limits(&settings), expected);
         assert_eq!(limits(&Settings::default()), LimitSettings::default());
+    }
+
+    #[test]
+    fn services_and_secrets_are_found_by_names_without_case_and_lines() {
+        let mut settings = Settings::default();
+        let texts = |pairs: &[(&str, &str)]| -> std::collections::BTreeMap<String, String> {
+            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+        };
+        let providers = &mut settings.function.text_embedding.providers;
+        providers.insert("azure_openai".to_owned(), texts(&[("resource_name", "r"), ("credential", "old")]));
+        providers.insert("azureopenai".to_owned(), texts(&[("credential", "My_Key")]));
+        providers.insert("tei".to_owned(), texts(&[("enable", "False")]));
+        let secret = |text: &str| contract::settings::Secret::new(text.to_owned());
+        // The environment's is the one without `_`, and wins wherever it is in the order of names.
+        settings.credential.insert("My_Key".to_owned(), [("apikey".to_owned(), secret("old"))].into());
+        settings.credential.insert("mykey".to_owned(), [("apikey".to_owned(), secret("s3cret"))].into());
+        settings.credential.insert("key_1".to_owned(), [("apikey".to_owned(), secret("old"))].into());
+        settings.credential.insert("key1".to_owned(), [("apikey".to_owned(), secret("new"))].into());
+        settings.redkite.function_hosts = " models, 10.0.0.7:80,".to_owned();
+
+        let azure = ProviderSettings {
+            resource: "r".to_owned(),
+            credential: "My_Key".to_owned(),
+            ..ProviderSettings::default()
+        };
+        let tei = ProviderSettings { enabled: false, ..ProviderSettings::default() };
+        let expected = ModelSettings {
+            embedding: [("azureopenai".to_owned(), azure), ("tei".to_owned(), tei)].into(),
+            credentials: [
+                ("mykey".to_owned(), Secret::new("s3cret")),
+                ("key1".to_owned(), Secret::new("new")),
+            ]
+            .into(),
+            hosts: vec!["models".to_owned(), "10.0.0.7:80".to_owned()],
+            ..ModelSettings::default()
+        };
+        assert_eq!(models(&settings), expected);
+        assert_eq!(models(&Settings::default()), ModelSettings::default());
     }
 
     #[test]

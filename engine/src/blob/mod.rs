@@ -33,6 +33,7 @@ pub use local::LocalBlobs;
 pub use memory::MemoryBlobs;
 pub use probe::{ProbeSettings, Verdict, keeps_creates_apart};
 pub use s3::{Addressing, S3Blobs, S3Credentials, S3Settings};
+pub use trust::client_config;
 
 /// One object as a listing shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]

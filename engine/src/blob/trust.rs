@@ -21,7 +21,7 @@ const SYSTEM_FILES: [&str; 5] = [
 ///
 /// # Errors
 /// [`Error::BadSetting`] for PEM text without a usable certificate.
-pub(super) fn client_config(ca_pem: Option<&str>) -> Result<ClientConfig, Error> {
+pub fn client_config(ca_pem: Option<&str>) -> Result<ClientConfig, Error> {
     let refused = |why: String| Error::BadSetting { setting: "ca_pem", why };
     let mut roots = RootCertStore::empty();
     if let Some(bundle) = SYSTEM_FILES.iter().find_map(|file| std::fs::read(file).ok()) {

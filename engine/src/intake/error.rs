@@ -70,6 +70,10 @@ pub enum Error {
         "unexpected function output field {field}: it is computed and cannot be given: invalid parameter"
     )]
     ComputedField { field: String },
+    #[error(
+        "no model is asked in an import: the file has no column {field}, which collection.function.allowInsertNonBM25FunctionOutputs lets it have: invalid parameter"
+    )]
+    NotAsked { field: String },
     #[error("can only accept json format request, error: {reason}")]
     NotJson { reason: String },
     #[error("fail to deal the insert data, error: {reason}")]

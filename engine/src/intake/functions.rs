@@ -32,12 +32,17 @@ pub fn not_computed(field: &Field, rows: usize) -> Column {
         let data = ColumnData::BinaryVector { dim, bytes: vec![0; dim / 8 * rows] };
         return Column { field: field.id, data, valid: None };
     }
+    if field.data_type == DataType::FloatVector {
+        let dim = field.dim();
+        let data = ColumnData::FloatVector { dim, values: vec![0.0; dim * rows] };
+        return Column { field: field.id, data, valid: None };
+    }
     let mut empty = SparseRows::new();
     (0..rows).for_each(|_| empty.push_none());
     Column { field: field.id, data: ColumnData::SparseVector(empty), valid: None }
 }
 
-/// Fills the computed columns of whole rows from the others, whatever they hold. Analyses texts: work for a thread that may be
+/// Fills the computed columns of whole rows from the others, whatever they hold, but for those that a model is asked for. Analyses texts: work for a thread that may be
 /// busy.
 ///
 /// # Errors
@@ -47,6 +52,8 @@ pub fn compute(schema: &Schema, rows: &mut Batch) -> Result<(), Error> {
         let computed = match function.kind {
             FunctionKind::Bm25 => ColumnData::SparseVector(counted(schema, function, rows)?),
             FunctionKind::MinHash => signed(schema, function, rows)?,
+            // Whoever may ask a model fills it.
+            FunctionKind::TextEmbedding => continue,
         };
         let Some(place) = schema.position(function.output) else { continue };
         if let Some(column) = rows.columns.get_mut(place) {

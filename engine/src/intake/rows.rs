@@ -7,7 +7,8 @@ use contract::pb::schema::{FieldData, ScalarField, VectorField, field_data, scal
 use super::{Error, arrays, functions, narrow, sparse};
 use crate::calendar::{self, TimeZone};
 use crate::model::{
-    Batch, Bitset, ByteRows, Column, ColumnData, DYNAMIC_FIELD, DataType, Field, Schema, Texts, Value,
+    Batch, Bitset, ByteRows, Column, ColumnData, DYNAMIC_FIELD, DataType, Field, Function, FunctionKind,
+    Schema, Texts, Value,
 };
 use crate::shape;
 
@@ -20,6 +21,15 @@ pub enum KeyColumn {
     Allowed,
     /// The client must give it.
     Required,
+}
+
+/// Which computed columns rows may bring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outputs {
+    /// None.
+    Computed,
+    /// Those that a model would be asked for.
+    MayBeGiven,
 }
 
 /// The columns that a request carries, one place per field of the schema, `None` where the request has none.
@@ -42,7 +52,7 @@ pub fn sent(
     schema: &Schema,
     zone: &TimeZone,
     (fields, rows): (Vec<FieldData>, u32),
-    keys: KeyColumn,
+    (keys, outputs): (KeyColumn, Outputs),
 ) -> Result<Sent, Error> {
     let rows = rows as usize;
     if rows == 0 {
@@ -59,7 +69,8 @@ pub fn sent(
     for data in fields {
         let place = place_of(schema, &data, count)?;
         let field = &schema.fields[place];
-        if schema.function_of(field.id).is_some() {
+        let may_be_given = outputs == Outputs::MayBeGiven && schema.embedding_of(field.id).is_some();
+        if schema.function_of(field.id).is_some() && !may_be_given {
             return Err(Error::ComputedField { field: field.name.clone() });
         }
         if columns[place].is_some() {
@@ -80,6 +91,18 @@ pub fn sent(
 }
 
 impl Sent {
+    /// The functions whose models have to be asked, since the request does not carry what they would say.
+    #[must_use]
+    pub fn to_ask<'a>(&self, schema: &'a Schema) -> Vec<&'a Function> {
+        let is_missing = |function: &&Function| {
+            let place = schema.position(function.output);
+            place.is_some_and(|place| self.columns[place].is_none())
+        };
+        let embeddings =
+            schema.functions.iter().filter(|function| function.kind == FunctionKind::TextEmbedding);
+        embeddings.filter(is_missing).collect()
+    }
+
     /// Whole rows: absent columns become defaults, nulls or empty objects. The column of a key that the server makes
     /// stays without values; [`fill_keys`] gives it some.
     ///

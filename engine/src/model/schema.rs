@@ -285,6 +285,8 @@ pub enum FunctionKind {
     Bm25,
     /// Of a text, a signature: a binary vector that agrees with those of similar texts in many places.
     MinHash,
+    /// Of a text, the vector that a model makes of it: a service outside is asked.
+    TextEmbedding,
 }
 
 /// Fields that are computed from others whenever a row is written.
@@ -371,6 +373,12 @@ impl Schema {
     #[must_use]
     pub fn counts_of(&self, output: FieldId) -> Option<&Function> {
         self.function_of(output).filter(|function| function.kind == FunctionKind::Bm25)
+    }
+
+    /// The function that fills `output` with what a model says, which rows may bring themselves where their collection lets them.
+    #[must_use]
+    pub fn embedding_of(&self, output: FieldId) -> Option<&Function> {
+        self.function_of(output).filter(|function| function.kind == FunctionKind::TextEmbedding)
     }
 
     /// The vector fields, in schema order.

@@ -16,7 +16,7 @@ mod tests;
 pub use group::{Group, Grouping, best_of_groups, groups_of};
 pub use order::{Order, Sorting};
 pub use query::{QueryKind, QueryPlan, QueryRows, merge_query};
-pub use rank::{Fusion, Mode, RankPlan, rank};
+pub use rank::{Fusion, Mode, RankPlan, rank, text_of};
 pub use rescore::{Boost, Boosting, Combine, Curve, Decay, Random};
 pub use search::{Range, SearchHits, SearchPlan, merge_search};
 pub use terms::TermStatistics;

@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use super::group::{Grouping, best_of_groups, groups_by};
 use super::joined::{Joined, compare_keys};
 use super::{Decay, SearchHits};
-use crate::model::{Key, Metric, TypeMismatch};
+use crate::base::FieldId;
+use crate::model::{ColumnData, Key, Metric, TypeMismatch};
 
 /// How the scores of one row in several searches become one score.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +32,13 @@ pub enum Fusion {
         decay: Decay,
         /// How the scores of one row become one.
         mode: Mode,
+    },
+    /// What a model says of each row's text, whatever its scores were.
+    Judged {
+        /// The field of the texts, among the columns of the answers. A row without one has an empty text.
+        field: FieldId,
+        /// By query, the score of each text.
+        scores: Vec<HashMap<String, f32>>,
     },
 }
 
@@ -91,12 +99,15 @@ impl RankPlan {
                 weights[search] * if *normalised || is_turned { normal(metric, score) } else { score }
             }
             Fusion::Decayed { .. } => normal(metric, score),
+            Fusion::Judged { .. } => 0.0,
         }
     }
 
     fn put_together(&self, shares: &[f32]) -> f32 {
         match &self.fusion {
-            Fusion::Reciprocal { .. } | Fusion::Weighted { .. } => Mode::Sum.of(shares),
+            Fusion::Reciprocal { .. } | Fusion::Weighted { .. } | Fusion::Judged { .. } => {
+                Mode::Sum.of(shares)
+            }
             Fusion::Decayed { mode, .. } => mode.of(shares),
         }
     }
@@ -164,10 +175,28 @@ fn fused(plan: &RankPlan, joined: &Joined, query: usize) -> Vec<(usize, f32)> {
             *score *= decay.factor(&joined.all.rows, *hit);
         }
     }
+    if let Fusion::Judged { field, scores } = &plan.fusion {
+        for (hit, score) in &mut found {
+            let text = text_of(&joined.all, *field, *hit);
+            *score = scores.get(query).and_then(|scores| scores.get(text)).copied().unwrap_or_default();
+        }
+    }
     found.sort_by(|left, right| {
         best_first(plan, left.1, right.1).then_with(|| compare_keys(&joined.all.keys, left.0, right.0))
     });
     found
+}
+
+/// The text of a hit; empty if it has none.
+#[must_use]
+pub fn text_of(hits: &SearchHits, field: FieldId, hit: usize) -> &str {
+    match hits.rows.column(field) {
+        Some(column) if column.is_valid(hit) => match &column.data {
+            ColumnData::VarChar(texts) => texts.get(hit),
+            _ => "",
+        },
+        _ => "",
+    }
 }
 
 fn best_first(plan: &RankPlan, left: f32, right: f32) -> Ordering {

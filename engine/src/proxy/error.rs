@@ -2,6 +2,7 @@
 
 use super::access::Refused;
 use crate::base::{Kind, Kinded};
+use crate::inference;
 use crate::intake;
 use crate::rpc;
 
@@ -135,6 +136,9 @@ pub enum Error {
     // Rows: the words come from where they are taken in.
     #[error("{0}")]
     Intake(intake::Error),
+    /// A model does not answer, or is not asked.
+    #[error("{0}")]
+    Model(inference::Error),
     #[error("collection schema mismatch[collection={collection}]")]
     SchemaMismatch { collection: String },
     #[error("duplicate primary keys are not allowed in the same batch: invalid parameter")]
@@ -308,18 +312,12 @@ pub enum Error {
     ModelInputs { count: usize },
     #[error("model input field {field} must be VarChar, got {data_type}: invalid parameter")]
     ModelType { field: String, data_type: &'static str },
-    #[error("unknown rerank model provider: {name}: invalid parameter")]
-    ModelProvider { name: String },
     #[error("rerank function missing required param: queries: invalid parameter")]
     ModelQueries,
     #[error("parse rerank params [queries] failed, {reason}: invalid parameter")]
     ModelQueriesJson { reason: String },
     #[error("queries count ({texts}) != nq count ({queries}): invalid parameter")]
     ModelQueryCount { texts: usize, queries: i64 },
-    #[error("endpoint {endpoint} is not a valid http/https link: invalid parameter")]
-    ModelEndpoint { endpoint: String },
-    #[error("call service failed: rerankers with models are not supported yet: function execution failed")]
-    ModelNotBuilt,
     #[error("unsupported reranker {name}: invalid parameter")]
     Reranker { name: String },
     #[error("function {name} is not a rerank function: invalid parameter")]
@@ -483,7 +481,7 @@ impl Error {
             Self::IndexNotBuilt { .. } => 701,
             Self::GroupField { .. } | Self::RerankField { .. } => 1700,
             Self::AlterQueryMode => 702,
-            Self::ModelNotBuilt => 2400,
+            Self::Model(error) => error.code(),
             Self::Intake(error) => error.code(),
             Self::MissingParameter { .. } => 1802,
             Self::Refused(refused) => refused.code(),
@@ -517,6 +515,7 @@ impl Kinded for Error {
         match self {
             Self::Peer(peer) => peer.kind(),
             Self::Intake(error) => error.kind(),
+            Self::Model(error) => error.kind(),
             Self::Step { cause, .. } => cause.kind(),
             Self::Accept(source) => Kinded::kind(source),
             Self::Refused(refused) => refused.kind(),
@@ -540,6 +539,12 @@ impl From<rpc::Error> for Error {
 impl From<rpc::Refusal> for Error {
     fn from(refusal: rpc::Refusal) -> Self {
         Self::Peer(rpc::Error::Refused(refusal))
+    }
+}
+
+impl From<inference::Error> for Error {
+    fn from(error: inference::Error) -> Self {
+        Self::Model(error)
     }
 }
 

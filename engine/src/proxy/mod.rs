@@ -26,6 +26,7 @@ use access::Access;
 use limits::Limits;
 
 use crate::base::{Clock, Kind, NodeTime};
+use crate::inference::Models;
 use crate::rpc::{Coord, Reader, Writer};
 
 /// What the proxy tells clients about itself, and its limits.
@@ -119,6 +120,8 @@ pub struct ProxyParts {
     pub access: AccessSettings,
     /// How much may be asked for.
     pub limits: LimitSettings,
+    /// Who is asked for what models compute.
+    pub models: Arc<Models>,
 }
 
 /// The proxy's service. Cloning shares it.
@@ -156,6 +159,10 @@ impl Proxy {
 
     pub(in crate::proxy) fn reader(&self) -> &dyn Reader {
         self.parts.reader.as_ref()
+    }
+
+    pub(in crate::proxy) fn models(&self) -> &Models {
+        &self.parts.models
     }
 
     pub(in crate::proxy) fn clock(&self) -> &dyn Clock {

@@ -7,6 +7,7 @@ mod growth;
 mod indexes;
 mod limits;
 mod lives;
+mod models;
 mod past;
 mod placement;
 mod reading;

@@ -11,6 +11,7 @@ use crate::base::{
     ChannelName, CollectionId, DatabaseId, FieldId, IndexId, Kind, NodeId, NodeTime, PartitionId, Position,
     RealClock, RequestId, SegmentId, Timestamp,
 };
+use crate::inference::{ModelSettings, Models, Nowhere};
 use crate::model::access::{Policy, Role, User};
 use crate::model::check_schema::add_field;
 use crate::model::{
@@ -110,6 +111,7 @@ impl Twin {
             meter: None,
             access: AccessSettings::default(),
             limits: LimitSettings::default(),
+            models: Models::new(Arc::new(Nowhere), ModelSettings::default(), RealClock::new()),
         }
     }
 

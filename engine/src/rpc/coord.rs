@@ -104,6 +104,16 @@ impl CollectionInfo {
         self.properties.iter().any(is_on)
     }
 
+    /// Whether rows may bring what a model would be asked for.
+    #[must_use]
+    pub fn allows_given_outputs(&self) -> bool {
+        let is_on = |(key, value): &(String, String)| {
+            key == "collection.function.allowInsertNonBM25FunctionOutputs"
+                && value.eq_ignore_ascii_case("true")
+        };
+        self.properties.iter().any(is_on)
+    }
+
     /// The rows that have expired at `now`, the cluster's time.
     #[must_use]
     pub fn expiry(&self, now: Timestamp) -> Expiry {

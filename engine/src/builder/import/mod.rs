@@ -33,7 +33,7 @@ use self::parquet::ParquetRows;
 use crate::base::{PartitionId, SegmentId, Timestamp};
 use crate::blob::Blobs;
 use crate::intake::json_rows::{Meta, Rows, Table};
-use crate::intake::rows::{KeyColumn, fill_keys, sent};
+use crate::intake::rows::{KeyColumn, Outputs, fill_keys, sent};
 use crate::intake::{self, check_rows, functions, route, zone_of};
 use crate::model::{Batch, DataType, Field, Keys, Schema, SegmentManifest};
 use crate::rpc::{ImportDone, ImportFormat, ImportJob, ImportOptions, ImportPlace};
@@ -408,8 +408,14 @@ impl<'a> Filling<'a> {
         let allows_keys = info.allows_given_keys();
         let given = if allows_keys { KeyColumn::Allowed } else { KeyColumn::ByAutoId };
         let count = u32::try_from(rows).unwrap_or(u32::MAX);
-        let mut batch =
-            sent(&info.schema, &zone_of(&info.properties), (fields, count), given)?.whole(&info.schema)?;
+        let outputs = if info.allows_given_outputs() { Outputs::MayBeGiven } else { Outputs::Computed };
+        let sent = sent(&info.schema, &zone_of(&info.properties), (fields, count), (given, outputs))?;
+        if let Some(function) = sent.to_ask(&info.schema).first() {
+            let field = info.schema.field_by_id(function.output);
+            let field = field.map(|field| field.name.clone()).unwrap_or_default();
+            return Err(intake::Error::NotAsked { field });
+        }
+        let mut batch = sent.whole(&info.schema)?;
         let primary = info.schema.primary();
         if primary.auto_id && batch.column(primary.id).is_some_and(|column| column.data.is_empty()) {
             fill_keys(&info.schema, &mut batch, self.job.first_key + i64::from(self.keys_given));

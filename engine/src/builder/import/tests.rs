@@ -290,8 +290,13 @@ fn taken_in(bucket: &Bucket, path: &str, format: ImportFormat) -> Result<Batch, 
     while let Some((fields, rows)) =
         source.next(&schema, 8 << 20).map_err(|error| crate::base::chain(&error))?
     {
-        let sent = sent(&schema, &TimeZone::default(), (fields, rows as u32), KeyColumn::ByAutoId)
-            .map_err(|error| error.to_string())?;
+        let sent = sent(
+            &schema,
+            &TimeZone::default(),
+            (fields, rows as u32),
+            (KeyColumn::ByAutoId, crate::intake::rows::Outputs::Computed),
+        )
+        .map_err(|error| error.to_string())?;
         let batch = sent.whole(&schema).map_err(|error| error.to_string())?;
         check_rows(&schema, &batch).map_err(|error| error.to_string())?;
         all.extend(&batch).map_err(|error| error.to_string())?;

@@ -19,7 +19,7 @@ pub enum SchemaError {
         function: String,
     },
     /// Milvus has such functions, this version does not.
-    #[error("functions of type {kind} are not built yet, only BM25 and MinHash are")]
+    #[error("functions of type {kind} are not built yet, only BM25, TextEmbedding and MinHash are")]
     FunctionNotBuilt {
         /// Milvus's name of the type.
         kind: &'static str,
@@ -75,6 +75,12 @@ pub enum SchemaError {
     /// BM25 takes no parameter; those of its scores are the index's.
     #[error("BM25 function accepts no params")]
     Bm25Params,
+    /// A function that asks a model reads or fills what it cannot.
+    #[error("TextEmbedding function {why}: invalid parameter")]
+    Embedding {
+        /// What is wrong.
+        why: String,
+    },
     /// A function of signatures is asked for with what it does not take.
     #[error("MinHash function: {why}: invalid parameter")]
     MinHashParam {

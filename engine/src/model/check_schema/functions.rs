@@ -5,10 +5,12 @@ use crate::model::{DataType, Field, Function, FunctionKind};
 
 /// Milvus's number of BM25.
 const BM25: i32 = 1;
+/// Milvus's number of TextEmbedding.
+const TEXT_EMBEDDING: i32 = 2;
 /// Milvus's number of MinHash.
 const MIN_HASH: i32 = 4;
 /// What Milvus has besides, by its numbers.
-const NOT_BUILT: [(i32, &str); 3] = [(2, "TextEmbedding"), (3, "Rerank"), (5, "MolFingerprint")];
+const NOT_BUILT: [(i32, &str); 2] = [(3, "Rerank"), (5, "MolFingerprint")];
 /// Most places of a signature: each is computed for every run of a text.
 const MAX_PLACES: u32 = 1024;
 /// Longest run of letters or words.
@@ -95,7 +97,7 @@ pub(super) fn check_requests(request: &SchemaRequest) -> Result<(), SchemaError>
         if let Some((_, kind)) = NOT_BUILT.into_iter().find(|(number, _)| *number == function.kind) {
             return Err(SchemaError::FunctionNotBuilt { kind });
         }
-        if !matches!(function.kind, BM25 | MIN_HASH) {
+        if !matches!(function.kind, BM25 | TEXT_EMBEDDING | MIN_HASH) {
             return Err(SchemaError::UnknownFunction);
         }
         let is_missing = |wanted: &&String| !request.fields.iter().any(|field| field.name == **wanted);
@@ -117,9 +119,44 @@ pub(super) fn check_requests(request: &SchemaRequest) -> Result<(), SchemaError>
 pub(super) fn checked(requests: &[FunctionRequest], fields: &[Field]) -> Result<Vec<Function>, SchemaError> {
     let one = |(id, request): (i64, &FunctionRequest)| match request.kind {
         MIN_HASH => min_hash(id, request, fields),
+        TEXT_EMBEDDING => embedding(id, request, fields),
         _ => bm25(id, request, fields),
     };
     (1..).zip(requests).map(one).collect()
+}
+
+/// What a model makes of a text. Its parameters are for whoever asks it.
+fn embedding(id: i64, request: &FunctionRequest, fields: &[Field]) -> Result<Function, SchemaError> {
+    let wrong = |why: String| SchemaError::Embedding { why };
+    let input = only(&request.inputs, fields).ok_or_else(|| {
+        wrong(format!("must have exactly one input field, but got {}", request.inputs.len()))
+    })?;
+    if input.data_type != DataType::VarChar {
+        let data_type = input.data_type.name();
+        return Err(wrong(format!("input field must be a VARCHAR/TEXT field, got {data_type} field")));
+    }
+    let output = only(&request.outputs, fields).ok_or_else(|| {
+        wrong(format!("must have exactly one output field, but got {}", request.outputs.len()))
+    })?;
+    if output.data_type != DataType::FloatVector {
+        let data_type = output.data_type.name();
+        return Err(wrong(format!("output field must be a FloatVector field, but got {data_type}")));
+    }
+    if output.nullable {
+        return Err(SchemaError::OutputNullable {
+            function: request.name.clone(),
+            field: output.name.clone(),
+        });
+    }
+    Ok(Function {
+        id,
+        name: request.name.clone(),
+        description: request.description.clone(),
+        kind: FunctionKind::TextEmbedding,
+        input: input.id,
+        output: output.id,
+        params: request.params.clone(),
+    })
 }
 
 fn min_hash(id: i64, request: &FunctionRequest, fields: &[Field]) -> Result<Function, SchemaError> {

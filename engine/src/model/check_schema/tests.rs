@@ -162,10 +162,10 @@ fn refusals_speak_as_milvus_does() {
         (
             |all| {
                 all.functions =
-                    vec![FunctionRequest { name: "f".to_owned(), kind: 2, ..FunctionRequest::default() }];
+                    vec![FunctionRequest { name: "f".to_owned(), kind: 3, ..FunctionRequest::default() }];
             },
             1100,
-            "functions of type TextEmbedding are not built yet, only BM25 and MinHash are",
+            "functions of type Rerank are not built yet, only BM25, TextEmbedding and MinHash are",
         ),
         (
             |all| all.fields.extend((0..61).map(|at| field(&format!("f{at}"), 5))),

@@ -90,6 +90,30 @@ fn a_decay_lessens_what_is_far_from_its_origin() {
 }
 
 #[test]
+fn a_model_judges_texts_and_not_what_searches_say() {
+    let with_texts = |queries: &[&[Found]]| {
+        let mut hits = answer(queries);
+        let mut texts = crate::model::Texts::new();
+        let Keys::Int(keys) = &hits.keys else { panic!("integer keys") };
+        keys.iter().for_each(|key| texts.push(if key % 2 == 0 { "even" } else { "odd" }));
+        // Row 4 has none.
+        let valid = crate::model::Bitset::from_fn(keys.len(), |row| keys[row] != 4);
+        hits.rows.columns[0] = Column { field: FIELD, data: ColumnData::VarChar(texts), valid: Some(valid) };
+        hits
+    };
+    let scores = |all: &[(&str, f32)]| all.iter().map(|(text, score)| ((*text).to_owned(), *score)).collect();
+    let first = scores(&[("even", 0.5), ("odd", 0.25), ("", 0.75)]);
+    let second = scores(&[("even", -1.0), ("odd", 2.0)]);
+    let fusion = Fusion::Judged { field: FIELD, scores: vec![first, second] };
+    let plan = RankPlan { queries: 2, ..plan(fusion) };
+
+    let found = ranked(&plan, vec![with_texts(&[TEXT, &TEXT[..2]]), with_texts(&[&IMAGE[..2], &[]])]);
+
+    let expected = [(4, 75_000), (2, 50_000), (1, 25_000), (3, 25_000), (1, 200_000), (2, -100_000)];
+    assert_eq!(found, expected);
+}
+
+#[test]
 fn groups_are_compared_by_one_score() {
     let found = |mode| {
         let grouping = Grouping { field: FIELD, size: 2, strict: false };
@@ -115,7 +139,7 @@ fn naive(plan: &RankPlan, answers: &[&[Found]]) -> Vec<(i64, f32)> {
             *sums.entry(*key).or_default() += match &plan.fusion {
                 Fusion::Reciprocal { k } => 1.0 / (k + (place + 1) as f32),
                 Fusion::Weighted { weights, .. } => weights[search] * normal(plan.metrics[search], *score),
-                Fusion::Decayed { .. } => 0.0,
+                Fusion::Decayed { .. } | Fusion::Judged { .. } => 0.0,
             };
         }
     }

@@ -14,7 +14,7 @@ use contract::pb::milvus::{
 };
 use futures::future::try_join_all;
 
-use super::{Caller, rows};
+use super::{Caller, models, rows};
 use crate::base::{CollectionId, Kind, PartitionId};
 use crate::model::DataType;
 use crate::proxy::convert::params;
@@ -57,6 +57,7 @@ pub(super) async fn create_admitted(
     let properties = named.map(|known| known.properties).unwrap_or_default();
     let zone = properties.into_iter().find(|(key, _)| key == TIMEZONE).map(|(_, name)| name);
     let collection = new_collection(database, zone, request)?;
+    models::check(proxy, &collection.schema).await?;
     proxy.coord().create_collection(collection).await?;
     Ok(success())
 }

@@ -6,12 +6,13 @@ use contract::pb::milvus::{HybridSearchRequest, SearchRequest, SearchResults};
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::reads::{View, add_fields, at_peer, check_loaded, check_same_collection};
-use super::{Caller, partitions_of_read, search as searches};
+use super::{Caller, models, partitions_of_read, search as searches};
 use crate::base::{FieldId, Timestamp};
 use crate::calendar::TimeZone;
+use crate::inference::Deadline;
 use crate::model::Schema;
-use crate::plan::{Fusion, Grouping, RankPlan, SearchPlan, rank};
-use crate::proxy::convert::rank::{self as convert_rank, MAX_REQUESTS, RankParams, Ranker};
+use crate::plan::{Fusion, Grouping, RankPlan, SearchHits, SearchPlan, rank};
+use crate::proxy::convert::rank::{self as convert_rank, Judging, MAX_REQUESTS, RankParams, Ranker};
 use crate::proxy::convert::search::Giving;
 use crate::proxy::convert::status::success;
 use crate::proxy::convert::times::{Times, hand_down};
@@ -56,6 +57,7 @@ async fn search_all(
         let queries = request.requests.iter().take(MAX_REQUESTS).map(searches::queries_of);
         queries.sum()
     })?;
+    let deadline = proxy.models().deadline();
     check_loaded(proxy, &info).await?;
     let schema = &info.schema;
     if request.requests.is_empty() {
@@ -67,7 +69,10 @@ async fn search_all(
     let params = convert_rank::params(&request.rank_params, convert_search::window_of(&info))?;
     let first = request.requests.first().map_or(&[][..], |first| &first.search_params);
     let times = Times::of_hybrid(&request.rank_params, first, &info.properties)?;
-    let fusion = fusion(&request, &params, schema, &times.zone)?;
+    let fused = fusion(&request, &params, schema, &times.zone)?;
+    if let Fused::By(judging) = &fused {
+        proxy.models().ranking(&judging.params)?;
+    }
     let grouping = params.groups.resolve(schema)?;
     let output = output::resolve(schema, &request.output_fields, times)?;
     let asked = consistency::Asked {
@@ -77,28 +82,39 @@ async fn search_all(
     };
     let view = proxy.view(&info, false, asked, asked_time(&mut request)?).await?;
     let mut fields = output.fields.clone();
-    if let Fusion::Decayed { decay, .. } = &fusion {
-        add_fields(&mut fields, [decay.field]);
+    match &fused {
+        Fused::As(Fusion::Decayed { decay, .. }) => add_fields(&mut fields, [decay.field]),
+        Fused::By(judging) => add_fields(&mut fields, [judging.field]),
+        Fused::As(_) => {}
     }
-    let common = Common { params: &params, grouping, names: &request.partition_names, fields, view };
-    let mut plans = Vec::with_capacity(request.requests.len());
+    let common =
+        Common { params: &params, grouping, names: &request.partition_names, fields, view, deadline };
+    let mut asked = Vec::with_capacity(request.requests.len());
     for one in &mut request.requests {
         hand_down(&request.rank_params, &mut one.search_params);
-        plans.push(common.plan(proxy, &info, one).await?);
+        asked.push(common.plan(proxy, &info, one));
     }
+    // Models and nodes may be asked for each of them.
+    let plans: Vec<SearchPlan> =
+        futures::stream::iter(asked).buffered(searches::AT_ONCE).try_collect().await?;
     let queries = plans.first().map_or(0, |plan| plan.queries.len());
     if let Some(other) = plans.iter().find(|plan| plan.queries.len() != queries) {
         return Err(Error::RequestCountsDiffer { expected: queries, actual: other.queries.len() });
     }
+    let metrics = plans.iter().map(|plan| plan.metric).collect();
+    let asked = plans.into_iter().map(|plan| searches::run(proxy, &info, plan, view));
+    let answers: Vec<SearchHits> =
+        futures::stream::iter(asked).buffered(searches::AT_ONCE).try_collect().await?;
     let ranking = RankPlan {
-        metrics: plans.iter().map(|plan| plan.metric).collect(),
+        metrics,
         queries,
-        fusion,
+        fusion: match fused {
+            Fused::As(fusion) => fusion,
+            Fused::By(judging) => models::judged(proxy, &judging, &answers, deadline).await?,
+        },
         count: params.limit + params.offset,
         grouping: grouping.map(|grouping| (grouping, params.group_scorer)),
     };
-    let asked = plans.into_iter().map(|plan| searches::run(proxy, &info, plan, view));
-    let answers = futures::stream::iter(asked).buffered(searches::AT_ONCE).try_collect().await?;
     let hits = rank(&ranking, answers).map_err(|mismatch| Error::Answer { reason: mismatch.to_string() })?;
     let giving = Giving {
         limit: params.limit,
@@ -115,25 +131,34 @@ async fn search_all(
     })
 }
 
+/// How scores are put together.
+enum Fused {
+    /// So.
+    As(Fusion),
+    /// As a model says of what is found.
+    By(Judging),
+}
+
 /// How scores are put together: by the function score if there is one, else by the rank parameters.
 fn fusion(
     request: &HybridSearchRequest,
     params: &RankParams,
     schema: &Schema,
     zone: &TimeZone,
-) -> Result<Fusion, Error> {
+) -> Result<Fused, Error> {
     if !request.function_chains.is_empty() {
         return Err(Error::ReadNotBuilt { what: "a function chain" });
     }
     let searches = request.requests.len();
-    let queries = request.requests.first().map_or(0, |first| first.nq);
+    let queries = request.requests.first().map_or(0, searches::asked_queries);
     let ranker = match &request.function_score {
         Some(score) => convert_rank::ranker(score, schema, zone, (searches, queries))?,
         None => None,
     };
     match ranker {
-        None => params.fusion(searches),
-        Some(Ranker::Fusion(fusion)) => Ok(fusion),
+        None => params.fusion(searches).map(Fused::As),
+        Some(Ranker::Fusion(fusion)) => Ok(Fused::As(fusion)),
+        Some(Ranker::Model(judging)) => Ok(Fused::By(judging)),
         Some(Ranker::Boosting(_)) => Err(Error::ReadNotBuilt { what: "a boost ranker in a hybrid search" }),
     }
 }
@@ -145,6 +170,7 @@ struct Common<'a> {
     names: &'a [String],
     fields: Vec<FieldId>,
     view: View,
+    deadline: Deadline,
 }
 
 impl Common<'_> {
@@ -172,7 +198,7 @@ impl Common<'_> {
         let seen = (self.view, partitions, self.fields.clone());
         // Groups are a matter of the whole: a search by groups of its own would hide rows from the others.
         params.groups.clone_from(&self.params.groups);
-        let plan = searches::plan(proxy, info, request, &mut params, seen).await?;
+        let plan = searches::plan(proxy, info, request, &mut params, seen, self.deadline).await?;
         if params.without.is_empty() {
             Ok(plan)
         } else {

@@ -12,6 +12,7 @@ mod hybrid;
 mod imports;
 mod index;
 mod load;
+mod models;
 mod partial;
 mod partitions;
 mod placement;

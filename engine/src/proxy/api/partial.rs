@@ -6,10 +6,12 @@ use contract::pb::schema::field_partial_update_op::OpType;
 use contract::pb::schema::{FieldData, FieldPartialUpdateOp};
 use serde_json::{Map, Value as Json};
 
+use super::models;
 use super::reads::current_rows;
 use crate::base::FieldId;
+use crate::inference;
 use crate::intake::Error as Rejected;
-use crate::model::{Batch, Column, ColumnData, DataType, Field, Key, Keys, Schema, Texts, Value};
+use crate::model::{Batch, Column, ColumnData, DataType, Field, Function, Key, Keys, Schema, Texts, Value};
 use crate::proxy::convert::rows::Sent;
 use crate::proxy::convert::texts;
 use crate::proxy::{Error, Proxy};
@@ -67,6 +69,9 @@ pub fn checked_ops(
 
 /// Fills the columns that were not sent from the rows that are there now. A key without a row is an insert: then every
 /// column that must have a value must have been sent.
+///
+/// Models are asked about texts that were sent, and about the default text of rows that were not there; else vectors stay. They are
+/// asked before the rows are read, since what others write while a model thinks must not be lost.
 pub async fn merge(
     proxy: &Proxy,
     info: &CollectionInfo,
@@ -77,41 +82,104 @@ pub async fn merge(
     let schema = &info.schema;
     let primary = schema.primary();
     let partition = info.partition(partition).map(|partition| partition.id);
-    let keys = schema.position(primary.id).and_then(|place| sent.columns[place].as_ref());
-    let keys = keys.and_then(|column| Keys::from_column(&column.data));
+    let sent_of = |field| schema.position(field).and_then(|place| sent.columns[place].as_ref());
+    let keys = sent_of(primary.id).and_then(|column| Keys::from_column(&column.data));
     let keys = keys.ok_or_else(|| Rejected::UpsertWithoutKey { field: primary.name.clone() })?;
     // Before each of them gets a copy of the row that is there.
     super::rows::check_no_duplicates(&keys)?;
-    let found = current_rows(proxy, info, &keys, partition).await?;
-    let places: HashMap<Key, usize> = found.keys.iter().enumerate().map(|(row, key)| (key, row)).collect();
-    let now: Vec<Option<usize>> = keys.iter().map(|key| places.get(&key).copied()).collect();
+    let (of_sent, of_default): (Vec<_>, Vec<_>) =
+        sent.to_ask(schema).into_iter().partition(|function| sent_of(function.input).is_some());
+    let inputs: Vec<&Column> = of_sent.iter().filter_map(|function| sent_of(function.input)).collect();
+    let embedded = models::embedded(proxy, schema, &of_sent, &inputs).await?;
+    let mut embedded: HashMap<FieldId, ColumnData> =
+        of_sent.iter().map(|function| function.output).zip(embedded).collect();
+    let mut found = current_rows(proxy, info, &keys, partition).await?;
+    let mut now = places(&keys, &found.keys);
+    let mut defaults = HashMap::new();
+    if let Some(row) = now.iter().position(Option::is_none).filter(|_| !of_default.is_empty()) {
+        defaults = default_vectors(proxy, schema, &of_default, row).await?;
+        found = current_rows(proxy, info, &keys, partition).await?;
+        now = places(&keys, &found.keys);
+    }
     let columns = sent.columns.into_iter().zip(&schema.fields).map(|(column, field)| match column {
         Some(column) if field.is_dynamic => Ok(merged_objects(column, &found.rows, &now)),
         Some(column) => match ops.iter().find(|op| op.field == field.id) {
             Some(op) => changed_arrays(op.op, field, &column, &found.rows, &now),
             None => Ok(column),
         },
-        None if schema.function_of(field.id).is_some() => Ok(texts::not_computed(field, now.len())),
-        None => current(field, &found.rows, &now),
+        None => match embedded.remove(&field.id) {
+            Some(data) => Ok(Column { field: field.id, data, valid: None }),
+            None if schema.function_of(field.id).is_some() && schema.embedding_of(field.id).is_none() => {
+                Ok(texts::not_computed(field, now.len()))
+            }
+            None => {
+                let fill = defaults.remove(&field.id).or_else(|| default_of(field));
+                current(field, fill.as_ref(), &found.rows, &now)
+            }
+        },
     });
     Ok(Batch { rows: sent.rows, columns: columns.collect::<Result<_, _>>()? })
 }
 
-/// A column of current values; rows that are not there get the default or no value.
-fn current(field: &Field, found: &Batch, now: &[Option<usize>]) -> Result<Column, Error> {
-    let fill = match &field.default {
+/// Where each key is among the rows that are there.
+fn places(keys: &Keys, found: &Keys) -> Vec<Option<usize>> {
+    let places: HashMap<Key, usize> = found.iter().enumerate().map(|(row, key)| (key, row)).collect();
+    keys.iter().map(|key| places.get(&key).copied()).collect()
+}
+
+/// By output of some functions, the vector of the text that rows get which bring none: the first of them is `row`.
+async fn default_vectors(
+    proxy: &Proxy,
+    schema: &Schema,
+    functions: &[&Function],
+    row: usize,
+) -> Result<HashMap<FieldId, Value>, Error> {
+    let mut inputs = Vec::with_capacity(functions.len());
+    for function in functions {
+        let field = schema.field_by_id(function.input);
+        let Some((field, Some(text))) = field.map(|field| (field, &field.default)) else {
+            return Err(match field.filter(|field| !field.nullable) {
+                Some(field) => Rejected::FieldMissing { field: field.name.clone() }.into(),
+                None => inference::Error::EmptyText { row }.into(),
+            });
+        };
+        let mut column = Column::empty(field);
+        column.data.push(text).map_err(|mismatch| Error::Answer { reason: mismatch.to_string() })?;
+        inputs.push(column);
+    }
+    let inputs: Vec<&Column> = inputs.iter().collect();
+    let vectors = models::embedded(proxy, schema, functions, &inputs).await?;
+    Ok(functions
+        .iter()
+        .map(|function| function.output)
+        .zip(vectors.iter().map(|data| data.value(0)))
+        .collect())
+}
+
+/// The value of a row that brings none; none where it must bring one.
+fn default_of(field: &Field) -> Option<Value> {
+    match &field.default {
         Some(default) => Some(default.clone()),
         None if field.is_dynamic => Some(Value::Json("{}".to_owned())),
         None if field.nullable => Some(Value::Null),
         None => None,
-    };
+    }
+}
+
+/// A column of current values; rows that are not there get `fill`.
+fn current(
+    field: &Field,
+    fill: Option<&Value>,
+    found: &Batch,
+    now: &[Option<usize>],
+) -> Result<Column, Error> {
     let values = found.column(field.id);
     let mut column = Column::empty(field);
     let mut valid = Vec::with_capacity(now.len());
     for row in now {
         let value = match (row, values) {
             (Some(row), Some(values)) => values.value(*row),
-            _ => fill.clone().ok_or_else(|| Rejected::FieldMissing { field: field.name.clone() })?,
+            _ => fill.cloned().ok_or_else(|| Rejected::FieldMissing { field: field.name.clone() })?,
         };
         valid.push(!matches!(value, Value::Null));
         column.data.push(&value).map_err(|mismatch| Error::Answer { reason: mismatch.to_string() })?;

@@ -13,12 +13,12 @@ use futures::future::try_join_all;
 use prost::Message;
 
 use super::reads::keys_of;
-use super::{Caller, DEFAULT_PARTITION, partial, partitions, texts};
+use super::{Caller, DEFAULT_PARTITION, models, partial, partitions, texts};
 use crate::base::{PartitionId, RequestId, Timestamp, heavy};
 use crate::intake::route::Share;
 use crate::intake::{Error as Rejected, check_rows, route};
-use crate::model::{Batch, Keys};
-use crate::proxy::convert::rows::{KeyColumn, Sent, fill_keys, sent};
+use crate::model::{Batch, Function, Keys};
+use crate::proxy::convert::rows::{KeyColumn, Outputs, Sent, fill_keys, sent};
 use crate::proxy::convert::status::success;
 use crate::proxy::convert::times::{takes_long, zone_of};
 use crate::proxy::convert::{filter, output, schema};
@@ -33,11 +33,13 @@ pub async fn insert(proxy: &Proxy, caller: Caller, request: InsertRequest) -> Re
     check_schema_is_current(&info, request.schema_timestamp)?;
     let placement = Placement::of(&info, &request.partition_name)?;
     let given = if info.allows_given_keys() { KeyColumn::Allowed } else { KeyColumn::ByAutoId };
-    let rows = converted(&info, (request.fields_data, request.num_rows), given).await?;
-    let mut rows = rows.whole(&info.schema)?;
+    let sent = converted(&info, (request.fields_data, request.num_rows), given).await?;
+    let to_ask = sent.to_ask(&info.schema);
+    let mut rows = sent.whole(&info.schema)?;
     let made = make_missing_keys(proxy, &info, &mut rows).await?;
     check_rows(&info.schema, &rows)?;
     let rows = texts::with_computed(&info, rows).await?;
+    let rows = models::with_embedded(proxy, &info, &to_ask, rows).await?;
     let keys = keys_of_rows(&info, &rows)?;
     tracing::debug!(rows = rows.rows, made_keys = made, "insert");
     // The same rows under other keys are other rows.
@@ -57,7 +59,7 @@ pub async fn upsert(proxy: &Proxy, caller: Caller, request: UpsertRequest) -> Re
     check_schema_is_current(&info, request.schema_timestamp)?;
     let placement = Placement::of(&info, &request.partition_name)?;
     let ops = partial::checked_ops(&info.schema, &request.field_ops, &request.fields_data)?;
-    let mut rows = whole_rows(proxy, &info, &ops, request).await?;
+    let (mut rows, to_ask) = whole_rows(proxy, &info, &ops, request).await?;
     let replaced = keys_of_rows(&info, &rows)?;
     check_no_duplicates(&replaced)?;
     if info.schema.primary().auto_id {
@@ -67,6 +69,7 @@ pub async fn upsert(proxy: &Proxy, caller: Caller, request: UpsertRequest) -> Re
     }
     check_rows(&info.schema, &rows)?;
     let rows = texts::with_computed(&info, rows).await?;
+    let rows = models::with_embedded(proxy, &info, &to_ask, rows).await?;
     let keys = keys_of_rows(&info, &rows)?;
     let writes = upserts(&info, placement, &replaced, &keys, rows);
     let at = write_all(proxy, caller.request_id(), writes).await?;
@@ -103,18 +106,20 @@ fn bytes_of(request: &impl Message) -> u64 {
     request.encoded_len() as u64
 }
 
-async fn whole_rows(
+/// The rows of an upsert, and the functions whose models are still to be asked about them.
+async fn whole_rows<'a>(
     proxy: &Proxy,
-    info: &Arc<CollectionInfo>,
+    info: &'a Arc<CollectionInfo>,
     ops: &[partial::FieldOp],
     request: UpsertRequest,
-) -> Result<Batch, Error> {
+) -> Result<(Batch, Vec<&'a Function>), Error> {
     let is_partial = request.partial_update || !request.field_ops.is_empty();
     let sent = converted(info, (request.fields_data, request.num_rows), KeyColumn::Required).await?;
     if is_partial {
-        partial::merge(proxy, info, &request.partition_name, ops, sent).await
+        Ok((partial::merge(proxy, info, &request.partition_name, ops, sent).await?, Vec::new()))
     } else {
-        Ok(sent.whole(&info.schema)?)
+        let to_ask = sent.to_ask(&info.schema);
+        Ok((sent.whole(&info.schema)?, to_ask))
     }
 }
 
@@ -125,11 +130,12 @@ async fn converted(
     keys: KeyColumn,
 ) -> Result<Sent, Error> {
     let zone = zone_of(&info.properties);
+    let outputs = if info.allows_given_outputs() { Outputs::MayBeGiven } else { Outputs::Computed };
     if !takes_long(&info.schema) {
-        return Ok(sent(&info.schema, &zone, columns, keys)?);
+        return Ok(sent(&info.schema, &zone, columns, (keys, outputs))?);
     }
     let info = Arc::clone(info);
-    let work = move || sent(&info.schema, &zone, columns, keys);
+    let work = move || sent(&info.schema, &zone, columns, (keys, outputs));
     let sent = heavy("convert rows", work).await;
     Ok(sent.map_err(|error| Error::Answer { reason: error.to_string() })??)
 }

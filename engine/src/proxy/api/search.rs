@@ -11,9 +11,10 @@ use contract::pb::milvus::{SearchRequest, SearchResults};
 use contract::pb::schema::{FunctionScore, IDs, SearchResultData, i_ds};
 
 use super::reads::{View, add_fields, at_peer, check_loaded, check_same_collection, rows_of_keys};
-use super::{Caller, partitions_of_read, texts};
+use super::{Caller, models, partitions_of_read, texts};
 use crate::base::{FieldId, PartitionId, Timestamp, heavy};
 use crate::calendar::TimeZone;
+use crate::inference::Deadline;
 use crate::model::{
     Batch, Column, DataType, Field, FunctionKind, IndexDefinition, Key, Keys, Metric, Schema, Vector,
 };
@@ -52,6 +53,11 @@ pub(super) fn queries_of(request: &SearchRequest) -> u64 {
     queries.clamp(1, 16_384)
 }
 
+/// The number of queries that a request says, or else has.
+pub(super) fn asked_queries(request: &SearchRequest) -> i64 {
+    if request.nq == 0 { i64::try_from(queries_of(request)).unwrap_or(i64::MAX) } else { request.nq }
+}
+
 async fn search_rows(
     proxy: &Proxy,
     caller: Caller,
@@ -60,6 +66,7 @@ async fn search_rows(
     let info = proxy.info_unchecked(&caller, &request.db_name, &request.collection_name).await?;
     let about = About::partitions(&info, &request.partition_names);
     proxy.admit(&caller, Asked::Search, about, || queries_of(&request))?;
+    let deadline = proxy.models().deadline();
     check_built(&request)?;
     check_loaded(proxy, &info).await?;
     let schema = &info.schema;
@@ -75,7 +82,9 @@ async fn search_rows(
     let view = proxy.view(&info, params.iterator, asked, travel).await?;
     let partitions = partitions_of_read(&info, &request.partition_names)?;
     let times = Times::of_read(&request.search_params, &info.properties)?;
-    let again = Again::of(request.function_score.as_ref(), &params, (schema, &times.zone), request.nq)?;
+    let again =
+        Again::of(request.function_score.as_ref(), &params, (schema, &times.zone), asked_queries(&request))?;
+    again.check(proxy)?;
     let output = output::resolve(schema, &request.output_fields, times)?;
     // Batches are cut by the scores of the metric, which a ranker changes.
     if (params.iterator || params.batch.is_some()) && again.ranker.is_some() {
@@ -105,7 +114,7 @@ async fn search_rows(
         // Vectors are not shown in buckets.
         fields.retain(|id| schema.field_by_id(*id).is_none_or(|field| !field.data_type.is_vector()));
     }
-    let plan = plan(proxy, &info, &mut request, &mut params, (view, partitions, fields)).await?;
+    let plan = plan(proxy, &info, &mut request, &mut params, (view, partitions, fields), deadline).await?;
     if let Some(aggregation) = &aggregation {
         aggregation.check(plan.queries.len())?;
     }
@@ -116,6 +125,7 @@ async fn search_rows(
         SearchHits { keys: Keys::empty(schema.primary().data_type), rows, ..SearchHits::none(0) }
     } else {
         let hits = run(proxy, &info, plan, view).await?;
+        let again = again.judged(proxy, &params.without, &hits, deadline).await?;
         again.apply(hits, metric, count, grouping)?
     };
     // Nothing is near a vector that is not there.
@@ -191,6 +201,7 @@ pub(super) async fn plan(
     request: &mut SearchRequest,
     params: &mut SearchParams,
     seen: (View, Option<Vec<PartitionId>>, Vec<FieldId>),
+    deadline: Deadline,
 ) -> Result<SearchPlan, Error> {
     let (view, partitions, mut output) = seen;
     let schema = &info.schema;
@@ -210,7 +221,17 @@ pub(super) async fn plan(
     }
     let signing = schema.function_of(field.id).filter(|function| function.kind == FunctionKind::MinHash);
     let counting = schema.counts_of(field.id);
-    let queries = match (request.search_input.take(), counting) {
+    let embedding = schema.embedding_of(field.id);
+    // A model is asked once everything else is known to be right.
+    let mut to_embed = None;
+    let mut queries = match (request.search_input.take(), counting) {
+        (Some(SearchInput::PlaceholderGroup(group)), None)
+            if embedding.is_some() && convert_texts::are_texts(&group) =>
+        {
+            let function = embedding.ok_or(Error::NoSearchInput)?;
+            to_embed = Some((function, convert_texts::queries(&group, request.nq)?));
+            Vec::new()
+        }
         (Some(SearchInput::PlaceholderGroup(group)), None)
             if signing.is_some() && convert_texts::are_texts(&group) =>
         {
@@ -234,14 +255,19 @@ pub(super) async fn plan(
         }
         (None, _) => return Err(Error::NoSearchInput),
     };
-    let asked = queries.len() + params.without.len();
+    let count = to_embed.as_ref().map_or(queries.len(), |(_, texts)| texts.len());
+    let asked = count + params.without.len();
     if params.batch.is_some() && asked != 1 {
         return Err(Error::IteratorQueries { nq: asked });
     }
-    convert_search::check_hits(queries.len(), params.limit + params.offset)?;
+    convert_search::check_hits(count, params.limit + params.offset)?;
     let times = Times::of_read(&request.search_params, &info.properties)?;
     let templates = std::mem::take(&mut request.expr_template_values);
-    let filter = filter::of_read(&request.dsl, schema, &times.zone, templates)?;
+    let filter = view.living(schema, filter::of_read(&request.dsl, schema, &times.zone, templates)?)?;
+    let range = params.range(metric)?;
+    if let Some((function, texts)) = to_embed {
+        queries = models::queries(proxy, (field, function), texts, deadline).await?;
+    }
     Ok(SearchPlan {
         collection: info.id,
         partitions,
@@ -251,8 +277,8 @@ pub(super) async fn plan(
         count: params.limit + params.offset,
         grouping,
         params: std::mem::take(&mut params.index),
-        range: params.range(metric)?,
-        filter: view.living(schema, filter)?,
+        range,
+        filter,
         output,
         read_at: view.read_at,
         expired_before: view.expiry.written_before,
@@ -335,11 +361,40 @@ impl Again {
         Ok(Self { ranker, order: grouping::order(&params.order_by, schema, Ordered::Search)? })
     }
 
+    /// Refuses a model that is not to be asked, before anything is searched.
+    fn check(&self, proxy: &Proxy) -> Result<(), Error> {
+        match &self.ranker {
+            Some(Ranker::Model(judging)) => Ok(proxy.models().ranking(&judging.params).map(|_| ())?),
+            _ => Ok(()),
+        }
+    }
+
+    /// The same once the model, where there is one, has been asked about the hits. Of the queries `without` a vector there are
+    /// none.
+    async fn judged(
+        mut self,
+        proxy: &Proxy,
+        without: &[usize],
+        hits: &SearchHits,
+        deadline: Deadline,
+    ) -> Result<Self, Error> {
+        if let Some(Ranker::Model(judging)) = &mut self.ranker {
+            let mut query = 0..;
+            // They are ascending.
+            let is_there = |query| without.binary_search(&query).is_err();
+            judging.queries.retain(|_| query.next().is_some_and(is_there));
+            let fusion = models::judged(proxy, judging, std::slice::from_ref(hits), deadline).await?;
+            self.ranker = Some(Ranker::Fusion(fusion));
+        }
+        Ok(self)
+    }
+
     /// The columns that are needed of every hit.
     fn fields(&self) -> Vec<FieldId> {
         let mut fields = match &self.ranker {
             Some(Ranker::Boosting(boosting)) => boosting.fields().collect(),
             Some(Ranker::Fusion(Fusion::Decayed { decay, .. })) => vec![decay.field],
+            Some(Ranker::Model(judging)) => vec![judging.field],
             Some(Ranker::Fusion(_)) | None => Vec::new(),
         };
         fields.extend(self.order.fields());
@@ -347,14 +402,15 @@ impl Again {
     }
 
     fn apply(
-        &self,
+        self,
         hits: SearchHits,
         metric: Metric,
         count: usize,
         grouping: Option<Grouping>,
     ) -> Result<SearchHits, Error> {
-        let hits = match &self.ranker {
-            None => hits,
+        let hits = match self.ranker {
+            // A model has been asked by now.
+            None | Some(Ranker::Model(_)) => hits,
             Some(Ranker::Boosting(boosting)) => {
                 let boosted = boosting.apply(metric, hits);
                 boosted.map_err(|missing| Error::Answer { reason: missing.to_string() })?
@@ -363,7 +419,7 @@ impl Again {
                 let plan = RankPlan {
                     metrics: vec![metric],
                     queries: hits.counts.len(),
-                    fusion: fusion.clone(),
+                    fusion,
                     count,
                     grouping: grouping.map(|grouping| (grouping, Mode::Max)),
                 };

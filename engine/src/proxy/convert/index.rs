@@ -116,7 +116,7 @@ pub fn checked(
             let default = match schema.function_of(field.id).map(|function| function.kind) {
                 Some(FunctionKind::Bm25) => Metric::Bm25,
                 Some(FunctionKind::MinHash) => Metric::MhJaccard,
-                None => Metric::default_of(field.data_type),
+                Some(FunctionKind::TextEmbedding) | None => Metric::default_of(field.data_type),
             };
             let metric = given.unwrap_or(default.name());
             return Ok(vec![entry("index_type", AUTO), entry("metric_type", metric)]);

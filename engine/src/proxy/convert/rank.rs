@@ -8,13 +8,17 @@ use serde_json::{Map, Value as Json};
 
 use super::filter;
 use super::grouping::{GroupParams, is_grouping};
-use super::params::{boolean, plain, shown};
+use super::params::{boolean, plain};
 use super::query::check_window;
+use super::texts::refused;
+use crate::base::FieldId;
 use crate::calendar::TimeZone;
 use crate::expr::Filter;
+use crate::inference;
 use crate::model::{DataType, Field, Schema};
 use crate::plan::{Boost, Boosting, Combine, Curve, Decay, Fusion, Mode, Random};
 use crate::proxy::Error;
+use crate::text::{self, MAX_QUERY_BYTES};
 
 /// Most searches in one hybrid search. Source: wire specification 2.11.
 pub const MAX_REQUESTS: usize = 1024;
@@ -47,6 +51,19 @@ pub enum Ranker {
     Fusion(Fusion),
     /// The scores of one search are raised for some rows.
     Boosting(Boosting),
+    /// The scores of one or more searches are those that a model gives.
+    Model(Judging),
+}
+
+/// What a model is asked about hits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judging {
+    /// The field of the texts that are judged.
+    pub field: FieldId,
+    /// By query, what the texts should answer.
+    pub queries: Vec<String>,
+    /// Who is asked, and how.
+    pub params: Vec<(String, String)>,
 }
 
 /// Reads the rank parameters of a hybrid search that finds at most `most` hits of each query.
@@ -118,7 +135,7 @@ pub fn ranker(
         "rrf" => reciprocal(values.get("k"))?,
         "weighted" => weighted(&values, searches)?,
         "decay" => decayed(first, &params, schema)?,
-        "model" => return Err(unserved(first, &params, schema, queries)),
+        "model" => return model(first, &params, schema, queries).map(|asked| Some(Ranker::Model(asked))),
         "" => return Err(Error::NoReranker),
         _ => return Err(Error::Reranker { name }),
     };
@@ -203,45 +220,35 @@ fn decayed(
     Ok(Fusion::Decayed { decay, mode })
 }
 
-/// Services that rank texts with a model.
-const PROVIDERS: [&str; 7] = ["tei", "vllm", "cohere", "voyageai", "siliconflow", "ali", "vertexai"];
-
-/// What is wrong with a model as a ranker: its parameters, and else that no service is called here.
-fn unserved(
+/// What a model as a ranker is asked. Whom is for whoever asks.
+fn model(
     function: &FunctionSchema,
     params: &BTreeMap<String, String>,
     schema: &Schema,
     queries: i64,
-) -> Error {
+) -> Result<Judging, Error> {
     let [input] = function.input_field_names.as_slice() else {
-        return Error::ModelInputs { count: function.input_field_names.len() };
+        return Err(Error::ModelInputs { count: function.input_field_names.len() });
     };
-    match schema.field(input).map(|field| field.data_type) {
-        None => return Error::RerankField { field: input.clone() },
-        Some(DataType::VarChar) => {}
-        Some(other) => return Error::ModelType { field: input.clone(), data_type: other.name() },
-    }
-    let given = |key: &str| params.get(key).map(String::as_str).unwrap_or_default();
-    let provider = given("provider").to_lowercase();
-    if !PROVIDERS.contains(&provider.as_str()) {
-        return Error::ModelProvider { name: shown(&provider) };
-    }
-    let Some(texts) = params.get("queries") else { return Error::ModelQueries };
-    let texts: Vec<String> = match serde_json::from_str(texts) {
-        Ok(texts) => texts,
-        Err(reason) => return Error::ModelQueriesJson { reason: reason.to_string() },
+    let field = match schema.field(input) {
+        None => return Err(Error::RerankField { field: input.clone() }),
+        Some(field) if field.data_type == DataType::VarChar => field.id,
+        Some(other) => {
+            return Err(Error::ModelType { field: input.clone(), data_type: other.data_type.name() });
+        }
     };
+    inference::ranks(params.get("provider").map(String::as_str).unwrap_or_default())?;
+    let texts = params.get("queries").ok_or(Error::ModelQueries)?;
+    let texts: Vec<String> = serde_json::from_str(texts)
+        .map_err(|reason| Error::ModelQueriesJson { reason: reason.to_string() })?;
+    if let Some(text) = texts.iter().find(|text| text.len() > MAX_QUERY_BYTES) {
+        return Err(refused(&text::Error::TextTooLong { bytes: text.len() }).into());
+    }
     if i64::try_from(texts.len()) != Ok(queries) {
-        return Error::ModelQueryCount { texts: texts.len(), queries };
+        return Err(Error::ModelQueryCount { texts: texts.len(), queries });
     }
-    let endpoint = given("endpoint");
-    let has_host = ["http://", "https://"]
-        .iter()
-        .any(|scheme| endpoint.strip_prefix(scheme).is_some_and(|host| !host.is_empty()));
-    if matches!(provider.as_str(), "tei" | "vllm") && !has_host {
-        return Error::ModelEndpoint { endpoint: shown(endpoint) };
-    }
-    Error::ModelNotBuilt
+    let params = params.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+    Ok(Judging { field, queries: texts, params })
 }
 
 fn numeric<'a>(schema: &'a Schema, name: &str) -> Result<&'a Field, Error> {

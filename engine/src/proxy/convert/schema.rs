@@ -204,6 +204,7 @@ fn function_to_wire(schema: &Schema, function: &Function) -> FunctionSchema {
         r#type: match function.kind {
             FunctionKind::Bm25 => FunctionType::Bm25.into(),
             FunctionKind::MinHash => FunctionType::MinHash.into(),
+            FunctionKind::TextEmbedding => FunctionType::TextEmbedding.into(),
         },
         input_field_names: vec![name(function.input)],
         input_field_ids: vec![function.input.0],

@@ -204,7 +204,10 @@ async fn function_scores_that_are_none_are_refused() {
             function(&["age", "id"], &[("reranker", "model")]),
             "model reranker requires exactly 1 input field, got 2: invalid parameter",
         ),
-        (model(&[("provider", "best")]), "unknown rerank model provider: best: invalid parameter"),
+        (
+            model(&[("provider", "best")]),
+            "unknown rerank model provider: best, only tei, vllm, cohere, voyageai, siliconflow, dashscope are: invalid parameter",
+        ),
         (model(&[("provider", "tei")]), "rerank function missing required param: queries: invalid parameter"),
         (
             model(&[("provider", "tei"), ("queries", r#"["a", "b"]"#)]),

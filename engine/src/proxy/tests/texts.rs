@@ -275,10 +275,14 @@ async fn indexes_of_counted_words_are_for_bm25() {
 
 #[tokio::test]
 async fn schemas_that_cannot_be_computed_are_refused() {
-    let cases: [(fn(&mut CollectionSchema), &str); 17] = [
+    let cases: [(fn(&mut CollectionSchema), &str); 18] = [
         (|all| all.functions[0].name.clear(), "function name cannot be empty"),
         (|all| all.functions.push(function()), "duplicate function name words of text"),
-        (|all| all.functions[0].r#type = 2, "functions of type TextEmbedding are not built yet"),
+        (
+            |all| all.functions[0].r#type = 2,
+            "TextEmbedding function output field must be a FloatVector field, but got SparseFloatVector",
+        ),
+        (|all| all.functions[0].r#type = 5, "functions of type MolFingerprint are not built yet"),
         (
             |all| all.functions[0].r#type = 4,
             "MinHash function: output field must be a BinaryVector field, but got SparseFloatVector",
