@@ -14,6 +14,7 @@ use crate::base::{Clock, NodeId, NodeTime, Passing, Rng, Shares, TaskSet, newest
 use crate::blob::Blobs;
 use crate::builder::Workshop;
 use crate::coord::{self, Candidacy, CandidacyParts, CompactionLimits, LeadSettings, Limits};
+use crate::disk::Scratch;
 use crate::log::Logs;
 use crate::meta::Metas;
 use crate::querier::{QuerierParts, QuerierSettings, QueryNode};
@@ -34,6 +35,8 @@ pub struct NodeSeams {
     pub blobs: Arc<dyn Blobs>,
     /// The catalog; only for a role that may lead.
     pub metas: Option<Arc<dyn Metas>>,
+    /// Where a query node puts vectors that need not be in memory; `None` for one that holds all there.
+    pub scratch: Option<Arc<Scratch>>,
     /// What is not sealed yet.
     pub logs: Arc<dyn Logs>,
     /// The clock.
@@ -236,6 +239,7 @@ fn assemble(
             clock: Arc::clone(clock),
             tasks: tasks.clone(),
             memory: memory.clone(),
+            scratch: seams.scratch.clone(),
             settings: querier_settings(info.memory_bytes, settings),
         });
         served.querier = Some(Arc::clone(&node) as Arc<dyn Querier>);

@@ -18,7 +18,7 @@ use crate::assembly::reread::{REREAD, Rereader};
 use crate::assembly::{Error, NodeSeams, Surroundings, machine, stores};
 use crate::base::{Clock, Kind, Kinded as _, Rng, Secret, TaskSet, chain};
 use crate::blob::{Blobs, CachedBlobs, DiskCacheSettings, ProbeSettings, keeps_creates_apart};
-use crate::disk::OsDisk;
+use crate::disk::{OsDisk, Scratch};
 use crate::log::{FileLogSettings, FileLogs, KafkaLogs, KafkaSettings, Logs, ObjectLogSettings, ObjectLogs};
 use crate::meta::{self, EtcdMetas, EtcdSettings, EtcdTls, EtcdUser, Metas, RedbMetas};
 use crate::obs::{Health, Metrics};
@@ -82,7 +82,8 @@ pub async fn open_seams(role: Role, settings: &Settings, around: &Surroundings) 
     tasks.start("read credentials again", |stop| reader.run(stop));
     let blobs = cached(role, settings, root, blobs, &clock).await?;
     let alone = alone && settings.etcd.endpoints.is_empty();
-    Ok(NodeSeams { blobs, metas, logs, clock, rng, alone, lock, flaw: None })
+    let scratch = scratch(role, root).await;
+    Ok(NodeSeams { blobs, metas, scratch, logs, clock, rng, alone, lock, flaw: None })
 }
 
 /// Whether this bucket and this metadata are ones to start with; a cluster's coordinator may take over a sealed catalog.
@@ -324,6 +325,24 @@ async fn cached(
     let sizes = DiskCacheSettings { folder, budget_bytes, prefixes, ..DiskCacheSettings::default() };
     let opened = CachedBlobs::open(blobs, sizes, Arc::clone(clock)).await;
     Ok(opened.map_err(|source| Error::OpenBlobs { source })?)
+}
+
+/// A folder for vectors that a query node need not hold in memory. One that cannot be used costs memory and nothing else.
+async fn scratch(role: Role, root: &Path) -> Option<Arc<Scratch>> {
+    if !role.duties().contains(&Duty::Querier) {
+        return None;
+    }
+    let folder = root.join("scratch");
+    let opened = tokio::task::spawn_blocking({
+        let folder = folder.clone();
+        move || Scratch::open(folder)
+    });
+    let opened = opened.await.map_err(std::io::Error::other).flatten();
+    let warned = opened.inspect_err(|error| {
+        let folder = folder.display();
+        warn!(%folder, %error, "vectors cannot be put on the disk; all are held in memory");
+    });
+    warned.ok()
 }
 
 /// Makes the directory if need be, and keeps every other process out of it.

@@ -2,10 +2,11 @@
 //! bytes, not what they mean.
 //!
 //! [`Disk`] is what the log needs, files that only grow, in calls that wait; [`Files`] what local objects need, whole
-//! files that get a name, in calls that block.
+//! files that get a name, in calls that block. [`Scratch`] is for bytes that are mapped, and have no other life.
 
 mod files;
 mod os;
+mod scratch;
 mod sim;
 mod sim_files;
 
@@ -16,6 +17,7 @@ use bytes::Bytes;
 
 pub use files::{Files, OsFiles, make_dirs, sync_names_above};
 pub use os::OsDisk;
+pub use scratch::{Scratch, ScratchFile};
 pub use sim::SimDisk;
 pub use sim_files::SimFiles;
 

@@ -2,8 +2,10 @@
 
 use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
+
 use super::Error;
-use super::kernel::{AlignedFloats, Kernels};
+use super::kernel::{AlignedFloats, Kernels, SharedFloats};
 
 /// An immutable matrix of `f32` vectors: row-major, shape `[rows, dim]`, without gaps, the first row on a cache line.
 ///
@@ -11,10 +13,27 @@ use super::kernel::{AlignedFloats, Kernels};
 pub struct VectorBlock {
     dim: usize,
     rows: usize,
-    values: AlignedFloats,
+    values: Values,
     kernels: Kernels,
     /// Filled by the first COSINE search or build.
     inverse_norms: OnceLock<Vec<f32>>,
+}
+
+/// Where the components are.
+enum Values {
+    /// In memory of this block's own.
+    Held(AlignedFloats),
+    /// In bytes that somebody else keeps, most likely mapped from a file.
+    Shared(SharedFloats),
+}
+
+impl Values {
+    fn as_slice(&self) -> &[f32] {
+        match self {
+            Self::Held(values) => values.as_slice(),
+            Self::Shared(values) => values.as_slice(),
+        }
+    }
 }
 
 impl std::fmt::Debug for VectorBlock {
@@ -68,6 +87,18 @@ impl VectorBlock {
         Self::of(dim, values)
     }
 
+    /// A block of the little-endian `f32` values that are in `bytes`, without a copy of them where they can be read as they
+    /// lie. They do not count as memory of the block.
+    ///
+    /// # Errors
+    /// [`Error::RaggedBlock`] if the bytes are not whole rows.
+    pub fn shared(dim: usize, bytes: Bytes) -> Result<Arc<Self>, Error> {
+        match SharedFloats::of(bytes) {
+            Ok(values) => Self::over(dim, Values::Shared(values)),
+            Err(bytes) => Self::from_le_bytes(dim, &bytes),
+        }
+    }
+
     /// A block of `bytes` bytes that are put in piece by piece; all its memory is taken now.
     #[must_use]
     pub fn filling(bytes: usize) -> Filling {
@@ -75,6 +106,10 @@ impl VectorBlock {
     }
 
     fn of(dim: usize, values: AlignedFloats) -> Result<Arc<Self>, Error> {
+        Self::over(dim, Values::Held(values))
+    }
+
+    fn over(dim: usize, values: Values) -> Result<Arc<Self>, Error> {
         let len = values.as_slice().len();
         let ragged = Error::RaggedBlock { bytes: len * 4, dim };
         let rows = match len.checked_rem(dim) {
@@ -119,10 +154,17 @@ impl VectorBlock {
             .get_or_init(|| (0..self.rows).map(|row| inverse_norm(self.kernels, self.row(row))).collect())
     }
 
-    /// Bytes of memory held.
+    /// Bytes of memory held, without what is shared.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.values.as_slice().len() * 4 + self.inverse_norms.get().map_or(0, |norms| norms.len() * 4)
+        let held = if self.is_shared() { 0 } else { self.values.as_slice().len() * 4 };
+        held + self.inverse_norms.get().map_or(0, |norms| norms.len() * 4)
+    }
+
+    /// Whether its values are in bytes that somebody else keeps.
+    #[must_use]
+    pub const fn is_shared(&self) -> bool {
+        matches!(self.values, Values::Shared(_))
     }
 
     /// The distance functions to use on this block.
@@ -208,6 +250,9 @@ mod tests {
             VectorBlock::new(3, &values).unwrap(),
             VectorBlock::from_chunks(3, [&values[..2], &[], &values[2..]]).unwrap(),
             VectorBlock::from_le_bytes(3, &bytes).unwrap(),
+            VectorBlock::shared(3, Bytes::from(bytes.clone())).unwrap(),
+            // Not where a float may lie.
+            VectorBlock::shared(3, Bytes::from([&[0], bytes.as_slice()].concat()).slice(1..)).unwrap(),
         ];
 
         for block in blocks {
@@ -222,6 +267,14 @@ mod tests {
         assert_eq!(VectorBlock::new(2, &[1.0]).unwrap_err(), Error::RaggedBlock { bytes: 4, dim: 2 });
         assert_eq!(
             VectorBlock::from_le_bytes(1, &[0; 5]).unwrap_err(),
+            Error::RaggedBlock { bytes: 5, dim: 1 }
+        );
+        assert_eq!(
+            VectorBlock::shared(2, Bytes::from(vec![0; 12])).unwrap_err(),
+            Error::RaggedBlock { bytes: 12, dim: 2 }
+        );
+        assert_eq!(
+            VectorBlock::shared(1, Bytes::from(vec![0; 5])).unwrap_err(),
             Error::RaggedBlock { bytes: 5, dim: 1 }
         );
         assert_eq!(VectorBlock::new(0, &[1.0]).unwrap_err(), Error::RaggedBlock { bytes: 4, dim: 0 });

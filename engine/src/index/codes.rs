@@ -13,10 +13,8 @@ use super::grid::{Grid, NarrowQuery, ROUNDER};
 use super::kernel::{AlignedBytes, HIGH_PART, prefetch_code};
 use super::space::Space;
 use super::top::{Near, Top};
+use crate::model::memory::CODED_DIM;
 use crate::model::{Bitset, Metric};
-
-/// From this dimension on, codes are so much smaller than vectors that they pay.
-const CODED_DIM: usize = 32;
 
 /// The number of the highest of a component's levels.
 const HIGHEST: u8 = 255;

@@ -1,10 +1,12 @@
 //! The index type `IVF_FLAT`: rows in lists around centres; a search reads the lists whose centres are nearest.
 //!
-//! Also `IVF_SQ8`, `IVF_PQ`, `IVF_RABITQ` and `SCANN`: this engine holds rows beside their byte codes in each of them, so
-//! that their answers are as exact as those of `IVF_FLAT`. What is open is less memory than byte codes take.
+//! Also `IVF_SQ8`, `IVF_RABITQ` and `SCANN`, which have byte codes of their rows, as `IVF_FLAT` has, and `IVF_PQ`, which has
+//! codes of half a byte a component, whatever `m` asks for. Vectors may lie on the disk: only those are looked at that
+//! codes cannot rule out.
 //!
 //! Which rows are compared follows from `nlist` and `nprobe` alone, as in Milvus. Within those rows the answer is exact:
-//! byte codes only spare reading vectors that cannot be among the nearest.
+//! byte codes only spare reading vectors that cannot be among the nearest. Half bytes do not bound distances: of the rows
+//! that are nearest by them, twice as many as asked for and [`REFINE_EXTRA`] are compared by their vectors.
 
 use std::sync::Arc;
 
@@ -12,22 +14,77 @@ use super::artifact::{self, Head, Reader};
 use super::codes::Codes;
 use super::exact::Exact;
 use super::flat::Run;
+use super::grid::NarrowQuery;
 use super::kmeans::{self, Vectors, Work};
 use super::members::Members;
+use super::nibbles::Nibbles;
+use super::space::Space as _;
 use super::top::Near;
 use super::{Error, Hit, IndexSpec, IndexType, SearchParams, VectorBlock, VectorIndex};
 use crate::base::SeededRng;
+use crate::model::memory::CODED_DIM;
 use crate::model::{Bitset, Metric};
 
 /// Vectors per list that the centres are computed from.
 const SAMPLE_PER_LIST: usize = 64;
+
+/// Full vectors compared after half bytes: twice `k`, and this many.
+const REFINE_EXTRA: usize = 22;
+
+/// What rows are compared by first.
+enum ListCodes {
+    Bytes(Codes),
+    Halves(Nibbles),
+}
+
+impl ListCodes {
+    /// The codes of an index of `index_type`, if its vectors are long enough for them to pay.
+    fn of(index_type: IndexType, block: &VectorBlock, metric: Metric) -> Option<Self> {
+        if index_type == IndexType::IvfPq && block.dim() >= CODED_DIM {
+            return Some(Self::Halves(Nibbles::new(block, metric)));
+        }
+        Codes::if_they_pay(block, metric).map(Self::Bytes)
+    }
+
+    /// The nearest `k` of `rows`, and more, nearest first.
+    fn nearest(&self, query: &[f32], exact: &Exact<'_>, k: usize, rows: &[u32]) -> Vec<Near> {
+        match self {
+            Self::Bytes(codes) => codes.nearest_in(query, exact, k, |visit| {
+                rows.chunks(512).for_each(|rows| visit(Run::Some(rows)));
+            }),
+            Self::Halves(codes) => {
+                let refined = k.saturating_mul(2).saturating_add(REFINE_EXTRA);
+                if rows.len() <= refined {
+                    return exact.rank(rows);
+                }
+                let (mut prepared, mut distances) = (NarrowQuery::default(), Vec::new());
+                codes.prepare(query, &mut prepared);
+                let mut near = Vec::with_capacity(rows.len());
+                for rows in rows.chunks(512) {
+                    codes.distances(&prepared, rows, &mut distances);
+                    near.extend(distances.iter().zip(rows).map(|(&distance, &row)| Near::new(distance, row)));
+                }
+                near.select_nth_unstable(refined);
+                let rows: Vec<u32> = near[..refined].iter().map(|near| near.row()).collect();
+                exact.rank(&rows)
+            }
+        }
+    }
+
+    fn memory_bytes(&self) -> usize {
+        match self {
+            Self::Bytes(codes) => codes.memory_bytes(),
+            Self::Halves(codes) => codes.memory_bytes(),
+        }
+    }
+}
 
 /// A built inverted file.
 pub struct Ivf {
     index_type: IndexType,
     metric: Metric,
     block: Arc<VectorBlock>,
-    codes: Option<Codes>,
+    codes: Option<ListCodes>,
     /// One row per list.
     centres: Arc<VectorBlock>,
     members: Members,
@@ -82,7 +139,7 @@ impl Ivf {
         groups: &[u32],
     ) -> Result<Self, Error> {
         let members = Members::of(centres.rows(), groups)?;
-        let codes = Codes::if_they_pay(&block, metric);
+        let codes = ListCodes::of(index_type, &block, metric);
         Ok(Self { index_type, metric, block, codes, centres, members })
     }
 
@@ -152,16 +209,14 @@ impl VectorIndex for Ivf {
         let rows = self.candidates(query, k, params.nprobe_for(self.centres.rows()), allowed);
         let exact = Exact::new(&self.block, self.metric, query);
         let found = match &self.codes {
-            Some(codes) => codes.nearest_in(query, &exact, k, |visit| {
-                rows.chunks(512).for_each(|rows| visit(Run::Some(rows)));
-            }),
+            Some(codes) => codes.nearest(query, &exact, k, &rows),
             None => exact.rank(&rows),
         };
         Ok(found.into_iter().take(k).map(|near| near.hit(self.metric)).collect())
     }
 
     fn memory_bytes(&self) -> usize {
-        let codes = self.codes.as_ref().map_or(0, Codes::memory_bytes);
+        let codes = self.codes.as_ref().map_or(0, ListCodes::memory_bytes);
         codes + self.centres.memory_bytes() + self.members.memory_bytes()
     }
 

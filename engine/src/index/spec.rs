@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::{Algorithm, Error};
+use crate::model::memory::{AUTO_M, DEFAULT_M};
 use crate::model::{DataType, Metric};
 
 /// The index types this engine builds. Open: more follow.
@@ -193,11 +194,9 @@ const BY_PARTS: &str = "FAISS";
 /// What rows may be compared again by, in Milvus's names.
 const REFINE_TYPES: [&str; 7] = ["sq4u", "sq6", "sq8", "fp16", "bf16", "fp32", "flat"];
 
-/// The graph of `AUTOINDEX`: with the parameters Milvus ships for it.
-const AUTO_M: usize = 18;
+/// Candidates of a build of `AUTOINDEX`, as Milvus ships it.
 const AUTO_EF_CONSTRUCTION: usize = 240;
-/// HNSW without named parameters.
-const DEFAULT_M: usize = 30;
+/// The same of HNSW, unless named.
 const DEFAULT_EF_CONSTRUCTION: usize = 360;
 /// IVF without a named parameter.
 const DEFAULT_NLIST: usize = 128;

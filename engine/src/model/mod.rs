@@ -14,6 +14,7 @@ mod ends;
 mod expiry;
 mod json_path;
 mod manifest;
+pub mod memory;
 mod metric;
 pub mod name;
 mod schema;

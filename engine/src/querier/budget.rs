@@ -6,7 +6,8 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::QuerierSettings;
-use crate::model::{IndexDefinition, IndexRef, Schema, SegmentManifest};
+use crate::base::FieldId;
+use crate::model::{IndexDefinition, IndexRef, Schema, SegmentManifest, memory};
 
 /// What is left of the memory for segments, and who has the rest.
 #[derive(Debug)]
@@ -114,18 +115,23 @@ impl Drop for Room {
     }
 }
 
-/// What a segment with its indexes is taken to need in memory. Unit: bytes.
+/// What a segment with its indexes is taken to need in memory, besides the vectors of `on_disk`. Unit: bytes.
 pub(super) fn segment_bytes(
     schema: &Schema,
     segment: &SegmentManifest,
     definitions: &[IndexDefinition],
+    on_disk: &[FieldId],
 ) -> u64 {
-    segment.loaded_bytes(schema) + index_bytes(&known_indexes(segment, definitions))
+    memory::segment_bytes_beside(schema, segment, definitions, on_disk)
 }
 
-/// What indexes are taken to need in memory. Unit: bytes.
-pub(super) fn index_bytes(indexes: &[(IndexRef, IndexDefinition)]) -> u64 {
-    indexes.iter().map(|(built, _)| built.loaded_bytes()).sum()
+/// What indexes over a segment are taken to need in memory. Unit: bytes.
+pub(super) fn index_bytes(
+    schema: &Schema,
+    segment: &SegmentManifest,
+    indexes: &[(IndexRef, IndexDefinition)],
+) -> u64 {
+    indexes.iter().map(|(built, definition)| memory::index_bytes(schema, segment, built, definition)).sum()
 }
 
 /// The built indexes of a segment that the collection has, with what they were asked to be.

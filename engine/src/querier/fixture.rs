@@ -269,6 +269,7 @@ impl Node {
             clock: RealClock::new(),
             tasks: tasks.clone(),
             memory,
+            scratch: None,
             settings,
         });
         Self { querier, number: 0 }

@@ -15,7 +15,8 @@ use super::load::Gauge;
 use super::node::HeldFigures;
 use super::shard::Shard;
 use super::{Error, QuerierParts};
-use crate::base::{ChannelName, CollectionId, SegmentId, chain};
+use crate::base::{ChannelName, CollectionId, FieldId, SegmentId, chain};
+use crate::model::{IndexDefinition, Schema, memory};
 use crate::rpc::{CollectionInfo, Extent, HeldChannel, HeldCollection, HoldOrder};
 
 /// One collection of which something is held, or is to be.
@@ -167,6 +168,11 @@ impl Shared {
             reported: AtomicU64::new(0),
             parts,
         })
+    }
+
+    /// The fields whose vectors this node puts on its disk.
+    pub(super) fn on_disk(&self, schema: &Schema, indexes: &[IndexDefinition]) -> Vec<FieldId> {
+        if self.parts.scratch.is_some() { memory::fields_on_disk(schema, indexes) } else { Vec::new() }
     }
 
     /// The report is not what it was.

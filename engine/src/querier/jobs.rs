@@ -11,7 +11,7 @@ use super::shard::Shard;
 use super::table::Entry;
 use crate::base::{ChannelName, Kind, Kinded as _, Position, SegmentId, TaskError, Work, chain, heavy};
 use crate::model::{ChannelManifest, DeleteManifest, IndexDefinition, Schema, SegmentManifest};
-use crate::segment::{self, Deletes, Sealed};
+use crate::segment::{self, Deletes, OnDisk, Sealed};
 
 /// What came out of a job.
 pub(super) enum Done {
@@ -57,7 +57,8 @@ pub(super) async fn load(
     segment: &SegmentManifest,
 ) -> Result<Entry, Error> {
     let _turn = shared.loads.acquire().await;
-    let bytes = segment_bytes(&source.schema, segment, &source.indexes);
+    let on_disk = shared.on_disk(&source.schema, &source.indexes);
+    let bytes = segment_bytes(&source.schema, segment, &source.indexes, &on_disk);
     let room = shared.admit(segment.id, bytes)?;
     shared.pace(bytes).await;
     let indexes = known_indexes(segment, &source.indexes);
@@ -67,7 +68,8 @@ pub(super) async fn load(
     let permit = shared.parts.memory.admit(Work::Load, passing).await;
     let blobs = shared.parts.blobs.as_ref();
     let schema = Arc::clone(&source.schema);
-    let loaded = Sealed::load(blobs, schema, segment, &[]).await;
+    let disk = shared.parts.scratch.as_ref().map(|scratch| OnDisk { scratch, fields: &on_disk });
+    let loaded = Sealed::load_onto(blobs, schema, segment, &[], disk).await;
     let sealed = Arc::new(loaded.map_err(|cause| Error::LoadSegment { segment: segment.id, source: cause })?);
     for (built, definition) in &indexes {
         // A segment is whole without its index, only slower. Once it has joined, what is missing is tried again and told.
@@ -96,7 +98,7 @@ pub(super) async fn load_indexes(
     let _turn = shared.loads.acquire().await;
     let mut missing = known_indexes(segment, &source.indexes);
     missing.retain(|(built, _)| !entry.sealed.uses_index(built));
-    let bytes = index_bytes(&missing);
+    let bytes = index_bytes(&source.schema, segment, &missing);
     if let Err(full) = shared.admit_more(segment.id, &entry.room, bytes) {
         make_column_indexes(shared, source, &entry.sealed, &entry.room).await;
         entry.room.set(entry.sealed.memory_bytes() as u64);

@@ -180,9 +180,9 @@ impl Keeper {
                 self.prepare(&mut place, order, wanted);
             }
             let missing = plan::to_load(wanted, |id| place.is_there(id));
-            to_load += missing
-                .map(|segment| segment_bytes(&order.info.schema, segment, &order.info.indexes))
-                .sum::<u64>();
+            let (schema, indexes) = (&order.info.schema, &order.info.indexes);
+            let on_disk = self.shared.on_disk(schema, indexes);
+            to_load += missing.map(|segment| segment_bytes(schema, segment, indexes, &on_disk)).sum::<u64>();
             self.places.insert(wanted.channel.clone(), place);
         }
         places.values_mut().for_each(Place::retire);

@@ -38,6 +38,7 @@ pub use node::{HeldFigures, QueryNode};
 
 use crate::base::{ChannelName, Clock, Kind, Kinded, Passing, Position, SegmentId, TaskSet};
 use crate::blob::Blobs;
+use crate::disk::Scratch;
 use crate::rpc::Writer;
 use crate::segment::InterimSettings;
 use crate::{log, rpc, segment};
@@ -54,6 +55,8 @@ pub struct QuerierParts {
     pub tasks: TaskSet,
     /// What loads need besides that which stays, which they share with other work.
     pub memory: Passing,
+    /// Where vectors lie that need not be in memory; `None` holds all there.
+    pub scratch: Option<Arc<Scratch>>,
     /// How it is to behave.
     pub settings: QuerierSettings,
 }

@@ -34,7 +34,7 @@ pub async fn build_index(
         return Err(Error::NoVectors { segment, field });
     };
     let spec = spec_of(data_type, definition).map_err(|source| Error::Index { segment, source })?;
-    let block = read_vectors(blobs, manifest, column, field).await?;
+    let block = read_vectors(blobs, manifest, column, field, None).await?;
     // Nobody is to build for a caller that is gone, least of all in memory that others count on.
     let stop = CancellationToken::new();
     let _stops = stop.clone().drop_guard();

@@ -367,7 +367,7 @@ async fn move_vectors(
     for (source, moves) in sources.iter().zip(&layout.moves) {
         let column = vector_column(source, field).filter(|_| !expiry.is_all_of(source));
         let Some(column) = column else { continue };
-        let block = read_vectors(blobs, source, column, field).await?;
+        let block = read_vectors(blobs, source, column, field, None).await?;
         let differs = || Error::Ragged { what: "vectors of segments that are to be one differ in shape" };
         if block.rows() as u64 != source.rows {
             return Err(differs());

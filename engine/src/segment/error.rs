@@ -36,6 +36,15 @@ pub enum Error {
         #[source]
         source: blob::Error,
     },
+    /// The vectors of an object could not be put on the disk, where they are to lie.
+    #[error("cannot put the vectors of {key} on the disk")]
+    Scratch {
+        /// The object's key.
+        key: String,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
     /// An object is not what was written.
     #[error("the object {key} is damaged: {what}")]
     Damaged {
@@ -133,6 +142,7 @@ impl Error {
             Self::Damaged { key, .. } | Self::Parquet { key, reading: true, .. } => (key, false),
             Self::Write { .. }
             | Self::Remove { .. }
+            | Self::Scratch { .. }
             | Self::TooNew { .. }
             | Self::Parquet { reading: false, .. }
             | Self::Columns { .. }
@@ -168,6 +178,7 @@ impl Kinded for Error {
             Self::Write { source, .. } | Self::Read { source, .. } | Self::Remove { source, .. } => {
                 source.kind()
             }
+            Self::Scratch { .. } => Kind::Unavailable,
             Self::Damaged { .. } | Self::Parquet { reading: true, .. } => Kind::Corrupt,
             Self::Index { source, .. } | Self::Interim { source, .. } | Self::Block { source } => {
                 source.kind()

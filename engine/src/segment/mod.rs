@@ -40,7 +40,7 @@ pub use interim::{InterimSettings, InterimSpec};
 pub use keys::KeyRef;
 pub use needs::{build_bytes, compaction_bytes, load_bytes};
 pub use part::{Part, Vectors, Visible};
-pub use sealed::Sealed;
+pub use sealed::{OnDisk, Sealed};
 pub use store::{remove_segment, write_segment};
 // What a search in a part takes, gives and refuses; whoever searches parts needs no other name of the room `index`.
 pub use crate::index::{Error as SearchError, Hit, Range as ScoreRange, SearchParams};

@@ -14,12 +14,28 @@ use super::vectors::{Pieces, Wrong};
 use super::{Deletes, Error, scalars, stats, vectors};
 use crate::base::{FieldId, IndexId, Kind, Kinded as _, PartitionId, SegmentId, chain, heavy};
 use crate::blob::{self, Blobs};
+use crate::disk::Scratch;
 use crate::expr::{ColumnIndex, ColumnIndexSpec};
 use crate::index::{Block, Index};
 use crate::model::{ColumnRef, IndexDefinition, IndexRef, ObjectRef, Schema, SegmentManifest};
 
 /// Objects of vectors that are larger than this are read in pieces of this length; whole components. Unit: bytes.
 const PIECE_BYTES: u64 = 4 << 20;
+
+/// Vectors that are to lie on the disk instead of in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct OnDisk<'a> {
+    /// Where.
+    pub scratch: &'a Arc<Scratch>,
+    /// The fields that they are of. Others are held in memory, as all vectors are that are not of numbers.
+    pub fields: &'a [FieldId],
+}
+
+impl<'a> OnDisk<'a> {
+    fn scratch_for(&self, field: FieldId) -> Option<&'a Arc<Scratch>> {
+        self.fields.contains(&field).then_some(self.scratch)
+    }
+}
 
 /// A sealed segment, loaded. Its rows never change; deletes and indexes come while readers read.
 #[derive(Debug)]
@@ -51,13 +67,30 @@ impl Sealed {
         manifest: &SegmentManifest,
         definitions: &[IndexDefinition],
     ) -> Result<Self, Error> {
+        Self::load_onto(blobs, schema, manifest, definitions, None).await
+    }
+
+    /// As [`Self::load`], with vectors on the disk that [`OnDisk`] says so of: no more than a few pieces of them are in memory
+    /// while they are loaded, and afterwards what the system keeps of what was read.
+    ///
+    /// # Errors
+    /// As there, and [`Error::Scratch`].
+    pub async fn load_onto(
+        blobs: &dyn Blobs,
+        schema: Arc<Schema>,
+        manifest: &SegmentManifest,
+        definitions: &[IndexDefinition],
+        disk: Option<OnDisk<'_>>,
+    ) -> Result<Self, Error> {
         let mut scalars = None;
         let mut blocks = Vec::new();
         for column in &manifest.columns {
             match column.fields.as_slice() {
                 [field] if column.object.key.ends_with(".bin") => {
                     if schema.field_by_id(*field).is_some() {
-                        blocks.push((*field, read_vectors(blobs, manifest, column, *field).await?));
+                        let scratch = disk.and_then(|disk| disk.scratch_for(*field));
+                        let block = read_vectors(blobs, manifest, column, *field, scratch).await?;
+                        blocks.push((*field, block));
                     }
                 }
                 _ => scalars = Some(read_scalars(blobs, &schema, manifest, column).await?),
@@ -294,19 +327,20 @@ pub(super) async fn read_scalars(
     Ok(scalars)
 }
 
-/// The vectors of `field`. Large ones come piece by piece: in memory at a time are the vectors and two pieces.
+/// The vectors of `field`, in files of `scratch` if it is given and they are numbers. Large ones, and those, come piece by piece: in memory at a time are the vectors and two pieces.
 pub(super) async fn read_vectors(
     blobs: &dyn Blobs,
     manifest: &SegmentManifest,
     column: &ColumnRef,
     field: FieldId,
+    scratch: Option<&Arc<Scratch>>,
 ) -> Result<Block, Error> {
     let (segment, object) = (manifest.id, &column.object);
     for is_last in [false, true] {
-        if object.size_bytes <= PIECE_BYTES {
+        if object.size_bytes <= PIECE_BYTES && scratch.is_none() {
             break;
         }
-        match read_pieces(blobs, segment, object, field).await {
+        match read_pieces(blobs, segment, object, field, scratch).await {
             Ok(Some(block)) => return Ok(block),
             Ok(None) => break,
             // It may have been damaged on its way.
@@ -326,6 +360,7 @@ async fn read_pieces(
     segment: SegmentId,
     object: &ObjectRef,
     field: FieldId,
+    scratch: Option<&Arc<Scratch>>,
 ) -> Result<Option<Block>, Error> {
     let size = object.size_bytes;
     let step = usize::try_from(PIECE_BYTES).unwrap_or(usize::MAX);
@@ -340,8 +375,9 @@ async fn read_pieces(
             }
             source => Error::Read { key: object.key.clone(), source },
         })?;
+        let scratch = scratch.cloned();
         let taken = work(segment, move || match pieces {
-            None => Pieces::begin(field, size, &body),
+            None => Pieces::begin(field, size, &body, scratch.as_deref()),
             Some(mut pieces) => pieces.push(&body).map(|()| Some(pieces)),
         });
         pieces = taken.await?.map_err(|wrong| wrong_vectors(object, wrong))?;
@@ -360,5 +396,6 @@ fn wrong_vectors(object: &ObjectRef, wrong: Wrong) -> Error {
     match wrong {
         Wrong::Damaged(what) => Error::Damaged { key, what },
         Wrong::TooNew(version) => Error::TooNew { key, version },
+        Wrong::Scratch(source) => Error::Scratch { key, source },
     }
 }

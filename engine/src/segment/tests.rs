@@ -10,8 +10,10 @@ use crate::base::{
     ChannelName, CollectionId, IndexId, Kind, Kinded, PartitionId, Position, SegmentId, Timestamp,
 };
 use crate::blob::{Blobs, MemoryBlobs};
+use crate::disk::Scratch;
 use crate::model::{
-    Batch, Column, ColumnData, DataType, IndexDefinition, Metric, Schema, SegmentManifest, Value,
+    Batch, Column, ColumnData, DataType, IndexDefinition, Metric, Schema, SegmentManifest, Value, Vector,
+    memory,
 };
 
 const COLLECTION: CollectionId = CollectionId(1);
@@ -127,6 +129,87 @@ async fn a_name_that_is_taken_is_not_written_over() {
     let second = write(blobs.as_ref(), &schema, &rows(4), 5).await;
 
     assert_eq!(second.unwrap_err().kind(), Kind::Exists);
+}
+
+/// A schema of a key and vectors of so many components, and rows of it.
+fn wide_rows(dim: usize, count: usize) -> (Arc<Schema>, Batch) {
+    let mut vectors = field(VECTOR, "v", DataType::FloatVector);
+    vectors.type_params = vec![("dim".to_owned(), dim.to_string())];
+    let schema = schema(DataType::Int64);
+    let keys: Vec<Row> = rows(count as i64);
+    let mut batch = batch(&schema, &keys);
+    let schema = Schema { fields: vec![schema.primary().clone(), vectors], ..schema };
+    batch.columns.truncate(1);
+    let values = (0..count * dim).map(|at| ((at * 7_919) % 1_009) as f32 / 1_009.0).collect();
+    batch.columns.push(Column { field: VECTOR, data: ColumnData::FloatVector { dim, values }, valid: None });
+    (Arc::new(schema), batch)
+}
+
+#[tokio::test]
+async fn vectors_on_the_disk_are_found_as_those_in_memory_and_take_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let scratch = Scratch::open(folder.path().to_owned()).unwrap();
+    let (schema, rows) = wide_rows(128, 3_000);
+    let blobs = MemoryBlobs::new();
+    let mut manifest = write_batch(blobs.as_ref(), &schema, &rows, 5).await.unwrap();
+    let fields = [VECTOR];
+    let disk = Some(OnDisk { scratch: &scratch, fields: &fields });
+    for (serial, index_type) in
+        ["FLAT", "IVF_SQ8", "IVF_PQ", "IVF_RABITQ", "HNSW_SQ", "HNSW_PQ", "DISKANN"].into_iter().enumerate()
+    {
+        let definition = IndexDefinition { index_type: index_type.to_owned(), params: Vec::new(), ..hnsw() };
+        let build =
+            build_index(blobs.as_ref(), COLLECTION, &schema, &manifest, &definition, serial as i64, 1);
+        manifest.indexes = vec![build.await.unwrap()];
+        let definitions = [definition];
+        let load =
+            |disk| Sealed::load_onto(blobs.as_ref(), Arc::clone(&schema), &manifest, &definitions, disk);
+
+        let (held, mapped) = (load(None).await.unwrap(), load(disk).await.unwrap());
+
+        let found = |sealed: &Sealed| {
+            let part = sealed.part();
+            let vectors = part.vectors(VECTOR).unwrap();
+            let search = FieldSearch::new(part, vectors, Metric::L2);
+            let Value::Vector(query) = vectors.block.value(77) else { panic!("it is a vector") };
+            let params = search.params(&serde_json::Map::new(), 20).unwrap();
+            search.search(&[&Vector::Dense(query)], 20, &params, None).unwrap()
+        };
+        assert_eq!(found(&held), found(&mapped), "{index_type}");
+        let (held, mapped) = (held.memory_bytes() as u64, mapped.memory_bytes() as u64);
+        assert_eq!(held - mapped, 3_000 * 128 * 4, "{index_type}");
+        let foretold = memory::segment_bytes_beside(&schema, &manifest, &definitions, &fields);
+        assert!(
+            mapped <= foretold && (foretold - mapped) * 100 <= foretold * 25,
+            "{index_type}: foretold {foretold}, taken {mapped} bytes"
+        );
+        assert_eq!(
+            memory::fields_on_disk(&schema, &definitions).is_empty(),
+            index_type == "FLAT",
+            "{index_type}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_segment_whose_vectors_find_no_place_on_the_disk_may_be_loaded_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let scratch = Scratch::open(folder.path().join("scratch")).unwrap();
+    let (schema, rows) = wide_rows(32, 10);
+    let blobs = MemoryBlobs::new();
+    let manifest = write_batch(blobs.as_ref(), &schema, &rows, 5).await.unwrap();
+    let load = || {
+        let disk = Some(OnDisk { scratch: &scratch, fields: &[VECTOR] });
+        Sealed::load_onto(blobs.as_ref(), Arc::clone(&schema), &manifest, &[], disk)
+    };
+
+    std::fs::remove_dir(folder.path().join("scratch")).unwrap();
+    let refused = load().await.unwrap_err();
+    std::fs::create_dir(folder.path().join("scratch")).unwrap();
+    let loaded = load().await.unwrap();
+
+    assert!(matches!(refused, Error::Scratch { .. }) && refused.kind() == Kind::Unavailable, "{refused:?}");
+    assert_eq!((loaded.rows(), refused.harm()), (10, None));
 }
 
 #[tokio::test]

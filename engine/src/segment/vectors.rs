@@ -8,10 +8,13 @@
 //! a byte. 2, sparse: the dimension is 0; from byte 64 on the end of each row `u64`, then the indices `u32`, then the values
 //! `f32`.
 
+use std::io;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::object::put_values;
 use crate::base::FieldId;
+use crate::disk::{Scratch, ScratchFile};
 use crate::index::{BitBlock, Block, Filling, SparseBlock, VectorBlock};
 use crate::model::{ColumnData, SparseRows};
 
@@ -23,11 +26,13 @@ const BITS: u8 = 1;
 const SPARSE: u8 = 2;
 const HEAD_BYTES: usize = 64;
 
-/// Why bytes are not a stored vector field.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why bytes are not a stored vector field, or not where they are to be.
+#[derive(Debug)]
 pub(super) enum Wrong {
     Damaged(&'static str),
     TooNew(u32),
+    /// The file that they are to lie in cannot be written.
+    Scratch(io::Error),
 }
 
 /// The object for the vectors of `field` in a column; empty for a column of something else.
@@ -123,31 +128,69 @@ pub(super) fn decode(field: FieldId, body: &[u8]) -> Result<Block, Wrong> {
     head.check(crc32fast::hash(rows), block)
 }
 
-/// The vectors of an object that comes piece by piece, so that no more than a piece is in memory besides them.
+/// Where vectors go that come piece by piece.
+enum Place {
+    Memory(Filling),
+    File(ScratchFile),
+}
+
+impl Place {
+    fn of(bytes: usize, scratch: Option<&Scratch>) -> Result<Self, Wrong> {
+        match scratch {
+            None => Ok(Self::Memory(VectorBlock::filling(bytes))),
+            Some(scratch) => scratch.file().map(Self::File).map_err(Wrong::Scratch),
+        }
+    }
+
+    fn push(&mut self, bytes: &[u8]) -> Result<(), Wrong> {
+        match self {
+            Self::Memory(filling) => filling.push(bytes).map_err(|_| Wrong::Damaged("it has no whole rows")),
+            Self::File(file) => file.push(bytes).map_err(Wrong::Scratch),
+        }
+    }
+
+    fn finish(self, dim: usize) -> Result<Result<Block, crate::index::Error>, Wrong> {
+        Ok(match self {
+            Self::Memory(filling) => filling.finish(dim).map(Block::Dense),
+            Self::File(file) => {
+                VectorBlock::shared(dim, file.finish().map_err(Wrong::Scratch)?).map(Block::Dense)
+            }
+        })
+    }
+}
+
+/// The vectors of an object that comes piece by piece, so that no more than a piece is in memory besides them; with a scratch
+/// folder not even they are.
 pub(super) struct Pieces {
     head: Head,
     /// Of the whole object so far.
     crc: crc32fast::Hasher,
     /// Of the rows so far.
     rows_crc: crc32fast::Hasher,
-    filling: Filling,
+    place: Place,
 }
 
 impl Pieces {
     /// The object of `field`, of `size` bytes, that begins with `first`. `None` for vectors that are not numbers: they are
     /// read whole.
-    pub(super) fn begin(field: FieldId, size: u64, first: &[u8]) -> Result<Option<Self>, Wrong> {
-        let short = Wrong::Damaged("it is shorter than its head");
-        let (head, rows) = first.split_first_chunk::<HEAD_BYTES>().ok_or(short)?;
+    pub(super) fn begin(
+        field: FieldId,
+        size: u64,
+        first: &[u8],
+        scratch: Option<&Scratch>,
+    ) -> Result<Option<Self>, Wrong> {
+        let short = || Wrong::Damaged("it is shorter than its head");
+        let (head, rows) = first.split_first_chunk::<HEAD_BYTES>().ok_or_else(short)?;
         let decoded = Head::of(field, head)?;
         if decoded.version != VERSION {
             return Ok(None);
         }
-        let rest = usize::try_from(size).ok().and_then(|size| size.checked_sub(HEAD_BYTES)).ok_or(short)?;
+        let rest = usize::try_from(size).ok().and_then(|size| size.checked_sub(HEAD_BYTES));
+        let rest = rest.ok_or_else(short)?;
         let mut crc = crc32fast::Hasher::new();
         crc.update(head);
-        let filling = VectorBlock::filling(rest);
-        let mut pieces = Self { head: decoded, crc, rows_crc: crc32fast::Hasher::new(), filling };
+        let place = Place::of(rest, scratch)?;
+        let mut pieces = Self { head: decoded, crc, rows_crc: crc32fast::Hasher::new(), place };
         pieces.push(rows)?;
         Ok(Some(pieces))
     }
@@ -156,7 +199,7 @@ impl Pieces {
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), Wrong> {
         self.crc.update(bytes);
         self.rows_crc.update(bytes);
-        self.filling.push(bytes).map_err(|_| Wrong::Damaged("it has no whole rows"))
+        self.place.push(bytes)
     }
 
     /// The vectors, if all came and the whole object has the checksum `crc32`.
@@ -164,7 +207,7 @@ impl Pieces {
         if self.crc.finalize() != crc32 {
             return Err(Wrong::Damaged("its checksum is not the one recorded"));
         }
-        let block = self.filling.finish(self.head.dim).map(Block::Dense);
+        let block = self.place.finish(self.head.dim)?;
         self.head.check(self.rows_crc.finalize(), block)
     }
 }
@@ -245,9 +288,9 @@ mod tests {
     }
 
     /// The block of an object that comes in pieces that end at `ends`.
-    fn in_pieces(whole: &[u8], ends: &[usize]) -> Result<Block, Wrong> {
+    fn in_pieces(whole: &[u8], ends: &[usize], scratch: Option<&Scratch>) -> Result<Block, Wrong> {
         let crc = crc32fast::hash(&whole[..ends[ends.len() - 1]]);
-        let mut pieces = Pieces::begin(FieldId(7), whole.len() as u64, &whole[..ends[0]])?.unwrap();
+        let mut pieces = Pieces::begin(FieldId(7), whole.len() as u64, &whole[..ends[0]], scratch)?.unwrap();
         for pair in ends.windows(2) {
             pieces.push(&whole[pair[0]..pair[1]])?;
         }
@@ -259,16 +302,23 @@ mod tests {
         let column = dense(2, &[1.0, 2.0, 3.0, 4.0]);
         let whole = encode(FieldId(7), &column);
 
-        for ends in [&[80][..], &[64, 80], &[64, 68, 76, 80], &[72, 80]] {
-            let block = in_pieces(&whole, ends).unwrap();
-            let mut rows = block.no_rows();
-            (0..block.rows()).for_each(|row| assert!(block.try_push_row(row, &mut rows)));
-            assert_eq!(rows, column);
+        let folder = tempfile::tempdir().unwrap();
+        let scratch = Scratch::open(folder.path().to_owned()).unwrap();
+        for (scratch, held) in [(None, 16), (Some(&*scratch), 0)] {
+            for ends in [&[80][..], &[64, 80], &[64, 68, 76, 80], &[72, 80]] {
+                let block = in_pieces(&whole, ends, scratch).unwrap();
+                let mut rows = block.no_rows();
+                (0..block.rows()).for_each(|row| assert!(block.try_push_row(row, &mut rows)));
+                assert_eq!((rows, block.memory_bytes()), (column.clone(), held));
+            }
+            let short = in_pieces(&whole, &[64, 76], scratch).unwrap_err();
+            assert!(matches!(short, Wrong::Damaged(_)), "{short:?}");
+            let [bits, _] = others();
+            assert!(Pieces::begin(FieldId(7), 70, &encode(FieldId(7), &bits), scratch).unwrap().is_none());
         }
-        let short = Wrong::Damaged("the checksum of its rows is wrong");
-        assert_eq!(in_pieces(&whole, &[64, 76]).unwrap_err(), short);
-        let [bits, _] = others();
-        assert!(Pieces::begin(FieldId(7), 70, &encode(FieldId(7), &bits)).unwrap().is_none());
+        drop(folder);
+        let gone = in_pieces(&whole, &[80], Some(&scratch)).unwrap_err();
+        assert!(matches!(gone, Wrong::Scratch(_)), "{gone:?}");
     }
 
     #[test]
@@ -278,7 +328,7 @@ mod tests {
             let mut damaged = whole.clone();
             damaged[at] ^= 0x10;
             let crc = crc32fast::hash(&whole);
-            let read = Pieces::begin(FieldId(7), 80, &damaged[..68]).and_then(|pieces| {
+            let read = Pieces::begin(FieldId(7), 80, &damaged[..68], None).and_then(|pieces| {
                 // A version that is not this one's is read whole, and found out then.
                 let Some(mut pieces) = pieces else { return Err(Wrong::Damaged("")) };
                 pieces.push(&damaged[68..])?;

@@ -1,5 +1,7 @@
 //! Memory that starts on a cache line, so that no wide load of a row straddles two.
 
+use bytes::Bytes;
+
 /// One cache line of floats.
 #[repr(C, align(64))]
 #[derive(Clone, Copy)]
@@ -39,6 +41,36 @@ impl AlignedFloats {
         // SAFETY: as in `as_slice`, and the borrow of `self` is exclusive.
         unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
     }
+}
+
+/// Floats in bytes that others may share, such as those of a mapped file.
+pub struct SharedFloats {
+    bytes: Bytes,
+}
+
+impl SharedFloats {
+    /// The little-endian floats in `bytes`; the bytes back, where this machine does not read them as they lie: if they begin
+    /// within a float, are no whole floats, or its own order is another.
+    ///
+    /// # Errors
+    /// The bytes.
+    pub fn of(bytes: Bytes) -> Result<Self, Bytes> {
+        let (before, _, after) = split(&bytes);
+        let is_whole = before.is_empty() && after.is_empty();
+        if is_whole && cfg!(target_endian = "little") { Ok(Self { bytes }) } else { Err(bytes) }
+    }
+
+    /// All values in order.
+    #[must_use]
+    pub fn as_slice(&self) -> &[f32] {
+        split(&self.bytes).1
+    }
+}
+
+/// The floats in `bytes`, and what is before and after them.
+fn split(bytes: &[u8]) -> (&[u8], &[f32], &[u8]) {
+    // SAFETY: any four bytes are a float.
+    unsafe { bytes.align_to::<f32>() }
 }
 
 /// A fixed number of bytes, the first on a cache line.

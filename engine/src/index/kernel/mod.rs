@@ -22,7 +22,7 @@ mod tests;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub use buffer::{AlignedBytes, AlignedFloats};
+pub use buffer::{AlignedBytes, AlignedFloats, SharedFloats};
 pub use narrow::prefetch_code;
 
 /// One vector against one vector of `dim` components.

@@ -11,7 +11,7 @@ use contract::pb::milvus::{
 
 use super::Caller;
 use crate::base::{CollectionId, NodeId, SegmentId};
-use crate::model::{IndexRef, SegmentManifest};
+use crate::model::{SegmentManifest, memory};
 use crate::proxy::convert::status::success;
 use crate::proxy::{Error, Proxy};
 use crate::rpc::{self, CollectionInfo, CollectionRef, Refusal};
@@ -115,12 +115,9 @@ fn index_of(info: &CollectionInfo, segment: &SegmentManifest) -> (String, i64) {
     index.map(|index| (index.name.clone(), index.id.0)).unwrap_or_default()
 }
 
-/// What a query node takes of its memory for a segment, with the indexes over it. Codes that are made of vectors as they are
-/// loaded are not in it. Unit: bytes.
+/// What a query node takes of its memory for a segment, with the indexes over it. Unit: bytes.
 fn size_of(info: &CollectionInfo, segment: &SegmentManifest) -> i64 {
-    let is_known = |built: &&IndexRef| info.indexes.iter().any(|index| index.id == built.index);
-    let indexes: u64 = segment.indexes.iter().filter(is_known).map(IndexRef::loaded_bytes).sum();
-    to_i64(segment.loaded_bytes(&info.schema) + indexes)
+    to_i64(memory::segment_bytes(&info.schema, segment, &info.indexes))
 }
 
 fn to_i64(count: u64) -> i64 {

@@ -474,7 +474,17 @@ impl World {
             Some(Defect::Coord(flaw)) => Some(flaw),
             _ => None,
         };
-        let seams = NodeSeams { blobs, metas: Some(metas), logs, clock, rng, alone: false, lock: None, flaw };
+        let seams = NodeSeams {
+            blobs,
+            metas: Some(metas),
+            scratch: None,
+            logs,
+            clock,
+            rng,
+            alone: false,
+            lock: None,
+            flaw,
+        };
         match Node::start(site.role, seams, calls, &self.settings, &life.tasks).await {
             Ok(node) => {
                 *life.door.lock() = node.door;

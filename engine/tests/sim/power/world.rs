@@ -211,8 +211,17 @@ impl World {
             (blobs, metas) = wire.around(blobs, metas);
         }
         let (kept, rng) = (Arc::clone(&blobs), SeededRng::new(self.rng.next_u64()));
-        let seams =
-            NodeSeams { blobs, metas: Some(metas), logs, clock, rng, alone: true, lock: None, flaw: None };
+        let seams = NodeSeams {
+            blobs,
+            metas: Some(metas),
+            scratch: None,
+            logs,
+            clock,
+            rng,
+            alone: true,
+            lock: None,
+            flaw: None,
+        };
         let local = LocalNodes::new();
         let calls = NodeCalls {
             address: "local".to_owned(),

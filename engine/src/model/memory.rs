@@ -1,0 +1,207 @@
+//! What segments take in memory once they are loaded, by their manifests and the definitions of their indexes.
+//!
+//! Estimates, by which segments are placed and admitted before anything of them is read; what they take in truth is counted
+//! once they are there.
+
+use super::{DataType, Field, IndexDefinition, IndexRef, Schema, SegmentManifest};
+use crate::base::FieldId;
+
+/// From this dimension on, codes are so much smaller than vectors that indexes have them.
+pub const CODED_DIM: usize = 32;
+
+/// Links of a row per layer of an HNSW graph, unless named; the lowest layer has twice as many.
+pub const DEFAULT_M: usize = 30;
+
+/// The same of `AUTOINDEX` and `DISKANN`: what Milvus ships for it.
+pub const AUTO_M: usize = 18;
+
+/// Indexes that compare rows by codes and look at whole vectors for the last few only, as users of them expect: whole vectors
+/// may lie on the disk.
+const BY_CODES: [&str; 7] = ["IVF_SQ8", "IVF_PQ", "IVF_RABITQ", "HNSW_SQ", "HNSW_PQ", "HNSW_PRQ", "DISKANN"];
+
+/// Whether the vectors of `field` may lie on the disk while they are searched, given the indexes of the collection: their
+/// index compares codes, or the user has said so (`mmap.enabled`, of the index or the field).
+#[must_use]
+pub fn may_lie_on_disk(field: &Field, indexes: &[IndexDefinition]) -> bool {
+    let is_dense = field.data_type.is_vector()
+        && !matches!(field.data_type, DataType::BinaryVector | DataType::SparseFloatVector);
+    let is_asked = |value: Option<&str>| value.is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    let by_index = |index: &IndexDefinition| {
+        let said = index.params.iter().find(|(key, _)| key == "mmap.enabled");
+        let is_coded = field.dim() >= CODED_DIM && BY_CODES.contains(&index.index_type.as_str());
+        is_coded || is_asked(said.map(|(_, value)| value.as_str()))
+    };
+    is_dense
+        && (is_asked(field.type_param("mmap.enabled"))
+            || indexes.iter().filter(|index| index.field == field.id).any(by_index))
+}
+
+/// The fields of `schema` of which [`may_lie_on_disk`] says so.
+#[must_use]
+pub fn fields_on_disk(schema: &Schema, indexes: &[IndexDefinition]) -> Vec<FieldId> {
+    let fields = schema.vectors().filter(|field| may_lie_on_disk(field, indexes));
+    fields.map(|field| field.id).collect()
+}
+
+/// What a segment takes with those of its indexes that are among `indexes`, on a node that puts on its disk what may lie
+/// there. Unit: bytes.
+#[must_use]
+pub fn segment_bytes(schema: &Schema, segment: &SegmentManifest, indexes: &[IndexDefinition]) -> u64 {
+    let on_disk = fields_on_disk(schema, indexes);
+    segment_bytes_beside(schema, segment, indexes, &on_disk)
+}
+
+/// The same, where the vectors of `on_disk` lie on the disk. Unit: bytes.
+#[must_use]
+pub fn segment_bytes_beside(
+    schema: &Schema,
+    segment: &SegmentManifest,
+    indexes: &[IndexDefinition],
+    on_disk: &[FieldId],
+) -> u64 {
+    let saved = segment
+        .columns
+        .iter()
+        .filter(|column| matches!(column.fields.as_slice(), [field] if on_disk.contains(field)));
+    let saved: u64 = saved.map(|column| column.object.size_bytes).sum();
+    let built = segment.indexes.iter().map(|built| {
+        let definition = indexes.iter().find(|index| index.id == built.index);
+        definition.map_or(0, |definition| index_bytes(schema, segment, built, definition))
+    });
+    segment.loaded_bytes(schema).saturating_sub(saved) + built.sum::<u64>()
+}
+
+/// What an index over a segment takes besides the vectors: as it is stored and a fifth more, or a graph's whole room, and codes,
+/// which are made of the vectors as it is loaded. Unit: bytes.
+#[must_use]
+pub fn index_bytes(
+    schema: &Schema,
+    segment: &SegmentManifest,
+    built: &IndexRef,
+    definition: &IndexDefinition,
+) -> u64 {
+    let coded = schema.field_by_id(definition.field).filter(|field| field.dim() >= CODED_DIM);
+    let codes = coded.map_or(0, |field| match field.data_type {
+        DataType::BinaryVector | DataType::SparseFloatVector => 0,
+        _ => code_bytes(field.dim() as u64, definition),
+    });
+    built.loaded_bytes().max(segment.rows * graph_bytes(definition)) + segment.rows * codes
+}
+
+/// What a row takes in a graph: room for all its links and how many there are on the lowest layer, where it begins and ends
+/// above, and its share of the layers above, which one row of `M` is on. Links are stored as many as there are. Unit: bytes.
+fn graph_bytes(definition: &IndexDefinition) -> u64 {
+    let number = |key| definition.param(key).and_then(|text| text.parse::<u64>().ok());
+    let links = match definition.index_type.as_str() {
+        "HNSW" | "HNSW_SQ" | "HNSW_PQ" | "HNSW_PRQ" => number("M").unwrap_or(DEFAULT_M as u64),
+        "DISKANN" => number("max_degree").map_or(AUTO_M as u64, |degree| degree / 2),
+        "AUTOINDEX" | "" => AUTO_M as u64,
+        _ => return 0,
+    };
+    // 4 for each link and each count, 9 for where they are.
+    4 * (2 * links + 1) + 9 + 2 * 4
+}
+
+/// The codes of one row, whole cache lines of them, with the length of what they stand for. Unit: bytes.
+fn code_bytes(dim: u64, definition: &IndexDefinition) -> u64 {
+    const LINE: u64 = 64;
+    let (bytes, halves) = (dim.next_multiple_of(LINE), (dim.div_ceil(2)).next_multiple_of(LINE));
+    match definition.index_type.as_str() {
+        "IVF_PQ" => halves + 4,
+        "HNSW" | "HNSW_SQ" | "HNSW_PQ" | "HNSW_PRQ" | "DISKANN" | "AUTOINDEX" | "" => bytes + halves + 8,
+        _ => bytes + 4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{IndexId, PartitionId, SegmentId, Timestamp};
+    use crate::model::{ColumnRef, Metric, ObjectRef};
+
+    fn field(data_type: DataType, dim: &str, params: &[(&str, &str)]) -> Field {
+        let all = [("dim", dim)].into_iter().chain(params.iter().copied());
+        Field {
+            id: FieldId(101),
+            name: "v".to_owned(),
+            description: String::new(),
+            data_type,
+            is_primary: false,
+            auto_id: false,
+            is_dynamic: false,
+            nullable: false,
+            default: None,
+            is_partition_key: false,
+            is_clustering_key: false,
+            type_params: all.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+        }
+    }
+
+    fn index(index_type: &str, params: &[(&str, &str)]) -> IndexDefinition {
+        IndexDefinition {
+            id: IndexId(1),
+            name: "v".to_owned(),
+            field: FieldId(101),
+            index_type: index_type.to_owned(),
+            metric: Some(Metric::L2),
+            params: params.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+        }
+    }
+
+    #[test]
+    fn vectors_lie_on_the_disk_where_their_index_compares_codes_or_the_user_says_so() {
+        let dense = field(DataType::FloatVector, "128", &[]);
+        let asked = field(DataType::Float16Vector, "8", &[("mmap.enabled", "True")]);
+        let mapped = ("mmap.enabled", "true");
+        let cases = [
+            (&dense, index("IVF_SQ8", &[]), true),
+            (&dense, index("DISKANN", &[]), true),
+            (&dense, index("HNSW", &[]), false),
+            (&dense, index("SCANN", &[]), false),
+            (&dense, index("HNSW", &[mapped]), true),
+            (&dense, index("FLAT", &[("mmap.enabled", "false")]), false),
+            (&asked, index("HNSW", &[]), true),
+            // No codes are made of so few components.
+            (&field(DataType::FloatVector, "8", &[]), index("IVF_SQ8", &[]), false),
+            (&field(DataType::BinaryVector, "128", &[mapped]), index("BIN_FLAT", &[mapped]), false),
+            (&field(DataType::SparseFloatVector, "", &[mapped]), index("SPARSE_WAND", &[mapped]), false),
+        ];
+        for (field, index, wanted) in cases {
+            let name = index.index_type.clone();
+            assert_eq!(may_lie_on_disk(field, &[index]), wanted, "{field:?} with {name}");
+        }
+        let other = IndexDefinition { field: FieldId(7), ..index("IVF_SQ8", &[]) };
+        assert!(!may_lie_on_disk(&dense, &[other]));
+    }
+
+    #[test]
+    fn a_segment_whose_vectors_lie_on_the_disk_takes_its_codes() {
+        let object = |size_bytes| ObjectRef { key: "k".to_owned(), size_bytes, crc32: 0 };
+        let schema = Schema {
+            description: String::new(),
+            fields: vec![field(DataType::FloatVector, "128", &[])],
+            enable_dynamic_field: false,
+            functions: Vec::new(),
+        };
+        let segment = SegmentManifest {
+            id: SegmentId(1),
+            partition: PartitionId(2),
+            rows: 1_000,
+            oldest: Timestamp(3),
+            newest: Timestamp(4),
+            clean_through: Timestamp::ZERO,
+            clustered_by: None,
+            instants: Vec::new(),
+            stats: None,
+            columns: vec![ColumnRef { fields: vec![FieldId(101)], object: object(512_000) }],
+            indexes: vec![IndexRef { index: IndexId(1), field: FieldId(101), object: object(10_000) }],
+        };
+        let taken = |index_type| segment_bytes(&schema, &segment, &[index(index_type, &[])]);
+
+        let rows = 32 * 1_000;
+        assert_eq!(taken("FLAT"), rows + 512_000 + 12_000 + 132_000);
+        assert_eq!(taken("IVF_SQ8"), rows + 12_000 + 132_000);
+        assert_eq!(taken("IVF_PQ"), rows + 12_000 + 68_000);
+        assert_eq!(segment_bytes_beside(&schema, &segment, &[], &[]), rows + 512_000);
+    }
+}
