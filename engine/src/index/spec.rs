@@ -201,6 +201,8 @@ const DEFAULT_M: usize = 30;
 const DEFAULT_EF_CONSTRUCTION: usize = 360;
 /// IVF without a named parameter.
 const DEFAULT_NLIST: usize = 128;
+/// Rows of a window of lists without a named parameter: scores of so many take 256 KiB, which stay near the processor.
+const DEFAULT_WINDOW: usize = 65_535;
 /// Where builds start their random choices unless told otherwise.
 const DEFAULT_SEED: u64 = 0x5eed;
 
@@ -221,6 +223,8 @@ pub struct IndexSpec {
     pub width: Width,
     /// How lists of sparse vectors are searched.
     pub algorithm: Algorithm,
+    /// Rows of a window of lists, where the algorithm has windows; 1 to 65,535.
+    pub window: usize,
     /// Seed of all random choices of the build.
     pub seed: u64,
     /// Parameters that mean nothing here, kept as they were given.
@@ -239,6 +243,7 @@ impl IndexSpec {
             nlist: DEFAULT_NLIST,
             width: Width::Measured,
             algorithm: Algorithm::MaxScore,
+            window: DEFAULT_WINDOW,
             seed: DEFAULT_SEED,
             others: BTreeMap::new(),
         }
@@ -321,7 +326,13 @@ impl IndexSpec {
                     spec.nlist = nlist;
                 }
             }
-            Form::Postings => spec.algorithm = algorithm_of(spec.index_type, &given)?,
+            Form::Postings => {
+                spec.algorithm = algorithm_of(spec.index_type, &given)?;
+                let key = "sindi_window_size";
+                if let Some(window) = integer(&mut given, key, 1024, 65_535, in_json(key))? {
+                    spec.window = window;
+                }
+            }
         }
         check_codes(spec.index_type, &given)?;
         spec.others = given;

@@ -9,12 +9,14 @@ mod prune;
 mod scoring;
 #[cfg(test)]
 mod tests;
+mod windows;
 
 use std::sync::{Arc, OnceLock};
 
 use inverted::Postings;
 pub use scoring::Saturation;
 use scoring::{Lengths, Scoring};
+use windows::Windows;
 
 use super::artifact::{self, Head};
 use super::top::{Near, Top, distance_of};
@@ -35,18 +37,19 @@ pub enum Algorithm {
     Wand,
     /// List by list, without leaving out anything.
     Naive,
+    /// Window of rows by window, in each list by list.
+    Sindi,
 }
 
 impl Algorithm {
     /// All of them.
-    const ALL: [Self; 3] = [Self::MaxScore, Self::Wand, Self::Naive];
+    const ALL: [Self; 4] = [Self::MaxScore, Self::Wand, Self::Naive, Self::Sindi];
 
-    /// The one that answers for a name of Milvus's. Those that know of blocks or windows of lists find what the ones without
-    /// find.
+    /// The one that answers for a name of Milvus's. Those that know of blocks of lists find what the ones without find.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
-            "SINDI" | "BLOCK_MAX_MAXSCORE" => Some(Self::MaxScore),
+            "BLOCK_MAX_MAXSCORE" => Some(Self::MaxScore),
             "BLOCK_MAX_WAND" => Some(Self::Wand),
             _ => Self::ALL.into_iter().find(|known| known.name() == name),
         }
@@ -59,6 +62,7 @@ impl Algorithm {
             Self::MaxScore => "DAAT_MAXSCORE",
             Self::Wand => "DAAT_WAND",
             Self::Naive => "TAAT_NAIVE",
+            Self::Sindi => "SINDI",
         }
     }
 }
@@ -227,6 +231,15 @@ fn seek(sorted: &[u32], bound: u32) -> usize {
     low + sorted[low..end].partition_point(|&index| index < bound)
 }
 
+/// The lists of an index, laid out as they are read.
+#[derive(Debug)]
+enum Lists {
+    /// Each over all rows.
+    Whole(Postings),
+    /// Each cut into windows of rows.
+    Windows(Windows),
+}
+
 /// The index types of sparse vectors.
 #[derive(Debug)]
 pub struct SparseIndex {
@@ -234,14 +247,25 @@ pub struct SparseIndex {
     metric: Metric,
     algorithm: Algorithm,
     block: Arc<SparseBlock>,
-    postings: Postings,
+    lists: Lists,
 }
 
 impl SparseIndex {
     /// Builds what `spec` asks for over `block`: one pass, and so much a matter of moments that nobody is asked to stop it.
     pub(super) fn build(spec: &IndexSpec, block: Arc<SparseBlock>) -> Self {
-        let postings = Postings::of(&block.rows);
-        Self { index_type: spec.index_type, metric: spec.metric, algorithm: spec.algorithm, block, postings }
+        let head = Head { index_type: spec.index_type, metric: spec.metric };
+        Self::over(block, head, spec.algorithm, spec.window)
+    }
+
+    /// Turns the rows of `block` around; windows, if the algorithm has them, of `window` rows.
+    fn over(block: Arc<SparseBlock>, head: Head, algorithm: Algorithm, window: usize) -> Self {
+        let lists = match algorithm {
+            Algorithm::Sindi => Lists::Windows(Windows::of(&block.rows, window)),
+            Algorithm::MaxScore | Algorithm::Wand | Algorithm::Naive => {
+                Lists::Whole(Postings::of(&block.rows, 0..block.rows()))
+            }
+        };
+        Self { index_type: head.index_type, metric: head.metric, algorithm, block, lists }
     }
 
     /// Brings back an index from what [`Self::encode`] gave.
@@ -250,24 +274,34 @@ impl SparseIndex {
     /// [`Error::Corrupt`] if `bytes` are not such, or were written for a block of another shape.
     pub(super) fn decode(bytes: &[u8], block: Arc<SparseBlock>) -> Result<Self, Error> {
         let (head, body) = artifact::open(bytes, (0, block.rows()))?;
-        let algorithm = match *body {
-            [code] => Algorithm::ALL.into_iter().find(|known| *known as u8 == code),
-            _ => None,
+        let of_code = |code| Algorithm::ALL.into_iter().find(|known| *known as u8 == code);
+        let (algorithm, window) = match *body {
+            [code] => (of_code(code).filter(|known| *known != Algorithm::Sindi), 0),
+            [code, low, high] => {
+                let window = u16::from_le_bytes([low, high]);
+                let is_whole = |known: &Algorithm| *known == Algorithm::Sindi && window > 0;
+                (of_code(code).filter(is_whole), usize::from(window))
+            }
+            _ => (None, 0),
         };
         let algorithm = algorithm.ok_or(Error::Corrupt { what: "the way to search it is unknown" })?;
         let is_sparse = matches!(head.index_type, IndexType::SparseInverted | IndexType::SparseWand);
         if !is_sparse || !head.metric.suits(DataType::SparseFloatVector) {
             return Err(Error::Corrupt { what: "it is no index of sparse vectors" });
         }
-        let postings = Postings::of(&block.rows);
-        Ok(Self { index_type: head.index_type, metric: head.metric, algorithm, block, postings })
+        Ok(Self::over(block, head, algorithm, window))
     }
 
-    /// What to search in which way. The lists follow from the block in one pass that is shorter than reading them.
+    /// What to search in which way: the algorithm, and the rows of a window (u16) if it has windows. The lists follow from the
+    /// block in one pass that is shorter than reading them.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let head = Head { index_type: self.index_type, metric: self.metric };
-        artifact::seal(head, (0, self.block.rows()), &[self.algorithm as u8])
+        let mut body = vec![self.algorithm as u8];
+        if let Lists::Windows(windows) = &self.lists {
+            body.extend_from_slice(&windows.size().to_le_bytes());
+        }
+        artifact::seal(head, (0, self.block.rows()), &body)
     }
 
     /// The type that was built.
@@ -285,13 +319,23 @@ impl SparseIndex {
     /// How many rows have each of `indices`.
     #[must_use]
     pub fn having(&self, indices: &[u32]) -> Vec<u64> {
-        indices.iter().map(|index| self.postings.having(*index) as u64).collect()
+        indices.iter().map(|index| self.rows_having(*index) as u64).collect()
+    }
+
+    fn rows_having(&self, index: u32) -> usize {
+        match &self.lists {
+            Lists::Whole(postings) => postings.having(index),
+            Lists::Windows(windows) => windows.having(index),
+        }
     }
 
     /// Bytes of memory held besides the block.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.postings.memory_bytes()
+        match &self.lists {
+            Lists::Whole(postings) => postings.memory_bytes(),
+            Lists::Windows(windows) => windows.memory_bytes(),
+        }
     }
 
     /// The `k` allowed rows of the greatest score, greatest first, equal scores by ascending row; none without a score.
@@ -327,32 +371,33 @@ impl SparseIndex {
         saturation: Option<Saturation>,
         allowed: Option<&Bitset>,
     ) -> Vec<Hit> {
-        let scoring = self.block.scoring(saturation);
-        let terms = self.postings.terms(query, scoring);
-        if k == 0 || terms.is_empty() {
+        if k == 0 {
             return Vec::new();
         }
-        if allowed.is_some_and(|allowed| self.is_cheaper_by_row(allowed, &terms)) {
+        if allowed.is_some_and(|allowed| self.is_cheaper_by_row(allowed, query)) {
             return self.block.search(query, k, saturation, allowed);
         }
+        let scoring = self.block.scoring(saturation);
         let mut top = Top::new(k, self.block.rows());
-        match self.algorithm {
-            _ if terms.len() > PRUNED_TERMS => {
-                self.each_score(&terms, scoring, allowed, |row, score| top.offer(near(score, row)));
-            }
-            Algorithm::MaxScore => prune::max_score(&terms, scoring, allowed, &mut top),
-            Algorithm::Wand => prune::wand(&terms, scoring, allowed, &mut top),
-            Algorithm::Naive => {
-                self.each_score(&terms, scoring, allowed, |row, score| top.offer(near(score, row)));
+        match &self.lists {
+            Lists::Windows(windows) => windows.nearest(query, scoring, allowed, &mut top),
+            Lists::Whole(postings) => {
+                let terms = postings.terms(query, scoring);
+                let is_pruned = terms.len() <= PRUNED_TERMS;
+                match self.algorithm {
+                    Algorithm::MaxScore if is_pruned => prune::max_score(&terms, scoring, allowed, &mut top),
+                    Algorithm::Wand if is_pruned => prune::wand(&terms, scoring, allowed, &mut top),
+                    _ => self.each_score(&terms, scoring, allowed, |row, score| top.offer(near(score, row))),
+                }
             }
         }
         hits(top)
     }
 
     /// Whether so few rows are allowed that comparing them one by one reads less than the lists of the query.
-    fn is_cheaper_by_row(&self, allowed: &Bitset, terms: &[inverted::Term<'_>]) -> bool {
-        let pairs_a_row = self.block.pairs() / self.block.rows().max(1) + terms.len();
-        let listed: usize = terms.iter().map(|term| term.rows.len()).sum();
+    fn is_cheaper_by_row(&self, allowed: &Bitset, query: SparseRow<'_>) -> bool {
+        let pairs_a_row = self.block.pairs() / self.block.rows().max(1) + query.indices.len();
+        let listed: usize = query.indices.iter().map(|index| self.rows_having(*index)).sum();
         allowed.count().saturating_mul(pairs_a_row) < listed
     }
 
@@ -368,11 +413,17 @@ impl SparseIndex {
     ) -> Vec<Hit> {
         let mut top = Top::new(limit, self.block.rows());
         let scoring = self.block.scoring(saturation);
-        self.each_score(&self.postings.terms(query, scoring), scoring, allowed, |row, score| {
+        let visit = |row, score| {
             if range.contains(Metric::Ip, score) {
                 top.offer(near(score, row));
             }
-        });
+        };
+        match &self.lists {
+            Lists::Whole(postings) => {
+                self.each_score(&postings.terms(query, scoring), scoring, allowed, visit);
+            }
+            Lists::Windows(windows) => windows.each_score(query, scoring, allowed, visit),
+        }
         hits(top)
     }
 
@@ -384,6 +435,9 @@ impl SparseIndex {
         allowed: Option<&Bitset>,
         mut visit: impl FnMut(u32, f32),
     ) {
+        if terms.is_empty() {
+            return;
+        }
         let mut scores = vec![0.0; self.block.rows()];
         for term in terms {
             for (&row, &value) in term.rows.iter().zip(term.values) {

@@ -6,11 +6,18 @@ use proptest::prelude::*;
 
 use super::{Algorithm, Saturation, SparseBlock, SparseIndex};
 use crate::base::{Rng as _, SeededRng};
+use crate::index::artifact::{self, Head};
 use crate::index::{Hit, IndexSpec, IndexType, Range, SearchParams};
 use crate::model::{Bitset, Metric, SparseRow, SparseRows, SparseVector};
 
 fn spec(algorithm: Algorithm) -> IndexSpec {
     IndexSpec { index_type: IndexType::SparseInverted, algorithm, ..IndexSpec::flat(Metric::Ip) }
+}
+
+/// Every algorithm; the one with windows also with so small ones that there are several.
+fn ways() -> Vec<IndexSpec> {
+    let small = [1, 7, 1024].map(|window| IndexSpec { window, ..spec(Algorithm::Sindi) });
+    Algorithm::ALL.map(spec).into_iter().chain(small).collect()
 }
 
 fn block(rows: &[SparseVector]) -> Arc<SparseBlock> {
@@ -77,14 +84,19 @@ proptest! {
         prop_assert_eq!(block.search(row, k, None, None), all.clone());
         prop_assert_eq!(block.search(row, k, None, Some(&set)), some.clone());
         prop_assert_eq!(block.range_search(row, &band, k, None, Some(&set)), within.clone());
-        for algorithm in Algorithm::ALL {
-            let built = SparseIndex::build(&spec(algorithm), Arc::clone(&block));
+        let mut shortened = None;
+        for spec in ways() {
+            let built = SparseIndex::build(&spec, Arc::clone(&block));
             let index = SparseIndex::decode(&built.encode(), Arc::clone(&block)).unwrap();
             let params = SearchParams::default();
-            prop_assert_eq!(index.algorithm, algorithm);
-            prop_assert_eq!(index.search(row, k, &params, None), all.clone(), "{:?}", algorithm);
-            prop_assert_eq!(index.search(row, k, &params, Some(&set)), some.clone(), "{:?}", algorithm);
+            prop_assert_eq!(index.algorithm, spec.algorithm);
+            prop_assert_eq!(index.encode(), built.encode());
+            prop_assert_eq!(index.search(row, k, &params, None), all.clone(), "{:?}", spec);
+            prop_assert_eq!(index.search(row, k, &params, Some(&set)), some.clone(), "{:?}", spec);
             prop_assert_eq!(index.range_search(row, &band, k, None, Some(&set)), within.clone());
+            let params = SearchParams { drop_ratio: Some(0.4), ..params };
+            let found = index.search(row, k, &params, Some(&set));
+            prop_assert_eq!(shortened.get_or_insert_with(|| found.clone()), &found, "{:?}", spec);
         }
     }
 
@@ -108,13 +120,13 @@ proptest! {
         let weighed = |row: &SparseVector| SparseVector { indices: row.indices.clone(), values: of(row) };
         let weighed: Vec<SparseVector> = rows.iter().map(weighed).collect();
         prop_assert_eq!(&wanted, &naive(&weighed, &query, k, |_, _| true));
-        for algorithm in Algorithm::ALL {
-            let spec = IndexSpec { metric: Metric::Bm25, ..spec(algorithm) };
+        for spec in ways() {
+            let spec = IndexSpec { metric: Metric::Bm25, ..spec };
             let built = SparseIndex::build(&spec, Arc::clone(&block));
             let index = SparseIndex::decode(&built.encode(), Arc::clone(&block)).unwrap();
             let params = SearchParams { saturation, ..SearchParams::default() };
             prop_assert_eq!(index.metric(), Metric::Bm25);
-            prop_assert_eq!(index.search(row, k, &params, None), wanted.clone(), "{:?}", algorithm);
+            prop_assert_eq!(index.search(row, k, &params, None), wanted.clone(), "{:?}", spec);
             prop_assert_eq!(index.having(&query.indices), block.having(&query.indices));
         }
     }
@@ -146,7 +158,8 @@ fn texts(rows: usize) -> Vec<SparseVector> {
 fn pruned_searches_of_long_lists_find_the_same() {
     let rows = texts(6000);
     let block = block(&rows);
-    let indexes = Algorithm::ALL.map(|algorithm| SparseIndex::build(&spec(algorithm), Arc::clone(&block)));
+    let indexes: Vec<SparseIndex> =
+        ways().iter().map(|spec| SparseIndex::build(spec, Arc::clone(&block))).collect();
     // So many terms that nothing is pruned.
     let words = rows[..60].iter().flat_map(|row| row.indices.iter().copied());
     let indices: Vec<u32> = words.collect::<std::collections::BTreeSet<_>>().into_iter().collect();
@@ -177,6 +190,34 @@ fn a_shorter_query_finds_what_the_whole_one_scores() {
 }
 
 #[test]
+fn a_share_left_out_changes_what_every_way_finds() {
+    let vector = |pairs: &[(u32, f32)]| {
+        let (indices, values) = pairs.iter().copied().unzip();
+        SparseVector { indices, values }
+    };
+    let block = block(&[vector(&[(1, 1.0)]), vector(&[(4, 3.0), (5, 3.0)]), vector(&[(2, 1.0), (3, 1.0)])]);
+    let query = vector(&[(1, 1.0), (2, 0.39), (3, 0.38), (4, 0.37), (5, 0.36)]);
+    for spec in ways() {
+        let index = SparseIndex::build(&spec, Arc::clone(&block));
+        let found = |share| {
+            let params = SearchParams { drop_ratio: Some(share), ..SearchParams::default() };
+            let hits = index.search(query.as_row(), 3, &params, None);
+            hits.into_iter().map(|hit| hit.row).collect::<Vec<_>>()
+        };
+
+        assert_eq!((found(0.0), found(0.4)), (vec![1, 0, 2], vec![0, 2]), "{spec:?}");
+    }
+}
+
+#[test]
+fn windows_take_less_memory_than_whole_lists() {
+    let block = block(&texts(6000));
+    let bytes = |algorithm| SparseIndex::build(&spec(algorithm), Arc::clone(&block)).memory_bytes();
+
+    assert!(bytes(Algorithm::Sindi) + block.pairs() < bytes(Algorithm::MaxScore));
+}
+
+#[test]
 fn the_smallest_of_a_query_go_first() {
     let query = SparseVector { indices: vec![1, 3, 5, 9], values: vec![0.5, 2.0, 0.5, 0.1] };
     let left = super::without_smallest(query.as_row(), 2);
@@ -189,10 +230,22 @@ fn the_smallest_of_a_query_go_first() {
 fn damage_is_refused() {
     let rows = texts(3);
     let block = block(&rows);
-    let bytes = SparseIndex::build(&spec(Algorithm::Wand), Arc::clone(&block)).encode();
-    for at in 0..bytes.len() {
-        let mut damaged = bytes.clone();
-        damaged[at] ^= 0x20;
-        assert!(SparseIndex::decode(&damaged, Arc::clone(&block)).is_err(), "byte {at}");
+    for spec in ways() {
+        let bytes = SparseIndex::build(&spec, Arc::clone(&block)).encode();
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 0x20;
+            assert!(SparseIndex::decode(&damaged, Arc::clone(&block)).is_err(), "byte {at}");
+        }
+    }
+}
+
+#[test]
+fn what_no_algorithm_writes_is_refused() {
+    let block = block(&texts(3));
+    let head = Head { index_type: IndexType::SparseInverted, metric: Metric::Ip };
+    for body in [&[][..], &[3], &[9], &[3, 0, 0], &[0, 0, 4], &[3, 0, 4, 0]] {
+        let bytes = artifact::seal(head, (0, 3), body);
+        assert!(SparseIndex::decode(&bytes, Arc::clone(&block)).is_err(), "{body:?}");
     }
 }
