@@ -1,6 +1,6 @@
 //! What is stored where: plain records of immutable objects.
 
-use super::schema::{DataType, Schema};
+use super::schema::{DataType, IndexDefinition, Schema};
 use crate::base::{FieldId, IndexId, PartitionId, SegmentId, Timestamp};
 
 /// One immutable object in the blob store.
@@ -131,6 +131,34 @@ impl SegmentManifest {
         };
         let stats = self.stats.as_ref().map_or(0, |stats| stats.size_bytes);
         self.columns.iter().map(column).sum::<u64>() + stats + BESIDES * self.rows
+    }
+
+    /// What an index over some of the rows is taken to need in memory. Lists of sparse rows are stored in a few bytes and made
+    /// of the column, which has 8 bytes a pair: of whole ones a pair takes 8 and each index 16, in two rows on average at
+    /// least; of windows up to 22, where an index is in one row of each. Unit: bytes.
+    #[must_use]
+    pub fn index_bytes(&self, built: &IndexRef, schema: &Schema, definitions: &[IndexDefinition]) -> u64 {
+        let field = schema.field_by_id(built.field);
+        if field.is_none_or(|field| field.data_type != DataType::SparseFloatVector) {
+            return built.loaded_bytes();
+        }
+        let definition = definitions.iter().find(|one| one.id == built.index);
+        let algorithm = definition.and_then(|one| one.param("inverted_index_algo"));
+        let times = if algorithm.is_some_and(|name| name == "SINDI") { 3 } else { 2 };
+        times * self.column_bytes(built.field) + built.loaded_bytes()
+    }
+
+    /// What making the lists of sparse rows takes in passing, as an index over them is loaded. Unit: bytes.
+    #[must_use]
+    pub fn index_passing_bytes(&self, built: &IndexRef, schema: &Schema) -> u64 {
+        let field = schema.field_by_id(built.field);
+        let is_sparse = field.is_some_and(|field| field.data_type == DataType::SparseFloatVector);
+        if is_sparse { 3 * self.column_bytes(built.field) } else { 0 }
+    }
+
+    fn column_bytes(&self, field: FieldId) -> u64 {
+        let column = self.columns.iter().find(|column| column.fields == [field]);
+        column.map_or(0, |column| column.object.size_bytes)
     }
 
     /// The keys of all objects of the segment, also that of its own description, which nothing else names.

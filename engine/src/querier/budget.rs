@@ -120,12 +120,28 @@ pub(super) fn segment_bytes(
     segment: &SegmentManifest,
     definitions: &[IndexDefinition],
 ) -> u64 {
-    segment.loaded_bytes(schema) + index_bytes(&known_indexes(segment, definitions))
+    segment.loaded_bytes(schema) + index_bytes(schema, segment, &known_indexes(segment, definitions))
 }
 
 /// What indexes are taken to need in memory. Unit: bytes.
-pub(super) fn index_bytes(indexes: &[(IndexRef, IndexDefinition)]) -> u64 {
-    indexes.iter().map(|(built, _)| built.loaded_bytes()).sum()
+pub(super) fn index_bytes(
+    schema: &Schema,
+    segment: &SegmentManifest,
+    indexes: &[(IndexRef, IndexDefinition)],
+) -> u64 {
+    let bytes = |(built, definition): &(IndexRef, IndexDefinition)| {
+        segment.index_bytes(built, schema, std::slice::from_ref(definition))
+    };
+    indexes.iter().map(bytes).sum()
+}
+
+/// What loading indexes takes at most besides their objects and what stays. Unit: bytes.
+pub(super) fn index_passing_bytes(
+    schema: &Schema,
+    segment: &SegmentManifest,
+    indexes: &[(IndexRef, IndexDefinition)],
+) -> u64 {
+    indexes.iter().map(|(built, _)| segment.index_passing_bytes(built, schema)).max().unwrap_or(0)
 }
 
 /// The built indexes of a segment that the collection has, with what they were asked to be.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tracing::warn;
 
 use super::Error;
-use super::budget::{Room, index_bytes, known_indexes, segment_bytes};
+use super::budget::{Room, index_bytes, index_passing_bytes, known_indexes, segment_bytes};
 use super::held::Shared;
 use super::shard::Shard;
 use super::table::Entry;
@@ -63,7 +63,11 @@ pub(super) async fn load(
     let indexes = known_indexes(segment, &source.indexes);
     let others = indexes.iter().map(|(built, _)| &built.object).chain(&segment.stats);
     let deletes = source.manifest.deletes.iter().filter(|file| segment.needs(file));
-    let passing = segment::load_bytes(&segment.columns, others, deletes);
+    let passing = segment::load_bytes(&segment.columns, others, deletes).max(index_passing_bytes(
+        &source.schema,
+        segment,
+        &indexes,
+    ));
     let permit = shared.parts.memory.admit(Work::Load, passing).await;
     let blobs = shared.parts.blobs.as_ref();
     let schema = Arc::clone(&source.schema);
@@ -96,14 +100,15 @@ pub(super) async fn load_indexes(
     let _turn = shared.loads.acquire().await;
     let mut missing = known_indexes(segment, &source.indexes);
     missing.retain(|(built, _)| !entry.sealed.uses_index(built));
-    let bytes = index_bytes(&missing);
+    let bytes = index_bytes(&source.schema, segment, &missing);
     if let Err(full) = shared.admit_more(segment.id, &entry.room, bytes) {
         make_column_indexes(shared, source, &entry.sealed, &entry.room).await;
         entry.room.set(entry.sealed.memory_bytes() as u64);
         return Err((full, None));
     }
     shared.pace(bytes).await;
-    let passing = segment::load_bytes([], missing.iter().map(|(built, _)| &built.object), []);
+    let passing = segment::load_bytes([], missing.iter().map(|(built, _)| &built.object), [])
+        .max(index_passing_bytes(&source.schema, segment, &missing));
     let permit = shared.parts.memory.admit(Work::Load, passing).await;
     let mut result = Ok(());
     for (built, definition) in &missing {

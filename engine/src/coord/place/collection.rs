@@ -8,7 +8,7 @@ use super::Placer;
 use super::hold::Hold;
 use super::split::{Piece, Split};
 use crate::base::{ChannelName, CollectionId, NodeId, PartitionId};
-use crate::model::{ChannelManifest, IndexRef, Schema, SegmentManifest};
+use crate::model::{ChannelManifest, SegmentManifest};
 use crate::rpc::{CollectionInfo, Extent, OrderNumber, Routes, covers};
 
 /// A collection.
@@ -153,18 +153,18 @@ impl Collection {
         let wanted =
             |segment: &&SegmentManifest| partitions.is_none_or(|list| list.contains(&segment.partition));
         let segments = self.channels[channel].manifest.segments.iter().filter(wanted);
-        let schema = &self.info.schema;
         let mut pieces: Vec<_> =
-            segments.map(|segment| Piece { id: segment.id, bytes: memory(segment, schema) }).collect();
+            segments.map(|segment| Piece { id: segment.id, bytes: memory(segment, &self.info) }).collect();
         pieces.sort_unstable();
         pieces
     }
 }
 
 /// What a segment takes when it is loaded. Unit: bytes; at least 1.
-fn memory(segment: &SegmentManifest, schema: &Schema) -> u64 {
-    let indexes: u64 = segment.indexes.iter().map(IndexRef::loaded_bytes).sum();
-    (segment.loaded_bytes(schema) + indexes).max(1)
+fn memory(segment: &SegmentManifest, info: &CollectionInfo) -> u64 {
+    let indexes: u64 =
+        segment.indexes.iter().map(|built| segment.index_bytes(built, &info.schema, &info.indexes)).sum();
+    (segment.loaded_bytes(&info.schema) + indexes).max(1)
 }
 
 impl Placer {

@@ -4,7 +4,11 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::Scoring;
+use crate::index::Error;
 use crate::model::{SparseRow, SparseRows};
+
+/// Whether to go on is asked once for so many rows.
+const ASKED: usize = 1024;
 
 /// The number of a row in lists: as wide as the greatest of them needs.
 pub(super) trait Number: Copy + Default {
@@ -52,10 +56,17 @@ pub(super) struct Term<'a, N = u32> {
 
 impl<N: Number> Postings<N> {
     /// Turns some rows of `all` around; the first of them is number 0.
-    pub(super) fn of(all: &SparseRows, range: Range<usize>) -> Self {
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] when `stop` said so.
+    pub(super) fn of(all: &SparseRows, range: Range<usize>, stop: &dyn Fn() -> bool) -> Result<Self, Error> {
+        let ask = |number: usize| {
+            if number.is_multiple_of(ASKED) && stop() { Err(Error::Stopped) } else { Ok(()) }
+        };
         let mut counts: HashMap<u32, usize> = HashMap::new();
         let mut pairs = 0;
-        for row in range.clone().map(|row| all.get(row)) {
+        for (number, row) in range.clone().map(|row| all.get(row)).enumerate() {
+            ask(number)?;
             pairs += row.indices.len();
             for index in row.indices {
                 *counts.entry(*index).or_default() += 1;
@@ -77,6 +88,7 @@ impl<N: Number> Postings<N> {
         let (mut rows, mut values) = (vec![N::default(); pairs], vec![0.0; pairs]);
         let mut greatest = vec![0.0_f32; indices.len()];
         for (number, row) in range.enumerate() {
+            ask(number)?;
             for (index, value) in all.get(row).iter() {
                 let list = counts[&index];
                 let place = &mut next[list];
@@ -85,7 +97,7 @@ impl<N: Number> Postings<N> {
                 *place += 1;
             }
         }
-        Self { indices, starts, rows, values, greatest }
+        Ok(Self { indices, starts, rows, values, greatest })
     }
 
     /// The lists that may add to a score, by ascending index.

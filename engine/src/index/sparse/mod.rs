@@ -55,6 +55,16 @@ impl Algorithm {
         }
     }
 
+    /// As it is stored.
+    const fn code(self) -> u8 {
+        match self {
+            // Windows are cut out of whole lists, which a version without windows searches so.
+            Self::MaxScore | Self::Sindi => 0,
+            Self::Wand => 1,
+            Self::Naive => 2,
+        }
+    }
+
     /// Milvus's name of it.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -251,57 +261,64 @@ pub struct SparseIndex {
 }
 
 impl SparseIndex {
-    /// Builds what `spec` asks for over `block`: one pass, and so much a matter of moments that nobody is asked to stop it.
-    pub(super) fn build(spec: &IndexSpec, block: Arc<SparseBlock>) -> Self {
+    /// Builds what `spec` asks for over `block`.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] when `stop` said so.
+    pub(super) fn build(
+        spec: &IndexSpec,
+        block: Arc<SparseBlock>,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Self, Error> {
         let head = Head { index_type: spec.index_type, metric: spec.metric };
-        Self::over(block, head, spec.algorithm, spec.window)
+        Self::over(block, head, spec.algorithm, spec.window, stop)
     }
 
     /// Turns the rows of `block` around; windows, if the algorithm has them, of `window` rows.
-    fn over(block: Arc<SparseBlock>, head: Head, algorithm: Algorithm, window: usize) -> Self {
+    fn over(
+        block: Arc<SparseBlock>,
+        head: Head,
+        algorithm: Algorithm,
+        window: usize,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Self, Error> {
         let lists = match algorithm {
-            Algorithm::Sindi => Lists::Windows(Windows::of(&block.rows, window)),
+            Algorithm::Sindi => Lists::Windows(Windows::of(&block.rows, window, stop)?),
             Algorithm::MaxScore | Algorithm::Wand | Algorithm::Naive => {
-                Lists::Whole(Postings::of(&block.rows, 0..block.rows()))
+                Lists::Whole(Postings::of(&block.rows, 0..block.rows(), stop)?)
             }
         };
-        Self { index_type: head.index_type, metric: head.metric, algorithm, block, lists }
+        Ok(Self { index_type: head.index_type, metric: head.metric, algorithm, block, lists })
     }
 
-    /// Brings back an index from what [`Self::encode`] gave.
+    /// Brings back an index from what [`Self::encode`] gave; in windows if `wanted` asks for them.
     ///
     /// # Errors
     /// [`Error::Corrupt`] if `bytes` are not such, or were written for a block of another shape.
-    pub(super) fn decode(bytes: &[u8], block: Arc<SparseBlock>) -> Result<Self, Error> {
+    pub(super) fn decode(
+        bytes: &[u8],
+        block: Arc<SparseBlock>,
+        wanted: Option<&IndexSpec>,
+    ) -> Result<Self, Error> {
         let (head, body) = artifact::open(bytes, (0, block.rows()))?;
-        let of_code = |code| Algorithm::ALL.into_iter().find(|known| *known as u8 == code);
-        let (algorithm, window) = match *body {
-            [code] => (of_code(code).filter(|known| *known != Algorithm::Sindi), 0),
-            [code, low, high] => {
-                let window = u16::from_le_bytes([low, high]);
-                let is_whole = |known: &Algorithm| *known == Algorithm::Sindi && window > 0;
-                (of_code(code).filter(is_whole), usize::from(window))
-            }
-            _ => (None, 0),
-        };
+        let stored = |known: &Algorithm| *body == [known.code()] && *known != Algorithm::Sindi;
+        let algorithm = Algorithm::ALL.into_iter().find(stored);
         let algorithm = algorithm.ok_or(Error::Corrupt { what: "the way to search it is unknown" })?;
         let is_sparse = matches!(head.index_type, IndexType::SparseInverted | IndexType::SparseWand);
         if !is_sparse || !head.metric.suits(DataType::SparseFloatVector) {
             return Err(Error::Corrupt { what: "it is no index of sparse vectors" });
         }
-        Ok(Self::over(block, head, algorithm, window))
+        let windows = wanted.filter(|spec| spec.algorithm == Algorithm::Sindi);
+        let (algorithm, window) = windows.map_or((algorithm, 0), |spec| (spec.algorithm, spec.window));
+        Self::over(block, head, algorithm, window, &|| false)
     }
 
-    /// What to search in which way: the algorithm, and the rows of a window (u16) if it has windows. The lists follow from the
-    /// block in one pass that is shorter than reading them.
+    /// What to search in which way. The lists follow from the block in one pass that is shorter than reading them, and windows
+    /// from the definition of the index, so a version that knows no windows reads the same bytes and finds the same rows.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let head = Head { index_type: self.index_type, metric: self.metric };
-        let mut body = vec![self.algorithm as u8];
-        if let Lists::Windows(windows) = &self.lists {
-            body.extend_from_slice(&windows.size().to_le_bytes());
-        }
-        artifact::seal(head, (0, self.block.rows()), &body)
+        artifact::seal(head, (0, self.block.rows()), &[self.algorithm.code()])
     }
 
     /// The type that was built.
@@ -396,9 +413,19 @@ impl SparseIndex {
 
     /// Whether so few rows are allowed that comparing them one by one reads less than the lists of the query.
     fn is_cheaper_by_row(&self, allowed: &Bitset, query: SparseRow<'_>) -> bool {
-        let pairs_a_row = self.block.pairs() / self.block.rows().max(1) + query.indices.len();
-        let listed: usize = query.indices.iter().map(|index| self.rows_having(*index)).sum();
-        allowed.count().saturating_mul(pairs_a_row) < listed
+        let (pairs, rows, count) = (self.block.pairs(), self.block.rows(), allowed.count());
+        let by_rows = |terms: usize| count.saturating_mul(pairs / rows.max(1) + terms);
+        // No lists are longer together; to count them, every window is asked for every index.
+        if by_rows(0) >= pairs.min(rows.saturating_mul(query.indices.len())) {
+            return false;
+        }
+        let (mut listed, mut terms) = (0, 0);
+        for having in query.indices.iter().map(|index| self.rows_having(*index)).filter(|having| *having > 0)
+        {
+            listed += having;
+            terms += 1;
+        }
+        by_rows(terms) < listed
     }
 
     /// Up to `limit` allowed rows whose score is in `range`, greatest first, equal scores by ascending row.

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::{Algorithm, Saturation, SparseBlock, SparseIndex};
 use crate::base::{Rng as _, SeededRng};
 use crate::index::artifact::{self, Head};
-use crate::index::{Hit, IndexSpec, IndexType, Range, SearchParams};
+use crate::index::{Error, Hit, IndexSpec, IndexType, Range, SearchParams};
 use crate::model::{Bitset, Metric, SparseRow, SparseRows, SparseVector};
 
 fn spec(algorithm: Algorithm) -> IndexSpec {
@@ -18,6 +18,10 @@ fn spec(algorithm: Algorithm) -> IndexSpec {
 fn ways() -> Vec<IndexSpec> {
     let small = [1, 7, 1024].map(|window| IndexSpec { window, ..spec(Algorithm::Sindi) });
     Algorithm::ALL.map(spec).into_iter().chain(small).collect()
+}
+
+fn built(spec: &IndexSpec, block: &Arc<SparseBlock>) -> SparseIndex {
+    SparseIndex::build(spec, Arc::clone(block), &|| false).unwrap()
 }
 
 fn block(rows: &[SparseVector]) -> Arc<SparseBlock> {
@@ -86,8 +90,8 @@ proptest! {
         prop_assert_eq!(block.range_search(row, &band, k, None, Some(&set)), within.clone());
         let mut shortened = None;
         for spec in ways() {
-            let built = SparseIndex::build(&spec, Arc::clone(&block));
-            let index = SparseIndex::decode(&built.encode(), Arc::clone(&block)).unwrap();
+            let built = built(&spec, &block);
+            let index = SparseIndex::decode(&built.encode(), Arc::clone(&block), Some(&spec)).unwrap();
             let params = SearchParams::default();
             prop_assert_eq!(index.algorithm, spec.algorithm);
             prop_assert_eq!(index.encode(), built.encode());
@@ -122,8 +126,8 @@ proptest! {
         prop_assert_eq!(&wanted, &naive(&weighed, &query, k, |_, _| true));
         for spec in ways() {
             let spec = IndexSpec { metric: Metric::Bm25, ..spec };
-            let built = SparseIndex::build(&spec, Arc::clone(&block));
-            let index = SparseIndex::decode(&built.encode(), Arc::clone(&block)).unwrap();
+            let built = built(&spec, &block);
+            let index = SparseIndex::decode(&built.encode(), Arc::clone(&block), Some(&spec)).unwrap();
             let params = SearchParams { saturation, ..SearchParams::default() };
             prop_assert_eq!(index.metric(), Metric::Bm25);
             prop_assert_eq!(index.search(row, k, &params, None), wanted.clone(), "{:?}", spec);
@@ -158,8 +162,7 @@ fn texts(rows: usize) -> Vec<SparseVector> {
 fn pruned_searches_of_long_lists_find_the_same() {
     let rows = texts(6000);
     let block = block(&rows);
-    let indexes: Vec<SparseIndex> =
-        ways().iter().map(|spec| SparseIndex::build(spec, Arc::clone(&block))).collect();
+    let indexes: Vec<SparseIndex> = ways().iter().map(|spec| built(spec, &block)).collect();
     // So many terms that nothing is pruned.
     let words = rows[..60].iter().flat_map(|row| row.indices.iter().copied());
     let indices: Vec<u32> = words.collect::<std::collections::BTreeSet<_>>().into_iter().collect();
@@ -177,7 +180,7 @@ fn pruned_searches_of_long_lists_find_the_same() {
 fn a_shorter_query_finds_what_the_whole_one_scores() {
     let rows = texts(3000);
     let block = block(&rows);
-    let index = SparseIndex::build(&spec(Algorithm::MaxScore), Arc::clone(&block));
+    let index = built(&spec(Algorithm::MaxScore), &block);
     let params = SearchParams { drop_ratio: Some(0.3), ..SearchParams::default() };
     let mut found = 0;
     for query in &rows[..40] {
@@ -198,7 +201,7 @@ fn a_share_left_out_changes_what_every_way_finds() {
     let block = block(&[vector(&[(1, 1.0)]), vector(&[(4, 3.0), (5, 3.0)]), vector(&[(2, 1.0), (3, 1.0)])]);
     let query = vector(&[(1, 1.0), (2, 0.39), (3, 0.38), (4, 0.37), (5, 0.36)]);
     for spec in ways() {
-        let index = SparseIndex::build(&spec, Arc::clone(&block));
+        let index = built(&spec, &block);
         let found = |share| {
             let params = SearchParams { drop_ratio: Some(share), ..SearchParams::default() };
             let hits = index.search(query.as_row(), 3, &params, None);
@@ -212,7 +215,7 @@ fn a_share_left_out_changes_what_every_way_finds() {
 #[test]
 fn windows_take_less_memory_than_whole_lists() {
     let block = block(&texts(6000));
-    let bytes = |algorithm| SparseIndex::build(&spec(algorithm), Arc::clone(&block)).memory_bytes();
+    let bytes = |algorithm| built(&spec(algorithm), &block).memory_bytes();
 
     assert!(bytes(Algorithm::Sindi) + block.pairs() < bytes(Algorithm::MaxScore));
 }
@@ -231,11 +234,11 @@ fn damage_is_refused() {
     let rows = texts(3);
     let block = block(&rows);
     for spec in ways() {
-        let bytes = SparseIndex::build(&spec, Arc::clone(&block)).encode();
+        let bytes = built(&spec, &block).encode();
         for at in 0..bytes.len() {
             let mut damaged = bytes.clone();
             damaged[at] ^= 0x20;
-            assert!(SparseIndex::decode(&damaged, Arc::clone(&block)).is_err(), "byte {at}");
+            assert!(SparseIndex::decode(&damaged, Arc::clone(&block), None).is_err(), "byte {at}");
         }
     }
 }
@@ -244,8 +247,56 @@ fn damage_is_refused() {
 fn what_no_algorithm_writes_is_refused() {
     let block = block(&texts(3));
     let head = Head { index_type: IndexType::SparseInverted, metric: Metric::Ip };
-    for body in [&[][..], &[3], &[9], &[3, 0, 0], &[0, 0, 4], &[3, 0, 4, 0]] {
+    for body in [&[][..], &[3], &[9], &[3, 0, 4], &[0, 0, 4]] {
         let bytes = artifact::seal(head, (0, 3), body);
-        assert!(SparseIndex::decode(&bytes, Arc::clone(&block)).is_err(), "{body:?}");
+        assert!(SparseIndex::decode(&bytes, Arc::clone(&block), None).is_err(), "{body:?}");
+    }
+}
+
+#[test]
+fn windows_are_stored_as_a_version_without_them_reads() {
+    let block = block(&texts(3));
+    let windows = built(&spec(Algorithm::Sindi), &block);
+
+    let plain = SparseIndex::decode(&windows.encode(), Arc::clone(&block), None).unwrap();
+
+    assert_eq!(windows.encode(), built(&spec(Algorithm::MaxScore), &block).encode());
+    assert_eq!(plain.algorithm, Algorithm::MaxScore);
+}
+
+#[test]
+fn a_build_ends_when_it_is_told_to() {
+    let block = block(&texts(3000));
+    for spec in ways() {
+        let asked = std::cell::Cell::new(0);
+        let stop = || asked.replace(asked.get() + 1) == 1;
+        let stopped = SparseIndex::build(&spec, Arc::clone(&block), &stop);
+        assert_eq!((stopped.err(), asked.get()), (Some(Error::Stopped), 2), "{spec:?}");
+    }
+}
+
+#[test]
+fn rare_words_in_later_windows_find_the_same_with_ties_and_filters() {
+    let mut rows = texts(5000);
+    // Few rows have these; equal ones in several windows, the later of a window named by the later list.
+    for (row, index, value) in [(1030, 9001, 2.0), (1100, 9000, 2.0), (2060, 9000, 2.0), (4999, 9001, 3.0)] {
+        rows[row].indices.push(index);
+        rows[row].values.push(value);
+    }
+    let block = block(&rows);
+    let query = SparseVector { indices: vec![9000, 9001, 9002], values: vec![1.0, 1.0, 1.0] };
+    for first in [0, 1031, 2048] {
+        let allowed = Bitset::from_fn(rows.len(), |row| row >= first);
+        for k in [1, 2, 3, 9] {
+            let wanted = naive(&rows, &query, k, |row, _| row >= first);
+            for spec in ways() {
+                let index = built(&spec, &block);
+                let found = |allowed| index.search(query.as_row(), k, &SearchParams::default(), allowed);
+                assert_eq!(found(Some(&allowed)), wanted, "{spec:?} from {first}");
+                if first == 0 {
+                    assert_eq!(found(None), wanted, "{spec:?}");
+                }
+            }
+        }
     }
 }

@@ -8,6 +8,7 @@
 use super::inverted::{Postings, Term};
 use super::prune::{bar, is_allowed, slack};
 use super::{Scoring, near};
+use crate::index::Error;
 use crate::index::top::Top;
 use crate::model::{Bitset, SparseRow, SparseRows};
 
@@ -31,16 +32,15 @@ pub(super) struct Windows {
 
 impl Windows {
     /// Turns the rows around, `size` of them at a time: at least one, and as many as two bytes number.
-    pub(super) fn of(all: &SparseRows, size: usize) -> Self {
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] when `stop` said so.
+    pub(super) fn of(all: &SparseRows, size: usize, stop: &dyn Fn() -> bool) -> Result<Self, Error> {
         let size = u16::try_from(size).unwrap_or(u16::MAX).max(1);
-        let window = |start: usize| Postings::of(all, start..(start + usize::from(size)).min(all.len()));
-        let windows = (0..all.len()).step_by(size.into()).map(window).collect();
-        Self { size, rows: all.len(), windows }
-    }
-
-    /// Rows of a window.
-    pub(super) const fn size(&self) -> u16 {
-        self.size
+        let window =
+            |start: usize| Postings::of(all, start..(start + usize::from(size)).min(all.len()), stop);
+        let windows = (0..all.len()).step_by(size.into()).map(window).collect::<Result<_, _>>()?;
+        Ok(Self { size, rows: all.len(), windows })
     }
 
     /// How many rows have the index.

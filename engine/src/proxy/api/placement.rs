@@ -119,7 +119,12 @@ fn index_of(info: &CollectionInfo, segment: &SegmentManifest) -> (String, i64) {
 /// loaded are not in it. Unit: bytes.
 fn size_of(info: &CollectionInfo, segment: &SegmentManifest) -> i64 {
     let is_known = |built: &&IndexRef| info.indexes.iter().any(|index| index.id == built.index);
-    let indexes: u64 = segment.indexes.iter().filter(is_known).map(IndexRef::loaded_bytes).sum();
+    let indexes: u64 = segment
+        .indexes
+        .iter()
+        .filter(is_known)
+        .map(|built| segment.index_bytes(built, &info.schema, &info.indexes))
+        .sum();
     to_i64(segment.loaded_bytes(&info.schema) + indexes)
 }
 
