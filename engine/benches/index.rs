@@ -1,15 +1,18 @@
 //! Builds and searches the vector indexes on the real data set: recall, queries a second, build seconds.
 //!
 //! `cargo bench -p engine --bench index -- [DATA_DIRECTORY] [WHAT]...`, where `WHAT` is any of `flat`, `hnsw`, `auto`, `ivf`,
-//! `filter` (all, if none is named). The data set is looked for in `../shared/data` beside the repository.
+//! `filter`, `sparse` (all, if none is named). Sparse rows are made up, as unevenly as words are. The data set is looked for in `../shared/data` beside the repository.
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a bench prints and may fail")]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use engine::index::{IndexSpec, SearchParams, VectorBlock, VectorIndex, build, decode, flat};
-use engine::model::{Bitset, Metric};
+use engine::index::{
+    Algorithm, Block, Index, IndexSpec, IndexType, SearchParams, SparseBlock, VectorBlock, VectorIndex,
+    build, decode, flat,
+};
+use engine::model::{Bitset, Metric, SparseRow, SparseRows, Vector};
 
 struct Set {
     block: Arc<VectorBlock>,
@@ -106,17 +109,76 @@ fn ef(ef: usize) -> SearchParams {
     SearchParams { ef: Some(ef), ..SearchParams::default() }
 }
 
+/// Made-up sparse rows of about `pairs` pairs each: few indices are in most rows, most in few.
+fn sparse_rows(rows: usize, pairs: usize, mut seed: u64) -> SparseRows {
+    let mut unit = || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 40) as f32 / (1 << 24) as f32
+    };
+    let mut all = SparseRows::new();
+    for _ in 0..rows {
+        let mut row = std::collections::BTreeMap::new();
+        for _ in 0..pairs {
+            row.insert((unit().powi(3) * 30_000.0) as u32, 0.05 + unit().powi(2) * 3.0);
+        }
+        let (indices, values): (Vec<u32>, Vec<f32>) = row.into_iter().unzip();
+        all.push(SparseRow { indices: &indices, values: &values });
+    }
+    all
+}
+
+/// Every way to search sparse rows, by short queries and by long ones.
+fn sparse() {
+    let block = Block::Sparse(SparseBlock::new(sparse_rows(200_000, 120, 1)).unwrap());
+    println!("{} sparse rows of 120 pairs", block.rows());
+    let some = Bitset::from_fn(block.rows(), |row| row % 10 == 0);
+    for (name, window) in [
+        ("DAAT_MAXSCORE", 0),
+        ("DAAT_WAND", 0),
+        ("TAAT_NAIVE", 0),
+        ("SINDI", 1024),
+        ("SINDI", 8192),
+        ("SINDI", 65_535),
+    ] {
+        let algorithm = Algorithm::from_name(name).unwrap();
+        let index_type = IndexType::SparseInverted;
+        let spec = IndexSpec { index_type, algorithm, window, ..IndexSpec::flat(Metric::Ip) };
+        let start = Instant::now();
+        let index = Index::build(&spec, &block, 1, &|| false).unwrap();
+        let seconds = start.elapsed().as_secs_f64();
+        println!("{name} {window}: {seconds:.1} s, {} bytes", index.memory_bytes());
+        for terms in [3, 10, 40, 120] {
+            let queries = sparse_rows(50, terms, 2);
+            let queries: Vec<Vector> =
+                queries.iter().map(|query| Vector::Sparse(query.to_vector())).collect();
+            for allowed in [None, Some(&some)] {
+                // Of all rounds together: processor time is counted in steps of milliseconds.
+                let (cpu, rounds) = (cpu_nanoseconds(), 20);
+                for query in std::iter::repeat_n(&queries, rounds).flatten() {
+                    index.search(query, 10, &SearchParams::default(), allowed).unwrap();
+                }
+                let micros = (cpu_nanoseconds() - cpu) / 1000.0 / (rounds * queries.len()) as f64;
+                let of = if allowed.is_some() { "a tenth of the rows" } else { "all rows" };
+                println!("  {terms} terms, {of}: {micros:.0} us of processor a query");
+            }
+        }
+    }
+}
+
 fn main() {
     let arguments: Vec<String> =
         std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
     let default = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data"));
     let data = arguments.iter().map(PathBuf::from).find(|path| path.is_dir()).unwrap_or(default);
     let wants = |what: &str| {
-        let named = ["flat", "hnsw", "auto", "ivf", "filter"]
+        let named = ["flat", "hnsw", "auto", "ivf", "filter", "sparse"]
             .iter()
             .any(|known| arguments.iter().any(|given| given == known));
         !named || arguments.iter().any(|given| given == what)
     };
+    if wants("sparse") {
+        sparse();
+    }
     if !data.join("debian-f16.npy").exists() {
         println!("no data set in {}: nothing measured", data.display());
         return;

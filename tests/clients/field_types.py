@@ -619,6 +619,49 @@ def a_share_of_a_sparse_query_may_be_left_out(client: MilvusClient, tag: str) ->
 
 
 @claim
+def every_algorithm_of_sparse_indexes_answers_alike(client: MilvusClient, tag: str) -> None:
+    ways: dict[str, Row] = {
+        "usual": {},
+        "naive": {"inverted_index_algo": "TAAT_NAIVE"},
+        "halves": {"inverted_index_algo": "DAAT_WAND", "quant_type": "fp16"},
+        "masked": {"inverted_index_algo": "DAAT_MAXSCORE", "inverted_index_codec": "block_maskedvbyte"},
+        "sindi": {"inverted_index_algo": "SINDI", "drop_ratio_build": 0.4},
+        "windows": {"inverted_index_algo": "SINDI", "sindi_window_size": 1024},
+        "block_score": {"inverted_index_algo": "BLOCK_MAX_MAXSCORE", "block_max_block_size": 128},
+        "block_wand": {"inverted_index_algo": "BLOCK_MAX_WAND", "block_max_block_size": 128},
+    }
+    name, rows = f"algorithms_{TAG}", 3 * 1024 + 100
+    schema, index = client.create_schema(), client.prepare_index_params()
+    schema.add_field("id", DataType.INT64, is_primary=True)
+    for field, params in ways.items():
+        schema.add_field(field, DataType.SPARSE_FLOAT_VECTOR)
+        index.add_index(field, index_type="SPARSE_INVERTED_INDEX", metric_type="IP", params=params)
+    client.create_collection(name, schema=schema)
+    client.insert(name, [{"id": key, **{field: pairs_of(key) for field in ways}} for key in range(rows)])
+    client.flush(name)
+    client.create_index(name, index)
+    client.load_collection(name)
+    for field, params in ways.items():
+        shown = client.describe_index(name, field)
+        equal({key: str(shown.get(key)) for key in params}, {key: str(value) for key, value in params.items()}, f"parameters of {field}")
+
+    def ask(field: str, expression: str, limit: int, **params: Any) -> list[tuple[int, float]]:
+        asked = {"metric_type": "IP", "params": params}
+        found = client.search(name, [pairs_of(8)], filter=expression, limit=limit, anns_field=field, search_params=asked, consistency_level="Strong")
+        return [(hit["id"], hit["distance"]) for hit in found[0]]
+
+    held = [pairs_of(key) for key in range(rows)]
+    scores = [sum(np.float32(value) * np.float32(held[key].get(at, 0)) for at, value in held[8].items()) for key in range(rows)]
+    for expression, limit, least in [("", 10, 0), ("", 1000, 0), ("id >= 1234", 10, 1234), (f"id >= {rows - 40}", 10, rows - 40)]:
+        order = sorted((key for key in range(least, rows) if scores[key] > 0), key=lambda key: (-scores[key], key))
+        wanted = [(key, float(scores[key])) for key in order[:limit]]
+        for field in ways:
+            equal(ask(field, expression, limit), wanted, f"{field}, {limit} of {expression}")
+            equal(ask(field, expression, limit, dim_max_score_ratio=1.3), wanted, f"{field}, {limit} of {expression}, bounds raised")
+    refused(lambda: ask("block_wand", "", 10, dim_max_score_ratio=1.4), (999, 1100, 65535), "should be in range [0.500000, 1.300000]")
+
+
+@claim
 def bad_bits_and_sparse_vectors_are_refused(client: MilvusClient, tag: str) -> None:
     name = f"bad_others_{TAG}"
 

@@ -42,6 +42,8 @@ use crate::rpc::{
 
 /// How long a beat waits for news.
 const BEAT: Duration = Duration::from_secs(1);
+/// Algorithms of sparse indexes that came with functions.
+const NEWER_ALGORITHMS: [&str; 3] = ["SINDI", "BLOCK_MAX_MAXSCORE", "BLOCK_MAX_WAND"];
 /// How long a change waits for proxies that do not answer; they are lost a little later.
 pub(super) const HEARD_WITHIN: Duration = Duration::from_secs(3);
 /// Record of the bound below which time and ids may be handed out.
@@ -484,7 +486,7 @@ impl Coord for Coordinator {
     }
 
     async fn create_index(&self, index: NewIndex) -> Result<(), rpc::Error> {
-        self.check_metric(&index)?;
+        self.check_index(&index)?;
         let fresh = self.fresh("create index", 1).await?;
         self.change("create index", |catalog| decide::create_index(catalog, &index, fresh)).await
     }
@@ -818,12 +820,17 @@ impl Coordinator {
         })
     }
 
-    /// Refuses metrics that came with functions, as [`Self::check_schema`] does.
-    fn check_metric(&self, index: &NewIndex) -> Result<(), Refusal> {
-        let named = index_param(&index.params, "metric_type");
-        match named.and_then(|name| Metric::from_name(&name)) {
-            Some(metric @ (Metric::Substructure | Metric::Superstructure | Metric::MhJaccard)) => {
-                self.check_format(|| format!("the metric type {} needs", metric.name()))
+    /// Refuses metrics and algorithms that came with functions, as [`Self::check_schema`] does.
+    fn check_index(&self, index: &NewIndex) -> Result<(), Refusal> {
+        let named = |key| index_param(&index.params, key);
+        if let Some(metric @ (Metric::Substructure | Metric::Superstructure | Metric::MhJaccard)) =
+            named("metric_type").and_then(|name| Metric::from_name(&name))
+        {
+            self.check_format(|| format!("the metric type {} needs", metric.name()))?;
+        }
+        match named("inverted_index_algo") {
+            Some(name) if NEWER_ALGORITHMS.contains(&name.as_str()) => {
+                self.check_format(|| format!("the algorithm {name} of sparse indexes needs"))
             }
             _ => Ok(()),
         }

@@ -559,6 +559,20 @@ async fn functions_wait_for_the_format_that_has_them() {
         let refused = cluster.coord.alter_collection(to, change).await.unwrap_err().to_string();
         assert!(refused.contains(&expected), "{refused}");
     }
+    for (key, value, named) in [
+        ("metric_type", "MHJACCARD", "the metric type MHJACCARD"),
+        ("inverted_index_algo", "SINDI", "the algorithm SINDI of sparse indexes"),
+        ("params", r#"{"inverted_index_algo": "BLOCK_MAX_WAND"}"#, "the algorithm BLOCK_MAX_WAND"),
+    ] {
+        let index = NewIndex {
+            collection: CollectionRef::Id(cluster.collection),
+            name: String::new(),
+            field: "v".to_owned(),
+            params: vec![(key.to_owned(), value.to_owned())],
+        };
+        let refused = cluster.coord.create_index(index).await.unwrap_err().to_string();
+        assert!(refused.contains(named) && refused.contains("needs format 2"), "{refused}");
+    }
     cluster.pause().await;
     let metas = cluster.parts.metas.as_ref();
     metas.commit(super::format::put(Txn::new(), 2).unwrap()).await.unwrap();

@@ -291,7 +291,7 @@ impl Index {
                     .map(|index| Self::Bits(Arc::new(index)))
             }
             (Block::Sparse(block), IndexType::SparseInverted | IndexType::SparseWand) => {
-                Ok(Self::Sparse(Arc::new(SparseIndex::build(spec, Arc::clone(block)))))
+                SparseIndex::build(spec, Arc::clone(block), stop).map(|index| Self::Sparse(Arc::new(index)))
             }
             (Block::Dense(block), index_type) if index_type.is_dense() => {
                 build(spec, Arc::clone(block), threads, stop).map(|index| Self::Dense(Arc::from(index)))
@@ -305,10 +305,20 @@ impl Index {
     /// # Errors
     /// [`Error::Corrupt`] if `bytes` are not such, or were written for a block of another shape.
     pub fn decode(bytes: &[u8], block: &Block) -> Result<Self, Error> {
+        Self::decode_for(bytes, block, None)
+    }
+
+    /// As [`Self::decode`], laid out in memory as `wanted` says where the stored form leaves that open.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn decode_for(bytes: &[u8], block: &Block, wanted: Option<&IndexSpec>) -> Result<Self, Error> {
         Ok(match block {
             Block::Dense(block) => Self::Dense(Arc::from(decode(bytes, Arc::clone(block))?)),
             Block::Bits(block) => Self::Bits(Arc::new(BitIndex::decode(bytes, Arc::clone(block))?)),
-            Block::Sparse(block) => Self::Sparse(Arc::new(SparseIndex::decode(bytes, Arc::clone(block))?)),
+            Block::Sparse(block) => {
+                Self::Sparse(Arc::new(SparseIndex::decode(bytes, Arc::clone(block), wanted)?))
+            }
         })
     }
 

@@ -200,6 +200,8 @@ const AUTO_EF_CONSTRUCTION: usize = 240;
 const DEFAULT_EF_CONSTRUCTION: usize = 360;
 /// IVF without a named parameter.
 const DEFAULT_NLIST: usize = 128;
+/// Rows of a window of lists without a named parameter: scores of so many take 256 KiB, which stay near the processor.
+const DEFAULT_WINDOW: usize = 65_535;
 /// Where builds start their random choices unless told otherwise.
 const DEFAULT_SEED: u64 = 0x5eed;
 
@@ -220,6 +222,8 @@ pub struct IndexSpec {
     pub width: Width,
     /// How lists of sparse vectors are searched.
     pub algorithm: Algorithm,
+    /// Rows of a window of lists, where the algorithm has windows; 1 to 65,535.
+    pub window: usize,
     /// Seed of all random choices of the build.
     pub seed: u64,
     /// Parameters that mean nothing here, kept as they were given.
@@ -238,6 +242,7 @@ impl IndexSpec {
             nlist: DEFAULT_NLIST,
             width: Width::Measured,
             algorithm: Algorithm::MaxScore,
+            window: DEFAULT_WINDOW,
             seed: DEFAULT_SEED,
             others: BTreeMap::new(),
         }
@@ -320,7 +325,16 @@ impl IndexSpec {
                     spec.nlist = nlist;
                 }
             }
-            Form::Postings => spec.algorithm = algorithm_of(spec.index_type, &given)?,
+            Form::Postings => {
+                spec.algorithm = algorithm_of(spec.index_type, &given)?;
+                let key = "sindi_window_size";
+                // Others keep it as it was given: of them nobody looked at it before there were windows.
+                if spec.algorithm == Algorithm::Sindi
+                    && let Some(window) = integer(&mut given, key, 1024, 65_535, in_json(key))?
+                {
+                    spec.window = window;
+                }
+            }
         }
         check_codes(spec.index_type, &given)?;
         spec.others = given;
@@ -347,7 +361,8 @@ impl IndexSpec {
                 let lists = self.nlist as u64;
                 codes + share(lists.saturating_mul(64)) + 4 * share(lists) + rows * 24
             }
-            Form::Postings => 2 * vector_bytes,
+            // The lists, and while they are made, of each index how many rows have it.
+            Form::Postings => 5 * vector_bytes,
         }
     }
 
@@ -507,15 +522,19 @@ fn index_type_of(data_type: DataType, name: String) -> Result<IndexType, Error> 
 fn flatten<K: AsRef<str>, V: AsRef<str>>(
     pairs: impl IntoIterator<Item = (K, V)>,
 ) -> Result<BTreeMap<String, String>, Error> {
-    let mut flat = BTreeMap::new();
+    // As `model::index_param` does: what is said by itself goes before what `params` says, and the first before the next.
+    let (mut flat, mut texts) = (BTreeMap::<String, String>::new(), Vec::new());
     for (key, value) in pairs {
-        let (key, value) = (key.as_ref(), value.as_ref());
-        if key != "params" {
-            flat.insert(key.to_owned(), value.to_owned());
-            continue;
+        let (key, value) = (key.as_ref(), value.as_ref().to_owned());
+        if key == "params" {
+            texts.push(value);
+        } else {
+            flat.entry(key.to_owned()).or_insert(value);
         }
-        let Ok(Value::Object(inner)) = serde_json::from_str(value) else {
-            return Err(Error::BadParams { text: value.to_owned() });
+    }
+    for text in texts {
+        let Ok(Value::Object(inner)) = serde_json::from_str(&text) else {
+            return Err(Error::BadParams { text });
         };
         for (key, value) in inner {
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);

@@ -71,8 +71,12 @@ pub fn segment_bytes_beside(
     segment.loaded_bytes(schema).saturating_sub(saved) + built.sum::<u64>()
 }
 
-/// What an index over a segment takes besides the vectors: as it is stored and a fifth more, or a graph's whole room, and codes,
-/// which are made of the vectors as it is loaded. Unit: bytes.
+/// What an index over a segment takes besides the vectors. Unit: bytes.
+///
+/// Of dense vectors as much as it is stored with and a fifth more, or a graph's whole room, and codes, which are made of the vectors
+/// as it is loaded. Lists of sparse rows are stored in a few bytes and made of the column, which has 8 bytes a pair: of
+/// whole ones a pair takes 8 and each index 16, in two rows on average at least; of windows up to 22, where an index is in one row
+/// of each.
 #[must_use]
 pub fn index_bytes(
     schema: &Schema,
@@ -80,12 +84,33 @@ pub fn index_bytes(
     built: &IndexRef,
     definition: &IndexDefinition,
 ) -> u64 {
-    let coded = schema.field_by_id(definition.field).filter(|field| field.dim() >= CODED_DIM);
-    let codes = coded.map_or(0, |field| match field.data_type {
-        DataType::BinaryVector | DataType::SparseFloatVector => 0,
-        _ => code_bytes(field.dim() as u64, definition),
-    });
-    built.loaded_bytes().max(segment.rows * graph_bytes(definition)) + segment.rows * codes
+    let stored = built.loaded_bytes();
+    let Some(field) = schema.field_by_id(built.field) else { return stored };
+    match field.data_type {
+        DataType::BinaryVector => stored,
+        DataType::SparseFloatVector => {
+            let by_windows = definition.param("inverted_index_algo").is_some_and(|name| name == "SINDI");
+            stored + if by_windows { 3 } else { 2 } * column_bytes(segment, built.field)
+        }
+        _ => {
+            let dim = field.dim();
+            let codes = if dim >= CODED_DIM { code_bytes(dim as u64, definition) } else { 0 };
+            stored.max(segment.rows * graph_bytes(definition)) + segment.rows * codes
+        }
+    }
+}
+
+/// What making the lists of sparse rows takes in passing, as an index over them is loaded. Unit: bytes.
+#[must_use]
+pub fn index_passing_bytes(schema: &Schema, segment: &SegmentManifest, built: &IndexRef) -> u64 {
+    let field = schema.field_by_id(built.field);
+    let is_sparse = field.is_some_and(|field| field.data_type == DataType::SparseFloatVector);
+    if is_sparse { 3 * column_bytes(segment, built.field) } else { 0 }
+}
+
+fn column_bytes(segment: &SegmentManifest, field: FieldId) -> u64 {
+    let column = segment.columns.iter().find(|column| column.fields == [field]);
+    column.map_or(0, |column| column.object.size_bytes)
 }
 
 /// What a row takes in a graph: room for all its links and how many there are on the lowest layer, where it begins and ends

@@ -404,9 +404,10 @@ pub fn index_param(params: &[(String, String)], key: &str) -> Option<String> {
     if let Some((_, value)) = params.iter().find(|(known, _)| known == key) {
         return Some(value.clone());
     }
-    let (_, text) = params.iter().find(|(known, _)| known == "params")?;
-    let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).ok()?;
-    object.get(key).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+    params.iter().filter(|(known, _)| known == "params").find_map(|(_, text)| {
+        let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).ok()?;
+        object.get(key).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+    })
 }
 
 /// What the user asked of an index.

@@ -134,6 +134,15 @@ pub(super) fn index_bytes(
     indexes.iter().map(|(built, definition)| memory::index_bytes(schema, segment, built, definition)).sum()
 }
 
+/// What loading indexes takes at most besides their objects and what stays. Unit: bytes.
+pub(super) fn index_passing_bytes(
+    schema: &Schema,
+    segment: &SegmentManifest,
+    indexes: &[(IndexRef, IndexDefinition)],
+) -> u64 {
+    indexes.iter().map(|(built, _)| memory::index_passing_bytes(schema, segment, built)).max().unwrap_or(0)
+}
+
 /// The built indexes of a segment that the collection has, with what they were asked to be.
 pub(super) fn known_indexes(
     segment: &SegmentManifest,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tracing::warn;
 
 use super::Error;
-use super::budget::{Room, index_bytes, known_indexes, segment_bytes};
+use super::budget::{Room, index_bytes, index_passing_bytes, known_indexes, segment_bytes};
 use super::held::Shared;
 use super::shard::Shard;
 use super::table::Entry;
@@ -64,7 +64,11 @@ pub(super) async fn load(
     let indexes = known_indexes(segment, &source.indexes);
     let others = indexes.iter().map(|(built, _)| &built.object).chain(&segment.stats);
     let deletes = source.manifest.deletes.iter().filter(|file| segment.needs(file));
-    let passing = segment::load_bytes(&segment.columns, others, deletes);
+    let passing = segment::load_bytes(&segment.columns, others, deletes).max(index_passing_bytes(
+        &source.schema,
+        segment,
+        &indexes,
+    ));
     let permit = shared.parts.memory.admit(Work::Load, passing).await;
     let blobs = shared.parts.blobs.as_ref();
     let schema = Arc::clone(&source.schema);
@@ -105,7 +109,8 @@ pub(super) async fn load_indexes(
         return Err((full, None));
     }
     shared.pace(bytes).await;
-    let passing = segment::load_bytes([], missing.iter().map(|(built, _)| &built.object), []);
+    let passing = segment::load_bytes([], missing.iter().map(|(built, _)| &built.object), [])
+        .max(index_passing_bytes(&source.schema, segment, &missing));
     let permit = shared.parts.memory.admit(Work::Load, passing).await;
     let mut result = Ok(());
     for (built, definition) in &missing {

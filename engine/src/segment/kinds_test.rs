@@ -124,10 +124,12 @@ fn definitions(metric: Metric) -> [IndexDefinition; 2] {
         params: params.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
     };
     let of_bits = if metric == Metric::Ip { Metric::Hamming } else { metric };
-    [
-        of(1, BITS, "BIN_IVF_FLAT", of_bits, &[("nlist", "4")]),
-        of(2, PAIRS, "SPARSE_WAND", Metric::Ip, &[("drop_ratio_build", "0.2")]),
-    ]
+    let sindi: [_; 2] = [("inverted_index_algo", "SINDI"), ("sindi_window_size", "1024")];
+    let (name, params) = match metric {
+        Metric::Ip => ("SPARSE_INVERTED_INDEX", &sindi[..]),
+        _ => ("SPARSE_WAND", &[("drop_ratio_build", "0.2")][..]),
+    };
+    [of(1, BITS, "BIN_IVF_FLAT", of_bits, &[("nlist", "4")]), of(2, PAIRS, name, Metric::Ip, params)]
 }
 
 /// Every row's vectors as they are read.

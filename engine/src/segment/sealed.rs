@@ -6,6 +6,7 @@ use futures::StreamExt as _;
 use parking_lot::Mutex;
 use tracing::warn;
 
+use super::build::spec_of;
 use super::object::read;
 use super::part::{Part, Vectors};
 use super::runs::Runs;
@@ -17,7 +18,7 @@ use crate::blob::{self, Blobs};
 use crate::disk::Scratch;
 use crate::expr::{ColumnIndex, ColumnIndexSpec};
 use crate::index::{Block, Index};
-use crate::model::{ColumnRef, IndexDefinition, IndexRef, ObjectRef, Schema, SegmentManifest};
+use crate::model::{ColumnRef, DataType, IndexDefinition, IndexRef, ObjectRef, Schema, SegmentManifest};
 
 /// Objects of vectors that are larger than this are read in pieces of this length; whole components. Unit: bytes.
 const PIECE_BYTES: u64 = 4 << 20;
@@ -193,7 +194,10 @@ impl Sealed {
         };
         let block = vectors.block.clone();
         let body = read(blobs, &built.object).await?;
-        let index = work(segment, move || Index::decode(&body, &block)).await?;
+        // Of a definition that no index can be built by, what was stored holds.
+        let sparse = matches!(block, Block::Sparse(_)).then_some(DataType::SparseFloatVector);
+        let wanted = sparse.and_then(|data_type| spec_of(data_type, definition).ok());
+        let index = work(segment, move || Index::decode_for(&body, &block, wanted.as_ref())).await?;
         let index = index.map_err(|source| Error::Index { segment, source })?;
         self.part.set_index(definition.field, index);
         self.attached.lock().push(built.object.key.clone());

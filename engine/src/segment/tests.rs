@@ -247,6 +247,48 @@ async fn what_a_loaded_segment_takes_is_foretold() {
 }
 
 #[tokio::test]
+async fn what_an_index_of_sparse_rows_takes_is_foretold() {
+    let mut of = schema(DataType::Int64);
+    of.fields = vec![field(KEY, "id", DataType::Int64), field(VECTOR, "v", DataType::SparseFloatVector)];
+    let of = Arc::new(of);
+    // Indices that many rows have, and such as two have, rows apart.
+    for (words, pairs) in [(500, 60_u32), (20_000, 20)] {
+        let mut vectors = ColumnData::none_of(DataType::SparseFloatVector);
+        for row in 0..2_000_u32 {
+            let mut indices: Vec<u32> = (0..pairs).map(|at| (row * pairs + at) % words).collect();
+            indices.sort_unstable();
+            let values = vec![1.0; indices.len()];
+            vectors.push(&Value::Sparse(crate::model::SparseVector { indices, values })).unwrap();
+        }
+        let keys = ColumnData::Int64((0..2_000).collect());
+        let column = |field, data| Column { field, data, valid: None };
+        let rows = Batch { rows: 2_000, columns: vec![column(KEY, keys), column(VECTOR, vectors)] };
+        for algorithm in ["DAAT_MAXSCORE", "SINDI"] {
+            let blobs = MemoryBlobs::new();
+            let manifest = write_batch(blobs.as_ref(), &of, &rows, 5).await.unwrap();
+            let params = [("inverted_index_algo", algorithm), ("sindi_window_size", "1024")];
+            let definition = IndexDefinition {
+                index_type: "SPARSE_INVERTED_INDEX".to_owned(),
+                metric: Some(Metric::Ip),
+                params: params.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec(),
+                ..hnsw()
+            };
+            let built =
+                build_index(blobs.as_ref(), COLLECTION, &of, &manifest, &definition, 9, 1).await.unwrap();
+            let sealed = Sealed::load(blobs.as_ref(), Arc::clone(&of), &manifest, &[]).await.unwrap();
+            let before = sealed.memory_bytes();
+            sealed.attach_index(blobs.as_ref(), &built, &definition).await.unwrap();
+
+            let taken = (sealed.memory_bytes() - before) as u64;
+            let foretold = memory::index_bytes(&of, &manifest, &built, &definition);
+
+            let is_near = taken <= foretold && foretold <= 3 * taken;
+            assert!(is_near, "{algorithm}, {words} words: foretold {foretold}, taken {taken} bytes");
+        }
+    }
+}
+
+#[tokio::test]
 async fn damage_of_any_object_is_noticed() {
     let schema = Arc::new(schema(DataType::Int64));
     let whole = MemoryBlobs::new();

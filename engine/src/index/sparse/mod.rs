@@ -9,12 +9,14 @@ mod prune;
 mod scoring;
 #[cfg(test)]
 mod tests;
+mod windows;
 
 use std::sync::{Arc, OnceLock};
 
 use inverted::Postings;
 pub use scoring::Saturation;
 use scoring::{Lengths, Scoring};
+use windows::Windows;
 
 use super::artifact::{self, Head};
 use super::top::{Near, Top, distance_of};
@@ -35,20 +37,31 @@ pub enum Algorithm {
     Wand,
     /// List by list, without leaving out anything.
     Naive,
+    /// Window of rows by window, in each list by list.
+    Sindi,
 }
 
 impl Algorithm {
     /// All of them.
-    const ALL: [Self; 3] = [Self::MaxScore, Self::Wand, Self::Naive];
+    const ALL: [Self; 4] = [Self::MaxScore, Self::Wand, Self::Naive, Self::Sindi];
 
-    /// The one that answers for a name of Milvus's. Those that know of blocks or windows of lists find what the ones without
-    /// find.
+    /// The one that answers for a name of Milvus's. Those that know of blocks of lists find what the ones without find.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
-            "SINDI" | "BLOCK_MAX_MAXSCORE" => Some(Self::MaxScore),
+            "BLOCK_MAX_MAXSCORE" => Some(Self::MaxScore),
             "BLOCK_MAX_WAND" => Some(Self::Wand),
             _ => Self::ALL.into_iter().find(|known| known.name() == name),
+        }
+    }
+
+    /// As it is stored.
+    const fn code(self) -> u8 {
+        match self {
+            // Windows are cut out of whole lists, which a version without windows searches so.
+            Self::MaxScore | Self::Sindi => 0,
+            Self::Wand => 1,
+            Self::Naive => 2,
         }
     }
 
@@ -59,6 +72,7 @@ impl Algorithm {
             Self::MaxScore => "DAAT_MAXSCORE",
             Self::Wand => "DAAT_WAND",
             Self::Naive => "TAAT_NAIVE",
+            Self::Sindi => "SINDI",
         }
     }
 }
@@ -227,6 +241,15 @@ fn seek(sorted: &[u32], bound: u32) -> usize {
     low + sorted[low..end].partition_point(|&index| index < bound)
 }
 
+/// The lists of an index, laid out as they are read.
+#[derive(Debug)]
+enum Lists {
+    /// Each over all rows.
+    Whole(Postings),
+    /// Each cut into windows of rows.
+    Windows(Windows),
+}
+
 /// The index types of sparse vectors.
 #[derive(Debug)]
 pub struct SparseIndex {
@@ -234,40 +257,68 @@ pub struct SparseIndex {
     metric: Metric,
     algorithm: Algorithm,
     block: Arc<SparseBlock>,
-    postings: Postings,
+    lists: Lists,
 }
 
 impl SparseIndex {
-    /// Builds what `spec` asks for over `block`: one pass, and so much a matter of moments that nobody is asked to stop it.
-    pub(super) fn build(spec: &IndexSpec, block: Arc<SparseBlock>) -> Self {
-        let postings = Postings::of(&block.rows);
-        Self { index_type: spec.index_type, metric: spec.metric, algorithm: spec.algorithm, block, postings }
+    /// Builds what `spec` asks for over `block`.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] when `stop` said so.
+    pub(super) fn build(
+        spec: &IndexSpec,
+        block: Arc<SparseBlock>,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Self, Error> {
+        let head = Head { index_type: spec.index_type, metric: spec.metric };
+        Self::over(block, head, spec.algorithm, spec.window, stop)
     }
 
-    /// Brings back an index from what [`Self::encode`] gave.
+    /// Turns the rows of `block` around; windows, if the algorithm has them, of `window` rows.
+    fn over(
+        block: Arc<SparseBlock>,
+        head: Head,
+        algorithm: Algorithm,
+        window: usize,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Self, Error> {
+        let lists = match algorithm {
+            Algorithm::Sindi => Lists::Windows(Windows::of(&block.rows, window, stop)?),
+            Algorithm::MaxScore | Algorithm::Wand | Algorithm::Naive => {
+                Lists::Whole(Postings::of(&block.rows, 0..block.rows(), stop)?)
+            }
+        };
+        Ok(Self { index_type: head.index_type, metric: head.metric, algorithm, block, lists })
+    }
+
+    /// Brings back an index from what [`Self::encode`] gave; in windows if `wanted` asks for them.
     ///
     /// # Errors
     /// [`Error::Corrupt`] if `bytes` are not such, or were written for a block of another shape.
-    pub(super) fn decode(bytes: &[u8], block: Arc<SparseBlock>) -> Result<Self, Error> {
+    pub(super) fn decode(
+        bytes: &[u8],
+        block: Arc<SparseBlock>,
+        wanted: Option<&IndexSpec>,
+    ) -> Result<Self, Error> {
         let (head, body) = artifact::open(bytes, (0, block.rows()))?;
-        let algorithm = match *body {
-            [code] => Algorithm::ALL.into_iter().find(|known| *known as u8 == code),
-            _ => None,
-        };
+        let stored = |known: &Algorithm| *body == [known.code()] && *known != Algorithm::Sindi;
+        let algorithm = Algorithm::ALL.into_iter().find(stored);
         let algorithm = algorithm.ok_or(Error::Corrupt { what: "the way to search it is unknown" })?;
         let is_sparse = matches!(head.index_type, IndexType::SparseInverted | IndexType::SparseWand);
         if !is_sparse || !head.metric.suits(DataType::SparseFloatVector) {
             return Err(Error::Corrupt { what: "it is no index of sparse vectors" });
         }
-        let postings = Postings::of(&block.rows);
-        Ok(Self { index_type: head.index_type, metric: head.metric, algorithm, block, postings })
+        let windows = wanted.filter(|spec| spec.algorithm == Algorithm::Sindi);
+        let (algorithm, window) = windows.map_or((algorithm, 0), |spec| (spec.algorithm, spec.window));
+        Self::over(block, head, algorithm, window, &|| false)
     }
 
-    /// What to search in which way. The lists follow from the block in one pass that is shorter than reading them.
+    /// What to search in which way. The lists follow from the block in one pass that is shorter than reading them, and windows
+    /// from the definition of the index, so a version that knows no windows reads the same bytes and finds the same rows.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let head = Head { index_type: self.index_type, metric: self.metric };
-        artifact::seal(head, (0, self.block.rows()), &[self.algorithm as u8])
+        artifact::seal(head, (0, self.block.rows()), &[self.algorithm.code()])
     }
 
     /// The type that was built.
@@ -285,13 +336,23 @@ impl SparseIndex {
     /// How many rows have each of `indices`.
     #[must_use]
     pub fn having(&self, indices: &[u32]) -> Vec<u64> {
-        indices.iter().map(|index| self.postings.having(*index) as u64).collect()
+        indices.iter().map(|index| self.rows_having(*index) as u64).collect()
+    }
+
+    fn rows_having(&self, index: u32) -> usize {
+        match &self.lists {
+            Lists::Whole(postings) => postings.having(index),
+            Lists::Windows(windows) => windows.having(index),
+        }
     }
 
     /// Bytes of memory held besides the block.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.postings.memory_bytes()
+        match &self.lists {
+            Lists::Whole(postings) => postings.memory_bytes(),
+            Lists::Windows(windows) => windows.memory_bytes(),
+        }
     }
 
     /// The `k` allowed rows of the greatest score, greatest first, equal scores by ascending row; none without a score.
@@ -327,33 +388,44 @@ impl SparseIndex {
         saturation: Option<Saturation>,
         allowed: Option<&Bitset>,
     ) -> Vec<Hit> {
-        let scoring = self.block.scoring(saturation);
-        let terms = self.postings.terms(query, scoring);
-        if k == 0 || terms.is_empty() {
+        if k == 0 {
             return Vec::new();
         }
-        if allowed.is_some_and(|allowed| self.is_cheaper_by_row(allowed, &terms)) {
+        if allowed.is_some_and(|allowed| self.is_cheaper_by_row(allowed, query)) {
             return self.block.search(query, k, saturation, allowed);
         }
+        let scoring = self.block.scoring(saturation);
         let mut top = Top::new(k, self.block.rows());
-        match self.algorithm {
-            _ if terms.len() > PRUNED_TERMS => {
-                self.each_score(&terms, scoring, allowed, |row, score| top.offer(near(score, row)));
-            }
-            Algorithm::MaxScore => prune::max_score(&terms, scoring, allowed, &mut top),
-            Algorithm::Wand => prune::wand(&terms, scoring, allowed, &mut top),
-            Algorithm::Naive => {
-                self.each_score(&terms, scoring, allowed, |row, score| top.offer(near(score, row)));
+        match &self.lists {
+            Lists::Windows(windows) => windows.nearest(query, scoring, allowed, &mut top),
+            Lists::Whole(postings) => {
+                let terms = postings.terms(query, scoring);
+                let is_pruned = terms.len() <= PRUNED_TERMS;
+                match self.algorithm {
+                    Algorithm::MaxScore if is_pruned => prune::max_score(&terms, scoring, allowed, &mut top),
+                    Algorithm::Wand if is_pruned => prune::wand(&terms, scoring, allowed, &mut top),
+                    _ => self.each_score(&terms, scoring, allowed, |row, score| top.offer(near(score, row))),
+                }
             }
         }
         hits(top)
     }
 
     /// Whether so few rows are allowed that comparing them one by one reads less than the lists of the query.
-    fn is_cheaper_by_row(&self, allowed: &Bitset, terms: &[inverted::Term<'_>]) -> bool {
-        let pairs_a_row = self.block.pairs() / self.block.rows().max(1) + terms.len();
-        let listed: usize = terms.iter().map(|term| term.rows.len()).sum();
-        allowed.count().saturating_mul(pairs_a_row) < listed
+    fn is_cheaper_by_row(&self, allowed: &Bitset, query: SparseRow<'_>) -> bool {
+        let (pairs, rows, count) = (self.block.pairs(), self.block.rows(), allowed.count());
+        let by_rows = |terms: usize| count.saturating_mul(pairs / rows.max(1) + terms);
+        // No lists are longer together; to count them, every window is asked for every index.
+        if by_rows(0) >= pairs.min(rows.saturating_mul(query.indices.len())) {
+            return false;
+        }
+        let (mut listed, mut terms) = (0, 0);
+        for having in query.indices.iter().map(|index| self.rows_having(*index)).filter(|having| *having > 0)
+        {
+            listed += having;
+            terms += 1;
+        }
+        by_rows(terms) < listed
     }
 
     /// Up to `limit` allowed rows whose score is in `range`, greatest first, equal scores by ascending row.
@@ -368,11 +440,17 @@ impl SparseIndex {
     ) -> Vec<Hit> {
         let mut top = Top::new(limit, self.block.rows());
         let scoring = self.block.scoring(saturation);
-        self.each_score(&self.postings.terms(query, scoring), scoring, allowed, |row, score| {
+        let visit = |row, score| {
             if range.contains(Metric::Ip, score) {
                 top.offer(near(score, row));
             }
-        });
+        };
+        match &self.lists {
+            Lists::Whole(postings) => {
+                self.each_score(&postings.terms(query, scoring), scoring, allowed, visit);
+            }
+            Lists::Windows(windows) => windows.each_score(query, scoring, allowed, visit),
+        }
         hits(top)
     }
 
@@ -384,6 +462,9 @@ impl SparseIndex {
         allowed: Option<&Bitset>,
         mut visit: impl FnMut(u32, f32),
     ) {
+        if terms.is_empty() {
+            return;
+        }
         let mut scores = vec![0.0; self.block.rows()];
         for term in terms {
             for (&row, &value) in term.rows.iter().zip(term.values) {

@@ -41,7 +41,7 @@ fn cursors<'a>(terms: &[Term<'a>]) -> Vec<Cursor<'a>> {
 }
 
 /// By what factor a bound may be below a sum of the same numbers in another order.
-fn slack(terms: usize) -> f32 {
+pub(super) fn slack(terms: usize) -> f32 {
     1.0 + 4.0 * f32::EPSILON * (terms as f32 + 2.0)
 }
 
@@ -59,11 +59,11 @@ impl Gains {
 }
 
 /// The score that a newcomer has to exceed; below every score while there is room.
-fn bar(top: &Top) -> f32 {
+pub(super) fn bar(top: &Top) -> f32 {
     top.bar().map_or(f32::NEG_INFINITY, |farthest| 0.0 - farthest.distance())
 }
 
-fn is_allowed(allowed: Option<&Bitset>, row: u32) -> bool {
+pub(super) fn is_allowed(allowed: Option<&Bitset>, row: u32) -> bool {
     allowed.is_none_or(|allowed| allowed.contains(row as usize))
 }
 

@@ -6,11 +6,22 @@ use proptest::prelude::*;
 
 use super::{Algorithm, Saturation, SparseBlock, SparseIndex};
 use crate::base::{Rng as _, SeededRng};
-use crate::index::{Hit, IndexSpec, IndexType, Range, SearchParams};
+use crate::index::artifact::{self, Head};
+use crate::index::{Error, Hit, IndexSpec, IndexType, Range, SearchParams};
 use crate::model::{Bitset, Metric, SparseRow, SparseRows, SparseVector};
 
 fn spec(algorithm: Algorithm) -> IndexSpec {
     IndexSpec { index_type: IndexType::SparseInverted, algorithm, ..IndexSpec::flat(Metric::Ip) }
+}
+
+/// Every algorithm; the one with windows also with so small ones that there are several.
+fn ways() -> Vec<IndexSpec> {
+    let small = [1, 7, 1024].map(|window| IndexSpec { window, ..spec(Algorithm::Sindi) });
+    Algorithm::ALL.map(spec).into_iter().chain(small).collect()
+}
+
+fn built(spec: &IndexSpec, block: &Arc<SparseBlock>) -> SparseIndex {
+    SparseIndex::build(spec, Arc::clone(block), &|| false).unwrap()
 }
 
 fn block(rows: &[SparseVector]) -> Arc<SparseBlock> {
@@ -77,14 +88,19 @@ proptest! {
         prop_assert_eq!(block.search(row, k, None, None), all.clone());
         prop_assert_eq!(block.search(row, k, None, Some(&set)), some.clone());
         prop_assert_eq!(block.range_search(row, &band, k, None, Some(&set)), within.clone());
-        for algorithm in Algorithm::ALL {
-            let built = SparseIndex::build(&spec(algorithm), Arc::clone(&block));
-            let index = SparseIndex::decode(&built.encode(), Arc::clone(&block)).unwrap();
+        let mut shortened = None;
+        for spec in ways() {
+            let built = built(&spec, &block);
+            let index = SparseIndex::decode(&built.encode(), Arc::clone(&block), Some(&spec)).unwrap();
             let params = SearchParams::default();
-            prop_assert_eq!(index.algorithm, algorithm);
-            prop_assert_eq!(index.search(row, k, &params, None), all.clone(), "{:?}", algorithm);
-            prop_assert_eq!(index.search(row, k, &params, Some(&set)), some.clone(), "{:?}", algorithm);
+            prop_assert_eq!(index.algorithm, spec.algorithm);
+            prop_assert_eq!(index.encode(), built.encode());
+            prop_assert_eq!(index.search(row, k, &params, None), all.clone(), "{:?}", spec);
+            prop_assert_eq!(index.search(row, k, &params, Some(&set)), some.clone(), "{:?}", spec);
             prop_assert_eq!(index.range_search(row, &band, k, None, Some(&set)), within.clone());
+            let params = SearchParams { drop_ratio: Some(0.4), ..params };
+            let found = index.search(row, k, &params, Some(&set));
+            prop_assert_eq!(shortened.get_or_insert_with(|| found.clone()), &found, "{:?}", spec);
         }
     }
 
@@ -108,13 +124,13 @@ proptest! {
         let weighed = |row: &SparseVector| SparseVector { indices: row.indices.clone(), values: of(row) };
         let weighed: Vec<SparseVector> = rows.iter().map(weighed).collect();
         prop_assert_eq!(&wanted, &naive(&weighed, &query, k, |_, _| true));
-        for algorithm in Algorithm::ALL {
-            let spec = IndexSpec { metric: Metric::Bm25, ..spec(algorithm) };
-            let built = SparseIndex::build(&spec, Arc::clone(&block));
-            let index = SparseIndex::decode(&built.encode(), Arc::clone(&block)).unwrap();
+        for spec in ways() {
+            let spec = IndexSpec { metric: Metric::Bm25, ..spec };
+            let built = built(&spec, &block);
+            let index = SparseIndex::decode(&built.encode(), Arc::clone(&block), Some(&spec)).unwrap();
             let params = SearchParams { saturation, ..SearchParams::default() };
             prop_assert_eq!(index.metric(), Metric::Bm25);
-            prop_assert_eq!(index.search(row, k, &params, None), wanted.clone(), "{:?}", algorithm);
+            prop_assert_eq!(index.search(row, k, &params, None), wanted.clone(), "{:?}", spec);
             prop_assert_eq!(index.having(&query.indices), block.having(&query.indices));
         }
     }
@@ -146,7 +162,7 @@ fn texts(rows: usize) -> Vec<SparseVector> {
 fn pruned_searches_of_long_lists_find_the_same() {
     let rows = texts(6000);
     let block = block(&rows);
-    let indexes = Algorithm::ALL.map(|algorithm| SparseIndex::build(&spec(algorithm), Arc::clone(&block)));
+    let indexes: Vec<SparseIndex> = ways().iter().map(|spec| built(spec, &block)).collect();
     // So many terms that nothing is pruned.
     let words = rows[..60].iter().flat_map(|row| row.indices.iter().copied());
     let indices: Vec<u32> = words.collect::<std::collections::BTreeSet<_>>().into_iter().collect();
@@ -164,7 +180,7 @@ fn pruned_searches_of_long_lists_find_the_same() {
 fn a_shorter_query_finds_what_the_whole_one_scores() {
     let rows = texts(3000);
     let block = block(&rows);
-    let index = SparseIndex::build(&spec(Algorithm::MaxScore), Arc::clone(&block));
+    let index = built(&spec(Algorithm::MaxScore), &block);
     let params = SearchParams { drop_ratio: Some(0.3), ..SearchParams::default() };
     let mut found = 0;
     for query in &rows[..40] {
@@ -174,6 +190,34 @@ fn a_shorter_query_finds_what_the_whole_one_scores() {
         found += hits.iter().filter(|hit| wanted.contains(hit)).count();
     }
     assert!(found >= 390, "{found} of 400 found");
+}
+
+#[test]
+fn a_share_left_out_changes_what_every_way_finds() {
+    let vector = |pairs: &[(u32, f32)]| {
+        let (indices, values) = pairs.iter().copied().unzip();
+        SparseVector { indices, values }
+    };
+    let block = block(&[vector(&[(1, 1.0)]), vector(&[(4, 3.0), (5, 3.0)]), vector(&[(2, 1.0), (3, 1.0)])]);
+    let query = vector(&[(1, 1.0), (2, 0.39), (3, 0.38), (4, 0.37), (5, 0.36)]);
+    for spec in ways() {
+        let index = built(&spec, &block);
+        let found = |share| {
+            let params = SearchParams { drop_ratio: Some(share), ..SearchParams::default() };
+            let hits = index.search(query.as_row(), 3, &params, None);
+            hits.into_iter().map(|hit| hit.row).collect::<Vec<_>>()
+        };
+
+        assert_eq!((found(0.0), found(0.4)), (vec![1, 0, 2], vec![0, 2]), "{spec:?}");
+    }
+}
+
+#[test]
+fn windows_take_less_memory_than_whole_lists() {
+    let block = block(&texts(6000));
+    let bytes = |algorithm| built(&spec(algorithm), &block).memory_bytes();
+
+    assert!(bytes(Algorithm::Sindi) + block.pairs() < bytes(Algorithm::MaxScore));
 }
 
 #[test]
@@ -189,10 +233,70 @@ fn the_smallest_of_a_query_go_first() {
 fn damage_is_refused() {
     let rows = texts(3);
     let block = block(&rows);
-    let bytes = SparseIndex::build(&spec(Algorithm::Wand), Arc::clone(&block)).encode();
-    for at in 0..bytes.len() {
-        let mut damaged = bytes.clone();
-        damaged[at] ^= 0x20;
-        assert!(SparseIndex::decode(&damaged, Arc::clone(&block)).is_err(), "byte {at}");
+    for spec in ways() {
+        let bytes = built(&spec, &block).encode();
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 0x20;
+            assert!(SparseIndex::decode(&damaged, Arc::clone(&block), None).is_err(), "byte {at}");
+        }
+    }
+}
+
+#[test]
+fn what_no_algorithm_writes_is_refused() {
+    let block = block(&texts(3));
+    let head = Head { index_type: IndexType::SparseInverted, metric: Metric::Ip };
+    for body in [&[][..], &[3], &[9], &[3, 0, 4], &[0, 0, 4]] {
+        let bytes = artifact::seal(head, (0, 3), body);
+        assert!(SparseIndex::decode(&bytes, Arc::clone(&block), None).is_err(), "{body:?}");
+    }
+}
+
+#[test]
+fn windows_are_stored_as_a_version_without_them_reads() {
+    let block = block(&texts(3));
+    let windows = built(&spec(Algorithm::Sindi), &block);
+
+    let plain = SparseIndex::decode(&windows.encode(), Arc::clone(&block), None).unwrap();
+
+    assert_eq!(windows.encode(), built(&spec(Algorithm::MaxScore), &block).encode());
+    assert_eq!(plain.algorithm, Algorithm::MaxScore);
+}
+
+#[test]
+fn a_build_ends_when_it_is_told_to() {
+    let block = block(&texts(3000));
+    for spec in ways() {
+        let asked = std::cell::Cell::new(0);
+        let stop = || asked.replace(asked.get() + 1) == 1;
+        let stopped = SparseIndex::build(&spec, Arc::clone(&block), &stop);
+        assert_eq!((stopped.err(), asked.get()), (Some(Error::Stopped), 2), "{spec:?}");
+    }
+}
+
+#[test]
+fn rare_words_in_later_windows_find_the_same_with_ties_and_filters() {
+    let mut rows = texts(5000);
+    // Few rows have these; equal ones in several windows, the later of a window named by the later list.
+    for (row, index, value) in [(1030, 9001, 2.0), (1100, 9000, 2.0), (2060, 9000, 2.0), (4999, 9001, 3.0)] {
+        rows[row].indices.push(index);
+        rows[row].values.push(value);
+    }
+    let block = block(&rows);
+    let query = SparseVector { indices: vec![9000, 9001, 9002], values: vec![1.0, 1.0, 1.0] };
+    for first in [0, 1031, 2048] {
+        let allowed = Bitset::from_fn(rows.len(), |row| row >= first);
+        for k in [1, 2, 3, 9] {
+            let wanted = naive(&rows, &query, k, |row, _| row >= first);
+            for spec in ways() {
+                let index = built(&spec, &block);
+                let found = |allowed| index.search(query.as_row(), k, &SearchParams::default(), allowed);
+                assert_eq!(found(Some(&allowed)), wanted, "{spec:?} from {first}");
+                if first == 0 {
+                    assert_eq!(found(None), wanted, "{spec:?}");
+                }
+            }
+        }
     }
 }

@@ -232,14 +232,60 @@ fn a_name_by_parts_says_what_is_built() {
 }
 
 #[test]
-fn lists_of_sparse_vectors_are_searched_as_what_knows_of_blocks_would() {
-    let algorithm = |name: &str| {
+fn lists_of_sparse_vectors_are_searched_as_their_algorithm_says() {
+    let spec = |pairs: &[(&str, &str)]| {
         let pairs =
-            [("index_type", "SPARSE_INVERTED_INDEX"), ("metric_type", "IP"), ("inverted_index_algo", name)];
-        IndexSpec::parse_for(DataType::SparseFloatVector, pairs).map(|spec| spec.algorithm)
+            [("index_type", "SPARSE_INVERTED_INDEX"), ("metric_type", "IP")].iter().chain(pairs).copied();
+        let spec = IndexSpec::parse_for(DataType::SparseFloatVector, pairs);
+        spec.map(|spec| (spec.algorithm, spec.window)).map_err(|error| error.to_string())
+    };
+    let algorithm = |name| spec(&[("inverted_index_algo", name)]);
+    let window = |rows| spec(&[("inverted_index_algo", "SINDI"), ("params", rows)]);
+
+    assert_eq!(algorithm("DAAT_MAXSCORE"), Ok((Algorithm::MaxScore, DEFAULT_WINDOW)));
+    assert_eq!(algorithm("DAAT_WAND"), Ok((Algorithm::Wand, DEFAULT_WINDOW)));
+    assert_eq!(algorithm("TAAT_NAIVE"), Ok((Algorithm::Naive, DEFAULT_WINDOW)));
+    // What knows of blocks of lists finds what the one without finds.
+    assert_eq!(algorithm("BLOCK_MAX_MAXSCORE"), Ok((Algorithm::MaxScore, DEFAULT_WINDOW)));
+    assert_eq!(algorithm("BLOCK_MAX_WAND"), Ok((Algorithm::Wand, DEFAULT_WINDOW)));
+    assert_eq!(algorithm("SINDI"), Ok((Algorithm::Sindi, DEFAULT_WINDOW)));
+    assert_eq!(window(r#"{"sindi_window_size": 4096}"#), Ok((Algorithm::Sindi, 4096)));
+    let refused = "Out of range in json: param 'sindi_window_size' (512) should be in range [1024, 65535]";
+    assert_eq!(window(r#"{"sindi_window_size": "512"}"#), Err(refused.to_owned()));
+}
+
+#[test]
+fn a_window_is_read_only_where_there_are_windows() {
+    let parse = |algorithm: &str, window: &str| {
+        let given = [
+            ("index_type", "SPARSE_INVERTED_INDEX"),
+            ("metric_type", "IP"),
+            ("inverted_index_algo", algorithm),
+            ("sindi_window_size", window),
+        ];
+        IndexSpec::parse_for(DataType::SparseFloatVector, given).map(|spec| spec.algorithm).ok()
     };
 
-    assert_eq!(algorithm("SINDI"), Ok(Algorithm::MaxScore));
-    assert_eq!(algorithm("BLOCK_MAX_MAXSCORE"), Ok(Algorithm::MaxScore));
-    assert_eq!(algorithm("BLOCK_MAX_WAND"), Ok(Algorithm::Wand));
+    assert_eq!(["512", "x"].map(|window| parse("DAAT_MAXSCORE", window)), [Some(Algorithm::MaxScore); 2]);
+    assert_eq!(
+        ["512", "x", "4096"].map(|window| parse("SINDI", window)),
+        [None, None, Some(Algorithm::Sindi)]
+    );
+}
+
+#[test]
+fn of_contradicting_parameters_the_one_said_by_itself_holds_and_the_first() {
+    let pairs = [
+        ("params", r#"{"M": 8, "efConstruction": 50}"#),
+        ("index_type", "HNSW"),
+        ("metric_type", "IP"),
+        ("M", "16"),
+        ("M", "17"),
+        ("params", r#"{"efConstruction": 60}"#),
+    ];
+    let owned: Vec<_> = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let named = |key| crate::model::index_param(&owned, key);
+
+    assert_eq!(parse(&pairs), Ok(IndexSpec::hnsw(Metric::Ip, 16, 50)));
+    assert_eq!((named("M"), named("efConstruction")), (Some("16".to_owned()), Some("50".to_owned())));
 }

@@ -161,18 +161,19 @@ fn invalid(text: impl AsRef<str>) -> Error {
     bare(format!("{}: invalid parameter", text.as_ref()))
 }
 
-/// The pairs with what the JSON text `params` carries put beside them.
+/// The pairs, and after them what JSON texts `params` carry: the first of a key holds, as in `model::index_param`.
 pub(super) fn flattened(pairs: &[(String, String)]) -> Result<Vec<(String, String)>, Error> {
-    let mut flat = Vec::with_capacity(pairs.len() + 4);
+    let (mut flat, mut inner) = (Vec::with_capacity(pairs.len() + 4), Vec::new());
     for (key, value) in pairs {
         if key != "params" {
             flat.push((key.clone(), value.clone()));
         } else if !value.is_empty() {
             let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(value)
                 .map_err(|reason| invalid(format!("failed to unmarshal params: {reason}")))?;
-            flat.extend(object.iter().map(|(key, value)| (key.clone(), plain(value))));
+            inner.extend(object.iter().map(|(key, value)| (key.clone(), plain(value))));
         }
     }
+    flat.append(&mut inner);
     Ok(flat)
 }
 

@@ -50,7 +50,7 @@ pub fn check_hits(queries: usize, count: usize) -> Result<(), Error> {
 }
 
 /// Parameters that only the index understands; some clients send them beside `params` instead of inside.
-const INDEX_PARAMS: [&str; 11] = [
+const INDEX_PARAMS: [&str; 12] = [
     "ef",
     "nprobe",
     "search_list",
@@ -58,6 +58,7 @@ const INDEX_PARAMS: [&str; 11] = [
     "refine_k",
     "max_empty_result_buckets",
     "drop_ratio_search",
+    "dim_max_score_ratio",
     "level",
     "rbq_bits_query",
     "search_width",

@@ -183,6 +183,17 @@ async fn a_search_takes_queries_of_the_fields_own_width_or_singles() {
 
 /// `id` Int64 key, `bits` of 16, `pairs`, which may be missing.
 async fn with_bits_and_pairs() -> Proxy {
+    let proxy = without_indexes().await;
+    for name in ["bits", "pairs"] {
+        assert_good(&indexed(&proxy, name, &[]).await);
+    }
+    let load = LoadCollectionRequest { collection_name: "c".to_owned(), ..Default::default() };
+    assert_good(&proxy.load_collection(Request::new(load)).await.unwrap().into_inner());
+    proxy
+}
+
+/// `id` Int64 key, `bits` of 16, `pairs` sparse or null.
+async fn without_indexes() -> Proxy {
     let proxy = Proxy::new(Twin::new().parts());
     let schema = CollectionSchema {
         name: "c".to_owned(),
@@ -199,11 +210,6 @@ async fn with_bits_and_pairs() -> Proxy {
         ..Default::default()
     };
     assert_good(&proxy.create_collection(Request::new(create)).await.unwrap().into_inner());
-    for name in ["bits", "pairs"] {
-        assert_good(&indexed(&proxy, name, &[]).await);
-    }
-    let load = LoadCollectionRequest { collection_name: "c".to_owned(), ..Default::default() };
-    assert_good(&proxy.load_collection(Request::new(load)).await.unwrap().into_inner());
     proxy
 }
 
@@ -374,5 +380,75 @@ async fn bits_and_sparse_vectors_have_index_types_and_metrics_of_their_own() {
     for (field, params, expected) in cases {
         let (code, text) = said(Some(indexed(&proxy, field, params).await));
         assert!(code != 0 && text.contains(expected), "{expected} is not in {code} {text}");
+    }
+}
+
+#[tokio::test]
+async fn every_algorithm_of_sparse_indexes_is_taken_and_shown_with_its_parameters() {
+    let proxy = without_indexes().await;
+    let cases = [
+        "{}",
+        r#"{"inverted_index_algo":"DAAT_MAXSCORE","drop_ratio_build":0.4}"#,
+        r#"{"inverted_index_algo":"DAAT_MAXSCORE","inverted_index_codec":"block_streamvbyte"}"#,
+        r#"{"inverted_index_algo":"DAAT_MAXSCORE","inverted_index_codec":"block_maskedvbyte"}"#,
+        r#"{"inverted_index_algo":"DAAT_WAND","quant_type":"fp16"}"#,
+        r#"{"inverted_index_algo":"TAAT_NAIVE","quant_type":"fp32"}"#,
+        r#"{"inverted_index_algo":"SINDI"}"#,
+        r#"{"inverted_index_algo":"SINDI","sindi_window_size":1024}"#,
+        r#"{"inverted_index_algo":"SINDI","sindi_window_size":"65535"}"#,
+        r#"{"inverted_index_algo":"BLOCK_MAX_MAXSCORE","block_max_block_size":1}"#,
+        r#"{"inverted_index_algo":"BLOCK_MAX_WAND","block_max_block_size":2147483647}"#,
+    ];
+    for params in cases {
+        let given = [("index_type", "SPARSE_INVERTED_INDEX"), ("metric_type", "IP"), ("params", params)];
+        assert_good(&indexed(&proxy, "pairs", &given).await);
+        let describe = DescribeIndexRequest { collection_name: "c".to_owned(), ..Default::default() };
+        let shown = proxy.describe_index(Request::new(describe)).await.unwrap().into_inner();
+        let shown: Vec<_> = shown.index_descriptions.into_iter().map(|index| index.params).collect();
+        assert_eq!(shown, [given.map(|(key, value)| pair(key, value)).to_vec()]);
+        let drop = DropIndexRequest { collection_name: "c".to_owned(), ..Default::default() };
+        assert_good(&proxy.drop_index(Request::new(drop)).await.unwrap().into_inner());
+    }
+}
+
+#[tokio::test]
+async fn parameters_of_sparse_indexes_outside_their_limits_are_refused() {
+    let proxy = without_indexes().await;
+    let cases = [
+        ("inverted_index_algo", "sindi", "sparse inverted index algo sindi not found or not supported"),
+        (
+            "inverted_index_codec",
+            "x",
+            "inverted_index_codec x not found or not supported, supported: [block_streamvbyte block_maskedvbyte]",
+        ),
+        ("quant_type", "u16", "quant_type u16 not found or not supported, supported: [fp16 fp32]"),
+        ("quant_type", "x", "quant_type x not found or not supported, supported: [fp16 fp32]"),
+        (
+            "sindi_window_size",
+            "1023",
+            "Out of range in json: param 'sindi_window_size' (1023) should be in range [1024, 65535]",
+        ),
+        (
+            "sindi_window_size",
+            "65536",
+            "Out of range in json: param 'sindi_window_size' (65536) should be in range [1024, 65535]",
+        ),
+        ("sindi_window_size", "4096.0", "wrong data type in json, key: 'sindi_window_size', value: '4096.0'"),
+        (
+            "block_max_block_size",
+            "0",
+            "Out of range in json: param 'block_max_block_size' (0) should be in range [1, 2147483647]",
+        ),
+        (
+            "block_max_block_size",
+            "-1",
+            "Out of range in json: param 'block_max_block_size' (-1) should be in range [1, 2147483647]",
+        ),
+        ("block_max_block_size", "x", "invalid integer value, key: 'block_max_block_size', value: 'x'"),
+    ];
+    for (key, value, expected) in cases {
+        let given = [("index_type", "SPARSE_INVERTED_INDEX"), ("metric_type", "IP"), (key, value)];
+        let (code, text) = said(Some(indexed(&proxy, "pairs", &given).await));
+        assert_eq!((code, text), (1100, format!("{expected}: invalid parameter")));
     }
 }

@@ -136,16 +136,25 @@ async fn texts_are_ranked_by_their_words() {
 
 #[tokio::test]
 async fn an_index_says_how_words_are_weighed() {
-    let scores = async |params: &str| {
+    let found = async |params: &str| {
         let index = [("index_type", "SPARSE_INVERTED_INDEX"), ("metric_type", "BM25"), ("params", params)];
         let proxy = with_texts(&index).await;
         fill(&proxy).await;
-        hits(&proxy, by_text("fox", &[])).await.1
+        hits(&proxy, by_text("fox", &[])).await
     };
+    let scores = async |params: &str| found(params).await.1;
 
     let rarity = (1.0_f32 + 2.5 / 2.5).ln();
     assert_eq!(scores(r#"{"bm25_k1": 0, "bm25_b": 0.5}"#).await, [rarity, rarity]);
     assert_ne!(scores("{}").await, scores(r#"{"bm25_b": 0}"#).await);
+    let usual = found("{}").await;
+    for params in [
+        r#"{"inverted_index_algo": "SINDI", "sindi_window_size": 65535, "bm25_k1": 1.2, "bm25_b": 0.75}"#,
+        r#"{"inverted_index_algo": "DAAT_MAXSCORE", "quant_type": "u16"}"#,
+        r#"{"inverted_index_algo": "BLOCK_MAX_WAND", "quant_type": "u32", "block_max_block_size": 128}"#,
+    ] {
+        assert_eq!(found(params).await, usual, "{params}");
+    }
 }
 
 #[tokio::test]
@@ -240,7 +249,12 @@ async fn indexes_of_counted_words_are_for_bm25() {
     schema.fields.push(field("own", Wire::SparseFloatVector, &[]));
     assert_good(&created(&proxy, &schema).await);
     let inverted = ("index_type", "SPARSE_INVERTED_INDEX");
-    let cases: [(&str, &[(&str, &str)], &str); 5] = [
+    let cases: [(&str, &[(&str, &str)], &str); 6] = [
+        (
+            "words",
+            &[inverted, ("metric_type", "BM25"), ("quant_type", "fp16")],
+            "quant_type fp16 not found or not supported, supported: [u16 u32]",
+        ),
         (
             "words",
             &[inverted, ("metric_type", "IP")],
