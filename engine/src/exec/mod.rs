@@ -2,6 +2,7 @@
 //!
 //! Synchronous and CPU only; call it where a thread may be busy. Who asked and where answers go is not known here.
 
+mod aggregate;
 mod allow;
 mod cost;
 mod error;

@@ -14,14 +14,15 @@ use super::shard::{Missing, Shard, Taken};
 use crate::base::{ChannelName, Clock, CollectionId, Kind, Kinded, PartitionId, TaskError, Timestamp, heavy};
 use crate::exec::{self, Cost};
 use crate::expr::Filter;
-use crate::model::TypeMismatch;
-use crate::plan::{QueryPlan, QueryRows, SearchHits, SearchPlan, merge_query, merge_search};
+use crate::plan::{self, QueryKind, QueryPlan, QueryRows, SearchHits, SearchPlan, merge_query, merge_search};
 use crate::rpc::{
     self, ChannelShare, CollectionInfo, Extent, HoldChannel, Querier, ReadAfter, Refusal, Share, TimeSpan,
 };
 
 /// Reads of more rows than this leave the thread that answers requests.
 const INLINE_ROWS: u64 = 200_000;
+/// So many rows take as long to look at as one takes to be aggregated.
+const AGGREGATED: u64 = 20;
 
 /// The partitions to read, given those asked for, those loaded, those that the share is of, and what the parts have: rows of a
 /// dropped partition that were not sealed before it was are in the log until they are.
@@ -90,8 +91,11 @@ fn exec_failed(call: &'static str, error: &exec::Error) -> rpc::Error {
     rpc::Error::failed(call, error)
 }
 
-fn mismatch(call: &'static str, error: &TypeMismatch) -> rpc::Error {
-    rpc::Error::Failed { call, kind: Kind::Internal, reason: error.to_string() }
+fn not_merged(call: &'static str, error: &plan::Error) -> rpc::Error {
+    if error.kind() == Kind::Invalid {
+        return Refusal::BadSearch { text: error.to_string() }.into();
+    }
+    rpc::Error::failed(call, error)
 }
 
 /// One read: what it is of, and what it found ready.
@@ -277,7 +281,8 @@ impl Querier for QueryNode {
             if parts.len() == 1 {
                 return Ok(parts.swap_remove(0));
             }
-            merge_search(&plan, parts).map_err(|error| mismatch("search", &error))
+            merge_search(&plan, parts)
+                .map_err(|source| not_merged("search", &plan::Error::Columns { source }))
         })
         .await
     }
@@ -298,6 +303,10 @@ impl Querier for QueryNode {
             let weight = |part: &Taken| exec::query_weight(&plan, &found.info.schema, &part.on);
             rows = found.parts.iter().map(weight).sum();
         }
+        if matches!(plan.kind, QueryKind::Aggregates(_)) {
+            // Each is put into its group.
+            rows = rows.saturating_mul(AGGREGATED);
+        }
         self.compute(began, rows, move |_| {
             let asked = plan.read_at;
             let query = |part: &Taken| {
@@ -308,7 +317,7 @@ impl Querier for QueryNode {
             if parts.len() == 1 {
                 return Ok(parts.swap_remove(0));
             }
-            merge_query(&plan, parts).map_err(|error| mismatch("query", &error))
+            merge_query(&plan, parts).map_err(|error| not_merged("query", &error))
         })
         .await
     }

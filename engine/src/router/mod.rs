@@ -34,7 +34,7 @@ use self::board::Board;
 use self::memory::Memories;
 use self::patience::Patience;
 use crate::base::{ChannelName, Clock, CollectionId, Kind, Kinded, NodeTime, Rng};
-use crate::model::TypeMismatch;
+use crate::plan;
 use crate::rpc::{self, Coord, Dial, Routes};
 #[cfg(doc)]
 use crate::rpc::{Reader, Writer};
@@ -104,7 +104,7 @@ pub enum Error {
         collection: CollectionId,
         /// What does not fit.
         #[source]
-        source: TypeMismatch,
+        source: plan::Error,
     },
     /// A node of a copy did not say how far it has come with each channel of its part.
     #[error("a node did not say at which time its part of {collection} can be read")]
@@ -129,7 +129,8 @@ impl Kinded for Error {
             | Self::NoReplica { .. }
             | Self::NoWriter
             | Self::UnknownOutcome { .. } => Kind::Unavailable,
-            Self::Merge { .. } | Self::Times { .. } => Kind::Internal,
+            Self::Merge { source, .. } => source.kind(),
+            Self::Times { .. } => Kind::Internal,
         }
     }
 }

@@ -186,10 +186,11 @@ fn output_fields(visit: &Visit) -> Vec<String> {
     if named.is_empty() { vec!["*".to_owned()] } else { named }
 }
 
-/// The parameters of a query as gRPC carries them. The one row of a count is not limited.
+/// The parameters of a query as gRPC carries them. The one row of a count of all is not limited.
 fn query_params(visit: &Visit, output_fields: &[String]) -> Vec<KeyValuePair> {
     let mut pairs = Vec::new();
-    if !output_fields.iter().any(|name| name.trim() == COUNT) {
+    let is_grouped = visit.body.get("groupByFields").is_some();
+    if is_grouped || !output_fields.iter().any(|name| name.trim() == COUNT) {
         let limit = visit.body.get("limit").map_or_else(|| DEFAULT_LIMIT.to_string(), plain);
         pairs.push(pair("limit", limit));
         pairs.extend(visit.body.get("offset").map(|offset| pair("offset", plain(offset))));
