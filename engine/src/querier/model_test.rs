@@ -9,10 +9,10 @@ use super::QuerierSettings;
 use super::fixture::{COLLECTION, Node, Owner, all_rows, channel, info};
 use crate::base::{PartitionId, Position, Rng as _, SeededRng, SegmentId, TaskSet, Timestamp};
 use crate::blob::MemoryBlobs;
-use crate::model::{ChannelManifest, ColumnData, DataType, Keys, SegmentManifest};
-use crate::plan::{QueryKind, merge_query};
+use crate::model::{ChannelManifest, ColumnData, DataType, Keys, SegmentManifest, Value};
+use crate::plan::{Aggregate, AggregateOp, Aggregates, QueryKind, merge_query};
 use crate::rpc::{ChannelShare, HoldChannel, HoldOrder, Querier as _, ReadAfter, Share};
-use crate::segment::fixture::{Row, batch, schema};
+use crate::segment::fixture::{NUMBER, Row, batch, schema};
 use crate::segment::{Deletes, compact, write_deletes, write_segment};
 
 const CHANNELS: u32 = 2;
@@ -331,7 +331,11 @@ impl World {
         rows_plan.partitions = partition.map(|partition| vec![PartitionId(partition)]);
         let mut count_plan = rows_plan.clone();
         count_plan.kind = QueryKind::Count;
-        let (mut rows, mut counts) = (Vec::new(), Vec::new());
+        let sum = Aggregate { op: AggregateOp::Sum, field: Some(NUMBER) };
+        let aggregates = Aggregates { by: Vec::new(), of: vec![sum], limit: None };
+        let mut sums_plan = rows_plan.clone();
+        (sums_plan.kind, sums_plan.limit) = (QueryKind::Aggregates(aggregates.clone()), Some(0));
+        let (mut rows, mut counts, mut sums) = (Vec::new(), Vec::new(), Vec::new());
         for (at, node) in self.nodes.iter().enumerate() {
             let parts = placements.iter().enumerate().map(|(number, one)| ChannelShare {
                 channel: channel(number as u32),
@@ -346,7 +350,8 @@ impl World {
             };
             let querier = &node.querier;
             rows.push(querier.query(rows_plan.clone(), Arc::clone(&share), after).await.unwrap());
-            counts.push(querier.query(count_plan.clone(), share, after).await.unwrap());
+            counts.push(querier.query(count_plan.clone(), Arc::clone(&share), after).await.unwrap());
+            sums.push(querier.query(sums_plan.clone(), share, after).await.unwrap());
         }
         // A node without anything has keys of no type.
         rows.retain(|part| part.count > 0);
@@ -361,6 +366,9 @@ impl World {
         let newest: BTreeMap<i64, i64> = visible.iter().map(|row| (row.key, row.number)).collect();
         assert_eq!(found, newest.into_iter().collect::<Vec<_>>());
         assert_eq!(counts.iter().map(|part| part.count).sum::<u64>(), visible.len() as u64);
+        let merged = merge_query(&sums_plan, sums).unwrap();
+        let sum = (!visible.is_empty()).then(|| visible.iter().map(|row| row.number).sum());
+        assert_eq!(aggregates.finish(&merged).unwrap().unwrap().of, [[sum.map_or(Value::Null, Value::Int)]]);
     }
 }
 

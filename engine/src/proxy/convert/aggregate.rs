@@ -253,7 +253,9 @@ impl Measure {
                     Some(field) => field,
                     None if schema.dynamic().is_some() => return Err(json()),
                     None => {
-                        return Err(wrong(format!("search_aggregation metric field {name} not found in schema")));
+                        return Err(wrong(format!(
+                            "search_aggregation metric field {name} not found in schema"
+                        )));
                     }
                 };
                 let is_number = matches!(
@@ -321,7 +323,9 @@ fn group_field(schema: &Schema, name: &str) -> Result<Field, Error> {
 }
 
 fn json() -> Error {
-    Error::Aggregation { text: "JSON / dynamic fields are not yet supported with search_aggregation".to_owned() }
+    Error::Aggregation {
+        text: "JSON / dynamic fields are not yet supported with search_aggregation".to_owned(),
+    }
 }
 
 /// The hits that buckets are made of.

@@ -409,10 +409,34 @@ async fn aggregations_that_are_none_are_refused() {
             SearchAggregationSpec { metrics: [("m".to_owned(), median)].into(), ..Default::default() },
             "search_aggregation metric op median is not supported",
         ),
+        (
+            SearchAggregationSpec {
+                metrics: [(
+                    "m".to_owned(),
+                    MetricAggSpec { op: "sum".to_owned(), field_name: "n".to_owned() },
+                )]
+                .into(),
+                ..Default::default()
+            },
+            "JSON / dynamic fields are not yet supported with search_aggregation",
+        ),
     ];
     for (spec, text) in cases {
         let answer = search(&proxy, by_name(spec)).await;
         assert_eq!(said(answer.status), (1100, format!("{text}: invalid parameter")));
+    }
+    let conflicts = [
+        (("offset", "1"), "offset is not supported with search_aggregation"),
+        (
+            ("group_by_field", "name"),
+            "search_aggregation and group_by_field/group_size are mutually exclusive",
+        ),
+        (("iterator", "True"), "search_aggregation is not supported with search iterator"),
+    ];
+    for ((key, value), text) in conflicts {
+        let mut request = by_name(SearchAggregationSpec::default());
+        request.search_params.push(pair(key, value));
+        assert_eq!(said(search(&proxy, request).await.status), (1100, format!("{text}: invalid parameter")));
     }
 }
 
