@@ -8,8 +8,12 @@ use super::aggregate::{Aggregates, Error, MOST_BYTES, MOST_GROUPS, Part, into_ro
 use super::tally::{Operand, Placed, Tally};
 use crate::model::{Bitset, Column, ColumnData, DataType, TypeMismatch, Value};
 
-/// Most rows that are added in one step.
-const STEP: usize = 4_096;
+/// Most rows that are added in one step, after which memory is looked at: as few as that, since each may have long texts.
+const STEP: usize = 256;
+/// A step ends early once new groups take so much. Unit: bytes.
+const STEP_BYTES: usize = 8 << 20;
+/// So many more groups than twice the wanted ones are kept until those that are not wanted are looked for.
+const SLACK: usize = 4_096;
 /// What a group takes beside its values and each aggregate, about. Unit: bytes.
 const GROUP_BYTES: usize = 96;
 /// What a value of a group or an aggregate takes, about. Unit: bytes.
@@ -65,7 +69,7 @@ impl<'a> Groups<'a> {
     ) -> Result<(), Error> {
         let mut rows = rows.peekable();
         while rows.peek().is_some() {
-            let placed = self.placed(rows.by_ref().take(STEP), by)?;
+            let placed = self.placed(&mut rows, by)?;
             for (_, place) in &placed {
                 if let Some(place) = place {
                     self.rows[*place] += 1;
@@ -81,8 +85,9 @@ impl<'a> Groups<'a> {
                 };
                 all.grow(self.keys.len());
                 let grown = all.add(aggregate.op, operand, &placed)?;
-                self.bytes = self.bytes.saturating_add_signed(grown);
                 *tally = Some(all);
+                self.bytes = self.bytes.saturating_add_signed(grown);
+                check_texts(self.bytes)?;
             }
             self.settle()?;
         }
@@ -92,10 +97,9 @@ impl<'a> Groups<'a> {
     /// Adds what a node found.
     pub(super) fn add_part(&mut self, part: &Part<'_>) -> Result<(), Error> {
         let by: Vec<Operand<'_>> = part.by.iter().map(|column| Operand::Column(column)).collect();
-        let mut start = 0;
-        while start < part.rows.len() {
-            let end = part.rows.len().min(start + STEP);
-            let placed = self.placed(start..end, &by)?;
+        let mut groups = (0..part.rows.len()).peekable();
+        while groups.peek().is_some() {
+            let placed = self.placed(&mut groups, &by)?;
             for (at, place) in &placed {
                 if let Some(place) = place {
                     self.rows[*place] = self.rows[*place].saturating_add(part.rows[*at]);
@@ -107,9 +111,9 @@ impl<'a> Groups<'a> {
                 all.grow(self.keys.len());
                 let grown = all.add_part(aggregate.op, *found, &placed)?;
                 self.bytes = self.bytes.saturating_add_signed(grown);
+                check_texts(self.bytes)?;
             }
             self.settle()?;
-            start = end;
         }
         Ok(())
     }
@@ -122,10 +126,10 @@ impl<'a> Groups<'a> {
         into_rows(self.rows, by.collect(), &self.of)
     }
 
-    /// Rows and the places of their groups, new ones among them.
+    /// The next rows, at least one if there is any, and the places of their groups, new ones among them.
     fn placed(
         &mut self,
-        rows: impl Iterator<Item = usize>,
+        rows: &mut impl Iterator<Item = usize>,
         by: &[Operand<'_>],
     ) -> Result<Vec<Placed>, Error> {
         for (known, operand) in self.by.iter_mut().zip(by) {
@@ -137,8 +141,10 @@ impl<'a> Groups<'a> {
                 return Err(Error::Columns { source });
             }
         }
+        let most = self.bytes.saturating_add(STEP_BYTES);
         let (mut key, mut placed) = (Vec::new(), Vec::new());
-        for row in rows {
+        while placed.len() < STEP && self.bytes <= most {
+            let Some(row) = rows.next() else { break };
             key.clear();
             for (group, operand) in self.plan.by.iter().zip(by) {
                 put_key(&mut key, operand, row, group.descending);
@@ -172,7 +178,7 @@ impl<'a> Groups<'a> {
         let is_much = self.keys.len() > MOST_GROUPS || self.bytes > MOST_BYTES;
         if let Some(limit) = self.plan.limit
             && self.keys.len() > limit
-            && (is_much || self.keys.len() > limit.saturating_mul(2).saturating_add(STEP))
+            && (is_much || self.keys.len() > limit.saturating_mul(2).saturating_add(SLACK))
         {
             self.keep_first(limit);
             self.last = self.keys.last().cloned();
@@ -201,6 +207,11 @@ impl<'a> Groups<'a> {
         let groups: usize = self.keys.iter().map(|key| group_bytes(self.plan, key)).sum();
         self.bytes = groups + self.of.iter().flatten().map(Tally::text_bytes).sum::<usize>();
     }
+}
+
+/// Within a step the least and greatest texts of groups may take twice what they may take after it.
+const fn check_texts(bytes: usize) -> Result<(), Error> {
+    if bytes > 2 * MOST_BYTES { Err(Error::LargeGroups) } else { Ok(()) }
 }
 
 fn group_bytes(plan: &Aggregates, key: &[u8]) -> usize {
