@@ -367,7 +367,7 @@ impl World {
         assert_eq!(found, newest.into_iter().collect::<Vec<_>>());
         assert_eq!(counts.iter().map(|part| part.count).sum::<u64>(), visible.len() as u64);
         let merged = merge_query(&sums_plan, sums).unwrap();
-        let sum = (!visible.is_empty()).then(|| visible.iter().map(|row| row.number).sum());
+        let sum = (!visible.is_empty()).then(|| visible.iter().map(|row| row.number).sum::<i64>());
         assert_eq!(aggregates.finish(&merged).unwrap().unwrap().of, [[sum.map_or(Value::Null, Value::Int)]]);
     }
 }
