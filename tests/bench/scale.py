@@ -3,8 +3,9 @@
     scale.py --loadgen FILE --data FOLDER [--part replicas|segments|both] [--seconds 12] [--clients 32] [--record FILE]
 
 `replicas`: as many copies of one segment as nodes; `segments`: one copy, of 16 segments, over all nodes. At 1, 2 and 4 nodes a
-closed loop of searches measures the throughput; between them, and on the way back to 1, a constant load of half of what one
-node can do goes on, of which no search may fail. Ends with 1 if a promise is not kept.
+closed loop of searches measures the throughput, on the way up and again on the way back to 1, since the machine's speed drifts
+by a tenth and more within the minute between; a figure is the mean of both. In between, a constant load of half of what one node can do
+goes on, of which no search may fail. Ends with 1 if a promise is not kept.
 """
 
 from __future__ import annotations
@@ -162,13 +163,25 @@ class Scale:
 
     def run(self) -> tuple[list[dict[str, Any]], list[float]]:
         self.fill()
-        lines, took = [self.measure(1)], []
+        up, took = [self.measure(1)], []
+
+        def change(nodes: int) -> None:
+            took.append(self.constantly(up[0]["qps"], lambda: self.to(nodes)))
+
         for nodes in STEPS[1:]:
-            took.append(self.constantly(lines[0]["qps"], lambda nodes=nodes: self.to(nodes)))
-            lines.append(self.measure(nodes))
+            change(nodes)
+            up.append(self.measure(nodes))
+        down = [self.measure(STEPS[-1])]
         for nodes in reversed(STEPS[:-1]):
-            took.append(self.constantly(lines[0]["qps"], lambda nodes=nodes: self.to(nodes)))
-        return lines, took
+            change(nodes)
+            down.insert(0, self.measure(nodes))
+        return [both(*pair) for pair in zip(up, down, strict=True)], took
+
+
+def both(up: dict[str, Any], down: dict[str, Any]) -> dict[str, Any]:
+    """One line of two measurements: the mean of what was done, the worse of what is bounded."""
+    means = {key: (up[key] + down[key]) / 2 for key in ("qps", "p50_ms", "recall")}
+    return {**max(up, down, key=lambda line: line["busiest"]), **means, "p99_ms": max(up["p99_ms"], down["p99_ms"])}
 
 
 def own_children() -> float:
@@ -197,7 +210,7 @@ Each query node is held to a tenth of a core by a control group (period 10 ms); 
 10; other processes (three etcd, S3 server, coordinator, streaming node, data node, proxy, load generator) share the machine
 (`make bench PART=scale`). "Others" is the busiest process that is no query node, in parts of one core. The last columns are of
 a constant load of half of what one node does, all the way from 1 to 4 nodes and back. The commit is the engine's, in a release
-build unless it says otherwise.
+build unless it says otherwise. Since 30 November 2026 each figure is the mean of two measurements, on the way up and on the way back.
 
 | date | commit | machine | data | part | nodes | QPS | ratio | recall@10 | p50 / p99 ms | others | searches while scaling, failed, slowest ms |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
@@ -225,7 +238,7 @@ def main() -> None:
     parser.add_argument("--data-name", default="debian-63k")
     parser.add_argument("--rows", type=int, default=63_666)
     parser.add_argument("--part", choices=["replicas", "segments", "both"], default="both")
-    parser.add_argument("--seconds", type=float, default=12)
+    parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--record", default="")
     parser.add_argument("--commit", default="")

@@ -143,9 +143,9 @@ def fails(text: str = "", code: int | tuple[int, ...] | None = None, kind: type[
         raise AssertionError(f"nothing failed, expected {kind.__name__} with {text!r}")
 
 
-def run(folder: pathlib.Path, wanted: list[str]) -> int:
+def run(folder: pathlib.Path, wanted: list[str], list_of_open: pathlib.Path = HERE / "open.toml", called: str = "guide") -> int:
     """Runs the cases that are named, or all; says each that fails. The number of those that are not as they should be."""
-    known = tomllib.loads((HERE / "open.toml").read_text())
+    known = tomllib.loads(list_of_open.read_text())
     wrong, held, begin = [], 0, time.monotonic()
     for unknown in sorted(set(known) - set(CASES)):
         wrong.append(f"{unknown} is in open.toml, and there is no such case")
@@ -181,5 +181,5 @@ def run(folder: pathlib.Path, wanted: list[str]) -> int:
     for each in wrong:
         print(f"  {each}", flush=True)
     open_ones = len(set(known) & set(numbers))
-    print(f"guide: {held} cases hold, {open_ones} are open, {len(wrong)} are not as they should be, {time.monotonic() - begin:.0f} s", flush=True)
+    print(f"{called}: {held} cases hold, {open_ones} are open, {len(wrong)} are not as they should be, {time.monotonic() - begin:.0f} s", flush=True)
     return len(wrong)

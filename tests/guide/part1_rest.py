@@ -17,7 +17,8 @@ JSON = dict[str, Any]
 
 def http(method: str, url: str, body: Any = None, **headers: str) -> tuple[int, str]:
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data, {"content-type": "application/json", **headers}, method=method)
+    kind = {} if data is None else {"content-type": "application/json"}
+    request = urllib.request.Request(url, data, {**kind, **headers}, method=method)
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:
             return answer.status, answer.read().decode()

@@ -11,13 +11,16 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::base::{Clock, NodeId, NodeTime};
+use crate::base::{Clock, NodeId, NodeTime, Timestamp};
 use crate::rpc::{Coord, Follower, NodeInfo, NodeState, OrderNumber, Orders, Report};
 
 /// How long after a failed beat the next one is tried.
 const RETRY: Duration = Duration::from_millis(300);
 /// A node whose own state changes all the time beats no more often than this.
 const PAUSE: Duration = Duration::from_millis(5);
+/// An answer that was longer on its way says nothing of now: its node stood still meanwhile, or its network nearly does. The
+/// coordinator waits a second for news, and the call has three.
+const LATE: Duration = Duration::from_secs(2);
 /// How long a node that leaves tries to say so.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -128,7 +131,7 @@ impl Agent {
                             // It leads no more for sure; whoever does must hear of this node.
                             self.parts.coord.doubt();
                         }
-                        self.obey(&orders, sent);
+                        self.obey(orders, sent);
                     }
                     Err(error) => {
                         if !failing {
@@ -164,10 +167,14 @@ impl Agent {
         report
     }
 
-    fn obey(&self, orders: &Orders, sent: Duration) {
-        self.parts.time.hear(orders.now);
+    fn obey(&self, orders: Orders, sent: Duration) {
+        let took = self.parts.clock.monotonic().saturating_sub(sent);
+        let (now, orders) = still_true(orders, took);
+        if let Some(now) = now {
+            self.parts.time.hear(now);
+        }
         for follower in &self.parts.followers {
-            follower.obey(orders, sent);
+            follower.obey(&orders, sent);
         }
         *self.seen.lock() = orders.number;
         self.standing.send_if_modified(|standing| {
@@ -193,10 +200,41 @@ impl Agent {
     }
 }
 
+/// What is still true of an answer that took so long, and the coordinator's time if that is. A late one gives neither that
+/// nor a lease: they go together, since how far a node's time may be off is reckoned for one lease.
+fn still_true(orders: Orders, took: Duration) -> (Option<Timestamp>, Orders) {
+    if took <= LATE {
+        return (Some(orders.now), orders);
+    }
+    (None, Orders { lease: Duration::ZERO, ..orders })
+}
+
 /// Everything a node would have to hand over.
 fn has(report: &Report) -> u64 {
     let held = report.held.iter().flat_map(|collection| &collection.channels);
     let held: usize =
         held.map(|channel| channel.segments.len() + usize::from(channel.growing_from.is_some())).sum();
     (held + report.channels.len()) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::still_true;
+    use crate::base::{CollectionId, Timestamp};
+    use crate::rpc::Orders;
+
+    #[test]
+    fn an_answer_that_waited_for_a_node_that_stood_still_tells_it_what_to_do_and_not_what_time_it_is() {
+        let second = Duration::from_secs(1);
+        let release = vec![CollectionId(7)];
+        let orders = Orders { now: Timestamp(77), lease: 5 * second, release, ..Orders::default() };
+        let without_lease = Orders { lease: Duration::ZERO, ..orders.clone() };
+
+        let [prompt, late] = [2, 22].map(|seconds| still_true(orders.clone(), seconds * second));
+
+        assert_eq!(prompt, (Some(Timestamp(77)), orders));
+        assert_eq!(late, (None, without_lease));
+    }
 }

@@ -31,6 +31,8 @@ const MEASURE: Duration = Duration::from_secs(2);
 const SHARE: u32 = 50;
 /// The longest pause between two measurements.
 const STALE: Duration = Duration::from_secs(30);
+/// How often the machine is looked at.
+const MACHINE: Duration = Duration::from_secs(10);
 /// Milvus's names of segments that are sealed and of rows that are not.
 const SEALED: &str = "Sealed";
 const GROWING: &str = "Growing";
@@ -243,6 +245,14 @@ pub struct Gauges {
     pub querier: Option<Arc<QueryNode>>,
     /// The memory that work in passing shares.
     pub memory: Passing,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// What of the machine is measured.
+pub struct Machine {
+    /// Where the figures go.
+    pub metrics: Arc<Metrics>,
     /// The folder that local files are in.
     pub folder: PathBuf,
     /// The clock.
@@ -258,7 +268,6 @@ pub async fn measure(gauges: Gauges, stop: CancellationToken) -> anyhow::Result<
     loop {
         let started = gauges.clock.monotonic();
         show_passing(&gauges.metrics, &gauges.memory);
-        show_machine(&gauges.metrics, machine::memory_bytes(), machine::disk(&gauges.folder));
         if let Some(querier) = &gauges.querier {
             let now = querier.figures();
             shown = show_held(&gauges.metrics, &now, &shown);
@@ -271,6 +280,30 @@ pub async fn measure(gauges: Gauges, stop: CancellationToken) -> anyhow::Result<
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             () = gauges.clock.sleep(pause(took)) => {}
+        }
+    }
+}
+
+/// Keeps the figures of the machine equal to what there is, until `stop`. By itself and on a thread of its own, since a volume that is away
+/// may keep whoever asks about it waiting for good.
+///
+/// # Errors
+/// None.
+pub async fn measure_machine(gauges: Machine, stop: CancellationToken) -> anyhow::Result<()> {
+    loop {
+        let folder = gauges.folder.clone();
+        let look = tokio::task::spawn_blocking(move || (machine::memory_bytes(), machine::disk(&folder)));
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            looked = look => {
+                if let Ok((memory_bytes, disk)) = looked {
+                    show_machine(&gauges.metrics, memory_bytes, disk);
+                }
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = gauges.clock.sleep(MACHINE) => {}
         }
     }
 }

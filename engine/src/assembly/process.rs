@@ -191,12 +191,17 @@ pub async fn run(role: Role, settings: &Settings, around: Surroundings) -> Resul
         client_door = Some(door.clone());
         tasks.start("serve clients", |stop| door.serve(listener, parts, acceptor, stop));
     }
+    let machine = operations::Machine {
+        metrics: Arc::clone(&metrics),
+        folder: PathBuf::from(&settings.local_storage.path),
+        clock: Arc::clone(&clock),
+    };
+    tasks.start("measure the machine", |stop| operations::measure_machine(machine, stop));
     let gauges = operations::Gauges {
         metrics,
         coord: node.candidacy.clone(),
         querier: node.querier.clone(),
         memory: node.memory.clone(),
-        folder: PathBuf::from(&settings.local_storage.path),
         clock: Arc::clone(&clock),
     };
     tasks.start("measure", |stop| operations::measure(gauges, stop));

@@ -112,6 +112,7 @@ impl Pair {
             }],
             wanted: true,
             partitions: None,
+            readable: crate::rpc::Extent::Unsaid,
             listening: false,
             harm: None,
         }));

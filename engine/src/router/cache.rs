@@ -228,7 +228,10 @@ fn completed(fresh: Arc<Routes>, last: Option<Arc<Routes>>) -> Arc<Routes> {
     }
     let same = |last: &Arc<Routes>| last.wanted && last.partitions == fresh.partitions;
     match last.filter(same) {
-        Some(last) => Arc::new(Routes { replicas: last.replicas.clone(), ..(*fresh).clone() }),
+        Some(last) => {
+            let (replicas, readable) = (last.replicas.clone(), last.readable.clone());
+            Arc::new(Routes { replicas, readable, ..(*fresh).clone() })
+        }
         None => fresh,
     }
 }

@@ -402,16 +402,11 @@ impl Router {
     }
 }
 
-/// The copies that do not have all of what a read is of: `partitions`, or all that can be read. What no copy has to have is for
-/// a node to say something about.
+/// The copies that do not have all of what a read is of: `partitions`, or all that can be read.
 fn short_of(routes: &Routes, partitions: Option<&[PartitionId]>) -> Vec<i64> {
-    let readable = routes.partitions.as_deref();
-    let named: Option<Vec<_>> = partitions.map(|named| {
-        let is_readable = |id: &&PartitionId| readable.is_none_or(|readable| readable.contains(id));
-        named.iter().filter(is_readable).copied().collect()
-    });
-    let wanted = named.as_deref().or(readable);
-    routes.replicas.iter().filter(|replica| !replica.covers(wanted)).map(|replica| replica.id).collect()
+    let needed = routes.needed(partitions);
+    let is_short = |replica: &&ReplicaRoute| !replica.covers(needed.as_deref());
+    routes.replicas.iter().filter(is_short).map(|replica| replica.id).collect()
 }
 
 /// Whether a copy can be asked: it has nodes, and this read has not failed there.

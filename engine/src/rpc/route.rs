@@ -71,6 +71,15 @@ impl Extent {
         partitions.map_or(Self::All, |list| Self::These(list.to_vec()))
     }
 
+    /// The list of partitions; `None` for all.
+    #[must_use]
+    pub fn partitions(&self) -> Option<&[PartitionId]> {
+        match self {
+            Self::Unsaid | Self::All => None,
+            Self::These(list) => Some(list),
+        }
+    }
+
     /// Whether it is of all that is `wanted`; `None` for all partitions.
     #[must_use]
     pub fn covers(&self, wanted: Option<&[PartitionId]>) -> bool {
@@ -151,10 +160,13 @@ pub struct Routes {
     pub replicas: Vec<ReplicaRoute>,
     /// Whether the collection is to be loaded at all.
     pub wanted: bool,
-    /// What a read sees that names no partition; `None` for all partitions. Fewer than are to be loaded while no copy has all of
-    /// these: then as many as one has. Copies that have less are not read.
+    /// Which partitions are to be loaded; `None` for all.
     #[serde(default)]
     pub partitions: Option<Vec<PartitionId>>,
+    /// What a read sees that names no partition. Fewer than are to be loaded while no copy has all of these: then as many as one
+    /// has. Copies that have less are not read.
+    #[serde(default)]
+    pub readable: Extent,
     /// Whether a leader said this that does not know yet which copies there are: its predecessor's, if somebody
     /// remembers them.
     #[serde(default)]
@@ -162,6 +174,24 @@ pub struct Routes {
     /// Where no copy is complete: what is damaged or lost, in words for clients, if that is why.
     #[serde(default)]
     pub harm: Option<String>,
+}
+
+impl Routes {
+    /// What a copy must have for a read of `named`; `None` for all partitions. Those of `named` that are not to be loaded it
+    /// need not have: a node refuses them.
+    #[must_use]
+    pub fn needed(&self, named: Option<&[PartitionId]>) -> Option<Vec<PartitionId>> {
+        let to_load = self.partitions.as_deref();
+        match (named, &self.readable) {
+            (Some(named), _) => {
+                let is_to_load = |id: &&PartitionId| to_load.is_none_or(|list| list.contains(id));
+                Some(named.iter().filter(is_to_load).copied().collect())
+            }
+            (None, Extent::These(list)) => Some(list.clone()),
+            (None, Extent::All) => None,
+            (None, Extent::Unsaid) => to_load.map(<[_]>::to_vec),
+        }
+    }
 }
 
 /// What a read must see, as a node understands it.

@@ -448,7 +448,8 @@ pub fn commit_compaction(
     }
     let mut dropped = Vec::new();
     let mut outputs = outputs.to_vec();
-    let made = outputs.clone();
+    let rows = |segments: &[SegmentManifest]| segments.iter().map(|segment| segment.rows).sum::<u64>();
+    let rows_made = rows(&outputs);
     for made in &mut outputs {
         // An index may have been dropped while it was built.
         let is_known = |built: &IndexRef| info.indexes.iter().any(|index| index.id == built.index);
@@ -471,8 +472,7 @@ pub fn commit_compaction(
     let expired = replaced.iter().filter(|segment| plan.expiry.may_be_of(segment));
     let expired = expired.map(|segment| segment.newest.max(segment.clean_through)).max().unwrap_or_default();
     manifest.expired_through = old.expired_through.max(expired);
-    let count = |segments: &[SegmentManifest]| segments.iter().map(|segment| segment.rows).sum::<u64>();
-    let is_less = count(&made) < count(&replaced);
+    let is_less = rows_made < rows(&replaced);
     manifest.history_from = old.history();
     manifest.pin_history(if is_less { plan.keeps_since.unwrap_or(fresh) } else { Timestamp::ZERO });
     let kept_from = super::deletes_kept_from(catalog, plan.collection);

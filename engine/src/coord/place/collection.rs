@@ -9,7 +9,7 @@ use super::hold::Hold;
 use super::split::{Piece, Split};
 use crate::base::{ChannelName, CollectionId, NodeId, PartitionId};
 use crate::model::{ChannelManifest, IndexRef, Schema, SegmentManifest};
-use crate::rpc::{CollectionInfo, Routes, covers};
+use crate::rpc::{CollectionInfo, Extent, OrderNumber, Routes, covers};
 
 /// A collection.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub(super) struct Collection {
     /// What each node is ordered to hold of it.
     pub holds: BTreeMap<NodeId, Vec<Hold>>,
     pub routes: Arc<Routes>,
+    /// The number by which proxies hear what has become readable last, if it was not so from the start.
+    pub readable_since: Option<OrderNumber>,
 }
 
 /// A channel and its owner.
@@ -77,15 +79,18 @@ impl Replica {
     /// Of which partitions every row can be read; `None` for all.
     pub fn partitions(&self) -> Option<Vec<PartitionId>> {
         let lists = self.follows.iter().filter_map(|follow| follow.live.as_ref()?.partitions.clone());
-        lists.reduce(|one, other| one.into_iter().filter(|partition| other.contains(partition)).collect())
+        lists.reduce(|one, other| {
+            // Mostly they are the same, and there may be a thousand.
+            if one == other {
+                return one;
+            }
+            one.into_iter().filter(|partition| other.contains(partition)).collect()
+        })
     }
 
     /// Whether every row of `wanted` can be read; `None` for all partitions.
     pub fn has_all_of(&self, wanted: Option<&[PartitionId]>) -> bool {
-        let has = |follow: &Follow| {
-            follow.live.as_ref().is_some_and(|live| covers(live.partitions.as_deref(), wanted))
-        };
-        !self.follows.is_empty() && self.follows.iter().all(has)
+        self.is_complete() && covers(self.partitions().as_deref(), wanted)
     }
 }
 
@@ -124,22 +129,22 @@ impl Collection {
         self.info.loaded_partitions()
     }
 
-    /// What a read sees that names no partition; `None` for all: what is wanted if a copy has it or none has any of it, else
-    /// as much of it as one copy has.
-    pub fn readable_partitions(&self) -> Option<Vec<PartitionId>> {
+    /// What a read sees that names no partition: what is wanted if a copy has it or none has any of it, else as much of it as
+    /// one copy has.
+    pub fn readable(&self) -> Extent {
         let wanted = self.wanted_partitions();
         let there = self.replicas.iter().filter(|replica| replica.is_complete()).map(Replica::partitions);
         let mut most: Vec<PartitionId> = Vec::new();
         for there in there {
             let Some(mut there) = there.filter(|there| !covers(Some(there), wanted)) else {
-                return wanted.map(<[_]>::to_vec);
+                return Extent::of(wanted);
             };
             there.retain(|partition| wanted.is_none_or(|wanted| wanted.contains(partition)));
             if there.len() > most.len() {
                 most = there;
             }
         }
-        if most.is_empty() { wanted.map(<[_]>::to_vec) } else { Some(most) }
+        if most.is_empty() { Extent::of(wanted) } else { Extent::These(most) }
     }
 
     /// The segments of a channel that are to be loaded, ascending by id.
@@ -224,6 +229,7 @@ impl Placer {
             replicas: Vec::new(),
             wanted: false,
             partitions: None,
+            readable: Extent::Unsaid,
             listening: false,
             harm: None,
         };
@@ -235,6 +241,7 @@ impl Placer {
             retired: Vec::new(),
             holds: BTreeMap::new(),
             routes: Arc::new(routes),
+            readable_since: None,
         };
         self.count_wanted(&collection, true);
         self.collections.insert(id, collection);

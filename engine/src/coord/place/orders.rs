@@ -158,7 +158,11 @@ impl Placer {
         let number = self.next_number();
         self.version += 1;
         self.news.note(collection.info.id, number, collection.removed);
-        collection.routes = self.draw_routes(collection).into();
+        let fresh = self.draw_routes(collection);
+        if !collection.routes.readable.covers(fresh.readable.partitions()) {
+            collection.readable_since = Some(self.number());
+        }
+        collection.routes = fresh.into();
         number
     }
 }

@@ -48,7 +48,8 @@ impl Placer {
         let quiet = replicas.iter().all(Replica::is_quiet);
         collection.replicas = replicas;
         // What is released is not to be read any more, whether or not any route changes by it.
-        outcome.changed |= collection.routes.partitions != collection.readable_partitions();
+        outcome.changed |= collection.routes.readable != collection.readable()
+            || collection.routes.partitions.as_deref() != collection.wanted_partitions();
         if quiet {
             self.pending.remove(&id);
         } else {

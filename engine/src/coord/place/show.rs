@@ -66,7 +66,8 @@ impl Placer {
             owners: owners.collect(),
             replicas: replicas.filter_map(|replica| self.draw_replica(collection, replica)).collect(),
             wanted: collection.info.load.is_some() && !collection.removed,
-            partitions: collection.readable_partitions(),
+            partitions: collection.wanted_partitions().map(<[_]>::to_vec),
+            readable: collection.readable(),
             listening: false,
             harm: None,
         }
@@ -148,7 +149,9 @@ impl Placer {
             return Ok(0);
         }
         if placed.clone().all(|replica| is_loaded(&replica)) {
-            return Ok(100);
+            // Whoever is told so may read by any proxy, and all of them must know what there is to read.
+            let is_known = known.readable_since.is_none_or(|number| self.proxies_saw(number));
+            return Ok(if is_known { 100 } else { 99 });
         }
         let complete = placed.clone().filter(is_loaded).count() * 100;
         let waiting = placed.filter(waits).count();

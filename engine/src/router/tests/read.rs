@@ -86,6 +86,25 @@ async fn what_a_copy_has_not_loaded_yet_is_waited_for_or_read_of_another_copy() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_loaded_goes_on_being_read_while_more_is_also_under_a_leader_that_listens() {
+    let world = World::new();
+    world.publish(None, &[&[1]]);
+    world.publish_part(1, &[5], &[5, 6]);
+    world.publish_readable(&[5]);
+    let cache = CatalogCache::new(world.clone());
+    let router = world.router_with(RouterSettings::default(), Some(Arc::clone(&cache)));
+    let started = tokio::time::Instant::now();
+
+    router.query(query(), Consistency::Strong).await.unwrap();
+    cache.obey(&Orders { rerouted: vec![C], ..Orders::default() }, Duration::ZERO);
+    world.publish_listening(Some(vec![PartitionId(5), PartitionId(6)]));
+    router.query(query(), Consistency::Strong).await.unwrap();
+
+    assert_eq!(reads(&world, 1), 2);
+    assert!(started.elapsed() <= Duration::from_millis(10), "{:?}", started.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_partition_that_is_not_loaded_is_refused_at_once_by_whoever_is_asked() {
     let world = World::new();
     world.publish(None, &[&[1]]);

@@ -226,6 +226,7 @@ impl World {
             replicas: (1..).zip(replicas).map(replica).collect(),
             wanted,
             partitions: None,
+            readable: Extent::Unsaid,
             listening: false,
             harm: None,
         }));
@@ -249,6 +250,15 @@ impl World {
         for route in &mut changed.replicas {
             route.partitions = if route.id == replica { of(there) } else { of(wanted) };
         }
+        *routes = Some(Arc::new(changed));
+    }
+
+    /// What a read sees that names no partition.
+    pub fn publish_readable(&self, readable: &[i64]) {
+        let mut routes = self.routes.lock();
+        let mut changed = Routes::clone(routes.as_ref().unwrap());
+        changed.version += 1;
+        changed.readable = Extent::These(readable.iter().copied().map(PartitionId).collect());
         *routes = Some(Arc::new(changed));
     }
 

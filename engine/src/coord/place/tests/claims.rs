@@ -169,6 +169,7 @@ fn one_node_holds_and_owns_everything() {
             }],
             wanted: true,
             partitions: None,
+            readable: Extent::All,
             listening: false,
             harm: None,
         }
@@ -189,37 +190,33 @@ fn a_partition_is_loaded_once_it_is_read_and_not_before_also_beside_others() {
     world.run(4);
     let seen = |world: &World| {
         let routes = world.placer.routes(CollectionId(7)).unwrap();
-        (
-            world.placer.loaded(CollectionId(7)),
-            routes.replicas[0].partitions.clone(),
-            routes.partitions.clone(),
-        )
+        (world.placer.loaded(CollectionId(7)), routes.replicas[0].partitions.clone(), routes.readable.clone())
     };
-    assert_eq!(seen(&world), (Ok(100), Some(vec![PARTITIONS[0]]), Some(vec![PARTITIONS[0]])));
+    let (first, both) = (Some(vec![PARTITIONS[0]]), Some(PARTITIONS.to_vec()));
+    let these = |list: &Option<Vec<crate::base::PartitionId>>| Extent::of(list.as_deref());
+    assert_eq!(seen(&world), (Ok(100), first.clone(), these(&first)));
 
-    let both = Some(PARTITIONS.to_vec());
     world.put(&info(7, 1, of(&[0, 1])), std::slice::from_ref(&manifest));
     world.placer.tick(world.now);
-    let first = Some(vec![PARTITIONS[0]]);
     let (progress, there, readable) = seen(&world);
     assert!(progress.as_ref().is_ok_and(|percent| *percent < 100), "{progress:?}");
-    assert_eq!((there, readable), (first.clone(), first.clone()), "what is loaded goes on being read");
+    assert_eq!((there, readable), (first.clone(), these(&first)), "what is loaded goes on being read");
     world.run(4);
-    assert_eq!(seen(&world), (Ok(100), both.clone(), both.clone()));
+    assert_eq!(seen(&world), (Ok(100), both.clone(), these(&both)));
 
     // All of it is there already, and still the node must have heard that it is loaded.
     world.put(&info(7, 1, loaded()), std::slice::from_ref(&manifest));
     world.placer.tick(world.now);
     let (progress, there, readable) = seen(&world);
     assert!(progress.as_ref().is_ok_and(|percent| *percent < 100), "{progress:?}");
-    assert_eq!((there, readable), (both.clone(), both));
+    assert_eq!((there, readable), (both.clone(), these(&both)));
     world.run(4);
-    assert_eq!(seen(&world), (Ok(100), None, None));
+    assert_eq!(seen(&world), (Ok(100), None, Extent::All));
 
     // What is released is not read any more at once.
     world.put(&info(7, 1, of(&[0])), &[manifest]);
     world.placer.tick(world.now);
-    assert_eq!(seen(&world), (Ok(100), first.clone(), first));
+    assert_eq!(seen(&world), (Ok(100), first.clone(), these(&first)));
 }
 
 #[test]
@@ -238,8 +235,11 @@ fn a_partition_that_has_no_room_keeps_nobody_from_reading_the_others() {
     world.run(4);
 
     let routes = world.placer.routes(CollectionId(7)).unwrap();
-    let first = Some(vec![PARTITIONS[0]]);
-    assert_eq!((routes.partitions.clone(), routes.replicas[0].partitions.clone()), (first.clone(), first));
+    let first = vec![PARTITIONS[0]];
+    assert_eq!(
+        (routes.readable.partitions(), routes.replicas[0].partitions.clone()),
+        (Some(&*first), Some(first.clone()))
+    );
     assert_eq!(routes.replicas[0].nodes[0].share.channels[0].segments, [SegmentId(1)]);
     assert!(world.placer.loaded(CollectionId(7)).is_err_and(|hindrance| hindrance.is_full));
 }

@@ -411,6 +411,7 @@ samples! {
         replicas: Vec::sample(),
         wanted: true,
         partitions: Option::sample(),
+        readable: Extent::sample(),
         listening: true,
         harm: Option::sample(),
     };
