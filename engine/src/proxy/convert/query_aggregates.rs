@@ -56,7 +56,11 @@ impl AggregateQuery {
                 names.push(name);
             }
         }
-        if by.is_empty() && (names == [COUNT] || names.iter().all(|name| call(name).is_none())) {
+        if by.is_empty() && names.iter().all(|name| call(name).is_none()) {
+            return Ok(None);
+        }
+        let groups = order(&by, params)?;
+        if by.is_empty() && names == [COUNT] {
             return Ok(None);
         }
         if params.iterator {
@@ -66,7 +70,6 @@ impl AggregateQuery {
         if by.is_empty() && params.limit.is_some() && names.contains(&COUNT) {
             return Err(Error::CountPaginated);
         }
-        let groups = order(&by, params)?;
         let place =
             |field: &Field| groups.iter().position(|group| group.field == field.id).map(Source::Group);
         let (mut of, mut columns) = (Vec::new(), Vec::new());

@@ -330,6 +330,17 @@ async fn aggregates_that_are_none_are_refused_in_milvus_words() {
         ),
         (
             "count(*)",
+            vec![("order_by_fields", "age:asc"), ("limit", "2")],
+            "ORDER BY can only reference GROUP BY columns",
+        ),
+        (
+            "sum(age)",
+            vec![("order_by_fields", "age:asc"), ("limit", "2")],
+            "ORDER BY can only reference GROUP BY columns",
+        ),
+        ("count(*)", vec![("limit", "2")], "count entities with pagination is not allowed"),
+        (
+            "count(*)",
             [by("name"), vec![("iterator", "True"), ("limit", "2")]].concat(),
             "aggregation with iterator is not supported",
         ),
