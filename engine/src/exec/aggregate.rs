@@ -1,24 +1,28 @@
 //! Aggregates of the rows that a plan may answer with.
 
-use std::sync::Arc;
-
-use super::Error;
 use super::allow::{Allowed, Rule};
+use super::{Error, Readable};
 use crate::base::FieldId;
 use crate::model::{Bitset, Column, DataType, Schema};
-use crate::plan::{self, Aggregates, Groups, Operand, QueryRows};
+use crate::plan::{self, Groups, Operand, QueryPlan};
 use crate::segment::Part;
 
-/// What is counted and measured of the groups of all allowed rows of `parts`, duplicates of a key included.
-pub(super) fn aggregate(
-    aggregates: &Aggregates,
-    rule: &Rule<'_>,
+/// Adds the rows of `on` that `plan` may answer with, duplicates of a key included, to `groups`, which are of its aggregates. So
+/// several shards are read into the same groups, and what they take together has one bound.
+///
+/// # Errors
+/// [`Error::Filter`] or [`Error::NoField`] for a plan that does not fit the schema; [`Error::Aggregates`].
+pub fn aggregate(
+    plan: &QueryPlan,
     schema: &Schema,
-    parts: &[Arc<Part>],
-) -> Result<QueryRows, Error> {
+    on: &Readable,
+    groups: &mut Groups<'_>,
+) -> Result<(), Error> {
     let failed = |source| Error::Aggregates { source };
-    let mut groups = Groups::new(aggregates);
-    for part in parts {
+    let times = (plan.expired_before, plan.read_at);
+    let rule = Rule::new(schema, plan.partitions.as_deref(), times, plan.filter.as_ref());
+    let aggregates = groups.aggregates();
+    for part in &on.parts(plan.ignore_growing) {
         let Some(allowed) = rule.allow(part)? else { continue };
         let by = aggregates.by.iter().map(|group| {
             let values = Values::of(part, schema, group.field)?;
@@ -42,7 +46,7 @@ pub(super) fn aggregate(
         };
         added.map_err(failed)?;
     }
-    Ok(groups.into_rows())
+    Ok(())
 }
 
 /// The values of one field in a part.

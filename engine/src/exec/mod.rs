@@ -24,6 +24,7 @@ mod texts_test;
 
 use std::sync::Arc;
 
+pub use aggregate::aggregate;
 pub use cost::Cost;
 pub use error::Error;
 pub use query::{query, query_weight};

@@ -8,7 +8,7 @@ use super::gather::{self, Chosen};
 use super::{Error, Readable};
 use crate::base::FieldId;
 use crate::model::{Batch, Keys, Metric, Schema};
-use crate::plan::{Order, QueryKind, QueryPlan, QueryRows, TermStatistics};
+use crate::plan::{Groups, Order, QueryKind, QueryPlan, QueryRows, TermStatistics};
 use crate::segment::{FieldSearch, Part};
 
 /// The rows of `on` that `plan` asks for, ascending by key or in the plan's order, each key once (its newest row), at most `plan.limit`; or how
@@ -24,7 +24,11 @@ pub fn query(plan: &QueryPlan, schema: &Schema, on: &Readable) -> Result<QueryRo
         QueryKind::Rows => {}
         QueryKind::Count => return count(&rule, schema, &parts),
         QueryKind::Terms { field, terms } => return Ok(statistics(&parts, *field, terms).into_rows()),
-        QueryKind::Aggregates(aggregates) => return aggregate(aggregates, &rule, schema, &parts),
+        QueryKind::Aggregates(aggregates) => {
+            let mut groups = Groups::new(aggregates);
+            aggregate(plan, schema, on, &mut groups)?;
+            return Ok(groups.into_rows());
+        }
     }
     let mut chosen = Vec::new();
     for (at, part) in parts.iter().enumerate() {

@@ -70,10 +70,10 @@ pub enum Error {
         source: TypeMismatch,
     },
     /// More groups than a query may have.
-    #[error("a query has at most {MOST_GROUPS} groups, set a limit or narrow the filter")]
+    #[error("a query has at most {MOST_GROUPS} groups, set a limit of no more or narrow the filter")]
     ManyGroups,
     /// Groups with longer texts than a query may have.
-    #[error("the groups of a query take at most {MOST_BYTES} bytes, set a limit or narrow the filter")]
+    #[error("the groups of a query take at most {MOST_BYTES} bytes, set a lower limit or narrow the filter")]
     LargeGroups,
     /// A sum that its type cannot hold.
     #[error("a sum is out of the range of Int64")]
@@ -120,6 +120,12 @@ impl Aggregates {
     pub fn fields(&self) -> impl Iterator<Item = FieldId> {
         let by = self.by.iter().map(|group| group.field);
         by.chain(self.of.iter().filter_map(|aggregate| aggregate.field))
+    }
+
+    /// Whether an answer is one of a node that knows aggregates.
+    #[must_use]
+    pub fn is_answer(found: &QueryRows) -> bool {
+        found.rows.column(answer(0)).is_some()
     }
 
     /// Puts what nodes found together. An answer without groups is returned as it is: it is one of a node that knows no
@@ -253,27 +259,27 @@ pub(super) const fn whole(upper: i64, lower: i64) -> i128 {
 }
 
 /// Groups as the answer of a query, in the order given. `rows`, `by` and `of` are as in [`Part`].
-pub(super) fn into_rows(rows: Vec<i64>, by: Vec<Column>, of: &[Option<Tally>]) -> QueryRows {
+pub(super) fn into_rows(rows: Vec<i64>, by: Vec<Column>, of: Vec<Option<Tally>>) -> QueryRows {
     let (groups, first) = (rows.len(), 1 + by.len());
     let mut columns = vec![long(0, rows)];
     columns.extend((1..).zip(by).map(|(at, column)| Column { field: answer(at), ..column }));
-    for (at, tally) in of.iter().enumerate() {
+    for (at, tally) in of.into_iter().enumerate() {
         let at = first + at * WIDTH;
         match tally {
             None => {}
-            Some(Tally::Counts(counts)) => columns.push(long(at, counts.clone())),
+            Some(Tally::Counts(counts)) => columns.push(long(at, counts)),
             Some(Tally::Wholes { sums, counts }) => {
                 columns.push(long(at, sums.iter().map(|sum| (sum >> 64) as i64).collect()));
                 columns.push(long(at + 1, sums.iter().map(|sum| *sum as i64).collect()));
-                columns.push(long(at + 2, counts.clone()));
+                columns.push(long(at + 2, counts));
             }
             Some(Tally::Doubles { sums, counts }) => {
-                let data = ColumnData::Double(sums.clone());
+                let data = ColumnData::Double(sums);
                 columns.push(Column { field: answer(at), data, valid: None });
-                columns.push(long(at + 2, counts.clone()));
+                columns.push(long(at + 2, counts));
             }
             Some(Tally::Extremes { values, data_type }) => {
-                columns.push(Column { field: answer(at), ..super::groups::column_of(*data_type, values) });
+                columns.push(Column { field: answer(at), ..super::groups::column_of(data_type, &values) });
             }
         }
     }

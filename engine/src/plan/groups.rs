@@ -9,11 +9,13 @@ use super::tally::{Operand, Placed, Tally};
 use crate::model::{Bitset, Column, ColumnData, DataType, TypeMismatch, Value};
 
 /// Most rows that are added in one step, after which memory is looked at: as few as that, since each may have long texts.
-const STEP: usize = 256;
+const STEP: usize = if cfg!(test) { 4 } else { 256 };
 /// A step ends early once new groups take so much. Unit: bytes.
 const STEP_BYTES: usize = 8 << 20;
 /// So many more groups than twice the wanted ones are kept until those that are not wanted are looked for.
-const SLACK: usize = 4_096;
+const SLACK: usize = if cfg!(test) { 2 } else { 4_096 };
+/// One part of so many is what the bounds of groups are passed by where a limit is set, until those that are not wanted are let go of.
+const ROOM: usize = 8;
 /// What a group takes beside its values and each aggregate, about. Unit: bytes.
 const GROUP_BYTES: usize = 96;
 /// What a value of a group or an aggregate takes, about. Unit: bytes.
@@ -55,6 +57,12 @@ impl<'a> Groups<'a> {
             last: None,
             bytes: 0,
         }
+    }
+
+    /// What is wanted of them.
+    #[must_use]
+    pub const fn aggregates(&self) -> &'a Aggregates {
+        self.plan
     }
 
     /// Adds rows, with their values by field of [`Aggregates::by`] and by aggregate.
@@ -122,8 +130,10 @@ impl<'a> Groups<'a> {
     #[must_use]
     pub fn into_rows(mut self) -> QueryRows {
         self.keep_first(self.plan.limit.unwrap_or(usize::MAX));
+        // Each is let go of before the next is made, so that not all of it is there twice.
+        drop((self.places, self.keys, self.last));
         let by = self.by.into_iter().flatten().map(|(data_type, values)| column_of(data_type, &values));
-        into_rows(self.rows, by.collect(), &self.of)
+        into_rows(self.rows, by.collect(), self.of)
     }
 
     /// The next rows, at least one if there is any, and the places of their groups, new ones among them.
@@ -175,11 +185,15 @@ impl<'a> Groups<'a> {
 
     /// Lets go of what is not wanted any more, and sees to it that what is left is not too much.
     fn settle(&mut self) -> Result<(), Error> {
-        let is_much = self.keys.len() > MOST_GROUPS || self.bytes > MOST_BYTES;
-        if let Some(limit) = self.plan.limit
-            && self.keys.len() > limit
-            && (is_much || self.keys.len() > limit.saturating_mul(2).saturating_add(SLACK))
-        {
+        if let Some(limit) = self.plan.limit.filter(|limit| self.keys.len() > *limit && *limit <= MOST_GROUPS) {
+            // A part more than there may be, which is what each look at all groups then lets go of at least: else there would be
+            // one for every few rows.
+            let is_much = self.keys.len() > limit.saturating_mul(2).saturating_add(SLACK)
+                || self.keys.len() > MOST_GROUPS + MOST_GROUPS / ROOM
+                || self.bytes > MOST_BYTES + MOST_BYTES / ROOM;
+            if !is_much {
+                return Ok(());
+            }
             self.keep_first(limit);
             self.last = self.keys.last().cloned();
         }
@@ -251,12 +265,12 @@ fn put_key(key: &mut Vec<u8>, operand: &Operand<'_>, row: usize, descending: boo
             ColumnData::Int64(values) => int(key, values[at]),
             ColumnData::VarChar(texts) => {
                 key.push(VALUE);
-                for &byte in texts.get(at).as_bytes() {
-                    key.push(byte);
-                    // So that the end, two zeros, comes before whatever a longer text goes on with.
-                    if byte == 0 {
-                        key.push(0xff);
+                for (part, piece) in texts.get(at).as_bytes().split(|byte| *byte == 0).enumerate() {
+                    if part > 0 {
+                        // A zero; so that the end, two of them, comes before whatever a longer text goes on with.
+                        key.extend_from_slice(&[0, 0xff]);
                     }
+                    key.extend_from_slice(piece);
                 }
                 key.extend_from_slice(&[0, 0]);
             }

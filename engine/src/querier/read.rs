@@ -14,15 +14,18 @@ use super::shard::{Missing, Shard, Taken};
 use crate::base::{ChannelName, Clock, CollectionId, Kind, Kinded, PartitionId, TaskError, Timestamp, heavy};
 use crate::exec::{self, Cost};
 use crate::expr::Filter;
-use crate::plan::{self, QueryKind, QueryPlan, QueryRows, SearchHits, SearchPlan, merge_query, merge_search};
+use crate::model::{DataType, Schema};
+use crate::plan::{self, Aggregates, Groups, QueryKind, QueryPlan, QueryRows, SearchHits, SearchPlan, merge_query, merge_search};
 use crate::rpc::{
     self, ChannelShare, CollectionInfo, Extent, HoldChannel, Querier, ReadAfter, Refusal, Share, TimeSpan,
 };
 
 /// Reads of more rows than this leave the thread that answers requests.
 const INLINE_ROWS: u64 = 200_000;
-/// So many rows take as long to look at as one takes to be aggregated.
+/// So many rows take as long to look at as one takes to be put into its group, and so many more as each value of it takes.
 const AGGREGATED: u64 = 20;
+/// So many bytes of a text take as long to copy or compare as a value without texts takes. Unit: bytes.
+const TEXT_BYTES: u64 = 256;
 
 /// The partitions to read, given those asked for, those loaded, those that the share is of, and what the parts have: rows of a
 /// dropped partition that were not sealed before it was are in the log until they are.
@@ -71,6 +74,15 @@ fn readable_partitions(
 /// The rows that a read is to be taken for: a filter that analyses texts is never short.
 fn weight(rows: u64, filter: Option<&Filter>) -> u64 {
     if filter.is_some_and(Filter::is_long_work) { u64::MAX } else { rows }
+}
+
+/// So many rows take as long to look at as one takes to be aggregated, at the longest.
+fn row_weight(aggregates: &Aggregates, schema: &Schema) -> u64 {
+    let of_field = |id| match schema.field_by_id(id) {
+        Some(field) if field.data_type == DataType::VarChar => 1 + field.max_length() as u64 / TEXT_BYTES,
+        _ => 1,
+    };
+    AGGREGATED * (1 + aggregates.fields().map(of_field).sum::<u64>())
 }
 
 fn stale(what: String) -> rpc::Error {
@@ -307,12 +319,20 @@ impl Querier for QueryNode {
             let weight = |part: &Taken| exec::query_weight(&plan, &found.info.schema, &part.on);
             rows = found.parts.iter().map(weight).sum();
         }
-        if matches!(plan.kind, QueryKind::Aggregates(_)) {
-            // Each is put into its group.
-            rows = rows.saturating_mul(AGGREGATED);
+        if let QueryKind::Aggregates(aggregates) = &plan.kind {
+            rows = rows.saturating_mul(row_weight(aggregates, &found.info.schema));
         }
         self.compute(began, rows, move |_| {
             let asked = plan.read_at;
+            if let QueryKind::Aggregates(aggregates) = plan.kind.clone() {
+                let mut groups = Groups::new(&aggregates);
+                for part in &found.parts {
+                    plan.read_at = asked.min(part.visible);
+                    exec::aggregate(&plan, &found.info.schema, &part.on, &mut groups)
+                        .map_err(|error| exec_failed("query", &error))?;
+                }
+                return Ok(groups.into_rows());
+            }
             let query = |part: &Taken| {
                 plan.read_at = asked.min(part.visible);
                 exec::query(&plan, &found.info.schema, &part.on).map_err(|error| exec_failed("query", &error))

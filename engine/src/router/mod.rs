@@ -106,6 +106,9 @@ pub enum Error {
         #[source]
         source: plan::Error,
     },
+    /// A node of an earlier version was asked for aggregates.
+    #[error("a query node is of an earlier version, which knows no aggregates of queries")]
+    NoAggregates,
     /// A node of a copy did not say how far it has come with each channel of its part.
     #[error("a node did not say at which time its part of {collection} can be read")]
     Times {
@@ -130,7 +133,7 @@ impl Kinded for Error {
             | Self::NoWriter
             | Self::UnknownOutcome { .. } => Kind::Unavailable,
             Self::Merge { source, .. } => source.kind(),
-            Self::Times { .. } => Kind::Internal,
+            Self::Times { .. } | Self::NoAggregates => Kind::Internal,
         }
     }
 }

@@ -12,14 +12,14 @@ use super::instant::{at_one_time, is_spread};
 use super::memory::Memory;
 use super::{Error, Router, passes};
 use crate::base::{CollectionId, Kind, Kinded as _, PartitionId, TaskError, Timestamp, heavy};
-use crate::plan::{self, QueryKind, QueryPlan, QueryRows, SearchHits, SearchPlan, merge_query, merge_search};
+use crate::plan::{self, Aggregates, QueryKind, QueryPlan, QueryRows, SearchHits, SearchPlan, merge_query, merge_search};
 use crate::rpc::{
     self, Consistency, NodeShare, Querier, ReadAfter, Reader, Refusal, ReplicaRoute, Routes, Share, TimeSpan,
     Writer as _,
 };
 
-/// Parts of an answer with more groups than this are put together on a thread that may be busy.
-const INLINE_GROUPS: u64 = 4_096;
+/// Parts of an answer of groups that take more than this are put together on a thread that may be busy. Unit: bytes.
+const INLINE_BYTES: usize = 128 << 10;
 
 /// A kind of read: a search or a query.
 #[async_trait]
@@ -108,7 +108,13 @@ impl Plan for QueryPlan {
         share: Arc<Share>,
         after: ReadAfter,
     ) -> Result<QueryRows, rpc::Error> {
-        node.query(self, share, after).await
+        let is_of_groups = matches!(self.kind, QueryKind::Aggregates(_));
+        let found = node.query(self, share, after).await?;
+        if is_of_groups && !Aggregates::is_answer(&found) {
+            // Another copy may know them.
+            return Err(rpc::Error::failed(Self::CALL, &Error::NoAggregates));
+        }
+        Ok(found)
     }
 
     fn merge(&self, parts: Vec<QueryRows>) -> Result<QueryRows, plan::Error> {
@@ -116,8 +122,8 @@ impl Plan for QueryPlan {
     }
 
     fn is_long_merge(&self, parts: &[QueryRows]) -> bool {
-        let groups: u64 = parts.iter().map(|part| part.count).sum();
-        matches!(self.kind, QueryKind::Aggregates(_)) && groups > INLINE_GROUPS
+        let bytes: usize = parts.iter().map(|part| part.rows.memory_bytes()).sum();
+        matches!(self.kind, QueryKind::Aggregates(_)) && bytes > INLINE_BYTES
     }
 }
 

@@ -279,8 +279,8 @@ pub(super) fn add_fields(fields: &mut Vec<FieldId>, more: impl IntoIterator<Item
     }
 }
 
-/// Answers with more groups than this are made on a thread that may be busy.
-const INLINE_GROUPS: usize = 4_096;
+/// Answers of groups that take more than this are made on a thread that may be busy. Unit: bytes.
+const INLINE_BYTES: usize = 128 << 10;
 
 /// What a query returns.
 enum Returned {
@@ -316,7 +316,7 @@ impl Returned {
         match self {
             Self::Rows(..) => takes_long(schema),
             Self::Count => false,
-            Self::Groups(..) => found.rows.rows > INLINE_GROUPS,
+            Self::Groups(..) => found.rows.memory_bytes() > INLINE_BYTES,
         }
     }
 
