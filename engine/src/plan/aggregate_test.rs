@@ -249,6 +249,46 @@ fn more_groups_than_there_may_be_are_refused_unless_a_few_are_wanted() {
 }
 
 #[test]
+fn a_limit_beyond_the_most_groups_there_may_be_is_no_help() {
+    let rows = numbers(0..150_000);
+    assert_eq!(added(&by_number(Some(100_001), false), &rows).unwrap_err(), Error::ManyGroups);
+    assert_eq!(added(&by_number(Some(100_000), false), &rows).unwrap().rows.rows, 100_000);
+}
+
+#[test]
+fn a_field_that_a_part_lacks_has_the_same_value_in_all_its_rows() {
+    let by = [100, 101].map(|id| GroupField { field: FieldId(id), descending: false });
+    let least = Aggregate { op: AggregateOp::Least, field: Some(FieldId(101)) };
+    let plan = Aggregates { by: by.to_vec(), of: vec![least], limit: None };
+    let text = |values: &[&str], valid: Option<Bitset>| {
+        let mut data = ColumnData::none_of(DataType::VarChar);
+        values.iter().for_each(|value| data.push(&Value::Text((*value).to_owned())).unwrap());
+        Column { field: FieldId(101), data, valid }
+    };
+    let (numbers, there) = (numbers([1, 2, 2].into_iter()), text(&["b", "a", "b"], None));
+    let (default, none) = (text(&["a"], None), text(&[""], Some(Bitset::none(1))));
+    let number = Operand::Column(&numbers.columns[0]);
+    let mut groups = Groups::new(&plan);
+
+    for texts in [Operand::Same(&default), Operand::Column(&there), Operand::Same(&none)] {
+        groups.add(0..3, &[number, texts], &[texts]).unwrap();
+    }
+
+    let found = groups.into_rows();
+    let texts = ["a", "b", "", "a", "b", ""].map(|text| match text {
+        "" => Value::Null,
+        text => Value::Text(text.to_owned()),
+    });
+    let wanted = Aggregated {
+        groups: 6,
+        by: vec![[1, 1, 1, 2, 2, 2].map(Value::Int).to_vec(), texts.to_vec()],
+        of: vec![texts.to_vec()],
+    };
+    assert_eq!(plan.finish(&found).unwrap().unwrap(), wanted);
+    assert_eq!(found.rows.columns[0].data, ColumnData::Int64(vec![1, 1, 1, 3, 1, 2]));
+}
+
+#[test]
 fn groups_that_are_too_large_are_refused() {
     let text = "x".repeat(60_000);
     let mut texts = ColumnData::none_of(DataType::VarChar);

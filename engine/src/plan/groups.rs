@@ -282,3 +282,37 @@ fn put_key(key: &mut Vec<u8>, operand: &Operand<'_>, row: usize, descending: boo
         key[start..].iter_mut().for_each(|byte| *byte = !*byte);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::FieldId;
+    use crate::plan::GroupField;
+
+    #[test]
+    fn near_a_bound_groups_are_looked_through_a_few_times_only() {
+        let field = FieldId(100);
+        let plan = Aggregates {
+            by: vec![GroupField { field, descending: false }],
+            of: Vec::new(),
+            limit: Some(MOST_GROUPS - 10),
+        };
+        // Each group comes before all that were there.
+        let data = ColumnData::Int64((0..140_000).rev().collect());
+        let column = Column { field, data, valid: None };
+        let mut groups = Groups::new(&plan);
+
+        let mut passes = 0;
+        for start in (0..140_000).step_by(64) {
+            let before = groups.last.clone();
+            let rows = start..(start + 64).min(140_000);
+            groups.add(rows, &[Operand::Column(&column)], &[]).unwrap();
+            passes += usize::from(groups.last != before);
+        }
+
+        assert_eq!(passes, 3);
+        let found = plan.finish(&groups.into_rows()).unwrap().unwrap();
+        let first: Vec<Value> = (0..MOST_GROUPS as i64 - 10).map(Value::Int).collect();
+        assert!(found.by == [first], "the first groups are there");
+    }
+}

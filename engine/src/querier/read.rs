@@ -357,3 +357,27 @@ impl Querier for QueryNode {
         Ok(found.parts.iter().map(|part| TimeSpan { from: part.clean, to: part.visible }).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::FieldId;
+    use crate::plan::{Aggregate, AggregateOp, GroupField};
+    use crate::segment::fixture::{KEY, NOTE, schema};
+
+    #[test]
+    fn rows_with_texts_that_may_be_long_are_aggregated_on_a_thread_that_may_be_busy() {
+        let weight = |by: &[FieldId], of: &[FieldId]| {
+            let by = by.iter().map(|field| GroupField { field: *field, descending: false });
+            let of = of.iter().map(|field| Aggregate { op: AggregateOp::Least, field: Some(*field) });
+            let aggregates = Aggregates { by: by.collect(), of: of.collect(), limit: None };
+            row_weight(&aggregates, &schema(DataType::Int64))
+        };
+
+        assert_eq!(weight(&[], &[]), 20);
+        assert_eq!(weight(&[KEY], &[KEY]), 60);
+        // A text of 64 KiB a row: a few of them.
+        assert!((10..50).contains(&(INLINE_ROWS / weight(&[NOTE], &[]))));
+        assert_eq!(weight(&[], &[NOTE]), weight(&[NOTE], &[]));
+    }
+}

@@ -287,6 +287,23 @@ async fn groups_come_in_an_order_and_in_pages() {
     assert_eq!(longs(&found.fields_data[2]), [4, 2, 1]);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn very_many_groups_are_returned() {
+    let proxy = with_collection(false, 2).await;
+    let keys: Vec<i64> = (0..9_000).collect();
+    let some_names = names(&vec!["a"; keys.len()]);
+    let dynamic = meta(&vec!["{}"; keys.len()]);
+    let sent =
+        vec![ids(&keys), vectors(2, &vec![1.0; 18_000]), some_names, ages(&vec![3; keys.len()]), dynamic];
+    assert_good(&insert(&proxy, 9_000, sent).await.status.unwrap());
+
+    let found = query(&proxy, "", &["id", "sum(age)"], &[("group_by_fields", "id")]).await;
+
+    assert_good(&found.status.unwrap());
+    assert!(longs(&found.fields_data[0]) == keys, "every key is a group");
+    assert!(longs(&found.fields_data[1]) == vec![3; keys.len()], "each has its sum");
+}
+
 #[tokio::test]
 async fn without_groups_there_is_one_row_of_aggregates_even_of_no_rows() {
     let proxy = filled().await;
