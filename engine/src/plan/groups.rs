@@ -185,7 +185,8 @@ impl<'a> Groups<'a> {
 
     /// Lets go of what is not wanted any more, and sees to it that what is left is not too much.
     fn settle(&mut self) -> Result<(), Error> {
-        if let Some(limit) = self.plan.limit.filter(|limit| self.keys.len() > *limit && *limit <= MOST_GROUPS) {
+        if let Some(limit) = self.plan.limit.filter(|limit| self.keys.len() > *limit && *limit <= MOST_GROUPS)
+        {
             // A part more than there may be, which is what each look at all groups then lets go of at least: else there would be
             // one for every few rows.
             let is_much = self.keys.len() > limit.saturating_mul(2).saturating_add(SLACK)

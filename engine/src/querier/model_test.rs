@@ -345,8 +345,7 @@ impl World {
         };
         let mut sums_plan = rows_plan.clone();
         (sums_plan.kind, sums_plan.limit) = (QueryKind::Aggregates(aggregates.clone()), Some(0));
-        let groups_plan =
-            QueryPlan { kind: QueryKind::Aggregates(by_number.clone()), ..sums_plan.clone() };
+        let groups_plan = QueryPlan { kind: QueryKind::Aggregates(by_number.clone()), ..sums_plan.clone() };
         let (mut rows, mut counts) = (Vec::new(), Vec::new());
         let (mut sums, mut groups) = (Vec::new(), Vec::new());
         for (at, node) in self.nodes.iter().enumerate() {

@@ -15,7 +15,10 @@ use crate::base::{ChannelName, Clock, CollectionId, Kind, Kinded, PartitionId, T
 use crate::exec::{self, Cost};
 use crate::expr::Filter;
 use crate::model::{DataType, Schema};
-use crate::plan::{self, Aggregates, Groups, QueryKind, QueryPlan, QueryRows, SearchHits, SearchPlan, merge_query, merge_search};
+use crate::plan::{
+    self, Aggregates, Groups, QueryKind, QueryPlan, QueryRows, SearchHits, SearchPlan, merge_query,
+    merge_search,
+};
 use crate::rpc::{
     self, ChannelShare, CollectionInfo, Extent, HoldChannel, Querier, ReadAfter, Refusal, Share, TimeSpan,
 };

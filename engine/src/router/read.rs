@@ -12,7 +12,9 @@ use super::instant::{at_one_time, is_spread};
 use super::memory::Memory;
 use super::{Error, Router, passes};
 use crate::base::{CollectionId, Kind, Kinded as _, PartitionId, TaskError, Timestamp, heavy};
-use crate::plan::{self, Aggregates, QueryKind, QueryPlan, QueryRows, SearchHits, SearchPlan, merge_query, merge_search};
+use crate::plan::{
+    self, Aggregates, QueryKind, QueryPlan, QueryRows, SearchHits, SearchPlan, merge_query, merge_search,
+};
 use crate::rpc::{
     self, Consistency, NodeShare, Querier, ReadAfter, Reader, Refusal, ReplicaRoute, Routes, Share, TimeSpan,
     Writer as _,

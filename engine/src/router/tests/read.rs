@@ -65,8 +65,7 @@ async fn the_groups_of_the_parts_of_a_copy_are_put_together_few_or_many() {
     hold(&world, &[(1, &many[..4_000]), (2, &many[2_000..])]);
     let rows = world.router().query(plan, Consistency::Strong).await.unwrap();
     let sum = |key: i64| if (2_000..4_000).contains(&key) { 2 * key } else { key };
-    let all =
-        Aggregated { groups: 5_000, by: vec![ints(0..5_000)], of: vec![ints((0..5_000).map(sum))] };
+    let all = Aggregated { groups: 5_000, by: vec![ints(0..5_000)], of: vec![ints((0..5_000).map(sum))] };
     assert!(aggregates.finish(&rows) == Ok(Some(all)), "every group is there once");
 }
 
