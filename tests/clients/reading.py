@@ -1,4 +1,4 @@
-"""Hybrid search, rankers, groups, order and iterators: what comes back, in which order, compared with NumPy and plain Python.
+"""Hybrid search, rankers, groups, aggregates, order and iterators: what comes back, in which order, compared with NumPy and plain Python.
 
     reading.py URI [REST_OF_NAME …]     only the claims whose name contains one of the words
 """
@@ -14,7 +14,7 @@ import urllib.request
 from typing import Any, Callable
 
 import numpy as np
-from pymilvus import AnnSearchRequest, DataType, Function, FunctionType, MilvusClient, RRFRanker, WeightedRanker
+from pymilvus import AnnSearchRequest, DataType, Function, FunctionType, MilvusClient, RRFRanker, SearchAggregation, TopHits, WeightedRanker
 
 from suite import close, equal, refused, tried
 
@@ -254,6 +254,85 @@ def groups_that_make_no_sense_are_refused(world: World) -> None:
         lambda: world.search(query, limit=3, group_by_field="group", search_params={"params": {"radius": 9, "range_filter": 1}}),
         (1100, 65535),
         "Not allowed to do range-search when doing search-group-by",
+    )
+
+
+# ---------------------------------------------------------------- aggregates
+
+
+def makers(rows: list[Row]) -> dict[str | None, list[Row]]:
+    """Rows by their maker, those without one last."""
+    groups: dict[str | None, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row["maker"], []).append(row)
+    return dict(sorted(groups.items(), key=lambda group: (group[0] is None, group[0] or "")))
+
+
+@claim
+def rows_are_counted_and_measured_by_groups(world: World) -> None:
+    def query(outputs: list[str], by: list[str], expr: str = "id < 1500", **more: Any) -> list[Row]:
+        found = world.client.query(world.name, expr, output_fields=outputs, group_by_fields=by, consistency_level="Strong", **more)
+        return [dict(row) for row in found]
+
+    outputs = ["maker", "count(*)", "sum(group)", "avg(price)", "min(id)", "max(price)", "count(maker)", "max(maker)"]
+
+    def measured(rows: list[Row], maker: str | None) -> Row:
+        prices = [row["price"] for row in rows]
+        named = 0 if maker is None else len(rows)
+        values = [maker, len(rows), sum(row["group"] for row in rows), sum(prices) / len(rows), rows[0]["id"], max(prices), named, maker]
+        return dict(zip(outputs, values))
+
+    groups = makers(world.rows[:1500])
+    wanted = [measured(rows, maker) for maker, rows in groups.items()]
+    equal(query(outputs, ["maker"]), wanted, "groups of one field")
+    page = {"order_by": ["maker:desc"], "limit": 2, "offset": 1}
+    equal(query(outputs, ["maker"], **page), wanted[::-1][1:3], "the second and third of them from the last")
+    pairs = sorted({(row["group"], row["maker"] is None, row["maker"] or "") for row in world.rows[:1500]})
+    found = [(row["group"], row["maker"]) for row in query(["group", "maker"], ["group", "maker"])]
+    equal(found, [(group, None if is_none else maker) for group, is_none, maker in pairs], "pairs of values")
+    whole = {"count(*)": 1500, "sum(id)": 1500 * 1499 // 2, "min(maker)": "maker 0"}
+    equal(query(list(whole), []), [whole], "all rows as one group")
+    none = {"count(*)": 0, "sum(id)": None, "min(maker)": None}
+    equal(query(list(none), [], expr="id < 0"), [none], "no rows as one group")
+    equal(query(["maker", "count(*)"], ["maker"], expr="id < 0"), [], "no rows, no groups")
+
+
+@claim
+def aggregates_that_make_no_sense_are_refused(world: World) -> None:
+    for outputs, more, text in [
+        (["sum(maker)"], {}, "aggregation operator sum does not support data type VarChar"),
+        (["avg(*)"], {}, "avg(*) is not supported, only count(*) is allowed"),
+        (["count(*)"], {"group_by_fields": ["price"]}, "group by field price has unsupported data type Double"),
+        (["price"], {"group_by_fields": ["maker"]}, "output field 'price' is not allowed"),
+        (["count(*)"], {"group_by_fields": ["maker"], "order_by": ["maker"]}, "ORDER BY requires explicit limit"),
+        (["count(*)"], {"group_by_fields": ["maker"], "order_by": ["price"], "limit": 2}, "ORDER BY can only reference GROUP BY columns"),
+    ]:
+        refused(lambda: world.client.query(world.name, "id < 9", output_fields=outputs, **more), (1100, 65535), text)
+
+
+@claim
+def hits_of_a_search_go_into_buckets(world: World) -> None:
+    query = world.vectors[4]
+    groups: dict[str | None, list[int]] = {}
+    for key, _ in world.nearest(query):
+        groups.setdefault(world.rows[key]["maker"], []).append(key)
+    metrics = {"rows": {"count": "*"}, "dearest": {"max": "price"}}
+    asked = SearchAggregation(fields=["maker"], size=3, metrics=metrics, top_hits=TopHits(size=2))
+    found = world.client.search(
+        world.name, [query.tolist()], anns_field="vec", limit=1, search_aggregation=asked, output_fields=["price"], consistency_level="Strong"
+    ).agg_buckets[0]
+    equal([bucket.key[0]["value"] for bucket in found], list(groups)[:3], "the makers of the nearest hits")
+    for bucket in found:
+        keys = groups[bucket.key[0]["value"]][:2]
+        equal([hit.pk for hit in bucket.hits], keys, "the nearest of a maker")
+        dearest = max(world.rows[key]["price"] for key in keys)
+        equal((bucket.count, bucket.metrics), (2, {"rows": 2, "dearest": dearest}), "what is counted and measured of them")
+    refused(
+        lambda: world.client.search(
+            world.name, [query.tolist()], anns_field="vec", limit=1, search_aggregation=SearchAggregation(fields=["price"], size=2)
+        ),
+        (1100, 65535),
+        "FLOAT / DOUBLE fields are not supported with search_aggregation",
     )
 
 

@@ -1,7 +1,7 @@
 //! Why a plan could not be run.
 
 use crate::base::{Kind, Kinded};
-use crate::{expr, model, segment};
+use crate::{expr, model, plan, segment};
 
 /// Why a plan could not be run. Texts of kind `Invalid` are in the words that Milvus's clients know.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +24,12 @@ pub enum Error {
         /// Which types.
         #[source]
         source: model::TypeMismatch,
+    },
+    /// Rows have aggregates that may not be.
+    #[error(transparent)]
+    Aggregates {
+        /// Which.
+        source: plan::Error,
     },
     /// The plan names a field that the schema lacks.
     #[error("field {field} is not in the schema")]
@@ -49,6 +55,7 @@ impl Kinded for Error {
         match self {
             Self::Search { source } => source.kind(),
             Self::Filter { source } => source.kind(),
+            Self::Aggregates { source } => source.kind(),
             Self::Columns { .. } | Self::Broke => Kind::Internal,
             Self::NoField { .. } => Kind::Invalid,
         }

@@ -2,6 +2,7 @@
 //!
 //! Synchronous and CPU only; call it where a thread may be busy. Who asked and where answers go is not known here.
 
+mod aggregate;
 mod allow;
 mod cost;
 mod error;
@@ -23,6 +24,7 @@ mod texts_test;
 
 use std::sync::Arc;
 
+pub use aggregate::aggregate;
 pub use cost::Cost;
 pub use error::Error;
 pub use query::{query, query_weight};

@@ -2,19 +2,20 @@
 
 use std::sync::Arc;
 
+use super::aggregate::aggregate;
 use super::allow::{Allowed, Rule};
 use super::gather::{self, Chosen};
 use super::{Error, Readable};
 use crate::base::FieldId;
 use crate::model::{Batch, Keys, Metric, Schema};
-use crate::plan::{Order, QueryKind, QueryPlan, QueryRows, TermStatistics};
+use crate::plan::{Groups, Order, QueryKind, QueryPlan, QueryRows, TermStatistics};
 use crate::segment::{FieldSearch, Part};
 
 /// The rows of `on` that `plan` asks for, ascending by key or in the plan's order, each key once (its newest row), at most `plan.limit`; or how
-/// many rows match, duplicates of a key included.
+/// many rows match or what their aggregates are, duplicates of a key included.
 ///
 /// # Errors
-/// [`Error::Filter`] or [`Error::NoField`] for a plan that does not fit the schema.
+/// [`Error::Filter`] or [`Error::NoField`] for a plan that does not fit the schema; [`Error::Aggregates`].
 pub fn query(plan: &QueryPlan, schema: &Schema, on: &Readable) -> Result<QueryRows, Error> {
     let parts = on.parts(plan.ignore_growing);
     let times = (plan.expired_before, plan.read_at);
@@ -23,6 +24,11 @@ pub fn query(plan: &QueryPlan, schema: &Schema, on: &Readable) -> Result<QueryRo
         QueryKind::Rows => {}
         QueryKind::Count => return count(&rule, schema, &parts),
         QueryKind::Terms { field, terms } => return Ok(statistics(&parts, *field, terms).into_rows()),
+        QueryKind::Aggregates(aggregates) => {
+            let mut groups = Groups::new(aggregates);
+            aggregate(plan, schema, on, &mut groups)?;
+            return Ok(groups.into_rows());
+        }
     }
     let mut chosen = Vec::new();
     for (at, part) in parts.iter().enumerate() {
@@ -68,7 +74,9 @@ pub fn query_weight(plan: &QueryPlan, schema: &Schema, on: &Readable) -> u64 {
     let parts = on.parts(plan.ignore_growing);
     let is_led = match plan.kind {
         QueryKind::Count => true,
-        QueryKind::Rows => plan.filter.as_ref().is_some_and(|filter| !filter.is_always_true()),
+        QueryKind::Rows | QueryKind::Aggregates(_) => {
+            plan.filter.as_ref().is_some_and(|filter| !filter.is_always_true())
+        }
         QueryKind::Terms { .. } => false,
     };
     if !is_led {

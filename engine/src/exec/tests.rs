@@ -12,7 +12,9 @@ use crate::base::{
 use crate::blob::MemoryBlobs;
 use crate::expr::{self, Filter};
 use crate::model::{DataType, IndexDefinition, Metric, Schema, Value};
-use crate::plan::{QueryKind, QueryPlan, Range, SearchPlan};
+use crate::plan::{
+    Aggregate, AggregateOp, Aggregates, GroupField, QueryKind, QueryPlan, Range, SearchPlan, naive_aggregates,
+};
 use crate::segment::fixture::{DIM, KEY, NOTE, NUMBER, Row, VECTOR, batch, keys, schema, text_key};
 use crate::segment::{Deletes, Growing, Sealed, build_index, write_segment};
 
@@ -324,6 +326,53 @@ fn check_query(world: &World, question: &Question) {
     assert_eq!(found.keys.len(), found.rows.rows);
 }
 
+fn check_aggregates(world: &World, question: &Question) {
+    let ((expired_before, read_at), rows) = candidates(world, question);
+    let by = [NOTE, KEY, NUMBER].into_iter().filter(|field| (question.center >> (field.0 - KEY.0)) % 2 == 1);
+    let of = |(op, field)| Aggregate { op, field };
+    let aggregates = Aggregates {
+        by: by.map(|field| GroupField { field, descending: question.ignore_growing }).collect(),
+        of: [
+            (AggregateOp::Count, None),
+            (AggregateOp::Count, Some(VECTOR)),
+            (AggregateOp::Sum, Some(NUMBER)),
+            (AggregateOp::Average, Some(NUMBER)),
+            (AggregateOp::Least, Some(NOTE)),
+            (AggregateOp::Greatest, Some(KEY)),
+        ]
+        .map(of)
+        .to_vec(),
+        limit: (question.center % 3 == 0).then_some(question.limit),
+    };
+    let plan = QueryPlan {
+        collection: COLLECTION,
+        partitions: question.partitions.as_ref().map(|ids| ids.iter().copied().map(PartitionId).collect()),
+        filter: world.filter(question.filter.0, question.filter.1).map(|(filter, _)| filter),
+        limit: Some(0),
+        order: None,
+        output: Vec::new(),
+        read_at: Timestamp(read_at),
+        expired_before: Timestamp(expired_before),
+        ignore_growing: question.ignore_growing,
+        kind: QueryKind::Aggregates(aggregates.clone()),
+    };
+    let row = |known: &&Known| {
+        let row = &known.row;
+        let all = [
+            (KEY, world.key_value(row.key)),
+            (NUMBER, Value::Int(row.number)),
+            (NOTE, row.note_value()),
+            (VECTOR, row.vector_value()),
+        ];
+        BTreeMap::from(all)
+    };
+
+    let found = query(&plan, &world.schema, &world.on).unwrap();
+
+    let expected = naive_aggregates(&aggregates, &rows.iter().map(row).collect::<Vec<_>>());
+    assert_eq!(aggregates.finish(&found).unwrap().unwrap(), expected, "{question:?}");
+}
+
 fn score(metric: Metric, left: &[f32; DIM], right: &[f32; DIM]) -> f32 {
     let pairs = left.iter().zip(right);
     match metric {
@@ -415,6 +464,7 @@ proptest! {
         let world = runtime.block_on(World::play(key, &steps));
         for question in &questions {
             check_query(&world, question);
+            check_aggregates(&world, question);
             check_search(&world, question);
         }
     }

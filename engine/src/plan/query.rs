@@ -1,9 +1,9 @@
 //! Queries by filter or key.
 
-use super::{Order, TermStatistics};
+use super::{Aggregates, Error, Order, TermStatistics};
 use crate::base::{CollectionId, FieldId, PartitionId, Timestamp};
 use crate::expr::Filter;
-use crate::model::{Batch, Keys, TypeMismatch};
+use crate::model::{Batch, Keys};
 
 /// What a query wants back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +20,9 @@ pub enum QueryKind {
         /// The terms by their numbers.
         terms: Vec<u32>,
     },
+    /// What is counted and measured of groups of rows, duplicates of a key included. Comes with a limit of 0, for nodes that know
+    /// of no such kind.
+    Aggregates(Aggregates),
 }
 
 /// One query over one collection.
@@ -43,7 +46,7 @@ pub struct QueryPlan {
     pub expired_before: Timestamp,
     /// Whether rows that are not sealed yet are left out.
     pub ignore_growing: bool,
-    /// Rows or their number.
+    /// Rows, or what is known of them.
     pub kind: QueryKind,
 }
 
@@ -64,8 +67,11 @@ pub struct QueryRows {
 /// most `plan.limit` rows.
 ///
 /// # Errors
-/// [`TypeMismatch`] if parts carry different output columns, which would be a defect of a node.
-pub fn merge_query(plan: &QueryPlan, parts: Vec<QueryRows>) -> Result<QueryRows, TypeMismatch> {
+/// [`Error::Columns`] if parts carry different output columns, which would be a defect of a node; what aggregates may not be.
+pub fn merge_query(plan: &QueryPlan, parts: Vec<QueryRows>) -> Result<QueryRows, Error> {
+    if let QueryKind::Aggregates(aggregates) = &plan.kind {
+        return aggregates.merge(parts);
+    }
     if let QueryKind::Terms { terms, .. } = &plan.kind {
         let mut all = TermStatistics::none(terms.len());
         for part in parts {
@@ -89,7 +95,7 @@ pub fn merge_query(plan: &QueryPlan, parts: Vec<QueryRows>) -> Result<QueryRows,
     for part in parts {
         all.count += part.count;
         all.times.extend_from_slice(&part.times);
-        all.rows.extend(&part.rows)?;
+        all.rows.extend(&part.rows).map_err(|source| Error::Columns { source })?;
         all.keys.extend(&part.keys);
     }
     if plan.kind == QueryKind::Count {

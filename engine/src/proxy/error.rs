@@ -270,6 +270,18 @@ pub enum Error {
     OrderWithoutLimit,
     #[error("{text}: invalid parameter")]
     Aggregation { text: String },
+    #[error("{op}(*) is not supported, only count(*) is allowed: invalid parameter")]
+    AggregateRows { op: &'static str },
+    #[error("aggregation operator {op} does not support data type {data_type}: invalid parameter")]
+    AggregateType { op: &'static str, data_type: &'static str },
+    #[error("group by field {field} has unsupported data type {data_type}: invalid parameter")]
+    GroupByType { field: String, data_type: &'static str },
+    #[error(
+        "output field '{field}' is not allowed, only fields of GROUP BY and aggregates are: invalid parameter"
+    )]
+    NotGrouped { field: String },
+    #[error("ORDER BY can only reference GROUP BY columns: invalid parameter")]
+    OrderNotGrouped,
     #[error("signatures of MinHash do not support range search: invalid parameter")]
     SignatureRange,
     #[error("Search highlight only support with metric type \"BM25\" but was: {metric}: invalid parameter")]

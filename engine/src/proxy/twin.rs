@@ -19,7 +19,8 @@ use crate::model::{
     Vector,
 };
 use crate::plan::{
-    QueryKind, QueryPlan, QueryRows, SearchHits, SearchPlan, TermStatistics, merge_query, merge_search,
+    Aggregates, Groups, Operand, QueryKind, QueryPlan, QueryRows, SearchHits, SearchPlan, TermStatistics,
+    merge_query, merge_search,
 };
 use crate::rpc::{
     AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionPlan, CompactionState,
@@ -221,6 +222,15 @@ fn matches(filter: Option<&crate::expr::Filter>, row: &Batch) -> bool {
     filter.is_none_or(|filter| filter.evaluate(row).unwrap().contains(0))
 }
 
+fn grouped(aggregates: &Aggregates, rows: &Batch) -> QueryRows {
+    let mut groups = Groups::new(aggregates);
+    let column = |id: FieldId| Operand::Column(rows.column(id).expect("a column"));
+    let by: Vec<Operand<'_>> = aggregates.by.iter().map(|group| column(group.field)).collect();
+    let of = aggregates.of.iter().map(|aggregate| aggregate.field.map_or(Operand::Rows, column));
+    groups.add(0..rows.rows, &by, &of.collect::<Vec<_>>()).unwrap();
+    groups.into_rows()
+}
+
 fn only(rows: Batch, output: &[crate::base::FieldId]) -> Batch {
     let columns = output.iter().filter_map(|id| rows.column(*id).cloned()).collect();
     Batch { rows: rows.rows, columns }
@@ -333,6 +343,7 @@ impl Reader for Twin {
             QueryKind::Terms { field, terms } => {
                 return Ok(self.statistics(&plan, *field, terms).into_rows());
             }
+            QueryKind::Aggregates(aggregates) => return Ok(grouped(aggregates, &seen.rows)),
         }
         seen.rows = only(seen.rows, &plan.output);
         Ok(merge_query(&plan, vec![seen]).unwrap())

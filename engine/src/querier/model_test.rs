@@ -9,10 +9,12 @@ use super::QuerierSettings;
 use super::fixture::{COLLECTION, Node, Owner, all_rows, channel, info};
 use crate::base::{PartitionId, Position, Rng as _, SeededRng, SegmentId, TaskSet, Timestamp};
 use crate::blob::MemoryBlobs;
-use crate::model::{ChannelManifest, ColumnData, DataType, Keys, SegmentManifest};
-use crate::plan::{QueryKind, merge_query};
+use crate::model::{ChannelManifest, ColumnData, DataType, Keys, SegmentManifest, Value};
+use crate::plan::{
+    Aggregate, AggregateOp, Aggregated, Aggregates, GroupField, QueryKind, QueryPlan, merge_query,
+};
 use crate::rpc::{ChannelShare, HoldChannel, HoldOrder, Querier as _, ReadAfter, Share};
-use crate::segment::fixture::{Row, batch, schema};
+use crate::segment::fixture::{KEY, NUMBER, Row, batch, schema};
 use crate::segment::{Deletes, compact, write_deletes, write_segment};
 
 const CHANNELS: u32 = 2;
@@ -331,7 +333,21 @@ impl World {
         rows_plan.partitions = partition.map(|partition| vec![PartitionId(partition)]);
         let mut count_plan = rows_plan.clone();
         count_plan.kind = QueryKind::Count;
+        let sum = Aggregate { op: AggregateOp::Sum, field: Some(NUMBER) };
+        let aggregates = Aggregates { by: Vec::new(), of: vec![sum], limit: None };
+        let by_number = Aggregates {
+            by: vec![GroupField { field: NUMBER, descending: true }],
+            of: vec![
+                Aggregate { op: AggregateOp::Count, field: None },
+                Aggregate { op: AggregateOp::Greatest, field: Some(KEY) },
+            ],
+            limit: Some(3),
+        };
+        let mut sums_plan = rows_plan.clone();
+        (sums_plan.kind, sums_plan.limit) = (QueryKind::Aggregates(aggregates.clone()), Some(0));
+        let groups_plan = QueryPlan { kind: QueryKind::Aggregates(by_number.clone()), ..sums_plan.clone() };
         let (mut rows, mut counts) = (Vec::new(), Vec::new());
+        let (mut sums, mut groups) = (Vec::new(), Vec::new());
         for (at, node) in self.nodes.iter().enumerate() {
             let parts = placements.iter().enumerate().map(|(number, one)| ChannelShare {
                 channel: channel(number as u32),
@@ -346,7 +362,9 @@ impl World {
             };
             let querier = &node.querier;
             rows.push(querier.query(rows_plan.clone(), Arc::clone(&share), after).await.unwrap());
-            counts.push(querier.query(count_plan.clone(), share, after).await.unwrap());
+            counts.push(querier.query(count_plan.clone(), Arc::clone(&share), after).await.unwrap());
+            sums.push(querier.query(sums_plan.clone(), Arc::clone(&share), after).await.unwrap());
+            groups.push(querier.query(groups_plan.clone(), share, after).await.unwrap());
         }
         // A node without anything has keys of no type.
         rows.retain(|part| part.count > 0);
@@ -361,6 +379,23 @@ impl World {
         let newest: BTreeMap<i64, i64> = visible.iter().map(|row| (row.key, row.number)).collect();
         assert_eq!(found, newest.into_iter().collect::<Vec<_>>());
         assert_eq!(counts.iter().map(|part| part.count).sum::<u64>(), visible.len() as u64);
+        let merged = merge_query(&sums_plan, sums).unwrap();
+        let sum = (!visible.is_empty()).then(|| visible.iter().map(|row| row.number).sum::<i64>());
+        assert_eq!(aggregates.finish(&merged).unwrap().unwrap().of, [[sum.map_or(Value::Null, Value::Int)]]);
+        let mut wanted: BTreeMap<i64, (i64, i64)> = BTreeMap::new();
+        for row in &visible {
+            let (count, greatest) = wanted.entry(row.number).or_insert((0, row.key));
+            (*count, *greatest) = (*count + 1, (*greatest).max(row.key));
+        }
+        let wanted: Vec<(i64, (i64, i64))> = wanted.into_iter().rev().take(3).collect();
+        let merged = merge_query(&groups_plan, groups).unwrap();
+        let found = by_number.finish(&merged).unwrap().unwrap();
+        assert_eq!(found.groups, wanted.len());
+        if !wanted.is_empty() {
+            let column = |of: fn(&(i64, (i64, i64))) -> i64| wanted.iter().map(of).map(Value::Int).collect();
+            let of = vec![column(|group| group.1.0), column(|group| group.1.1)];
+            assert_eq!(found, Aggregated { groups: wanted.len(), by: vec![column(|group| group.0)], of });
+        }
     }
 }
 

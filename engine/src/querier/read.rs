@@ -14,14 +14,21 @@ use super::shard::{Missing, Shard, Taken};
 use crate::base::{ChannelName, Clock, CollectionId, Kind, Kinded, PartitionId, TaskError, Timestamp, heavy};
 use crate::exec::{self, Cost};
 use crate::expr::Filter;
-use crate::model::TypeMismatch;
-use crate::plan::{QueryPlan, QueryRows, SearchHits, SearchPlan, merge_query, merge_search};
+use crate::model::{DataType, Schema};
+use crate::plan::{
+    self, Aggregates, Groups, QueryKind, QueryPlan, QueryRows, SearchHits, SearchPlan, merge_query,
+    merge_search,
+};
 use crate::rpc::{
     self, ChannelShare, CollectionInfo, Extent, HoldChannel, Querier, ReadAfter, Refusal, Share, TimeSpan,
 };
 
 /// Reads of more rows than this leave the thread that answers requests.
 const INLINE_ROWS: u64 = 200_000;
+/// So many rows take as long to look at as one takes to be put into its group, and so many more as each value of it takes.
+const AGGREGATED: u64 = 20;
+/// So many bytes of a text take as long to copy or compare as a value without texts takes. Unit: bytes.
+const TEXT_BYTES: u64 = 256;
 
 /// The partitions to read, given those asked for, those loaded, those that the share is of, and what the parts have: rows of a
 /// dropped partition that were not sealed before it was are in the log until they are.
@@ -72,6 +79,15 @@ fn weight(rows: u64, filter: Option<&Filter>) -> u64 {
     if filter.is_some_and(Filter::is_long_work) { u64::MAX } else { rows }
 }
 
+/// So many rows take as long to look at as one takes to be aggregated, at the longest.
+fn row_weight(aggregates: &Aggregates, schema: &Schema) -> u64 {
+    let of_field = |id| match schema.field_by_id(id) {
+        Some(field) if field.data_type == DataType::VarChar => 1 + field.max_length() as u64 / TEXT_BYTES,
+        _ => 1,
+    };
+    AGGREGATED * (1 + aggregates.fields().map(of_field).sum::<u64>())
+}
+
 fn stale(what: String) -> rpc::Error {
     rpc::Error::Stale { what }
 }
@@ -94,8 +110,11 @@ fn exec_failed(call: &'static str, error: &exec::Error) -> rpc::Error {
     rpc::Error::failed(call, error)
 }
 
-fn mismatch(call: &'static str, error: &TypeMismatch) -> rpc::Error {
-    rpc::Error::Failed { call, kind: Kind::Internal, reason: error.to_string() }
+fn not_merged(call: &'static str, error: &plan::Error) -> rpc::Error {
+    if error.kind() == Kind::Invalid {
+        return Refusal::BadSearch { text: error.to_string() }.into();
+    }
+    rpc::Error::failed(call, error)
 }
 
 /// One read: what it is of, and what it found ready.
@@ -281,7 +300,8 @@ impl Querier for QueryNode {
             if parts.len() == 1 {
                 return Ok(parts.swap_remove(0));
             }
-            merge_search(&plan, parts).map_err(|error| mismatch("search", &error))
+            merge_search(&plan, parts)
+                .map_err(|source| not_merged("search", &plan::Error::Columns { source }))
         })
         .await
     }
@@ -302,8 +322,20 @@ impl Querier for QueryNode {
             let weight = |part: &Taken| exec::query_weight(&plan, &found.info.schema, &part.on);
             rows = found.parts.iter().map(weight).sum();
         }
+        if let QueryKind::Aggregates(aggregates) = &plan.kind {
+            rows = rows.saturating_mul(row_weight(aggregates, &found.info.schema));
+        }
         self.compute(began, rows, move |_| {
             let asked = plan.read_at;
+            if let QueryKind::Aggregates(aggregates) = plan.kind.clone() {
+                let mut groups = Groups::new(&aggregates);
+                for part in &found.parts {
+                    plan.read_at = asked.min(part.visible);
+                    exec::aggregate(&plan, &found.info.schema, &part.on, &mut groups)
+                        .map_err(|error| exec_failed("query", &error))?;
+                }
+                return Ok(groups.into_rows());
+            }
             let query = |part: &Taken| {
                 plan.read_at = asked.min(part.visible);
                 exec::query(&plan, &found.info.schema, &part.on).map_err(|error| exec_failed("query", &error))
@@ -312,7 +344,7 @@ impl Querier for QueryNode {
             if parts.len() == 1 {
                 return Ok(parts.swap_remove(0));
             }
-            merge_query(&plan, parts).map_err(|error| mismatch("query", &error))
+            merge_query(&plan, parts).map_err(|error| not_merged("query", &error))
         })
         .await
     }
@@ -326,5 +358,29 @@ impl Querier for QueryNode {
         // Rows that are not sealed tell nothing about times; the read itself finds out whether they are here.
         let found = self.ready(collection, &share, after, false).await?;
         Ok(found.parts.iter().map(|part| TimeSpan { from: part.clean, to: part.visible }).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::FieldId;
+    use crate::plan::{Aggregate, AggregateOp, GroupField};
+    use crate::segment::fixture::{KEY, NOTE, schema};
+
+    #[test]
+    fn rows_with_texts_that_may_be_long_are_aggregated_on_a_thread_that_may_be_busy() {
+        let weight = |by: &[FieldId], of: &[FieldId]| {
+            let by = by.iter().map(|field| GroupField { field: *field, descending: false });
+            let of = of.iter().map(|field| Aggregate { op: AggregateOp::Least, field: Some(*field) });
+            let aggregates = Aggregates { by: by.collect(), of: of.collect(), limit: None };
+            row_weight(&aggregates, &schema(DataType::Int64))
+        };
+
+        assert_eq!(weight(&[], &[]), 20);
+        assert_eq!(weight(&[KEY], &[KEY]), 60);
+        // A text of 64 KiB a row: a few of them.
+        assert!((10..50).contains(&(INLINE_ROWS / weight(&[NOTE], &[]))));
+        assert_eq!(weight(&[], &[NOTE]), weight(&[NOTE], &[]));
     }
 }

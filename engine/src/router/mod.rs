@@ -34,7 +34,7 @@ use self::board::Board;
 use self::memory::Memories;
 use self::patience::Patience;
 use crate::base::{ChannelName, Clock, CollectionId, Kind, Kinded, NodeTime, Rng};
-use crate::model::TypeMismatch;
+use crate::plan;
 use crate::rpc::{self, Coord, Dial, Routes};
 #[cfg(doc)]
 use crate::rpc::{Reader, Writer};
@@ -104,8 +104,11 @@ pub enum Error {
         collection: CollectionId,
         /// What does not fit.
         #[source]
-        source: TypeMismatch,
+        source: plan::Error,
     },
+    /// A node of an earlier version was asked for aggregates.
+    #[error("a query node is of an earlier version, which knows no aggregates of queries")]
+    NoAggregates,
     /// A node of a copy did not say how far it has come with each channel of its part.
     #[error("a node did not say at which time its part of {collection} can be read")]
     Times {
@@ -129,7 +132,8 @@ impl Kinded for Error {
             | Self::NoReplica { .. }
             | Self::NoWriter
             | Self::UnknownOutcome { .. } => Kind::Unavailable,
-            Self::Merge { .. } | Self::Times { .. } => Kind::Internal,
+            Self::Merge { source, .. } => source.kind(),
+            Self::Times { .. } | Self::NoAggregates => Kind::Internal,
         }
     }
 }

@@ -11,19 +11,23 @@ use super::choose::{Candidate, choose, choose_second};
 use super::instant::{at_one_time, is_spread};
 use super::memory::Memory;
 use super::{Error, Router, passes};
-use crate::base::{CollectionId, Kind, Kinded as _, PartitionId, Timestamp};
-use crate::model::TypeMismatch;
-use crate::plan::{QueryPlan, QueryRows, SearchHits, SearchPlan, merge_query, merge_search};
+use crate::base::{CollectionId, Kind, Kinded as _, PartitionId, TaskError, Timestamp, heavy};
+use crate::plan::{
+    self, Aggregates, QueryKind, QueryPlan, QueryRows, SearchHits, SearchPlan, merge_query, merge_search,
+};
 use crate::rpc::{
     self, Consistency, NodeShare, Querier, ReadAfter, Reader, Refusal, ReplicaRoute, Routes, Share, TimeSpan,
     Writer as _,
 };
 
+/// Parts of an answer of groups that take more than this are put together on a thread that may be busy. Unit: bytes.
+const INLINE_BYTES: usize = 128 << 10;
+
 /// A kind of read: a search or a query.
 #[async_trait]
 trait Plan: Clone + Send + Sync + 'static {
     /// What comes back.
-    type Answer: Send;
+    type Answer: Send + 'static;
     /// Its name.
     const CALL: &'static str;
 
@@ -42,7 +46,10 @@ trait Plan: Clone + Send + Sync + 'static {
         after: ReadAfter,
     ) -> Result<Self::Answer, rpc::Error>;
 
-    fn merge(&self, parts: Vec<Self::Answer>) -> Result<Self::Answer, TypeMismatch>;
+    fn merge(&self, parts: Vec<Self::Answer>) -> Result<Self::Answer, plan::Error>;
+
+    /// Whether [`Self::merge`] is more than a thread that serves should do.
+    fn is_long_merge(&self, parts: &[Self::Answer]) -> bool;
 }
 
 #[async_trait]
@@ -71,8 +78,12 @@ impl Plan for SearchPlan {
         node.search(self, share, after).await
     }
 
-    fn merge(&self, parts: Vec<SearchHits>) -> Result<SearchHits, TypeMismatch> {
-        merge_search(self, parts)
+    fn merge(&self, parts: Vec<SearchHits>) -> Result<SearchHits, plan::Error> {
+        merge_search(self, parts).map_err(|source| plan::Error::Columns { source })
+    }
+
+    fn is_long_merge(&self, _: &[SearchHits]) -> bool {
+        false
     }
 }
 
@@ -99,11 +110,22 @@ impl Plan for QueryPlan {
         share: Arc<Share>,
         after: ReadAfter,
     ) -> Result<QueryRows, rpc::Error> {
-        node.query(self, share, after).await
+        let is_of_groups = matches!(self.kind, QueryKind::Aggregates(_));
+        let found = node.query(self, share, after).await?;
+        if is_of_groups && !Aggregates::is_answer(&found) {
+            // Another copy may know them.
+            return Err(rpc::Error::failed(Self::CALL, &Error::NoAggregates));
+        }
+        Ok(found)
     }
 
-    fn merge(&self, parts: Vec<QueryRows>) -> Result<QueryRows, TypeMismatch> {
+    fn merge(&self, parts: Vec<QueryRows>) -> Result<QueryRows, plan::Error> {
         merge_query(self, parts)
+    }
+
+    fn is_long_merge(&self, parts: &[QueryRows]) -> bool {
+        let bytes: usize = parts.iter().map(|part| part.rows.memory_bytes()).sum();
+        matches!(self.kind, QueryKind::Aggregates(_)) && bytes > INLINE_BYTES
     }
 }
 
@@ -340,7 +362,7 @@ impl Router {
         } else {
             try_join_all(replica.nodes.iter().map(|part| self.ask_node(plan, after, part))).await?
         };
-        plan.merge(parts).map_err(|source| rpc::Error::failed(P::CALL, &Error::Merge { collection, source }))
+        self::merge(plan, parts).await
     }
 
     /// The times that a node can read its part at.
@@ -398,6 +420,26 @@ fn short_of(routes: &Routes, partitions: Option<&[PartitionId]>) -> Vec<i64> {
 /// Whether a copy can be asked: it has nodes, and this read has not failed there.
 fn is_open(replica: &ReplicaRoute, tried: &[i64]) -> bool {
     !replica.nodes.is_empty() && !tried.contains(&replica.id)
+}
+
+/// One answer of its parts.
+async fn merge<P: Plan>(plan: &P, parts: Vec<P::Answer>) -> Result<P::Answer, rpc::Error> {
+    let collection = plan.collection();
+    let merged = if plan.is_long_merge(&parts) {
+        let inner = plan.clone();
+        let broke = |error: TaskError| rpc::Error::Failed {
+            call: P::CALL,
+            kind: Kind::Internal,
+            reason: error.to_string(),
+        };
+        heavy("merge", move || inner.merge(parts)).await.map_err(broke)?
+    } else {
+        plan.merge(parts)
+    };
+    merged.map_err(|source| match source.kind() {
+        Kind::Invalid => Refusal::BadSearch { text: source.to_string() }.into(),
+        _ => rpc::Error::failed(P::CALL, &Error::Merge { collection, source }),
+    })
 }
 
 /// The first good answer of two, or the first that every copy would give.

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use contract::pb::milvus::{QueryRequest, QueryResults};
+use contract::pb::schema::FieldData;
 
 use super::{Caller, partitions_of_read};
 use crate::base::{FieldId, PartitionId, Timestamp, heavy};
 use crate::expr::Filter;
 use crate::model::{Batch, Expiry, Keys, Schema};
-use crate::plan::{QueryKind, QueryPlan, QueryRows};
+use crate::plan::{Order, QueryKind, QueryPlan, QueryRows};
 use crate::proxy::convert::grouping::{self, Ordered};
 use crate::proxy::convert::output::{self, Output};
+use crate::proxy::convert::query_aggregates::AggregateQuery;
 use crate::proxy::convert::search::window_of;
 use crate::proxy::convert::status::success;
 use crate::proxy::convert::times::{Times, takes_long};
@@ -207,7 +209,9 @@ async fn query_rows(proxy: &Proxy, caller: Caller, mut request: QueryRequest) ->
     let schema = &info.schema;
     let params = convert_query::params(&request.query_params, window_of(&info))?;
     check_same_collection(params.collection_id.as_deref(), &info, "may have")?;
-    let counts = request.output_fields.iter().any(|name| name.trim() == convert_query::COUNT);
+    let aggregates = AggregateQuery::of(schema, &request.output_fields, &params)?;
+    let counts =
+        aggregates.is_none() && request.output_fields.iter().any(|name| name.trim() == convert_query::COUNT);
     if counts && params.limit.is_some() {
         return Err(Error::CountPaginated);
     }
@@ -216,44 +220,44 @@ async fn query_rows(proxy: &Proxy, caller: Caller, mut request: QueryRequest) ->
     let travel =
         travel::asked(request.travel_timestamp, &request.query_params, &mut templates, &request.expr)?;
     let filter = filter::of_read(&request.expr, schema, &times.zone, templates)?;
-    if filter.is_none() && params.limit.is_none() && !counts {
+    if filter.is_none() && params.limit.is_none() && !counts && aggregates.is_none() {
         return Err(Error::EmptyExpression);
     }
-    let output = if counts {
-        None
-    } else {
-        Some(output::resolve(schema, &request.output_fields, times)?.with_first(schema.primary()))
+    let returned = match (aggregates, counts) {
+        (Some(aggregates), _) => Returned::Groups(Box::new(aggregates), times),
+        (None, true) => Returned::Count,
+        (None, false) => {
+            let output = output::resolve(schema, &request.output_fields, times)?;
+            let order = grouping::order(&params.order_by, schema, Ordered::Query)?;
+            Returned::Rows(output.with_first(schema.primary()), order)
+        }
     };
-    let order = grouping::order(&params.order_by, schema, Ordered::Query)?;
     let asked = consistency::Asked {
         use_default: request.use_default_consistency,
         level: request.consistency_level,
         guarantee: request.guarantee_timestamp,
     };
     let view = proxy.view(&info, params.iterator, asked, travel).await?;
-    let mut fields = output.as_ref().map(|output| output.fields.clone()).unwrap_or_default();
-    add_fields(&mut fields, order.fields());
     let plan = QueryPlan {
         collection: info.id,
         partitions: partitions_of_read(&info, &request.partition_names)?,
         filter: view.living(schema, filter)?,
         limit: params.limit.map(|limit| limit + params.offset),
-        order: (!order.by.is_empty()).then_some(order),
-        output: fields,
+        order: None,
+        output: Vec::new(),
         read_at: view.read_at,
         expired_before: view.expiry.written_before,
         ignore_growing: params.ignore_growing,
-        kind: if counts { QueryKind::Count } else { QueryKind::Rows },
+        kind: QueryKind::Rows,
     };
+    let plan = returned.asked_of(plan);
     let found = proxy.reader().query(plan, view.consistency).await?;
-    let (fields_data, output_fields) = match output {
-        None => (vec![convert_query::count_column(found.count)], vec![convert_query::COUNT.to_owned()]),
-        Some(output) if takes_long(schema) => {
-            let info = Arc::clone(&info);
-            let work = move || returned(&info.schema, output, found.rows, params.offset);
-            heavy("show rows", work).await.map_err(|error| Error::Answer { reason: error.to_string() })??
-        }
-        Some(output) => returned(schema, output, found.rows, params.offset)?,
+    let (fields_data, output_fields) = if returned.takes_long(schema, &found) {
+        let info = Arc::clone(&info);
+        let work = move || returned.shown(&info.schema, found, params.offset);
+        heavy("show rows", work).await.map_err(|error| Error::Answer { reason: error.to_string() })??
+    } else {
+        returned.shown(schema, found, params.offset)?
     };
     Ok(QueryResults {
         status: Some(success()),
@@ -275,15 +279,68 @@ pub(super) fn add_fields(fields: &mut Vec<FieldId>, more: impl IntoIterator<Item
     }
 }
 
-/// The rows past the offset as columns of the wire, and the names of the columns.
-fn returned(
-    schema: &crate::model::Schema,
-    output: Output,
-    rows: Batch,
-    offset: usize,
-) -> Result<(Vec<contract::pb::schema::FieldData>, Vec<String>), Error> {
-    let rows =
-        if offset == 0 { rows } else { rows.take(&(offset.min(rows.rows)..rows.rows).collect::<Vec<_>>()) };
-    let columns = output::fields_data(schema, &output, rows)?;
-    Ok((columns, output.names))
+/// Answers of groups that take more than this are made on a thread that may be busy. Unit: bytes.
+const INLINE_BYTES: usize = 128 << 10;
+
+/// What a query returns.
+enum Returned {
+    /// Rows by their keys, or in an order that names fields.
+    Rows(Output, Order),
+    /// How many rows there are.
+    Count,
+    /// What is counted and measured of groups of rows.
+    Groups(Box<AggregateQuery>, Times),
+}
+
+impl Returned {
+    /// The plan of a query of rows, as one of what is returned.
+    fn asked_of(&self, plan: QueryPlan) -> QueryPlan {
+        match self {
+            Self::Rows(output, order) => {
+                let mut fields = output.fields.clone();
+                add_fields(&mut fields, order.fields());
+                let order = (!order.by.is_empty()).then(|| order.clone());
+                QueryPlan { output: fields, order, ..plan }
+            }
+            Self::Count => QueryPlan { kind: QueryKind::Count, ..plan },
+            Self::Groups(query, _) => {
+                // A node that does not know groups finds no rows then.
+                let limit = Some(0);
+                QueryPlan { kind: QueryKind::Aggregates(query.aggregates.clone()), limit, ..plan }
+            }
+        }
+    }
+
+    /// Whether [`Self::shown`] is more than a thread that serves should do.
+    fn takes_long(&self, schema: &Schema, found: &QueryRows) -> bool {
+        match self {
+            Self::Rows(..) => takes_long(schema),
+            Self::Count => false,
+            Self::Groups(..) => found.rows.memory_bytes() > INLINE_BYTES,
+        }
+    }
+
+    /// What was found past the offset as columns of the wire, and the names of the columns.
+    fn shown(
+        self,
+        schema: &Schema,
+        found: QueryRows,
+        offset: usize,
+    ) -> Result<(Vec<FieldData>, Vec<String>), Error> {
+        match self {
+            Self::Rows(output, _) => {
+                let rows = past(found.rows, offset);
+                let columns = output::fields_data(schema, &output, rows)?;
+                Ok((columns, output.names))
+            }
+            Self::Count => {
+                Ok((vec![convert_query::count_column(found.count)], vec![convert_query::COUNT.to_owned()]))
+            }
+            Self::Groups(query, times) => query.shown(&found, &times),
+        }
+    }
+}
+
+fn past(rows: Batch, offset: usize) -> Batch {
+    if offset == 0 { rows } else { rows.take(&(offset.min(rows.rows)..rows.rows).collect::<Vec<_>>()) }
 }

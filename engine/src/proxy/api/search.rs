@@ -172,13 +172,15 @@ fn aggregation(
 ) -> Result<Aggregation, Error> {
     let aggregation = Aggregation::of(spec, schema, queries)?;
     let conflict = if params.iterator || params.batch.is_some() {
-        "a search iterator"
+        "search_aggregation is not supported with search iterator"
     } else if params.groups.field.is_some() {
-        "group by"
+        "search_aggregation and group_by_field/group_size are mutually exclusive"
+    } else if params.offset > 0 {
+        "offset is not supported with search_aggregation"
     } else if again.ranker.is_some() {
-        "a ranker"
+        "search_aggregation is not supported with a ranker"
     } else if !again.order.by.is_empty() {
-        "order_by"
+        "search_aggregation is not supported with order_by"
     } else {
         (params.limit, params.offset) = (usize::try_from(convert_search::WINDOW).unwrap_or(1), 0);
         // They say how well the client's own number of hits is found.
@@ -187,7 +189,7 @@ fn aggregation(
         }
         return Ok(aggregation);
     };
-    Err(Error::Aggregation { text: format!("search_aggregation is not supported with {conflict}") })
+    Err(Error::Aggregation { text: conflict.to_owned() })
 }
 
 /// Searches that one request has under way at once.

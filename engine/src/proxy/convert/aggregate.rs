@@ -248,10 +248,16 @@ impl Measure {
             "*" => return Err(wrong("search_aggregation metric field * is for count only".to_owned())),
             "_score" => Of::Scores,
             name => {
-                let field = schema.field(name).filter(|field| !field.is_dynamic);
-                let field = field.ok_or_else(|| {
-                    wrong(format!("search_aggregation metric field {name} not found in schema"))
-                })?;
+                let field = match schema.field(name).filter(|field| !field.is_dynamic) {
+                    Some(field) if field.data_type == DataType::Json && op != Op::Count => return Err(json()),
+                    Some(field) => field,
+                    None if schema.dynamic().is_some() => return Err(json()),
+                    None => {
+                        return Err(wrong(format!(
+                            "search_aggregation metric field {name} not found in schema"
+                        )));
+                    }
+                };
                 let is_number = matches!(
                     field.data_type,
                     DataType::Int8
@@ -307,10 +313,19 @@ fn group_field(schema: &Schema, name: &str) -> Result<Field, Error> {
         Some(field) if field.is_dynamic || field.data_type == DataType::Json => {}
         None if schema.dynamic().is_some() => {}
         None => return Err(Error::GroupField { field: name.to_owned() }),
+        Some(field) if matches!(field.data_type, DataType::Float | DataType::Double) => {
+            let text = "FLOAT / DOUBLE fields are not supported with search_aggregation".to_owned();
+            return Err(Error::Aggregation { text });
+        }
         Some(field) => return check_group_type(field.data_type).map(|()| field.clone()),
     }
-    let text = "JSON / dynamic fields are not yet supported with search_aggregation".to_owned();
-    Err(Error::Aggregation { text })
+    Err(json())
+}
+
+fn json() -> Error {
+    Error::Aggregation {
+        text: "JSON / dynamic fields are not yet supported with search_aggregation".to_owned(),
+    }
 }
 
 /// The hits that buckets are made of.

@@ -139,8 +139,20 @@ pub enum Ordered {
 /// # Errors
 /// Milvus's words for a field that is none or has no order, and for a direction that is none.
 pub fn order(text: &str, schema: &Schema, of: Ordered) -> Result<Order, Error> {
-    let sorting = |item: &str| {
+    let by = named_order(text)?.into_iter().map(|(name, descending)| {
+        sorted_by(name, schema, of).map(|(field, path)| Sorting { field: field.id, path, descending })
+    });
+    Ok(Order { by: by.collect::<Result<_, _>>()? })
+}
+
+/// The names in an order, and whether each comes from the largest to the smallest.
+///
+/// # Errors
+/// Milvus's words for a direction that is none.
+pub fn named_order(text: &str) -> Result<Vec<(&str, bool)>, Error> {
+    let one = |item| {
         // A path may hold a colon, a direction none.
+        let item: &str = item;
         let (name, direction) = match item.rsplit_once(':') {
             Some((name, direction)) if !direction.contains(']') => (name.trim(), direction.trim()),
             _ => (item.trim(), "asc"),
@@ -153,10 +165,9 @@ pub fn order(text: &str, schema: &Schema, of: Ordered) -> Result<Order, Error> {
                 return Err(Error::OrderDirection { field, direction });
             }
         };
-        sorted_by(name, schema, of).map(|(field, path)| Sorting { field: field.id, path, descending })
+        Ok((name, descending))
     };
-    let by = text.split(',').filter(|item| !item.trim().is_empty()).map(sorting);
-    Ok(Order { by: by.collect::<Result<_, _>>()? })
+    text.split(',').filter(|item| !item.trim().is_empty()).map(one).collect()
 }
 
 fn sorted_by<'a>(name: &str, schema: &'a Schema, of: Ordered) -> Result<(&'a Field, Vec<String>), Error> {

@@ -11,6 +11,7 @@ pub mod json_schema;
 pub mod output;
 pub mod params;
 pub mod query;
+pub mod query_aggregates;
 pub mod rank;
 pub mod schema;
 pub mod search;

@@ -26,6 +26,8 @@ pub struct QueryParams {
     pub collection_id: Option<String>,
     /// The fields that rows are put in order by; empty for their keys.
     pub order_by: String,
+    /// The fields whose values make groups; empty where no groups are wanted.
+    pub group_by: String,
 }
 
 /// Reads the parameters of a query that returns at most `most` rows.
@@ -46,7 +48,7 @@ pub fn params(pairs: &[KeyValuePair], most: i64) -> Result<QueryParams, Error> {
             "iterator" => read.iterator = boolean(value).unwrap_or(false),
             "collection_id" => read.collection_id = Some(value.clone()),
             "order_by_fields" => read.order_by.clone_from(value),
-            "group_by_fields" if !value.is_empty() => return Err(Error::ReadNotBuilt { what: "group by" }),
+            "group_by_fields" => read.group_by.clone_from(value),
             _ => {}
         }
     }

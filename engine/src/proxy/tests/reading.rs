@@ -235,6 +235,143 @@ async fn function_scores_that_are_none_are_refused() {
     }
 }
 
+fn doubles(column: &FieldData) -> Vec<f64> {
+    match &column.field {
+        Some(field_data::Field::Scalars(ScalarField {
+            data: Some(scalar_field::Data::DoubleData(all)),
+            ..
+        })) => all.data.clone(),
+        other => panic!("not doubles: {other:?}"),
+    }
+}
+
+fn strings(column: &FieldData) -> Vec<String> {
+    match &column.field {
+        Some(field_data::Field::Scalars(ScalarField {
+            data: Some(scalar_field::Data::StringData(all)),
+            ..
+        })) => all.data.clone(),
+        other => panic!("not texts: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn rows_are_counted_and_measured_by_groups() {
+    let proxy = filled().await;
+    let outputs = ["name", "count(*)", "SUM( age )", "avg(age)", "max(id)", "count(name)", "min(name)"];
+
+    let found = query(&proxy, "", &outputs, &[("group_by_fields", "name")]).await;
+
+    assert_good(&found.status.unwrap());
+    assert_eq!(found.output_fields, outputs);
+    let columns = found.fields_data;
+    assert_eq!(columns.iter().map(|column| column.field_name.as_str()).collect::<Vec<_>>(), outputs);
+    assert_eq!(strings(&columns[0]), ["a", "b", ""]);
+    assert_eq!(columns[0].valid_data, [true, true, false]);
+    assert_eq!(longs(&columns[1]), [2, 2, 2]);
+    assert_eq!(longs(&columns[2]), [4, 3, 5]);
+    assert_eq!(doubles(&columns[3]), [2.0, 1.5, 2.5]);
+    assert_eq!(longs(&columns[4]), [3, 4, 6]);
+    assert_eq!(longs(&columns[5]), [2, 2, 0]);
+    assert_eq!((strings(&columns[6]).len(), columns[6].valid_data.as_slice()), (3, &[true, true, false][..]));
+}
+
+#[tokio::test]
+async fn groups_come_in_an_order_and_in_pages() {
+    let proxy = filled().await;
+    let page =
+        [("group_by_fields", "age, name"), ("order_by_fields", "name:desc"), ("limit", "3"), ("offset", "1")];
+
+    let found = query(&proxy, "id < 6", &["name", "count(*)", "min(id)"], &page).await;
+
+    assert_good(&found.status.unwrap());
+    assert_eq!(strings(&found.fields_data[0]), ["b", "b", "a"]);
+    assert_eq!(longs(&found.fields_data[1]), [1, 1, 1]);
+    assert_eq!(longs(&found.fields_data[2]), [4, 2, 1]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn very_many_groups_are_returned() {
+    let proxy = with_collection(false, 2).await;
+    let keys: Vec<i64> = (0..9_000).collect();
+    let some_names = names(&vec!["a"; keys.len()]);
+    let dynamic = meta(&vec!["{}"; keys.len()]);
+    let sent =
+        vec![ids(&keys), vectors(2, &vec![1.0; 18_000]), some_names, ages(&vec![3; keys.len()]), dynamic];
+    assert_good(&insert(&proxy, 9_000, sent).await.status.unwrap());
+
+    let found = query(&proxy, "", &["id", "sum(age)"], &[("group_by_fields", "id")]).await;
+
+    assert_good(&found.status.unwrap());
+    assert!(longs(&found.fields_data[0]) == keys, "every key is a group");
+    assert!(longs(&found.fields_data[1]) == vec![3; keys.len()], "each has its sum");
+}
+
+#[tokio::test]
+async fn without_groups_there_is_one_row_of_aggregates_even_of_no_rows() {
+    let proxy = filled().await;
+    let outputs = ["count(*)", "sum(age)", "max(name)"];
+
+    let all = query(&proxy, "", &outputs, &[]).await;
+    let none = query(&proxy, "id > 6", &outputs, &[]).await;
+    let no_groups = query(&proxy, "id > 6", &["name", "sum(age)"], &[("group_by_fields", "name")]).await;
+
+    assert_eq!(longs(&all.fields_data[0]), [6]);
+    assert_eq!(longs(&all.fields_data[1]), [12]);
+    assert_eq!(strings(&all.fields_data[2]), ["b"]);
+    assert_eq!(longs(&none.fields_data[0]), [0]);
+    assert_eq!((longs(&none.fields_data[1]), none.fields_data[1].valid_data.clone()), (vec![0], vec![false]));
+    assert_eq!(none.fields_data[2].valid_data, [false]);
+    assert_eq!(strings(&no_groups.fields_data[0]), [""; 0]);
+    assert_eq!(longs(&no_groups.fields_data[1]), [0_i64; 0]);
+}
+
+#[tokio::test]
+async fn aggregates_that_are_none_are_refused_in_milvus_words() {
+    let proxy = filled().await;
+    let by = |field: &'static str| vec![("group_by_fields", field)];
+    let cases: Vec<(&str, Vec<(&str, &str)>, &str)> = vec![
+        ("sum(name)", vec![], "aggregation operator sum does not support data type VarChar"),
+        ("max(vector)", vec![], "aggregation operator max does not support data type FloatVector"),
+        ("sum(*)", vec![], "sum(*) is not supported, only count(*) is allowed"),
+        ("sum(nothing)", vec![], "field nothing not exist"),
+        ("count(*)", by("vector"), "group by field vector has unsupported data type FloatVector"),
+        ("count(*)", by("nothing"), "field nothing not exist"),
+        ("id", by("name"), "output field 'id' is not allowed"),
+        (
+            "count(*)",
+            [by("name"), vec![("order_by_fields", "age"), ("limit", "2")]].concat(),
+            "ORDER BY can only reference GROUP BY columns",
+        ),
+        (
+            "count(*)",
+            [by("name"), vec![("order_by_fields", "name")]].concat(),
+            "ORDER BY requires explicit limit",
+        ),
+        (
+            "count(*)",
+            vec![("order_by_fields", "age:asc"), ("limit", "2")],
+            "ORDER BY can only reference GROUP BY columns",
+        ),
+        (
+            "sum(age)",
+            vec![("order_by_fields", "age:asc"), ("limit", "2")],
+            "ORDER BY can only reference GROUP BY columns",
+        ),
+        ("count(*)", vec![("limit", "2")], "count entities with pagination is not allowed"),
+        (
+            "count(*)",
+            [by("name"), vec![("iterator", "True"), ("limit", "2")]].concat(),
+            "aggregation with iterator is not supported",
+        ),
+    ];
+    for (output, params, expected) in cases {
+        let (code, text) = said(query(&proxy, "", &[output], &params).await.status);
+        assert!(text.contains(expected), "{expected} is not in {text}");
+        assert_eq!(code, 1100, "{text}");
+    }
+}
+
 fn by_name(more: SearchAggregationSpec) -> SearchRequest {
     let spec = SearchAggregationSpec { fields: vec!["name".to_owned()], size: 2, ..more };
     let output_fields = vec!["age".to_owned()];
@@ -303,10 +440,34 @@ async fn aggregations_that_are_none_are_refused() {
             SearchAggregationSpec { metrics: [("m".to_owned(), median)].into(), ..Default::default() },
             "search_aggregation metric op median is not supported",
         ),
+        (
+            SearchAggregationSpec {
+                metrics: [(
+                    "m".to_owned(),
+                    MetricAggSpec { op: "sum".to_owned(), field_name: "n".to_owned() },
+                )]
+                .into(),
+                ..Default::default()
+            },
+            "JSON / dynamic fields are not yet supported with search_aggregation",
+        ),
     ];
     for (spec, text) in cases {
         let answer = search(&proxy, by_name(spec)).await;
         assert_eq!(said(answer.status), (1100, format!("{text}: invalid parameter")));
+    }
+    let conflicts = [
+        (("offset", "1"), "offset is not supported with search_aggregation"),
+        (
+            ("group_by_field", "name"),
+            "search_aggregation and group_by_field/group_size are mutually exclusive",
+        ),
+        (("iterator", "True"), "search_aggregation is not supported with search iterator"),
+    ];
+    for ((key, value), text) in conflicts {
+        let mut request = by_name(SearchAggregationSpec::default());
+        request.search_params.push(pair(key, value));
+        assert_eq!(said(search(&proxy, request).await.status), (1100, format!("{text}: invalid parameter")));
     }
 }
 

@@ -435,6 +435,16 @@ async fn rows_are_written_read_replaced_and_deleted() {
     assert_eq!(good(&proxy, "entities/query", ordered).await, json!([{ "id": 9_007_199_254_740_993_i64 }]));
     let count = books(json!({ "outputFields": ["count(*)"], "limit": 1 }));
     assert_eq!(good(&proxy, "entities/query", count.clone()).await, json!([{ "count(*)": 2 }]));
+    for no_groups in [json!([]), json!(""), json!(null)] {
+        let all = books(json!({ "outputFields": ["count(*)"], "groupByFields": no_groups }));
+        assert_eq!(good(&proxy, "entities/query", all).await, json!([{ "count(*)": 2 }]));
+    }
+    let outputs = json!(["count(*)", "max(id)"]);
+    let grouped = books(
+        json!({ "outputFields": outputs, "groupByFields": ["id"], "orderByFields": ["id:desc"], "limit": 1 }),
+    );
+    let largest = json!([{ "count(*)": 1, "max(id)": 9_007_199_254_740_993_i64 }]);
+    assert_eq!(good(&proxy, "entities/query", grouped).await, largest);
 
     let replaced = books(json!({ "data": { "id": 2, "vector": [0, 0], "a": 1, "b": 2 } }));
     let answer = json!({ "code": 0, "cost": 0, "data": { "upsertCount": 1, "upsertIds": [2] } });

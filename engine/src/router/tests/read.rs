@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::twin::{C, World, query, search};
-use crate::base::{Kind, Kinded as _, PartitionId, Timestamp};
-use crate::model::Keys;
-use crate::plan::QueryPlan;
+use crate::base::{FieldId, Kind, Kinded as _, PartitionId, Timestamp};
+use crate::model::{Keys, Value};
+use crate::plan::{Aggregate, AggregateOp, Aggregated, Aggregates, GroupField, QueryKind, QueryPlan};
 use crate::router::{CatalogCache, ReplicaPolicy, Router, RouterSettings};
 use crate::rpc::{
     CollectionRef, Consistency, Coord as _, Error, Follower as _, Orders, ReadAfter, Reader as _, Refusal,
@@ -34,6 +34,74 @@ async fn the_parts_of_a_copy_are_merged() {
 
     assert_eq!(rows.keys, Keys::Int(vec![1, 2, 5]));
     assert_eq!(world.node(2).after.lock().clone(), [ReadAfter::Everything]);
+}
+
+/// Keys as groups, and their sums.
+fn by_key(limit: Option<usize>) -> (Aggregates, QueryPlan) {
+    let field = FieldId(100);
+    let by = vec![GroupField { field, descending: false }];
+    let aggregates =
+        Aggregates { by, of: vec![Aggregate { op: AggregateOp::Sum, field: Some(field) }], limit };
+    let kind = QueryKind::Aggregates(aggregates.clone());
+    (aggregates, QueryPlan { limit: Some(0), kind, ..query() })
+}
+
+fn ints(values: impl IntoIterator<Item = i64>) -> Vec<Value> {
+    values.into_iter().map(Value::Int).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_groups_of_the_parts_of_a_copy_are_put_together_few_or_many() {
+    let world = World::new();
+    world.publish(None, &[&[1, 2]]);
+    hold(&world, &[(1, &[5, 1, 5]), (2, &[2, 5])]);
+    let (aggregates, plan) = by_key(None);
+
+    let rows = world.router().query(plan.clone(), Consistency::Strong).await.unwrap();
+    let few = Aggregated { groups: 3, by: vec![ints([1, 2, 5])], of: vec![ints([1, 2, 15])] };
+    assert_eq!(aggregates.finish(&rows), Ok(Some(few)));
+
+    let many: Vec<i64> = (0..5_000).collect();
+    hold(&world, &[(1, &many[..4_000]), (2, &many[2_000..])]);
+    let rows = world.router().query(plan, Consistency::Strong).await.unwrap();
+    let sum = |key: i64| if (2_000..4_000).contains(&key) { 2 * key } else { key };
+    let all = Aggregated { groups: 5_000, by: vec![ints(0..5_000)], of: vec![ints((0..5_000).map(sum))] };
+    assert!(aggregates.finish(&rows) == Ok(Some(all)), "every group is there once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_groups_than_there_may_be_are_refused_when_they_come_together() {
+    let world = World::new();
+    world.publish(None, &[&[1, 2]]);
+    let many: Vec<i64> = (0..120_000).collect();
+    hold(&world, &[(1, &many[..60_000]), (2, &many[60_000..])]);
+
+    let error = world.router().query(by_key(None).1, Consistency::Strong).await.unwrap_err();
+
+    let text = "a query has at most 100000 groups, set a limit of no more or narrow the filter".to_owned();
+    assert_eq!(error, Refusal::BadSearch { text }.into());
+    let (aggregates, plan) = by_key(Some(2));
+    let rows = world.router().query(plan, Consistency::Strong).await.unwrap();
+    assert_eq!(aggregates.finish(&rows).unwrap().unwrap().by, [ints([0, 1])]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_a_node_knows_no_aggregates_another_copy_is_asked() {
+    let world = World::new();
+    world.publish(None, &[&[1], &[2]]);
+    hold(&world, &[(1, &[7]), (2, &[7])]);
+    world.node(1).old.store(true, Relaxed);
+    let (aggregates, plan) = by_key(None);
+    let router = world.router();
+
+    for _ in 0..8 {
+        let rows = router.query(plan.clone(), Consistency::Strong).await.unwrap();
+        assert_eq!(aggregates.finish(&rows).unwrap().unwrap().of, [ints([7])]);
+    }
+
+    world.node(2).old.store(true, Relaxed);
+    let error = router.query(plan, Consistency::Strong).await.unwrap_err();
+    assert!(crate::base::chain(&error).contains("knows no aggregates of queries"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]

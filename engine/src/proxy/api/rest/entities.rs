@@ -186,17 +186,20 @@ fn output_fields(visit: &Visit) -> Vec<String> {
     if named.is_empty() { vec!["*".to_owned()] } else { named }
 }
 
-/// The parameters of a query as gRPC carries them. The one row of a count is not limited.
+/// The parameters of a query as gRPC carries them. The one row of a count of all is not limited.
 fn query_params(visit: &Visit, output_fields: &[String]) -> Vec<KeyValuePair> {
     let mut pairs = Vec::new();
-    if !output_fields.iter().any(|name| name.trim() == COUNT) {
+    let named = |key| visit.body.get(key).filter(|fields| !fields.is_null()).map(search::joined);
+    let group_by = named("groupByFields").unwrap_or_default();
+    let is_grouped = group_by.split(',').any(|name| !name.trim().is_empty());
+    if is_grouped || !output_fields.iter().any(|name| name.trim() == COUNT) {
         let limit = visit.body.get("limit").map_or_else(|| DEFAULT_LIMIT.to_string(), plain);
         pairs.push(pair("limit", limit));
         pairs.extend(visit.body.get("offset").map(|offset| pair("offset", plain(offset))));
     }
     pairs.extend(search::times(&visit.body));
     for (ours, wire) in [("orderByFields", "order_by_fields"), ("groupByFields", "group_by_fields")] {
-        pairs.extend(visit.body.get(ours).map(|fields| pair(wire, search::joined(fields))));
+        pairs.extend(named(ours).map(|fields| pair(wire, fields)));
     }
     pairs
 }

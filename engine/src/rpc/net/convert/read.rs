@@ -9,7 +9,10 @@ use crate::base::{ChannelName, CollectionId, FieldId, PartitionId, Position, Seg
 use crate::expr::Filter;
 use crate::model::wire::{Reader, decode_keys, decode_rows, encode_keys, encode_rows, put_values};
 use crate::model::{Metric, SparseVector, Vector};
-use crate::plan::{Grouping, Order, QueryKind, QueryPlan, QueryRows, Range, SearchHits, SearchPlan, Sorting};
+use crate::plan::{
+    Aggregate, AggregateOp, Aggregates, GroupField, Grouping, Order, QueryKind, QueryPlan, QueryRows, Range,
+    SearchHits, SearchPlan, Sorting,
+};
 use crate::rpc::{ChannelShare, Extent, ReadAfter, Share, TimeSpan};
 
 pub(in crate::rpc::net) fn search_to(plan: &SearchPlan) -> pb::SearchPlan {
@@ -95,12 +98,16 @@ pub(in crate::rpc::net) fn query_to(plan: &QueryPlan) -> pb::QueryPlan {
         expired_before: expired_before.0,
         ignore_growing: *ignore_growing,
         count: match kind {
-            QueryKind::Rows | QueryKind::Terms { .. } => false,
+            QueryKind::Rows | QueryKind::Terms { .. } | QueryKind::Aggregates(_) => false,
             QueryKind::Count => true,
         },
         terms: match kind {
-            QueryKind::Rows | QueryKind::Count => None,
+            QueryKind::Rows | QueryKind::Count | QueryKind::Aggregates(_) => None,
             QueryKind::Terms { field, terms } => Some(pb::Terms { field: field.0, terms: terms.clone() }),
+        },
+        aggregates: match kind {
+            QueryKind::Rows | QueryKind::Count | QueryKind::Terms { .. } => None,
+            QueryKind::Aggregates(aggregates) => Some(aggregates_to(aggregates)),
         },
     }
 }
@@ -116,11 +123,53 @@ pub(in crate::rpc::net) fn query_from(plan: pb::QueryPlan) -> Result<QueryPlan, 
         read_at: Timestamp(plan.read_at),
         expired_before: Timestamp(plan.expired_before),
         ignore_growing: plan.ignore_growing,
-        kind: match plan.terms {
-            Some(pb::Terms { field, terms }) => QueryKind::Terms { field: FieldId(field), terms },
-            None if plan.count => QueryKind::Count,
-            None => QueryKind::Rows,
+        kind: match (plan.terms, plan.aggregates) {
+            (Some(pb::Terms { field, terms }), _) => QueryKind::Terms { field: FieldId(field), terms },
+            (None, Some(aggregates)) => QueryKind::Aggregates(aggregates_from(aggregates)?),
+            (None, None) if plan.count => QueryKind::Count,
+            (None, None) => QueryKind::Rows,
         },
+    })
+}
+
+fn aggregates_to(aggregates: &Aggregates) -> pb::Aggregates {
+    let Aggregates { by, of, limit } = aggregates;
+    let group_to = |group: &GroupField| pb::GroupField { field: group.field.0, descending: group.descending };
+    let aggregate_to = |aggregate: &Aggregate| pb::Aggregate {
+        op: match aggregate.op {
+            AggregateOp::Count => pb::AggregateOp::Count.into(),
+            AggregateOp::Sum => pb::AggregateOp::Sum.into(),
+            AggregateOp::Average => pb::AggregateOp::Average.into(),
+            AggregateOp::Least => pb::AggregateOp::Least.into(),
+            AggregateOp::Greatest => pb::AggregateOp::Greatest.into(),
+        },
+        field: aggregate.field.map(|field| field.0),
+    };
+    pb::Aggregates {
+        by: by.iter().map(group_to).collect(),
+        of: of.iter().map(aggregate_to).collect(),
+        limit: limit.map(|limit| limit as u64),
+    }
+}
+
+fn aggregates_from(aggregates: pb::Aggregates) -> Result<Aggregates, Damaged> {
+    let group_from =
+        |group: pb::GroupField| GroupField { field: FieldId(group.field), descending: group.descending };
+    let aggregate_from = |aggregate: pb::Aggregate| {
+        let op = match aggregate.op() {
+            pb::AggregateOp::Count => AggregateOp::Count,
+            pb::AggregateOp::Sum => AggregateOp::Sum,
+            pb::AggregateOp::Average => AggregateOp::Average,
+            pb::AggregateOp::Least => AggregateOp::Least,
+            pb::AggregateOp::Greatest => AggregateOp::Greatest,
+            pb::AggregateOp::Unspecified => return Err(Damaged::Unknown("aggregate")),
+        };
+        Ok(Aggregate { op, field: aggregate.field.map(FieldId) })
+    };
+    Ok(Aggregates {
+        by: aggregates.by.into_iter().map(group_from).collect(),
+        of: aggregates.of.into_iter().map(aggregate_from).collect::<Result<_, _>>()?,
+        limit: aggregates.limit.map(to_usize).transpose()?,
     })
 }
 
@@ -435,8 +484,22 @@ mod tests {
         fn a_query_arrives_as_it_was_sent(plan in plan(), limit in option::of(any::<usize>()), count in any::<bool>()) {
             let SearchPlan { collection, partitions, filter, output, read_at, expired_before, ignore_growing, .. } = plan;
             let terms = || QueryKind::Terms { field: FieldId(7), terms: vec![0, u32::MAX - 1] };
+            let ops = [
+                AggregateOp::Count,
+                AggregateOp::Sum,
+                AggregateOp::Average,
+                AggregateOp::Least,
+                AggregateOp::Greatest,
+            ];
+            let of = ops.map(|op| Aggregate { op, field: (op != AggregateOp::Count).then_some(FieldId(9)) });
+            let aggregates = || Aggregates {
+                by: output.iter().map(|field| GroupField { field: *field, descending: count }).collect(),
+                of: of.to_vec(),
+                limit: (!count).then_some(7),
+            };
             let kind = match limit {
                 Some(limit) if limit % 2 == 0 => terms(),
+                Some(limit) if limit % 3 == 0 => QueryKind::Aggregates(aggregates()),
                 _ if count => QueryKind::Count,
                 _ => QueryKind::Rows,
             };
