@@ -40,7 +40,7 @@ ALERTS: dict[str, tuple[str, int, dict[str, str]]] = {
         {
             "milvus_memory_usage_bytes": "95x200",
             "milvus_memory_limit_bytes": "100x200",
-            "process_resident_memory_bytes": "95x200",
+            "redkite_memory_used_bytes": "95x200",
             "redkite_memory_limit_bytes": "100x200",
         },
     ),

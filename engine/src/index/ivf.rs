@@ -22,7 +22,7 @@ use super::space::Space as _;
 use super::top::Near;
 use super::{Error, Hit, IndexSpec, IndexType, SearchParams, VectorBlock, VectorIndex};
 use crate::base::SeededRng;
-use crate::model::memory::CODED_DIM;
+use crate::model::memory::WHOLE_BYTES_DIM;
 use crate::model::{Bitset, Metric};
 
 /// Vectors per list that the centres are computed from.
@@ -39,8 +39,9 @@ enum ListCodes {
 
 impl ListCodes {
     /// The codes of an index of `index_type`, if its vectors are long enough for them to pay.
+    /// `IVF_PQ` has half bytes whether they lead as well as bytes or not: who names it wants less memory, and is answered from more rows.
     fn of(index_type: IndexType, block: &VectorBlock, metric: Metric) -> Option<Self> {
-        if index_type == IndexType::IvfPq && block.dim() >= CODED_DIM {
+        if index_type == IndexType::IvfPq && block.dim() > WHOLE_BYTES_DIM {
             return Some(Self::Halves(Nibbles::new(block, metric)));
         }
         Codes::if_they_pay(block, metric).map(Self::Bytes)

@@ -1,7 +1,7 @@
 //! Half a byte per component: an eighth of the full vectors, to walk a graph by.
 //!
 //! For most vectors of hundreds of dimensions sixteen levels lead a walk as well as full vectors do, since what it finds is
-//! compared again; whether they do is measured ([`Nibbles::if_they_lead`]), never assumed.
+//! compared again; whether they do is measured ([`Nibbles::if_they_lead`]). Lists of `IVF_PQ` have them unmeasured.
 
 use super::VectorBlock;
 use super::exact::Exact;
