@@ -80,7 +80,7 @@ impl Nibbles {
     }
 
     /// Whether the nearest by codes contain the truly nearest, in a sample.
-    fn lead(&self, block: &VectorBlock) -> bool {
+    pub(super) fn lead(&self, block: &VectorBlock) -> bool {
         let sample: Vec<u32> =
             (0..self.rows).step_by(self.rows.div_ceil(SAMPLE_ROWS)).map(|row| row as u32).collect();
         let mut query = NarrowQuery::default();

@@ -155,19 +155,9 @@ async fn vectors_on_the_disk_are_found_as_those_in_memory_and_take_none() {
     let fields = [(VECTOR, Reads::Single)];
     let disk = Some(OnDisk { scratch: &scratch, fields: &fields });
     for (serial, index_type) in
-        [
-            "FLAT",
-            "IVF_SQ8",
-            "IVF_PQ",
-            "IVF_RABITQ",
-            "HNSW_SQ",
-            "HNSW_PQ",
-            "DISKANN",
-            "AISAQ",
-            "SVS_VAMANA",
-        ]
-        .into_iter()
-        .enumerate()
+        ["FLAT", "IVF_SQ8", "IVF_PQ", "IVF_RABITQ", "HNSW_SQ", "HNSW_PQ", "DISKANN", "AISAQ", "SVS_VAMANA"]
+            .into_iter()
+            .enumerate()
     {
         let definition = IndexDefinition { index_type: index_type.to_owned(), params: Vec::new(), ..hnsw() };
         let build =
@@ -294,7 +284,8 @@ async fn what_an_index_of_sparse_rows_takes_is_foretold() {
             let taken = (sealed.memory_bytes() - before) as u64;
             let foretold = memory::index_bytes(&of, &manifest, &built, &definition);
 
-            let is_near = taken <= foretold && foretold <= 3 * taken;
+            // Windows of rows that share indices take a quarter of those of rows that do not.
+            let is_near = taken <= foretold && foretold <= 5 * taken;
             assert!(is_near, "{algorithm}, {words} words: foretold {foretold}, taken {taken} bytes");
         }
     }
