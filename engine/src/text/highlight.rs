@@ -54,7 +54,7 @@ pub struct Fragments {
 }
 
 impl Fragments {
-    /// The fragments of `text`, in its order; `found` are the words that were found in it, as [`matches`] gives them.
+    /// The fragments of `text`, in its order; `found` are the words that were found in it, as [`matches()`] gives them.
     ///
     /// A fragment begins at a word, or as much before it as is wanted and was not shown yet, and has as many characters as it
     /// may. The next one begins at the first word that is not whole in it. Takes time and memory for the text and the tags.

@@ -283,9 +283,7 @@ fn words<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::FieldId;
     use crate::model::{Batch, Keys};
-    use crate::text::Tags;
 
     fn read(params: &[(&str, &str)]) -> Result<Wanted, String> {
         let pair =
@@ -328,8 +326,8 @@ mod tests {
             ("post_tags", "[]", "post_tags cannot be empty list"),
             ("pre_tags", "<em>", "pre_tags is not a list of texts in JSON"),
             ("post_tags", "[1]", "post_tags is not a list of texts in JSON"),
-            ("pre_tags", &many, "pre_tags of a highlighter has more than 64 tags"),
-            ("pre_tags", &long, "pre_tags of a highlighter has more than 256 bytes in a tag"),
+            ("pre_tags", many.as_str(), "pre_tags of a highlighter has more than 64 tags"),
+            ("pre_tags", long.as_str(), "pre_tags of a highlighter has more than 256 bytes in a tag"),
             ("fragment_offset", "-1", "invalid fragment_offset: -1"),
             ("fragment_size", "0", "invalid fragment_size: 0"),
             ("fragment_size", "-10", "invalid fragment_size: -10"),
@@ -348,7 +346,11 @@ mod tests {
                 r#"[{"type": "TextMatch", "field": "f"}]"#,
                 "highlight_query is not a list of objects with a type, a field and a text in JSON",
             ),
-            ("highlight_query", &queries, "highlight_query of a highlighter has more than 1024 texts"),
+            (
+                "highlight_query",
+                queries.as_str(),
+                "highlight_query of a highlighter has more than 1024 texts",
+            ),
         ];
         for (key, value, wanted) in cases {
             assert_eq!(read(&[(key, value)]), Err(format!("{wanted}: invalid parameter")), "{key}");
@@ -385,7 +387,7 @@ mod tests {
         };
 
         assert_eq!(within(11, 10), Ok((vec!["[two]".to_owned(), "[two]".to_owned()], 1)));
-        let refused = |what, limit| {
+        let refused = |what: &str, limit: usize| {
             Err(format!(
                 "the {what} to highlight have more than {limit} bytes, ask for fewer hits: invalid parameter"
             ))
