@@ -132,8 +132,11 @@ fn named(kind: &str) -> Vec<(String, Value)> {
 /// Every query, with where it stands.
 fn queries() -> Vec<(String, String)> {
     let query = |value: &Value| value["expr"].as_str().unwrap().to_owned();
-    let mut all: Vec<_> =
-        ["alert", "record"].iter().flat_map(|kind| named(kind)).map(|(name, rule)| (name, query(&rule))).collect();
+    let mut all: Vec<_> = ["alert", "record"]
+        .iter()
+        .flat_map(|kind| named(kind))
+        .map(|(name, rule)| (name, query(&rule)))
+        .collect();
     for (file, dashboard) in dashboards() {
         for panel in dashboard["panels"].as_array().unwrap() {
             for target in panel["targets"].as_array().into_iter().flatten() {
