@@ -17,7 +17,7 @@ import urllib.request
 from contextlib import contextmanager
 from typing import Any, Callable, Iterator
 
-from pymilvus import DataType, MilvusClient
+from pymilvus import DataType, MilvusClient, MilvusException
 from pymilvus.client.types import ResourceGroupConfig
 
 from suite import DIM, ROWS, SMALL, Asking, Failed, Searching, World, await_ready, equal, fill, get, items, kubectl, ready_pod, roles_patch, roles_pods, row, run_claims, until, verify
@@ -101,8 +101,11 @@ class Guides(World):
 
     def page(self, pod: dict[str, Any], path: str) -> str:
         """What a pod serves beside the API."""
-        with urllib.request.urlopen(f"http://{pod['status']['podIP']}:9091{path}", timeout=20) as answer:
-            return answer.read().decode()
+        try:
+            with urllib.request.urlopen(f"http://{pod['status']['podIP']}:9091{path}", timeout=20) as answer:
+                return answer.read().decode()
+        except OSError as error:  # it is about to go
+            raise Failed(f"{pod['metadata']['name']}{path}: {error}") from error
 
     def nodes(self) -> dict[int, dict[str, Any]]:
         """The query nodes by the number that the engine has for each."""
@@ -151,7 +154,10 @@ def verify_wide(client: MilvusClient) -> None:
 
 def copies(client: MilvusClient, name: str) -> list[list[int]]:
     """The query nodes of each copy."""
-    return [sorted(replica.group_nodes) for replica in client.describe_replica(name)]
+    try:
+        return sorted(sorted(replica.group_nodes) for replica in client.describe_replica(name))
+    except MilvusException as error:
+        raise Failed(f"copies of {name}: {error}") from error
 
 
 def apart(client: MilvusClient, name: str, count: int, nodes: set[int] | None = None) -> bool:
@@ -442,22 +448,22 @@ def g2_89_and_g3_42_each_coordinator_is_deleted_and_the_other_leads(guides: Guid
         with Searching(uri) as searches:
             # One of the two leads.
             for turn, pod in enumerate(guides.live("mixcoord")):
+                name = f"made_{turn}"
                 kubectl("-n", guides.namespace, "delete", "pod", pod["metadata"]["name"], "--wait=false")
                 begin = time.monotonic()
 
                 def made() -> bool:
                     try:
-                        client.create_collection(f"made_{turn}", dimension=4, timeout=10)
-                    except Exception as error:  # noqa: BLE001 - not yet
-                        if client.has_collection(f"made_{turn}"):
-                            return True
+                        if not client.has_collection(name):
+                            client.create_collection(name, dimension=4, timeout=10)
+                    except MilvusException as error:  # not yet
                         raise Failed(str(error)[:200]) from error
                     return True
 
                 until("a collection is made", 10, made)
                 laps.append(f"{time.monotonic() - begin:.1f}")
                 guides.settled(mixcoord=2)
-                client.drop_collection(f"made_{turn}")
+                client.drop_collection(name)
         equal(searches.failed, [], f"failed of {searches.asked} searches")
         equal(copies(client, "rows"), before, "copies")
         verify(client)
@@ -531,6 +537,34 @@ def g3_34_every_component_takes_another_image_and_no_search_fails(guides: Guides
     print(f"        {searches.asked} searches", flush=True)
 
 
+@claim
+def g3_37_revisions_are_listed_and_an_undo_by_hand_is_put_back(guides: Guides) -> None:
+    """What runs is what the object says: one goes back by changing that, or by `rollout.onFailure`."""
+    guides.up()
+    name = f"{guides.name}-milvus-datanode"
+
+    def image() -> str:
+        return (get("deployment", name, guides.namespace) or {})["spec"]["template"]["spec"]["containers"][0]["image"]
+
+    def revisions() -> dict[str, str]:
+        """The image of each revision that is kept."""
+        found = items("replicasets", guides.namespace, "-l", guides.chosen("datanode"))
+        return {one["metadata"]["annotations"]["deployment.kubernetes.io/revision"]: one["spec"]["template"]["spec"]["containers"][0]["image"] for one in found}
+
+    if set(revisions().values()) == {image()}:
+        roles_patch(guides, guides.namespace, {"components": {"image": guides.other_image}})
+        until("the data nodes have another image", 400, lambda: image() == guides.other_image)
+        await_ready(guides.name, guides.namespace, 300)
+    wanted, kept = image(), revisions()
+    told = kubectl("-n", guides.namespace, "rollout", "history", f"deployment/{name}").split()
+    equal([number for number in kept if number not in told], [], "revisions that the history does not list")
+    other = next(number for number, had in kept.items() if had != wanted)
+    kubectl("-n", guides.namespace, "rollout", "undo", f"deployment/{name}", f"--to-revision={other}")
+    until("the object's image is the workload's again", 5, lambda: image() == wanted)
+    guides.settled(datanode=2)
+    equal({pod["spec"]["containers"][0]["image"] for pod in guides.live("datanode")}, {wanted}, "images of the data nodes")
+
+
 GROUPS = {"business_a": 2, "business_b": 1, "business_c": 1}
 
 
@@ -539,7 +573,10 @@ def wishes(count: int) -> ResourceGroupConfig:
 
 
 def members(client: MilvusClient, group: str) -> set[int]:
-    return {node.node_id for node in client.describe_resource_group(group).nodes}
+    try:
+        return {node.node_id for node in client.describe_resource_group(group).nodes}
+    except MilvusException as error:
+        raise Failed(f"nodes of {group}: {error}") from error
 
 
 def grouped(client: MilvusClient, live: set[int], spare: int) -> bool:

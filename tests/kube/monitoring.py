@@ -26,7 +26,7 @@ from typing import Any, Callable, Iterator
 
 from pymilvus import MilvusClient
 
-from suite import DIM, OPERATOR_NAMESPACE, ROWS, Failed, await_ready, equal, get, items, kubectl, ready_pod, roles_spec, row, run_claims, until
+from suite import DIM, OPERATOR_NAMESPACE, ROWS, Failed, await_ready, equal, items, kubectl, roles_spec, row, run_claims, until
 
 CLAIMS: list[Callable[["Watched"], None]] = []
 NAMESPACE = "watched"

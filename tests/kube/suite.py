@@ -1007,44 +1007,6 @@ def roles_take_a_new_image_one_after_the_other(world: World) -> None:
         verify(client)
 
 
-@claim
-@fault
-def g3_37_and_38_a_restart_by_hand_renews_the_pods_an_undo_is_put_back_and_no_search_fails(world: World) -> None:
-    namespace = roles_up(world)
-
-    def deployment(role: str) -> str:
-        return f"{world.name}-milvus-{role}"
-
-    def image(role: str) -> str:
-        return (get("deployment", deployment(role), namespace) or {})["spec"]["template"]["spec"]["containers"][0]["image"]
-
-    def revisions(role: str) -> dict[str, str]:
-        """The image of each revision that is kept."""
-        found = items("replicasets", namespace, "-l", f"app.kubernetes.io/instance={world.name},app.kubernetes.io/component={role}")
-        return {one["metadata"]["annotations"]["deployment.kubernetes.io/revision"]: one["spec"]["template"]["spec"]["containers"][0]["image"] for one in found}
-
-    if set(revisions("datanode").values()) == {image("datanode")}:
-        roles_patch(world, namespace, {"components": {"image": world.other_image}})
-        until("the data nodes have another image", 240, lambda: image("datanode") == world.other_image)
-        await_ready(world.name, namespace)
-    with world.address(namespace) as uri, Searching(uri) as searches:
-        before = {pod["metadata"]["uid"] for pod in roles_pods(world, namespace, "querynode")}
-        kubectl("-n", namespace, "rollout", "restart", f"deployment/{deployment('querynode')}")
-        kubectl("-n", namespace, "rollout", "status", f"deployment/{deployment('querynode')}", "--timeout=120s")
-        until("the old pods are gone", 90, lambda: not before & {pod["metadata"]["uid"] for pod in items("pods", namespace, "-l", "app.kubernetes.io/component=querynode")})
-        wanted, kept = image("datanode"), revisions("datanode")
-        told = kubectl("-n", namespace, "rollout", "history", f"deployment/{deployment('datanode')}")
-        equal([number for number in kept if number not in told.split()], [], "revisions that the history does not list")
-        other = next(number for number, had in kept.items() if had != wanted)
-        kubectl("-n", namespace, "rollout", "undo", f"deployment/{deployment('datanode')}", f"--to-revision={other}")
-        # What runs is what the object says: one goes back by changing that, or by `onFailure`.
-        until("the object's image is the workload's again", 5, lambda: image("datanode") == wanted)
-        await_ready(world.name, namespace)
-    equal({pod["spec"]["containers"][0]["image"] for pod in roles_pods(world, namespace, "datanode")}, {wanted}, "images of the data nodes")
-    equal(searches.failed, [], f"failed of {searches.asked} searches")
-    print(f"        {searches.asked} searches", flush=True)
-
-
 class AskingSecurely:
     """Searches and writes over TLS without any retry: on one connection each all the time, and searches on a new one each time too.
     It trusts what `ca.crt` of the issued Secret says, read again every second, as a client that mounts it would."""
