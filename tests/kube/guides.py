@@ -419,7 +419,7 @@ def g3_47_a_node_of_the_only_copy_is_killed_and_every_row_comes_back(guides: Gui
 
 
 @claim
-def g2_87_query_nodes_of_two_copies_are_renewed_one_after_the_other_and_no_search_fails(guides: Guides) -> None:
+def g2_87_and_g3_38_query_nodes_of_two_copies_are_renewed_one_after_the_other_and_no_search_fails(guides: Guides) -> None:
     guides.up()
     with guides.client() as client, guides.address() as uri:
         load(client, "rows", 2)
@@ -486,6 +486,47 @@ def g1_117_g3_53_and_54_query_nodes_come_and_go_and_no_search_fails(guides: Guid
             verify_wide(client)
         equal(searches.failed, [], f"failed of {searches.asked} searches")
     print(f"        {searches.asked} searches; four nodes at work {spread:.0f} s after the fourth was there", flush=True)
+
+
+def scaler(guides: Guides, target: str) -> str:
+    """A guide's scaler, with a target for the processor that decides at once which way it goes, and without its five minutes of rest."""
+    spec = {
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": f"{guides.name}-milvus-querynode"},
+        "minReplicas": 3,
+        "maxReplicas": 4,
+        "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "AverageValue", "averageValue": target}}}],
+        "behavior": {
+            "scaleDown": {"stabilizationWindowSeconds": 0, "policies": [{"type": "Percent", "value": 50, "periodSeconds": 60}]},
+            "scaleUp": {"stabilizationWindowSeconds": 0, "selectPolicy": "Max", "policies": [{"type": "Pods", "value": 2, "periodSeconds": 60}]},
+        },
+    }
+    return json.dumps({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "milvus-querynode-hpa"}, "spec": spec})
+
+
+@claim
+def g3_58_and_63_a_scaler_adds_a_query_node_under_load_and_takes_it_away_amid_searches(guides: Guides) -> None:
+    guides.up()
+    with guides.client() as client, guides.address() as uri:
+        load(client, "rows", 1)
+        load(client, "wide", 1)
+        roles_patch(guides, guides.namespace, {"components": {"queryNode": {"replicas": -1}}})
+        guides.settled(**PODS)
+        with Searching(uri) as searches, Searching(uri) as more:
+            kubectl("-n", guides.namespace, "apply", "-f", "-", text=scaler(guides, "5m"))
+            begin = time.monotonic()
+            until("a fourth query node", 240, lambda: len(guides.live("querynode")) == 4)
+            up = time.monotonic() - begin
+            told = [event["reason"] for event in items("events", guides.namespace) if event["involvedObject"]["kind"] == "HorizontalPodAutoscaler"]
+            equal("SuccessfulRescale" in told, True, f"whether an event says so ({sorted(set(told))})")
+            kubectl("-n", guides.namespace, "apply", "-f", "-", text=scaler(guides, "10"))
+            guides.settled(querynode=3)
+        equal(searches.failed + more.failed, [], f"failed of {searches.asked + more.asked} searches")
+        kubectl("-n", guides.namespace, "delete", "hpa", "milvus-querynode-hpa")
+        roles_patch(guides, guides.namespace, {"components": {"queryNode": {"replicas": 3}}})
+        guides.settled(**PODS)
+        verify(client)
+        verify_wide(client)
+    print(f"        {searches.asked + more.asked} searches; a fourth node after {up:.0f} s", flush=True)
 
 
 @claim
