@@ -292,6 +292,65 @@ def g3_59_and_60_a_scaler_of_the_values_has_the_number_of_pods(releases: Release
 
 @claim
 @slow
+def g3_62_two_scalers_of_one_deployment_are_told_and_neither_acts(releases: Releases) -> None:
+    own, other = f"{RELEASE}-querynode-hpa", "milvus-querynode-custom-hpa"
+    scaler = {"enabled": True, "minReplicas": 1, "maxReplicas": 2, "targetCPUUtilizationPercentage": 100_000}
+    releases.database("upgrade", values={**releases.values, "queryNode": {**releases.values["queryNode"], "autoscaling": scaler}})
+    until("the chart's scaler", 30, lambda: get("hpa", own, NAMESPACE))
+    second = {**(get("hpa", own, NAMESPACE) or {}), "metadata": {"name": other}}
+    second.pop("status", None)
+    kubectl("-n", NAMESPACE, "create", "-f", "-", text=json.dumps(second))
+
+    def told(name: str) -> bool:
+        found = condition(get("hpa", name, NAMESPACE), "ScalingActive")
+        if (found.get("status"), found.get("reason")) != ("False", "AmbiguousSelector"):
+            raise Failed(f"{name}: {found}")
+        return True
+
+    for name in (own, other):
+        until(f"{name} says that there are two", 90, lambda: told(name))
+    kubectl("-n", NAMESPACE, "delete", "hpa", other)
+    until("the one that is left acts", 120, lambda: condition(get("hpa", own, NAMESPACE), "ScalingActive").get("status") == "True")
+    releases.database("upgrade", values=releases.values)
+    releases.settled(querynode=1)
+
+
+@claim
+@slow
+def g3_18_only_what_tolerates_a_taint_runs_on_its_machine(releases: Releases) -> None:
+    machine = sorted(node["metadata"]["name"] for node in json.loads(kubectl("get", "nodes", "-o", "json"))["items"])[-1]
+    here = {"nodeSelector": {"kubernetes.io/hostname": machine}}
+    tolerates = {"tolerations": [{"key": "milvus", "operator": "Equal", "value": "querynode", "effect": "NoSchedule"}]}
+    kubectl("taint", "node", machine, "milvus=querynode:NoSchedule")
+    try:
+        values = {
+            **releases.values,
+            "queryNode": {**releases.values["queryNode"], **here, **tolerates},
+            "proxy": {**releases.values["proxy"], **here},
+        }
+        releases.database("upgrade", values=values)
+
+        def placed() -> bool:
+            query = [(pod["spec"].get("nodeName"), suite.ready_pod(pod)) for pod in releases.pods("querynode")]
+            proxies = sorted((pod["status"]["phase"], suite.ready_pod(pod)) for pod in releases.pods("proxy"))
+            if (query, proxies) != ([(machine, True)], [("Pending", False), ("Running", True)]):
+                raise Failed(f"query nodes {query}, proxies {proxies}")
+            return True
+
+        until("the query node is there, and a proxy that may not be waits while the old one serves", 180, placed)
+        why = [event["message"] for event in items("events", NAMESPACE) if event["reason"] == "FailedScheduling"]
+        if not any("untolerated taint" in message for message in why):
+            raise Failed(f"no event names the taint: {why}")
+        with releases.client() as client:
+            verify(client)
+    finally:
+        kubectl("taint", "node", machine, "milvus-")
+    releases.database("upgrade", values=releases.values)
+    releases.settled(querynode=1, proxy=1)
+
+
+@claim
+@slow
 def g3_26_a_number_set_by_hand_is_put_back_unless_the_values_leave_it_open(releases: Releases) -> None:
     deployment = f"deployment/{RELEASE}-milvus-querynode"
     kubectl("-n", NAMESPACE, "scale", deployment, "--replicas=2")
@@ -381,9 +440,10 @@ def g3_15_uninstalled_and_installed_again_every_row_is_there(releases: Releases)
 
 @claim
 @slow
-def g3_124_a_missing_storage_class_is_named_and_made_it_heals(releases: Releases) -> None:
+def g3_19_and_124_a_missing_storage_class_is_named_and_made_it_heals_and_a_user_of_the_values_can_write_there(releases: Releases) -> None:
     given = json.loads(kubectl("get", "storageclass", "-o", "json"))["items"][0]
-    values = {"cluster": {"enabled": False}, "standalone": {"resources": SMALL}, "persistence": {"enabled": True, "storageClass": "fast-ssd", "accessMode": "ReadWriteOnce", "size": "500Gi"}}
+    user = {"securityContext": {"runAsNonRoot": True, "runAsUser": 1000, "fsGroup": 1000}}
+    values = {"cluster": {"enabled": False}, "standalone": {"resources": SMALL}, **user, "persistence": {"enabled": True, "storageClass": "fast-ssd", "accessMode": "ReadWriteOnce", "size": "500Gi"}}
     releases.run("install", "milvus-single", os.path.join(releases.charts, "milvus"), "-n", NAMESPACE, "--create-namespace", values=values)
 
     def named() -> bool:
@@ -398,6 +458,9 @@ def g3_124_a_missing_storage_class_is_named_and_made_it_heals(releases: Releases
     made = {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "fast-ssd", "annotations": notes}, **{key: given[key] for key in ("provisioner", "reclaimPolicy", "volumeBindingMode", "parameters") if key in given}}
     kubectl("create", "-f", "-", text=json.dumps(made))
     await_ready("milvus-single", NAMESPACE, 180)
+    pods = items("pods", NAMESPACE, "-l", "app.kubernetes.io/instance=milvus-single")
+    # As the container runtime tells it.
+    equal([pod["status"]["containerStatuses"][0].get("user", {}).get("linux", {}).get("uid") for pod in pods], [1000], "the user that the engine is")
     equal((get("pvc", "milvus-single-data", NAMESPACE) or {})["spec"]["resources"]["requests"]["storage"], "500Gi", "the volume")
     releases.run("uninstall", "milvus-single", "-n", NAMESPACE, "--wait", "--timeout=3m")
     equal((get("pvc", "milvus-single-data", NAMESPACE) or {"status": {}})["status"].get("phase"), "Bound", "the claim afterwards")

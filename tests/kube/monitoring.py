@@ -26,14 +26,14 @@ from typing import Any, Callable, Iterator
 
 from pymilvus import MilvusClient
 
-from suite import DIM, OPERATOR_NAMESPACE, ROWS, Failed, await_ready, equal, get, items, kubectl, ready_pod, roles_spec, row, run_claims, until
+from suite import DIM, OPERATOR_NAMESPACE, ROWS, Failed, await_ready, equal, items, kubectl, roles_spec, row, run_claims, until
 
 CLAIMS: list[Callable[["Watched"], None]] = []
 NAMESPACE = "watched"
 ROLES, SINGLE = "roles", "single"
 PORT, DISCOVERY_PORT = 9090, 9091
 CACHE = os.environ["REDKITE_CACHE"]
-# Series of ours, of the process, and of Prometheus itself.
+# Series of ours, of the process, and of Prometheus itself; recorded ones are of ours, too.
 SERIES = re.compile(r"\b(?:(?:milvus|redkite|process)_\w+|up)\b(?!\s*[=!]|\s*,\s*\"|\")")
 # What a dashboard or an alert names that need not be there: the metric, and why.
 ON_EVENTS: dict[str, str] = {}
@@ -173,9 +173,8 @@ class Watched:
         self.stop()
         rule = json.loads(kubectl("get", "prometheusrules", "-A", "-o", "json"))["items"][0]
         groups = rule["spec"]["groups"]
-        for group in groups if wait else []:
-            for alert in group["rules"]:
-                alert["for"] = wait
+        for alert in [rule for group in groups if wait for rule in group["rules"] if "alert" in rule]:
+            alert["for"] = wait
         configs = [scrape_config(monitor, at) for monitor in self.monitors() for at in range(len(monitor["spec"]["podMetricsEndpoints"]))]
         settings = {"global": {"evaluation_interval": "1s"}, "rule_files": ["rules.yaml"], "scrape_configs": configs}
         for name, value in [("rules.yaml", {"groups": groups}), ("prometheus.yaml", settings)]:
@@ -237,7 +236,8 @@ class Watched:
                     found.append((f"{os.path.basename(path)}: {panel['title']}", query))
         return found
 
-    def alerts(self) -> list[tuple[str, str]]:
+    def rules(self) -> list[tuple[str, str]]:
+        """Every alert and every recorded series, with its query."""
         return [(rule["name"], rule["query"]) for group in self.ask("rules")["groups"] for rule in group["rules"]]
 
 
@@ -307,7 +307,7 @@ def g3_64_what_each_pod_serves_is_prometheuss_text(watched: Watched) -> None:
 @claim
 def every_series_of_a_dashboard_or_an_alert_is_scraped_from_databases_under_load(watched: Watched) -> None:
     watched.load = [Load(f"http://{name}-milvus.{NAMESPACE}:19530") for name in (ROLES, SINGLE)]
-    named = {name for _, query in watched.dashboards() + watched.alerts() for name in SERIES.findall(query)} - {"milvus_namespace", "milvus_name"}
+    named = {name for _, query in watched.dashboards() + watched.rules() for name in SERIES.findall(query)} - {"milvus_namespace", "milvus_name"}
     if len(named) < 25:
         raise Failed(f"the queries were not understood: {sorted(named)}")
 
@@ -336,10 +336,61 @@ def every_panel_has_an_answer_under_load(watched: Watched) -> None:
     equal([load.failed for load in watched.load], [[], []], "calls that failed")
 
 
+# Recorded, but only once there was something of the kind: calls that flush, builds of indexes, inserts.
+OF_WORK = {"milvus_flush_duration_ms", "milvus_index_build_duration_ms", "milvus_insert_latency_ms"}
+
+
+@claim
+def the_series_that_guides_name_have_answers_and_their_queries_too(watched: Watched) -> None:
+    with open(os.path.join(watched.config, "rules.yaml")) as file:
+        recorded = re.findall(r"- record: (\w+)", file.read())
+    of = f'{{namespace="{NAMESPACE}"}}'
+
+    def answered() -> bool:
+        silent = [name for name in recorded if not watched.query(f"{name}{of}")]
+        if set(silent) - OF_WORK:
+            raise Failed(f"nothing is recorded as {silent}")
+        return True
+
+    until("every recorded series", 60, answered)
+    # A guide's queries, word for word but for the namespace.
+    for query in (
+        f"rate(milvus_query_total{of}[5m])",
+        f"histogram_quantile(0.99, rate(milvus_query_latency_ms_bucket{of}[5m]))",
+        f"rate(milvus_query_errors_total{of}[5m]) / rate(milvus_query_total{of}[5m])",
+        f"milvus_memory_usage_bytes{of} / milvus_memory_limit_bytes{of}",
+        f"milvus_disk_usage_bytes{of} / milvus_disk_limit_bytes{of}",
+    ):
+        if not watched.query(query):
+            raise Failed(f"no answer to {query}")
+    memory = [float(found["value"][1]) for found in watched.query(f"milvus_memory_usage_bytes{of} / milvus_memory_limit_bytes{of}")]
+    equal([share for share in memory if not 0 < share < 1], [], "shares of memory that are none")
+
+
+@claim
+def g3_61_what_a_metrics_adapter_asks_has_one_answer_for_each_query_node(watched: Watched) -> None:
+    """An adapter puts pods and a window into a query and hands on what Prometheus answers: its rule with the counter that a guide's
+    must be, as it asks for a scaler's Deployment. The adapter itself is not run."""
+    pods = sorted(pod["metadata"]["name"] for pod in watched.pods() if pod["metadata"]["labels"].get("app.kubernetes.io/component") == "querynode")
+    chosen = f'namespace="{NAMESPACE}",pod=~"{"|".join(pods)}"'
+
+    def by_pod(query: str) -> list[str]:
+        return sorted(found["metric"]["pod"] for found in watched.query(query) if float(found["value"][1]) > 0)
+
+    for rule in (
+        "sum(rate(milvus_querynode_sq_req_count{%s}[2m])) by (pod)",
+        "sum(rate(milvus_querynode_sq_req_latency_sum{%s}[2m])) by (pod) / sum(rate(milvus_querynode_sq_req_latency_count{%s}[2m])) by (pod)",
+    ):
+        query = rule.replace("%s", chosen)
+        until(f"an answer for each query node to {query}", 30, lambda: by_pod(query) == pods)
+    # The guide's own series is the proxies': what clients ask, each call once.
+    equal({found["metric"]["app_kubernetes_io_component"] for found in watched.query(f'milvus_query_qps{{namespace="{NAMESPACE}"}}')}, {"proxy", "standalone"}, "who has milvus_query_qps")
+
+
 @claim
 def the_alerts_are_evaluated_and_none_goes_off_for_databases_that_work(watched: Watched) -> None:
     with open(os.path.join(watched.config, "rules.yaml")) as file:
-        wanted = re.findall(r"- alert: (\w+)", file.read())
+        wanted = re.findall(r"- (?:alert|record): (\w+)", file.read())
 
     def evaluated() -> list[str]:
         rules = [rule for group in watched.ask("rules")["groups"] for rule in group["rules"]]
@@ -348,7 +399,7 @@ def the_alerts_are_evaluated_and_none_goes_off_for_databases_that_work(watched: 
             raise Failed(str(unwell))
         return [rule["name"] for rule in rules]
 
-    equal(sorted(until("all are evaluated", 60, evaluated)), sorted(wanted), "alerts")
+    equal(sorted(until("all are evaluated", 60, evaluated)), sorted(wanted), "alerts and recorded series")
     equal({name for name, state in watched.states().items() if state == "firing"} - OF_SPEED, set(), "alerts that fire")
 
 

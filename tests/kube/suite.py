@@ -4,6 +4,7 @@
     CLUSTER, CLUSTER_DISPOSABLE      set for somebody's cluster: then faults only where that is 1
 
 OTHER_IMAGE is the engine's image under another tag, for the change of images.
+Claims named gG_N are cases of guides to Milvus: cases.md says which.
 """
 
 from __future__ import annotations
@@ -317,6 +318,36 @@ def another_image_rolls_out(world: World) -> None:
 
 
 @claim
+def g3_36_a_paused_deployment_takes_another_image_only_once_it_goes_on(world: World) -> None:
+    deployment = f"deployment/{world.name}-milvus-standalone"
+
+    def lives() -> list[str]:
+        return sorted(pod["metadata"]["uid"] for pod in world.pods())
+
+    def given(image: str | None, **components: Any) -> None:
+        """The workload has another image, and its pod stays for as long as a rollout takes to begin."""
+        before, old = lives(), world.container()["image"]
+        world.patch({"components": {"image": image, **components}})
+        until("the workload has another image", 60, lambda: world.container()["image"] != old)
+        time.sleep(5)
+        equal(lives(), before, "pods of the paused workload")
+
+    def goes_on() -> None:
+        wanted = world.container()["image"]
+        until("a pod with the image", 120, lambda: [p for p in world.pods() if ready_pod(p) and p["spec"]["containers"][0]["image"] == wanted])
+        await_ready(world.name, world.namespace)
+
+    kubectl("-n", world.namespace, "rollout", "pause", deployment)
+    given(None)
+    kubectl("-n", world.namespace, "rollout", "resume", deployment)
+    goes_on()
+    given(world.other_image, paused=True)
+    equal(world.deployment()["spec"].get("paused"), True, "whether the object's `paused` is the workload's")
+    world.patch({"components": {"paused": None}})
+    goes_on()
+
+
+@claim
 def a_broken_object_gets_a_condition_that_names_the_field(world: World) -> None:
     namespace = world.make_namespace("broken")
     broken = world.milvus(dependencies={"storage": {"external": True, "type": "S3", "endpoint": "minio:99999"}})
@@ -399,6 +430,31 @@ def pods_pass_the_restricted_profile(world: World) -> None:
     world.apply(world.milvus(), namespace)
     await_ready(world.name, namespace)
     kubectl("-n", namespace, "delete", "milvus", world.name, "--timeout=120s")
+
+
+@claim
+@fault
+def what_is_taken_over_keeps_what_it_had_and_every_row(world: World) -> None:
+    name = f"{world.name}-milvus"
+    kept = [("service", name), ("configmap", world.name), ("serviceaccount", name), ("pvc", f"{world.name}-data")]
+
+    def identities() -> dict[str, str]:
+        return {f"{kind}/{which}": (get(kind, which, world.namespace) or {"metadata": {"uid": "none"}})["metadata"]["uid"] for kind, which in kept}
+
+    # A release as another operator leaves it whose pods are ours: without its object, and without a mark of who made it.
+    kubectl("-n", world.namespace, "delete", "milvus", world.name, "--cascade=orphan", "--timeout=60s")
+    for kind, which in [*kept, ("deployment", f"{name}-standalone")]:
+        kubectl("-n", world.namespace, "annotate", kind, which, "redkite.io/rendered-")
+    before, pods = identities(), [pod["metadata"]["uid"] for pod in world.pods()]
+    world.apply(world.milvus())
+    until("the release is named", 60, lambda: condition(get("milvus", world.name, world.namespace), "SpecAccepted").get("reason") == "ForeignRelease")
+    equal((identities(), [pod["metadata"]["uid"] for pod in world.pods()]), (before, pods), "what is left alone")
+    kubectl("-n", world.namespace, "annotate", "milvus", world.name, "redkite.io/take-over=true")
+    await_ready(world.name, world.namespace)
+    equal(identities(), before, "what a take-over keeps: only Deployments are replaced")
+    equal(set(pods) & {pod["metadata"]["uid"] for pod in world.pods()}, set(), "pods that were there before")
+    with world.client() as client:
+        verify(client)
 
 
 @claim
@@ -498,6 +554,73 @@ def roles_serve_the_client_suite_through_the_service(world: World) -> None:
     if done.returncode:
         lines = [line for line in done.stdout.splitlines() if "ok" not in line.split()[:1]]
         raise Failed(f"the suite ended with {done.returncode}: {' | '.join(lines)[-1500:]} {done.stderr[-300:]}")
+
+
+def over_etcd(world: World, *endpoints: str, **components: Any) -> str:
+    """A single process whose metadata is in the etcd of the cluster of roles, under another root path."""
+    namespace, given = world.make_namespace("etcd"), world.sample.get("spec", {})
+    etcd = {"etcd": {"external": True, "endpoints": list(endpoints)}}
+    spec = {"dependencies": {**given.get("dependencies", {}), **etcd}, "config": {"etcd": {"rootPath": "beside"}}}
+    world.apply(world.milvus(components={**given.get("components", {}), **components}, **spec), namespace)
+    return namespace
+
+
+@claim
+def g3_32_a_wrong_address_of_etcd_is_named_and_once_it_is_right_the_database_comes_up(world: World) -> None:
+    roles = roles_up(world)
+    namespace = over_etcd(world, f"nobody.{roles}:2379")
+
+    def named() -> bool:
+        milvus = get("milvus", world.name, namespace)
+        found = condition(milvus, "EtcdReady")
+        if (found.get("status"), found.get("reason")) != ("False", "EtcdNotReady") or "spec.dependencies.etcd.endpoints[0]" not in found.get("message", ""):
+            raise Failed(str(found))
+        # It never served: what does not come up is Pending here.
+        return condition(milvus, "Ready").get("status") == "False" and (milvus or {})["status"]["status"] == "Pending"
+
+    until("the condition names the setting", 60, named)
+    over_etcd(world, f"{world.name}-etcd.{roles}:2379")
+    await_ready(world.name, namespace)
+    milvus = get("milvus", world.name, namespace)
+    equal((condition(milvus, "EtcdReady").get("status"), (milvus or {})["status"]["status"]), ("True", "Healthy"), "state")
+
+
+@claim
+def g3_28_settings_restart_no_pod_where_only_the_config_map_may_change(world: World) -> None:
+    namespace = over_etcd(world, f"{world.name}-etcd.{roles_up(world)}:2379", updateConfigMapOnly=True)
+    await_ready(world.name, namespace)
+
+    def lives() -> list[str]:
+        return sorted(pod["metadata"]["uid"] for pod in items("pods", namespace, "-l", f"app.kubernetes.io/instance={world.name}"))
+
+    before = lives()
+    roles_patch(world, namespace, {"config": {"log": {"level": "debug"}}})
+    until("the config map has the setting", 60, lambda: "debug" in json.dumps((get("configmap", world.name, namespace) or {}).get("data", {})))
+    time.sleep(5)
+    equal(lives(), before, "pods")
+    roles_patch(world, namespace, {"components": {"updateConfigMapOnly": False}})
+    until("another pod", 60, lambda: not set(before) & set(lives()))
+    await_ready(world.name, namespace)
+    kubectl("-n", namespace, "delete", "milvus", world.name, "--timeout=120s")
+
+
+@claim
+def g3_122_and_123_what_guides_look_at_answers_and_no_key_is_in_a_config_map(world: World) -> None:
+    namespace = roles_up(world)
+    for words in (
+        ("get", "pods", "--field-selector=status.phase!=Running"),
+        ("get", "events", "--sort-by=.lastTimestamp"),
+        ("get", "pods,pvc,svc,deployments", "-l", f"app.kubernetes.io/instance={world.name}"),
+        ("describe", "deployment", f"{world.name}-milvus-querynode"),
+        ("logs", f"deployment/{world.name}-milvus-querynode", "--tail=100"),
+    ):
+        kubectl("-n", namespace, *words)
+    until("metrics of nodes and of pods", 90, lambda: kubectl("top", "nodes") and f"{world.name}-milvus-querynode" in kubectl("-n", namespace, "top", "pods"))
+    secret = {base64.b64decode(value).decode(errors="replace") for one in items("secrets", namespace) for value in one.get("data", {}).values()}
+    shown = json.dumps([one.get("data", {}) for one in items("configmaps", namespace)])
+    if len(secret) < 2:
+        raise Failed(f"only {len(secret)} secret values: nothing is said about them")
+    equal([len(value) for value in secret if len(value) > 7 and value in shown], [], "lengths of secret values that a ConfigMap shows")
 
 
 @claim

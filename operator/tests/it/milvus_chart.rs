@@ -125,6 +125,32 @@ fn the_values_of_a_guide_keep_their_meaning() {
     assert_eq!(object["spec"], expected);
 }
 
+/// Case 114 of the first inventory of guides: its values, as they are.
+#[test]
+fn g1_114_the_values_of_a_short_guide_render_with_their_numbers() {
+    let Some(helm) = helm() else { return };
+    let values = json!({
+        "cluster": {"enabled": true},
+        "image": {"all": {"repository": "milvusdb/milvus", "tag": "v2.3.0"}},
+        "proxy": {"replicas": 2},
+        "queryNode": {"replicas": 3, "resources": {"limits": {"cpu": 4, "memory": "8Gi"}}},
+        "dataNode": {"replicas": 2},
+        "indexNode": {"replicas": 1},
+        "minio": {"enabled": true, "mode": "standalone"},
+        "pulsar": {"enabled": true},
+        "etcd": {"replicaCount": 3},
+    });
+
+    let object = object(&helm, "milvus", &values);
+
+    let (components, stores) = (&object["spec"]["components"], &object["spec"]["dependencies"]);
+    let replicas = ["proxy", "queryNode", "dataNode", "indexNode"].map(|name| components[name]["replicas"].as_i64());
+    assert_eq!(replicas, [2, 3, 2, 1].map(Some));
+    assert_eq!(components["queryNode"]["resources"], json!({"limits": {"cpu": 4, "memory": "8Gi"}}));
+    assert_eq!(stores["etcd"]["inCluster"]["values"], json!({"replicaCount": 3}));
+    assert_eq!(stores["storage"]["inCluster"]["values"], json!({"mode": "standalone"}));
+}
+
 #[test]
 fn index_nodes_of_an_older_image_keep_their_values_and_no_streaming_node_is_asked_for() {
     let Some(helm) = helm() else { return };

@@ -28,7 +28,7 @@ fn helm_finds_nothing_to_warn_of_in_the_charts() {
 }
 
 #[test]
-fn promtool_takes_the_alerts_and_each_fires_when_it_is_to() {
+fn promtool_takes_the_rules_and_each_alert_fires_when_it_is_to_and_each_series_has_what_it_is_to() {
     let Some(promtool) = tool("promtool") else { return };
     let tests = clone("operator/tests/it/rules_test.yaml");
 
@@ -39,13 +39,17 @@ fn promtool_takes_the_alerts_and_each_fires_when_it_is_to() {
         serde_yaml::from_str(&std::fs::read_to_string(clone("config/monitoring/rules.yaml")).unwrap())
             .unwrap();
     let tests = std::fs::read_to_string(tests).unwrap();
+    let words: BTreeSet<&str> = tests.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
     let groups = rules["groups"].as_array().unwrap().iter();
-    let alerts = groups.flat_map(|group| group["rules"].as_array().unwrap());
-    let untested: Vec<&str> = alerts
-        .map(|rule| rule["alert"].as_str().unwrap())
-        .filter(|alert| !tests.contains(&format!("alertname=\"{alert}\"")))
+    let untested: Vec<&str> = groups
+        .flat_map(|group| group["rules"].as_array().unwrap())
+        .filter(|rule| match (rule["alert"].as_str(), rule["record"].as_str()) {
+            (Some(alert), _) => !tests.contains(&format!("alertname=\"{alert}\"")),
+            (None, record) => !words.contains(record.unwrap()),
+        })
+        .filter_map(|rule| rule["alert"].as_str().or(rule["record"].as_str()))
         .collect();
-    assert_eq!(untested, Vec::<&str>::new(), "no test lets them fire");
+    assert_eq!(untested, Vec::<&str>::new(), "no test lets them fire, or asks for them");
 }
 
 /// Makes a schema refuse what it does not name, and take what the API server takes although the schema says otherwise.

@@ -1,6 +1,7 @@
 //! A release of another operator under the name of an object: left alone, and replaced only where the object allows it.
 
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Service};
 
 use super::*;
 
@@ -83,6 +84,54 @@ async fn allowed_and_with_places_of_its_own_redkite_takes_over() {
     assert_eq!(said(&cluster, "SpecAccepted").0, "True Accepted");
     let notes: Vec<String> = cluster.notes().into_iter().map(|note| note.reason).collect();
     assert!(notes.contains(&"TakenOver".to_owned()), "{notes:?}");
+}
+
+/// The identity of everything but Deployments.
+fn identities(cluster: &MemoryCluster) -> BTreeMap<String, Option<String>> {
+    let objects = cluster.objects().into_iter().filter(|((kind, _), _)| kind != "Deployment");
+    objects.map(|((kind, place), object)| (format!("{kind} {place}"), object.metadata.uid)).collect()
+}
+
+/// What Helm made beside the peer's cluster.
+fn stores(cluster: &MemoryCluster) -> BTreeMap<String, Value> {
+    let mut all = beside(cluster);
+    all.retain(|name, _| name.contains("db-etcd") || name.contains("db-minio"));
+    all
+}
+
+#[tokio::test]
+async fn a_take_over_keeps_the_identity_of_all_but_the_deployments_and_the_stores_as_they_are() {
+    let places = json!({"etcd": {"rootPath": "kite"}, "minio": {"rootPath": "kite"}});
+    let cluster = peer(json!({"mode": "cluster", "config": places}), true);
+    let (service, set, claim) = (
+        ApiResource::erase::<Service>(&()),
+        ApiResource::erase::<StatefulSet>(&()),
+        ApiResource::erase::<PersistentVolumeClaim>(&()),
+    );
+    for (kind, name) in [
+        (&service, "db-milvus"),
+        (&service, "db-etcd"),
+        (&service, "db-minio"),
+        (&set, "db-etcd"),
+        (&set, "db-minio"),
+        (&claim, "data-db-etcd-0"),
+    ] {
+        let object = json!({"apiVersion": kind.api_version, "kind": kind.kind,
+                            "metadata": {"name": name, "namespace": "ns", "uid": format!("{}-{name}", kind.kind)}});
+        cluster.put(kind, from_value(object).unwrap());
+    }
+    let (before, as_made) = (identities(&cluster), stores(&cluster));
+    assert_eq!(as_made.len(), 5);
+    let driver = driver(&cluster);
+
+    settle(&driver).await;
+    settle(&driver).await;
+
+    assert_eq!(said(&cluster, "SpecAccepted").0, "True Accepted");
+    let mut after = identities(&cluster);
+    after.retain(|name, _| before.contains_key(name));
+    assert_eq!(after, before);
+    assert_eq!(stores(&cluster), as_made);
 }
 
 #[tokio::test]
