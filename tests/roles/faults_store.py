@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import pathlib
 import re
 import shutil
@@ -55,32 +56,50 @@ def all_end(workers: Workers, since: float, before: float = float("inf")) -> flo
 
 
 class Repeater:
-    """A client with little patience: an upsert that is not answered in time is sent again, as often as it takes."""
+    """A client with little patience: a write that is not answered in time is sent again, as often as it takes. Its inserts have a name for
+    each call, the same one whenever it is sent again, and its collection takes nothing else: only so are they there once."""
 
-    def __init__(self, workers: Workers, name: str, uri: str) -> None:
-        self.client, self.name, self.workers = connect(uri), name, workers
+    def __init__(self, workers: Workers, kind: str, name: str, uri: str) -> None:
+        self.client, self.kind, self.name, self.workers = connect(uri), kind, name, workers
         self.first = self.next = 800_000_000
-        self.sent = self.given_up = 0
+        self.sent = self.given_up = self.again = 0
+        self.done = True  # whether the last write was acknowledged
+
+    def send(self, keys: range) -> None:
+        named = {"client_request_id": f"blind-{keys[0]}"} if self.kind == "insert" else {}
+        getattr(self.client, self.kind)(self.name, [row(key, 1) for key in keys], timeout=0.35, **named, **ONCE)
 
     def __call__(self) -> None:
-        keys = range(self.next, self.next + 10)
+        keys, tries = range(self.next, self.next + 10), 0
+        self.done = False
         while not self.workers.ended.is_set():
             self.sent += 1
             try:
-                self.client.upsert(self.name, [row(key, 1) for key in keys], timeout=0.35, **ONCE)
+                self.send(keys)
                 self.next += 10
+                self.again += tries > 0
+                self.done = True
                 return
             except Exception:  # sent again; what counts is what is there in the end
                 self.given_up += 1
+                tries += 1
 
     def check(self, client: MilvusClient) -> dict[str, int]:
-        found = client.query(self.name, filter=f"id >= {self.first} and id < {self.next}", output_fields=["id", "value"], consistency_level="Strong", limit=16_000)
-        keys = sorted(each["id"] for each in found)
-        if keys != list(range(self.first, self.next)):
-            raise AssertionError(f"{self.next - self.first} keys were acknowledged after repeats, {len(keys)} rows of {len(set(keys))} keys are there")
-        if self.given_up == 0:
-            raise AssertionError("no call was given up, so nothing was repeated")
-        return {"rows by blind repeats": len(keys), "calls repeated": self.given_up}
+        """Each row that was acknowledged is there once; of a write that the end of the test found under way, each once or not at all."""
+        last = self.next if self.done else self.next + 10
+        found: list[dict[str, int]] = []
+        for first in range(self.first, last, 5000):
+            keys = f"id >= {first} and id < {min(first + 5000, last)}"
+            found += client.query(self.name, filter=keys, output_fields=["id", "value"], consistency_level="Strong", limit=16_000)
+        times = Counter(each["id"] for each in found)
+        lost = set(range(self.first, self.next)) - set(times)
+        twice = {key: count for key, count in times.items() if count > 1}
+        if lost or twice or set(times) - set(range(self.first, last)) or any(each["value"] != 1 for each in found):
+            raise AssertionError(f"{self.next - self.first} keys of {self.kind}s were acknowledged after repeats: {len(lost)} are lost, {len(twice)} are there "
+                                 f"more than once, {len(found)} rows in all: {sorted(lost)[:5]} {dict(sorted(twice.items())[:5])}")
+        if self.again == 0:
+            raise AssertionError(f"no {self.kind} was given up and acknowledged later, so nothing was repeated")
+        return {f"rows by blind {self.kind}s": len(times), f"{self.kind}s given up": self.given_up, f"{self.kind}s acknowledged only when repeated": self.again}
 
 
 @part
@@ -95,9 +114,27 @@ def bad_store(given: argparse.Namespace) -> dict[str, Any]:
         client = connect(cluster.uri)
         still = Still(client, "still")
         make(client, "moving")
+        make(client, "repeated")
+        anchors = range(900_000_000, 900_000_010)  # of nobody who writes
+        client.insert("moving", [row(key, 1) for key in anchors])
         figures: dict[str, Any] = {}
         workers = Workers()
         load = Load(workers, "moving", still, lambda: cluster.uri, changes=False)
+
+        def nearest(level: str) -> Callable[[], None]:
+            """A searcher of what is being written, who knows a part of it that stays."""
+            reader, turn = connect(cluster.uri), itertools.count()
+
+            def search() -> None:
+                key = anchors[next(turn) % len(anchors)]
+                found = reader.search("moving", [vector(key, 1).tolist()], limit=1, output_fields=["value"], consistency_level=level, **ONCE)[0]
+                if [(hit["id"], hit["entity"]["value"]) for hit in found] != [(key, 1)]:
+                    raise AssertionError(f"another answer: {found}, wanted row {key}")
+
+            return lambda: workers.timed(f"{level} search of the moving", search)
+
+        for level in ("Eventually", "Bounded"):
+            workers.spawn(nearest(level), pause=0.05)
 
         def phase(name: str, seconds: float, **rules: Any) -> tuple[float, float, dict[str, Any], int]:
             before, begin = between.rule("store", **rules), time.monotonic()
@@ -130,8 +167,9 @@ def bad_store(given: argparse.Namespace) -> dict[str, Any]:
 
         # 13: slow, resets, and every ten seconds five in which nothing passes; impatient clients repeat blindly (28).
         begin = time.monotonic()
-        repeater = Repeater(workers, "moving", cluster.uri)
-        workers.spawn(repeater, pause=0.05)
+        repeaters = [Repeater(workers, "upsert", "moving", cluster.uri), Repeater(workers, "insert", "repeated", cluster.uri)]
+        for repeater in repeaters:
+            workers.spawn(repeater, pause=0.05)
         late, before = dict(delay_ms=300, jitter_ms=100, reset=0.15), between.seen("store")["injected"]
         while time.monotonic() < begin + slow:
             between.rule("store", **late)
@@ -172,6 +210,12 @@ def bad_store(given: argparse.Namespace) -> dict[str, Any]:
         workers.stop()
         slowest = all_end(workers, begin)
         workers.none_failed("search")
+        # What is written is read without a word of its owner as well as what is not; who asks for what is no older than a bound has to wait.
+        workers.none_failed("Eventually search of the moving")
+        bounded = "Bounded search of the moving"
+        figures.update({"Eventually searches of the moving meanwhile": len(workers.of("Eventually search of the moving", begin, back)),
+                        "Bounded ones": len(workers.of(bounded, begin, back)), "of these failed": len(workers.failures(bounded, begin, back)),
+                        "Bounded ones failed before": len(workers.failures(bounded, 0.0, begin))})
         refused = sum(len(workers.failures(kind, begin, back)) for kind in WRITES)
         if refused == 0:
             raise AssertionError("no write failed without a store")
@@ -182,7 +226,8 @@ def bad_store(given: argparse.Namespace) -> dict[str, Any]:
         rows = load.compare(client)
         figures.update({"away s": away, "searches meanwhile": len(workers.of("search", begin, back)), "writes refused then, by code": codes, "slowest call then s": round(slowest, 1),
                         "writes again s": round(again, 1), "flushed s": round(flushed, 1)})
-        figures.update(repeater.check(client))
+        for repeater in repeaters:
+            figures.update(repeater.check(client))
         still.check(client)
         all_alive(cluster)
         return {**figures, **load.figures(), "rows compared": rows}
