@@ -212,6 +212,7 @@ def network(given: argparse.Namespace) -> dict[str, Any]:
         # What is not seen by anybody who reads or writes, and has to be well again, too.
         besides = {"query node apart from coordinators": ("both copies s", copies_are_there), "data node apart from coordinators": ("index s", work_is_done)}
         failed_searches: dict[str, int] = {}
+        slowest_searches: dict[str, float] = {}
         for name, cut in cuts.items():
             begin = time.monotonic()
             cut()
@@ -223,7 +224,9 @@ def network(given: argparse.Namespace) -> dict[str, Any]:
                 raise AssertionError(f"{name}: not one packet was lost or late")
             lost += packets
             figures[f"after {name} s"] = alive_again(name, healed)
-            if failed := len(workers.failures("search", begin, healed)):
+            searches = workers.of("search", begin, healed)
+            slowest_searches[name] = round(max((took for _, took, _ in searches), default=0.0), 1)
+            if failed := sum(error is not None for _, _, error in searches):
                 failed_searches[name] = failed
             if name in besides:
                 what, well = besides[name]
@@ -235,4 +238,5 @@ def network(given: argparse.Namespace) -> dict[str, Any]:
         rows = load.compare(client)
         still.check(client)
         all_alive(cluster)
-        return {"packets lost or late on purpose": lost, **figures, "searches failed while it was so": failed_searches, **load.figures(), **workers.figures("register read"), "rows compared": rows}
+        return {"packets lost or late on purpose": lost, **figures, "searches failed while it was so": failed_searches,
+                "slowest search then s": slowest_searches, **load.figures(), **workers.figures("register read"), "rows compared": rows}
