@@ -25,7 +25,7 @@ from load import DIM, K, ONCE, WRITES, Load, Still, Workers, connect, make, row,
 from parts import all_alive, part
 
 UNAVAILABLE = "2"  # Milvus's code for it
-MOVING = ("Eventually", "Bounded")  # levels at which what is written is searched
+EVENTUALLY, BOUNDED = "Eventually search of the moving", "Bounded search of the moving"
 ENDS = 12.0  # a call has a deadline of 10 s; with the ways there and back it has ended by then
 
 
@@ -52,12 +52,16 @@ def refusal_of_a_write(cluster: Cluster, name: str) -> tuple[str, bool]:
 
 
 def all_end(workers: Workers, since: float, before: float = float("inf")) -> float:
-    """Every write and search ended within its deadline; how long the slowest took."""
-    kinds = ("search", *(f"{level} search of the moving" for level in MOVING), *WRITES)
-    slow = [(kind, took) for kind in kinds for _, took, _ in workers.of(kind, since, before)]
-    kind, longest = max(slow, key=lambda each: each[1])
-    if longest > ENDS:
-        raise AssertionError(f"a {kind} ended only after {longest:.1f} s")
+    """Every write and search ended within its deadline; how long the slowest took. One that waits for word of an owner is tried once more
+    when the first try has waited in vain, and takes two of them."""
+    longest = 0.0
+    for kind in ("search", EVENTUALLY, *WRITES):
+        longest = max([longest, *(took for _, took, _ in workers.of(kind, since, before))])
+        if longest > ENDS:
+            raise AssertionError(f"a {kind} ended only after {longest:.1f} s")
+    waited = max((took for _, took, _ in workers.of(BOUNDED, since, before)), default=0.0)
+    if waited > ENDS + 10:
+        raise AssertionError(f"a {BOUNDED} ended only after {waited:.1f} s")
     return longest
 
 
@@ -139,7 +143,7 @@ def bad_store(given: argparse.Namespace) -> dict[str, Any]:
 
             return lambda: workers.timed(f"{level} search of the moving", search)
 
-        for level in MOVING:
+        for level in ("Eventually", "Bounded"):
             workers.spawn(nearest(level), pause=0.05)
 
         def phase(name: str, seconds: float, **rules: Any) -> tuple[float, float, dict[str, Any], int]:
@@ -217,11 +221,12 @@ def bad_store(given: argparse.Namespace) -> dict[str, Any]:
         slowest = all_end(workers, begin)
         workers.none_failed("search")
         # What is written is read without a word of its owner as well as what is not; who asks for what is no older than a bound has to wait.
-        workers.none_failed("Eventually search of the moving")
-        bounded = "Bounded search of the moving"
-        figures.update({"Eventually searches of the moving meanwhile": len(workers.of("Eventually search of the moving", begin, back)),
-                        "Bounded ones": len(workers.of(bounded, begin, back)), "of these failed": len(workers.failures(bounded, begin, back)),
-                        "Bounded ones failed before": len(workers.failures(bounded, 0.0, begin))})
+        workers.none_failed(EVENTUALLY)
+        waited = workers.of(BOUNDED, begin, back)
+        figures.update({"Eventually searches of the moving meanwhile": len(workers.of(EVENTUALLY, begin, back)),
+                        "Bounded ones meanwhile": len(waited), "of these failed": sum(error is not None for _, _, error in waited),
+                        "slowest of these s": round(max((took for _, took, _ in waited), default=0.0), 1),
+                        "Bounded ones failed before": len(workers.failures(BOUNDED, 0.0, begin))})
         refused = sum(len(workers.failures(kind, begin, back)) for kind in WRITES)
         if refused == 0:
             raise AssertionError("no write failed without a store")
