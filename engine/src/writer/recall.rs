@@ -8,15 +8,15 @@ use bytes::BytesMut;
 use tracing::{debug, warn};
 
 use super::drive::ChannelWriter;
-use crate::base::{Origin, REQUESTS_FORMAT, Timestamp, chain};
+use crate::base::{Kind, Kinded as _, Origin, REQUESTS_FORMAT, Timestamp, chain};
 use crate::log::record;
 use crate::model::Keys;
 use crate::rpc::{self, Request};
 use crate::writer::channel::{Channel, Entry};
 use crate::writer::requests::{Known, MADE_MS, NAMED_MS, Place, Signed};
 
-/// How long a write waits for names to be read back.
-const NAMES_WITHIN: Duration = Duration::from_secs(1);
+/// How long a write waits for names to be read back: less than a write has in all.
+const NAMES_WITHIN: Duration = Duration::from_secs(8);
 
 impl ChannelWriter {
     /// A record with the request that it is of, if everybody can read that.
@@ -55,7 +55,7 @@ impl ChannelWriter {
             }
         }
         if entry.signed.insert.is_some() && channel.now() < opened.plus_ms(NAMED_MS) {
-            self.recall_names(channel).await;
+            self.recall_names(channel).await?;
         }
         if !(entry.is_repeat() || is_old || entry.signed.insert.is_some()) {
             return Ok(None);
@@ -68,22 +68,26 @@ impl ChannelWriter {
     }
 
     /// Reads back what was inserted under names before the channel was opened; once, and for as long as a write may wait for it.
-    /// What is not found by then is not known.
-    async fn recall_names(&self, channel: &Arc<Channel>) {
+    /// What is not found by then is not known. While the log is away nothing is said to be new: its rows may be in there.
+    async fn recall_names(&self, channel: &Arc<Channel>) -> Result<(), rpc::Error> {
         if channel.knows_names.load(Ordering::Acquire) {
-            return;
+            return Ok(());
         }
         let to = channel.of.newest.minus_ms(NAMED_MS);
         tokio::select! {
             biased;
             read = channel.reach_back(self.parts.logs.as_ref(), to) => if let Err(error) = read {
                 warn!(channel = %channel.of.name, error = chain(&error), "names could not be read back");
+                if error.kind() == Kind::Unavailable {
+                    return Err(rpc::Error::failed("write", &error));
+                }
             },
             () = self.parts.clock.sleep(NAMES_WITHIN) => {
                 debug!(channel = %channel.of.name, "there is too much to read names back");
             }
         }
         channel.knows_names.store(true, Ordering::Release);
+        Ok(())
     }
 
     /// Waits until a record is durable; gives its time.

@@ -1,9 +1,11 @@
 //! Claims about writes that are sent again.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::base::{Kind, Kinded as _, Position, RequestId, TestClock, Timestamp};
+use crate::base::{ChannelName, Kind, Kinded as _, Position, RequestId, TestClock, Timestamp};
+use crate::log::{Error as LogError, LogReader, LogWriter, Logs};
 use crate::model::Keys;
 use crate::rpc::{Operation, Request, Write, Writer as _};
 use crate::writer::fixture::{COLLECTION, World, channel, insert, records};
@@ -229,6 +231,56 @@ async fn the_same_rows_under_the_same_name_are_added_once_whichever_owner_is_ask
 
     assert_eq!([repeated, before_another, elsewhere], [Ok(written), Ok(written), Ok(written)]);
     assert_eq!(count(&world).await, 4, "1 and 2 under the first name, 1 under the second, 1 without");
+}
+
+/// Logs that cannot be read now and then, though they can be written.
+struct Unread(Arc<dyn Logs>, Arc<AtomicBool>);
+
+#[async_trait::async_trait]
+impl Logs for Unread {
+    async fn open(&self, name: &ChannelName, term: u64) -> Result<Arc<dyn LogWriter>, LogError> {
+        self.0.open(name, term).await
+    }
+
+    async fn read(&self, name: &ChannelName, from: Position) -> Result<Box<dyn LogReader>, LogError> {
+        if self.1.load(Ordering::SeqCst) {
+            return Err(LogError::Stopped { channel: name.clone() });
+        }
+        self.0.read(name, from).await
+    }
+
+    async fn truncate(&self, name: &ChannelName, before: Position) -> Result<(), LogError> {
+        self.0.truncate(name, before).await
+    }
+
+    async fn remove(&self, name: &ChannelName) -> Result<(), LogError> {
+        self.0.remove(name).await
+    }
+
+    async fn channels(&self) -> Result<Vec<ChannelName>, LogError> {
+        self.0.channels().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_new_under_a_name_while_the_log_cannot_be_read() {
+    let away = Arc::new(AtomicBool::new(false));
+    let mut world = world();
+    world.logs = Arc::new(Unread(Arc::clone(&world.logs), Arc::clone(&away)));
+    let (old, new) = (world.node(1, Arc::clone(&world.clock)), world.node(2, Arc::clone(&world.clock)));
+    world.order(1, &old, true, LEASE);
+    let written = old.write(named(1, insert(&[1]))).await.unwrap();
+    world.order(2, &new, true, LEASE);
+    // The channel is open by then.
+    new.write(insert(&[2])).await.unwrap();
+
+    away.store(true, Ordering::SeqCst);
+    let refused = new.write(named(1, insert(&[1]))).await.unwrap_err();
+    new.write(insert(&[3])).await.unwrap();
+    away.store(false, Ordering::SeqCst);
+    let repeated = new.write(named(1, insert(&[1]))).await;
+
+    assert_eq!((refused.kind(), repeated, count(&world).await), (Kind::Unavailable, Ok(written), 3));
 }
 
 #[tokio::test(start_paused = true)]
