@@ -1,10 +1,10 @@
 """How searches scale with query nodes that each get a tenth of a core, and whether any fails while nodes come and go.
 
-    scale.py --loadgen FILE --data FOLDER [--part replicas|segments|both] [--seconds 30] [--clients 32] [--record FILE]
+    scale.py --loadgen FILE --data FOLDER [--part replicas|segments|both] [--seconds 20] [--rounds 3] [--clients 32] [--record FILE]
 
 `replicas`: as many copies of one segment as nodes; `segments`: one copy, of 16 segments, over all nodes. At 1, 2 and 4 nodes a
-closed loop of searches measures the throughput, on the way up and again on the way back to 1, since the machine's speed drifts
-by a tenth and more within the minute between; a figure is the mean of both. In between, a constant load of half of what one node can do
+closed loop of searches measures the throughput, on the way up and again on the way back to 1, and so in each round, since the
+machine's speed drifts by a tenth and more within a minute; a figure is the mean of all. In between, a constant load of half of what one node can do
 goes on, of which no search may fail. Ends with 1 if a promise is not kept.
 """
 
@@ -163,25 +163,30 @@ class Scale:
 
     def run(self) -> tuple[list[dict[str, Any]], list[float]]:
         self.fill()
-        up, took = [self.measure(1)], []
+        lines: dict[int, list[dict[str, Any]]] = {nodes: [] for nodes in STEPS}
+        lines[1].append(self.measure(1))
+        took = []
+        for at in range(self.given.rounds):
+            if at > 0:
+                lines[1].append(self.measure(1))
+            for nodes in STEPS[1:]:
+                took.append(self.change(lines, nodes))
+            lines[STEPS[-1]].append(self.measure(STEPS[-1]))
+            for nodes in reversed(STEPS[:-1]):
+                took.append(self.change(lines, nodes))
+        return [mean(lines[nodes]) for nodes in STEPS], took
 
-        def change(nodes: int) -> None:
-            took.append(self.constantly(up[0]["qps"], lambda: self.to(nodes)))
-
-        for nodes in STEPS[1:]:
-            change(nodes)
-            up.append(self.measure(nodes))
-        down = [self.measure(STEPS[-1])]
-        for nodes in reversed(STEPS[:-1]):
-            change(nodes)
-            down.insert(0, self.measure(nodes))
-        return [both(*pair) for pair in zip(up, down, strict=True)], took
+    def change(self, lines: dict[int, list[dict[str, Any]]], nodes: int) -> float:
+        """Goes to so many nodes under a constant load and measures what they do. Returns how long that took. Unit: s."""
+        took = self.constantly(lines[1][0]["qps"], lambda: self.to(nodes))
+        lines[nodes].append(self.measure(nodes))
+        return took
 
 
-def both(up: dict[str, Any], down: dict[str, Any]) -> dict[str, Any]:
-    """One line of two measurements: the mean of what was done, the worse of what is bounded."""
-    means = {key: (up[key] + down[key]) / 2 for key in ("qps", "p50_ms", "recall")}
-    return {**max(up, down, key=lambda line: line["busiest"]), **means, "p99_ms": max(up["p99_ms"], down["p99_ms"])}
+def mean(lines: list[dict[str, Any]]) -> dict[str, Any]:
+    """One line of several measurements: the mean of what was done, the worst of what is bounded."""
+    means = {key: sum(line[key] for line in lines) / len(lines) for key in ("qps", "p50_ms", "recall")}
+    return {**max(lines, key=lambda line: line["busiest"]), **means, "p99_ms": max(line["p99_ms"] for line in lines)}
 
 
 def own_children() -> float:
@@ -210,7 +215,8 @@ Each query node is held to a tenth of a core by a control group (period 10 ms); 
 10; other processes (three etcd, S3 server, coordinator, streaming node, data node, proxy, load generator) share the machine
 (`make bench PART=scale`). "Others" is the busiest process that is no query node, in parts of one core. The last columns are of
 a constant load of half of what one node does, all the way from 1 to 4 nodes and back. The commit is the engine's, in a release
-build unless it says otherwise. Since commit 4a82013 each figure is the mean of two measurements, on the way up and on the way back.
+build unless it says otherwise. Since commit 4a82013 each figure is the mean of two measurements, on the way up and on the way
+back; rows that say so, of six, on three ways up and back.
 
 | date | commit | machine | data | part | nodes | QPS | ratio | recall@10 | p50 / p99 ms | others | searches while scaling, failed, slowest ms |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
@@ -221,11 +227,12 @@ def record(given: argparse.Namespace, part: str, lines: list[dict[str, Any]], co
     path = Path(given.record)
     if not path.exists():
         path.write_text(HEAD)
+    rounds = "" if given.rounds == 1 else f", {given.rounds} ways"
     with open(path, "a") as out:
         for line in lines:
             scaling = f"{constant['queries']:,}, {constant['failed']}, {constant['max_ms']:.0f}" if line is lines[-1] else ""
             out.write(
-                f"| {date.today()} | {given.commit} | {os.cpu_count()} × {model()}, {platform.release().split('-')[0]} | {given.data_name} | {part} | {line['nodes']} "
+                f"| {date.today()} | {given.commit} | {os.cpu_count()} × {model()}, {platform.release().split('-')[0]} | {given.data_name} | {part}{rounds} | {line['nodes']} "
                 f"| {line['qps']:,.0f} | {line['qps'] / lines[0]['qps']:.2f} | {line['recall']:.4f} | {line['p50_ms']:.0f} / {line['p99_ms']:.0f} "
                 f"| {line['busiest other']} {line['busiest']:.2f} | {scaling} |\n"
             )
@@ -238,7 +245,8 @@ def main() -> None:
     parser.add_argument("--data-name", default="debian-63k")
     parser.add_argument("--rows", type=int, default=63_666)
     parser.add_argument("--part", choices=["replicas", "segments", "both"], default="both")
-    parser.add_argument("--seconds", type=float, default=30)
+    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--record", default="")
     parser.add_argument("--commit", default="")

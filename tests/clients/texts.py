@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import sys
 import time
 import zlib
@@ -14,7 +15,7 @@ from collections import Counter
 from typing import Any, Callable
 
 import numpy as np
-from pymilvus import AnnSearchRequest, DataType, Function, FunctionType, MilvusClient, RRFRanker
+from pymilvus import AnnSearchRequest, DataType, Function, FunctionType, LexicalHighlighter, MilvusClient, RRFRanker
 
 from suite import equal, refused, tried
 
@@ -106,6 +107,51 @@ def a_filter_leaves_scores_alone(world: World) -> None:
     if any(abs(hit["distance"] - wanted[hit["id"]]) > 1e-3 for hit in hits):
         raise AssertionError("a score is another one with a filter")
     equal({hit["entity"]["text"] for hit in hits}, {world.texts[key] for key in wanted}, "texts")
+
+
+def fragments(text: str, words: set[str], lead: int = 0, size: int = 100, most: int = 5) -> list[str]:
+    """What a highlighter with braces shows of a text, in plain Python."""
+    spans = [found.span() for found in re.finditer(r"\w+", text) if found.group() in words]
+    shown, all_of_them = 0, []
+    while spans and len(all_of_them) < most:
+        first, last = spans[0]
+        start = max(first - max(min(lead, size - (last - first)), 0), min(shown, first))
+        end = max(start + size, last)
+        inside = [span for span in spans if span[1] <= end]
+        part = text[start:end]
+        for begin, stop in reversed(inside):
+            part = f"{part[: begin - start]}{{{part[begin - start : stop - start]}}}{part[stop - start :]}"
+        all_of_them.append(part)
+        spans, shown = spans[len(inside) :], end
+    return all_of_them
+
+
+@claim
+def words_of_hits_are_highlighted(world: World) -> None:
+    braces = {"pre_tags": ["{"], "post_tags": ["}"]}
+    named = [{"type": "TextMatch", "field": "text", "text": "gamma BETA"}]
+    shapes = [{}, {"size": 12}, {"lead": 9, "size": 20}, {"lead": 4, "size": 5, "most": 2}, {"size": 1, "most": 1}]
+    sent = {"lead": "fragment_offset", "size": "fragment_size", "most": "num_of_fragments"}
+    for shape in shapes:
+        params = {sent[key]: value for key, value in shape.items()}
+        for source, more in (({"highlight_search_text": True}, set()), ({"highlight_search_text": True, "highlight_query": named}, {"gamma", "beta"})):
+            lexical = LexicalHighlighter(**braces, **source, **params)
+            queries = ["Alpha tau", "sigma"]
+            found = world.client.search(world.name, data=queries, anns_field="words", limit=40, offset=2, highlighter=lexical, consistency_level="Strong")
+            for query, hits in zip(queries, found):
+                equal(len(hits) > 5, True, f"hits of {query}")
+                for hit in hits:
+                    wanted = fragments(world.texts[hit["id"]], set(query.lower().split()) | more, **shape)
+                    equal((hit["highlight"], hit["entity"]), ({"text": {"fragments": wanted, "scores": []}}, {}), f"{query} {shape} {hit['id']}")
+    usual = world.search("upsilon", highlighter=LexicalHighlighter(highlight_search_text=True), output_fields=["text"])
+    for hit in usual:
+        wanted = [part.replace("{", "<em>").replace("}", "</em>") for part in fragments(hit["entity"]["text"], {"upsilon"})]
+        equal(hit["highlight"]["text"]["fragments"], wanted, "fragments with the usual tags")
+    one = LexicalHighlighter(highlight_search_text=True)
+    vector = lambda **more: world.client.search(world.name, data=[world.vectors[0].tolist()], anns_field="vec", limit=3, **more)
+    refused(lambda: vector(highlighter=one), (1100, 65535), 'Search highlight only support with metric type "BM25" but was: ')
+    refused(lambda: world.search("tau", highlighter=LexicalHighlighter(pre_tags=[])), (1100, 65535), "pre_tags cannot be empty list")
+    refused(lambda: world.search("tau", highlighter=LexicalHighlighter(fragment_size=-1)), (1100, 65535), "invalid fragment_size: -1")
 
 
 @claim

@@ -43,7 +43,7 @@ ALERTS: dict[str, tuple[str, int, str, dict[str, str]]] = {
         "warning",
         5,
         "milvus_memory_usage_bytes / milvus_memory_limit_bytes > 0.9",
-        {"process_resident_memory_bytes": "95x200", "redkite_memory_limit_bytes": "100x200"},
+        {"redkite_memory_used_bytes": "95x200", "redkite_memory_limit_bytes": "100x200"},
     ),
     "HighDiskUsage": (
         "warning",

@@ -9,11 +9,13 @@ import threading
 import time
 from typing import Any, Callable
 
+from pymilvus import DataType, MilvusClient
+
 from cluster import Cluster
 from history import Levels, Operation, Registers, is_linear
-from load import ONCE, Load, Still, Workers, connect, make, until
+from load import DIM, ONCE, Load, Still, Workers, connect, make, row, until
 from network import Network
-from parts import all_alive, leader_of, part
+from parts import all_alive, full, leader_of, part
 
 TARGETS = [f"t{number}" for number in range(4)]
 
@@ -63,6 +65,32 @@ class Aliases:
         return {"changes and reads of aliases, linear": total, "switches failed": len(self.workers.failures("alias switch"))}
 
 
+class Growing:
+    """A collection with a graph over each of its sealed segments, one more of which is made at a time."""
+
+    ROWS = 1500  # of a segment: enough for a graph
+
+    def __init__(self, client: MilvusClient) -> None:
+        self.client, self.name, self.rows = client, "growing", 0
+        schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
+        schema.add_field("id", DataType.INT64, is_primary=True)
+        schema.add_field("value", DataType.INT64)
+        schema.add_field("vec", DataType.FLOAT_VECTOR, dim=DIM)
+        index = client.prepare_index_params()
+        index.add_index("vec", index_type="HNSW", metric_type="L2", params={"M": 8, "efConstruction": 50})
+        client.create_collection(self.name, schema=schema, num_shards=1, properties={"collection.autocompaction.enabled": "false"})
+        client.create_index(self.name, index)
+
+    def grow(self) -> None:
+        for first in range(self.rows, self.rows + self.ROWS, 500):
+            self.client.insert(self.name, [row(key, 0) for key in range(first, first + 500)])
+        self.client.flush(self.name)
+        self.rows += self.ROWS
+
+    def is_indexed(self) -> bool:
+        return int(self.client.describe_index(self.name, self.client.list_indexes(self.name)[0])["indexed_rows"]) == self.rows
+
+
 def nodding(process: Any, ended: threading.Event) -> None:
     """Two seconds asleep, a moment awake, over and over: a member that answers, but slowly."""
     while not ended.is_set():
@@ -83,6 +111,7 @@ def network(given: argparse.Namespace) -> dict[str, Any]:
         client = connect(cluster.uri)
         still = Still(client, "still", replicas=2)
         make(client, "moving", replicas=2)
+        growing = Growing(client)
         workers = Workers()
         load = Load(workers, "moving", still, lambda: cluster.uri, "Eventually")
         aliases = Aliases(workers, cluster.uris, 200 if given.long else 40)
@@ -144,8 +173,21 @@ def network(given: argparse.Namespace) -> dict[str, Any]:
         def but(*some: str) -> list[str]:
             return [name for name in roles if name not in some]
 
+        coordinators = [node.name for node in cluster.of("mixcoord")]
+
         def owner_alone() -> None:
-            where.apart([cluster.of("streamingnode")[0].name], [node.name for node in cluster.of("mixcoord")])
+            where.apart([cluster.of("streamingnode")[0].name], coordinators)
+
+        def worker_alone() -> None:
+            """With work to be given to it."""
+            where.apart([cluster.of("datanode")[0].name], coordinators)
+            growing.grow()
+
+        def work_is_done() -> float:
+            return round(until("an index of what was sealed meanwhile", 60, growing.is_indexed), 1)
+
+        def copies_are_there() -> float:
+            return round(until("both copies", 60, lambda: full(client, "still", 2, 2) and full(client, "moving", 2, 2)), 1)
 
         def leader_deaf() -> None:
             leader = leader_of(cluster).name
@@ -160,17 +202,35 @@ def network(given: argparse.Namespace) -> dict[str, Any]:
             "owner apart from coordinators": owner_alone,
             "leader deaf": leader_deaf,
             "leader apart from etcd": leader_without_etcd,
+            "proxy deaf to a query node": lambda: where.deaf(proxy, [follower]),
+            "query node apart from coordinators": lambda: where.apart([follower], coordinators),
+            "data node apart from coordinators": worker_alone,
+            "owner deaf to the store": lambda: where.deaf(cluster.of("streamingnode")[1].name, ["store"]),
             "5 % loss": lambda: where.lossy(0.05),
             "another order": where.reorder,
         }
+        # What is not seen by anybody who reads or writes, and has to be well again, too.
+        besides = {"query node apart from coordinators": ("both copies s", copies_are_there), "data node apart from coordinators": ("index s", work_is_done)}
+        failed_searches: dict[str, int] = {}
+        slowest_searches: dict[str, float] = {}
         for name, cut in cuts.items():
+            begin = time.monotonic()
             cut()
             time.sleep(seconds)
+            if name.startswith("data node") and growing.is_indexed():
+                raise AssertionError(f"{name}: an index was made meanwhile, so the node was not apart")
             packets, healed = where.heal(), time.monotonic()
             if packets == 0:
                 raise AssertionError(f"{name}: not one packet was lost or late")
             lost += packets
             figures[f"after {name} s"] = alive_again(name, healed)
+            searches = workers.of("search", begin, healed)
+            slowest_searches[name] = round(max((took for _, took, _ in searches), default=0.0), 1)
+            if failed := sum(error is not None for _, _, error in searches):
+                failed_searches[name] = failed
+            if name in besides:
+                what, well = besides[name]
+                figures[f"after {name}, {what}"] = well()
         workers.stop()
         figures.update(aliases.check())
         figures.update(registers.check())
@@ -178,4 +238,5 @@ def network(given: argparse.Namespace) -> dict[str, Any]:
         rows = load.compare(client)
         still.check(client)
         all_alive(cluster)
-        return {"packets lost or late on purpose": lost, **figures, **load.figures(), **workers.figures("register read"), "rows compared": rows}
+        return {"packets lost or late on purpose": lost, **figures, "searches failed while it was so": failed_searches,
+                "slowest search then s": slowest_searches, **load.figures(), **workers.figures("register read"), "rows compared": rows}

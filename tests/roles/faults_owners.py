@@ -16,7 +16,7 @@ from between import Between
 from cluster import Cluster, Node, Process, free_port
 from history import Registers
 from faults_admin import shown
-from load import ONCE, WRITES, Load, Still, Workers, connect, make, row, until
+from load import ONCE, WRITES, Load, Repeater, Still, Workers, connect, make, row, until
 from parts import all_alive, part
 
 
@@ -113,14 +113,18 @@ def zombie(given: argparse.Namespace) -> dict[str, Any]:
 
 @part
 def owner_kills(given: argparse.Namespace) -> dict[str, Any]:
-    """Five kills of owners within thirty seconds; each gets a successor at once."""
+    """Five kills of owners within thirty seconds; each gets a successor at once, which knows the inserts of the one before, also those
+    that an impatient client sends again."""
     with Cluster(streaming=2, keep=given.keep) as cluster:
         client = connect(cluster.uri)
         still = Still(client, "still")
         make(client, "moving", shards=2)
+        make(client, "repeated")
         workers = Workers()
         load = Load(workers, "moving", still, lambda: cluster.uri, "Eventually")
         registers = Registers(workers, "moving", lambda: cluster.uris, 3)
+        repeater = Repeater(workers, "insert", "repeated", cluster.uri)
+        workers.spawn(repeater, pause=0.01)
         time.sleep(3)
         victims = []
         for _ in range(25 if given.long else 5):
@@ -135,7 +139,7 @@ def owner_kills(given: argparse.Namespace) -> dict[str, Any]:
         time.sleep(2)
         workers.stop()
         workers.none_failed("search")
-        history = registers.check()
+        history = {**registers.check(), **repeater.check(client)}
         rows = load.compare(client)
         still.check(client)
         all_alive(cluster, tuple(victims))

@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
+from collections import Counter
 from typing import Any
 
 import grpc
@@ -18,7 +21,7 @@ from pymilvus.grpc_gen import milvus_pb2, milvus_pb2_grpc
 
 from cluster import Cluster, Node
 from load import ONCE, Load, Still, Workers, connect, make, until
-from parts import all_alive, part
+from parts import all_alive, part, stopped
 
 
 def small(folder: pathlib.Path, size: str) -> None:
@@ -210,25 +213,29 @@ def progress_of(cluster: Cluster, name: str) -> Any:
         return milvus_pb2_grpc.MilvusServiceStub(channel).GetLoadingProgress(request, timeout=30)
 
 
-def at_rest(node: Node) -> float:
-    """What a node has in memory once it gives nothing back any more."""
-    while True:
-        before = node.figure("process_resident_memory_bytes")
-        time.sleep(2)
-        if before - (after := node.figure("process_resident_memory_bytes")) < 1e6:
-            return after
+def kills_of(group: pathlib.Path) -> int:
+    """How often the kernel killed somebody in a control group."""
+    file = next(each for each in (group.parent / "memory.oom_control", group.parent / "memory.events") if each.exists())
+    return sum(int(line.split()[1]) for line in file.read_text().splitlines() if line.startswith("oom_kill "))
+
+
+def most_within(node: Node, seconds: float) -> int:
+    """The most that a node was seen to have in memory meanwhile."""
+    end, most = time.monotonic() + seconds, 0.0
+    while time.monotonic() < end:
+        most = max(most, node.figure("process_resident_memory_bytes"))
+        time.sleep(0.1)
+    return int(most)
 
 
 @part
 def little_memory(given: argparse.Namespace) -> dict[str, Any]:
-    """A query node in a control group with a tenth more memory than the first collection needs: the second one is refused and
-    nobody is killed; without the first one it fits. Without load: what a node needs at rest is measured first."""
-    dim, rows = 1024, 15_000
+    """A query node in a control group with a tenth more memory than the first collection and the common load need: the second collection
+    is refused, no search fails and nobody is killed; without the first one it fits."""
+    dim, rows, seconds = 1024, 15_000, 60 if given.long else 10
     with Cluster(query=0, keep=given.keep) as cluster:
         client = connect(cluster.uri)
-        # What a node without load needs, and one that has loaded the first collection.
         node = cluster.start("querynode")
-        idle = int(node.figure("process_resident_memory_bytes"))
         for name in ("first", "second"):
             wide(client, name, dim)
             client.release_collection(name)
@@ -238,19 +245,27 @@ def little_memory(given: argparse.Namespace) -> dict[str, Any]:
                 client.insert(name, [{"id": key, "value": 1, "vec": np.full(dim, key, dtype=np.float32).tolist()} for key in range(begin, begin + 500)])
                 if (begin + 500) % 2500 == 0:
                     client.flush(name)
-        client.load_collection("first")
+        still = Still(client, "still")
+        make(client, "moving")
         probe = lambda name: client.search(name, [[5.0] * dim], limit=1, consistency_level="Strong", **ONCE)[0][0]["id"]
+        workers = Workers()
+        load = Load(workers, "moving", still, lambda: cluster.uri)
+        # What a node under load needs without the first collection, and with it.
+        time.sleep(2)
+        idle = most_within(node, 8)
+        client.load_collection("first")
         if probe("first") != 5:
             raise AssertionError("another answer")
-        used = at_rest(node)
+        time.sleep(2)
+        used = most_within(node, 8)
         client.release_collection("first")
-        node.stop()
         limit = int(1.1 * used)
         group = memory_group(f"redkite-test-{os.getpid()}", limit)
         try:
-            # The setting is for data alone: the program and its work need what a node without load needs.
+            # The setting is for data alone: the program and its work need what a node without the first collection needs.
             held = {"REDKITE__REDKITE__MEMORY__LIMITMB": str((limit - idle) >> 20), "REDKITE__REDKITE__MEMORY__LOADSHARE": "0.95"}
-            node = cluster.start("querynode", environment=held, group=group)
+            small = cluster.start("querynode", environment=held, group=group)
+            stopped(node)
             client.load_collection("first")
             refusal = ""
             try:
@@ -260,21 +275,168 @@ def little_memory(given: argparse.Namespace) -> dict[str, Any]:
             status = progress_of(cluster, "second").status
             hint = status.code, status.retriable
             if not refusal:
-                raise AssertionError(f"two collections fit where there is room for one: idle {idle >> 20}, with one {used / 2**20:.0f}, limit {limit >> 20} MiB")
-            for _ in range(20):
+                raise AssertionError(f"two collections fit where there is room for one: idle {idle >> 20}, with one {used >> 20}, limit {limit >> 20} MiB")
+            full_for = time.monotonic()
+            while time.monotonic() < full_for + seconds:
                 if probe("first") != 5:
                     raise AssertionError("another answer")
-            all_alive(cluster, tuple(each for each in cluster.nodes.values() if each.role == "querynode" and each is not node))
+            all_alive(cluster, (node,))
+            most = most_within(small, 1)
             client.release_collection("first")
             client.load_collection("second", timeout=60)
             if probe("second") != 5:
                 raise AssertionError("another answer")
-            if not node.alive():
-                raise AssertionError("the node was killed")
+            workers.stop()
+            all_alive(cluster, (node,))
+            if kills_of(group):
+                raise AssertionError("somebody of the control group was killed")
+            workers.none_failed("search")
             if hint != (EXHAUSTED, True):
                 raise AssertionError(f"a collection without room is refused with (code, retriable) {hint}, wanted {EXHAUSTED} and retriable: {status.reason}")
-            most = node.figure("process_resident_memory_bytes")
-            return {"idle, loaded, limit MiB": [round(each / 2**20) for each in (idle, used, limit)], "refusal": status.reason, "resident then MiB": round(most / 2**20)}
+            compared = load.compare(client)
+            still.check(client)
+            return {"idle, loaded, limit MiB": [each >> 20 for each in (idle, used, limit)], "refusal": status.reason, "resident then MiB": most >> 20,
+                    "resident in the end MiB": most_within(small, 1) >> 20, **load.figures(), "rows compared": compared}
         finally:
-            node.kill()
+            for each in cluster.of("querynode"):
+                each.kill()
             until("the control group is free", 10, lambda: group.parent.rmdir() or True)
+
+
+def peak(node: Node) -> int:
+    """The most that a process ever had in memory."""
+    lines = pathlib.Path(f"/proc/{node.pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM:"))
+
+
+QUOTA = ("8", "9")  # Milvus's codes of a limit of rates and of a denial
+SEGMENT_MIB = 64
+BUSY_ROLES = ("streamingnode", "datanode")
+
+
+class Heap:
+    """A collection of wide rows, written by four threads as fast as it takes them, flushed every second meanwhile, and compacted."""
+
+    name, dim, batch, writers = "heap", 512, 100, 4
+
+    def __init__(self, client: MilvusClient, rows: int) -> None:
+        self.rows, self.client = rows, client
+        wide(client, self.name, self.dim)
+        self.known: list[int] = []
+        self.unknown: list[int] = []
+        self.codes: Counter[str] = Counter()
+        self.seen: set[int] = set()
+        self.lock = threading.Lock()
+
+    def write(self, uri: str, keys: range) -> None:
+        """What is refused is written again, a little later; a failure of another kind ends the test."""
+        client = connect(uri)
+        for first in range(keys.start, keys.stop, self.batch):
+            some = range(first, min(first + self.batch, keys.stop))
+            data = [{"id": key, "value": 1, "vec": np.full(self.dim, key, dtype=np.float32).tolist()} for key in some]
+            end = time.monotonic() + 60
+            while True:
+                try:
+                    client.insert(self.name, data, **ONCE)
+                    break
+                except Exception as error:
+                    code = re.search(r"\(code=(\d+)", str(error))
+                    with self.lock:
+                        self.codes[code.group(1) if code else str(error)[:200]] += 1
+                    if code is None or code.group(1) not in QUOTA or time.monotonic() > end:
+                        with self.lock:
+                            self.unknown.extend(some)
+                        return
+                    time.sleep(0.1)
+            with self.lock:
+                self.known.extend(some)
+
+    def fill(self, uri: str) -> float:
+        """Seconds that it took."""
+        begin, share = time.monotonic(), self.rows // self.writers
+        threads = [threading.Thread(target=self.write, args=(uri, range(number * share, (number + 1) * share))) for number in range(self.writers)]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            time.sleep(1)
+            self.flush()
+        for thread in threads:
+            thread.join()
+        return time.monotonic() - begin
+
+    def flush(self) -> None:
+        self.client.flush(self.name, timeout=60)
+        self.seen |= self.segments()
+
+    def segments(self) -> set[int]:
+        return {each.segment_id for each in self.client.list_persistent_segments(self.name)}
+
+    def compact(self) -> tuple[int, int, float]:
+        """Merges what is still small: how many segments were seen, how many are left, and seconds. Those that are merged while the rows
+        come are among them."""
+        begin = time.monotonic()
+        self.flush()
+
+        def merged() -> bool:
+            job = self.client.compact(self.name)
+            until("a compaction", 60, lambda: self.client.get_compaction_state(job) == "Completed")
+            return len(self.segments()) <= most < len(self.seen)
+
+        # Two that are not full have room in one, so at most one is smaller than half a segment.
+        most = self.rows * (4 * self.dim + 16) // (SEGMENT_MIB << 19) + 1
+        try:
+            until("segments that were merged", 120, merged)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {len(self.seen)} segments were seen, {len(self.segments())} are left, {most} wanted") from None
+        return len(self.seen), len(self.segments()), time.monotonic() - begin
+
+    def check(self) -> int:
+        """Every row by value. Returns how many there are."""
+        found: list[int] = []
+        for first in range(0, self.rows, 2000):
+            for each in self.client.query(self.name, f"id >= {first} and id < {first + 2000}", output_fields=["id", "vec"], consistency_level="Strong"):
+                if not np.array_equal(np.array(each["vec"], dtype=np.float32), np.full(self.dim, each["id"], dtype=np.float32)):
+                    raise AssertionError(f"row {each['id']} has another vector")
+                found.append(each["id"])
+        lost, strange = set(self.known) - set(found), set(found) - set(self.known) - set(self.unknown)
+        if lost or strange or len(found) != len(set(found)):
+            raise AssertionError(f"{len(lost)} acknowledged rows are lost, {len(strange)} from nowhere, {len(found)} found")
+        return len(found)
+
+
+@part
+def little_memory_writing(given: argparse.Namespace) -> dict[str, Any]:
+    """An owner and a node for jobs in control groups with a tenth more memory than they had at most when nothing limited them, under
+    writers at full speed and then a compaction: writes are slower or refused for lack of room, nobody is killed, and every row is there.
+    Not the common load: its rows are too small to fill anything."""
+    rows = 80_000 if given.long else 40_000
+    figures: dict[str, Any] = {}
+    limits: dict[str, int] = {}
+    for limited in (False, True):
+        with Cluster(streaming=0, data=0, keep=given.keep, environment={"REDKITE__DATACOORD__SEGMENT__MAXSIZE": str(SEGMENT_MIB)}) as cluster:
+            groups = {role: memory_group(f"redkite-test-{os.getpid()}-{role}", limits[role]) for role in BUSY_ROLES} if limited else {}
+            try:
+                nodes = {role: cluster.start(role, group=groups.get(role)) for role in BUSY_ROLES}
+                heap = Heap(connect(cluster.uri), rows)
+                took = heap.fill(cluster.uri)
+                before, after, compacted = heap.compact()
+                found = heap.check()
+                all_alive(cluster)
+                most = {role: peak(node) for role, node in nodes.items()}
+                killed = {role: count for role, group in groups.items() if (count := kills_of(group))}
+                if killed or set(heap.codes) - set(QUOTA):
+                    raise AssertionError(f"killed for memory: {killed}, writes refused by code: {dict(heap.codes)}, at most {most}, limits {limits}")
+                if found != rows:
+                    raise AssertionError(f"{rows - found} rows could not be written: {dict(heap.codes)}")
+                limits = limits or {role: int(1.1 * size) for role, size in most.items()}
+                word = "limited" if limited else "unlimited"
+                figures.update({f"{word}: at most MiB": {role: size >> 20 for role, size in most.items()}, f"{word}: filled s": round(took, 1),
+                                f"{word}: writes refused by code": dict(heap.codes), f"{word}: segments seen and left": [before, after],
+                                f"{word}: compacted s": round(compacted, 1)})
+            finally:
+                for role in BUSY_ROLES:
+                    for node in cluster.of(role):
+                        node.kill()
+                for group in groups.values():
+                    until("the control group is free", 10, lambda: group.parent.rmdir() or True)
+    return {"rows": rows, "limits MiB": {role: size >> 20 for role, size in limits.items()}, **figures}

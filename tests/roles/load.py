@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from typing import Any, Callable
 
 import numpy as np
@@ -349,6 +350,53 @@ class Load:
         if self.changes:
             found.update({"changes": len(self.workers.of("change")), "changes failed": len(self.workers.failures("change"))})
         return found
+
+
+class Repeater:
+    """A client with little patience: a write that is not answered in time is sent again, as often as it takes. Its inserts have a name for
+    each call, the same one whenever it is sent again, and its collection takes nothing else: only so are they there once."""
+
+    def __init__(self, workers: Workers, kind: str, name: str, uri: str) -> None:
+        self.client, self.kind, self.name, self.workers = connect(uri), kind, name, workers
+        self.first = self.next = 800_000_000
+        self.sent = self.given_up = self.again = 0
+        self.done = True  # whether the last write was acknowledged
+
+    def send(self, keys: range) -> None:
+        named = {"client_request_id": f"blind-{keys[0]}"} if self.kind == "insert" else {}
+        getattr(self.client, self.kind)(self.name, [row(key, 1) for key in keys], timeout=0.35, **named, **ONCE)
+
+    def __call__(self) -> None:
+        keys, tries = range(self.next, self.next + 10), 0
+        self.done = False
+        while not self.workers.ended.is_set():
+            self.sent += 1
+            try:
+                self.send(keys)
+                self.next += 10
+                self.again += tries > 0
+                self.done = True
+                return
+            except Exception:  # sent again; what counts is what is there in the end
+                self.given_up += 1
+                tries += 1
+
+    def check(self, client: MilvusClient) -> dict[str, int]:
+        """Each row that was acknowledged is there once; of a write that the end of the test found under way, each once or not at all."""
+        last = self.next if self.done else self.next + 10
+        found: list[dict[str, int]] = []
+        for first in range(self.first, last, 5000):
+            keys = f"id >= {first} and id < {min(first + 5000, last)}"
+            found += client.query(self.name, filter=keys, output_fields=["id", "value"], consistency_level="Strong", limit=16_000)
+        times = Counter(each["id"] for each in found)
+        lost = set(range(self.first, self.next)) - set(times)
+        twice = {key: count for key, count in times.items() if count > 1}
+        if lost or twice or set(times) - set(range(self.first, last)) or any(each["value"] != 1 for each in found):
+            raise AssertionError(f"{self.next - self.first} keys of {self.kind}s were acknowledged after repeats: {len(lost)} are lost, {len(twice)} are there "
+                                 f"more than once, {len(found)} rows in all: {sorted(lost)[:5]} {dict(sorted(twice.items())[:5])}")
+        if self.again == 0:
+            raise AssertionError(f"no {self.kind} was given up and acknowledged later, so nothing was repeated")
+        return {f"rows by blind {self.kind}s": len(times), f"{self.kind}s given up": self.given_up, f"{self.kind}s acknowledged only when repeated": self.again}
 
 
 class Stamps:

@@ -146,7 +146,16 @@ impl Node {
                 _lock: seams.lock,
             });
         }
-        let info = introduce(coord.as_ref(), role, duties, &calls.address, settings, clock.as_ref()).await;
+        let info = introduce(
+            coord.as_ref(),
+            role,
+            duties,
+            &calls.address,
+            seams.scratch.is_some(),
+            settings,
+            clock.as_ref(),
+        )
+        .await;
         let id = info.id;
         let (followers, own) = assemble(&seams, &calls, &coord, &info, settings, tasks, &mut served);
         let Own { door, writer, querier, memory } = own;
@@ -265,6 +274,7 @@ async fn introduce(
     role: Role,
     duties: Duties,
     address: &str,
+    maps_vectors: bool,
     settings: &Settings,
     clock: &dyn Clock,
 ) -> NodeInfo {
@@ -293,6 +303,7 @@ async fn introduce(
         memory_bytes: memory_of(machine::memory_bytes(), duties, settings).data,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         newest_format: newest_format(),
+        maps_vectors,
     }
 }
 

@@ -335,7 +335,16 @@ async fn scratch(role: Role, root: &Path) -> Option<Arc<Scratch>> {
     let folder = root.join("scratch");
     let opened = tokio::task::spawn_blocking({
         let folder = folder.clone();
-        move || Scratch::open(folder)
+        move || {
+            let scratch = Scratch::open(folder)?;
+            if scratch.is_in_memory()? {
+                return Err(std::io::Error::new(
+                    std::io::ErrorKind::Unsupported,
+                    "its files are held in memory",
+                ));
+            }
+            Ok(scratch)
+        }
     });
     let opened = opened.await.map_err(std::io::Error::other).flatten();
     let warned = opened.inspect_err(|error| {

@@ -17,7 +17,7 @@ use bytes::Bytes;
 
 pub use files::{Files, OsFiles, make_dirs, sync_names_above};
 pub use os::OsDisk;
-pub use scratch::{Scratch, ScratchFile};
+pub use scratch::{Reads, Reserved, Scratch, ScratchFile};
 pub use sim::SimDisk;
 pub use sim_files::SimFiles;
 

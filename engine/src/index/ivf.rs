@@ -22,26 +22,33 @@ use super::space::Space as _;
 use super::top::Near;
 use super::{Error, Hit, IndexSpec, IndexType, SearchParams, VectorBlock, VectorIndex};
 use crate::base::SeededRng;
-use crate::model::memory::CODED_DIM;
+use crate::model::memory::WHOLE_BYTES_DIM;
 use crate::model::{Bitset, Metric};
 
 /// Vectors per list that the centres are computed from.
 const SAMPLE_PER_LIST: usize = 64;
 
-/// Full vectors compared after half bytes: twice `k`, and this many.
-const REFINE_EXTRA: usize = 22;
+/// Full vectors compared after half bytes: so many for each hit that is wanted, and so many more.
+const REFINED: (usize, usize) = (2, 22);
+
+/// The same where half bytes do not lead as well as vectors do, as of rows in groups that are closer together than the levels.
+const REFINED_BLINDLY: (usize, usize) = (10, 200);
 
 /// What rows are compared by first.
 enum ListCodes {
     Bytes(Codes),
-    Halves(Nibbles),
+    /// With how many are compared again.
+    Halves(Nibbles, (usize, usize)),
 }
 
 impl ListCodes {
     /// The codes of an index of `index_type`, if its vectors are long enough for them to pay.
+    /// `IVF_PQ` has half bytes whether they lead as well as bytes or not: who names it wants less memory, and is answered from more rows.
     fn of(index_type: IndexType, block: &VectorBlock, metric: Metric) -> Option<Self> {
-        if index_type == IndexType::IvfPq && block.dim() >= CODED_DIM {
-            return Some(Self::Halves(Nibbles::new(block, metric)));
+        if index_type == IndexType::IvfPq && block.dim() > WHOLE_BYTES_DIM {
+            let codes = Nibbles::new(block, metric);
+            let refined = if block.rows() > 0 && codes.lead(block) { REFINED } else { REFINED_BLINDLY };
+            return Some(Self::Halves(codes, refined));
         }
         Codes::if_they_pay(block, metric).map(Self::Bytes)
     }
@@ -52,8 +59,8 @@ impl ListCodes {
             Self::Bytes(codes) => codes.nearest_in(query, exact, k, |visit| {
                 rows.chunks(512).for_each(|rows| visit(Run::Some(rows)));
             }),
-            Self::Halves(codes) => {
-                let refined = k.saturating_mul(2).saturating_add(REFINE_EXTRA);
+            Self::Halves(codes, (times, more)) => {
+                let refined = k.saturating_mul(*times).saturating_add(*more);
                 if rows.len() <= refined {
                     return exact.rank(rows);
                 }
@@ -74,7 +81,7 @@ impl ListCodes {
     fn memory_bytes(&self) -> usize {
         match self {
             Self::Bytes(codes) => codes.memory_bytes(),
-            Self::Halves(codes) => codes.memory_bytes(),
+            Self::Halves(codes, _) => codes.memory_bytes(),
         }
     }
 }

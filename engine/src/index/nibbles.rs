@@ -1,7 +1,7 @@
 //! Half a byte per component: an eighth of the full vectors, to walk a graph by.
 //!
 //! For most vectors of hundreds of dimensions sixteen levels lead a walk as well as full vectors do, since what it finds is
-//! compared again; whether they do is measured ([`Nibbles::if_they_lead`]), never assumed.
+//! compared again; whether they do is measured ([`Nibbles::if_they_lead`]). Lists of `IVF_PQ` have them unmeasured.
 
 use super::VectorBlock;
 use super::exact::Exact;
@@ -80,7 +80,7 @@ impl Nibbles {
     }
 
     /// Whether the nearest by codes contain the truly nearest, in a sample.
-    fn lead(&self, block: &VectorBlock) -> bool {
+    pub(super) fn lead(&self, block: &VectorBlock) -> bool {
         let sample: Vec<u32> =
             (0..self.rows).step_by(self.rows.div_ceil(SAMPLE_ROWS)).map(|row| row as u32).collect();
         let mut query = NarrowQuery::default();

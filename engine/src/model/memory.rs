@@ -9,6 +9,9 @@ use crate::base::FieldId;
 /// From this dimension on, codes are so much smaller than vectors that indexes have them.
 pub const CODED_DIM: usize = 32;
 
+/// Up to this dimension a row of half bytes takes as many cache lines as one of bytes.
+pub const WHOLE_BYTES_DIM: usize = 64;
+
 /// Links of a row per layer of an HNSW graph, unless named; the lowest layer has twice as many.
 pub const DEFAULT_M: usize = 30;
 
@@ -19,21 +22,36 @@ pub const AUTO_M: usize = 18;
 /// may lie on the disk.
 const BY_CODES: [&str; 7] = ["IVF_SQ8", "IVF_PQ", "IVF_RABITQ", "HNSW_SQ", "HNSW_PQ", "HNSW_PRQ", "DISKANN"];
 
-/// Whether the vectors of `field` may lie on the disk while they are searched, given the indexes of the collection: their
-/// index compares codes, or the user has said so (`mmap.enabled`, of the index or the field).
+/// Whether the vectors of `field` may lie on the disk while they are searched, given the indexes of the collection. What the user
+/// says holds, of the index (`mmap.enabled`) before the field (also `mmap_enabled`); else they do if their index compares codes.
 #[must_use]
 pub fn may_lie_on_disk(field: &Field, indexes: &[IndexDefinition]) -> bool {
     let is_dense = field.data_type.is_vector()
         && !matches!(field.data_type, DataType::BinaryVector | DataType::SparseFloatVector);
-    let is_asked = |value: Option<&str>| value.is_some_and(|value| value.eq_ignore_ascii_case("true"));
-    let by_index = |index: &IndexDefinition| {
-        let said = index.params.iter().find(|(key, _)| key == "mmap.enabled");
-        let is_coded = field.dim() >= CODED_DIM && BY_CODES.contains(&index.index_type.as_str());
-        is_coded || is_asked(said.map(|(_, value)| value.as_str()))
-    };
-    is_dense
-        && (is_asked(field.type_param("mmap.enabled"))
-            || indexes.iter().filter(|index| index.field == field.id).any(by_index))
+    if !is_dense {
+        return false;
+    }
+    let of_field = || indexes.iter().filter(|index| index.field == field.id);
+    let by_index = of_field().find_map(|index| is_true(&index.param("mmap.enabled")?));
+    let by_field = || ["mmap.enabled", "mmap_enabled"].iter().find_map(|key| is_true(field.type_param(key)?));
+    let is_coded =
+        |index: &IndexDefinition| field.dim() >= CODED_DIM && BY_CODES.contains(&index.index_type.as_str());
+    by_index.or_else(by_field).unwrap_or_else(|| of_field().any(is_coded))
+}
+
+/// What a word of Milvus's for yes and no says.
+fn is_true(word: &str) -> Option<bool> {
+    match word {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+/// Whether a search that uses the index reads single rows of the vectors, not all of some list of them.
+#[must_use]
+pub fn reads_single_rows(index: &IndexDefinition) -> bool {
+    !matches!(index.index_type.as_str(), "FLAT" | "IVF_FLAT" | "SVS_FLAT" | "FAISS")
 }
 
 /// The fields of `schema` of which [`may_lie_on_disk`] says so.
@@ -59,16 +77,18 @@ pub fn segment_bytes_beside(
     indexes: &[IndexDefinition],
     on_disk: &[FieldId],
 ) -> u64 {
-    let saved = segment
-        .columns
-        .iter()
-        .filter(|column| matches!(column.fields.as_slice(), [field] if on_disk.contains(field)));
-    let saved: u64 = saved.map(|column| column.object.size_bytes).sum();
+    let saved = bytes_on_disk(segment, on_disk);
     let built = segment.indexes.iter().map(|built| {
         let definition = indexes.iter().find(|index| index.id == built.index);
         definition.map_or(0, |definition| index_bytes(schema, segment, built, definition))
     });
     segment.loaded_bytes(schema).saturating_sub(saved) + built.sum::<u64>()
+}
+
+/// What vectors of `on_disk` take there. Unit: bytes.
+#[must_use]
+pub fn bytes_on_disk(segment: &SegmentManifest, on_disk: &[FieldId]) -> u64 {
+    on_disk.iter().map(|field| column_bytes(segment, *field)).sum()
 }
 
 /// What an index over a segment takes besides the vectors. Unit: bytes.
@@ -118,13 +138,23 @@ fn column_bytes(segment: &SegmentManifest, field: FieldId) -> u64 {
 fn graph_bytes(definition: &IndexDefinition) -> u64 {
     let number = |key| definition.param(key).and_then(|text| text.parse::<u64>().ok());
     let links = match definition.index_type.as_str() {
-        "HNSW" | "HNSW_SQ" | "HNSW_PQ" | "HNSW_PRQ" => number("M").unwrap_or(DEFAULT_M as u64),
-        "DISKANN" => number("max_degree").map_or(AUTO_M as u64, |degree| degree / 2),
+        "HNSW" | "HNSW_SQ" | "HNSW_PQ" | "HNSW_PRQ" | "SVS_VAMANA" | "SVS_VAMANA_LVQ"
+        | "SVS_VAMANA_LEANVEC" => number("M").unwrap_or(DEFAULT_M as u64),
+        "DISKANN" | "AISAQ" => number("max_degree").map_or(AUTO_M as u64, |degree| (degree / 2).max(2)),
         "AUTOINDEX" | "" => AUTO_M as u64,
+        "FAISS" => links_of_parts(definition),
         _ => return 0,
     };
     // 4 for each link and each count, 9 for where they are.
     4 * (2 * links + 1) + 9 + 2 * 4
+}
+
+/// The links of a graph that is named by its parts, as in `HNSW32,SQ8`; 0 if it is none.
+fn links_of_parts(definition: &IndexDefinition) -> u64 {
+    let name = definition.param("faiss_index_name").unwrap_or_default();
+    let graph = name.split(',').find_map(|part| part.trim().strip_prefix("HNSW"));
+    let digits = graph.map(|rest| rest.split(|letter: char| !letter.is_ascii_digit()).next());
+    digits.flatten().and_then(|digits| digits.parse().ok()).unwrap_or(0)
 }
 
 /// The codes of one row, whole cache lines of them, with the length of what they stand for. Unit: bytes.
@@ -132,8 +162,9 @@ fn code_bytes(dim: u64, definition: &IndexDefinition) -> u64 {
     const LINE: u64 = 64;
     let (bytes, halves) = (dim.next_multiple_of(LINE), (dim.div_ceil(2)).next_multiple_of(LINE));
     match definition.index_type.as_str() {
-        "IVF_PQ" => halves + 4,
-        "HNSW" | "HNSW_SQ" | "HNSW_PQ" | "HNSW_PRQ" | "DISKANN" | "AUTOINDEX" | "" => bytes + halves + 8,
+        "IVF_PQ" if dim > WHOLE_BYTES_DIM as u64 => halves + 4,
+        "HNSW" | "HNSW_SQ" | "HNSW_PQ" | "HNSW_PRQ" | "DISKANN" | "AISAQ" | "SVS_VAMANA"
+        | "SVS_VAMANA_LVQ" | "SVS_VAMANA_LEANVEC" | "FAISS" | "AUTOINDEX" | "" => bytes + halves + 8,
         _ => bytes + 4,
     }
 }
@@ -177,6 +208,7 @@ mod tests {
     fn vectors_lie_on_the_disk_where_their_index_compares_codes_or_the_user_says_so() {
         let dense = field(DataType::FloatVector, "128", &[]);
         let asked = field(DataType::Float16Vector, "8", &[("mmap.enabled", "True")]);
+        let named = field(DataType::FloatVector, "128", &[("mmap_enabled", "1")]);
         let mapped = ("mmap.enabled", "true");
         let cases = [
             (&dense, index("IVF_SQ8", &[]), true),
@@ -185,6 +217,11 @@ mod tests {
             (&dense, index("SCANN", &[]), false),
             (&dense, index("HNSW", &[mapped]), true),
             (&dense, index("FLAT", &[("mmap.enabled", "false")]), false),
+            (&dense, index("DISKANN", &[("mmap.enabled", "0")]), false),
+            (&dense, index("HNSW", &[("params", r#"{"M": 16, "mmap.enabled": true}"#)]), true),
+            (&dense, index("HNSW", &[("params", r#"{"M": 16, "mmap.enabled": "T"}"#)]), true),
+            (&asked, index("HNSW", &[("mmap.enabled", "false")]), false),
+            (&named, index("IVF_FLAT", &[]), true),
             (&asked, index("HNSW", &[]), true),
             // No codes are made of so few components.
             (&field(DataType::FloatVector, "8", &[]), index("IVF_SQ8", &[]), false),

@@ -100,6 +100,8 @@ pub const PASSING_WAITING_BYTES: &str = "redkite_passing_waiting_bytes";
 
 /// Memory that the process may use: its container's limit, else the machine's. Unit: bytes.
 pub const MEMORY_LIMIT_BYTES: &str = "redkite_memory_limit_bytes";
+/// Gauge: what of it the process takes, without pages of files.
+pub const MEMORY_USED_BYTES: &str = "redkite_memory_used_bytes";
 /// What is used of the volume that `localStorage.path` is on, by anybody. Unit: bytes.
 pub const DISK_USED_BYTES: &str = "redkite_disk_used_bytes";
 /// What can be used of that volume, used or free. Unit: bytes.

@@ -17,6 +17,10 @@ pub(super) fn encode(text: &mut String) {
     if let Some(bytes) = resident_bytes(&status) {
         line(text, (names::PROCESS_RESIDENT_MEMORY_BYTES, "Resident memory size in bytes."), "gauge", bytes);
     }
+    if let Some(bytes) = held_bytes(&status) {
+        let help = "Memory of this process in bytes, without what the system can read of files again.";
+        line(text, (names::MEMORY_USED_BYTES, help), "gauge", bytes);
+    }
     if let Ok(entries) = std::fs::read_dir("/proc/self/fd") {
         // One of them is the directory being read.
         let open = entries.count().saturating_sub(1);
@@ -38,9 +42,19 @@ pub(super) fn encode(text: &mut String) {
     }
 }
 
-/// The line `VmRSS:  123 kB` of `/proc/self/status`. Unit: bytes.
+/// Memory of all kinds. Unit: bytes.
 fn resident_bytes(status: &str) -> Option<f64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    bytes_of(status, "VmRSS:")
+}
+
+/// Memory but for pages of files, which the system gives up when memory is short: vectors that lie on the disk are such. Unit: bytes.
+fn held_bytes(status: &str) -> Option<f64> {
+    Some(bytes_of(status, "RssAnon:")? + bytes_of(status, "RssShmem:")?)
+}
+
+/// A line such as `VmRSS:  123 kB` of `/proc/self/status`. Unit: bytes.
+fn bytes_of(status: &str, name: &str) -> Option<f64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse::<f64>().ok().map(|kib| kib * 1024.0)
 }
 
@@ -75,6 +89,8 @@ mod tests {
     #[test]
     fn memory_and_time_are_read_from_the_kernels_text() {
         assert_eq!(resident_bytes("VmPeak:\t 9 kB\nVmRSS:\t   12 kB\n"), Some(12288.0));
+        let status = "VmRSS:\t 30 kB\nRssAnon:\t 12 kB\nRssFile:\t 17 kB\nRssShmem:\t 1 kB\n";
+        assert_eq!(held_bytes(status), Some(13_312.0));
         let stat = "7 (a b) c) S 1 2 3 4 5 6 7 8 9 10 150 50 0 0 20";
         assert_eq!(cpu_seconds(stat), Some(2.0));
     }

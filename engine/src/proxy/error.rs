@@ -286,6 +286,20 @@ pub enum Error {
     SignatureRange,
     #[error("Search highlight only support with metric type \"BM25\" but was: {metric}: invalid parameter")]
     HighlightMetric { metric: String },
+    #[error("invalid {name}: {value}: invalid parameter")]
+    HighlightParam { name: &'static str, value: String },
+    #[error("{name} cannot be empty list: invalid parameter")]
+    HighlightNoTags { name: &'static str },
+    #[error("{name} is not {wanted} in JSON: invalid parameter")]
+    HighlightJson { name: &'static str, wanted: &'static str },
+    #[error("unsupported highlight query type {name}, only TextMatch is: invalid parameter")]
+    HighlightQueryType { name: String },
+    #[error("highlight query field {field} not found in schema: field not found[field={field}]")]
+    HighlightField { field: String },
+    #[error("{name} of a highlighter has more than {limit} {unit}: invalid parameter")]
+    HighlightLong { name: &'static str, limit: usize, unit: &'static str },
+    #[error("{what} to highlight have more than {limit} bytes, ask for fewer hits: invalid parameter")]
+    HighlightHits { what: &'static str, limit: usize },
 
     // Rankers.
     #[error("hybrid search without a search request: invalid parameter")]
@@ -491,7 +505,7 @@ impl Error {
             Self::GroupConfig { .. } => 303,
             Self::NoReplicas { .. } => 400,
             Self::IndexNotBuilt { .. } => 701,
-            Self::GroupField { .. } | Self::RerankField { .. } => 1700,
+            Self::GroupField { .. } | Self::RerankField { .. } | Self::HighlightField { .. } => 1700,
             Self::AlterQueryMode => 702,
             Self::Model(error) => error.code(),
             Self::Intake(error) => error.code(),

@@ -4,6 +4,7 @@ mod access;
 mod compaction;
 mod fields;
 mod growth;
+mod highlights;
 mod indexes;
 mod limits;
 mod lives;

@@ -16,6 +16,7 @@ use crate::base::{
     TaskSet, Timestamp,
 };
 use crate::blob::MemoryBlobs;
+use crate::disk::Scratch;
 use crate::log::record;
 use crate::model::{Batch, ChannelManifest, DataType, IndexDefinition, Keys, Schema};
 use crate::plan::{QueryKind, QueryPlan};
@@ -253,12 +254,13 @@ impl Node {
         tasks: &TaskSet,
         settings: QuerierSettings,
     ) -> Self {
-        Self::sharing(Passing::default(), number, (owner, blobs, tasks), settings)
+        Self::having(Passing::default(), None, number, (owner, blobs, tasks), settings)
     }
 
-    /// The same, whose loads share memory with other work.
-    pub(super) fn sharing(
+    /// The same, whose loads share memory with other work, and which may have a place for vectors on its disk.
+    pub(super) fn having(
         memory: Passing,
+        scratch: Option<Arc<Scratch>>,
         number: usize,
         (owner, blobs, tasks): (&Arc<Owner>, &Arc<MemoryBlobs>, &TaskSet),
         settings: QuerierSettings,
@@ -269,7 +271,7 @@ impl Node {
             clock: RealClock::new(),
             tasks: tasks.clone(),
             memory,
-            scratch: None,
+            scratch,
             settings,
         });
         Self { querier, number: 0 }

@@ -9,8 +9,13 @@ use super::budget::{Room, index_bytes, index_passing_bytes, known_indexes, segme
 use super::held::Shared;
 use super::shard::Shard;
 use super::table::Entry;
-use crate::base::{ChannelName, Kind, Kinded as _, Position, SegmentId, TaskError, Work, chain, heavy};
-use crate::model::{ChannelManifest, DeleteManifest, IndexDefinition, Schema, SegmentManifest};
+use crate::base::{
+    ChannelName, FieldId, Kind, Kinded as _, Position, SegmentId, TaskError, Work, chain, heavy,
+};
+use crate::disk::{Reads, Reserved};
+use crate::model::{
+    ChannelManifest, DeleteManifest, IndexDefinition, IndexRef, Schema, SegmentManifest, memory,
+};
 use crate::segment::{self, Deletes, OnDisk, Sealed};
 
 /// What came out of a job.
@@ -57,7 +62,7 @@ pub(super) async fn load(
     segment: &SegmentManifest,
 ) -> Result<Entry, Error> {
     let _turn = shared.loads.acquire().await;
-    let on_disk = shared.on_disk(&source.schema, &source.indexes);
+    let (on_disk, _reserved) = place_on_disk(shared, source, segment).await;
     let bytes = segment_bytes(&source.schema, segment, &source.indexes, &on_disk);
     let room = shared.admit(segment.id, bytes)?;
     shared.pace(bytes).await;
@@ -72,7 +77,8 @@ pub(super) async fn load(
     let permit = shared.parts.memory.admit(Work::Load, passing).await;
     let blobs = shared.parts.blobs.as_ref();
     let schema = Arc::clone(&source.schema);
-    let disk = shared.parts.scratch.as_ref().map(|scratch| OnDisk { scratch, fields: &on_disk });
+    let fields: Vec<_> = on_disk.iter().map(|field| (*field, reads_of(*field, &indexes))).collect();
+    let disk = shared.parts.scratch.as_ref().map(|scratch| OnDisk { scratch, fields: &fields });
     let loaded = Sealed::load_onto(blobs, schema, segment, &[], disk).await;
     let sealed = Arc::new(loaded.map_err(|cause| Error::LoadSegment { segment: segment.id, source: cause })?);
     for (built, definition) in &indexes {
@@ -87,6 +93,37 @@ pub(super) async fn load(
     make_column_indexes(shared, source, &sealed, &room).await;
     room.set(sealed.memory_bytes() as u64);
     Ok(Entry { sealed, room: Arc::new(room) })
+}
+
+/// The fields of a segment whose vectors go to the disk, with the room for them there until they are written. Where there is not
+/// enough they are held in memory, if they fit.
+async fn place_on_disk(
+    shared: &Shared,
+    source: &Source,
+    segment: &SegmentManifest,
+) -> (Vec<FieldId>, Option<Reserved>) {
+    let on_disk = shared.on_disk(&source.schema, &source.indexes);
+    let bytes = memory::bytes_on_disk(segment, &on_disk);
+    let Some(scratch) = shared.parts.scratch.as_ref().filter(|_| bytes > 0) else {
+        return (Vec::new(), None);
+    };
+    let scratch = Arc::clone(scratch);
+    let reserved = heavy("look for room on the disk", move || scratch.reserve(bytes)).await;
+    let why = match reserved.map_err(std::io::Error::other).flatten() {
+        Ok(Some(reserved)) => return (on_disk, Some(reserved)),
+        Ok(None) => "there is too little room".to_owned(),
+        Err(error) => chain(&error),
+    };
+    warn!(segment = %segment.id, bytes, why, "vectors are held in memory instead of on the disk");
+    (Vec::new(), None)
+}
+
+/// How the vectors of a field on the disk are read: by what its index looks at. Without one yet, all are compared.
+fn reads_of(field: FieldId, indexes: &[(IndexRef, IndexDefinition)]) -> Reads {
+    let is_single = |(_, definition): &(IndexRef, IndexDefinition)| {
+        definition.field == field && memory::reads_single_rows(definition)
+    };
+    if indexes.iter().any(is_single) { Reads::Single } else { Reads::InOrder }
 }
 
 /// Loads the indexes of a segment that it does not use yet.

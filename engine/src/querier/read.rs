@@ -123,6 +123,15 @@ struct Found {
     parts: Vec<Taken>,
     /// Rows in all parts.
     rows: u64,
+    /// Whether vectors of some of them lie on the disk, so that whoever reads them may wait for it.
+    on_disk: bool,
+}
+
+impl Found {
+    /// What a read weighs that has to look at `rows`.
+    const fn weight(&self, rows: u64) -> u64 {
+        if self.on_disk { u64::MAX } else { rows }
+    }
 }
 
 /// The shards of a share, in its order.
@@ -202,7 +211,8 @@ impl QueryNode {
                 check_history(&held, share, &parts, time)?;
             }
             let rows = parts.iter().map(|part| part.rows).sum();
-            return Ok(Found { info: held.info.load_full(), parts, rows });
+            let on_disk = parts.iter().any(|part| part.on.sealed.iter().any(|sealed| sealed.is_on_disk()));
+            return Ok(Found { info: held.info.load_full(), parts, rows, on_disk });
         }
     }
 
@@ -289,7 +299,7 @@ impl Querier for QueryNode {
         let wanted = plan.partitions.as_deref();
         plan.partitions = readable_partitions(&found.info, wanted, &share.extent, &found.parts)?;
         let rows = weight(found.rows * plan.queries.len() as u64, plan.filter.as_ref());
-        self.compute(began, rows, move |cost| {
+        self.compute(began, found.weight(rows), move |cost| {
             let asked = plan.read_at;
             let search = |part: &Taken| {
                 plan.read_at = asked.min(part.visible);
@@ -325,7 +335,7 @@ impl Querier for QueryNode {
         if let QueryKind::Aggregates(aggregates) = &plan.kind {
             rows = rows.saturating_mul(row_weight(aggregates, &found.info.schema));
         }
-        self.compute(began, rows, move |_| {
+        self.compute(began, found.weight(rows), move |_| {
             let asked = plan.read_at;
             if let QueryKind::Aggregates(aggregates) = plan.kind.clone() {
                 let mut groups = Groups::new(&aggregates);

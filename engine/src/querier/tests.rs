@@ -12,6 +12,7 @@ use crate::base::{
     Work,
 };
 use crate::blob::MemoryBlobs;
+use crate::disk::Scratch;
 use crate::model::{
     ChannelManifest, Column, ColumnData, DataType, IndexDefinition, Keys, Metric, Partition, Schema,
     SegmentManifest, Value,
@@ -353,8 +354,9 @@ async fn a_segment_without_room_is_reported_and_loaded_once_there_is_room() {
 async fn loads_that_do_not_fit_together_come_one_after_the_other_and_do_not_wait_for_a_job() {
     let mut world = World::new();
     let memory = Passing::new(Shares { flushes: 0, loads: 0, jobs: 0 });
-    world.node = Node::sharing(
+    world.node = Node::having(
         memory.clone(),
+        None,
         0,
         (&world.owner, &world.blobs, &world.tasks),
         QuerierSettings::default(),
@@ -377,6 +379,56 @@ async fn loads_that_do_not_fit_together_come_one_after_the_other_and_do_not_wait
     world.node.until_ready(&wanted).await;
 
     assert_eq!(memory.figures(Work::Load), (0, 0));
+}
+
+#[tokio::test]
+async fn vectors_lie_on_the_disk_where_they_may_and_in_memory_where_it_takes_none() {
+    let keys: Vec<i64> = (0..2_000).collect();
+    let mut world = World::new();
+    let segments = [world.seal(1, 5, &keys).await, world.seal(2, 5, &keys).await];
+    let all = manifest(0, &[&segments[0], &segments[1]]);
+    let mapped = IndexDefinition {
+        id: IndexId(3),
+        name: "v".to_owned(),
+        field: VECTOR,
+        index_type: "FLAT".to_owned(),
+        metric: Some(Metric::L2),
+        params: vec![("mmap.enabled".to_owned(), "true".to_owned())],
+    };
+    let held_of = |wanted: &[i64]| HoldOrder {
+        info: info(1, vec![mapped.clone()]),
+        channels: vec![hold(&all, wanted, None)],
+    };
+    let held = |node: &Node| node.report().load.held_bytes;
+    let folder = tempfile::tempdir().unwrap();
+    let scratch = Scratch::open(folder.path().join("scratch")).unwrap();
+    let seams = (&world.owner, &world.blobs, &world.tasks);
+    let mut on_disk = Node::having(Passing::default(), Some(scratch), 1, seams, QuerierSettings::default());
+
+    for node in [&mut world.node, &mut on_disk] {
+        node.order(vec![held_of(&[1])]);
+        node.until_ready(&hold(&all, &[1], None)).await;
+    }
+    let in_memory = held(&world.node);
+    let column = segments[0].columns.iter().find(|column| column.fields == [VECTOR]).unwrap();
+    // Its head is not held.
+    let vectors = column.object.size_bytes - 64;
+    assert_eq!(held(&on_disk), in_memory - vectors);
+    let read = |node: &Node| {
+        let querier = Arc::clone(&node.querier);
+        let plan = QueryPlan { output: vec![VECTOR], ..all_rows(QueryKind::Rows) };
+        async move { querier.query(plan, share(&[1], None), ReadAfter::Nothing).await.unwrap() }
+    };
+    assert_eq!(read(&on_disk).await, read(&world.node).await);
+
+    // What finds no place there is held in memory.
+    std::fs::remove_dir(folder.path().join("scratch")).unwrap();
+    on_disk.order(vec![held_of(&[1, 2])]);
+    on_disk.until_ready(&hold(&all, &[1, 2], None)).await;
+    assert_eq!(held(&on_disk), 2 * in_memory - vectors);
+
+    on_disk.order(Vec::new());
+    on_disk.until("nothing", |node| held(node) == 0).await;
 }
 
 #[tokio::test]

@@ -49,6 +49,9 @@ pub struct NodeInfo {
     pub version: String,
     /// The newest version of the formats that it reads; 0 from a node that is too old to say.
     pub newest_format: u32,
+    /// Whether it puts vectors on its disk that need not be in memory; a node that is too old to say does not.
+    #[serde(default)]
+    pub maps_vectors: bool,
 }
 
 impl NodeInfo {

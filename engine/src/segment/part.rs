@@ -218,6 +218,12 @@ impl Part {
         self.columns.iter().find(|column| column.field == field)
     }
 
+    /// Whether some of the vectors lie on the disk.
+    pub(super) fn is_on_disk(&self) -> bool {
+        let shared = |vectors: &Vectors| matches!(&vectors.block, Block::Dense(block) if block.is_shared());
+        self.vectors.iter().any(shared)
+    }
+
     /// The vectors of a field; `None` for one that these rows were written without.
     #[must_use]
     pub fn vectors(&self, field: FieldId) -> Option<&Vectors> {

@@ -11,11 +11,11 @@ use super::object::read;
 use super::part::{Part, Vectors};
 use super::runs::Runs;
 use super::stats::Stats;
-use super::vectors::{Pieces, Wrong};
+use super::vectors::{Mapped, Pieces, Wrong};
 use super::{Deletes, Error, scalars, stats, vectors};
 use crate::base::{FieldId, IndexId, Kind, Kinded as _, PartitionId, SegmentId, chain, heavy};
 use crate::blob::{self, Blobs};
-use crate::disk::Scratch;
+use crate::disk::{Reads, Scratch};
 use crate::expr::{ColumnIndex, ColumnIndexSpec};
 use crate::index::{Block, Index};
 use crate::model::{ColumnRef, DataType, IndexDefinition, IndexRef, ObjectRef, Schema, SegmentManifest};
@@ -28,13 +28,15 @@ const PIECE_BYTES: u64 = 4 << 20;
 pub struct OnDisk<'a> {
     /// Where.
     pub scratch: &'a Arc<Scratch>,
-    /// The fields that they are of. Others are held in memory, as all vectors are that are not of numbers.
-    pub fields: &'a [FieldId],
+    /// The fields that they are of, and how each is going to be read. Others are held in memory, as all vectors are that are not
+    /// of numbers.
+    pub fields: &'a [(FieldId, Reads)],
 }
 
 impl<'a> OnDisk<'a> {
-    fn scratch_for(&self, field: FieldId) -> Option<&'a Arc<Scratch>> {
-        self.fields.contains(&field).then_some(self.scratch)
+    fn place_of(&self, field: FieldId) -> Option<Mapped> {
+        let (_, reads) = self.fields.iter().find(|(id, _)| *id == field)?;
+        Some(Mapped { scratch: Arc::clone(self.scratch), reads: *reads })
     }
 }
 
@@ -89,8 +91,8 @@ impl Sealed {
             match column.fields.as_slice() {
                 [field] if column.object.key.ends_with(".bin") => {
                     if schema.field_by_id(*field).is_some() {
-                        let scratch = disk.and_then(|disk| disk.scratch_for(*field));
-                        let block = read_vectors(blobs, manifest, column, *field, scratch).await?;
+                        let place = disk.and_then(|disk| disk.place_of(*field));
+                        let block = read_vectors(blobs, manifest, column, *field, place).await?;
                         blocks.push((*field, block));
                     }
                 }
@@ -142,6 +144,12 @@ impl Sealed {
     #[must_use]
     pub const fn id(&self) -> SegmentId {
         self.manifest.id
+    }
+
+    /// Whether some of its vectors lie on the disk.
+    #[must_use]
+    pub fn is_on_disk(&self) -> bool {
+        self.part.is_on_disk()
     }
 
     /// The partition that all its rows are in.
@@ -331,20 +339,21 @@ pub(super) async fn read_scalars(
     Ok(scalars)
 }
 
-/// The vectors of `field`, in files of `scratch` if it is given and they are numbers. Large ones, and those, come piece by piece: in memory at a time are the vectors and two pieces.
+/// The vectors of `field`, mapped if that is asked for and they are numbers. Large ones, and those, come piece by piece: in
+/// memory at a time are the vectors and two pieces.
 pub(super) async fn read_vectors(
     blobs: &dyn Blobs,
     manifest: &SegmentManifest,
     column: &ColumnRef,
     field: FieldId,
-    scratch: Option<&Arc<Scratch>>,
+    place: Option<Mapped>,
 ) -> Result<Block, Error> {
     let (segment, object) = (manifest.id, &column.object);
     for is_last in [false, true] {
-        if object.size_bytes <= PIECE_BYTES && scratch.is_none() {
+        if object.size_bytes <= PIECE_BYTES && place.is_none() {
             break;
         }
-        match read_pieces(blobs, segment, object, field, scratch).await {
+        match read_pieces(blobs, segment, object, field, place.as_ref()).await {
             Ok(Some(block)) => return Ok(block),
             Ok(None) => break,
             // It may have been damaged on its way.
@@ -364,7 +373,7 @@ async fn read_pieces(
     segment: SegmentId,
     object: &ObjectRef,
     field: FieldId,
-    scratch: Option<&Arc<Scratch>>,
+    place: Option<&Mapped>,
 ) -> Result<Option<Block>, Error> {
     let size = object.size_bytes;
     let step = usize::try_from(PIECE_BYTES).unwrap_or(usize::MAX);
@@ -379,9 +388,9 @@ async fn read_pieces(
             }
             source => Error::Read { key: object.key.clone(), source },
         })?;
-        let scratch = scratch.cloned();
+        let place = place.cloned();
         let taken = work(segment, move || match pieces {
-            None => Pieces::begin(field, size, &body, scratch.as_deref()),
+            None => Pieces::begin(field, size, &body, place.as_ref()),
             Some(mut pieces) => pieces.push(&body).map(|()| Some(pieces)),
         });
         pieces = taken.await?.map_err(|wrong| wrong_vectors(object, wrong))?;

@@ -10,7 +10,7 @@ use crate::base::{
     ChannelName, CollectionId, IndexId, Kind, Kinded, PartitionId, Position, SegmentId, Timestamp,
 };
 use crate::blob::{Blobs, MemoryBlobs};
-use crate::disk::Scratch;
+use crate::disk::{Reads, Scratch};
 use crate::model::{
     Batch, Column, ColumnData, DataType, IndexDefinition, Metric, Schema, SegmentManifest, Value, Vector,
     memory,
@@ -152,10 +152,12 @@ async fn vectors_on_the_disk_are_found_as_those_in_memory_and_take_none() {
     let (schema, rows) = wide_rows(128, 3_000);
     let blobs = MemoryBlobs::new();
     let mut manifest = write_batch(blobs.as_ref(), &schema, &rows, 5).await.unwrap();
-    let fields = [VECTOR];
+    let fields = [(VECTOR, Reads::Single)];
     let disk = Some(OnDisk { scratch: &scratch, fields: &fields });
     for (serial, index_type) in
-        ["FLAT", "IVF_SQ8", "IVF_PQ", "IVF_RABITQ", "HNSW_SQ", "HNSW_PQ", "DISKANN"].into_iter().enumerate()
+        ["FLAT", "IVF_SQ8", "IVF_PQ", "IVF_RABITQ", "HNSW_SQ", "HNSW_PQ", "DISKANN", "AISAQ", "SVS_VAMANA"]
+            .into_iter()
+            .enumerate()
     {
         let definition = IndexDefinition { index_type: index_type.to_owned(), params: Vec::new(), ..hnsw() };
         let build =
@@ -178,14 +180,14 @@ async fn vectors_on_the_disk_are_found_as_those_in_memory_and_take_none() {
         assert_eq!(found(&held), found(&mapped), "{index_type}");
         let (held, mapped) = (held.memory_bytes() as u64, mapped.memory_bytes() as u64);
         assert_eq!(held - mapped, 3_000 * 128 * 4, "{index_type}");
-        let foretold = memory::segment_bytes_beside(&schema, &manifest, &definitions, &fields);
+        let foretold = memory::segment_bytes_beside(&schema, &manifest, &definitions, &[VECTOR]);
         assert!(
             mapped <= foretold && (foretold - mapped) * 100 <= foretold * 25,
             "{index_type}: foretold {foretold}, taken {mapped} bytes"
         );
         assert_eq!(
             memory::fields_on_disk(&schema, &definitions).is_empty(),
-            index_type == "FLAT",
+            matches!(index_type, "FLAT" | "AISAQ" | "SVS_VAMANA"),
             "{index_type}"
         );
     }
@@ -199,7 +201,7 @@ async fn a_segment_whose_vectors_find_no_place_on_the_disk_may_be_loaded_later()
     let blobs = MemoryBlobs::new();
     let manifest = write_batch(blobs.as_ref(), &schema, &rows, 5).await.unwrap();
     let load = || {
-        let disk = Some(OnDisk { scratch: &scratch, fields: &[VECTOR] });
+        let disk = Some(OnDisk { scratch: &scratch, fields: &[(VECTOR, Reads::InOrder)] });
         Sealed::load_onto(blobs.as_ref(), Arc::clone(&schema), &manifest, &[], disk)
     };
 
@@ -282,7 +284,8 @@ async fn what_an_index_of_sparse_rows_takes_is_foretold() {
             let taken = (sealed.memory_bytes() - before) as u64;
             let foretold = memory::index_bytes(&of, &manifest, &built, &definition);
 
-            let is_near = taken <= foretold && foretold <= 3 * taken;
+            // Windows of rows that share indices take a quarter of those of rows that do not.
+            let is_near = taken <= foretold && foretold <= 5 * taken;
             assert!(is_near, "{algorithm}, {words} words: foretold {foretold}, taken {taken} bytes");
         }
     }

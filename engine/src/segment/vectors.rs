@@ -9,12 +9,13 @@
 //! `f32`.
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::object::put_values;
 use crate::base::FieldId;
-use crate::disk::{Scratch, ScratchFile};
+use crate::disk::{Reads, Scratch, ScratchFile};
 use crate::index::{BitBlock, Block, Filling, SparseBlock, VectorBlock};
 use crate::model::{ColumnData, SparseRows};
 
@@ -128,39 +129,48 @@ pub(super) fn decode(field: FieldId, body: &[u8]) -> Result<Block, Wrong> {
     head.check(crc32fast::hash(rows), block)
 }
 
+/// Vectors are to lie in a file, and are read in this way there.
+#[derive(Clone, Debug)]
+pub(super) struct Mapped {
+    pub(super) scratch: Arc<Scratch>,
+    pub(super) reads: Reads,
+}
+
 /// Where vectors go that come piece by piece.
 enum Place {
     Memory(Filling),
-    File(ScratchFile),
+    File(ScratchFile, Reads),
 }
 
 impl Place {
-    fn of(bytes: usize, scratch: Option<&Scratch>) -> Result<Self, Wrong> {
-        match scratch {
+    fn of(bytes: usize, mapped: Option<&Mapped>) -> Result<Self, Wrong> {
+        match mapped {
             None => Ok(Self::Memory(VectorBlock::filling(bytes))),
-            Some(scratch) => scratch.file().map(Self::File).map_err(Wrong::Scratch),
+            Some(Mapped { scratch, reads }) => {
+                scratch.file().map(|file| Self::File(file, *reads)).map_err(Wrong::Scratch)
+            }
         }
     }
 
     fn push(&mut self, bytes: &[u8]) -> Result<(), Wrong> {
         match self {
             Self::Memory(filling) => filling.push(bytes).map_err(|_| Wrong::Damaged("it has no whole rows")),
-            Self::File(file) => file.push(bytes).map_err(Wrong::Scratch),
+            Self::File(file, _) => file.push(bytes).map_err(Wrong::Scratch),
         }
     }
 
     fn finish(self, dim: usize) -> Result<Result<Block, crate::index::Error>, Wrong> {
         Ok(match self {
             Self::Memory(filling) => filling.finish(dim).map(Block::Dense),
-            Self::File(file) => {
-                VectorBlock::shared(dim, file.finish().map_err(Wrong::Scratch)?).map(Block::Dense)
+            Self::File(file, reads) => {
+                VectorBlock::shared(dim, file.finish(reads).map_err(Wrong::Scratch)?).map(Block::Dense)
             }
         })
     }
 }
 
-/// The vectors of an object that comes piece by piece, so that no more than a piece is in memory besides them; with a scratch
-/// folder not even they are.
+/// The vectors of an object that comes piece by piece, so that no more than a piece is in memory besides them; mapped
+/// they are not even that.
 pub(super) struct Pieces {
     head: Head,
     /// Of the whole object so far.
@@ -177,7 +187,7 @@ impl Pieces {
         field: FieldId,
         size: u64,
         first: &[u8],
-        scratch: Option<&Scratch>,
+        mapped: Option<&Mapped>,
     ) -> Result<Option<Self>, Wrong> {
         let short = || Wrong::Damaged("it is shorter than its head");
         let (head, rows) = first.split_first_chunk::<HEAD_BYTES>().ok_or_else(short)?;
@@ -189,7 +199,7 @@ impl Pieces {
         let rest = rest.ok_or_else(short)?;
         let mut crc = crc32fast::Hasher::new();
         crc.update(head);
-        let place = Place::of(rest, scratch)?;
+        let place = Place::of(rest, mapped)?;
         let mut pieces = Self { head: decoded, crc, rows_crc: crc32fast::Hasher::new(), place };
         pieces.push(rows)?;
         Ok(Some(pieces))
@@ -288,9 +298,9 @@ mod tests {
     }
 
     /// The block of an object that comes in pieces that end at `ends`.
-    fn in_pieces(whole: &[u8], ends: &[usize], scratch: Option<&Scratch>) -> Result<Block, Wrong> {
+    fn in_pieces(whole: &[u8], ends: &[usize], mapped: Option<&Mapped>) -> Result<Block, Wrong> {
         let crc = crc32fast::hash(&whole[..ends[ends.len() - 1]]);
-        let mut pieces = Pieces::begin(FieldId(7), whole.len() as u64, &whole[..ends[0]], scratch)?.unwrap();
+        let mut pieces = Pieces::begin(FieldId(7), whole.len() as u64, &whole[..ends[0]], mapped)?.unwrap();
         for pair in ends.windows(2) {
             pieces.push(&whole[pair[0]..pair[1]])?;
         }
@@ -304,20 +314,21 @@ mod tests {
 
         let folder = tempfile::tempdir().unwrap();
         let scratch = Scratch::open(folder.path().to_owned()).unwrap();
-        for (scratch, held) in [(None, 16), (Some(&*scratch), 0)] {
+        let mapped = Mapped { scratch, reads: Reads::Single };
+        for (mapped, held) in [(None, 16), (Some(&mapped), 0)] {
             for ends in [&[80][..], &[64, 80], &[64, 68, 76, 80], &[72, 80]] {
-                let block = in_pieces(&whole, ends, scratch).unwrap();
+                let block = in_pieces(&whole, ends, mapped).unwrap();
                 let mut rows = block.no_rows();
                 (0..block.rows()).for_each(|row| assert!(block.try_push_row(row, &mut rows)));
                 assert_eq!((rows, block.memory_bytes()), (column.clone(), held));
             }
-            let short = in_pieces(&whole, &[64, 76], scratch).unwrap_err();
+            let short = in_pieces(&whole, &[64, 76], mapped).unwrap_err();
             assert!(matches!(short, Wrong::Damaged(_)), "{short:?}");
             let [bits, _] = others();
-            assert!(Pieces::begin(FieldId(7), 70, &encode(FieldId(7), &bits), scratch).unwrap().is_none());
+            assert!(Pieces::begin(FieldId(7), 70, &encode(FieldId(7), &bits), mapped).unwrap().is_none());
         }
         drop(folder);
-        let gone = in_pieces(&whole, &[80], Some(&scratch)).unwrap_err();
+        let gone = in_pieces(&whole, &[80], Some(&mapped)).unwrap_err();
         assert!(matches!(gone, Wrong::Scratch(_)), "{gone:?}");
     }
 

@@ -1,5 +1,5 @@
-//! From texts to terms: analyzers by Milvus's parameters, the terms that full-text search counts, and matches of words
-//! and phrases.
+//! From texts to terms: analyzers by Milvus's parameters, the terms that full-text search counts, matches of words and
+//! phrases, and the fragments of texts that show words.
 //!
 //! Pure and synchronous; analysing is work for threads that may be busy. Knows texts and JSON parameters, no schemas, no
 //! columns, no wire types.
@@ -9,6 +9,7 @@ mod error;
 mod field;
 mod filter;
 mod fold;
+mod highlight;
 mod jieba;
 mod matching;
 mod minhash;
@@ -22,6 +23,7 @@ mod tokenizer;
 pub use analyzer::Analyzer;
 pub use error::Error;
 pub use field::FieldAnalyzer;
+pub use highlight::{Fragments, Tags, matches};
 pub use matching::{Matcher, Rule, TextMatch};
 pub use minhash::{MinHash, RunHash};
 pub use token::{TermCounts, Token, counts, term_hash};

@@ -144,7 +144,8 @@ fn g1_114_the_values_of_a_short_guide_render_with_their_numbers() {
     let object = object(&helm, "milvus", &values);
 
     let (components, stores) = (&object["spec"]["components"], &object["spec"]["dependencies"]);
-    let replicas = ["proxy", "queryNode", "dataNode", "indexNode"].map(|name| components[name]["replicas"].as_i64());
+    let replicas =
+        ["proxy", "queryNode", "dataNode", "indexNode"].map(|name| components[name]["replicas"].as_i64());
     assert_eq!(replicas, [2, 3, 2, 1].map(Some));
     assert_eq!(components["queryNode"]["resources"], json!({"limits": {"cpu": 4, "memory": "8Gi"}}));
     assert_eq!(stores["etcd"]["inCluster"]["values"], json!({"replicaCount": 3}));

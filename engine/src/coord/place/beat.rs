@@ -131,8 +131,11 @@ impl Placer {
         node.opened.clone_from(&report.channels);
         node.open = report.channels.iter().map(|open| open.channel.clone()).collect();
         changed |= node.serves() != served;
-        if changed && self.settled {
-            self.replace_owner_of(id);
+        if changed {
+            self.note_maps();
+            if self.settled {
+                self.replace_owner_of(id);
+            }
         }
         changed
     }
@@ -239,6 +242,7 @@ impl Placer {
         self.lose_owner(id);
         let Some(node) = self.nodes.remove(&id) else { return };
         self.seats.remove(id);
+        self.note_maps();
         for collection in node.held.keys() {
             if let Some(holders) = self.holders.get_mut(collection) {
                 holders.remove(&id);

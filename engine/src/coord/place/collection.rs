@@ -25,6 +25,8 @@ pub(super) struct Collection {
     pub routes: Arc<Routes>,
     /// The number by which proxies hear what has become readable last, if it was not so from the start.
     pub readable_since: Option<OrderNumber>,
+    /// Whether all nodes that may hold it put on their disks what need not be in memory.
+    pub maps_vectors: bool,
 }
 
 /// A channel and its owner.
@@ -154,15 +156,21 @@ impl Collection {
             |segment: &&SegmentManifest| partitions.is_none_or(|list| list.contains(&segment.partition));
         let segments = self.channels[channel].manifest.segments.iter().filter(wanted);
         let mut pieces: Vec<_> =
-            segments.map(|segment| Piece { id: segment.id, bytes: memory_of(segment, &self.info) }).collect();
+            segments.map(|segment| Piece { id: segment.id, bytes: self.memory_of(segment) }).collect();
         pieces.sort_unstable();
         pieces
     }
-}
 
-/// What a segment takes when it is loaded. Unit: bytes; at least 1.
-fn memory_of(segment: &SegmentManifest, info: &CollectionInfo) -> u64 {
-    memory::segment_bytes(&info.schema, segment, &info.indexes).max(1)
+    /// What a segment takes when it is loaded. Unit: bytes; at least 1.
+    fn memory_of(&self, segment: &SegmentManifest) -> u64 {
+        let CollectionInfo { schema, indexes, .. } = &*self.info;
+        let bytes = if self.maps_vectors {
+            memory::segment_bytes(schema, segment, indexes)
+        } else {
+            memory::segment_bytes_beside(schema, segment, indexes, &[])
+        };
+        bytes.max(1)
+    }
 }
 
 impl Placer {
@@ -240,6 +248,7 @@ impl Placer {
             holds: BTreeMap::new(),
             routes: Arc::new(routes),
             readable_since: None,
+            maps_vectors: self.maps_vectors,
         };
         self.count_wanted(&collection, true);
         self.collections.insert(id, collection);
@@ -264,6 +273,26 @@ impl Placer {
             self.collections.insert(id, collection);
         }
         self.dirty.insert(id);
+    }
+
+    /// Takes over whether all query nodes put vectors on their disks: pieces have other sizes if that changes.
+    pub(super) fn note_maps(&mut self) {
+        let mut querying = self.nodes.values().filter(|node| node.info.duties.queries).peekable();
+        let maps_vectors = querying.peek().is_some() && querying.all(|node| node.info.maps_vectors);
+        if std::mem::replace(&mut self.maps_vectors, maps_vectors) == maps_vectors {
+            return;
+        }
+        let ids: Vec<_> = self.collections.keys().copied().collect();
+        for id in ids {
+            let Some(mut collection) = self.collections.remove(&id) else { continue };
+            if !collection.removed {
+                self.count_wanted(&collection, false);
+                collection.maps_vectors = maps_vectors;
+                self.count_wanted(&collection, true);
+                self.dirty.insert(id);
+            }
+            self.collections.insert(id, collection);
+        }
     }
 
     /// Counts what the collection's replicas take in their groups, or takes that back.

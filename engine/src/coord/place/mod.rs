@@ -97,6 +97,8 @@ pub struct Placer {
     /// Grows with each route of any collection.
     version: u64,
     nodes: BTreeMap<NodeId, Node>,
+    /// Whether all query nodes put on their disks what need not be in memory.
+    maps_vectors: bool,
     seats: Seats,
     configs: BTreeMap<String, GroupConfig>,
     groups: BTreeMap<String, Group>,
@@ -151,6 +153,7 @@ impl Placer {
             number: 1,
             version: epoch << 32,
             nodes: BTreeMap::new(),
+            maps_vectors: false,
             seats: Seats::default(),
             configs: BTreeMap::new(),
             groups,

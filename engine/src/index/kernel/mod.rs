@@ -1,4 +1,5 @@
-//! Distance kernels and the aligned memory they read. The only place of the engine with `unsafe` code.
+//! Distance kernels and the aligned memory they read. The only place of the engine with `unsafe` code, but for
+//! the mapping of files (`disk::Scratch`).
 //!
 //! [`Kernels::detect`] picks the widest instruction set the processor has, once per object that computes distances.
 //! Every SIMD form has a scalar twin, and a property test compares the two. Lengths and row numbers are checked here,

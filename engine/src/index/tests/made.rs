@@ -147,6 +147,24 @@ fn a_graph_over_codes_answers_with_exact_scores_and_finds_nearly_all() {
 }
 
 #[test]
+fn lists_of_half_bytes_answer_with_exact_scores_and_find_nearly_all() {
+    for dim in [65, 160] {
+        let block = VectorBlock::new(dim, &clustered(6000, dim, 60, 23)).unwrap();
+        for metric in METRICS {
+            let spec = IndexSpec { index_type: IndexType::IvfPq, ..IndexSpec::ivf_flat(metric, 8) };
+            let index = built(&spec, &block);
+            let all = SearchParams { nprobe: Some(8), ..SearchParams::default() };
+
+            let found = recall(&*index, &all, 10, None);
+
+            assert!(found >= 0.97, "{dim}, {metric}: {found}");
+            let bytes = built(&IndexSpec { index_type: IndexType::IvfSq8, ..spec }, &block);
+            assert!(index.memory_bytes() < bytes.memory_bytes(), "{dim}, {metric}");
+        }
+    }
+}
+
+#[test]
 fn naming_fewer_rows_to_refine_is_obeyed() {
     let dim = 160;
     let block = VectorBlock::new(dim, &clustered(6000, dim, 60, 22)).unwrap();

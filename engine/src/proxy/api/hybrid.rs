@@ -122,6 +122,7 @@ async fn search_all(
         round_decimal: params.round_decimal,
         group_field: grouping.map(|grouping| grouping.field),
         batch: None,
+        highlighting: None,
     };
     Ok(SearchResults {
         status: Some(success()),
@@ -188,6 +189,9 @@ impl Common<'_> {
         }
         if request.function_score.is_some() || !request.function_chains.is_empty() {
             return Err(Error::ReadNotBuilt { what: "a function score in one search of a hybrid search" });
+        }
+        if request.highlighter.is_some() {
+            return Err(Error::ReadNotBuilt { what: "a highlighter in one search of a hybrid search" });
         }
         if self.grouping.is_some() && params.radius.is_some() {
             return Err(Error::GroupByRange);

@@ -21,6 +21,7 @@ use crate::model::{
 use crate::plan::{Fusion, Group, Grouping, Mode, Order, RankPlan, SearchHits, SearchPlan, groups_of, rank};
 use crate::proxy::convert::aggregate::Aggregation;
 use crate::proxy::convert::grouping::{self, Ordered};
+use crate::proxy::convert::highlight::{Highlighting, Wanted};
 use crate::proxy::convert::output::Output;
 use crate::proxy::convert::rank::{self as convert_rank, Ranker};
 use crate::proxy::convert::search::{Giving, SearchParams};
@@ -96,18 +97,25 @@ async fn search_rows(
     if let Some(batch) = params.batch.as_mut().filter(|batch| batch.token.is_empty()) {
         batch.token = token(&info, view.session);
     }
+    let highlighting = highlighting(&info, &request, &params)?;
     let aggregation = match &request.search_aggregation {
+        Some(_) if highlighting.is_some() => {
+            let text = "highlighter and search_aggregation cannot be used simultaneously".to_owned();
+            return Err(Error::Aggregation { text });
+        }
         Some(spec) => Some(aggregation(spec, &mut params, &again, schema, request.nq)?),
         None => None,
     };
+    let mut fields = output.fields.clone();
+    add_fields(&mut fields, highlighting.iter().flat_map(Highlighting::fields));
     let giving = Giving {
         limit: params.limit,
         offset: params.offset,
         round_decimal: params.round_decimal,
         group_field: params.groups.resolve(schema)?.map(|grouping| grouping.field),
         batch: params.batch.clone(),
+        highlighting,
     };
-    let mut fields = output.fields.clone();
     add_fields(&mut fields, again.fields());
     add_fields(&mut fields, aggregation.iter().flat_map(Aggregation::fields));
     if aggregation.is_some() {
@@ -154,7 +162,7 @@ pub(super) async fn results(
     output: Output,
     hits: SearchHits,
 ) -> Result<SearchResultData, Error> {
-    if !takes_long(&info.schema) {
+    if !takes_long(&info.schema) && giving.highlighting.is_none() {
         return convert_search::results(&info.schema, &giving, &output, hits);
     }
     let info = Arc::clone(info);
@@ -448,19 +456,34 @@ fn in_order(order: &Order, hits: &SearchHits, grouping: Option<Grouping>) -> Sea
     of_ranges(hits, ranges)
 }
 
+/// What is highlighted in the hits, if anything is to be. Only words can be that the search counts, or that are named.
+fn highlighting(
+    info: &CollectionInfo,
+    request: &SearchRequest,
+    params: &SearchParams,
+) -> Result<Option<Highlighting>, Error> {
+    let Some(highlighter) = &request.highlighter else { return Ok(None) };
+    if highlighter.r#type() == HighlightType::Semantic {
+        return Err(Error::ReadNotBuilt { what: "a highlighter with a model" });
+    }
+    let other = || Error::HighlightMetric { metric: params.metric.clone() };
+    if !params.metric.is_empty() && Metric::from_name(&params.metric) != Some(Metric::Bm25) {
+        return Err(other());
+    }
+    let field = params.field(&info.schema)?;
+    let function = info.schema.counts_of(field.id).ok_or_else(other)?;
+    let wanted = Wanted::of(highlighter)?;
+    let texts = match &request.search_input {
+        Some(SearchInput::PlaceholderGroup(group)) if wanted.search_text => {
+            convert_texts::queries(group, request.nq)?
+        }
+        _ => Vec::new(),
+    };
+    wanted.in_schema(&info.schema, function, texts, params.analyzer_name.as_deref()).map(Some)
+}
+
 /// Refuses what a request may carry but this version does not do, rather than to ignore it.
 fn check_built(request: &SearchRequest) -> Result<(), Error> {
-    if let Some(highlighter) = &request.highlighter {
-        if highlighter.r#type() == HighlightType::Semantic {
-            return Err(Error::ReadNotBuilt { what: "a highlighter with a model" });
-        }
-        let metric = request.search_params.iter().find(|pair| pair.key == "metric_type");
-        let metric = metric.map(|pair| pair.value.clone()).unwrap_or_default();
-        if Metric::from_name(&metric) == Some(Metric::Bm25) {
-            return Err(Error::ReadNotBuilt { what: "a lexical highlighter" });
-        }
-        return Err(Error::HighlightMetric { metric });
-    }
     let missing = if !request.function_chains.is_empty() {
         "a function chain"
     } else if !request.sub_reqs.is_empty() {

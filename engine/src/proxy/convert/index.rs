@@ -119,7 +119,9 @@ pub fn checked(
                 Some(FunctionKind::TextEmbedding) | None => Metric::default_of(field.data_type),
             };
             let metric = given.unwrap_or(default.name());
-            return Ok(vec![entry("index_type", AUTO), entry("metric_type", metric)]);
+            let mut shown = vec![entry("index_type", AUTO), entry("metric_type", metric)];
+            shown.extend(flat.iter().find(|(key, _)| key == "mmap.enabled").cloned());
+            return Ok(shown);
         }
         // Only an automatic index has a metric of its own choice.
         let metric = given.ok_or_else(|| bare("metric type not set for vector index".to_owned()))?.to_owned();

@@ -6,6 +6,7 @@ pub mod consistency;
 pub mod filter;
 pub mod group;
 pub mod grouping;
+pub mod highlight;
 pub mod index;
 pub mod json_schema;
 pub mod output;

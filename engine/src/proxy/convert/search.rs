@@ -8,6 +8,7 @@ use contract::pb::schema::{FieldData, SearchIteratorV2Results, SearchResultData}
 use prost::Message as _;
 
 use super::grouping::{GroupParams, is_grouping};
+use super::highlight::Highlighting;
 use super::output::{self, Output};
 use super::params::{boolean, plain};
 use super::times::Times;
@@ -441,12 +442,14 @@ pub struct Giving {
     pub group_field: Option<FieldId>,
     /// Where an iterator of the second kind stands.
     pub batch: Option<IteratorBatch>,
+    /// What is highlighted in texts of the hits.
+    pub highlighting: Option<Highlighting>,
 }
 
 /// The hits of a search as the wire has them: skipped and rounded as asked.
 ///
 /// # Errors
-/// [`Error::Answer`] if the hits do not carry what was asked for.
+/// [`Error::Answer`] if the hits do not carry what was asked for; as [`Highlighting::results`].
 pub fn results(
     schema: &Schema,
     giving: &Giving,
@@ -456,6 +459,8 @@ pub fn results(
     let hits = past_offset(giving, hits);
     let group_by_field_value =
         giving.group_field.map(|field| group_values(schema, field, &hits, &output.times)).transpose()?;
+    let highlighted = giving.highlighting.as_ref().map(|highlighting| highlighting.results(&hits));
+    let highlight_results = highlighted.transpose()?.unwrap_or_default();
     let SearchHits { counts, keys, mut scores, rows } = hits;
     let last_score = scores.last().copied();
     if let Some(digits) = giving.round_decimal {
@@ -483,6 +488,7 @@ pub fn results(
         group_by_field_values: group_by_field_value.iter().cloned().collect(),
         group_by_field_value,
         primary_field_name: schema.primary().name.clone(),
+        highlight_results,
         ..Default::default()
     })
 }

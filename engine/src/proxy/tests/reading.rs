@@ -616,10 +616,15 @@ async fn an_iterator_has_one_query_no_offset_and_no_ranker() {
 async fn only_scores_of_words_can_be_highlighted() {
     let proxy = filled().await;
     let highlighter = Some(Highlighter { r#type: HighlightType::Lexical.into(), params: Vec::new() });
-    let plain = search_request(&[("topk", "3"), ("metric_type", "L2")], &[ORIGIN]);
+    let searches: [(&[(&str, &str)], &str); 2] =
+        [(&[("topk", "3"), ("metric_type", "L2")], "L2"), (&[("topk", "3")], "")];
+    for (params, metric) in searches {
+        let plain = search_request(params, &[ORIGIN]);
+        let answer = search(&proxy, SearchRequest { highlighter: highlighter.clone(), ..plain }).await;
 
-    let answer = search(&proxy, SearchRequest { highlighter, ..plain }).await;
-
-    let text = "Search highlight only support with metric type \"BM25\" but was: L2: invalid parameter";
-    assert_eq!(said(answer.status), (1100, text.to_owned()));
+        let text = format!(
+            "Search highlight only support with metric type \"BM25\" but was: {metric}: invalid parameter"
+        );
+        assert_eq!(said(answer.status), (1100, text));
+    }
 }

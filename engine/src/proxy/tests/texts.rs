@@ -18,7 +18,7 @@ fn function() -> FunctionSchema {
 }
 
 /// `id` Int64 key, `text` VarChar or null whose English words are counted in `words`, `n` Int64 or null.
-fn schema_of_texts() -> CollectionSchema {
+pub(super) fn schema_of_texts() -> CollectionSchema {
     let params = [
         ("max_length", "200"),
         ("enable_analyzer", "true"),
@@ -38,7 +38,7 @@ fn schema_of_texts() -> CollectionSchema {
     }
 }
 
-async fn created(proxy: &Proxy, schema: &CollectionSchema) -> Status {
+pub(super) async fn created(proxy: &Proxy, schema: &CollectionSchema) -> Status {
     let create = CreateCollectionRequest {
         collection_name: "c".to_owned(),
         schema: schema.encode_to_vec(),
@@ -48,7 +48,7 @@ async fn created(proxy: &Proxy, schema: &CollectionSchema) -> Status {
     proxy.create_collection(Request::new(create)).await.unwrap().into_inner()
 }
 
-async fn indexed(proxy: &Proxy, field: &str, params: &[(&str, &str)]) -> Status {
+pub(super) async fn indexed(proxy: &Proxy, field: &str, params: &[(&str, &str)]) -> Status {
     let index = CreateIndexRequest {
         collection_name: "c".to_owned(),
         field_name: field.to_owned(),
@@ -58,7 +58,7 @@ async fn indexed(proxy: &Proxy, field: &str, params: &[(&str, &str)]) -> Status 
     proxy.create_index(Request::new(index)).await.unwrap().into_inner()
 }
 
-async fn with_texts(params: &[(&str, &str)]) -> Proxy {
+pub(super) async fn with_texts(params: &[(&str, &str)]) -> Proxy {
     let proxy = Proxy::new(Twin::new().parts());
     assert_good(&created(&proxy, &schema_of_texts()).await);
     assert_good(&indexed(&proxy, "words", params).await);
@@ -67,7 +67,7 @@ async fn with_texts(params: &[(&str, &str)]) -> Proxy {
     proxy
 }
 
-fn texts(data: &[&str]) -> FieldData {
+pub(super) fn texts(data: &[&str]) -> FieldData {
     let data = data.iter().map(|&text| text.to_owned()).collect();
     scalars("text", Wire::VarChar, scalar_field::Data::StringData(StringArray { data }))
 }
@@ -77,7 +77,7 @@ fn numbers(data: &[i64]) -> FieldData {
 }
 
 /// Rows 1 to 4; the last one has no text.
-async fn fill(proxy: &Proxy) {
+pub(super) async fn fill(proxy: &Proxy) {
     let some = FieldData {
         valid_data: vec![true, true, true, false],
         ..texts(&["The fox and the foxes", "a dog", "quick dogs and a fox"])
@@ -86,7 +86,7 @@ async fn fill(proxy: &Proxy) {
     assert_good(&inserted.status.unwrap());
 }
 
-fn by_text(text: &str, params: &[(&str, &str)]) -> SearchRequest {
+pub(super) fn by_text(text: &str, params: &[(&str, &str)]) -> SearchRequest {
     let placeholder = PlaceholderValue {
         tag: "$0".to_owned(),
         r#type: PlaceholderType::VarChar.into(),

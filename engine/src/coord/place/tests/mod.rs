@@ -125,6 +125,7 @@ fn node(id: i64) -> NodeInfo {
         memory_bytes: 0,
         version: "1".to_owned(),
         newest_format: 1,
+        maps_vectors: true,
     }
 }
 

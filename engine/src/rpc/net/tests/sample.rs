@@ -301,6 +301,7 @@ samples! {
         memory_bytes: u64::sample(),
         version: String::sample(),
         newest_format: 2,
+        maps_vectors: true,
     };
     NodeState => NodeState::Draining;
     OrderNumber => OrderNumber { epoch: 3, number: u64::sample() };
