@@ -107,15 +107,14 @@ class Guides(World):
         except OSError as error:  # it is about to go
             raise Failed(f"{pod['metadata']['name']}{path}: {error}") from error
 
-    def nodes(self) -> dict[int, dict[str, Any]]:
-        """The query nodes by the number that the engine has for each."""
-        found = {}
-        for pod in self.live("querynode"):
-            number = re.search(r'node_id="(\d+)"', self.page(pod, "/metrics"))
-            if number is None:
-                raise Failed(f"{pod['metadata']['name']} does not say its number")
-            found[int(number.group(1))] = pod
-        return found
+    def nodes(self, client: MilvusClient) -> dict[int, dict[str, Any]]:
+        """The query nodes that serve, by the number that the engine has for each."""
+        pods = {pod["metadata"]["name"]: pod for pod in self.live("querynode")}
+        try:
+            known = [node for group in client.list_resource_groups() for node in client.describe_resource_group(group).nodes]
+        except MilvusException as error:
+            raise Failed(f"query nodes: {error}") from error
+        return {node.node_id: pods[node.hostname] for node in known if node.hostname in pods}
 
     def figure(self, pod: dict[str, Any], name: str, **labels: str) -> float:
         """A metric of a pod, summed over what the labels leave open."""
@@ -123,9 +122,9 @@ class Guides(World):
         lines = [line for line in self.page(pod, "/metrics").splitlines() if re.match(rf"{name}[{{ ]", line)]
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if all(word in line for word in wanted))
 
-    def searches(self) -> dict[int, float]:
+    def searches(self, client: MilvusClient) -> dict[int, float]:
         """How many searches each query node has answered so far."""
-        return {number: self.figure(pod, "milvus_querynode_sq_req_count", query_type="search", status="success") for number, pod in self.nodes().items()}
+        return {number: self.figure(pod, "milvus_querynode_sq_req_count", query_type="search", status="success") for number, pod in self.nodes(client).items()}
 
     def kill(self, pod: dict[str, Any]) -> None:
         kubectl("-n", self.namespace, "delete", "pod", pod["metadata"]["name"], "--grace-period=0", "--force")
@@ -267,9 +266,9 @@ def g2_83_and_84_reads_are_shared_among_copies(guides: Guides) -> None:
         load(client, "rows", 3)
 
         def shares(ask: Callable[[], None]) -> list[float]:
-            before = guides.searches()
+            before = guides.searches(client)
             ask()
-            after = guides.searches()
+            after = guides.searches(client)
             return sorted(after[number] - before[number] for number in before)
 
         def in_turn() -> None:
@@ -372,7 +371,7 @@ def g1_81_g2_86_and_g3_46_a_node_of_one_of_two_copies_is_killed(guides: Guides) 
     guides.up()
     with guides.client() as client, guides.client() as patient, guides.client() as asking:
         load(client, "rows", 2)
-        nodes = guides.nodes()
+        nodes = guides.nodes(client)
         victim = nodes[copies(client, "rows")[0][0]]
         with Timed(one_try(asking)) as hasty, Asking(three_tries(patient)) as tried:
             time.sleep(3)
@@ -381,7 +380,7 @@ def g1_81_g2_86_and_g3_46_a_node_of_one_of_two_copies_is_killed(guides: Guides) 
             gone = victim["metadata"]["uid"]
 
             def whole() -> bool:
-                live = guides.nodes()
+                live = guides.nodes(client)
                 return gone not in {pod["metadata"]["uid"] for pod in live.values()} and apart(client, "rows", 2, set(live))
 
             until("two whole copies on nodes that live", 120, whole)
@@ -400,7 +399,7 @@ def g3_47_a_node_of_the_only_copy_is_killed_and_every_row_comes_back(guides: Gui
     guides.up()
     with guides.client() as client:
         load(client, "rows", 1)
-        victim = guides.nodes()[copies(client, "rows")[0][0]]
+        victim = guides.nodes(client)[copies(client, "rows")[0][0]]
         killed = time.monotonic()
         guides.kill(victim)
 
@@ -432,7 +431,7 @@ def g2_87_and_g3_38_query_nodes_of_two_copies_are_renewed_one_after_the_other_an
             guides.settled(**PODS)
         equal(before & {pod["metadata"]["uid"] for pod in guides.live("querynode")}, set(), "pods that were there before")
         equal(searches.failed, [], f"failed of {searches.asked} searches")
-        until("two copies", 60, lambda: apart(client, "rows", 2, set(guides.nodes())))
+        until("two copies", 60, lambda: apart(client, "rows", 2, set(guides.nodes(client))))
         verify(client)
         verify_wide(client)
     print(f"        {searches.asked} searches", flush=True)
@@ -479,7 +478,7 @@ def g1_117_g3_53_and_54_query_nodes_come_and_go_and_no_search_fails(guides: Guid
         with Searching(uri) as searches:
             guides.scale("querynode", "queryNode", 4)
             begin = time.monotonic()
-            until("parts of a collection on all four nodes", 60, lambda: copies(client, "wide") == [sorted(guides.nodes())])
+            until("parts of a collection on all four nodes", 60, lambda: copies(client, "wide") == [sorted(guides.nodes(client))])
             spread = time.monotonic() - begin
             guides.scale("querynode", "queryNode", 3)
             verify(client)
@@ -546,7 +545,7 @@ def g3_52_a_machine_is_drained_of_its_query_nodes_and_no_search_fails(guides: Gu
             try:
                 guides.settled(querynode=3)
                 equal([pod["spec"]["nodeName"] for pod in guides.live("querynode") if pod["spec"]["nodeName"] == machine], [], "query nodes on the drained machine")
-                until("two copies", 60, lambda: apart(client, "rows", 2, set(guides.nodes())))
+                until("two copies", 60, lambda: apart(client, "rows", 2, set(guides.nodes(client))))
             finally:
                 kubectl("uncordon", machine)
         equal(searches.failed, [], f"failed of {searches.asked} searches")
@@ -635,7 +634,7 @@ def with_groups(guides: Guides, client: MilvusClient) -> None:
     for group, count in GROUPS.items():
         if group not in client.list_resource_groups():
             client.create_resource_group(group, config=wishes(count))
-    until("the groups have their nodes", 60, lambda: grouped(client, set(guides.nodes()), 1))
+    until("the groups have their nodes", 60, lambda: grouped(client, set(guides.nodes(client)), 1))
 
 
 @claim
@@ -656,10 +655,10 @@ def g2_126_and_127_a_group_answers_alone_for_what_is_loaded_into_it(guides: Guid
         until("copies in their groups", 60, lambda: set(copies(client, "rows")[0]) <= members(client, "business_a"))
         equal(sorted(replica.resource_group for replica in client.describe_replica("wide")), ["business_b", "business_c"], "groups of the copies")
         quiet = members(client, "business_b") | members(client, "business_c")
-        before = guides.searches()
+        before = guides.searches(client)
         for key in range(300):
             nearest(client, key)
-        after = guides.searches()
+        after = guides.searches(client)
         equal({number: after[number] - before[number] for number in quiet}, dict.fromkeys(quiet, 0.0), "searches of other groups' nodes")
         equal(sum(after[number] - before[number] for number in members(client, "business_a")) >= 300, True, "whether the group's nodes answered")
 
@@ -687,19 +686,19 @@ def g2_130_a_node_of_a_group_is_killed_and_the_group_is_filled_again(guides: Gui
     with guides.client() as client:
         with_groups(guides, client)
         load(client, "rows", 1, resource_groups=["business_a"])
-        victim = guides.nodes()[min(members(client, "business_a"))]
+        victim = guides.nodes(client)[min(members(client, "business_a"))]
         killed = time.monotonic()
         guides.kill(victim)
 
         def filled() -> bool:
-            live = {number for number, pod in guides.nodes().items() if pod["metadata"]["uid"] != victim["metadata"]["uid"]}
+            live = {number for number, pod in guides.nodes(client).items() if pod["metadata"]["uid"] != victim["metadata"]["uid"]}
             return len(members(client, "business_a") & live) == 2 and apart(client, "rows", 1, live)
 
         until("the group has two nodes that live", 120, filled)
         verify(client)
         print(f"        filled again after {time.monotonic() - killed:.0f} s", flush=True)
         guides.settled(querynode=5)
-        until("all groups have their nodes", 60, lambda: grouped(client, set(guides.nodes()), 1))
+        until("all groups have their nodes", 60, lambda: grouped(client, set(guides.nodes(client)), 1))
 
 
 @claim
@@ -716,9 +715,9 @@ def g2_131_nodes_come_and_go_and_no_group_has_fewer_than_it_asks_for(guides: Gui
 
         with Searching(uri) as searches, Asking(enough) as looks:
             guides.scale("querynode", "queryNode", 6)
-            until("the new node is the default group's", 60, lambda: grouped(client, set(guides.nodes()), 2))
+            until("the new node is the default group's", 60, lambda: grouped(client, set(guides.nodes(client)), 2))
             guides.scale("querynode", "queryNode", 5)
-            until("the default group has one less", 60, lambda: grouped(client, set(guides.nodes()), 1))
+            until("the default group has one less", 60, lambda: grouped(client, set(guides.nodes(client)), 1))
         equal(looks.failed, [], f"of {looks.asked} looks those at which a group had too few nodes")
         equal(searches.failed, [], f"failed of {searches.asked} searches")
         verify(client)
@@ -734,7 +733,7 @@ def groups_that_are_emptied_give_their_nodes_back(guides: Guides) -> None:
             load(client, name, 1, resource_groups=[DEFAULT])
         for group in GROUPS:
             client.update_resource_groups({group: wishes(0)})
-        until("all nodes are in the default group", 60, lambda: members(client, DEFAULT) == set(guides.nodes()))
+        until("all nodes are in the default group", 60, lambda: members(client, DEFAULT) == set(guides.nodes(client)))
         for group in GROUPS:
             client.drop_resource_group(group)
         equal(client.list_resource_groups(), [DEFAULT], "groups")

@@ -715,7 +715,7 @@ mod tests {
         show_machine(&metrics, 7, Some(Disk { used: 3, limit: 9 }));
 
         let text = metrics.encode();
-        let names = ["redkite_memory", "redkite_disk"];
+        let names = ["redkite_memory_limit", "redkite_disk"];
         let lines: Vec<&str> =
             text.lines().filter(|line| names.iter().any(|name| line.starts_with(name))).collect();
         let shown =

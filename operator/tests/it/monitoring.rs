@@ -90,7 +90,7 @@ fn of_engine() -> BTreeSet<String> {
             name.trim_start_matches("milvus_").trim_start_matches("redkite_").trim_start_matches("log_");
         if (histogram || made("counter") || made("gauge")) && touched.contains(field) {
             all.extend(series(&name, histogram));
-        } else if name.starts_with("process_") && process.contains(&constant) {
+        } else if process.contains(&format!("names::{constant},")) {
             all.insert(name);
         }
     }
