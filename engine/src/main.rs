@@ -175,12 +175,18 @@ fn print(page: &str) {
 
 /// Runs a role, and says in the format of its log lines why it does not run any more, if that was not wanted.
 async fn run_role(run: Run) -> ExitCode {
+    // First of all: as the first process of a container it would not even be ended by a signal that nobody waits for.
+    let told = Told::wait();
     let clock = RealClock::new();
     // Until all settings are read, what the environment says has to do.
     let settings = assembly::load(&Flags::default(), std::env::vars())
         .map(|loaded| assembly::trace_settings(Role::Standalone, &loaded.settings));
     let mut lines = Lines::unstarted(&settings.unwrap_or_else(|_| TraceSettings::default()), clock);
-    match start(run, &mut lines).await {
+    let done = match told {
+        Ok(told) => start(run, told, &mut lines).await,
+        Err(error) => Err(error),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let causes = error.chain().skip(1).map(ToString::to_string);
@@ -190,7 +196,7 @@ async fn run_role(run: Run) -> ExitCode {
     }
 }
 
-async fn start(run: Run, lines: &mut Lines) -> anyhow::Result<()> {
+async fn start(run: Run, mut told: Told, lines: &mut Lines) -> anyhow::Result<()> {
     let role = Role::from_name(&run.role).with_context(|| format!("there is no role {}", run.role))?;
     let flags = Flags {
         files: run.files,
@@ -236,8 +242,7 @@ async fn start(run: Run, lines: &mut Lines) -> anyhow::Result<()> {
     };
     let started = tokio::select! {
         started = assembly::run(role, &settings, around) => started.context("the node did not start")?,
-        signal = told_to_stop() => {
-            signal?;
+        () = told.to_stop() => {
             info!("told to stop before the start was complete");
             return Ok(());
         }
@@ -246,13 +251,12 @@ async fn start(run: Run, lines: &mut Lines) -> anyhow::Result<()> {
     tasks.start("wait for a signal", |stop| async move {
         tokio::select! {
             () = stop.cancelled() => {}
-            signal = told_to_stop() => {
-                signal?;
+            () = told.to_stop() => {
                 info!("told to stop");
                 tokio::select! {
                     () = started.hand_over() => {}
                     // A second signal means now.
-                    again = told_to_stop() => again?,
+                    () = told.to_stop() => {}
                 }
                 stopping.stop();
             }
@@ -270,15 +274,28 @@ fn reopens() -> anyhow::Result<tokio::signal::unix::Signal> {
     signal(SignalKind::user_defined1()).context("cannot wait for SIGUSR1")
 }
 
-async fn told_to_stop() -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// SIGTERM and SIGINT, from when the process began: each is heard of once, whether or not somebody waits at that moment.
+struct Told {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Told {
+    fn wait() -> anyhow::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?,
+        })
     }
-    Ok(())
+
+    /// Until the process is told to stop, or was since the last time. Cancel safe.
+    async fn to_stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 #[cfg(test)]
