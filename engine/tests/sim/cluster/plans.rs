@@ -116,27 +116,18 @@ impl Script {
             Self::OwnerKilled => (Fault::Kill, owners),
             Self::FiveKills => (Fault::Kill, Promises { works: Works::These(LOOSE), ..nothing }),
             Self::Zombie => (Fault::Pause, owners),
-            Self::MetadataAway => (
-                Fault::MetaAway,
-                Promises { writes_within: Some(OWNERLESS), ..used },
-            ),
+            Self::MetadataAway => (Fault::MetaAway, Promises { writes_within: Some(OWNERLESS), ..used }),
             Self::StoreDown => (
                 Fault::StoreDown,
                 Promises { works: Works::These(LOOSEST), writes_fail_within: Some(DEADLINE), ..nothing },
             ),
             Self::Flapping => (Fault::Kill, owners),
             Self::Orphans => (Fault::Kill, nothing),
-            Self::LeaderKilled => {
-                (Fault::KillLeader, Promises { writes_within: Some(OWNERLESS), ..used })
-            }
+            Self::LeaderKilled => (Fault::KillLeader, Promises { writes_within: Some(OWNERLESS), ..used }),
             Self::BusyStore => (Fault::StoreErrors, used),
             Self::SlowStore => (
                 Fault::StoreSlow,
-                Promises {
-                    writes_fail_within: Some(DEADLINE),
-                    use_ends_within: Some(DEADLINE),
-                    ..nothing
-                },
+                Promises { writes_fail_within: Some(DEADLINE), use_ends_within: Some(DEADLINE), ..nothing },
             ),
             Self::ComeAndGo => (Fault::Kill, Promises { writes_take: Some(plays::MOVE), ..used }),
             Self::BlindRepeats => (Fault::Kill, nothing),

@@ -99,7 +99,10 @@ pub async fn refuse(clients: &Clients) {
         world.violated(format!("{creates} calls for {objects} objects"));
     }
     if calls * well.writes as u64 > AMPLIFIED * well.calls * writes as u64 {
-        world.violated(format!("{calls} calls for {writes} writes, {} for {} before", well.calls, well.writes));
+        world.violated(format!(
+            "{calls} calls for {writes} writes, {} for {} before",
+            well.calls, well.writes
+        ));
     }
 }
 

@@ -38,7 +38,8 @@ impl SiteBlobs {
         let weather = self.world.weather.lock();
         let [slow, fails, lost] = std::array::from_fn(|_| self.world.rng.next_u64());
         let end = End::Site(self.site.number);
-        let least_us = if weather.store_slow_from_ms > 0 { weather.store_slow_from_ms * 1_000 } else { 2_000 };
+        let least_us =
+            if weather.store_slow_from_ms > 0 { weather.store_slow_from_ms * 1_000 } else { 2_000 };
         let most_us = if weather.store_slow_ms > 0 { weather.store_slow_ms * 1_000 } else { 8_000 };
         let over_us = most_us.saturating_sub(weather.store_slow_from_ms * 1_000).max(1);
         let happens = |bits: u64, permille: u64| bits % 1_000 < permille;
