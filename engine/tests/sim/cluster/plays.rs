@@ -8,7 +8,7 @@ use contract::role::Role;
 use engine::assembly::Door;
 use engine::base::{RequestId, Rng as _, SeededRng};
 use engine::plan::QueryKind;
-use engine::rpc::{CollectionInfo, Consistency};
+use engine::rpc::{CollectionInfo, Consistency, Error};
 use futures::FutureExt as _;
 use futures::future::{self, Either};
 use parking_lot::Mutex;
@@ -196,7 +196,7 @@ async fn take_turns(clients: &Clients, rng: &SeededRng, steady: &Steady<'_>) {
         faults::kill_for(world, &site, Fault::Kill, span(rng, 1_000, 5_000)).await;
         leaving = leaving.max(steady.take_slowest());
         let before = world.moves();
-        tokio::time::sleep(75 * Duration::from_secs(1)).await;
+        tokio::time::sleep(Duration::from_secs(75)).await;
         coming = coming.max(steady.take_slowest());
         if world.moves() == before {
             world.violated(format!("nothing was moved to {}", site.address));
@@ -270,7 +270,7 @@ impl Blind<'_> {
             let read = |door: Door| {
                 async move {
                     let rows = door.reader.query(rows, Consistency::Strong).await?;
-                    Ok((rows, door.reader.query(count, Consistency::Strong).await?.count))
+                    Ok::<_, Error>((rows, door.reader.query(count, Consistency::Strong).await?.count))
                 }
                 .boxed()
             };
