@@ -338,10 +338,7 @@ async fn scratch(role: Role, root: &Path) -> Option<Arc<Scratch>> {
         move || {
             let scratch = Scratch::open(folder)?;
             if scratch.is_in_memory()? {
-                return Err(std::io::Error::new(
-                    std::io::ErrorKind::Unsupported,
-                    "its files are held in memory",
-                ));
+                return Err(std::io::Error::new(std::io::ErrorKind::Unsupported, "its files are held in memory"));
             }
             Ok(scratch)
         }

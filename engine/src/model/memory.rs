@@ -33,7 +33,8 @@ pub fn may_lie_on_disk(field: &Field, indexes: &[IndexDefinition]) -> bool {
     }
     let of_field = || indexes.iter().filter(|index| index.field == field.id);
     let by_index = of_field().find_map(|index| is_true(&index.param("mmap.enabled")?));
-    let by_field = || ["mmap.enabled", "mmap_enabled"].iter().find_map(|key| is_true(field.type_param(key)?));
+    let by_field =
+        || ["mmap.enabled", "mmap_enabled"].iter().find_map(|key| is_true(field.type_param(key)?));
     let is_coded =
         |index: &IndexDefinition| field.dim() >= CODED_DIM && BY_CODES.contains(&index.index_type.as_str());
     by_index.or_else(by_field).unwrap_or_else(|| of_field().any(is_coded))
@@ -163,8 +164,8 @@ fn code_bytes(dim: u64, definition: &IndexDefinition) -> u64 {
     let (bytes, halves) = (dim.next_multiple_of(LINE), (dim.div_ceil(2)).next_multiple_of(LINE));
     match definition.index_type.as_str() {
         "IVF_PQ" if dim > WHOLE_BYTES_DIM as u64 => halves + 4,
-        "HNSW" | "HNSW_SQ" | "HNSW_PQ" | "HNSW_PRQ" | "DISKANN" | "AISAQ" | "SVS_VAMANA"
-        | "SVS_VAMANA_LVQ" | "SVS_VAMANA_LEANVEC" | "FAISS" | "AUTOINDEX" | "" => bytes + halves + 8,
+        "HNSW" | "HNSW_SQ" | "HNSW_PQ" | "HNSW_PRQ" | "DISKANN" | "AISAQ" | "SVS_VAMANA" | "SVS_VAMANA_LVQ"
+        | "SVS_VAMANA_LEANVEC" | "FAISS" | "AUTOINDEX" | "" => bytes + halves + 8,
         _ => bytes + 4,
     }
 }

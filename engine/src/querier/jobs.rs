@@ -9,9 +9,7 @@ use super::budget::{Room, index_bytes, index_passing_bytes, known_indexes, segme
 use super::held::Shared;
 use super::shard::Shard;
 use super::table::Entry;
-use crate::base::{
-    ChannelName, FieldId, Kind, Kinded as _, Position, SegmentId, TaskError, Work, chain, heavy,
-};
+use crate::base::{ChannelName, FieldId, Kind, Kinded as _, Position, SegmentId, TaskError, Work, chain, heavy};
 use crate::disk::{Reads, Reserved};
 use crate::model::{
     ChannelManifest, DeleteManifest, IndexDefinition, IndexRef, Schema, SegmentManifest, memory,

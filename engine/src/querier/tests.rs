@@ -403,7 +403,8 @@ async fn vectors_lie_on_the_disk_where_they_may_and_in_memory_where_it_takes_non
     let folder = tempfile::tempdir().unwrap();
     let scratch = Scratch::open(folder.path().join("scratch")).unwrap();
     let seams = (&world.owner, &world.blobs, &world.tasks);
-    let mut on_disk = Node::having(Passing::default(), Some(scratch), 1, seams, QuerierSettings::default());
+    let mut on_disk =
+        Node::having(Passing::default(), Some(scratch), 1, seams, QuerierSettings::default());
 
     for node in [&mut world.node, &mut on_disk] {
         node.order(vec![held_of(&[1])]);

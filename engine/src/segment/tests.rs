@@ -155,9 +155,19 @@ async fn vectors_on_the_disk_are_found_as_those_in_memory_and_take_none() {
     let fields = [(VECTOR, Reads::Single)];
     let disk = Some(OnDisk { scratch: &scratch, fields: &fields });
     for (serial, index_type) in
-        ["FLAT", "IVF_SQ8", "IVF_PQ", "IVF_RABITQ", "HNSW_SQ", "HNSW_PQ", "DISKANN", "AISAQ", "SVS_VAMANA"]
-            .into_iter()
-            .enumerate()
+        [
+            "FLAT",
+            "IVF_SQ8",
+            "IVF_PQ",
+            "IVF_RABITQ",
+            "HNSW_SQ",
+            "HNSW_PQ",
+            "DISKANN",
+            "AISAQ",
+            "SVS_VAMANA",
+        ]
+        .into_iter()
+        .enumerate()
     {
         let definition = IndexDefinition { index_type: index_type.to_owned(), params: Vec::new(), ..hnsw() };
         let build =
