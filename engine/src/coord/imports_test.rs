@@ -1,17 +1,21 @@
-//! The coordinator dies at each of its commits in turn while rows are imported: the next one goes on, and every row comes
-//! once, or none does and nothing is left.
+//! The coordinator dies at each of its commits in turn while rows are imported, or the node that builds at each of its puts:
+//! the next one goes on, and every row comes once, or none does and nothing is left.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use super::drive::{CompactionLimits, Coordinator, CoordinatorParts, Limits};
 use super::place::PlaceSettings;
-use crate::base::{ChannelName, FUNCTIONS_FORMAT, Kind, NodeId, Position, RealClock, TaskSet, Timestamp};
-use crate::blob::{Blobs as _, MemoryBlobs};
+use crate::base::{
+    ChannelName, Clock, FUNCTIONS_FORMAT, Kind, NodeId, Position, RealClock, TaskSet, Timestamp,
+};
+use crate::blob::{self, BlobEntry, Blobs, MemoryBlobs};
 use crate::builder::Workshop;
 use crate::meta::{self, Doing, MemoryMetas, Metas, Txn, Versioned};
 use crate::model::DataType;
@@ -67,6 +71,81 @@ impl Metas for Mortal {
     }
 }
 
+/// The object store as a process sees it that dies at its `dies_at`-th put.
+struct MortalBlobs {
+    blobs: Arc<MemoryBlobs>,
+    puts: AtomicUsize,
+    dies_at: usize,
+    /// Whether that put still happens.
+    afterwards: bool,
+}
+
+impl MortalBlobs {
+    fn is_dead(&self) -> bool {
+        self.puts.load(Ordering::Relaxed) >= self.dies_at
+    }
+
+    fn lives(&self, doing: blob::Doing, key: &str) -> Result<(), blob::Error> {
+        let (kind, key) = (Kind::Unavailable, key.to_owned());
+        let dead = || blob::Error::Remote { doing, key, kind, source: "dead".into() };
+        if self.is_dead() { Err(dead()) } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl Blobs for MortalBlobs {
+    async fn create(&self, key: &str, body: Bytes) -> Result<(), blob::Error> {
+        self.lives(blob::Doing::Create, key)?;
+        let number = self.puts.fetch_add(1, Ordering::Relaxed) + 1;
+        if number < self.dies_at || (number == self.dies_at && self.afterwards) {
+            self.blobs.create(key, body).await?;
+        }
+        self.lives(blob::Doing::Create, key)
+    }
+
+    async fn read(&self, key: &str) -> Result<Bytes, blob::Error> {
+        self.lives(blob::Doing::Read, key)?;
+        self.blobs.read(key).await
+    }
+
+    async fn read_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, blob::Error> {
+        self.lives(blob::Doing::Read, key)?;
+        self.blobs.read_range(key, range).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<BlobEntry>, blob::Error> {
+        self.lives(blob::Doing::List, prefix)?;
+        self.blobs.list(prefix).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), blob::Error> {
+        self.lives(blob::Doing::Delete, key)?;
+        self.blobs.delete(key).await
+    }
+}
+
+/// The machine's clock, two hours ahead.
+struct Later(Arc<RealClock>);
+
+#[async_trait]
+impl Clock for Later {
+    fn unix_ms(&self) -> u64 {
+        self.0.unix_ms() + 2 * 3_600_000
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.0.monotonic()
+    }
+
+    fn thread_cpu(&self) -> Duration {
+        self.0.thread_cpu()
+    }
+
+    async fn sleep(&self, span: Duration) {
+        self.0.sleep(span).await;
+    }
+}
+
 /// A channel that is always far ahead.
 struct Ahead;
 
@@ -110,17 +189,31 @@ struct Life {
 impl World {
     async fn new() -> Self {
         let world = Self { metas: MemoryMetas::new(), blobs: MemoryBlobs::new(), nodes: LocalNodes::new() };
-        world.serve(false);
+        world.serve(None);
         world
     }
 
-    /// What the one node answers, which does work or not.
-    fn serve(&self, works: bool) {
-        let builder = works.then(|| Workshop::new(Arc::clone(&self.blobs) as _, 1) as _);
+    /// What the one node answers, which builds by this way to the store, or does not build.
+    fn serve(&self, blobs: Option<Arc<dyn Blobs>>) {
+        let builder = blobs.map(|blobs| Workshop::new(blobs, 1) as _);
         self.nodes.open("a", Served { builder, writer: Some(Arc::new(Ahead) as _), ..Served::default() });
     }
 
+    /// The node builds.
+    fn work(&self) {
+        self.serve(Some(Arc::clone(&self.blobs) as _));
+    }
+
     async fn life(&self, dies_at: usize, afterwards: bool) -> Result<Life, super::Error> {
+        self.life_by(RealClock::new(), dies_at, afterwards).await
+    }
+
+    async fn life_by(
+        &self,
+        clock: Arc<dyn Clock>,
+        dies_at: usize,
+        afterwards: bool,
+    ) -> Result<Life, super::Error> {
         let metas =
             Mortal { metas: Arc::clone(&self.metas), commits: AtomicUsize::new(0), dies_at, afterwards };
         let metas = Arc::new(metas);
@@ -129,7 +222,7 @@ impl World {
         let parts = CoordinatorParts {
             metas: Arc::clone(&metas) as _,
             blobs: Arc::clone(&self.blobs) as _,
-            clock: RealClock::new(),
+            clock,
             dial: Arc::clone(&self.nodes) as _,
             limits: Limits {
                 databases: 9,
@@ -228,6 +321,19 @@ impl Life {
         }
     }
 
+    /// Waits until the rows of an import are in the collection, or will never be; says that they are to be seen if that is
+    /// waited for. `None` if the coordinator died before.
+    async fn over(&self, id: i64) -> Option<ImportInfo> {
+        let waits = |import: &ImportInfo| import.state == ImportState::Uncommitted || import.state.is_over();
+        let found = |coord: &Coordinator| coord.known_imports(Some(id)).into_iter().find(waits);
+        let import = self.until(found).await?;
+        if import.state == ImportState::Uncommitted {
+            // Whoever did not hear of it says it again.
+            let _unheard = self.coord.end_import(id, true).await;
+        }
+        self.until(|coord| over(coord, id)).await
+    }
+
     async fn end(self) {
         self.tasks.stop();
         self.tasks.join().await.unwrap();
@@ -238,8 +344,19 @@ fn named() -> CollectionRef {
     CollectionRef::Name { database: String::new(), name: "c".to_owned() }
 }
 
-/// A collection with two shards, and files for it; `good` says whether all rows can be taken.
-async fn begin(world: &World, good: bool) -> i64 {
+/// What an import is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Story {
+    /// All rows can be taken.
+    Good,
+    /// A row cannot.
+    Bad,
+    /// All rows can be taken, and are to be seen once its client says so.
+    Held,
+}
+
+/// A collection with two shards, and files for it. Nobody builds yet.
+async fn begin(world: &World, story: Story) -> i64 {
     let schema = schema(DataType::Int64);
     let lines = |from: i64, count: i64| {
         let mut lines = String::new();
@@ -260,7 +377,7 @@ async fn begin(world: &World, good: bool) -> i64 {
         lines
     };
     let mut second = lines(100, 50);
-    if !good {
+    if story == Story::Bad {
         second.push_str("{\"nothing\": 1}\n");
     }
     world.blobs.create("in/a.jsonl", lines(0, 100).into()).await.unwrap();
@@ -280,12 +397,10 @@ async fn begin(world: &World, good: bool) -> i64 {
         collection: made.id,
         partition: Some(made.partitions[0].id),
         files: vec![vec!["in/a.jsonl".to_owned()], vec!["in/b.jsonl".to_owned()]],
-        options: ImportOptions::default(),
+        options: ImportOptions { commits: story != Story::Held, ..ImportOptions::default() },
     };
     let id = life.coord.import(import).await.unwrap();
     life.end().await;
-    // Nobody has begun with it by now.
-    world.serve(true);
     id
 }
 
@@ -293,35 +408,44 @@ fn over(coord: &Coordinator, id: i64) -> Option<ImportInfo> {
     coord.known_imports(Some(id)).into_iter().find(|import| import.state.is_over())
 }
 
-async fn survives(dies_at: usize, afterwards: bool, good: bool) -> bool {
-    let world = World::new().await;
-    let id = begin(&world, good).await;
-    let mut died = false;
-    if let Ok(mortal) = world.life(dies_at, afterwards).await {
-        died = mortal.until(|coord| over(coord, id)).await.is_none();
-        mortal.end().await;
-    } else {
-        died |= true;
-    }
-    let life = world.life(usize::MAX, true).await.unwrap();
-    let import = life.until(|coord| over(coord, id)).await.unwrap();
-    let clean = |coord: &Coordinator| coord.catalog.read().garbage.is_empty().then_some(());
-    life.until(clean).await.unwrap();
-
+/// Compares what an import has left with what it is to leave.
+async fn compare(life: &Life, story: Story, import: &ImportInfo, what: &str) {
     let collection = life.coord.collection(named()).await.unwrap();
     let manifests = life.coord.manifests(collection.id).await.unwrap();
     let segments: Vec<_> = manifests.iter().flat_map(|manifest| manifest.segments.clone()).collect();
     let imported: u64 = segments.iter().map(|segment| segment.rows).sum();
     let times: BTreeSet<Timestamp> =
         segments.iter().flat_map(|segment| [segment.oldest, segment.newest]).collect();
-    let what = format!("dead at {dies_at}, afterwards {afterwards}: {import:?}");
-    if good {
-        assert_eq!((import.state, imported, import.rows()), (ImportState::Completed, 150, 150), "{what}");
-        assert_eq!(times.len(), 1, "{what}");
-    } else {
+    if story == Story::Bad {
         assert_eq!((import.state, imported), (ImportState::Failed, 0), "{what}");
         assert!(import.reason.contains("in/b.jsonl"), "{what}");
+    } else {
+        assert_eq!((import.state, imported, import.rows()), (ImportState::Completed, 150, 150), "{what}");
+        assert_eq!(times.len(), 1, "{what}");
     }
+}
+
+fn has_no_garbage(coord: &Coordinator) -> Option<()> {
+    coord.catalog.read().garbage.is_empty().then_some(())
+}
+
+async fn survives(dies_at: usize, afterwards: bool, story: Story) -> bool {
+    let world = World::new().await;
+    let id = begin(&world, story).await;
+    world.work();
+    let mut died = false;
+    if let Ok(mortal) = world.life(dies_at, afterwards).await {
+        died = mortal.over(id).await.is_none();
+        mortal.end().await;
+    } else {
+        died |= true;
+    }
+    let life = world.life(usize::MAX, true).await.unwrap();
+    let import = life.over(id).await.unwrap();
+    life.until(has_no_garbage).await.unwrap();
+
+    let what = format!("dead at {dies_at}, afterwards {afterwards}: {import:?}");
+    compare(&life, story, &import, &what).await;
     // What is left of a step that was not committed is younger than what the sweep takes; all else is named.
     let named: BTreeSet<String> = life.coord.catalog.read().named_objects().collect();
     let objects = world.objects().await;
@@ -333,11 +457,51 @@ async fn survives(dies_at: usize, afterwards: bool, good: bool) -> bool {
     died
 }
 
+/// The same, but the node that builds dies at a put and is started anew; two hours later nothing is left that nobody names.
+async fn survives_its_builder(dies_at: usize, afterwards: bool, story: Story) -> bool {
+    let world = World::new().await;
+    let id = begin(&world, story).await;
+    let (blobs, puts) = (Arc::clone(&world.blobs), AtomicUsize::new(0));
+    let mortal = Arc::new(MortalBlobs { blobs, puts, dies_at, afterwards });
+    world.serve(Some(Arc::clone(&mortal) as _));
+    let life = world.life(usize::MAX, true).await.unwrap();
+    let ended = |coord: &Coordinator| {
+        let waits = |import: &ImportInfo| import.state == ImportState::Uncommitted || import.state.is_over();
+        (mortal.is_dead() || coord.known_imports(Some(id)).iter().any(waits)).then_some(())
+    };
+    life.until(ended).await.unwrap();
+    world.work();
+    let import = life.over(id).await.unwrap();
+    let what = format!("builder dead at {dies_at}, afterwards {afterwards}: {import:?}");
+    compare(&life, story, &import, &what).await;
+    life.end().await;
+
+    let life = world.life_by(Arc::new(Later(RealClock::new())), usize::MAX, true).await.unwrap();
+    let began = std::time::Instant::now();
+    while life.coord.compare_stored().await.is_err() {
+        assert!(began.elapsed() < Duration::from_secs(60), "nobody lists objects: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    life.tasks.start("sweep", |stop| Arc::clone(&life.coord).sweep(stop));
+    loop {
+        let named: BTreeSet<String> = life.coord.catalog.read().named_objects().collect();
+        let objects = world.objects().await;
+        if objects == named {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "{what}: {objects:?} instead of {named:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    compare(&life, story, &import, &what).await;
+    life.end().await;
+    mortal.is_dead()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_of_an_import_come_once_or_not_at_all_whenever_a_leader_dies() {
-    for good in [true, false] {
+    for story in [Story::Good, Story::Bad, Story::Held] {
         let runs = (1..16).flat_map(|dies_at| [(dies_at, false), (dies_at, true)]);
-        let runs = runs.map(|(dies_at, afterwards)| survives(dies_at, afterwards, good));
+        let runs = runs.map(|(dies_at, afterwards)| survives(dies_at, afterwards, story));
         let died = futures::future::join_all(runs).await;
         assert!(died.iter().filter(|died| **died).count() > 8, "it dies early enough: {died:?}");
         assert!(died.iter().any(|died| !died), "it lives long enough: {died:?}");
@@ -345,9 +509,21 @@ async fn rows_of_an_import_come_once_or_not_at_all_whenever_a_leader_dies() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_of_an_import_come_once_or_not_at_all_whenever_the_node_that_reads_them_dies() {
+    for story in [Story::Good, Story::Bad, Story::Held] {
+        let runs = (1..16).flat_map(|dies_at| [(dies_at, false), (dies_at, true)]);
+        let runs = runs.map(|(dies_at, afterwards)| survives_its_builder(dies_at, afterwards, story));
+        let died = futures::future::join_all(runs).await;
+        assert!(died.iter().filter(|died| **died).count() >= 4, "it dies early enough: {died:?}");
+        assert!(died.iter().any(|died| !died), "it lives long enough: {died:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_import_is_refused_before_the_cluster_is_finalized() {
     let world = World::new().await;
-    let id = begin(&world, true).await;
+    let id = begin(&world, Story::Good).await;
+    world.work();
     let life = world.life(usize::MAX, true).await.unwrap();
     life.until(|coord| over(coord, id)).await.unwrap();
     life.coord.format.store(1, Ordering::Release);

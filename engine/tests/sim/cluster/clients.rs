@@ -34,6 +34,10 @@ pub enum Works {
     These(&'static [&'static str]),
 }
 
+/// What an application does all the time.
+pub const USE: &[&str] =
+    &["write", "query", "query of a session", "search", "query by key", "bounded query", "eventual query"];
+
 /// What is promised of what clients do.
 #[derive(Clone, Copy, Debug)]
 pub struct Promises {
@@ -42,6 +46,20 @@ pub struct Promises {
     pub writes_within: Option<Duration>,
     /// A write that fails says within this time that something is away.
     pub writes_fail_within: Option<Duration>,
+    /// A write that is acknowledged takes no longer.
+    pub writes_take: Option<Duration>,
+    /// What an application does all the time ends within this time, well or not.
+    pub use_ends_within: Option<Duration>,
+}
+
+impl Promises {
+    pub const NOTHING: Self = Self {
+        works: Works::These(&[]),
+        writes_within: None,
+        writes_fail_within: None,
+        writes_take: None,
+        use_ends_within: None,
+    };
 }
 
 /// What all clients of a run share.
@@ -52,6 +70,8 @@ pub struct Clients {
     promises: Promises,
     /// When a write to each channel was last acknowledged. Unit: microseconds.
     written: Mutex<[u64; SHARDS as usize]>,
+    /// How long writes took that were acknowledged, since somebody asked for that.
+    took: Mutex<Vec<Duration>>,
     /// Clocks are right in this run, so a `Bounded` read can be held to its bound.
     pub has_true_clocks: bool,
     pub operations: AtomicU64,
@@ -74,6 +94,7 @@ impl Clients {
             info,
             promises,
             written,
+            took: Mutex::default(),
             has_true_clocks,
             operations: AtomicU64::new(0),
             failed: AtomicU64::new(0),
@@ -93,7 +114,12 @@ impl Clients {
         call: &'static str,
         work: impl FnOnce(Door) -> BoxFuture<'static, Result<T, Error>> + Send,
     ) -> Result<T, Error> {
+        let began = self.world.now_us();
         let answer = self.world.ask(proxy, call, LIMIT, work).await;
+        let took = Duration::from_micros(self.world.now_us() - began);
+        if self.promises.use_ends_within.is_some_and(|limit| took > limit) && USE.contains(&call) {
+            self.world.violated(format!("{call} through {} took {took:?}", proxy.address));
+        }
         self.operations.fetch_add(1, Ordering::Relaxed);
         if let Err(error) = &answer {
             self.failed.fetch_add(1, Ordering::Relaxed);
@@ -116,14 +142,18 @@ impl Clients {
     /// A write to a channel that began then has ended.
     fn written(&self, shard: usize, began: u64, error: Option<&Error>) {
         let now = self.world.now_us();
+        let took = Duration::from_micros(now - began);
         match error {
             None => {
                 self.look_at_writes(shard);
                 self.written.lock()[shard] = now;
+                self.took.lock().push(took);
+                if self.promises.writes_take.is_some_and(|limit| took > limit) {
+                    self.world.violated(format!("a write of channel {shard} took {took:?}"));
+                }
             }
             Some(error) => {
                 let limit = self.promises.writes_fail_within;
-                let took = Duration::from_micros(now - began);
                 if limit.is_some_and(|limit| took > limit || error.kind() != Kind::Unavailable) {
                     self.world.violated(format!("a write failed after {took:?} with {error}"));
                 }
@@ -147,7 +177,14 @@ impl Clients {
         self.written.lock().iter().all(|written| *written > at)
     }
 
-    fn proxy(&self, rng: &SeededRng) -> Arc<Site> {
+    /// How long writes took that were acknowledged since this was asked last, ascending.
+    pub fn take_times_of_writes(&self) -> Vec<Duration> {
+        let mut took = std::mem::take(&mut *self.took.lock());
+        took.sort_unstable();
+        took
+    }
+
+    pub fn proxy(&self, rng: &SeededRng) -> Arc<Site> {
         let proxies = self.world.sites_of(Role::Proxy);
         Arc::clone(&proxies[rng.below(proxies.len() as u64) as usize])
     }

@@ -48,7 +48,7 @@ impl Plan {
         let faults = (0..kinds).map(|_| left.swap_remove(rng.below(left.len() as u64) as usize)).collect();
         let (think_ms, operations) = if is_calm { (1_500, 4_000) } else { (2_000, 2_000) };
         let works = if is_calm { Works::Everything } else { Works::These(&[]) };
-        let promises = Promises { works, writes_within: None, writes_fail_within: None };
+        let promises = Promises { works, ..Promises::NOTHING };
         let replicas = queries.min(2);
         Self { roles, faults, replicas, think_ms, writers: 0, operations, script: None, promises }
     }

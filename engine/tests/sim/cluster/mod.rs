@@ -13,6 +13,7 @@ mod net;
 mod numbers;
 mod oracle;
 mod plans;
+mod plays;
 mod rows;
 mod run;
 mod site;

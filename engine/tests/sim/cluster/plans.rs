@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use contract::role::Role;
 use engine::base::{Rng as _, SeededRng};
-use engine::rpc::Error;
+use engine::rpc::{CollectionInfo, Error};
 use futures::FutureExt as _;
 
-use super::clients::{Clients, Promises, Works};
+use super::clients::{Clients, Promises, USE, Works};
 use super::faults::{self, Plan, one_of, span};
 use super::lives;
+use super::plays;
 use super::rows::{self, DATABASE, SHARDS};
 use super::run::Report;
 use super::site::Site;
@@ -19,7 +20,7 @@ use super::weather::Fault;
 use super::world::World;
 use super::{PLAN_SEEDS, Special, all, number};
 
-const MINUTE: Duration = Duration::from_secs(60);
+pub const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 /// How long the channels of a lost owner take no writes, at most.
 const OWNERLESS: Duration = Duration::from_secs(15);
@@ -38,8 +39,6 @@ const LOOSEST: &[&str] = &["eventual query"];
 const LOOSE: &[&str] = &["bounded query", "eventual query"];
 /// Workers that do nothing but write, so that writes tell how writes do.
 const WRITERS: i64 = 4;
-const USE: &[&str] =
-    &["write", "query", "query of a session", "search", "query by key", "bounded query", "eventual query"];
 
 /// What is done to the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,10 +59,20 @@ pub enum Script {
     Orphans,
     /// Rows live for half a minute, while clocks are off by up to an hour, step and run wrong, and leaders are killed.
     TimeToLive,
+    /// The leader is killed every 20 s for ten minutes.
+    LeaderKilled,
+    /// The object store refuses 15 of 100 calls for ten minutes.
+    BusyStore,
+    /// The object store is slow for ten minutes, breaks calls off and is away again and again.
+    SlowStore,
+    /// Owners leave one after the other and others come, with more channels than nodes.
+    ComeAndGo,
+    /// Clients insert and repeat under the same name what is not answered at once, while owners are killed and stopped and messages are lost.
+    BlindRepeats,
 }
 
 impl Script {
-    const ALL: [(&str, Self); 8] = [
+    const ALL: [(&str, Self); 13] = [
         ("owner-killed", Self::OwnerKilled),
         ("five-kills", Self::FiveKills),
         ("zombie", Self::Zombie),
@@ -72,6 +81,11 @@ impl Script {
         ("flapping", Self::Flapping),
         ("orphans", Self::Orphans),
         ("time-to-live", Self::TimeToLive),
+        ("leader-killed", Self::LeaderKilled),
+        ("busy-store", Self::BusyStore),
+        ("slow-store", Self::SlowStore),
+        ("come-and-go", Self::ComeAndGo),
+        ("blind-repeats", Self::BlindRepeats),
     ];
 
     pub fn named(name: &str) -> Option<Self> {
@@ -91,27 +105,41 @@ impl Script {
         if self == Self::Flapping {
             roles.extend([Role::StreamingNode, Role::QueryNode]);
         }
-        let nothing = Promises { works: Works::These(&[]), writes_within: None, writes_fail_within: None };
+        if self == Self::ComeAndGo {
+            roles.push(Role::StreamingNode);
+        }
+        let nothing = Promises::NOTHING;
+        let used = Promises { works: Works::These(USE), ..nothing };
         let owners = Promises { works: Works::These(LOOSE), writes_within: Some(OWNERLESS), ..nothing };
         let (fault, promises) = match self {
             Self::TimeToLive => (Fault::ClockSkew, nothing),
             Self::OwnerKilled => (Fault::Kill, owners),
             Self::FiveKills => (Fault::Kill, Promises { works: Works::These(LOOSE), ..nothing }),
             Self::Zombie => (Fault::Pause, owners),
-            Self::MetadataAway => (
-                Fault::MetaAway,
-                Promises { works: Works::These(USE), writes_within: Some(OWNERLESS), ..nothing },
-            ),
+            Self::MetadataAway => (Fault::MetaAway, Promises { writes_within: Some(OWNERLESS), ..used }),
             Self::StoreDown => (
                 Fault::StoreDown,
                 Promises { works: Works::These(LOOSEST), writes_fail_within: Some(DEADLINE), ..nothing },
             ),
             Self::Flapping => (Fault::Kill, owners),
             Self::Orphans => (Fault::Kill, nothing),
+            Self::LeaderKilled => (Fault::KillLeader, Promises { writes_within: Some(OWNERLESS), ..used }),
+            Self::BusyStore => (Fault::StoreErrors, used),
+            Self::SlowStore => (
+                Fault::StoreSlow,
+                Promises { writes_fail_within: Some(DEADLINE), use_ends_within: Some(DEADLINE), ..nothing },
+            ),
+            Self::ComeAndGo => (Fault::Kill, Promises { writes_take: Some(plays::MOVE), ..used }),
+            Self::BlindRepeats => (Fault::Kill, nothing),
         };
         let mut faults = vec![fault];
-        if self == Self::TimeToLive {
-            faults.extend([Fault::ClockStep, Fault::KillLeader]);
+        match self {
+            Self::TimeToLive => faults.extend([Fault::ClockStep, Fault::KillLeader]),
+            Self::SlowStore => {
+                faults.extend([Fault::StoreErrors, Fault::StoreLostAnswer, Fault::StoreDown]);
+            }
+            Self::BlindRepeats => faults.extend([Fault::Pause, Fault::Loss, Fault::Reset]),
+            _ => {}
         }
         Plan {
             roles,
@@ -161,7 +189,7 @@ impl Script {
                 world.weather.lock().is_meta_away = true;
                 tokio::time::sleep(10 * MINUTE).await;
                 world.weather.lock().is_meta_away = false;
-                change_the_catalog(clients).await;
+                change_the_catalog(clients, "after", BACK).await;
                 tokio::time::sleep(span(rng, 5_000, 15_000)).await;
             }
             Self::StoreDown => {
@@ -175,7 +203,7 @@ impl Script {
                 }
             }
             Self::Flapping => {
-                add_channels(clients).await;
+                load_another(clients, "many", 9).await;
                 world.have_channels_rest(REST);
                 let [owners, queriers] =
                     [Role::StreamingNode, Role::QueryNode].map(|role| world.sites_of(role));
@@ -193,6 +221,11 @@ impl Script {
                     world.violated("nothing was moved to who came back".to_owned());
                 }
             }
+            Self::LeaderKilled => plays::kill_leaders(clients, rng).await,
+            Self::BusyStore => plays::refuse(clients).await,
+            Self::SlowStore => plays::slow_down(clients).await,
+            Self::ComeAndGo => plays::come_and_go(clients, rng).await,
+            Self::BlindRepeats => plays::repeat_blindly(clients, rng).await,
             Self::TimeToLive => {
                 let strikes = [Fault::ClockStep, Fault::KillLeader].map(|fault| {
                     let own = SeededRng::new(rng.next_u64());
@@ -214,7 +247,7 @@ impl Script {
 }
 
 /// The owner of some channel, or whoever might be one if there is none.
-fn owner(clients: &Clients, rng: &SeededRng) -> Arc<Site> {
+pub fn owner(clients: &Clients, rng: &SeededRng) -> Arc<Site> {
     let world = &clients.world;
     let channel = &clients.info.channels[rng.below(SHARDS as u64) as usize];
     let others = || {
@@ -224,23 +257,26 @@ fn owner(clients: &Clients, rng: &SeededRng) -> Arc<Site> {
     world.owner_of(channel).unwrap_or_else(|| one_of(rng, &others()))
 }
 
-/// A collection besides, with more channels than there are nodes.
-async fn add_channels(clients: &Clients) {
+/// A collection besides.
+pub async fn load_another(clients: &Clients, name: &'static str, shards: u32) -> Option<Arc<CollectionInfo>> {
     let world = &clients.world;
     let proxy = Arc::clone(&world.sites_of(Role::Proxy)[0]);
-    let wanted = rows::new_collection("many", 9);
+    let wanted = rows::new_collection(name, shards);
     let make = world.ask(&proxy, "make a collection", MINUTE, |door| {
         async move {
-            door.coord.create_collection(wanted).await?;
-            door.coord.create_index(rows::new_index("many")).await?;
-            door.coord.load(rows::named("many"), None, 2, Vec::new()).await
+            let info = door.coord.create_collection(wanted).await?;
+            door.coord.create_index(rows::new_index(name)).await?;
+            door.coord.load(rows::named(name), None, 2, Vec::new()).await?;
+            Ok(info)
         }
         .boxed()
     });
-    if let Err(error) = make.await {
-        world.violated(format!("no collection with many channels: {error}"));
+    let made = make.await;
+    if let Err(error) = &made {
+        world.violated(format!("no collection with {shards} channels: {error}"));
     }
     tokio::time::sleep(Duration::from_secs(5)).await;
+    made.ok()
 }
 
 /// An owner is emptied and then owns again, for which a channel comes back to it. Returns about when the channel does, or
@@ -271,25 +307,34 @@ async fn move_a_channel(clients: &Clients, rng: &SeededRng) {
     }
 }
 
-async fn change_the_catalog(clients: &Clients) {
+/// Makes and drops a collection, within this time; how long that took.
+pub async fn change_the_catalog(clients: &Clients, name: &str, within: Duration) -> Option<Duration> {
     let world = &clients.world;
+    let began = tokio::time::Instant::now();
     let proxy = Arc::clone(&world.sites_of(Role::Proxy)[0]);
     let work = async {
         loop {
-            let wanted = rows::new_collection("after", 1);
-            let make = world.ask(&proxy, "make a collection", BACK, |door| {
-                async move { door.coord.create_collection(wanted).await }.boxed()
+            let wanted = rows::new_collection(name, 1);
+            let dropped = name.to_owned();
+            let make = world.ask(&proxy, "make a collection", within, |door| {
+                async move {
+                    door.coord.create_collection(wanted).await?;
+                    door.coord.drop_collection(DATABASE, &dropped).await
+                }
+                .boxed()
             });
             match make.await {
-                Ok(_) => return,
+                Ok(()) => return,
                 Err(error) => world.tell(format_args!("not yet: {error}")),
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     };
-    if tokio::time::timeout(BACK, work).await.is_err() {
-        world.violated(format!("no change of the catalog {BACK:?} after the metadata is back"));
+    if tokio::time::timeout(within, work).await.is_err() {
+        world.violated(format!("no change of the catalog within {within:?}"));
+        return None;
     }
+    Some(began.elapsed())
 }
 
 /// Whether all that nobody names is gone within an hour: what killed processes have left, and two objects more.
@@ -360,11 +405,12 @@ fn is_kept(plan: &str, usual: u64) {
     let seeds = 1..1 + number(PLAN_SEEDS).unwrap_or(usual);
     let reports = all(seeds, Special { plan: Some(plan), ..Special::default() }, |_| false);
     for report in &reports {
-        let Report { seed, operations, failed, fenced, progress_ms, fired, .. } = report;
+        let Report { seed, operations, failed, fenced, progress_ms, fired, notes, .. } = report;
         println!(
             "{plan}, seed {seed}: {operations} operations, {failed} failed, {fenced} fenced, all went on within \
              {progress_ms} ms, faults {fired:?}"
         );
+        notes.iter().for_each(|note| println!("    {note}"));
     }
     let wrong: Vec<_> = reports.iter().filter(|report| !report.violations.is_empty()).collect();
     for report in &wrong {
@@ -411,4 +457,29 @@ fn rows_live_as_long_as_they_are_to_whatever_the_clocks_say() {
 #[test]
 fn what_killed_processes_have_left_is_gone_within_an_hour() {
     is_kept("orphans", 1);
+}
+
+#[test]
+fn a_leader_that_is_killed_every_20_s_fails_no_read_and_no_write_and_changes_go_on_within_10_s() {
+    is_kept("leader-killed", 1);
+}
+
+#[test]
+fn a_store_that_refuses_15_of_100_calls_fails_no_write_and_is_asked_little_more() {
+    is_kept("busy-store", 1);
+}
+
+#[test]
+fn with_a_store_that_is_slow_and_breaks_off_every_call_ends_in_time_and_writes_go_on() {
+    is_kept("slow-store", 1);
+}
+
+#[test]
+fn while_owners_come_and_go_no_write_fails_and_none_waits_for_more_than_a_second() {
+    is_kept("come-and-go", 1);
+}
+
+#[test]
+fn inserts_that_are_repeated_blindly_under_a_name_are_there_once() {
+    is_kept("blind-repeats", 1);
 }

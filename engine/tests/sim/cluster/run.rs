@@ -52,6 +52,8 @@ pub struct Report {
     pub fenced: u64,
     /// How long after the last fault all went on. Unit: ms.
     pub progress_ms: u64,
+    /// What a named plan has measured.
+    pub notes: Vec<String>,
 }
 
 pub fn run(seed: u64, script: Option<Script>, defect: Option<Defect>, is_loud: bool) -> Report {
@@ -99,6 +101,7 @@ async fn live(seed: u64, script: Option<Script>, defect: Option<Defect>, is_loud
         refused_reads: world.refused_reads(),
         fenced: world.fenced(),
         progress_ms,
+        notes: world.notes(),
     }
 }
 

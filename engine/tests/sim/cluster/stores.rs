@@ -38,7 +38,10 @@ impl SiteBlobs {
         let weather = self.world.weather.lock();
         let [slow, fails, lost] = std::array::from_fn(|_| self.world.rng.next_u64());
         let end = End::Site(self.site.number);
+        let least_us =
+            if weather.store_slow_from_ms > 0 { weather.store_slow_from_ms * 1_000 } else { 2_000 };
         let most_us = if weather.store_slow_ms > 0 { weather.store_slow_ms * 1_000 } else { 8_000 };
+        let over_us = most_us.saturating_sub(weather.store_slow_from_ms * 1_000).max(1);
         let happens = |bits: u64, permille: u64| bits % 1_000 < permille;
         let is_cut =
             weather.blocked.contains(&(end, End::Store)) || weather.blocked.contains(&(End::Store, end));
@@ -53,7 +56,7 @@ impl SiteBlobs {
             self.world.fired(Fault::StoreSlow);
         }
         Fate {
-            before: Duration::from_micros(2_000 + slow % most_us),
+            before: Duration::from_micros(least_us + slow % over_us),
             fails: failure,
             answer_lost: happens(lost, weather.store_lost_permille).then_some(Fault::StoreLostAnswer),
         }
@@ -70,6 +73,7 @@ impl SiteBlobs {
         F: Future<Output = Result<T, blob::Error>> + Send + 'static,
     {
         self.site.gate.open().await;
+        self.world.asked_of_store(doing, key);
         let fate = self.fate();
         let failed = |fault| {
             self.world.fired(fault);

@@ -73,6 +73,8 @@ pub struct Weather {
     /// Longest time of a message on its way; 0 for the usual. Unit: ms.
     pub slow_network_ms: u64,
     pub store_errors_permille: u64,
+    /// Shortest time of a call; 0 for the usual. Unit: ms.
+    pub store_slow_from_ms: u64,
     /// Longest time of a call; 0 for the usual. Unit: ms.
     pub store_slow_ms: u64,
     pub store_lost_permille: u64,

@@ -11,7 +11,7 @@ use contract::role::Role;
 use contract::settings::Settings;
 use engine::assembly::{Door, Node, NodeCalls, NodeSeams};
 use engine::base::{ChannelName, Clock, CollectionId, NodeId, Rng, SeededRng, SegmentId};
-use engine::blob::{Blobs, MemoryBlobs};
+use engine::blob::{Blobs, Doing, MemoryBlobs};
 use engine::log::{ObjectLogSettings, ObjectLogs};
 use engine::meta::{MemoryMetas, Metas};
 use engine::model::ChannelManifest;
@@ -91,6 +91,15 @@ impl Known {
     }
 }
 
+/// Calls to the object store, of all machines.
+#[derive(Default)]
+pub struct StoreCalls {
+    pub all: u64,
+    /// Those that were to make an object, and the objects that they were to make.
+    pub creates: u64,
+    pub objects: BTreeSet<String>,
+}
+
 /// Whom an outsider takes for the owner of a channel.
 #[derive(Clone, Copy)]
 struct Ownership {
@@ -124,6 +133,9 @@ pub struct World {
     numbers: Mutex<BTreeMap<String, Series>>,
     refused: AtomicU64,
     fenced: AtomicU64,
+    store_calls: Mutex<StoreCalls>,
+    /// What plans have measured, in words.
+    notes: Mutex<Vec<String>>,
     is_loud: bool,
 }
 
@@ -152,6 +164,8 @@ impl World {
             numbers: Mutex::default(),
             refused: AtomicU64::new(0),
             fenced: AtomicU64::new(0),
+            store_calls: Mutex::default(),
+            notes: Mutex::default(),
             is_loud,
         })
     }
@@ -228,6 +242,31 @@ impl World {
         self.violations.lock().clone()
     }
 
+    /// A figure that the run's report shows.
+    pub fn note(&self, what: String) {
+        self.tell(format_args!("-- {what}"));
+        self.notes.lock().push(what);
+    }
+
+    pub fn notes(&self) -> Vec<String> {
+        self.notes.lock().clone()
+    }
+
+    /// A machine asks something of the object store.
+    pub fn asked_of_store(&self, doing: Doing, key: &str) {
+        let mut calls = self.store_calls.lock();
+        calls.all += 1;
+        if doing == Doing::Create {
+            calls.creates += 1;
+            calls.objects.insert(key.to_owned());
+        }
+    }
+
+    /// What was asked of the object store since this was asked last.
+    pub fn take_store_calls(&self) -> StoreCalls {
+        std::mem::take(&mut *self.store_calls.lock())
+    }
+
     /// A node was asked for what it does not hold: the read is repeated by newer routes.
     pub fn refused_read(&self, what: &str) {
         self.tell(format_args!("refused: {what}"));
@@ -270,6 +309,11 @@ impl World {
         });
         let newest = owners.max_by_key(|(_, known)| known.owned.1);
         newest.map(|(site, _)| Arc::clone(&self.sites[*site]))
+    }
+
+    /// Whether the process of a machine was told that it owns no channel.
+    pub fn owns_nothing(&self, site: &Site) -> bool {
+        self.known.lock().get(&site.number).is_some_and(|known| known.owned.0.is_empty())
     }
 
     /// The number of the node on a machine, as its process says.
