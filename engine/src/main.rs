@@ -242,7 +242,7 @@ async fn start(run: Run, mut told: Told, lines: &mut Lines) -> anyhow::Result<()
     };
     let started = tokio::select! {
         started = assembly::run(role, &settings, around) => started.context("the node did not start")?,
-        () = told.to_stop() => {
+        () = told.asked() => {
             info!("told to stop before the start was complete");
             return Ok(());
         }
@@ -251,12 +251,12 @@ async fn start(run: Run, mut told: Told, lines: &mut Lines) -> anyhow::Result<()
     tasks.start("wait for a signal", |stop| async move {
         tokio::select! {
             () = stop.cancelled() => {}
-            () = told.to_stop() => {
+            () = told.asked() => {
                 info!("told to stop");
                 tokio::select! {
                     () = started.hand_over() => {}
                     // A second signal means now.
-                    () = told.to_stop() => {}
+                    () = told.asked() => {}
                 }
                 stopping.stop();
             }
@@ -290,7 +290,7 @@ impl Told {
     }
 
     /// Until the process is told to stop, or was since the last time. Cancel safe.
-    async fn to_stop(&mut self) {
+    async fn asked(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
