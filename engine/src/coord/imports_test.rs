@@ -511,7 +511,7 @@ async fn rows_of_an_import_come_once_or_not_at_all_whenever_a_leader_dies() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_of_an_import_come_once_or_not_at_all_whenever_the_node_that_reads_them_dies() {
     for story in [Story::Good, Story::Bad, Story::Held] {
-        let runs = (1..16).flat_map(|dies_at| [(dies_at, false), (dies_at, true)]);
+        let runs = (1..40).flat_map(|dies_at| [(dies_at, false), (dies_at, true)]);
         let runs = runs.map(|(dies_at, afterwards)| survives_its_builder(dies_at, afterwards, story));
         let died = futures::future::join_all(runs).await;
         assert!(died.iter().filter(|died| **died).count() >= 4, "it dies early enough: {died:?}");
