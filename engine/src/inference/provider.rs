@@ -92,14 +92,7 @@ pub(super) static EMBEDDERS: [Embedder; 7] = [
         names_model: false,
         most: 32,
         refused: &["ingestion_prompt", "search_prompt"],
-        body: |wish, texts, _| {
-            let mut body = json!({ "inputs": texts });
-            if let Some(may) = wish.truncation.may {
-                body["truncate"] = may.into();
-                body["truncation_direction"] = if wish.truncation.left { "Left" } else { "Right" }.into();
-            }
-            body
-        },
+        body: |wish, texts, _| truncating(json!({ "inputs": texts }), wish),
         vectors: |body, _| Ok(vectors(read(body)?)),
     },
     Embedder {
@@ -222,6 +215,15 @@ pub(super) static EMBEDDERS: [Embedder; 7] = [
 /// Milvus's services that are not here.
 const OTHERS: &str = "bedrock, vertexai, gemini, zilliz and yc are not built";
 
+/// A request to tei, with what it is to do with long texts, if anything is said.
+fn truncating(mut body: Json, wish: &Wish) -> Json {
+    if let Some(may) = wish.truncation.may {
+        body["truncate"] = may.into();
+        body["truncation_direction"] = if wish.truncation.left { "Left" } else { "Right" }.into();
+    }
+    body
+}
+
 fn like_openai(wish: &Wish, texts: &[String], _: Purpose) -> Json {
     let mut body = json!({ "model": wish.model, "input": texts, "encoding_format": "float" });
     insert_some(&mut body, "dimensions", wish.dim);
@@ -268,14 +270,7 @@ pub(super) static RANKERS: [Ranker; 6] = [
         names_model: false,
         most: 32,
         numbers: &[],
-        body: |wish, query, texts| {
-            let mut body = json!({ "query": query, "texts": texts });
-            if let Some(may) = wish.truncation.may {
-                body["truncate"] = may.into();
-                body["truncation_direction"] = if wish.truncation.left { "Left" } else { "Right" }.into();
-            }
-            body
-        },
+        body: |wish, query, texts| truncating(json!({ "query": query, "texts": texts }), wish),
         scores: |body| {
             #[derive(Deserialize)]
             struct One {

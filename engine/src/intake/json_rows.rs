@@ -18,8 +18,8 @@ use serde_json::Value as Json;
 use serde_json::value::RawValue;
 
 use super::json::{Pairs, compact, number, parsed, shown_raw, unreadable, whole};
-use super::{Error, boolean, narrow, sparse, wire_type};
-use crate::model::{DYNAMIC_FIELD, DataType, ElementType, Field, Schema};
+use super::{Error, narrow, sparse, wire_type};
+use crate::model::{DYNAMIC_FIELD, DataType, ElementType, Field, Schema, boolean};
 
 /// Most rows of one request.
 const MAX_ROWS: usize = 4 << 20;

@@ -41,16 +41,6 @@ pub fn check_rows(schema: &Schema, rows: &Batch) -> Result<(), Error> {
         .map_err(|error| Error::Checked { code: error.milvus_code(), text: error.to_string() })
 }
 
-/// What Go's `strconv.ParseBool` takes.
-#[must_use]
-pub fn boolean(text: &str) -> Option<bool> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
-        _ => None,
-    }
-}
-
 /// What of a value an error may repeat. Unit: bytes.
 const SHOWN: usize = 64;
 

@@ -3,8 +3,8 @@
 //! Estimates, by which segments are placed and admitted before anything of them is read; what they take in truth is counted
 //! once they are there.
 
-use super::{DataType, Field, IndexDefinition, IndexRef, Schema, SegmentManifest};
-use crate::base::FieldId;
+use super::{DataType, Field, IndexDefinition, IndexRef, Schema, SegmentManifest, boolean};
+use crate::base::{FieldId, IndexId};
 
 /// From this dimension on, codes are so much smaller than vectors that indexes have them.
 pub const CODED_DIM: usize = 32;
@@ -32,20 +32,11 @@ pub fn may_lie_on_disk(field: &Field, indexes: &[IndexDefinition]) -> bool {
         return false;
     }
     let of_field = || indexes.iter().filter(|index| index.field == field.id);
-    let by_index = of_field().find_map(|index| is_true(&index.param("mmap.enabled")?));
-    let by_field = || ["mmap.enabled", "mmap_enabled"].iter().find_map(|key| is_true(field.type_param(key)?));
+    let by_index = of_field().find_map(|index| boolean(&index.param("mmap.enabled")?));
+    let by_field = || ["mmap.enabled", "mmap_enabled"].iter().find_map(|key| boolean(field.type_param(key)?));
     let is_coded =
         |index: &IndexDefinition| field.dim() >= CODED_DIM && BY_CODES.contains(&index.index_type.as_str());
     by_index.or_else(by_field).unwrap_or_else(|| of_field().any(is_coded))
-}
-
-/// What a word of Milvus's for yes and no says.
-fn is_true(word: &str) -> Option<bool> {
-    match word {
-        "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
-        "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
-        _ => None,
-    }
 }
 
 /// Whether a search that uses the index reads single rows of the vectors, not all of some list of them.
@@ -61,28 +52,32 @@ pub fn fields_on_disk(schema: &Schema, indexes: &[IndexDefinition]) -> Vec<Field
     fields.map(|field| field.id).collect()
 }
 
-/// What a segment takes with those of its indexes that are among `indexes`, on a node that puts on its disk what may lie
-/// there. Unit: bytes.
-#[must_use]
-pub fn segment_bytes(schema: &Schema, segment: &SegmentManifest, indexes: &[IndexDefinition]) -> u64 {
-    let on_disk = fields_on_disk(schema, indexes);
-    segment_bytes_beside(schema, segment, indexes, &on_disk)
+/// What segments of one collection take. Reads the definitions of its indexes once, however many segments are asked for.
+#[derive(Debug)]
+pub struct Needs<'a> {
+    schema: &'a Schema,
+    on_disk: &'a [FieldId],
+    indexes: Vec<(IndexId, IndexNeeds)>,
 }
 
-/// The same, where the vectors of `on_disk` lie on the disk. Unit: bytes.
-#[must_use]
-pub fn segment_bytes_beside(
-    schema: &Schema,
-    segment: &SegmentManifest,
-    indexes: &[IndexDefinition],
-    on_disk: &[FieldId],
-) -> u64 {
-    let saved = bytes_on_disk(segment, on_disk);
-    let built = segment.indexes.iter().map(|built| {
-        let definition = indexes.iter().find(|index| index.id == built.index);
-        definition.map_or(0, |definition| index_bytes(schema, segment, built, definition))
-    });
-    segment.loaded_bytes(schema).saturating_sub(saved) + built.sum::<u64>()
+impl<'a> Needs<'a> {
+    /// Of a collection with these indexes, the vectors of whose fields `on_disk` lie on the disk.
+    #[must_use]
+    pub fn new(schema: &'a Schema, indexes: &[IndexDefinition], on_disk: &'a [FieldId]) -> Self {
+        let of = |index: &IndexDefinition| (index.id, IndexNeeds::of(schema, index));
+        Self { schema, on_disk, indexes: indexes.iter().map(of).collect() }
+    }
+
+    /// What a segment takes with those of its indexes that the collection has. Unit: bytes.
+    #[must_use]
+    pub fn segment_bytes(&self, segment: &SegmentManifest) -> u64 {
+        let saved = bytes_on_disk(segment, self.on_disk);
+        let built = segment.indexes.iter().map(|built| {
+            let known = self.indexes.iter().find(|(id, _)| *id == built.index);
+            known.map_or(0, |(_, needs)| needs.bytes(segment, built))
+        });
+        segment.loaded_bytes(self.schema).saturating_sub(saved) + built.sum::<u64>()
+    }
 }
 
 /// What vectors of `on_disk` take there. Unit: bytes.
@@ -92,11 +87,6 @@ pub fn bytes_on_disk(segment: &SegmentManifest, on_disk: &[FieldId]) -> u64 {
 }
 
 /// What an index over a segment takes besides the vectors. Unit: bytes.
-///
-/// Of dense vectors as much as it is stored with and a fifth more, or a graph's whole room, and codes, which are made of the vectors
-/// as it is loaded. Lists of sparse rows are stored in a few bytes and made of the column, which has 8 bytes a pair: of
-/// whole ones a pair takes 8 and each index 16, in two rows on average at least; of windows up to 22, where an index is in one row
-/// of each.
 #[must_use]
 pub fn index_bytes(
     schema: &Schema,
@@ -104,18 +94,46 @@ pub fn index_bytes(
     built: &IndexRef,
     definition: &IndexDefinition,
 ) -> u64 {
-    let stored = built.loaded_bytes();
-    let Some(field) = schema.field_by_id(built.field) else { return stored };
-    match field.data_type {
-        DataType::BinaryVector => stored,
-        DataType::SparseFloatVector => {
-            let by_windows = definition.param("inverted_index_algo").is_some_and(|name| name == "SINDI");
-            stored + if by_windows { 3 } else { 2 } * column_bytes(segment, built.field)
+    IndexNeeds::of(schema, definition).bytes(segment, built)
+}
+
+/// What an index takes besides the vectors, whatever rows it is over.
+#[derive(Clone, Copy, Debug)]
+enum IndexNeeds {
+    /// As much as it is stored with, and a fifth more.
+    Stored,
+    /// That, and so many times what its column has. Lists of sparse rows are stored in a few bytes and made of the column, which
+    /// has 8 bytes a pair: of whole ones a pair takes 8 and each index 16, in two rows on average at least; of windows
+    /// up to 22, where an index is in one row of each.
+    Columns(u64),
+    /// As much as it is stored with and a fifth more, or a graph's whole room, and codes, which are made of the vectors as it is
+    /// loaded; of each row. Unit: bytes.
+    Rows { graph: u64, codes: u64 },
+}
+
+impl IndexNeeds {
+    fn of(schema: &Schema, definition: &IndexDefinition) -> Self {
+        let Some(field) = schema.field_by_id(definition.field) else { return Self::Stored };
+        match field.data_type {
+            DataType::BinaryVector => Self::Stored,
+            DataType::SparseFloatVector => {
+                let by_windows = definition.param("inverted_index_algo").is_some_and(|name| name == "SINDI");
+                Self::Columns(if by_windows { 3 } else { 2 })
+            }
+            _ => {
+                let (dim, links) = (field.dim(), links_of(definition));
+                let codes = if dim >= CODED_DIM { code_bytes(dim as u64, definition, links) } else { 0 };
+                Self::Rows { graph: links.map_or(0, graph_bytes), codes }
+            }
         }
-        _ => {
-            let dim = field.dim();
-            let codes = if dim >= CODED_DIM { code_bytes(dim as u64, definition) } else { 0 };
-            stored.max(segment.rows * graph_bytes(definition)) + segment.rows * codes
+    }
+
+    fn bytes(self, segment: &SegmentManifest, built: &IndexRef) -> u64 {
+        let stored = built.loaded_bytes();
+        match self {
+            Self::Stored => stored,
+            Self::Columns(times) => stored + times * column_bytes(segment, built.field),
+            Self::Rows { graph, codes } => stored.max(segment.rows * graph) + segment.rows * codes,
         }
     }
 }
@@ -133,18 +151,22 @@ fn column_bytes(segment: &SegmentManifest, field: FieldId) -> u64 {
     column.map_or(0, |column| column.object.size_bytes)
 }
 
-/// What a row takes in a graph: room for all its links and how many there are on the lowest layer, where it begins and ends
-/// above, and its share of the layers above, which one row of `M` is on. Links are stored as many as there are. Unit: bytes.
-fn graph_bytes(definition: &IndexDefinition) -> u64 {
+/// Links of a row per layer, as far as a graph is named.
+fn links_of(definition: &IndexDefinition) -> Option<u64> {
     let number = |key| definition.param(key).and_then(|text| text.parse::<u64>().ok());
-    let links = match definition.index_type.as_str() {
+    match definition.index_type.as_str() {
         "HNSW" | "HNSW_SQ" | "HNSW_PQ" | "HNSW_PRQ" | "SVS_VAMANA" | "SVS_VAMANA_LVQ"
-        | "SVS_VAMANA_LEANVEC" => number("M").unwrap_or(DEFAULT_M as u64),
-        "DISKANN" | "AISAQ" => number("max_degree").map_or(AUTO_M as u64, |degree| (degree / 2).max(2)),
-        "AUTOINDEX" | "" => AUTO_M as u64,
-        "FAISS" => links_of_parts(definition),
-        _ => return 0,
-    };
+        | "SVS_VAMANA_LEANVEC" => Some(number("M").unwrap_or(DEFAULT_M as u64)),
+        "DISKANN" | "AISAQ" => Some(number("max_degree").map_or(AUTO_M as u64, |degree| (degree / 2).max(2))),
+        "AUTOINDEX" | "" => Some(AUTO_M as u64),
+        "FAISS" => Some(links_of_parts(definition)),
+        _ => None,
+    }
+}
+
+/// What a row takes in a graph: room for all its links and how many there are on the lowest layer, where it begins and ends
+/// above, and its share of the layers above, which one row of `links` is on. Links are stored as many as there are. Unit: bytes.
+const fn graph_bytes(links: u64) -> u64 {
     // 4 for each link and each count, 9 for where they are.
     4 * (2 * links + 1) + 9 + 2 * 4
 }
@@ -158,13 +180,12 @@ fn links_of_parts(definition: &IndexDefinition) -> u64 {
 }
 
 /// The codes of one row, whole cache lines of them, with the length of what they stand for. Unit: bytes.
-fn code_bytes(dim: u64, definition: &IndexDefinition) -> u64 {
+fn code_bytes(dim: u64, definition: &IndexDefinition, links: Option<u64>) -> u64 {
     const LINE: u64 = 64;
     let (bytes, halves) = (dim.next_multiple_of(LINE), (dim.div_ceil(2)).next_multiple_of(LINE));
     match definition.index_type.as_str() {
         "IVF_PQ" if dim > WHOLE_BYTES_DIM as u64 => halves + 4,
-        "HNSW" | "HNSW_SQ" | "HNSW_PQ" | "HNSW_PRQ" | "DISKANN" | "AISAQ" | "SVS_VAMANA"
-        | "SVS_VAMANA_LVQ" | "SVS_VAMANA_LEANVEC" | "FAISS" | "AUTOINDEX" | "" => bytes + halves + 8,
+        _ if links.is_some() => bytes + halves + 8,
         _ => bytes + 4,
     }
 }
@@ -172,7 +193,7 @@ fn code_bytes(dim: u64, definition: &IndexDefinition) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{IndexId, PartitionId, SegmentId, Timestamp};
+    use crate::base::{PartitionId, SegmentId, Timestamp};
     use crate::model::{ColumnRef, Metric, ObjectRef};
 
     fn field(data_type: DataType, dim: &str, params: &[(&str, &str)]) -> Field {
@@ -258,12 +279,16 @@ mod tests {
             columns: vec![ColumnRef { fields: vec![FieldId(101)], object: object(512_000) }],
             indexes: vec![IndexRef { index: IndexId(1), field: FieldId(101), object: object(10_000) }],
         };
-        let taken = |index_type| segment_bytes(&schema, &segment, &[index(index_type, &[])]);
+        let taken = |index_type| {
+            let indexes = [index(index_type, &[])];
+            let on_disk = fields_on_disk(&schema, &indexes);
+            Needs::new(&schema, &indexes, &on_disk).segment_bytes(&segment)
+        };
 
         let rows = 32 * 1_000;
         assert_eq!(taken("FLAT"), rows + 512_000 + 12_000 + 132_000);
         assert_eq!(taken("IVF_SQ8"), rows + 12_000 + 132_000);
         assert_eq!(taken("IVF_PQ"), rows + 12_000 + 68_000);
-        assert_eq!(segment_bytes_beside(&schema, &segment, &[], &[]), rows + 512_000);
+        assert_eq!(Needs::new(&schema, &[], &[]).segment_bytes(&segment), rows + 512_000);
     }
 }

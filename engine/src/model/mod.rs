@@ -37,7 +37,7 @@ pub use manifest::{
 pub use metric::Metric;
 pub use schema::{
     DYNAMIC_FIELD, DataType, ElementType, Field, Function, FunctionKind, IndexDefinition, Partition, Schema,
-    index_param,
+    boolean, index_param,
 };
 pub use sparse::{SparseRow, SparseRows, SparseVector};
 pub use texts::Texts;

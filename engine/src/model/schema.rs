@@ -398,6 +398,16 @@ pub struct Partition {
     pub created_unix_ms: u64,
 }
 
+/// What Go's `strconv.ParseBool` takes.
+#[must_use]
+pub fn boolean(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
 /// A parameter of an index as text, whether it is said by itself or in the JSON object `params`.
 #[must_use]
 pub fn index_param(params: &[(String, String)], key: &str) -> Option<String> {

@@ -6,7 +6,6 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::QuerierSettings;
-use crate::base::FieldId;
 use crate::model::{IndexDefinition, IndexRef, Schema, SegmentManifest, memory};
 
 /// What is left of the memory for segments, and who has the rest.
@@ -113,16 +112,6 @@ impl Drop for Room {
     fn drop(&mut self) {
         self.set(0);
     }
-}
-
-/// What a segment with its indexes is taken to need in memory, besides the vectors of `on_disk`. Unit: bytes.
-pub(super) fn segment_bytes(
-    schema: &Schema,
-    segment: &SegmentManifest,
-    definitions: &[IndexDefinition],
-    on_disk: &[FieldId],
-) -> u64 {
-    memory::segment_bytes_beside(schema, segment, definitions, on_disk)
 }
 
 /// What indexes over a segment are taken to need in memory. Unit: bytes.

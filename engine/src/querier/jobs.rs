@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tracing::warn;
 
 use super::Error;
-use super::budget::{Room, index_bytes, index_passing_bytes, known_indexes, segment_bytes};
+use super::budget::{Room, index_bytes, index_passing_bytes, known_indexes};
 use super::held::Shared;
 use super::shard::Shard;
 use super::table::Entry;
@@ -14,7 +14,8 @@ use crate::base::{
 };
 use crate::disk::{Reads, Reserved};
 use crate::model::{
-    ChannelManifest, DeleteManifest, IndexDefinition, IndexRef, Schema, SegmentManifest, memory,
+    ChannelManifest, DeleteManifest, IndexDefinition, IndexRef, Schema, SegmentManifest,
+    memory::{self, Needs},
 };
 use crate::segment::{self, Deletes, OnDisk, Sealed};
 
@@ -63,7 +64,7 @@ pub(super) async fn load(
 ) -> Result<Entry, Error> {
     let _turn = shared.loads.acquire().await;
     let (on_disk, _reserved) = place_on_disk(shared, source, segment).await;
-    let bytes = segment_bytes(&source.schema, segment, &source.indexes, &on_disk);
+    let bytes = Needs::new(&source.schema, &source.indexes, &on_disk).segment_bytes(segment);
     let room = shared.admit(segment.id, bytes)?;
     shared.pace(bytes).await;
     let indexes = known_indexes(segment, &source.indexes);

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::Error;
-use super::budget::{known_indexes, segment_bytes};
+use super::budget::known_indexes;
 use super::held::{Failed, Held, Shared};
 use super::interim::Indexer;
 use super::jobs::{self, Done, Source};
@@ -19,6 +19,7 @@ use super::shard::Shard;
 use super::table::Entry;
 use super::tail::Follower;
 use crate::base::{ChannelName, Position, SegmentId, chain, heavy};
+use crate::model::memory::Needs;
 use crate::rpc::{HoldChannel, HoldOrder};
 
 /// A load that is under way, until its segment has joined a shard.
@@ -169,6 +170,9 @@ impl Keeper {
     /// Starts whatever has to be done now. `is_fresh` if the order is new or failures were forgotten.
     fn look(&mut self, order: &HoldOrder, is_fresh: bool) {
         let mut places = std::mem::take(&mut self.places);
+        let (schema, indexes) = (&order.info.schema, &order.info.indexes);
+        let on_disk = self.shared.on_disk(schema, indexes);
+        let needs = Needs::new(schema, indexes, &on_disk);
         let mut to_load = 0;
         for wanted in order.channels.iter().filter(|wanted| plan::is_wanted(wanted)) {
             let mut place = places.remove(&wanted.channel).unwrap_or_default();
@@ -180,9 +184,7 @@ impl Keeper {
                 self.prepare(&mut place, order, wanted);
             }
             let missing = plan::to_load(wanted, |id| place.is_there(id));
-            let (schema, indexes) = (&order.info.schema, &order.info.indexes);
-            let on_disk = self.shared.on_disk(schema, indexes);
-            to_load += missing.map(|segment| segment_bytes(schema, segment, indexes, &on_disk)).sum::<u64>();
+            to_load += missing.map(|segment| needs.segment_bytes(segment)).sum::<u64>();
             self.places.insert(wanted.channel.clone(), place);
         }
         places.values_mut().for_each(Place::retire);

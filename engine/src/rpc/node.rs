@@ -50,7 +50,6 @@ pub struct NodeInfo {
     /// The newest version of the formats that it reads; 0 from a node that is too old to say.
     pub newest_format: u32,
     /// Whether it puts vectors on its disk that need not be in memory; a node that is too old to say does not.
-    #[serde(default)]
     pub maps_vectors: bool,
 }
 

@@ -180,7 +180,7 @@ async fn vectors_on_the_disk_are_found_as_those_in_memory_and_take_none() {
         assert_eq!(found(&held), found(&mapped), "{index_type}");
         let (held, mapped) = (held.memory_bytes() as u64, mapped.memory_bytes() as u64);
         assert_eq!(held - mapped, 3_000 * 128 * 4, "{index_type}");
-        let foretold = memory::segment_bytes_beside(&schema, &manifest, &definitions, &[VECTOR]);
+        let foretold = memory::Needs::new(&schema, &definitions, &[VECTOR]).segment_bytes(&manifest);
         assert!(
             mapped <= foretold && (foretold - mapped) * 100 <= foretold * 25,
             "{index_type}: foretold {foretold}, taken {mapped} bytes"

@@ -79,7 +79,7 @@ impl Placer {
         before: &Split,
     ) -> Split {
         let checkpoint = collection.channels[channel].manifest.checkpoint;
-        let wanted = collection.wanted_pieces(channel);
+        let wanted = collection.wanted_pieces(channel, self.maps_vectors);
         let partitions = collection.wanted_partitions().map(<[_]>::to_vec);
         let mut split = Split { checkpoint, partitions, ..Split::default() };
         let places = before.by_piece();

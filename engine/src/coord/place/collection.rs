@@ -25,8 +25,6 @@ pub(super) struct Collection {
     pub routes: Arc<Routes>,
     /// The number by which proxies hear what has become readable last, if it was not so from the start.
     pub readable_since: Option<OrderNumber>,
-    /// Whether all nodes that may hold it put on their disks what need not be in memory.
-    pub maps_vectors: bool,
 }
 
 /// A channel and its owner.
@@ -149,27 +147,21 @@ impl Collection {
         if most.is_empty() { Extent::of(wanted) } else { Extent::These(most) }
     }
 
-    /// The segments of a channel that are to be loaded, ascending by id.
-    pub fn wanted_pieces(&self, channel: usize) -> Vec<Piece> {
+    /// The segments of a channel that are to be loaded, ascending by id, with what each takes, of 1 byte on, where query nodes put
+    /// vectors on their disks or not.
+    pub fn wanted_pieces(&self, channel: usize, maps_vectors: bool) -> Vec<Piece> {
         let partitions = self.wanted_partitions();
         let wanted =
             |segment: &&SegmentManifest| partitions.is_none_or(|list| list.contains(&segment.partition));
         let segments = self.channels[channel].manifest.segments.iter().filter(wanted);
-        let mut pieces: Vec<_> =
-            segments.map(|segment| Piece { id: segment.id, bytes: self.memory_of(segment) }).collect();
+        let CollectionInfo { schema, indexes, .. } = &*self.info;
+        let on_disk = if maps_vectors { memory::fields_on_disk(schema, indexes) } else { Vec::new() };
+        let needs = memory::Needs::new(schema, indexes, &on_disk);
+        let piece =
+            |segment: &SegmentManifest| Piece { id: segment.id, bytes: needs.segment_bytes(segment).max(1) };
+        let mut pieces: Vec<_> = segments.map(piece).collect();
         pieces.sort_unstable();
         pieces
-    }
-
-    /// What a segment takes when it is loaded. Unit: bytes; at least 1.
-    fn memory_of(&self, segment: &SegmentManifest) -> u64 {
-        let CollectionInfo { schema, indexes, .. } = &*self.info;
-        let bytes = if self.maps_vectors {
-            memory::segment_bytes(schema, segment, indexes)
-        } else {
-            memory::segment_bytes_beside(schema, segment, indexes, &[])
-        };
-        bytes.max(1)
     }
 }
 
@@ -248,7 +240,6 @@ impl Placer {
             holds: BTreeMap::new(),
             routes: Arc::new(routes),
             readable_since: None,
-            maps_vectors: self.maps_vectors,
         };
         self.count_wanted(&collection, true);
         self.collections.insert(id, collection);
@@ -279,26 +270,23 @@ impl Placer {
     pub(super) fn note_maps(&mut self) {
         let mut querying = self.nodes.values().filter(|node| node.info.duties.queries).peekable();
         let maps_vectors = querying.peek().is_some() && querying.all(|node| node.info.maps_vectors);
-        if std::mem::replace(&mut self.maps_vectors, maps_vectors) == maps_vectors {
+        if maps_vectors == self.maps_vectors {
             return;
         }
-        let ids: Vec<_> = self.collections.keys().copied().collect();
-        for id in ids {
-            let Some(mut collection) = self.collections.remove(&id) else { continue };
-            if !collection.removed {
-                self.count_wanted(&collection, false);
-                collection.maps_vectors = maps_vectors;
-                self.count_wanted(&collection, true);
-                self.dirty.insert(id);
-            }
-            self.collections.insert(id, collection);
-        }
+        let collections = std::mem::take(&mut self.collections);
+        let there = || collections.values().filter(|collection| !collection.removed);
+        there().for_each(|collection| self.count_wanted(collection, false));
+        self.maps_vectors = maps_vectors;
+        there().for_each(|collection| self.count_wanted(collection, true));
+        self.dirty.extend(there().map(|collection| collection.info.id));
+        self.collections = collections;
     }
 
     /// Counts what the collection's replicas take in their groups, or takes that back.
     fn count_wanted(&mut self, collection: &Collection, add: bool) {
         let Some(load) = &collection.info.load else { return };
-        let pieces = (0..collection.channels.len()).flat_map(|at| collection.wanted_pieces(at));
+        let pieces =
+            (0..collection.channels.len()).flat_map(|at| collection.wanted_pieces(at, self.maps_vectors));
         let bytes: u64 = pieces.map(|piece| piece.bytes).sum();
         for replica in &load.replicas {
             let group = self.groups.entry(replica.group.clone()).or_default();

@@ -274,7 +274,7 @@ impl Placer {
 
     /// Whether the target has just the pieces that are wanted now.
     fn wants_same(&self, collection: &Collection, channel: usize, target: &Split) -> bool {
-        let wanted = collection.wanted_pieces(channel);
+        let wanted = collection.wanted_pieces(channel, self.maps_vectors);
         let mut placed: Vec<_> = target.shares.values().flatten().copied().collect();
         placed.sort_unstable();
         wanted == placed && target.partitions.as_deref() == collection.wanted_partitions()

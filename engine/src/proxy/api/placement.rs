@@ -117,7 +117,8 @@ fn index_of(info: &CollectionInfo, segment: &SegmentManifest) -> (String, i64) {
 
 /// What a query node takes of its memory for a segment, with the indexes over it. Unit: bytes.
 fn size_of(info: &CollectionInfo, segment: &SegmentManifest) -> i64 {
-    to_i64(memory::segment_bytes(&info.schema, segment, &info.indexes))
+    let on_disk = memory::fields_on_disk(&info.schema, &info.indexes);
+    to_i64(memory::Needs::new(&info.schema, &info.indexes, &on_disk).segment_bytes(segment))
 }
 
 fn to_i64(count: u64) -> i64 {

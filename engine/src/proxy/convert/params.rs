@@ -2,7 +2,8 @@
 
 use contract::pb::common::KeyValuePair;
 
-pub use crate::intake::{boolean, cut, shown};
+pub use crate::intake::{cut, shown};
+pub use crate::model::boolean;
 
 /// Pairs of the wire as pairs of the model, in order.
 #[must_use]

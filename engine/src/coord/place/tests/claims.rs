@@ -10,7 +10,7 @@ use crate::base::{ChannelName, CollectionId, NodeId, Position, SegmentId, Timest
 use crate::coord::place::groups::{Candidate, members};
 use crate::coord::place::pools::{Member, divide};
 use crate::coord::place::{Hindrance, PlaceSettings, Placer};
-use crate::model::ChannelManifest;
+use crate::model::{ChannelManifest, Schema};
 use crate::rpc::{
     ChannelShare, CollectionInfo, DEFAULT_GROUP, Duties, Extent, GroupConfig, LoadSpec, NodeInfo, NodeShare,
     NodeState, OpenChannel, OrderNumber, Place, ReplicaRoute, Routes, Share,
@@ -503,6 +503,35 @@ fn what_fits_nowhere_is_said_and_loaded_when_there_is_room() {
     world.run(5);
     assert_eq!(world.placer.loaded(info.id), Ok(100));
     assert!(!world.placer.has_unplaced());
+}
+
+#[test]
+fn while_a_query_node_puts_no_vectors_on_its_disk_all_are_reckoned_with_whole() {
+    let small = |id, maps_vectors| NodeInfo { memory_bytes: 1000, maps_vectors, ..node(id) };
+    let mapped = |id| {
+        let mut info = CollectionInfo::clone(&info(id, 1, loaded()));
+        let mut schema = Schema::clone(&info.schema);
+        schema.fields[0].type_params = vec![("mmap.enabled".to_owned(), "true".to_owned())];
+        info.schema = Arc::new(schema);
+        Arc::new(info)
+    };
+    let mut world = World::new(vec![small(1, true)]);
+    let (first, second) = (mapped(7), mapped(8));
+    world.put(&first, &[manifest(10, &[(1, 5000)])]);
+    world.run(4);
+    assert_eq!(world.placer.loaded(first.id), Ok(100));
+
+    world.nodes.insert(NodeId(2), Process::new(small(2, false)));
+    world.run(4);
+    world.put(&second, &[manifest(10, &[(2, 5000)])]);
+    world.run(4);
+    let hindrance = world.placer.loaded(second.id).unwrap_err();
+    assert!(hindrance.is_full && hindrance.reason.ends_with("such as 2 of 5000 bytes"), "{hindrance:?}");
+    assert_eq!(world.placer.loaded(first.id), Ok(100), "what is loaded stays");
+
+    world.nodes.remove(&NodeId(2));
+    world.run(20);
+    assert_eq!(world.placer.loaded(second.id), Ok(100));
 }
 
 #[test]
