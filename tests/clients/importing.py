@@ -254,6 +254,22 @@ def keys_are_made_and_functions_computed(client: MilvusClient) -> None:
 
 
 @claim
+def an_import_that_is_asked_for_again_under_its_name_is_the_same(client: MilvusClient) -> None:
+    schema = schema_of(client, ["vec"])
+    create(client, "again", schema)
+    files = written("json", schema, [row(key, ["vec"]) for key in range(20)])
+    ask = lambda name: requests.post(f"{URI}/v2/vectordb/jobs/import/create", json={"collectionName": "again", "files": files},
+                                     headers={"Request-Id": name}, timeout=60).json()["data"]["jobId"]
+    first, second, other = ask("once"), ask("once"), ask("twice")
+    ended(first)
+    equal([second, ask("once")], [first, first], "imports of one name")
+    equal(other == first, False, "an import of another name is the same")
+    ended(other)
+    client.load_collection("again")
+    equal(client.query("again", "", output_fields=["count(*)"], consistency_level="Strong")[0]["count(*)"], 40, "rows of two imports")
+
+
+@claim
 def what_is_wrong_is_said_at_once_or_fails_the_import_with_file_and_row(client: MilvusClient) -> None:
     schema = schema_of(client, ["vec", "int8", "text"])
     create(client, "strict", schema)

@@ -61,6 +61,12 @@ def write(client: MilvusClient, uri: str) -> None:
         send_rest(uri, batch)
     equal(count(client), BATCHES * ROWS, "rows after some were sent over REST too")
 
+    # Nor does it matter that they are sealed.
+    client.flush(NAME)
+    for batch in range(BATCHES):
+        send(client, batch)
+    equal(count(client), BATCHES * ROWS, "rows after all were sent again behind a flush")
+
     # One name for many calls is no repeat of any.
     for one in EXTRA:
         client.insert(NAME, [one], client_request_id="batch-0")

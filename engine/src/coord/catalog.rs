@@ -59,6 +59,9 @@ pub struct Compaction {
 pub struct Import {
     /// What others see of it.
     pub info: ImportInfo,
+    /// What its client calls the call that began it; empty if it does not.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub named: String,
     /// The time that its rows are to have, once it has been chosen.
     pub at: Option<Timestamp>,
     /// Whether its rows are in the collection.

@@ -305,6 +305,7 @@ async fn flush(world: &World, coord: &Coordinator) -> Result<(), Error> {
             to,
             segments,
             deletes: Vec::new(),
+            named_through: Timestamp::ZERO,
         };
         coord.commit_flush(flushed).await?;
     }

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use crate::base::{ChannelName, CollectionId, Kind, PartitionId, SegmentId, Timestamp};
 use crate::coord::Error;
-use crate::coord::catalog::Import;
+use crate::coord::catalog::{Catalog, Import};
 use crate::coord::decide::{self, ImportWork};
 use crate::coord::drive::{Coordinator, HEARD_WITHIN};
 use crate::coord::jobs::Step;
@@ -47,7 +47,16 @@ impl Coordinator {
     pub(super) async fn begin_import(&self, new: NewImport) -> Result<i64, rpc::Error> {
         let id = self.fresh("import", 1).await?.as_id();
         let now = self.parts.clock.unix_ms();
-        self.change("import", |catalog| decide::create_import(catalog, &new, id, now)).await?;
+        let mut begun = None;
+        let begin = |catalog: &Catalog| {
+            begun = decide::begun_import(catalog, &new, now);
+            if begun.is_some() { Ok(Vec::new()) } else { decide::create_import(catalog, &new, id, now) }
+        };
+        self.change("import", begin).await?;
+        if let Some(known) = begun {
+            info!(collection = %new.collection, id = known, "import asked for again");
+            return Ok(known);
+        }
         info!(collection = %new.collection, id, "import asked for");
         self.wake.notify_one();
         Ok(id)

@@ -398,6 +398,7 @@ async fn begin(world: &World, story: Story) -> i64 {
         partition: Some(made.partitions[0].id),
         files: vec![vec!["in/a.jsonl".to_owned()], vec!["in/b.jsonl".to_owned()]],
         options: ImportOptions { commits: story != Story::Held, ..ImportOptions::default() },
+        named: String::new(),
     };
     let id = life.coord.import(import).await.unwrap();
     life.end().await;
@@ -520,6 +521,44 @@ async fn rows_of_an_import_come_once_or_not_at_all_whenever_the_node_that_reads_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_that_is_asked_for_again_under_its_name_is_begun_once() {
+    let world = World::new().await;
+    let id = begin(&world, Story::Good).await;
+    world.work();
+    let life = world.life(usize::MAX, true).await.unwrap();
+    life.until(|coord| over(coord, id)).await.unwrap();
+
+    let collection = life.coord.collection(named()).await.unwrap();
+    let import = |name: &str, file: &str| NewImport {
+        collection: collection.id,
+        partition: Some(collection.partitions[0].id),
+        files: vec![vec![file.to_owned()]],
+        options: ImportOptions::default(),
+        named: name.to_owned(),
+    };
+    let asked = [
+        import("a", "in/a.jsonl"),
+        import("a", "in/a.jsonl"),
+        import("a", "in/b.jsonl"),
+        import("b", "in/a.jsonl"),
+        import("", "in/a.jsonl"),
+        import("", "in/a.jsonl"),
+    ];
+    let mut begun = Vec::new();
+    for import in asked {
+        begun.push(life.coord.import(import).await.unwrap());
+    }
+    // Over by then, and known all the same.
+    life.until(|coord| over(coord, begun[0])).await.unwrap();
+    begun.push(life.coord.import(import("a", "in/a.jsonl")).await.unwrap());
+
+    assert_eq!((begun[1], begun[6]), (begun[0], begun[0]));
+    let others: BTreeSet<i64> = begun.iter().copied().collect();
+    assert_eq!(others.len(), 5, "{begun:?}");
+    life.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_import_is_refused_before_the_cluster_is_finalized() {
     let world = World::new().await;
     let id = begin(&world, Story::Good).await;
@@ -534,6 +573,7 @@ async fn an_import_is_refused_before_the_cluster_is_finalized() {
         partition: Some(collection.partitions[0].id),
         files: vec![vec!["in/a.jsonl".to_owned()]],
         options: ImportOptions::default(),
+        named: String::new(),
     };
     let text = life.coord.import(import).await.unwrap_err().to_string();
 

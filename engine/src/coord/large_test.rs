@@ -278,6 +278,7 @@ pub(super) async fn commit(
         to: Position(from.0 + 1),
         segments: (first..first + i64::from(count)).map(segment).collect(),
         deletes: Vec::new(),
+        named_through: Timestamp::ZERO,
     };
     coord.commit_flush(flushed).await
 }

@@ -108,6 +108,10 @@ pub struct Delta {
     expired_through: Timestamp,
     #[serde(default)]
     history_from: Timestamp,
+    #[serde(default)]
+    named_through: Timestamp,
+    #[serde(default)]
+    emptied: Timestamp,
 }
 
 impl Delta {
@@ -118,6 +122,8 @@ impl Delta {
             deletes: difference(&old.deletes, &new.deletes, |file| &*file.object.key),
             expired_through: new.expired_through,
             history_from: new.history_from,
+            named_through: new.named_through,
+            emptied: new.emptied,
         }
     }
 
@@ -126,8 +132,10 @@ impl Delta {
             checkpoint: self.checkpoint,
             segments: applied(&old.segments, self.segments)?,
             deletes: applied(&old.deletes, self.deletes)?,
-            // A leader of an earlier version does not write it; it only grows.
+            // A leader of an earlier version does not write these; they only grow.
             expired_through: self.expired_through.max(old.expired_through),
+            named_through: self.named_through.max(old.named_through),
+            emptied: self.emptied.max(old.emptied),
             // Nor does it write this, and then it is not known what it has dropped.
             history_from: self.history_from,
         })

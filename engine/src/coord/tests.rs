@@ -203,6 +203,7 @@ impl Cluster {
             to: Position(self.checkpoint + 1),
             segments: Vec::new(),
             deletes: Vec::new(),
+            named_through: Timestamp::ZERO,
         };
         if !rows.is_empty() {
             let (batch, times) = (batch(&schema, &rows), vec![at; rows.len()]);
@@ -495,6 +496,7 @@ async fn a_flush_committed_by_a_leader_that_is_replaced_at_once_does_not_pass_fo
         to: Position(1),
         segments: Vec::new(),
         deletes: Vec::new(),
+        named_through: Timestamp::ZERO,
     };
 
     tokio::time::pause();
@@ -615,6 +617,7 @@ async fn a_truncation_answers_when_no_route_names_what_it_dropped() {
         to: Position(2),
         segments: Vec::new(),
         deletes: Vec::new(),
+        named_through: Timestamp::ZERO,
     };
     cluster.coord.commit_flush(flushed).await.unwrap();
 

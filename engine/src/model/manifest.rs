@@ -192,6 +192,12 @@ pub struct ChannelManifest {
     /// was dropped. 0 from versions that do not say it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub history_from: Timestamp,
+    /// The newest time of a sealed insert that its client has named: the log keeps it for a while. 0 if there is none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub named_through: Timestamp,
+    /// Rows up to this time were dropped with all others of the collection: who inserts them again means it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub emptied: Timestamp,
 }
 
 impl ChannelManifest {

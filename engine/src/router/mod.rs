@@ -109,6 +109,12 @@ pub enum Error {
     /// A node of an earlier version was asked for aggregates.
     #[error("a query node is of an earlier version, which knows no aggregates of queries")]
     NoAggregates,
+    /// What a further try of a read had to see was not there by the deadline.
+    #[error("no copy of collection {collection} was far enough in time")]
+    Late {
+        /// Which collection.
+        collection: CollectionId,
+    },
     /// A node of a copy did not say how far it has come with each channel of its part.
     #[error("a node did not say at which time its part of {collection} can be read")]
     Times {
@@ -131,6 +137,7 @@ impl Kinded for Error {
             | Self::NoAnswer { .. }
             | Self::NoReplica { .. }
             | Self::NoWriter
+            | Self::Late { .. }
             | Self::UnknownOutcome { .. } => Kind::Unavailable,
             Self::Merge { source, .. } => source.kind(),
             Self::Times { .. } | Self::NoAggregates => Kind::Internal,
@@ -144,7 +151,7 @@ pub struct RouterSettings {
     /// How long a write is tried, and how long any other call to the owner of a channel is tried again, from its first
     /// failure on. Unit: milliseconds.
     pub write_deadline_ms: u64,
-    /// How long a read is tried again, from its first failure on. Unit: milliseconds.
+    /// How long a read is tried, and how long a further try waits for what it has to see. Unit: milliseconds.
     pub read_deadline_ms: u64,
     /// How old writes through other proxies may be before a `Bounded` read must see them. Unit: milliseconds.
     /// Milvus's `common.gracefulTime`.

@@ -367,6 +367,9 @@ pub struct Flushed {
     pub segments: Vec<SegmentManifest>,
     /// New files of deletes.
     pub deletes: Vec<DeleteManifest>,
+    /// The newest time of an insert among them that its client has named; 0 if there is none.
+    #[serde(default)]
+    pub named_through: Timestamp,
 }
 
 /// How those who follow a channel are doing, as they said last.

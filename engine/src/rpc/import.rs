@@ -34,6 +34,10 @@ pub struct NewImport {
     pub files: Vec<Vec<String>>,
     /// How.
     pub options: ImportOptions,
+    /// What its client calls the call, as a number of its user's; empty if it does not. The same import under the same name within
+    /// ten minutes is the one that was begun.
+    #[serde(default)]
+    pub named: String,
 }
 
 /// How far an import is.

@@ -15,8 +15,8 @@ use crate::model::DataType;
 use crate::rpc::{Followed, Mark, Request};
 use crate::writer::Error;
 use crate::writer::former::Reached;
-use crate::writer::pressure::Unsealed;
-use crate::writer::requests::{Known, Place, Requests, Signed};
+use crate::writer::pressure::{Sealed, Unsealed};
+use crate::writer::requests::{Known, NAMED_MS, Place, Requests, Signed};
 
 /// How much later than the coordinator's time a mark may be that the log does not prove. A node is ahead of it by what an
 /// answer takes to come, each time anew.
@@ -32,8 +32,12 @@ pub struct Opened {
     pub term: u64,
     /// Type of the collection's keys.
     pub primary: DataType,
+    /// Its place among those of the collection; `None` if it is none of them any more.
+    pub shard: Option<usize>,
     /// Sealed data reaches to this position.
     pub checkpoint: Position,
+    /// The newest time of a sealed insert that its client has named.
+    pub named_through: Timestamp,
     /// The log reached to this position.
     pub end: Position,
     /// No earlier owner gave or showed a later time than this.
@@ -101,8 +105,10 @@ pub struct Channel {
     pub unsealed: Mutex<Unsealed>,
     /// How those who follow it are doing.
     pub followed: Mutex<Followed>,
-    /// Sealed stretches of the log that may go, oldest first: up to which position, and since when, on the monotonic clock.
-    pub sealed: Mutex<VecDeque<(Position, Duration)>>,
+    /// Sealed stretches of the log that may go, oldest first.
+    pub sealed: Mutex<VecDeque<Sealed>>,
+    /// Records before this position are sealed.
+    sealed_to: AtomicU64,
     closed: CancellationToken,
     /// Says so when nobody has this any more.
     _closing: DropGuard,
@@ -119,7 +125,11 @@ impl Channel {
         // How large a rest is shows when it is sealed; that it is there is enough for its age to count.
         let is_rest = of.end > of.checkpoint;
         let unsealed = Mutex::new(Unsealed { bytes: u64::from(is_rest), since: is_rest.then_some(now) });
-        let (followed, sealed) = (Mutex::default(), Mutex::default());
+        // What an earlier owner has sealed and kept for its names.
+        let is_named = of.named_through > Timestamp::ZERO && of.named_through.plus_ms(NAMED_MS) > of.newest;
+        let kept = is_named.then_some(Sealed { to: of.checkpoint, since: now, is_named });
+        let (followed, sealed) = (Mutex::default(), Mutex::new(VecDeque::from_iter(kept)));
+        let sealed_to = AtomicU64::new(of.checkpoint.0);
         let closed = CancellationToken::new();
         let guard = closed.clone().drop_guard();
         Self {
@@ -135,6 +145,7 @@ impl Channel {
             unsealed,
             followed,
             sealed,
+            sealed_to,
             closed,
             _closing: guard,
         }
@@ -156,22 +167,21 @@ impl Channel {
         if from < self.of.end { most } else { most.min(self.unsealed.lock().bytes) }
     }
 
-    /// Notes that a step of a flush has sealed a stretch of the log, in which it read `bytes` of records that came since
-    /// the channel was opened. `began` is set if what is left came after that.
-    pub fn note_sealed(
-        &self,
-        from: Position,
-        to: Position,
-        bytes: u64,
-        began: Option<Duration>,
-        now: Duration,
-    ) {
-        let is_rest = (from..to).contains(&Position(self.of.end.0.saturating_sub(1)));
+    /// Notes that a step of a flush has sealed a stretch of the log from `from` on, in which it read `bytes` of records that came
+    /// since the channel was opened. `began` is set if what is left came after that.
+    pub fn note_sealed(&self, from: Position, bytes: u64, began: Option<Duration>, sealed: Sealed) {
+        let is_rest = (from..sealed.to).contains(&Position(self.of.end.0.saturating_sub(1)));
         let mut unsealed = self.unsealed.lock();
         unsealed.bytes = unsealed.bytes.saturating_sub(bytes + u64::from(is_rest && unsealed.bytes > 0));
         unsealed.since = began.or(unsealed.since).filter(|_| unsealed.bytes > 0);
         drop(unsealed);
-        self.sealed.lock().push_back((to, now));
+        self.sealed_to.fetch_max(sealed.to.0, Ordering::AcqRel);
+        self.sealed.lock().push_back(sealed);
+    }
+
+    /// Whether a record is sealed, as far as this owner knows.
+    pub fn is_sealed(&self, place: &Place) -> bool {
+        place.position.0 < self.sealed_to.load(Ordering::Acquire)
     }
 
     /// How far the channel has come. Says nothing about whether this process still owns it.
@@ -205,11 +215,9 @@ impl Channel {
         self.ordering.lock().requests.takes_former()
     }
 
-    /// From now on nothing that was inserted so far passes for a call that its client makes again.
-    pub fn clear_names(&self) {
-        let mut order = self.ordering.lock();
-        let last = order.last;
-        order.requests.clear(last);
+    /// From now on nothing that was inserted up to `at` passes for a call that its client makes again.
+    pub fn clear_names(&self, at: Timestamp) {
+        self.ordering.lock().requests.clear(at);
     }
 
     /// Adds requests of earlier owners, as [`Requests::note_former`] says.
@@ -227,7 +235,7 @@ impl Channel {
         let (at, appending) = {
             let mut order = self.ordering.lock();
             match order.requests.find(&entry.signed, entry.since()) {
-                Known::There(place) => return Ok(Outcome::Before(place)),
+                Known::There(place) | Known::Named(place) => return Ok(Outcome::Before(place)),
                 Known::Forgotten if entry.is_repeat() => return Err(self.forgotten()),
                 Known::Forgotten | Known::Not => {}
             }

@@ -172,13 +172,14 @@ impl ChannelWriter {
         let manifests = coord.manifests(collection).await?;
         let manifest = shard.and_then(|shard| manifests.get(shard)).cloned().unwrap_or_default();
         let (checkpoint, end) = (manifest.checkpoint, log.next_position());
+        let named_through = manifest.named_through;
         let newest = self.newest(name, &manifest, end).await?;
         // An owner before us may have shown a later time than that of its last record, but not than the coordinator's when it
         // gave us the term.
         let shown = shown.plus_ms(SHOWN_MS);
         let primary = info.schema.primary().data_type;
         let (name, newest) = (name.clone(), newest.max(shown));
-        let of = Opened { name, collection, term, primary, checkpoint, end, newest };
+        let of = Opened { name, collection, shard, term, primary, checkpoint, named_through, end, newest };
         let channel = Channel::new(of, log, Arc::clone(time), clock.monotonic());
         info!(channel = %channel.of.name, %term, %checkpoint, %end, "channel opened");
         Ok(channel)
@@ -402,8 +403,6 @@ impl Writer for ChannelWriter {
     async fn flush(&self, channel: &ChannelName) -> Result<(), rpc::Error> {
         let channel = self.channel(channel).await?;
         let sealed = self.seal(&channel).await;
-        // Who asks for this may be about to drop what is sealed, also what came while it was under way.
-        channel.clear_names();
         if let Err(error) = &sealed {
             self.give_up_if_sealed_by_another(&channel, error);
         }
@@ -499,7 +498,9 @@ mod tests {
             collection: CollectionId(1),
             term: 1,
             primary: DataType::Int64,
+            shard: Some(0),
             checkpoint: Position(0),
+            named_through: Timestamp::ZERO,
             newest: Timestamp::ZERO,
             end: Position(0),
         };

@@ -264,6 +264,7 @@ coordinator! {
                 return Err(refused(Kind::Conflict));
             }
             known.manifest.checkpoint = flushed.to;
+            known.manifest.named_through = known.manifest.named_through.max(flushed.named_through);
             known.manifest.segments.extend(flushed.segments.clone());
             known.manifest.deletes.extend(flushed.deletes.clone());
             known.flushed.push(flushed);

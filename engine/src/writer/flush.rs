@@ -27,6 +27,8 @@ pub struct Stretch {
     pub to: Position,
     /// Bytes of those of its records that came since the channel was opened.
     pub fresh_bytes: u64,
+    /// The newest time of an insert that its client has named; 0 if there is none.
+    pub named_through: Timestamp,
     rows: BTreeMap<PartitionId, Rows>,
     deletes: Deletes,
 }
@@ -35,7 +37,8 @@ impl Stretch {
     /// Nothing yet, from `from` on.
     fn empty(from: Position, primary: DataType) -> Self {
         let deletes = Deletes { keys: Keys::empty(primary), times: Vec::new(), partitions: Vec::new() };
-        Self { from, to: from, fresh_bytes: 0, rows: BTreeMap::new(), deletes }
+        let (fresh_bytes, named_through) = (0, Timestamp::ZERO);
+        Self { from, to: from, fresh_bytes, named_through, rows: BTreeMap::new(), deletes }
     }
 
     /// Adds the next record.
@@ -101,6 +104,9 @@ pub async fn read(
         if position >= channel.of.end {
             stretch.fresh_bytes += payload.len() as u64;
         }
+        if record::is_insert(&payload) && record::origin_of(&payload).is_some_and(|of| of.client.is_some()) {
+            stretch.named_through = record::stamp_of(&payload).unwrap_or_default();
+        }
         let message = record::decode(&payload, &info.schema)
             .map_err(|source| Error::BadRecord { channel: channel.of.name.clone(), source })?;
         stretch
@@ -159,7 +165,7 @@ pub async fn seal(
         );
         deletes.push(written.await.map_err(seal_failed)?);
     }
-    let (from, to) = (stretch.from, stretch.to);
+    let (from, to, named_through) = (stretch.from, stretch.to, stretch.named_through);
     Ok(Flushed {
         collection: channel.of.collection,
         channel: channel.of.name.clone(),
@@ -167,5 +173,6 @@ pub async fn seal(
         to,
         segments,
         deletes,
+        named_through,
     })
 }

@@ -51,10 +51,7 @@ impl Channel {
                 // Of an earlier version, which does not say what it is of: it may be of any request.
                 None => (*floor, is_torn) = (at.max(*floor), true),
                 Some(origin) if origin.request.is_some() || origin.client.is_some() => {
-                    let mut signed = Signed::of(origin, &payload);
-                    // What is sealed may have been dropped whole since, which the log does not say.
-                    signed.removes |= position < self.of.checkpoint;
-                    former.push_back((signed, Place { position, at }));
+                    former.push_back((Signed::of(origin, &payload), Place { position, at }));
                 }
                 Some(_) => {}
             }

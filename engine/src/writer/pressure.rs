@@ -4,11 +4,13 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::base::Position;
+use crate::writer::requests::NAMED_MS;
 
 /// The longest that a write is held up before it is done.
 const SLOWEST: Duration = Duration::from_secs(1);
-/// How long records stay in the log once they are sealed: at least, and at most if somebody seems to need them still.
-const KEEP: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(600));
+/// How long records stay in the log once they are sealed: at least, and at most if somebody seems to need them still. Those of
+/// calls that clients have named stay as long as they are looked for.
+const KEEP: (Duration, Duration) = (Duration::from_secs(5), Duration::from_millis(NAMED_MS));
 
 /// When channels are sealed without being asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,20 +103,32 @@ pub(super) fn due(all: &[Unsealed], limits: FlushLimits, now: Duration) -> Vec<u
     chosen
 }
 
-/// The position before which records may go, each given once. `sealed` has stretches, oldest first: up to which position,
-/// and since when they are sealed. `needed_from` is what followers still need; `None` if that is not known.
+/// A stretch of the log that is sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sealed {
+    /// The position after its last record.
+    pub to: Position,
+    /// Since when, on the monotonic clock.
+    pub since: Duration,
+    /// Whether it has inserts that clients have named.
+    pub is_named: bool,
+}
+
+/// The position before which records may go, each given once. `sealed` has stretches, oldest first. `needed_from` is what
+/// followers still need; `None` if that is not known.
 pub(super) fn may_go(
-    sealed: &mut VecDeque<(Position, Duration)>,
+    sealed: &mut VecDeque<Sealed>,
     needed_from: Option<Position>,
     now: Duration,
 ) -> Option<Position> {
     let mut gone = None;
-    let is_over = |(position, since): &mut (Position, Duration)| {
-        let age = now.saturating_sub(*since);
-        age >= KEEP.1 || (age >= KEEP.0 && needed_from.is_some_and(|needed| *position <= needed))
+    let is_over = |stretch: &mut Sealed| {
+        let age = now.saturating_sub(stretch.since);
+        let is_free = !stretch.is_named && needed_from.is_some_and(|needed| stretch.to <= needed);
+        age >= KEEP.1 || (age >= KEEP.0 && is_free)
     };
-    while let Some((position, _)) = sealed.pop_front_if(is_over) {
-        gone = Some(position);
+    while let Some(stretch) = sealed.pop_front_if(is_over) {
+        gone = Some(stretch.to);
     }
     gone
 }
@@ -180,12 +194,13 @@ mod tests {
     #[test]
     fn records_go_when_nobody_needs_them_but_neither_at_once_nor_never() {
         let second = Duration::from_secs;
-        let stretches =
-            [(Position(10), second(100)), (Position(20), second(110)), (Position(30), second(120))];
-        let after = |needed: Option<u64>, now: u64| {
+        let stretch = |to, since| Sealed { to: Position(to), since: second(since), is_named: false };
+        let of = |stretches: [Sealed; 3], needed: Option<u64>, now: u64| {
             let mut sealed = VecDeque::from(stretches);
             may_go(&mut sealed, needed.map(Position), second(now)).map(|position| (position.0, sealed.len()))
         };
+        let stretches = [stretch(10, 100), stretch(20, 110), stretch(30, 120)];
+        let after = |needed, now| of(stretches, needed, now);
 
         assert_eq!(after(Some(30), 104), None, "too soon");
         assert_eq!(after(Some(30), 116), Some((20, 1)));
@@ -193,5 +208,8 @@ mod tests {
         assert_eq!(after(Some(9), 200), None);
         assert_eq!(after(None, 699), None, "nobody knows what is needed");
         assert_eq!(after(None, 711), Some((20, 1)), "and nobody waits for ever");
+        let named = [stretches[0], Sealed { is_named: true, ..stretches[1] }, stretches[2]];
+        assert_eq!(of(named, Some(30), 709), Some((10, 2)), "one of the second may be made again");
+        assert_eq!(of(named, Some(30), 710), Some((30, 0)));
     }
 }

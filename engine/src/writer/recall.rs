@@ -62,6 +62,7 @@ impl ChannelWriter {
         }
         match channel.known(entry) {
             Known::There(place) => self.settle(channel, place).await.map(Some),
+            Known::Named(place) => self.still_there(channel, place).await,
             Known::Forgotten if entry.is_repeat() => Err(rpc::Error::failed("write", &channel.forgotten())),
             Known::Forgotten | Known::Not => Ok(None),
         }
@@ -88,6 +89,24 @@ impl ChannelWriter {
         }
         channel.knows_names.store(true, Ordering::Release);
         Ok(())
+    }
+
+    /// The time of an insert that a call of the same name has made, unless its rows were dropped with the whole collection since.
+    async fn still_there(
+        &self,
+        channel: &Arc<Channel>,
+        place: Place,
+    ) -> Result<Option<Timestamp>, rpc::Error> {
+        if !channel.is_sealed(&place) {
+            // Only what is sealed is dropped, and nobody else has sealed it if this process is the owner still.
+            self.prove(channel).await?;
+            return Ok(Some(place.at));
+        }
+        let manifests = self.parts.coord.manifests(channel.of.collection).await?;
+        let manifest = channel.of.shard.and_then(|shard| manifests.get(shard));
+        let emptied = manifest.map(|manifest| manifest.emptied).unwrap_or_default();
+        channel.clear_names(emptied);
+        Ok((place.at > emptied).then_some(place.at))
     }
 
     /// Waits until a record is durable; gives its time.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::base::{ChannelName, Kind, Kinded as _, Position, RequestId, TestClock, Timestamp};
-use crate::log::{Error as LogError, LogReader, LogWriter, Logs};
+use crate::log::{Error as LogError, LogReader, LogWriter, Logs, record};
 use crate::model::Keys;
 use crate::rpc::{Operation, Request, Write, Writer as _};
 use crate::writer::fixture::{COLLECTION, World, channel, insert, records};
@@ -47,6 +47,16 @@ fn delete(keys: &[i64]) -> Write {
 
 async fn count(world: &World) -> usize {
     records(world.logs.as_ref(), Position(0)).await.len()
+}
+
+/// Records that add rows.
+async fn inserts(world: &World) -> usize {
+    let mut reader = world.logs.read(&channel(), Position(0)).await.unwrap();
+    let mut count = 0;
+    for _ in 0..self::count(world).await {
+        count += usize::from(record::is_insert(&reader.next().await.unwrap().1));
+    }
+    count
 }
 
 #[tokio::test(start_paused = true)]
@@ -230,7 +240,7 @@ async fn the_same_rows_under_the_same_name_are_added_once_whichever_owner_is_ask
     let elsewhere = new.write(call(1, insert(&[1]))).await;
 
     assert_eq!([repeated, before_another, elsewhere], [Ok(written), Ok(written), Ok(written)]);
-    assert_eq!(count(&world).await, 4, "1 and 2 under the first name, 1 under the second, 1 without");
+    assert_eq!(inserts(&world).await, 4, "1 and 2 under the first name, 1 under the second, 1 without");
 }
 
 /// Logs that cannot be read now and then, though they can be written.
@@ -280,7 +290,7 @@ async fn nothing_is_new_under_a_name_while_the_log_cannot_be_read() {
     away.store(false, Ordering::SeqCst);
     let repeated = new.write(named(1, insert(&[1]))).await;
 
-    assert_eq!((refused.kind(), repeated, count(&world).await), (Kind::Unavailable, Ok(written), 3));
+    assert_eq!((refused.kind(), repeated, inserts(&world).await), (Kind::Unavailable, Ok(written), 3));
 }
 
 #[tokio::test(start_paused = true)]
@@ -291,35 +301,65 @@ async fn what_was_removed_under_a_name_can_be_added_again_under_it() {
     for write in [insert(&[1]), delete(&[1]), insert(&[1]), insert(&[1])] {
         old.write(named(1, write)).await.unwrap();
     }
+    assert_eq!(inserts(&world).await, 2);
     // Whoever removes them, and under whatever name.
     let removal = first(&world, 99, delete(&[1]));
     old.write(removal).await.unwrap();
-    assert_eq!(count(&world).await, 4);
 
     world.order(2, &new, true, LEASE);
     new.write(named(1, insert(&[1]))).await.unwrap();
     new.write(named(1, insert(&[1]))).await.unwrap();
 
-    assert_eq!(count(&world).await, 5);
+    assert_eq!(inserts(&world).await, 3);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_sealed_on_demand_may_have_been_dropped_and_can_be_added_again_under_its_name() {
+async fn what_was_sealed_is_known_by_its_name_until_all_of_the_collection_was_dropped() {
     let world = world();
     let (old, new) = (world.node(1, Arc::clone(&world.clock)), world.node(2, Arc::clone(&world.clock)));
     world.order(1, &old, true, LEASE);
-    old.write(named(1, insert(&[1]))).await.unwrap();
+    let first = old.write(named(1, insert(&[1]))).await.unwrap();
+    let second = old.write(named(2, insert(&[2]))).await.unwrap();
     old.flush(&channel()).await.unwrap();
-    old.write(named(1, insert(&[1]))).await.unwrap();
-    old.write(named(2, insert(&[2]))).await.unwrap();
-    old.flush(&channel()).await.unwrap();
-    old.write(named(3, insert(&[3]))).await.unwrap();
+    let third = old.write(named(3, insert(&[3]))).await.unwrap();
+    let by_the_same = old.write(named(1, insert(&[1]))).await;
 
     world.order(2, &new, true, LEASE);
-    let again = new.write(named(2, insert(&[2]))).await.unwrap();
-    let repeated = new.write(named(3, insert(&[3]))).await.unwrap();
+    let by_the_next = new.write(named(2, insert(&[2]))).await;
+    // After both were opened.
+    world.leader.known.lock().manifest.emptied = second.at;
+    let dropped = new.write(named(2, insert(&[2]))).await.unwrap();
+    let added = new.write(named(2, insert(&[2]))).await;
+    let kept = new.write(named(3, insert(&[3]))).await;
 
-    assert!(repeated.at < again.at, "{repeated:?} is the former one, {again:?} is not");
+    assert_eq!((by_the_same, by_the_next, kept), (Ok(first), Ok(second), Ok(third)));
+    assert!(dropped.at > third.at, "{dropped:?} is another than {second:?}");
+    assert_eq!(added, Ok(dropped));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_keeps_what_is_sealed_as_long_as_its_names_are_looked_for_whoever_owns_it() {
+    let world = world();
+    world.leader.known.lock().followed.needs_from = Some(Position(u64::MAX));
+    let nodes: Vec<_> = (1..=3).map(|node| world.node(node, Arc::clone(&world.clock))).collect();
+    let mut answers = Vec::new();
+    for (number, node) in (1..).zip(&nodes) {
+        world.order(number, node, true, Duration::from_secs(3_600));
+        // Nothing of this is looked for, and what was sealed before is all that could be.
+        node.write(insert(&[number])).await.unwrap();
+        node.flush(&channel()).await.unwrap();
+        node.ask_followers().await;
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        node.truncate_sealed().await;
+        answers.push(node.write(named(1, insert(&[0]))).await.unwrap());
+        node.flush(&channel()).await.unwrap();
+    }
+    assert_eq!(answers, [answers[0]; 3]);
+
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    nodes[2].truncate_sealed().await;
+    let gone = world.logs.read(&channel(), Position(0)).await.unwrap().next().await;
+    assert!(matches!(gone, Err(LogError::Truncated { .. })), "{gone:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -48,6 +48,8 @@ impl Signed {
 pub enum Known {
     /// It is in the log.
     There(Place),
+    /// The same was inserted by another call of the same name.
+    Named(Place),
     /// It is not.
     Not,
     /// It may have been, and is forgotten.
@@ -99,7 +101,7 @@ impl Requests {
             && let Some((_, place)) = named.iter().rev().find(|(known, _)| *known == insert)
             && place.at > self.cleared
         {
-            return Known::There(*place);
+            return Known::Named(*place);
         }
         if signed.origin.request.is_some() && since < self.floor { Known::Forgotten } else { Known::Not }
     }
@@ -280,6 +282,7 @@ mod tests {
                         prop_assert_eq!(found, Place { position: Position(number), ..place(at) });
                     }
                     (Known::There(_), None) => prop_assert!(false, "{} was never there", number),
+                    (Known::Named(_), _) => prop_assert!(false, "{} has no name", number),
                     (Known::Not, known) => prop_assert!(known.is_none(), "{} is there", number),
                     // Recent enough, and read back far enough.
                     (Known::Forgotten, known) => {

@@ -8,16 +8,21 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::drive::{ChannelWriter, LOOK, WriterParts};
-use crate::base::{Kind, Kinded as _, Position, Work, chain};
+use crate::base::{Kind, Kinded as _, Position, Timestamp, Work, chain};
 use crate::model::SegmentManifest;
 use crate::rpc::{self, CollectionRef, Flushed, Operation, Refusal};
 use crate::writer::channel::Channel;
-use crate::writer::pressure::{self, Stand, Unsealed, WriteLimits};
+use crate::writer::pressure::{self, Sealed, Stand, Unsealed, WriteLimits};
 use crate::writer::{Error, flush};
 
 /// How often a flush that goes on says so, that its objects are not taken for orphans. Well below the time for which they
 /// are spared anyway.
 const STILL_FLUSHING: Duration = Duration::from_secs(4 * 60);
+
+/// Whether a call that is made again could be looked for in what was sealed.
+fn is_named(flushed: &Flushed) -> bool {
+    flushed.named_through > Timestamp::ZERO
+}
 
 impl ChannelWriter {
     /// Seals what the channel holds now, step by step; true if there was something.
@@ -31,7 +36,8 @@ impl ChannelWriter {
             let (flushed, bytes) = self.seal_step(channel, *checkpoint, end).await?;
             let (from, to, now) = (*checkpoint, flushed.to, clock.monotonic());
             *checkpoint = to;
-            channel.note_sealed(from, to, bytes, (to >= end).then_some(began), now);
+            let rest = (to >= end).then_some(began);
+            channel.note_sealed(from, bytes, rest, Sealed { to, since: now, is_named: is_named(&flushed) });
             let (segments, rows) =
                 (flushed.segments.len(), flushed.segments.iter().map(|one| one.rows).sum::<u64>());
             let took_ms = now.saturating_sub(started).as_millis();

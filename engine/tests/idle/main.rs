@@ -150,6 +150,7 @@ async fn make(coord: &Candidacy, number: usize) {
         to: Position(9),
         segments: vec![sealed(made.id, made.partitions[0].id, segment)],
         deletes: Vec::new(),
+        named_through: Timestamp::ZERO,
     };
     coord.commit_flush(flushed).await.unwrap();
 }

@@ -305,6 +305,10 @@ fn taken_in(bucket: &Bucket, path: &str, format: ImportFormat) -> Result<Batch, 
 }
 
 fn parquet_of(rows: usize, with_half: bool) -> Vec<u8> {
+    packed_parquet_of(rows, with_half, ::parquet::basic::Compression::SNAPPY)
+}
+
+fn packed_parquet_of(rows: usize, with_half: bool, packed: ::parquet::basic::Compression) -> Vec<u8> {
     use arrow_array::builder::{Float32Builder, ListBuilder, StringBuilder, UInt8Builder};
     use arrow_array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};
     let mut words = ListBuilder::new(StringBuilder::new());
@@ -345,7 +349,7 @@ fn parquet_of(rows: usize, with_half: bool) -> Vec<u8> {
     let batch = RecordBatch::try_from_iter(columns).unwrap();
     let mut out = Vec::new();
     let properties = ::parquet::file::properties::WriterProperties::builder()
-        .set_compression(::parquet::basic::Compression::SNAPPY)
+        .set_compression(packed)
         .set_max_row_group_row_count(Some(50))
         .build();
     let mut writer =
@@ -416,6 +420,29 @@ fn the_same_rows_are_the_same_in_every_format() {
         assert_eq!(taken_in(bucket, "a.jsonl", ImportFormat::JsonLines).unwrap(), json);
         assert_eq!(taken_in(bucket, "a.csv", ImportFormat::Csv).unwrap(), json);
         assert_eq!(taken_in(bucket, "a.parquet", ImportFormat::Parquet).unwrap(), json);
+    });
+}
+
+#[test]
+fn parquet_is_read_however_it_is_packed() {
+    use ::parquet::basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel};
+    let all = [
+        Compression::UNCOMPRESSED,
+        Compression::SNAPPY,
+        Compression::GZIP(GzipLevel::default()),
+        Compression::LZ4_RAW,
+        Compression::BROTLI(BrotliLevel::default()),
+        Compression::ZSTD(ZstdLevel::default()),
+    ];
+    let names: Vec<String> = all.iter().map(|packed| format!("{packed:?}.parquet")).collect();
+    let bodies = all.iter().map(|packed| packed_parquet_of(130, true, *packed));
+    let files: Vec<_> = names.iter().map(String::as_str).zip(bodies).collect();
+
+    let asked = names.clone();
+    with(&files, move |bucket| {
+        let found: Vec<_> = asked.iter().map(|name| taken_in(bucket, name, ImportFormat::Parquet).unwrap()).collect();
+        assert_eq!(found, vec![found[0].clone(); asked.len()]);
+        assert_eq!(found[0].rows, 130);
     });
 }
 

@@ -142,6 +142,8 @@ pub fn truncate_collection(
             segments: Vec::new(),
             expired_through: manifest.expired_through,
             history_from: fresh.max(manifest.history_from),
+            named_through: manifest.named_through,
+            emptied: manifest.newest(),
             deletes: manifest.deletes.iter().filter(|file| !is_gone(file)).cloned().collect(),
         };
         let channel = info.channels[shard].clone();
@@ -374,6 +376,7 @@ mod tests {
             segments: Vec::new(),
             deletes: vec![file(300, 1)],
             history_from: Timestamp(500),
+            emptied: Timestamp(300),
             ..manifest.clone()
         };
         let channel = ChannelName::of(info(&[1]).id, 0);

@@ -211,6 +211,7 @@ impl World {
             to: Position(manifest.checkpoint.0 + 1),
             segments: vec![segment(id, at, Timestamp::ZERO)],
             deletes: Vec::new(),
+            named_through: Timestamp::ZERO,
         };
         if self.below(2) == 0 {
             let serial = self.fresh();

@@ -21,6 +21,8 @@ const MAX_OPEN: usize = 1024;
 const MAX_OVER: usize = 1024;
 /// How long imports that are over are shown. Unit: milliseconds.
 const SHOWN_MS: u64 = 3 * 60 * 60 * 1000;
+/// How long a call that begins an import is known by its client's name for it, as inserts are. Unit: milliseconds.
+const NAMED_MS: u64 = 10 * 60 * 1000;
 /// Most of them that are forgotten at once.
 const FORGOTTEN: usize = 64;
 /// Most pieces of one import: all its rows are to be named in one transaction.
@@ -58,6 +60,22 @@ pub enum ImportWork {
         /// Which import.
         id: i64,
     },
+}
+
+/// The import that a call is to begin, if one under the same name has begun it: a client that has not heard of that asks again. One
+/// that failed is tried anew.
+pub fn begun_import(catalog: &Catalog, new: &NewImport, now_ms: u64) -> Option<i64> {
+    let is_it = |import: &&Import| {
+        let info = &import.info;
+        let files = info.tasks.iter().map(|task| &task.files);
+        import.named == new.named
+            && info.state != ImportState::Failed
+            && info.created_unix_ms.saturating_add(NAMED_MS) > now_ms
+            && (info.collection, info.partition, &info.options) == (new.collection, new.partition, &new.options)
+            && files.eq(&new.files)
+    };
+    let named = catalog.imports.values().rev().filter(|_| !new.named.is_empty());
+    named.into_iter().find(is_it).map(|import| import.info.id)
 }
 
 /// Begins an import under the number `id`, and forgets some that were over long ago.
@@ -101,7 +119,14 @@ pub fn create_import(catalog: &Catalog, new: &NewImport, id: i64, now_ms: u64) -
     let forgotten = over.iter().enumerate().filter(|(at, import)| *at < surplus || is_old(import));
     let forgotten = forgotten.take(FORGOTTEN).map(|(_, import)| Change::RemoveImport(import.info.id));
     let import =
-        Import { info: begun, at: None, is_committed: false, pieces: Vec::new(), segments: Vec::new() };
+        Import {
+        info: begun,
+        named: new.named.clone(),
+        at: None,
+        is_committed: false,
+        pieces: Vec::new(),
+        segments: Vec::new(),
+    };
     Ok(std::iter::once(Change::PutImport(import)).chain(forgotten).collect())
 }
 

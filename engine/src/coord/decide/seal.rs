@@ -71,6 +71,7 @@ pub fn commit_flush(catalog: &Catalog, flushed: &Flushed, now: Timestamp) -> Res
     let mut manifest = ChannelManifest::clone(old);
     manifest.pin_history(Timestamp::ZERO);
     manifest.checkpoint = flushed.to;
+    manifest.named_through = manifest.named_through.max(flushed.named_through);
     let exists = |id| collection.partitions.iter().any(|partition| partition.id == id);
     manifest.segments.extend(flushed.segments.iter().filter(|segment| exists(segment.partition)).cloned());
     manifest.deletes.extend(flushed.deletes.iter().cloned());

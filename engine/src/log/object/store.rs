@@ -20,7 +20,7 @@ use super::flaw::{Flaw, Flaws};
 use super::names::Life;
 
 /// First pause before a failed call is repeated; it doubles up to [`LAST_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LAST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Most headers that are asked for at once.

@@ -62,7 +62,8 @@ pub async fn begin(
         (false, "") => Some(partitions::find(&info, DEFAULT_PARTITION)?.id),
         (false, name) => Some(partitions::find(&info, name)?.id),
     };
-    Ok(proxy.coord().import(NewImport { collection: info.id, partition, files, options }).await?)
+    let named = caller.request_id().map(|name| format!("{:032x}", name.0)).unwrap_or_default();
+    Ok(proxy.coord().import(NewImport { collection: info.id, partition, files, options, named }).await?)
 }
 
 fn check_files(files: &[Vec<String>]) -> Result<(), Error> {

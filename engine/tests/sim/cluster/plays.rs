@@ -1,5 +1,6 @@
 //! What some of the named plans do, and what they measure meanwhile.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -58,6 +59,7 @@ struct Measured {
     calls: u64,
     creates: u64,
     objects: u64,
+    kinds: BTreeMap<(String, String), u64>,
 }
 
 /// Since this was asked last.
@@ -70,6 +72,7 @@ fn measured(clients: &Clients) -> Measured {
         calls: calls.all,
         creates: calls.creates,
         objects: calls.objects.len() as u64,
+        kinds: calls.kinds,
     }
 }
 
@@ -83,7 +86,15 @@ pub async fn refuse(clients: &Clients) {
     tokio::time::sleep(10 * MINUTE).await;
     world.weather.lock().store_errors_permille = 0;
     let busy = measured(clients);
-    let Measured { writes, p99, calls, creates, objects } = busy;
+    let Measured { writes, p99, calls, creates, objects, kinds } = busy;
+    for ((doing, kind), count) in kinds {
+        let before = well.kinds.get(&(doing.clone(), kind.clone())).copied().unwrap_or_default();
+        world.note(format!(
+            "{doing} {kind}: {:.2} a write, {:.2} before",
+            count as f64 / writes as f64,
+            before as f64 / well.writes as f64,
+        ));
+    }
     world.note(format!(
         "p99 of {writes} writes {p99:?}, of {} before {:?}; {creates} calls for {objects} objects; \
          {:.2} calls a write, {:.2} before",

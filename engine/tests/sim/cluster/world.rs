@@ -98,6 +98,8 @@ pub struct StoreCalls {
     /// Those that were to make an object, and the objects that they were to make.
     pub creates: u64,
     pub objects: BTreeSet<String>,
+    /// What was asked of which kind of object.
+    pub kinds: BTreeMap<(String, String), u64>,
 }
 
 /// Whom an outsider takes for the owner of a channel.
@@ -256,6 +258,8 @@ impl World {
     pub fn asked_of_store(&self, doing: Doing, key: &str) {
         let mut calls = self.store_calls.lock();
         calls.all += 1;
+        let kind = key.split('/').next().unwrap_or_default().to_owned();
+        *calls.kinds.entry((doing.to_string(), kind)).or_default() += 1;
         if doing == Doing::Create {
             calls.creates += 1;
             calls.objects.insert(key.to_owned());

@@ -148,6 +148,7 @@ impl World {
             to: Position(self.log.len() as u64),
             segments: Vec::new(),
             deletes: Vec::new(),
+            named_through: Timestamp::ZERO,
         };
         for partition in [PartitionId(1), PartitionId(2)] {
             let mine = || records.iter().filter(|record| record.partition == partition);

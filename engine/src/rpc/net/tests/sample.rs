@@ -137,6 +137,8 @@ samples! {
         deletes: Vec::sample(),
         expired_through: Timestamp::sample(),
         history_from: Timestamp::sample(),
+        named_through: Timestamp::sample(),
+        emptied: Timestamp::sample(),
     };
     Expiry => Expiry {
         written_before: Timestamp::sample(),
@@ -178,6 +180,7 @@ samples! {
         partition: Option::sample(),
         files: Vec::sample(),
         options: ImportOptions::sample(),
+        named: String::sample(),
     };
     ImportPlace => ImportPlace { row: u64::sample(), byte: 3 };
     ImportTask => ImportTask {
@@ -282,6 +285,7 @@ samples! {
         to: Position::sample(),
         segments: Vec::sample(),
         deletes: Vec::sample(),
+        named_through: Timestamp::sample(),
     };
     IndexJob => IndexJob {
         collection: CollectionId::sample(),
