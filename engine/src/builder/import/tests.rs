@@ -440,7 +440,8 @@ fn parquet_is_read_however_it_is_packed() {
 
     let asked = names.clone();
     with(&files, move |bucket| {
-        let found: Vec<_> = asked.iter().map(|name| taken_in(bucket, name, ImportFormat::Parquet).unwrap()).collect();
+        let found: Vec<_> =
+            asked.iter().map(|name| taken_in(bucket, name, ImportFormat::Parquet).unwrap()).collect();
         assert_eq!(found, vec![found[0].clone(); asked.len()]);
         assert_eq!(found[0].rows, 130);
     });

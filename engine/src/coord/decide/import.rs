@@ -71,7 +71,8 @@ pub fn begun_import(catalog: &Catalog, new: &NewImport, now_ms: u64) -> Option<i
         import.named == new.named
             && info.state != ImportState::Failed
             && info.created_unix_ms.saturating_add(NAMED_MS) > now_ms
-            && (info.collection, info.partition, &info.options) == (new.collection, new.partition, &new.options)
+            && (info.collection, info.partition, &info.options)
+                == (new.collection, new.partition, &new.options)
             && files.eq(&new.files)
     };
     let named = catalog.imports.values().rev().filter(|_| !new.named.is_empty());
@@ -118,8 +119,7 @@ pub fn create_import(catalog: &Catalog, new: &NewImport, id: i64, now_ms: u64) -
     let is_old = |import: &Import| import.info.ended_unix_ms.saturating_add(SHOWN_MS) < now_ms;
     let forgotten = over.iter().enumerate().filter(|(at, import)| *at < surplus || is_old(import));
     let forgotten = forgotten.take(FORGOTTEN).map(|(_, import)| Change::RemoveImport(import.info.id));
-    let import =
-        Import {
+    let import = Import {
         info: begun,
         named: new.named.clone(),
         at: None,

@@ -29,8 +29,8 @@ pub use fsck::{LISTED, compare};
 pub use garbage::spared;
 pub use group::{create_group, drop_group, transfer_nodes, transfer_replicas, update_groups};
 pub use import::{
-    ImportWork, begun_import, commit_import, commit_step, create_import, deletes_kept_from, end_import, fail_import,
-    hold_import, publish_import, wanted_of, work_of,
+    ImportWork, begun_import, commit_import, commit_step, create_import, deletes_kept_from, end_import,
+    fail_import, hold_import, publish_import, wanted_of, work_of,
 };
 pub use index::{alter_index, create_index, drop_index, index_jobs, is_scanned, next_index_job, progress};
 pub use load::{LoadRequest, load, release};

@@ -138,6 +138,7 @@ impl Script {
             Self::SlowStore => {
                 faults.extend([Fault::StoreErrors, Fault::StoreLostAnswer, Fault::StoreDown]);
             }
+            Self::BusyStore => faults.push(Fault::StoreSlow),
             Self::BlindRepeats => faults.extend([Fault::Pause, Fault::Loss, Fault::Reset]),
             _ => {}
         }

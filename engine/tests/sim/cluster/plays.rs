@@ -76,9 +76,14 @@ fn measured(clients: &Clients) -> Measured {
     }
 }
 
-/// For ten minutes the store refuses 15 of 100 calls. A minute before tells what is usual.
+/// For ten minutes the store refuses 15 of 100 calls, each of which its client repeats twice at most. A minute before tells what is
+/// usual of a store that is not as near as the next process.
 pub async fn refuse(clients: &Clients) {
     let world = &clients.world;
+    {
+        let mut weather = world.weather.lock();
+        (weather.store_slow_from_ms, weather.store_slow_ms, weather.store_repeats) = (20, 60, 2);
+    }
     measured(clients);
     tokio::time::sleep(MINUTE).await;
     let well = measured(clients);

@@ -15,6 +15,9 @@ use super::site::Site;
 use super::weather::{End, Fault};
 use super::world::World;
 
+/// The longest pause before a call is repeated for the first time, as the clients of stores have it. Unit: ms.
+const FIRST_PAUSE_MS: u64 = 100;
+
 #[derive(Debug, thiserror::Error)]
 #[error("injected: {0:?}")]
 struct Injected(Fault);
@@ -72,21 +75,28 @@ impl SiteBlobs {
         T: Send + 'static,
         F: Future<Output = Result<T, blob::Error>> + Send + 'static,
     {
-        self.site.gate.open().await;
-        self.world.asked_of_store(doing, key);
-        let fate = self.fate();
         let failed = |fault| {
-            self.world.fired(fault);
             let source = Box::new(Injected(fault));
             blob::Error::Remote { doing, key: key.to_owned(), kind: Kind::Unavailable, source }
         };
-        if let Some(fault) = fate.fails {
+        let mut repeats = 0;
+        let fate = loop {
+            self.site.gate.open().await;
+            self.world.asked_of_store(doing, key);
+            let fate = self.fate();
+            let Some(fault) = fate.fails else { break fate };
             // A store that is away does not even say so at once.
             let wait = if fault == Fault::StoreErrors { fate.before } else { Duration::from_secs(2) };
             tokio::time::sleep(wait).await;
             self.site.gate.open().await;
-            return Err(failed(fault));
-        }
+            self.world.fired(fault);
+            if fault != Fault::StoreErrors || repeats >= self.world.weather.lock().store_repeats {
+                return Err(failed(fault));
+            }
+            let pause = self.world.rng.below(FIRST_PAUSE_MS << repeats);
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            repeats += 1;
+        };
         // What was sent arrives, whatever becomes of the sender.
         let (tell, told) = oneshot::channel();
         let work = work(self.world.blobs());
@@ -98,6 +108,7 @@ impl SiteBlobs {
         if let Some(fault) = fate.answer_lost {
             tokio::time::sleep(Duration::from_secs(1)).await;
             self.site.gate.open().await;
+            self.world.fired(fault);
             return Err(failed(fault));
         }
         self.site.gate.open().await;

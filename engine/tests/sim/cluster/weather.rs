@@ -73,6 +73,8 @@ pub struct Weather {
     /// Longest time of a message on its way; 0 for the usual. Unit: ms.
     pub slow_network_ms: u64,
     pub store_errors_permille: u64,
+    /// How often the client of the store repeats a call that is refused, as real ones do; 0 for never, which is harder.
+    pub store_repeats: u32,
     /// Shortest time of a call; 0 for the usual. Unit: ms.
     pub store_slow_from_ms: u64,
     /// Longest time of a call; 0 for the usual. Unit: ms.
