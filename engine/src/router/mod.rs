@@ -151,7 +151,8 @@ pub struct RouterSettings {
     /// How long a write is tried, and how long any other call to the owner of a channel is tried again, from its first
     /// failure on. Unit: milliseconds.
     pub write_deadline_ms: u64,
-    /// How long a read is tried, and how long a further try waits for what it has to see. Unit: milliseconds.
+    /// How long a read is tried, and waits for what it has to see, in all. An owner may be lost meanwhile, and another one open its
+    /// channels, behind a node that was waited for in vain at first. Unit: milliseconds.
     pub read_deadline_ms: u64,
     /// How old writes through other proxies may be before a `Bounded` read must see them. Unit: milliseconds.
     /// Milvus's `common.gracefulTime`.
@@ -175,7 +176,7 @@ impl Default for RouterSettings {
     fn default() -> Self {
         Self {
             write_deadline_ms: 10_000,
-            read_deadline_ms: 10_000,
+            read_deadline_ms: 20_000,
             graceful_ms: 5_000,
             policy: ReplicaPolicy::LookAside,
             zone: String::new(),

@@ -508,7 +508,8 @@ impl Reader for Router {
     }
 
     async fn pin(&self, collection: CollectionId) -> Result<Timestamp, rpc::Error> {
-        let mut patience = self.patience(self.parts.settings.read_deadline_ms);
+        let deadline = Duration::from_millis(self.parts.settings.read_deadline_ms);
+        let mut patience = Patience::until(self.parts.clock.monotonic() + deadline);
         let routes = loop {
             match self.routes(collection, None).await {
                 Ok(routes) => break routes,

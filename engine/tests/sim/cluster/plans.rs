@@ -30,6 +30,8 @@ const BACK: Duration = Duration::from_secs(15);
 const STORE_BACK: Duration = Duration::from_secs(30);
 /// When a write ends at the latest, with what its answer takes.
 const DEADLINE: Duration = Duration::from_millis(10_500);
+/// The same of a read.
+const READ_DEADLINE: Duration = Duration::from_millis(20_500);
 
 /// How long a channel stays where it was moved for balance, less what an order may take longer than the one before.
 const REST: Duration = Duration::from_secs(59);
@@ -127,7 +129,11 @@ impl Script {
             Self::BusyStore => (Fault::StoreErrors, used),
             Self::SlowStore => (
                 Fault::StoreSlow,
-                Promises { writes_fail_within: Some(DEADLINE), use_ends_within: Some(DEADLINE), ..nothing },
+                Promises {
+                    writes_fail_within: Some(DEADLINE),
+                    use_ends_within: Some(READ_DEADLINE),
+                    ..nothing
+                },
             ),
             Self::ComeAndGo => (Fault::Kill, Promises { writes_take: Some(plays::MOVE), ..used }),
             Self::BlindRepeats => (Fault::Kill, nothing),
