@@ -52,8 +52,8 @@ def refusal_of_a_write(cluster: Cluster, name: str) -> tuple[str, bool]:
 
 
 def all_end(workers: Workers, since: float, before: float = float("inf")) -> float:
-    """Every write and search ended within its deadline; how long the slowest took. One that waits for word of an owner has ten seconds
-    more."""
+    """Every write and search ended within its deadline; how long the slowest took. One that waits for word of an owner is tried once more
+    when the first try has waited in vain, and takes two of them."""
     longest = 0.0
     for kind in ("search", EVENTUALLY, *WRITES):
         longest = max([longest, *(took for _, took, _ in workers.of(kind, since, before))])

@@ -746,7 +746,7 @@ section! {
         lost_after_ms: u64 = 5_000,
         /// A leader that has not renewed its lead for so long is replaced. Unit: milliseconds. At least 1000.
         leader_ttl_ms: u64 = 6_000,
-        /// A call between nodes, or a client's, that takes longer has failed; a client's read has twice as long. Unit: milliseconds. At least 1000.
+        /// A call between nodes, or a client's, that takes longer has failed. Unit: milliseconds. At least 1000.
         call_timeout_ms: u64 = 10_000,
         /// Whether a proxy reads from copies in its own zone while one of them works.
         prefer_own_zone: bool = true,

@@ -440,7 +440,7 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "redkite.cluster.callTimeoutMs",
-        "A call between nodes, or a client's, that takes longer has failed; a client's read has twice as long. Milliseconds, at least 1000.",
+        "A call between nodes, or a client's, that takes longer has failed. Milliseconds, at least 1000.",
     ),
     key(
         "redkite.cluster.leaderTtlMs",

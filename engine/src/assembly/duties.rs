@@ -377,7 +377,7 @@ fn router_settings(settings: &Settings, zone: &str) -> RouterSettings {
     let call = settings.redkite.cluster.call_timeout_ms;
     RouterSettings {
         write_deadline_ms: call,
-        read_deadline_ms: 2 * call,
+        read_deadline_ms: call,
         graceful_ms: settings.common.graceful_time,
         policy: ReplicaPolicy::from_name(&settings.proxy.replica_selection_policy).unwrap_or_default(),
         zone: if stays_near { zone.to_owned() } else { String::new() },

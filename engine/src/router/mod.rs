@@ -109,12 +109,6 @@ pub enum Error {
     /// A node of an earlier version was asked for aggregates.
     #[error("a query node is of an earlier version, which knows no aggregates of queries")]
     NoAggregates,
-    /// What a further try of a read had to see was not there by the deadline.
-    #[error("no copy of collection {collection} was far enough in time")]
-    Late {
-        /// Which collection.
-        collection: CollectionId,
-    },
     /// A node of a copy did not say how far it has come with each channel of its part.
     #[error("a node did not say at which time its part of {collection} can be read")]
     Times {
@@ -137,7 +131,6 @@ impl Kinded for Error {
             | Self::NoAnswer { .. }
             | Self::NoReplica { .. }
             | Self::NoWriter
-            | Self::Late { .. }
             | Self::UnknownOutcome { .. } => Kind::Unavailable,
             Self::Merge { source, .. } => source.kind(),
             Self::Times { .. } | Self::NoAggregates => Kind::Internal,
@@ -151,8 +144,7 @@ pub struct RouterSettings {
     /// How long a write is tried, and how long any other call to the owner of a channel is tried again, from its first
     /// failure on. Unit: milliseconds.
     pub write_deadline_ms: u64,
-    /// How long a read is tried, and waits for what it has to see, in all. An owner may be lost meanwhile, and another one open its
-    /// channels, behind a node that was waited for in vain at first. Unit: milliseconds.
+    /// How long a read is tried again, from its first failure on. Unit: milliseconds.
     pub read_deadline_ms: u64,
     /// How old writes through other proxies may be before a `Bounded` read must see them. Unit: milliseconds.
     /// Milvus's `common.gracefulTime`.
@@ -176,7 +168,7 @@ impl Default for RouterSettings {
     fn default() -> Self {
         Self {
             write_deadline_ms: 10_000,
-            read_deadline_ms: 20_000,
+            read_deadline_ms: 10_000,
             graceful_ms: 5_000,
             policy: ReplicaPolicy::LookAside,
             zone: String::new(),

@@ -10,7 +10,7 @@ use super::after::read_after;
 use super::choose::{Candidate, choose, choose_second};
 use super::instant::{at_one_time, is_spread};
 use super::memory::Memory;
-use super::{Error, Patience, Router, passes};
+use super::{Error, Router, passes};
 use crate::base::{CollectionId, Kind, Kinded as _, PartitionId, TaskError, Timestamp, heavy};
 use crate::plan::{
     self, Aggregates, QueryKind, QueryPlan, QueryRows, SearchHits, SearchPlan, merge_query, merge_search,
@@ -22,9 +22,6 @@ use crate::rpc::{
 
 /// Parts of an answer of groups that take more than this are put together on a thread that may be busy. Unit: bytes.
 const INLINE_BYTES: usize = 128 << 10;
-
-/// A try that begins as soon as this is given the whole time by the nodes that wait.
-const SOON: Duration = Duration::from_millis(250);
 
 /// A kind of read: a search or a query.
 #[async_trait]
@@ -132,13 +129,6 @@ impl Plan for QueryPlan {
     }
 }
 
-/// What a try must see, and by when on the monotonic clock that has to be there; `None` for as long as nodes wait.
-#[derive(Clone, Copy)]
-struct Needs {
-    after: ReadAfter,
-    by: Option<Duration>,
-}
-
 /// A read that went wrong: what was said, and which copies were asked.
 struct Missed {
     error: rpc::Error,
@@ -178,17 +168,14 @@ impl Router {
     }
 
     /// Asks copy after copy until one answers as a whole. Fresh routes are asked for when those in hand turn out to be
-    /// old or all their copies have failed; a copy that failed is asked again only after the others, and a pause. Nothing is tried
-    /// or waited for after the deadline, but an answer that is being made then is taken.
+    /// old or all their copies have failed; a copy that failed is asked again only after the others, and a pause.
     async fn read<P: Plan>(&self, plan: P, consistency: Consistency) -> Result<P::Answer, rpc::Error> {
         let collection = plan.collection();
         let _reading = self.parts.cache.as_ref().map(|cache| cache.reading());
         let memory = self.memory(collection);
         let graceful_ms = self.parts.settings.graceful_ms;
         let after = read_after(consistency, self.now(), graceful_ms, memory.newest());
-        let deadline = Duration::from_millis(self.parts.settings.read_deadline_ms);
-        let end = self.parts.clock.monotonic() + deadline;
-        let (mut patience, mut by) = (Patience::until(end), None);
+        let mut patience = self.patience(self.parts.settings.read_deadline_ms);
         let (mut seen, mut tried): (Option<Arc<Routes>>, Vec<i64>) = (None, Vec::new());
         let brief = Duration::from_millis(self.parts.settings.fresh_ms);
         let mut long = 10 * brief;
@@ -199,8 +186,7 @@ impl Router {
             tried.extend(&short);
             let missed = match self.choose(&routes, &tried, &memory) {
                 Some(first) => {
-                    let needs = Needs { after, by };
-                    match self.ask_one_or_two(&plan, needs, &routes, (first, &short), &memory).await {
+                    match self.ask_one_or_two(&plan, after, &routes, (first, &short), &memory).await {
                         Ok(answer) => return Ok(answer),
                         Err(missed) => missed,
                     }
@@ -212,7 +198,6 @@ impl Router {
                 }
             };
             tried.extend(missed.replicas);
-            by = (self.parts.clock.monotonic() + deadline > end + SOON).then_some(end);
             let is_another_left = routes.replicas.iter().any(|replica| is_open(replica, &tried));
             match next(&missed.error) {
                 Next::Nothing => return Err(missed.error),
@@ -302,7 +287,7 @@ impl Router {
     async fn ask_one_or_two<P: Plan>(
         &self,
         plan: &P,
-        needs: Needs,
+        after: ReadAfter,
         routes: &Routes,
         (first, short): (usize, &[i64]),
         memory: &Memory,
@@ -310,7 +295,7 @@ impl Router {
         let replica = &routes.replicas[first];
         let missed = |error| Missed { error, replicas: vec![replica.id] };
         if routes.replicas.len() < 2 {
-            return self.ask_replica(plan, needs, replica).await.map_err(missed);
+            return self.ask_replica(plan, after, replica).await.map_err(missed);
         }
         let started = self.parts.clock.monotonic();
         let least = Duration::from_millis(self.parts.settings.hedge_after_ms);
@@ -319,7 +304,7 @@ impl Router {
             pace.begin(self.parts.settings.hedge_percent);
             pace.limit(least)
         };
-        let one = Box::pin(self.ask_replica(plan, needs, replica));
+        let one = Box::pin(self.ask_replica(plan, after, replica));
         let outcome = match limit {
             None => one.await.map_err(missed),
             Some(limit) => match select(one, self.parts.clock.sleep(limit)).await {
@@ -327,7 +312,7 @@ impl Router {
                 Either::Right(((), one)) => match self.second(routes, (first, short), memory) {
                     None => one.await.map_err(missed),
                     Some(second) => {
-                        let other = Box::pin(self.ask_replica(plan, needs, second));
+                        let other = Box::pin(self.ask_replica(plan, after, second));
                         first_good(one, replica.id, other, second.id).await
                     }
                 },
@@ -355,25 +340,21 @@ impl Router {
     /// Asks all nodes of one copy at once: every part, or none.
     ///
     /// Where nodes have parts of one channel, all of them read it at one time: they say first which times they can read
-    /// at, and that is also where the waiting for `after` is done. So it is where that has to end at some time.
+    /// at, and that is also where the waiting for `after` is done.
     async fn ask_replica<P: Plan>(
         &self,
         plan: &P,
-        Needs { after, by }: Needs,
+        after: ReadAfter,
         replica: &ReplicaRoute,
     ) -> Result<P::Answer, rpc::Error> {
-        let by = by.filter(|_| after != ReadAfter::Nothing);
-        if let ([only], None) = (replica.nodes.as_slice(), by) {
+        if let [only] = replica.nodes.as_slice() {
             return self.ask_node(plan, after, only).await;
         }
         let collection = plan.collection();
         // A read that is bound to a time has its one time already.
-        let parts = if plan.read_at() == Timestamp::MAX && (is_spread(&replica.nodes) || by.is_some()) {
-            let spans = try_join_all(replica.nodes.iter().map(|part| self.reach(collection, after, part)));
-            let spans = match by {
-                Some(end) => self.until(end, P::CALL, collection, spans).await?,
-                None => spans.await?,
-            };
+        let parts = if plan.read_at() == Timestamp::MAX && is_spread(&replica.nodes) {
+            let spans = replica.nodes.iter().map(|part| self.reach(collection, after, part));
+            let spans = try_join_all(spans).await?;
             let Some(timed) = at_one_time(&replica.nodes, &spans) else {
                 return Err(rpc::Error::failed(P::CALL, &Error::Times { collection }));
             };
@@ -382,22 +363,6 @@ impl Router {
             try_join_all(replica.nodes.iter().map(|part| self.ask_node(plan, after, part))).await?
         };
         self::merge(plan, parts).await
-    }
-
-    /// What comes by `end`, on the monotonic clock.
-    async fn until<T>(
-        &self,
-        end: Duration,
-        call: &'static str,
-        collection: CollectionId,
-        coming: impl Future<Output = Result<T, rpc::Error>>,
-    ) -> Result<T, rpc::Error> {
-        let left = end.saturating_sub(self.parts.clock.monotonic());
-        tokio::select! {
-            biased;
-            came = coming => came,
-            () = self.parts.clock.sleep(left) => Err(rpc::Error::failed(call, &Error::Late { collection })),
-        }
     }
 
     /// The times that a node can read its part at.
@@ -508,8 +473,7 @@ impl Reader for Router {
     }
 
     async fn pin(&self, collection: CollectionId) -> Result<Timestamp, rpc::Error> {
-        let deadline = Duration::from_millis(self.parts.settings.read_deadline_ms);
-        let mut patience = Patience::until(self.parts.clock.monotonic() + deadline);
+        let mut patience = self.patience(self.parts.settings.read_deadline_ms);
         let routes = loop {
             match self.routes(collection, None).await {
                 Ok(routes) => break routes,

@@ -30,7 +30,7 @@ const BACK: Duration = Duration::from_secs(15);
 const STORE_BACK: Duration = Duration::from_secs(30);
 /// When a write ends at the latest, with what its answer takes.
 const DEADLINE: Duration = Duration::from_millis(10_500);
-/// The same of a read.
+/// The same of a read: it is tried once more when a node has waited in vain for word of an owner.
 const READ_DEADLINE: Duration = Duration::from_millis(20_500);
 
 /// How long a channel stays where it was moved for balance, less what an order may take longer than the one before.

@@ -10,10 +10,10 @@ use async_trait::async_trait;
 use contract::role::Role;
 use contract::settings::Settings;
 use engine::assembly::{Door, Node, NodeCalls, NodeSeams};
-use engine::base::{ChannelName, Clock, CollectionId, NodeId, Rng, SeededRng, SegmentId};
+use engine::base::{ChannelName, Clock, CollectionId, NodeId, Rng, SeededRng, SegmentId, newest_format};
 use engine::blob::{Blobs, Doing, MemoryBlobs};
 use engine::log::{ObjectLogSettings, ObjectLogs};
-use engine::meta::{MemoryMetas, Metas};
+use engine::meta::{MemoryMetas, Metas, Txn};
 use engine::model::ChannelManifest;
 use engine::obs::Metrics;
 use engine::rpc::net::{CoordClient, FindLeader, ReachCoord};
@@ -567,6 +567,12 @@ impl World {
     ) -> Result<T, Error> {
         let make = |life: &Life| life.door.lock().clone().map(work);
         self.call(None, &proxy.address, call, limit, make).await
+    }
+
+    /// Notes what the first process of a new cluster does: nobody of an earlier version is to read what it writes.
+    pub async fn make_anew(&self) {
+        let txn = coord::put_format(Txn::new(), newest_format());
+        self.metas.commit(txn.expect("a format")).await.expect("the metadata answers");
     }
 
     /// The machine whose coordinator leads, as the metadata has it.
