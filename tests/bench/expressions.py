@@ -1,7 +1,8 @@
 """Filters made from a seed, and for which rows each holds, by plain Python that shares nothing with the database.
 
 A condition says of each row true, false, or None where a null leaves it unknown; `and`, `or` and `not` go by Kleene's logic,
-and a row is found if the whole is true. What is under a path of JSON is never unknown but where the whole value is null.
+and a row is found if the whole is true. What is under a path of JSON is never unknown but where the whole value is null, and
+even then it is known not to exist.
 """
 
 from __future__ import annotations
@@ -101,11 +102,14 @@ def accepts(sign: str, order: int | None) -> bool:
     return sign == "!=" if order is None else SIGNS[sign](order, 0)
 
 
+# Kinds of JSON values that have an order among each other.
+KINDS = {bool: 1, int: 2, float: 2, str: 3}
+
+
 def order(left: Any, right: Any) -> int | None:
     """The order of two JSON values of one kind. Lists are equal or nothing."""
-    if isinstance(left, bool) or isinstance(right, bool):
-        return (left > right) - (left < right) if isinstance(left, bool) and isinstance(right, bool) else None
-    if isinstance(left, (int, float)) and isinstance(right, (int, float)) or isinstance(left, str) and isinstance(right, str):
+    kind = KINDS.get(type(left))
+    if kind is not None and kind == KINDS.get(type(right)):
         return (left > right) - (left < right)
     if isinstance(left, list) and isinstance(right, list) and len(left) == len(right):
         return 0 if all(order(one, other) == 0 for one, other in zip(left, right)) else None
@@ -120,7 +124,7 @@ def has_content(value: Any) -> bool:
     """Whether anything but nulls and empty containers is in it."""
     if isinstance(value, (list, dict)):
         return any(has_content(one) for one in (value.values() if isinstance(value, dict) else value))
-    return value is not None and value is not MISSING
+    return value is not None and value is not MISSING and value is not NULL
 
 
 def computed(left: Any, sign: str, right: Any) -> Any:
@@ -187,7 +191,7 @@ class Generator:
             if at < len(self.kinds):
                 yield self.leaf(self.kinds[at][0])
             else:
-                yield self.tree(self.rng.choice((0, 1, 1, 2, 2, 3)))
+                yield self.tree(self.rng.choice((0, 1, 1, 1, 2, 2, 3)))
 
     # ------------------------------------------------------------ trees
 
@@ -209,7 +213,7 @@ class Generator:
             is_bare = isinstance(inner, Leaf) and re.match(r"(json_|array_contains|exists )|.* (is null|is not null|like \S+)$", inner.text, re.I)
             sign = self.rng.choice(("not ", "NOT ", "!"))
             return Tree("not", [inner], sign + (inner.text if is_bare and self.chance(0.5) else f"({inner.text})"))
-        members = [self.tree(depth - 1) for _ in range(self.rng.choice((2, 2, 3)))]
+        members = [self.tree(depth - 1) for _ in range(self.rng.choice((2, 2, 2, 3)))]
         sign = self.rng.choice({"and": ("and", "&&", "AND"), "or": ("or", "||", "OR")}[word])
         texts = []
         for member in members:
@@ -256,7 +260,9 @@ class Generator:
 
     def constant(self, value: Any) -> str:
         """A constant as a literal, or by name as a value beside the text."""
-        if self.chance(0.1) and not (isinstance(value, list) and len({type(one) for one in value}) != 1):
+        kinds = {type(one) for one in value} if isinstance(value, list) else {type(value)}
+        # Lists that clients can say in such a value: of one kind, and not of lists.
+        if len(kinds) == 1 and not (isinstance(value, list) and list in kinds) and self.chance(0.1):
             self.named += 1
             self.params[f"v{self.named}"] = value
             return f"{{v{self.named}}}"
@@ -464,7 +470,8 @@ class Generator:
         text, field, values = self.path((*PATHS, *LISTS))
         form = self.rng.choice(("exists {}", "EXISTS {}", "{} is not null", "{} is null"))
         is_negated = form.endswith("is null")
-        return Leaf(form.format(text), values, under(lambda value: has_content(value) != is_negated), (field,), {})
+        # Nothing exists in a value that is null: this is known.
+        return Leaf(form.format(text), values, lambda value: has_content(value) != is_negated, (field,), {})
 
     def path_contains(self) -> Leaf:
         text, field, values = self.path(LISTS)

@@ -112,9 +112,11 @@ class Answers:
         self.rows.alive[places] = False
 
     def states(self) -> str:
-        loaded = self.client.list_loaded_segments(self.name)
-        counts = {state: sum(one.num_rows for one in loaded if str(one.state).endswith(state)) for state in ("Sealed", "Growing")}
-        return f"{len(self.rows.all):,} rows, {int(self.rows.alive.sum()):,} of them not deleted; segments: {len(loaded)}, rows by state {counts}"
+        sealed = [one.num_rows for one in self.client.list_loaded_segments(self.name) if str(one.state).endswith("Sealed")]
+        count = len(self.rows.all)
+        if not 0 < sum(sealed) < count:
+            raise RuntimeError(f"{sum(sealed)} of {count} rows are sealed: these are not all states that were wanted")
+        return f"{count:,} rows, {int(self.rows.alive.sum()):,} of them not deleted; {len(sealed)} sealed segments of {sum(sealed):,}, the others grow"
 
     def query(self, expression: Expression, field: str) -> Any:
         request = Prepare.query_request(self.name, expression.text, [field], [], False, consistency_level=0, expr_params=expression.params)

@@ -135,8 +135,8 @@ def create(client: MilvusClient, name: str, dim: int) -> None:
     for field, kind in INDEXES.items():
         index.add_index(field, index_type=kind)
     index.add_index("summary", index_type="NGRAM", params={"min_gram": 2, "max_gram": 3})
-    for field, path, cast in PATHS:
-        index.add_index(field, index_name=f"of {path}", index_type="INVERTED", params={"json_path": path, "json_cast_type": cast})
+    for at, (field, path, cast) in enumerate(PATHS):
+        index.add_index(field, index_name=f"path_{at}", index_type="INVERTED", params={"json_path": path, "json_cast_type": cast})
     # Compaction would make one segment of several.
     client.create_collection(name, schema=schema, index_params=index, properties={"collection.autocompaction.enabled": "false"})
 
