@@ -42,6 +42,8 @@ SERVICE = "/milvus.proto.milvus.MilvusService/"
 PARTS = ("answers", "selective", "million")
 EF = 64
 SELECTIVE_AT_MOST = 1.0
+# A text without an index is compared with all rows', and shown for comparison only.
+NOT_PROMISED = ("text",)
 CHEAP_AT_MOST = 5.0
 ROWS = 1_000_000
 
@@ -99,7 +101,6 @@ class Answers:
         for place in replaced:
             self.rows.replace(place, rng.randrange(count))
         self.write(self.client.upsert, replaced, True)
-        self.vectors = self.rows.vectors.astype(np.float32)
 
     def write(self, call: Callable[..., Any], places: Any, with_late: bool) -> None:
         places = list(places)
@@ -155,7 +156,7 @@ class Answers:
 
     def search_wrong(self, keys: np.ndarray, scores: np.ndarray, holds: np.ndarray, vector: np.ndarray) -> str:
         """The nearest rows, where those that are equally near may change places."""
-        exact = self.vectors @ vector
+        exact = self.rows.vectors @ vector
         nearest = np.sort(exact[holds])[::-1][:TOP]
         if len(keys) != len(nearest) or len(set(keys.tolist())) != len(keys):
             return f"the search found {len(keys)} rows, {len(set(keys.tolist()))} different ones, instead of {len(nearest)}"
@@ -392,8 +393,8 @@ def broken(given: argparse.Namespace, results: dict[str, Any]) -> list[str]:
         found.append(f"{len(differing)} of {given.expressions} expressions have a wrong answer (seed {given.seed})")
     for kind, one in results.get("selective", {}).items():
         for what in ("cpu", "p50"):
-            if one[what] > SELECTIVE_AT_MOST:
-                found.append(f"a search with a filter of 1 % ({kind}) takes {one[what]:.2f} times the {'CPU' if what == 'cpu' else 'time'} of one without")
+            if kind not in NOT_PROMISED and one[what] > SELECTIVE_AT_MOST:
+                found.append(f"a search with a filter of 1 % ({kind}) takes {one[what]:.3f} times the {'CPU' if what == 'cpu' else 'time'} of one without, more than {SELECTIVE_AT_MOST:g}")
     for kind in ("count(*)", "equality, number", "equality, text"):
         one = results.get("million", {}).get(kind)
         if one and one["cpu"] > CHEAP_AT_MOST:

@@ -151,7 +151,7 @@ class Rows:
     """All rows that a collection must hold, as columns, in the order of their places."""
 
     def __init__(self, data: Path, rows: int, dim: int) -> None:
-        self.vectors = np.ascontiguousarray(np.load(data / "vectors.npy", mmap_mode="r")[:rows, :dim])
+        self.vectors = np.array(np.load(data / "vectors.npy", mmap_mode="r")[:rows, :dim])
         self.all = [row(package) for package in packages(data, len(self.vectors))]
         self.alive = np.zeros(len(self.all), bool)
         for one in self.all:
