@@ -1,9 +1,11 @@
-"""Turns the data set into what the programs read: 32-bit vectors, integer columns, one text a line.
+"""Turns the data set into what the programs read: 32-bit vectors, integer columns, one text a line, and all
+scalars as they are.
 
     prepare.py DATA OUT
     prepare.py --made OUT     made vectors instead: 63,666 around 1,000 centres, exact answers, no scalars
 """
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -32,9 +34,13 @@ def main() -> None:
         make(Path(sys.argv[2]))
         return
     data, out = Path(sys.argv[1]), Path(sys.argv[2])
+    out.mkdir(parents=True, exist_ok=True)
+    # Folders that were made before have all but this.
+    if not (out / "scalars.parquet").exists():
+        shutil.copyfile(data / "debian-scalars.parquet", out / "scalars.new")
+        (out / "scalars.new").rename(out / "scalars.parquet")
     if (out / "complete").exists():
         return
-    out.mkdir(parents=True, exist_ok=True)
     # The set is defined as the half-precision values; they are widened, never rounded again.
     np.save(out / "vectors.npy", np.load(data / "debian-f16.npy").astype("<f4"))
     np.save(out / "queries.npy", np.load(data / "queries-f16.npy").astype("<f4"))
