@@ -216,7 +216,7 @@ async fn start(run: Run, mut told: Told, lines: &mut Lines) -> anyhow::Result<()
             "settings unknown to this version are ignored"
         );
     }
-    let (tasks, health, metrics) = (TaskSet::new(), Health::new(), Metrics::new(NodeId(1)));
+    let (tasks, health, metrics) = (TaskSet::new(), Health::new(), Metrics::new(NodeId(0)));
     let mut reopens = reopens()?;
     let reopened = lines.clone();
     tasks.start("reopen log files", |stop| async move {

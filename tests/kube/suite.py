@@ -587,15 +587,18 @@ def g3_32_a_wrong_address_of_etcd_is_named_and_once_it_is_right_the_database_com
 
 @claim
 def g3_28_settings_restart_no_pod_where_only_the_config_map_may_change(world: World) -> None:
-    namespace = over_etcd(world, f"{world.name}-etcd.{roles_up(world)}:2379", updateConfigMapOnly=True)
+    namespace = over_etcd(world, f"{world.name}-etcd.{roles_up(world)}:2379")
     await_ready(world.name, namespace)
 
     def lives() -> list[str]:
         return sorted(pod["metadata"]["uid"] for pod in items("pods", namespace, "-l", f"app.kubernetes.io/instance={world.name}"))
 
     before = lives()
-    roles_patch(world, namespace, {"config": {"log": {"level": "debug"}}})
-    until("the config map has the setting", 60, lambda: "debug" in json.dumps((get("configmap", world.name, namespace) or {}).get("data", {})))
+    # Turned on with a change of settings, and a change while it is on.
+    for level in ("debug", "warn"):
+        roles_patch(world, namespace, {"components": {"updateConfigMapOnly": True}, "config": {"log": {"level": level}}})
+        until("the config map has the setting", 60, lambda: level in json.dumps((get("configmap", world.name, namespace) or {}).get("data", {})))
+        await_ready(world.name, namespace)
     time.sleep(5)
     equal(lives(), before, "pods")
     roles_patch(world, namespace, {"components": {"updateConfigMapOnly": False}})

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import pathlib
+import re
 import subprocess
 import time
 from typing import Any
@@ -54,6 +55,9 @@ def as_it_runs(cluster: Cluster, client: Any) -> None:
         equal(shown(asked, "cluster")["leader"]["address"], f"{leader.host}:{leader.internal}", f"the leader by {asked.name}")
         process = shown(asked, "process")
         equal((process["role"], process["ready"], process["leads"]), (asked.role, True, asked is leader), asked.name)
+        # 0 of a coordinator, which has no number; which nodes there are is told by the leader, with the number of each.
+        lines = [line for line in asked.get("/metrics").splitlines() if not line.startswith("milvus_num_node")]
+        equal(set(re.findall(r'node_id="([^"]*)"', "\n".join(lines))), {str(process["node"])}, f"nodes in the metrics of {asked.name}")
     proxy = cluster.of("proxy")[0]
     collection = shown(proxy, "collections", "still")["collections"][0]
     equal([collection[key] for key in ("name", "sealed_rows", "replicas", "loaded_percent")], ["still", 3000, 1, 100], "collection")

@@ -83,17 +83,21 @@ def denied(what: str, call: Callable[[], Any], words: str) -> None:
 
 
 def let_in(cluster: Cluster) -> None:
-    """A proxy that checks its users: by the users, roles and grants of the catalog who was let in is, and nobody else."""
     proxy = cluster.start("proxy", environment={"REDKITE__COMMON__SECURITY__AUTHORIZATIONENABLED": "true"})
-    entered = {user: MilvusClient(proxy.uri, user=user, password=password, timeout=10) for user, password in PASSWORDS.items()}
+    admitted(proxy.uri)
+    stopped(proxy)
+
+
+def admitted(uri: str) -> None:
+    """A proxy that checks its users: by the users, roles and grants of the catalog who was let in is, and nobody else."""
+    entered = {user: MilvusClient(uri, user=user, password=password, timeout=10) for user, password in PASSWORDS.items()}
     count = entered["ann"].query("written", filter="", output_fields=["count(*)"], consistency_level="Strong")[0]["count(*)"]
     if count == 0:
         raise AssertionError("ann sees no row")
     entered["ann"].insert("written", [row(11, 11)])
     denied("a drop by ann", lambda: entered["ann"].drop_collection("written"), "permission deny")
     denied("a query by bob", lambda: entered["bob"].query("written", filter="id == 11"), "permission deny")
-    denied("a wrong password", lambda: MilvusClient(proxy.uri, user="ann", password="password_of_bob", timeout=10).list_collections(), "")
-    stopped(proxy)
+    denied("a wrong password", lambda: MilvusClient(uri, user="ann", password="password_of_bob", timeout=10).list_collections(), "")
 
 
 def elsewhere(client: MilvusClient) -> None:

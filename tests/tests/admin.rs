@@ -113,6 +113,20 @@ async fn a_standalone_conforms() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metrics_carry_the_number_by_which_the_node_is_known() {
+    let standalone = Standalone::start(|_, _| {}).await;
+
+    let node = &standalone.ctl_json("nodes").await["nodes"][0]["id"];
+
+    let text = standalone.metrics.encode();
+    let shown = text.lines().filter_map(|line| line.split("node_id=").nth(1)?.split('"').nth(1));
+    let shown: std::collections::BTreeSet<&str> = shown.collect();
+    assert_eq!(shown.into_iter().collect::<Vec<_>>(), [node.to_string()]);
+
+    standalone.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_standalone_holds_is_shown() {
     let standalone = Standalone::start(|_, _| {}).await;
     fill(&standalone.clients, "shown", 2_000).await;

@@ -372,7 +372,7 @@ impl Idle {
             rng: Arc::clone(&self.rng),
             tasks: tasks.clone(),
             health: Health::new(),
-            metrics: Metrics::new(NodeId(1)),
+            metrics: Metrics::new(NodeId(0)),
             sources: Arc::new(move || Ok(unchanging.clone())),
             lines: Lines::unstarted(&TraceSettings::default(), Arc::clone(&self.clock)),
         };

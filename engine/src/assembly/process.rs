@@ -47,7 +47,7 @@ pub struct Surroundings {
     pub tasks: TaskSet,
     /// What `/healthz` says.
     pub health: Health,
-    /// What `/metrics` says.
+    /// What `/metrics` says. It is told the node's number once there is one.
     pub metrics: Arc<Metrics>,
     /// What the settings are by now.
     pub sources: Sources,
@@ -185,6 +185,7 @@ pub async fn run(role: Role, settings: &Settings, around: Surroundings) -> Resul
     let calls = administered(calls, &seams, &public, &about);
     let node = Node::start(role, seams, calls, settings, &tasks).await?;
     about.know(&node);
+    metrics.number(node.id);
     let gate = Gate::new(Arc::clone(&node.coord), wire::access(settings), Arc::clone(&clock));
     // Nobody else sets it.
     let _ = keeper.gate.set(gate);

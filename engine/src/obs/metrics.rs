@@ -1,7 +1,11 @@
 //! The metrics of one process, as typed handles.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
+use prometheus::proto::{LabelPair, MetricFamily};
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
 };
@@ -136,7 +140,7 @@ pub struct LogMetrics {
 /// Every metric of one process. Made once by assembly and passed down; `node_id` is on all that Milvus has it on.
 ///
 /// Label values are given in the order in which a field's documentation names the labels.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Metrics {
     /// `function_name`, `status`, `db_name`, `collection_name`.
     pub proxy_req_count: CounterBy<4>,
@@ -234,14 +238,17 @@ pub struct Metrics {
     pub disk_limit_bytes: GaugeBy<0>,
 
     registry: Registry,
+    /// Names of what carries `node_id`.
+    of_node: BTreeSet<&'static str>,
+    /// Which node the process is.
+    node: AtomicI64,
 }
 
 impl Metrics {
-    /// The metrics of the process that is `node`, all at zero.
+    /// The metrics of the process that is `node`, all at zero; 0 while it has no number, see [`Self::number`].
     #[must_use]
     pub fn new(node: NodeId) -> Arc<Self> {
-        let of_node = Making { registry: Registry::new(), node: Some(node) };
-        let of_all = Making { registry: of_node.registry.clone(), node: None };
+        let (of_node, of_all) = Making::pair(Registry::new());
         let collection = [n::DB_NAME, n::COLLECTION_NAME];
         let stored = [n::DB_NAME, n::COLLECTION_ID, n::COLLECTION_NAME];
         of_all.gauge(n::BUILD_INFO, [n::VERSION]).with([env!("CARGO_PKG_VERSION")]).set(1);
@@ -313,57 +320,89 @@ impl Metrics {
             disk_used_bytes: of_all.gauge(n::DISK_USED_BYTES, []),
             disk_limit_bytes: of_all.gauge(n::DISK_LIMIT_BYTES, []),
             registry: of_all.registry,
+            of_node: of_node.names.into_inner(),
+            node: AtomicI64::new(node.0),
         })
+    }
+
+    /// Says which node the process is: it is numbered only once a coordinator answers, long after the first handles were given
+    /// away. Whatever was counted by then is the node's.
+    pub fn number(&self, node: NodeId) {
+        self.node.store(node.0, Ordering::Relaxed);
     }
 
     /// All metrics in Prometheus's text format, with memory, descriptors and processor time of the process.
     #[must_use]
     pub fn encode(&self) -> String {
+        let mut families = self.registry.gather();
+        let of_node = families.iter_mut().filter(|family| self.of_node.contains(family.name()));
+        label(of_node, n::NODE_ID, &self.node.load(Ordering::Relaxed).to_string());
         // Families with the same name and different labels cannot be registered, so encoding has no reason to fail.
-        let mut text = TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default();
+        let mut text = TextEncoder::new().encode_to_string(&families).unwrap_or_default();
         process::encode(&mut text);
         text
     }
 }
 
-/// Where new metrics are registered, and whether they carry the node's id.
+/// Puts a label on every line, among the others by its name.
+fn label<'a>(families: impl Iterator<Item = &'a mut MetricFamily>, name: &str, value: &str) {
+    let mut pair = LabelPair::default();
+    pair.set_name(name.to_owned());
+    pair.set_value(value.to_owned());
+    for metric in families.flat_map(MetricFamily::mut_metric) {
+        let mut labels = metric.take_label();
+        let at = labels.partition_point(|other| other.name() < name);
+        labels.insert(at, pair.clone());
+        metric.set_label(labels);
+    }
+}
+
+/// Where new metrics are registered, with the names of those that were.
 struct Making {
     registry: Registry,
-    node: Option<NodeId>,
+    names: RefCell<BTreeSet<&'static str>>,
 }
 
 impl Making {
-    fn opts(&self, name: &str) -> Opts {
-        let opts = Opts::new(name, help(name));
-        match self.node {
-            Some(node) => opts.const_label(n::NODE_ID, node.to_string()),
-            None => opts,
-        }
+    /// Two that register in the same place, so that no name is in both.
+    fn pair(registry: Registry) -> (Self, Self) {
+        let names = RefCell::default;
+        (Self { registry: registry.clone(), names: names() }, Self { registry, names: names() })
     }
 
-    fn counter<const N: usize>(&self, name: &str, labels: [&str; N]) -> CounterBy<N> {
-        CounterBy(self.register(IntCounterVec::new(self.opts(name), &labels)))
+    fn counter<const N: usize>(&self, name: &'static str, labels: [&str; N]) -> CounterBy<N> {
+        CounterBy(self.register(name, IntCounterVec::new(opts(name), &labels)))
     }
 
-    fn gauge<const N: usize>(&self, name: &str, labels: [&str; N]) -> GaugeBy<N> {
-        GaugeBy(self.register(IntGaugeVec::new(self.opts(name), &labels)))
+    fn gauge<const N: usize>(&self, name: &'static str, labels: [&str; N]) -> GaugeBy<N> {
+        GaugeBy(self.register(name, IntGaugeVec::new(opts(name), &labels)))
     }
 
-    fn ms<const N: usize>(&self, name: &str, labels: [&str; N]) -> HistogramBy<N> {
+    fn ms<const N: usize>(&self, name: &'static str, labels: [&str; N]) -> HistogramBy<N> {
         self.histogram(name, labels, &n::MS_BUCKETS)
     }
 
-    fn histogram<const N: usize>(&self, name: &str, labels: [&str; N], buckets: &[f64]) -> HistogramBy<N> {
-        let opts = HistogramOpts { common_opts: self.opts(name), buckets: buckets.to_vec() };
-        HistogramBy(self.register(HistogramVec::new(opts, &labels)))
+    fn histogram<const N: usize>(
+        &self,
+        name: &'static str,
+        labels: [&str; N],
+        buckets: &[f64],
+    ) -> HistogramBy<N> {
+        let opts = HistogramOpts { common_opts: opts(name), buckets: buckets.to_vec() };
+        HistogramBy(self.register(name, HistogramVec::new(opts, &labels)))
     }
 
     #[expect(clippy::expect_used, reason = "names and labels are constants, and a test registers every one")]
-    fn register<M: Collector + Clone + 'static>(&self, made: prometheus::Result<M>) -> M {
+    fn register<M: Collector + Clone + 'static>(&self, name: &'static str, made: prometheus::Result<M>) -> M {
         let made = made.expect("constant names are well formed");
+        self.names.borrow_mut().insert(name);
         self.registry.register(Box::new(made.clone())).expect("constant names differ");
         made
     }
+}
+
+fn opts(name: &str) -> Opts {
+    Opts::new(name, help(name))
 }
 
 /// A help text from the name: dashboards read names, and the constants' documentation says the rest.
@@ -394,6 +433,25 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
+    }
+
+    #[test]
+    fn a_node_that_is_numbered_late_has_its_number_on_what_was_counted_before() {
+        let metrics = Metrics::new(NodeId(0));
+        let counter = metrics.proxy_slow_query_count.with(["search"]);
+        let shown = || {
+            let text = metrics.encode();
+            let lines = text.lines().filter(|line| line.starts_with("milvus_proxy_slow_query_count"));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+
+        counter.inc();
+        let before = shown();
+        metrics.number(NodeId(12));
+        counter.inc();
+
+        assert_eq!(before, ["milvus_proxy_slow_query_count{node_id=\"0\",query_type=\"search\"} 1"]);
+        assert_eq!(shown(), ["milvus_proxy_slow_query_count{node_id=\"12\",query_type=\"search\"} 2"]);
     }
 
     #[test]

@@ -141,7 +141,8 @@ pub struct Components {
     /// Accepted, not used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub update_tool_image: Option<bool>,
-    /// True: a change of `spec.config` does not restart pods. Unset or false: it restarts those that it concerns.
+    /// True: a change of `spec.config` restarts no pod, unless pods are given something else beside the file: a password that comes or goes,
+    /// the folder of log files, how long query nodes may take to stop. Unset or false: it restarts those that it concerns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub update_config_map_only: Option<bool>,
     /// Accepted: 2 or 3 as the peer counts; one workload per component is kept either way.

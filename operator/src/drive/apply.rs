@@ -12,8 +12,8 @@ use serde::de::DeserializeOwned;
 
 use crate::cluster::{Cluster, Error, Kind, Place, apply_as, get_as};
 use crate::render::{
-    Live, Objects, Planned, StoreObjects, Wanted, WorkloadObjects, fit_claim, fit_stateful_set,
-    pod_monitor_kind,
+    Live, Objects, Planned, StoreObjects, Wanted, WorkloadObjects, fit_claim, fit_deployment,
+    fit_stateful_set, pod_monitor_kind,
 };
 use crate::rollout::{Turn, replicas};
 
@@ -28,6 +28,8 @@ pub(super) struct Applier<'a> {
     pub(super) running: &'a BTreeMap<String, Deployment>,
     /// For each workload, whether its turn has come.
     pub(super) turns: &'a [Turn],
+    /// Whether a change of settings restarts the pods that it concerns.
+    pub(super) config_rolls: bool,
 }
 
 impl Applier<'_> {
@@ -133,6 +135,9 @@ impl Applier<'_> {
         let WorkloadObjects { component: _, group: _, deployment, budget } = workload;
         self.want(budget).await?;
         let running = deployment.metadata.name.as_ref().and_then(|name| self.running.get(name));
+        if let Some(running) = running.filter(|_| !self.config_rolls) {
+            *deployment = fit_deployment(deployment.clone(), running);
+        }
         if let Some(spec) = deployment.spec.as_mut() {
             spec.replicas = match turn {
                 Turn::Step(count) => Some(*count),

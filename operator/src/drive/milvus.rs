@@ -121,6 +121,7 @@ impl Driver {
             uid: &checked.uid,
             running: &running,
             turns: &turns,
+            config_rolls: checked.config_rolls,
         };
         let live = match applier.apply(planned).await {
             Ok(live) => live,

@@ -229,6 +229,39 @@ async fn image_config_resources_and_replicas_take_effect_and_what_is_taken_back_
 }
 
 #[tokio::test]
+async fn that_only_the_config_map_is_to_change_restarts_nothing_when_it_is_turned_on_nor_while_it_is() {
+    let cluster = cluster_with(json!({}));
+    let driver = driver(&cluster);
+    settle(&driver).await;
+    let template = || {
+        let workload = ("Deployment".to_owned(), Place::new("ns", "db-milvus-standalone"));
+        cluster.objects()[&workload].data["spec"]["template"].clone()
+    };
+    let settings = || {
+        let map = ("ConfigMap".to_owned(), Place::new("ns", "db"));
+        cluster.objects()[&map].data["data"]["user.yaml"].as_str().unwrap().to_owned()
+    };
+    let spec = |only: bool, level: &str| json!({"components": {"updateConfigMapOnly": only}, "config": {"log": {"level": level}}});
+    edit(&cluster, spec(false, "info"));
+    settle(&driver).await;
+    let before = template();
+
+    for (only, level) in [(true, "info"), (false, "info"), (true, "debug"), (true, "warn")] {
+        edit(&cluster, spec(only, level));
+        settle(&driver).await;
+
+        assert_eq!(template(), before, "{only} {level}");
+        assert!(settings().contains(&format!("level: {level}")), "{}", settings());
+    }
+    edit(&cluster, spec(false, "info"));
+    settle(&driver).await;
+    assert_eq!(template(), before, "the settings are those that the pods began with");
+    edit(&cluster, spec(false, "warn"));
+    settle(&driver).await;
+    assert_ne!(template(), before);
+}
+
+#[tokio::test]
 async fn a_wrong_field_is_named_and_nothing_is_made() {
     let cluster = cluster_with(json!({"components": {"standalone": {"replicas": 3}}}));
     let driver = driver(&cluster);

@@ -33,8 +33,8 @@ pub use hash::print;
 pub use image::{BadCatalog, Catalog, CatalogEntry, Image, Level};
 pub use object::{
     Live, Objects, Planned, RandomSecret, StoreObjects, Wanted, WorkloadObjects, admin_secret, fit_claim,
-    fit_stateful_set, owner, pod_monitor_kind, random_secrets, read_authorities, read_issued, render,
-    render_authorities, render_issued,
+    fit_deployment, fit_stateful_set, owner, pod_monitor_kind, random_secrets, read_authorities, read_issued,
+    render, render_authorities, render_issued,
 };
 pub use resource_group::{is_taken, processors, resource_group_faults, resource_group_workload};
 pub use settings::UserSettings;

@@ -1,5 +1,6 @@
 //! Specs in, objects and complaints out.
 
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 use serde_json::{Value, from_value, json};
 
@@ -239,15 +240,53 @@ fn a_name_that_cannot_name_a_service_is_a_complaint() {
     }
 }
 
+/// The one workload that a spec asks for.
+fn deployment(spec: Value) -> Deployment {
+    rendered(spec).workloads.remove(0).deployment
+}
+
 #[test]
-fn a_changed_config_changes_the_template_unless_only_the_config_map_is_to_change() {
-    let template = |spec| rendered(spec).workloads.remove(0).deployment.spec.unwrap().template;
+fn a_changed_config_changes_the_template() {
+    let template = |spec| deployment(spec).spec.unwrap().template;
 
     assert_ne!(template(json!({})), template(json!({"config": {"log": {"level": "debug"}}})));
-    assert_eq!(
-        template(json!({"components": {"updateConfigMapOnly": true}})),
-        template(json!({"components": {"updateConfigMapOnly": true}, "config": {"log": {"level": "debug"}}}))
+}
+
+#[test]
+fn that_only_the_config_map_is_to_change_changes_nothing_of_a_workload() {
+    let debug = json!({"log": {"level": "debug"}});
+    let only = json!({"updateConfigMapOnly": true});
+    let plain = deployment(json!({"config": debug.clone()}));
+
+    let new = deployment(json!({"components": only, "config": debug}));
+
+    assert_eq!(new, plain, "a workload that is not there yet has the hash, too");
+    assert_eq!(fit_deployment(new, &plain), plain);
+}
+
+#[test]
+fn where_only_the_config_map_is_to_change_a_workload_keeps_the_hash_of_its_settings() {
+    let old = deployment(json!({}));
+    let changed = deployment(json!({"config": {"log": {"level": "debug"}}}));
+    assert_ne!(changed, old);
+
+    assert_eq!(fit_deployment(changed, &old), old);
+}
+
+#[test]
+fn where_only_the_config_map_is_to_change_a_workload_without_a_hash_gets_none_and_keeps_the_rest() {
+    let planned = deployment(
+        json!({"components": {"podAnnotations": {"team": "search"}, "image": "example/engine:2"}}),
     );
+    let without = |mut from: Deployment| {
+        let metadata = from.spec.as_mut().unwrap().template.metadata.as_mut().unwrap();
+        metadata.annotations.as_mut().unwrap().remove(contract::names::ANNOTATION_CONFIG_HASH);
+        from
+    };
+    // As an operator before this one left it.
+    let old = without(deployment(json!({"components": {"podAnnotations": {"team": "before"}}})));
+
+    assert_eq!(fit_deployment(planned.clone(), &old), without(planned));
 }
 
 #[test]

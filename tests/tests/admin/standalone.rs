@@ -18,6 +18,7 @@ pub struct Standalone {
     pub clients: String,
     pub inside: String,
     pub folder: TempDir,
+    pub metrics: Arc<Metrics>,
     tasks: TaskSet,
 }
 
@@ -67,20 +68,20 @@ impl Standalone {
         settings.redkite.metrics_listen = "127.0.0.1:0".to_owned();
         settings.redkite.internal_listen = "127.0.0.1:0".to_owned();
         change(&mut settings, folder.path());
-        let tasks = TaskSet::new();
+        let (tasks, metrics) = (TaskSet::new(), Metrics::new(NodeId(0)));
         let same = settings.clone();
         let around = Surroundings {
             clock: RealClock::new(),
             rng: SeededRng::new(1),
             tasks: tasks.clone(),
             health: Health::new(),
-            metrics: Metrics::new(NodeId(1)),
+            metrics: Arc::clone(&metrics),
             sources: Arc::new(move || Ok(same.clone())),
             lines: Lines::unstarted(&TraceSettings::default(), RealClock::new()),
         };
         let running = assembly::run(Role::Standalone, &settings, around).await.unwrap();
         let (clients, inside) = (running.clients.unwrap().to_string(), running.inside.unwrap().to_string());
-        let standalone = Self { clients, inside, folder, tasks };
+        let standalone = Self { clients, inside, folder, metrics, tasks };
         // It serves clients before the coordinator has heard of its only node.
         for _ in 0..1_000 {
             if standalone.is_there().await {

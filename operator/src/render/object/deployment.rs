@@ -59,6 +59,25 @@ pub(super) fn render(checked: &Checked, workload: &Workload) -> Deployment {
     }
 }
 
+/// Fits a planned workload to the one that exists, where a change of settings is to restart no pod: the hash of the settings stays
+/// as it is, or away where there is none. Pods that began with older settings are renewed once that is allowed again.
+#[must_use]
+pub fn fit_deployment(mut planned: Deployment, existing: &Deployment) -> Deployment {
+    let hash = |spec: &DeploymentSpec| {
+        spec.template.metadata.as_ref()?.annotations.as_ref()?.get(names::ANNOTATION_CONFIG_HASH).cloned()
+    };
+    let kept = existing.spec.as_ref().and_then(hash);
+    if let Some(metadata) = planned.spec.as_mut().and_then(|spec| spec.template.metadata.as_mut()) {
+        let mut fitted = metadata.annotations.take().unwrap_or_default();
+        match kept {
+            Some(hash) => fitted.insert(names::ANNOTATION_CONFIG_HASH.to_owned(), hash),
+            None => fitted.remove(names::ANNOTATION_CONFIG_HASH),
+        };
+        metadata.annotations = (!fitted.is_empty()).then_some(fitted);
+    }
+    planned
+}
+
 /// Labels that select the pods of one workload.
 pub(super) fn labels(checked: &Checked, workload: &Workload) -> BTreeMap<String, String> {
     let mut labels = checked.labels();
@@ -111,12 +130,10 @@ fn template(checked: &Checked, workload: &Workload, selector: &BTreeMap<String, 
         labels.insert(names::LABEL_SERVICE.to_owned(), "true".to_owned());
     }
     let mut annotations = pod.pod_annotations.clone();
-    if checked.config_rolls {
-        let mut text = settings::concerning(&checked.settings.plain, workload.component);
-        text.extend(checked.hook.as_ref().map(config_map::text));
-        text.push_str(&secret::fingerprint(checked));
-        annotations.insert(names::ANNOTATION_CONFIG_HASH.to_owned(), hash::of(&text));
-    }
+    let mut text = settings::concerning(&checked.settings.plain, workload.component);
+    text.extend(checked.hook.as_ref().map(config_map::text));
+    text.push_str(&secret::fingerprint(checked));
+    annotations.insert(names::ANNOTATION_CONFIG_HASH.to_owned(), hash::of(&text));
     let engine = container(checked, workload);
     if let Some(print) = secrets_print(checked, &engine) {
         annotations.insert(names::ANNOTATION_SECRETS_HASH.to_owned(), print);

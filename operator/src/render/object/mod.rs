@@ -30,6 +30,7 @@ use crate::crd::Milvus;
 
 pub use certificate::{read_authorities, read_issued, render_authorities, render_issued};
 pub use claim::fit_claim;
+pub use deployment::fit_deployment;
 pub use pod_monitor::pod_monitor_kind;
 pub use secret::{RandomSecret, random_secrets};
 pub use store::{StoreObjects, fit_stateful_set};
