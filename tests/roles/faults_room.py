@@ -380,7 +380,8 @@ class Heap:
         def merged() -> bool:
             job = self.client.compact(self.name)
             until("a compaction", 60, lambda: self.client.get_compaction_state(job) == "Completed")
-            return len(self.segments()) <= most < len(self.seen)
+            left = len(self.segments())
+            return left <= most and left < len(self.seen)
 
         # Two that are not full have room in one, so at most one is smaller than half a segment.
         most = self.rows * (4 * self.dim + 16) // (SEGMENT_MIB << 19) + 1
