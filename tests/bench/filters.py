@@ -17,7 +17,6 @@ import os
 import random
 import signal
 import statistics
-import subprocess
 import sys
 import time
 from datetime import date
@@ -26,15 +25,16 @@ from typing import Any, Callable
 
 import grpc
 import numpy as np
-from pymilvus import DataType, MilvusClient
+from pymilvus import MilvusClient
 from pymilvus.client.prepare import Prepare
 from pymilvus.grpc_gen import milvus_pb2, milvus_pb2_grpc
 
 from expressions import Expression, Generator, described
 from grow import grow
+from loading import index_built, loadgen, plain_schema
 from quota import model
 from rows import Rows, add_late, create
-from writes import Alone
+from writes import Alone, wait_for
 
 DIM = 384
 TOP = 20
@@ -55,19 +55,6 @@ def cpu_seconds(pid: int) -> float:
 
 def say(text: str) -> None:
     print(f"  {text}", flush=True)
-
-
-def index_built(client: MilvusClient, name: str, field: str) -> bool:
-    about = client.describe_index(name, field) or {}
-    return str(about.get("state", "Finished")) in ("Finished", "3") and int(about.get("pending_index_rows", 0)) == 0
-
-
-def wait(what: str, seconds: float, check: Callable[[], bool]) -> None:
-    end = time.monotonic() + seconds
-    while not check():
-        if time.monotonic() > end:
-            raise TimeoutError(f"{what}: not after {seconds} s")
-        time.sleep(0.1)
 
 
 # ---------------------------------------------------------------- answers
@@ -215,28 +202,6 @@ def answers(given: argparse.Namespace, system: Alone) -> dict[str, Any]:
 # ---------------------------------------------------------------- selective searches
 
 
-def plain_schema(client: MilvusClient, name: str, index: Any) -> None:
-    """The fields that the load generator fills."""
-    schema = client.create_schema(auto_id=False)
-    schema.add_field("id", DataType.INT64, is_primary=True)
-    schema.add_field("vector", DataType.FLOAT_VECTOR, dim=DIM)
-    schema.add_field("part", DataType.INT64)
-    schema.add_field("installed_size", DataType.INT64)
-    schema.add_field("name", DataType.VARCHAR, max_length=256)
-    schema.add_field("section", DataType.VARCHAR, max_length=256)
-    client.create_collection(name, schema=schema, index_params=index, num_shards=1)
-
-
-def loadgen(given: argparse.Namespace, command: str, uri: str, name: str, **flags: Any) -> dict[str, Any]:
-    words = [given.loadgen, command, "--uri", uri, "--collection", name]
-    for key, value in flags.items():
-        words += [f"--{key}", str(value)]
-    done = subprocess.run(words, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise RuntimeError(f"loadgen {command}: {done.stderr.strip()}")
-    return json.loads(done.stdout)
-
-
 def selective(given: argparse.Namespace, system: Alone) -> dict[str, Any]:
     """One row in a hundred by a number or a text, with and without an index; the same rows each time."""
     client, name, data, folder = MilvusClient(system.uri, timeout=600), "selective", Path(given.data), system.folder
@@ -254,11 +219,11 @@ def selective(given: argparse.Namespace, system: Alone) -> dict[str, Any]:
     index.add_index("vector", index_type="HNSW", metric_type="IP", params={"M": 16, "efConstruction": 200})
     index.add_index("part", index_type="STL_SORT")
     index.add_index("section", index_type="INVERTED")
-    plain_schema(client, name, index)
-    loadgen(given, "insert", system.uri, name, vectors=data / "vectors.npy", part=folder / "part.npy", size=folder / "part.npy",
+    client.create_collection(name, schema=plain_schema(client, DIM), index_params=index, num_shards=1)
+    loadgen(given.loadgen, "insert", system.uri, name, vectors=data / "vectors.npy", part=folder / "part.npy", size=folder / "part.npy",
             names=folder / "part.txt", sections=folder / "part.txt", clients=8)  # fmt: skip
     client.flush(name)
-    wait("the graph", 600, lambda: index_built(client, name, "vector"))
+    wait_for("the graph", 600, lambda: index_built(client, name))
     client.load_collection(name)
     kinds = {"": "", "indexed number": "part < 1", "number": "installed_size < 1", "indexed text": 'section == "part 0"', "text": 'name == "part 0"'}
     found: dict[str, list[dict[str, float]]] = {kind: [] for kind in kinds}
@@ -266,7 +231,7 @@ def selective(given: argparse.Namespace, system: Alone) -> dict[str, Any]:
     for at in range(given.rounds + 1):
         for kind, text in kinds.items():
             before = cpu_seconds(system.process.pid)
-            line = loadgen(given, "search", system.uri, name, filter=text, truth=folder / "truth.npy" if text else data / "truth-ip.npy", **common)
+            line = loadgen(given.loadgen, "search", system.uri, name, filter=text, truth=folder / "truth.npy" if text else data / "truth-ip.npy", **common)
             used = cpu_seconds(system.process.pid) - before
             # The first round is for the caches.
             if at:
@@ -326,13 +291,13 @@ def million(given: argparse.Namespace, system: Alone) -> dict[str, Any]:
     index.add_index("part", index_type="INVERTED")
     index.add_index("installed_size", index_type="BITMAP")
     index.add_index("name", index_type="INVERTED")
-    plain_schema(client, name, index)
+    client.create_collection(name, schema=plain_schema(client, DIM), index_params=index, num_shards=1)
     for first in range(0, count, 100_000):
-        loadgen(given, "insert", system.uri, name, vectors=folder / "grown.npy", part=folder / "numbers.npy", size=folder / "parts.npy",
+        loadgen(given.loadgen, "insert", system.uri, name, vectors=folder / "grown.npy", part=folder / "numbers.npy", size=folder / "parts.npy",
                 names=folder / "names.txt", sections=folder / "sections.txt", first=first, limit=100_000, clients=4)  # fmt: skip
     client.flush(name)
     (folder / "grown.npy").unlink()
-    wait("the index", 600, lambda: index_built(client, name, "vector"))
+    wait_for("the index", 600, lambda: index_built(client, name))
     client.load_collection(name)
     calls, rng = Calls(system), random.Random(5)
 
@@ -343,7 +308,7 @@ def million(given: argparse.Namespace, system: Alone) -> dict[str, Any]:
         loaded = client.list_loaded_segments(name)
         return sum(one.num_rows for one in loaded) == count and all(str(one.state).endswith("Sealed") for one in loaded)
 
-    wait("sealed rows", 300, wholly)
+    wait_for("sealed rows", 300, wholly)
     quiet(system.process.pid)
     say(f"{count:,} rows sealed and loaded, {len(client.list_loaded_segments(name))} segments ({time.monotonic() - began:.0f} s)")
     version = milvus_pb2.GetVersionRequest().SerializeToString()

@@ -28,6 +28,7 @@ from pymilvus import DataType, MilvusClient
 
 from capped import CappedCluster, Meter
 from cluster import wait_for
+from loading import command, index_built, loadgen
 from quota import model
 
 NAME = "scale"
@@ -65,13 +66,9 @@ class Scale:
         index = self.client.prepare_index_params()
         index.add_index("vector", index_type="HNSW", metric_type="IP", params={"M": 16, "efConstruction": 200})
         self.client.create_index(NAME, index, sync=False)
-        wait_for("the index", 300, self.built)
+        wait_for("the index", 300, lambda: index_built(self.client, NAME))
         self.client.load_collection(NAME, replica_number=1)
         self.settled(1)
-
-    def built(self) -> bool:
-        about = self.client.describe_index(NAME, "vector") or {}
-        return str(about.get("state", "Finished")) in ("Finished", "3") and int(about.get("pending_index_rows", 0)) == 0
 
     def settled(self, nodes: int) -> float:
         """Waits until reads go to so many nodes, each with its part, and nobody has anything to let go of."""
@@ -94,17 +91,11 @@ class Scale:
     def file(self, name: str) -> str:
         return str(Path(self.given.data) / name)
 
-    def command(self, command: str, **flags: Any) -> list[str]:
-        words = [self.given.loadgen, command, "--uri", self.cluster.uri, "--collection", NAME]
-        for key, value in flags.items():
-            words += [f"--{key}", str(value)]
-        return words
+    def command(self, what: str, **flags: Any) -> list[str]:
+        return command(self.given.loadgen, what, self.cluster.uri, NAME, **flags)
 
-    def loadgen(self, command: str, **flags: Any) -> dict[str, Any]:
-        done = subprocess.run(self.command(command, **flags), capture_output=True, text=True)
-        if done.returncode != 0:
-            raise RuntimeError(f"loadgen {command}: {done.stderr.strip()}")
-        return json.loads(done.stdout)
+    def loadgen(self, what: str, **flags: Any) -> dict[str, Any]:
+        return loadgen(self.given.loadgen, what, self.cluster.uri, NAME, **flags)
 
     def searches(self) -> dict[str, Any]:
         return {"queries": self.file("queries.npy"), "metric": "IP", "params": json.dumps({"ef": EF}), "warmup": 0}

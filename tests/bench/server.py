@@ -11,12 +11,13 @@ import argparse
 import json
 import logging
 import os
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
-from pymilvus import DataType, MilvusClient
+from pymilvus import MilvusClient
+
+from loading import index_built, loadgen, plain_schema
 
 DIM = 384
 NAME = "bench"
@@ -50,11 +51,8 @@ class Bench:
 
     def load(self, command: str, **flags: Any) -> dict[str, Any]:
         """One run of the load generator, with the CPU time that the server spent meanwhile."""
-        words = [self.options.loadgen, command, "--uri", self.options.uri, "--collection", NAME]
-        for key, value in flags.items():
-            words += [f"--{key}", str(value)]
         before = self.cpu()
-        answer = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
+        answer = loadgen(self.options.loadgen, command, self.options.uri, NAME, **flags)
         answer["server_cpu_s"] = self.cpu() - before
         return answer
 
@@ -64,14 +62,7 @@ class Bench:
     def create(self) -> None:
         if self.client.has_collection(NAME):
             self.client.drop_collection(NAME)
-        schema = self.client.create_schema(auto_id=False)
-        schema.add_field("id", DataType.INT64, is_primary=True)
-        schema.add_field("vector", DataType.FLOAT_VECTOR, dim=DIM)
-        schema.add_field("part", DataType.INT64)
-        schema.add_field("installed_size", DataType.INT64)
-        schema.add_field("name", DataType.VARCHAR, max_length=256)
-        schema.add_field("section", DataType.VARCHAR, max_length=256)
-        self.client.create_collection(NAME, schema=schema)
+        self.client.create_collection(NAME, schema=plain_schema(self.client, DIM))
 
     def inserts(self) -> None:
         """The last of the runs leaves its rows for the searches."""
@@ -98,16 +89,12 @@ class Bench:
         index.add_index("vector", index_type="HNSW", metric_type="IP", params={"M": 16, "efConstruction": 200})
         begin, before = time.monotonic(), self.cpu()
         self.client.create_index(NAME, index, sync=False)
-        while not self.built():
+        while not index_built(self.client, NAME):
             time.sleep(0.1)
         self.note(op="build", seconds=time.monotonic() - begin, server_cpu_s=self.cpu() - before)
         begin = time.monotonic()
         self.client.load_collection(NAME)
         self.note(op="load", seconds=time.monotonic() - begin, rss_mb=self.memory("VmRSS"), peak_mb=self.memory("VmHWM"))
-
-    def built(self) -> bool:
-        about = self.client.describe_index(NAME, "vector") or {}
-        return str(about.get("state", "Finished")) in ("Finished", "3") and int(about.get("pending_index_rows", 0)) == 0
 
     def searches(self) -> None:
         common = {"queries": self.file("queries.npy"), "metric": "IP", "seconds": self.options.seconds, "warmup": 1000}

@@ -15,7 +15,6 @@ import logging
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,6 +26,7 @@ from pymilvus import DataType, MilvusClient
 
 from capped import cpu_seconds
 from cluster import RELEASE, Cluster, Process, free_port, get, wait_for
+from loading import loadgen
 from quota import model
 
 DIM = 384
@@ -102,12 +102,8 @@ def create(client: MilvusClient, name: str) -> None:
 
 
 def inserted(given: argparse.Namespace, uri: str, name: str, batch: int, clients: int, rows: int) -> dict[str, Any]:
-    words = [given.loadgen, "insert", "--uri", uri, "--collection", name, "--vectors", str(Path(given.data) / "vectors.npy")]
-    words += ["--batch", str(batch), "--clients", str(clients), "--limit", str(rows)]
-    done = subprocess.run(words, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise RuntimeError(f"loadgen insert: {done.stderr.strip()}")
-    return json.loads(done.stdout)
+    vectors = Path(given.data) / "vectors.npy"
+    return loadgen(given.loadgen, "insert", uri, name, vectors=vectors, batch=batch, clients=clients, limit=rows)
 
 
 def measure(given: argparse.Namespace, kind: str) -> list[dict[str, Any]]:
