@@ -23,7 +23,7 @@ pub use id::{
 pub use kind::{Kind, Kinded, chain};
 pub use node_time::NodeTime;
 pub use passing::{Passing, Permit, Shares, Work};
-pub use request::{Origin, RequestId};
+pub use request::{NAMED_MS, Origin, RequestId};
 pub use rng::{Rng, SeededRng};
 pub use secret::Secret;
 pub use task::{TaskError, TaskSet, heavy};

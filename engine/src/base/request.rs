@@ -4,6 +4,9 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u128);
 
+/// How long a call is known by the name that its client gives it. Unit: milliseconds.
+pub const NAMED_MS: u64 = 600_000;
+
 /// What the record of a write says of where it comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Origin {

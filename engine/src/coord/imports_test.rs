@@ -20,9 +20,9 @@ use crate::builder::Workshop;
 use crate::meta::{self, Doing, MemoryMetas, Metas, Txn, Versioned};
 use crate::model::DataType;
 use crate::rpc::{
-    CollectionRef, Coord as _, Duties, Error, ImportInfo, ImportOptions, ImportState, LocalNodes, Mark,
-    NewCollection, NewImport, NodeInfo, OpenChannel, OrderNumber, Report, Served, Tail, Write, Writer,
-    Written,
+    CollectionInfo, CollectionRef, Coord as _, Duties, Error, ImportInfo, ImportOptions, ImportState,
+    LocalNodes, Mark, NewCollection, NewImport, NodeInfo, OpenChannel, OrderNumber, Report, Served, Tail,
+    Write, Writer, Written,
 };
 use crate::segment::fixture::schema;
 
@@ -520,6 +520,17 @@ async fn rows_of_an_import_come_once_or_not_at_all_whenever_the_node_that_reads_
     }
 }
 
+/// An import of one file into the first partition.
+fn import_of(collection: &CollectionInfo, file: &str, name: &str) -> NewImport {
+    NewImport {
+        collection: collection.id,
+        partition: Some(collection.partitions[0].id),
+        files: vec![vec![file.to_owned()]],
+        options: ImportOptions::default(),
+        named: name.to_owned(),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_import_that_is_asked_for_again_under_its_name_is_begun_once() {
     let world = World::new().await;
@@ -529,13 +540,7 @@ async fn an_import_that_is_asked_for_again_under_its_name_is_begun_once() {
     life.until(|coord| over(coord, id)).await.unwrap();
 
     let collection = life.coord.collection(named()).await.unwrap();
-    let import = |name: &str, file: &str| NewImport {
-        collection: collection.id,
-        partition: Some(collection.partitions[0].id),
-        files: vec![vec![file.to_owned()]],
-        options: ImportOptions::default(),
-        named: name.to_owned(),
-    };
+    let import = |name: &str, file: &str| import_of(&collection, file, name);
     let asked = [
         import("a", "in/a.jsonl"),
         import("a", "in/a.jsonl"),
@@ -568,13 +573,7 @@ async fn an_import_is_refused_before_the_cluster_is_finalized() {
     life.coord.format.store(1, Ordering::Release);
 
     let collection = life.coord.collection(named()).await.unwrap();
-    let import = NewImport {
-        collection: collection.id,
-        partition: Some(collection.partitions[0].id),
-        files: vec![vec!["in/a.jsonl".to_owned()]],
-        options: ImportOptions::default(),
-        named: String::new(),
-    };
+    let import = import_of(&collection, "in/a.jsonl", "");
     let text = life.coord.import(import).await.unwrap_err().to_string();
 
     assert!(

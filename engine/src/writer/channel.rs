@@ -9,14 +9,14 @@ use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::base::{ChannelName, CollectionId, NodeTime, Position, Timestamp};
+use crate::base::{ChannelName, CollectionId, NAMED_MS, NodeTime, Position, Timestamp};
 use crate::log::{LogWriter, record};
 use crate::model::DataType;
 use crate::rpc::{Followed, Mark, Request};
 use crate::writer::Error;
 use crate::writer::former::Reached;
 use crate::writer::pressure::{Sealed, Unsealed};
-use crate::writer::requests::{Known, NAMED_MS, Place, Requests, Signed};
+use crate::writer::requests::{Known, Place, Requests, Signed};
 
 /// How much later than the coordinator's time a mark may be that the log does not prove. A node is ahead of it by what an
 /// answer takes to come, each time anew.

@@ -3,8 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::base::Position;
-use crate::writer::requests::NAMED_MS;
+use crate::base::{NAMED_MS, Position};
 
 /// The longest that a write is held up before it is done.
 const SLOWEST: Duration = Duration::from_secs(1);

@@ -8,12 +8,12 @@ use bytes::BytesMut;
 use tracing::{debug, warn};
 
 use super::drive::ChannelWriter;
-use crate::base::{Kind, Kinded as _, Origin, REQUESTS_FORMAT, Timestamp, chain};
+use crate::base::{Kind, Kinded as _, NAMED_MS, Origin, REQUESTS_FORMAT, Timestamp, chain};
 use crate::log::record;
 use crate::model::Keys;
 use crate::rpc::{self, Request};
 use crate::writer::channel::{Channel, Entry};
-use crate::writer::requests::{Known, MADE_MS, NAMED_MS, Place, Signed};
+use crate::writer::requests::{Known, MADE_MS, Place, Signed};
 
 /// How long a write waits for names to be read back: less than a write has in all.
 const NAMES_WITHIN: Duration = Duration::from_secs(8);

@@ -2,13 +2,11 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::base::{Origin, Position, RequestId, Timestamp};
+use crate::base::{NAMED_MS, Origin, Position, RequestId, Timestamp};
 use crate::log::record;
 
 /// How long a request is remembered: routers send a write again for some seconds. Unit: milliseconds.
 pub const MADE_MS: u64 = 60_000;
-/// The same for calls that clients name. Unit: milliseconds.
-pub const NAMED_MS: u64 = 600_000;
 /// Requests that are remembered of one channel at most, and inserts under names of clients. Each takes about 100 bytes.
 const MOST: usize = 1 << 17;
 /// Inserts that are remembered under one name at most.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::garbage::leave;
-use crate::base::{CollectionId, PartitionId, SegmentId, Timestamp};
+use crate::base::{CollectionId, NAMED_MS, PartitionId, SegmentId, Timestamp};
 use crate::coord::catalog::{Catalog, Import};
 use crate::coord::change::Change;
 use crate::coord::decide::Decision;
@@ -21,8 +21,6 @@ const MAX_OPEN: usize = 1024;
 const MAX_OVER: usize = 1024;
 /// How long imports that are over are shown. Unit: milliseconds.
 const SHOWN_MS: u64 = 3 * 60 * 60 * 1000;
-/// How long a call that begins an import is known by its client's name for it, as inserts are. Unit: milliseconds.
-const NAMED_MS: u64 = 10 * 60 * 1000;
 /// Most of them that are forgotten at once.
 const FORGOTTEN: usize = 64;
 /// Most pieces of one import: all its rows are to be named in one transaction.
@@ -75,8 +73,8 @@ pub fn begun_import(catalog: &Catalog, new: &NewImport, now_ms: u64) -> Option<i
                 == (new.collection, new.partition, &new.options)
             && files.eq(&new.files)
     };
-    let named = catalog.imports.values().rev().filter(|_| !new.named.is_empty());
-    named.into_iter().find(is_it).map(|import| import.info.id)
+    let mut named = catalog.imports.values().rev().filter(|_| !new.named.is_empty());
+    named.find(is_it).map(|import| import.info.id)
 }
 
 /// Begins an import under the number `id`, and forgets some that were over long ago.

@@ -83,6 +83,9 @@ pub async fn loaded_segments(
         holders.entry(*segment).or_default().push(node.0);
     }
     let manifests = proxy.coord().manifests(info.id).await?;
+    // What a query node takes of its memory.
+    let on_disk = memory::fields_on_disk(&info.schema, &info.indexes);
+    let needs = memory::Needs::new(&info.schema, &info.indexes, &on_disk);
     let mut infos = Vec::new();
     for segment in manifests.iter().flat_map(|channel| &channel.segments) {
         let Some(mut nodes) = holders.remove(&segment.id) else { continue };
@@ -93,7 +96,7 @@ pub async fn loaded_segments(
             segment_id: segment.id.0,
             collection_id: info.id.0,
             partition_id: segment.partition.0,
-            mem_size: size_of(&info, segment),
+            mem_size: to_i64(needs.segment_bytes(segment)),
             num_rows: to_i64(segment.rows),
             index_name,
             index_id,
@@ -113,12 +116,6 @@ fn index_of(info: &CollectionInfo, segment: &SegmentManifest) -> (String, i64) {
         |index: &&crate::model::IndexDefinition| segment.indexes.iter().any(|built| built.index == index.id);
     let index = info.indexes.iter().filter(built).max_by_key(|index| (index.metric.is_some(), -index.id.0));
     index.map(|index| (index.name.clone(), index.id.0)).unwrap_or_default()
-}
-
-/// What a query node takes of its memory for a segment, with the indexes over it. Unit: bytes.
-fn size_of(info: &CollectionInfo, segment: &SegmentManifest) -> i64 {
-    let on_disk = memory::fields_on_disk(&info.schema, &info.indexes);
-    to_i64(memory::Needs::new(&info.schema, &info.indexes, &on_disk).segment_bytes(segment))
 }
 
 fn to_i64(count: u64) -> i64 {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use contract::role::Role;
 use engine::assembly::Door;
 use engine::base::{RequestId, Rng as _, SeededRng};
+use engine::blob::Doing;
 use engine::plan::QueryKind;
 use engine::rpc::{CollectionInfo, Consistency, Error};
 use futures::FutureExt as _;
@@ -59,7 +60,7 @@ struct Measured {
     calls: u64,
     creates: u64,
     objects: u64,
-    kinds: BTreeMap<(String, String), u64>,
+    kinds: BTreeMap<(Doing, String), u64>,
 }
 
 /// Since this was asked last.
@@ -93,7 +94,7 @@ pub async fn refuse(clients: &Clients) {
     let busy = measured(clients);
     let Measured { writes, p99, calls, creates, objects, kinds } = busy;
     for ((doing, kind), count) in kinds {
-        let before = well.kinds.get(&(doing.clone(), kind.clone())).copied().unwrap_or_default();
+        let before = well.kinds.get(&(doing, kind.clone())).copied().unwrap_or_default();
         world.note(format!(
             "{doing} {kind}: {:.2} a write, {:.2} before",
             count as f64 / writes as f64,

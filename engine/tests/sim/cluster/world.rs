@@ -99,7 +99,7 @@ pub struct StoreCalls {
     pub creates: u64,
     pub objects: BTreeSet<String>,
     /// What was asked of which kind of object.
-    pub kinds: BTreeMap<(String, String), u64>,
+    pub kinds: BTreeMap<(Doing, String), u64>,
 }
 
 /// Whom an outsider takes for the owner of a channel.
@@ -259,7 +259,7 @@ impl World {
         let mut calls = self.store_calls.lock();
         calls.all += 1;
         let kind = key.split('/').next().unwrap_or_default().to_owned();
-        *calls.kinds.entry((doing.to_string(), kind)).or_default() += 1;
+        *calls.kinds.entry((doing, kind)).or_default() += 1;
         if doing == Doing::Create {
             calls.creates += 1;
             calls.objects.insert(key.to_owned());
