@@ -1,9 +1,11 @@
 //! What a proxy away from the coordinator remembers of the catalog.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::StreamExt as _;
 use futures::future::{BoxFuture, FutureExt as _};
 use parking_lot::Mutex;
 
@@ -14,6 +16,9 @@ use super::under_way::{Reading, UnderWay};
 use crate::base::CollectionId;
 use crate::model::access::Policy;
 use crate::rpc::{CollectionInfo, CollectionRef, Coord, Error, Follower, Orders, Report, Routes};
+
+/// Collections whose routes are renewed at the same time.
+const RENEWED_AT_ONCE: usize = 16;
 
 /// A collection's name or alias, in a database.
 type Name = (String, String);
@@ -60,25 +65,41 @@ impl Tables {
     }
 }
 
+/// Routes in use that have been replaced, and are to be asked for before somebody needs them.
+#[derive(Debug)]
+struct Renewal {
+    collections: BTreeSet<CollectionId>,
+    /// If the coordinator goes away before it has answered, reads have only the replaced ones to go by.
+    _reading: Reading,
+}
+
 /// A coordinator whose answers about collections and routes are remembered, and whose ids are fetched ahead; every other
 /// call goes through.
 ///
 /// It forgets when the coordinator says that a collection has changed ([`Follower::obey`]), and what a change made
 /// through it touches, before that call returns. What was on its way meanwhile is handed to those who asked before and
-/// not kept. Failures are never kept. What is remembered is answered also while the coordinator is away; routes, which
+/// not kept. Failures are never kept. Routes in use that the coordinator replaces are asked for at once ([`Follower::changed`]),
+/// and said to be in use until the new ones are there. What is remembered is answered also while the coordinator is away; routes, which
 /// every node checks by itself, even if they had to be forgotten.
 pub struct CatalogCache {
     pub(super) inner: Arc<dyn Coord>,
     pub(super) ids: Ids,
     tables: Mutex<Tables>,
     under_way: Arc<UnderWay>,
+    renewal: Mutex<Option<Renewal>>,
 }
 
 impl CatalogCache {
     /// A cache in front of `inner` that knows nothing yet.
     #[must_use]
     pub fn new(inner: Arc<dyn Coord>) -> Arc<Self> {
-        Arc::new(Self { inner, ids: Ids::default(), tables: Mutex::default(), under_way: Arc::default() })
+        Arc::new(Self {
+            inner,
+            ids: Ids::default(),
+            tables: Mutex::default(),
+            under_way: Arc::default(),
+            renewal: Mutex::default(),
+        })
     }
 
     /// A read begins, which may go by any routes that are known now or later. While it is under way the coordinator is told
@@ -146,6 +167,32 @@ impl CatalogCache {
     pub(super) async fn sound_routes(&self, collection: CollectionId) -> Result<Arc<Routes>, Error> {
         let found = self.tables.lock().routes.look(&collection, |_| true, || self.ask_routes(collection));
         self.routes_from(collection, found).await
+    }
+
+    /// Asks once for routes that were in use when they were replaced. Those that cannot be had while the coordinator is away
+    /// stay to be asked for. Cancel safe.
+    async fn renew(&self) {
+        let due = match &*self.renewal.lock() {
+            Some(renewal) => renewal.collections.iter().copied().collect(),
+            None => Vec::new(),
+        };
+        let asked = futures::stream::iter(due)
+            .map(async |collection| (collection, self.sound_routes(collection).await));
+        let mut answers = std::pin::pin!(asked.buffer_unordered(RENEWED_AT_ONCE));
+        while let Some((collection, answer)) = answers.next().await {
+            if answer.is_err_and(|error| passes(&error)) {
+                continue;
+            }
+            self.tables.lock().routes.leave(&collection);
+            let mut renewal = self.renewal.lock();
+            let is_last = renewal.as_mut().is_some_and(|renewal| {
+                renewal.collections.remove(&collection);
+                renewal.collections.is_empty()
+            });
+            if is_last {
+                *renewal = None;
+            }
+        }
     }
 
     /// Who may do what. While the coordinator is away, what was known last goes on being in force: who may read may still
@@ -278,15 +325,35 @@ impl Follower for CatalogCache {
         if orders.policy {
             tables.policy.forget(&());
         }
+        let in_use: Vec<CollectionId> = orders
+            .rerouted
+            .iter()
+            .filter(|&collection| tables.routes.is_in_use(collection))
+            .copied()
+            .collect();
         for collection in &orders.rerouted {
             tables.routes.forget(collection);
         }
         drop(tables);
+        if !in_use.is_empty() {
+            let mut renewal = self.renewal.lock();
+            let begin = || Renewal { collections: BTreeSet::new(), _reading: self.under_way.begin() };
+            renewal.get_or_insert_with(begin).collections.extend(in_use);
+        }
         // Only now: a read that begins in between is taken for an older one.
         self.under_way.obey(orders.number);
     }
 
     async fn changed(&self) {
-        self.under_way.over().await;
+        // What could not be renewed is tried again after the next report. Renewing ends a read, which is what is waited for.
+        let renewing = async {
+            self.renew().await;
+            std::future::pending().await
+        };
+        tokio::select! {
+            biased;
+            () = renewing => {}
+            () = self.under_way.over() => {}
+        }
     }
 }

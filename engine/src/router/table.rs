@@ -24,11 +24,13 @@ struct Slot<T> {
     last: Option<Arc<T>>,
     /// The question under way, with its number.
     coming: Option<(u64, Fetch<T>)>,
+    /// Whether somebody has looked at it since it was last left alone.
+    in_use: bool,
 }
 
 impl<T> Default for Slot<T> {
     fn default() -> Self {
-        Self { known: None, last: None, coming: None }
+        Self { known: None, last: None, coming: None, in_use: false }
     }
 }
 
@@ -61,6 +63,7 @@ impl<K: Hash + Eq + Clone, T: Send + Sync + 'static> Table<K, T> {
         F: FnOnce() -> BoxFuture<'static, Result<Arc<T>, Error>>,
     {
         let slot = self.slots.entry(key.clone()).or_default();
+        slot.in_use = true;
         if let Some(known) = slot.known.as_ref().filter(|known| is_good(known)) {
             return Found::Known(Arc::clone(known));
         }
@@ -121,6 +124,18 @@ impl<K: Hash + Eq + Clone, T: Send + Sync + 'static> Table<K, T> {
         if slot.known.is_none() && slot.coming.is_none() {
             slot.known = Some(Arc::clone(value));
             slot.last = Some(Arc::clone(value));
+        }
+    }
+
+    /// Whether somebody has looked under `key` since [`Self::leave`].
+    pub fn is_in_use(&self, key: &K) -> bool {
+        self.slots.get(key).is_some_and(|slot| slot.in_use)
+    }
+
+    /// `key` is in use only once somebody looks there again.
+    pub fn leave(&mut self, key: &K) {
+        if let Some(slot) = self.slots.get_mut(key) {
+            slot.in_use = false;
         }
     }
 

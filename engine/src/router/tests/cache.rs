@@ -4,12 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use futures::FutureExt as _;
+
 use super::twin::{C, World, info};
 use crate::base::{Kind, Kinded as _};
 use crate::model::access::User;
 use crate::router::CatalogCache;
 use crate::rpc::{
-    CollectionChange, CollectionRef, Coord as _, Error, Follower as _, Orders, PolicyChange, Refusal, Report,
+    CollectionChange, CollectionRef, Coord as _, Error, Follower as _, OrderNumber, Orders, PolicyChange,
+    Refusal, Report,
 };
 
 fn named(name: &str) -> CollectionRef {
@@ -266,4 +269,40 @@ async fn what_was_known_last_of_who_may_do_what_counts_while_the_coordinator_is_
     assert_eq!(users(&cache).await, 1);
     let fresh = CatalogCache::new(world.clone());
     assert_eq!(fresh.policy().await.unwrap_err().kind(), Kind::Unavailable);
+}
+
+#[tokio::test(start_paused = true)]
+async fn routes_in_use_that_are_replaced_are_asked_for_at_once_and_said_to_be_in_use_until_they_are_there() {
+    let number = |number| OrderNumber { epoch: 1, number };
+    let replaced = |at| Orders { rerouted: vec![C], number: number(at), ..Orders::default() };
+    let reads_since = |cache: &CatalogCache| {
+        let mut report = Report::default();
+        cache.report(&mut report);
+        report.reads_since
+    };
+    let world = World::new();
+    world.publish(Some(1), &[]);
+    let cache = CatalogCache::new(world.clone());
+    cache.routes(C).await.unwrap();
+
+    world.publish(Some(2), &[]);
+    world.away.store(true, Relaxed);
+    cache.obey(&replaced(1), Duration::ZERO);
+    let while_away = (cache.changed().now_or_never(), reads_since(&cache));
+    world.away.store(false, Relaxed);
+    let then = (cache.changed().now_or_never(), reads_since(&cache));
+
+    assert_eq!(while_away, (None, Some(OrderNumber::default())));
+    assert_eq!(then, (Some(()), None));
+    world.away.store(true, Relaxed);
+    assert_eq!(cache.routes(C).await.unwrap().version, 2, "nobody had asked for them yet");
+
+    // Nobody looks at them now, so that nothing is asked.
+    world.away.store(false, Relaxed);
+    cache.obey(&replaced(2), Duration::ZERO);
+    assert_eq!(cache.changed().now_or_never(), Some(()), "the second ones were looked at");
+    let asked = world.asked.load(Relaxed);
+    cache.obey(&replaced(3), Duration::ZERO);
+    let unused = (cache.changed().now_or_never(), reads_since(&cache), world.asked.load(Relaxed));
+    assert_eq!(unused, (None, None, asked));
 }
