@@ -273,13 +273,17 @@ def main() -> int:
     return 1 if missed else 0
 
 
-def record(line: str, seconds: float) -> None:
+def commit() -> str:
     def git(*words: str) -> str:
         return subprocess.run(["git", *words], cwd=HERE, capture_output=True, text=True).stdout.strip()
 
     changed = " with changes" if git("status", "--porcelain", "--untracked-files=no") else ""
+    return f"{git('rev-parse', '--short', 'HEAD')}{changed}"
+
+
+def record(line: str, seconds: float) -> None:
     with open(RESULTS, "a") as results:
-        results.write(f"| {datetime.date.today()} | {git('rev-parse', '--short', 'HEAD')}{changed} | {line} | {seconds:.0f} |\n")
+        results.write(f"| {datetime.date.today()} | {commit()} | {line} | {seconds:.0f} |\n")
 
 
 if __name__ == "__main__":
