@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
 
 use axum::extract::Query;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::Response;
 use contract::role::Role;
@@ -86,7 +87,7 @@ impl NotDone {
 
 /// A request that an administrator made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked {
+struct Asked {
     method: Method,
     /// What comes after the prefix.
     path: String,
@@ -97,11 +98,9 @@ impl Asked {
     /// Reads a request. A parameter of the body counts before one of the same name in the query.
     ///
     /// # Errors
-    /// The answer to one that cannot be read.
-    pub fn read(method: &Method, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Result<Self, Response> {
-        let bad = |text: &str| {
-            Err(NotDone::Wrong { text: text.to_owned() }).map_err(|wrong: NotDone| wrong.answer())
-        };
+    /// [`NotDone::Wrong`] for one that cannot be read.
+    fn read(method: &Method, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Result<Self, NotDone> {
+        let bad = |text: &str| Err(NotDone::Wrong { text: text.to_owned() });
         let path = uri.path().strip_prefix(PREFIX).unwrap_or_default().trim_matches('/').to_owned();
         let Some(mut parameters) = pairs(uri) else { return bad("the query cannot be read") };
         let body = String::from_utf8_lossy(body);
@@ -163,17 +162,22 @@ fn done() -> Value {
 
 impl Management {
     /// Does what is asked for. `from`: who asks, for the log.
-    pub async fn answer(&self, asked: Asked, from: &str) -> Response {
-        if !matches!(asked.method, Method::GET | Method::POST | Method::PUT) {
-            return NotDone::NoPath.answer();
-        }
-        match self.run(&asked, from).await {
+    pub async fn answer(&self, head: &Parts, body: &[u8], from: &str) -> Response {
+        let read = Asked::read(&head.method, &head.uri, &head.headers, body);
+        let said = match read {
+            Ok(asked) => self.run(&asked, from).await,
+            Err(wrong) => Err(wrong),
+        };
+        match said {
             Ok(said) => json_answer(StatusCode::OK, &said),
             Err(wrong) => wrong.answer(),
         }
     }
 
     async fn run(&self, asked: &Asked, from: &str) -> Result<Value, NotDone> {
+        if !matches!(asked.method, Method::GET | Method::POST | Method::PUT) {
+            return Err(NotDone::NoPath);
+        }
         match asked.path.as_str() {
             "check/ready" => self.check_ready(asked).await,
             "config/get" => self.show_settings(asked),
@@ -421,6 +425,7 @@ pub(super) use tests::fixture;
 mod tests {
     use std::time::Duration;
 
+    use axum::http::Request;
     use contract::settings::Settings;
 
     use super::*;
@@ -512,15 +517,12 @@ mod tests {
         path: &str,
         (kind, body): (&'static str, &str),
     ) -> (u16, Value) {
-        let uri: Uri = format!("{PREFIX}/{path}").parse().unwrap();
-        let mut headers = HeaderMap::new();
+        let mut request = Request::builder().method(method).uri(format!("{PREFIX}/{path}"));
         if !kind.is_empty() {
-            headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+            request = request.header(header::CONTENT_TYPE, kind);
         }
-        let answer = match Asked::read(&method, &uri, &headers, body.as_bytes()) {
-            Ok(asked) => management.answer(asked, "test").await,
-            Err(answer) => answer,
-        };
+        let (head, ()) = request.body(()).unwrap().into_parts();
+        let answer = management.answer(&head, body.as_bytes(), "test").await;
         let status = answer.status().as_u16();
         let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap();
         (status, serde_json::from_slice(&body).unwrap())
@@ -544,7 +546,7 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
             let asked = Asked::read(&Method::POST, &path.parse().unwrap(), &headers, body.as_bytes());
-            asked.map(|asked| (asked.path, asked.parameters)).map_err(|answer| answer.status().as_u16())
+            asked.map(|asked| (asked.path, asked.parameters)).map_err(|wrong| wrong.to_string())
         };
         let of = |pairs: &[(&str, &str)]| {
             let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -557,8 +559,11 @@ mod tests {
         let json = r#"{"x": 3, "y": "z"}"#;
         assert_eq!(read("/management/a/b", "application/json", json), of(&[("x", "3"), ("y", "z")]));
         assert_eq!(read("/management/a/b", form, json), of(&[("x", "3"), ("y", "z")]));
-        assert_eq!(read("/management/a/b", "application/json", "[1]"), Err(400));
-        assert_eq!(read("/management/a/b", "", "a b"), Err(400));
+        assert_eq!(
+            read("/management/a/b", "application/json", "[1]"),
+            Err("the body is not an object of JSON".to_owned())
+        );
+        assert_eq!(read("/management/a/b", "", "a b"), Err("the body is neither a form nor JSON".to_owned()));
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::machine::{self, Disk};
-use super::management::{Asked, Management};
+use super::management::Management;
 use crate::base::{Clock, Passing, Work, chain};
 use crate::coord::Candidacy;
 use crate::obs::{ComponentHealth, Health, Lines, Metrics};
@@ -259,10 +259,7 @@ async fn management(State(shown): State<Operated>, request: Request) -> Response
         return json_answer(StatusCode::BAD_REQUEST, &body);
     };
     let from = from.map(|from| from.to_string()).unwrap_or_default();
-    match Asked::read(&head.method, &head.uri, &head.headers, &body) {
-        Ok(asked) => shown.management.answer(asked, &from).await,
-        Err(answer) => answer,
-    }
+    shown.management.answer(&head, &body, &from).await
 }
 
 /// The level that a body names.
