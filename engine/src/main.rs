@@ -251,8 +251,12 @@ async fn start(run: Run, mut told: Told, lines: &mut Lines) -> anyhow::Result<()
     tasks.start("wait for a signal", |stop| async move {
         tokio::select! {
             () = stop.cancelled() => {}
-            () = told.asked() => {
-                info!("told to stop");
+            () = async {
+                tokio::select! {
+                    () = told.asked() => info!("told to stop"),
+                    () = started.asked_to_stop.cancelled() => info!("an administrator asks this process to stop"),
+                }
+            } => {
                 tokio::select! {
                     () = started.hand_over() => {}
                     // A second signal means now.

@@ -27,6 +27,7 @@ from pymilvus import DataType, MilvusClient
 import faults_admin  # noqa: F401 - each brings its parts
 import faults_catalog  # noqa: F401
 import faults_clocks  # noqa: F401
+import faults_management  # noqa: F401
 import faults_net  # noqa: F401
 import faults_owners  # noqa: F401
 import faults_room  # noqa: F401

@@ -2,11 +2,13 @@
 //! other, starts and stops them. No logic on data.
 
 mod adopt;
+mod altered;
 mod duties;
 mod growth;
 mod identity;
 mod leave;
 mod machine;
+mod management;
 mod meter;
 mod operations;
 mod process;

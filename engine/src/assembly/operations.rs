@@ -1,15 +1,16 @@
-//! The port for operators: `/healthz`, `/metrics` and `/log/level`. It is read without credentials; what changes something takes
-//! an administrator's. The client API, which Milvus once had here too, is not: who looks for it is told where it is.
+//! The port for operators: `/healthz`, `/metrics`, `/log/level` and `/management`. The first two are read without credentials; the
+//! others, which change something, take an administrator's. The client API, which Milvus once had here too, is not: who looks for it is told where it is.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::extract::{ConnectInfo, Request, State};
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{any, get};
 use contract::role::Role;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::machine::{self, Disk};
+use super::management::Management;
 use crate::base::{Clock, Passing, Work, chain};
 use crate::coord::Candidacy;
 use crate::obs::{ComponentHealth, Health, Lines, Metrics};
@@ -38,8 +40,12 @@ const SEALED: &str = "Sealed";
 const GROWING: &str = "Growing";
 /// Longest body of a request. Unit: bytes.
 const MAX_BODY: usize = 1024;
-/// Headers of requests that somebody passes on: who made them is not who is connected.
-const PASSED_ON: [&str; 3] = ["forwarded", "x-forwarded-for", "x-real-ip"];
+/// Longest body of a request to `/management`: a setting may be a key in a text. Unit: bytes.
+const MAX_MANAGEMENT_BODY: usize = 64 << 10;
+/// Headers of requests that somebody passes on, so that who made them is not who is connected; and of those that a browser
+/// makes, maybe for a page from elsewhere.
+const NOT_DIRECT: [&str; 6] =
+    ["forwarded", "x-forwarded-for", "x-real-ip", "origin", "referer", "sec-fetch-site"];
 /// Milvus's codes of components that work and of those that do not.
 const HEALTHY: u8 = 1;
 const ABNORMAL: u8 = 2;
@@ -65,9 +71,8 @@ impl Keeper {
         }
         if !self.checks_users {
             let is_here = from.is_some_and(|from| from.ip().to_canonical().is_loopback());
-            let is_direct = !headers.contains_key(header::ORIGIN)
-                && PASSED_ON.iter().all(|name| !headers.contains_key(*name));
-            return (!is_here || !is_direct).then(|| Refused::Nothing.json());
+            let is_direct = NOT_DIRECT.iter().all(|name| !headers.contains_key(*name));
+            return (!is_here || !is_direct || !names_this_machine(headers)).then(|| Refused::Nothing.json());
         }
         let Some(gate) = self.gate.get() else {
             let body = json!({ "code": 503, "message": "users are not known yet" });
@@ -75,6 +80,17 @@ impl Keeper {
         };
         gate.admits(headers, from.map(|from| from.ip())).await.err().map(|refused| refused.json())
     }
+}
+
+/// Whether whoever asks calls this machine by an address or as `localhost`. A page from elsewhere whose own name was made to
+/// lead here uses that name.
+fn names_this_machine(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(header::HOST) else { return true };
+    let authority = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok());
+    authority.is_some_and(|authority| {
+        let name = authority.host().trim_matches(['[', ']']);
+        name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
+    })
 }
 
 /// What is shown behind `Bearer`.
@@ -99,6 +115,8 @@ pub struct Operated {
     pub lines: Lines,
     /// Who may change something.
     pub keeper: Arc<Keeper>,
+    /// What administrators steer by hand.
+    pub management: Arc<Management>,
 }
 
 /// Serves until `stop`.
@@ -122,12 +140,16 @@ fn routes(shown: Operated) -> axum::Router {
         .route("/metrics", get(show_metrics))
         .route("/log/level", get(log_level).put(log_level))
         .route("/api/v1/health", get(legacy_health))
+        .route("/management", any(management))
+        .route("/management/", any(management))
+        .route("/management/{*path}", any(management))
         .fallback(elsewhere)
         .method_not_allowed_fallback(elsewhere)
         .with_state(shown)
 }
 
-fn json_answer(status: StatusCode, body: &Value) -> Response {
+/// An answer of JSON.
+pub(super) fn json_answer(status: StatusCode, body: &Value) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
 }
 
@@ -223,6 +245,21 @@ async fn log_level(State(shown): State<Operated>, request: Request) -> Response 
         }
     }
     json_answer(StatusCode::OK, &json!({ "level": shown.lines.level() }))
+}
+
+/// Whatever is below `/management`, for administrators; also that there is no such path.
+async fn management(State(shown): State<Operated>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let from = head.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0);
+    if let Some(refused) = shown.keeper.refuses(&head.headers, from).await {
+        return refused;
+    }
+    let Ok(body) = axum::body::to_bytes(body, MAX_MANAGEMENT_BODY).await else {
+        let body = json!({ "msg": "the body is too long, or was broken off" });
+        return json_answer(StatusCode::BAD_REQUEST, &body);
+    };
+    let from = from.map(|from| from.to_string()).unwrap_or_default();
+    shown.management.answer(&head, &body, &from).await
 }
 
 /// The level that a body names.
@@ -489,6 +526,7 @@ mod tests {
             client_port: 19_530,
             lines: Lines::unstarted(&TraceSettings::default(), RealClock::new()),
             keeper: Arc::new(keeper),
+            management: Arc::new(super::super::management::fixture(Role::Proxy)),
         }
     }
 
@@ -583,6 +621,10 @@ mod tests {
         assert_eq!(put("level=debug", "10.0.0.1:5", &[]).await, refused);
         assert_eq!(put("level=debug", HERE, &[("origin", "http://elsewhere")]).await, refused);
         assert_eq!(put("level=debug", HERE, &[("x-forwarded-for", "10.0.0.1")]).await, refused);
+        assert_eq!(put("level=debug", HERE, &[("sec-fetch-site", "cross-site")]).await, refused);
+        assert_eq!(put("level=debug", HERE, &[("host", "elsewhere:9091")]).await, refused);
+        assert_eq!(put("level=fatal", HERE, &[("host", "localhost:9091")]).await.0, StatusCode::OK);
+        assert_eq!(put("level=fatal", HERE, &[("host", "[::1]:9091")]).await.0, StatusCode::OK);
         assert_eq!(put("level=loud", HERE, &[]).await.0, StatusCode::BAD_REQUEST);
         assert_eq!(put("", HERE, &[]).await.0, StatusCode::BAD_REQUEST);
         assert_eq!(put(&"x".repeat(2_000), HERE, &[]).await.0, StatusCode::BAD_REQUEST);
@@ -608,6 +650,29 @@ mod tests {
         assert_eq!(put(&[]).await, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(put(&[("authorization", "Bearer wrong")]).await, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(put(&[("authorization", "bearer secret")]).await, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn whoever_is_no_administrator_hears_of_no_path_of_management_whether_there_is_one() {
+        let operated = shown();
+        let refused = r#"{"code":1800,"message":"user hasn't authenticated"}"#;
+        let refused = (StatusCode::UNAUTHORIZED, refused.to_owned());
+
+        for (method, path) in [
+            (Method::GET, "/management"),
+            (Method::GET, "/management/"),
+            (Method::GET, "/management/querycoord/balance/status"),
+            (Method::POST, "/management/stop?role=proxy"),
+            (Method::DELETE, "/management/none"),
+        ] {
+            let answer = asked(&operated, (method.clone(), path, ""), "10.0.0.1:5", &[]).await;
+            assert_eq!(answer, refused, "{method} {path}");
+        }
+        let none = r#"{"msg":"there is no such path on this port"}"#;
+        let none = (StatusCode::NOT_FOUND, none.to_owned());
+        assert_eq!(answer(Method::DELETE, "/management/stop?role=proxy").await, none);
+        assert_eq!(answer(Method::GET, "/management/").await, none);
+        assert!(!operated.management.stop.is_cancelled());
     }
 
     #[tokio::test]

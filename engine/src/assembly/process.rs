@@ -13,8 +13,10 @@ use tracing::{info, warn};
 
 use crate::admin::{self, AdminParts, Marking, Standing};
 use crate::agent::Agent;
+use crate::assembly::altered::Altered;
 use crate::assembly::identity::mark_finalized;
 use crate::assembly::leave::Leave;
+use crate::assembly::management::Management;
 use crate::assembly::meter::{ProxyMeter, measured, measured_reader};
 use crate::assembly::reread::Sources;
 use crate::assembly::{
@@ -62,6 +64,8 @@ pub struct Running {
     pub clients: Option<SocketAddr>,
     /// Where it listens for other nodes and for the admin API, if it does.
     pub inside: Option<SocketAddr>,
+    /// Cancelled once an administrator asks it to stop, as SIGTERM does. The caller sees to that.
+    pub asked_to_stop: CancellationToken,
     agent: Option<Arc<Agent>>,
     health: Health,
     patience: Duration,
@@ -143,7 +147,8 @@ impl Running {
 /// # Errors
 /// Whatever keeps it from starting, with the name of the setting, file or address.
 pub async fn run(role: Role, settings: &Settings, around: Surroundings) -> Result<Running, Error> {
-    let seams_around = around.clone();
+    let altered = Altered::new(settings.clone(), Arc::clone(&around.sources), around.lines.clone());
+    let seams_around = Surroundings { sources: altered.sources(), ..around.clone() };
     let Surroundings { clock, tasks, health, metrics, lines, .. } = around;
     let name = role.name();
     health.failing(name, "starting");
@@ -156,6 +161,14 @@ pub async fn run(role: Role, settings: &Settings, around: Surroundings) -> Resul
         tokens: wire::tokens_of_operators(settings, &clock).await,
         gate: OnceLock::new(),
     });
+    let asked_to_stop = CancellationToken::new();
+    let management = Arc::new(Management {
+        role,
+        health: health.clone(),
+        settings: altered,
+        coord: OnceLock::new(),
+        stop: asked_to_stop.clone(),
+    });
     let operated = operations::Operated {
         role,
         health: health.clone(),
@@ -163,6 +176,7 @@ pub async fn run(role: Role, settings: &Settings, around: Surroundings) -> Resul
         client_port,
         lines,
         keeper: Arc::clone(&keeper),
+        management: Arc::clone(&management),
     };
     tasks.start("serve operators", |stop| operations::serve_operations(operators, operated, stop));
     let clients = match role {
@@ -189,6 +203,7 @@ pub async fn run(role: Role, settings: &Settings, around: Surroundings) -> Resul
     let gate = Gate::new(Arc::clone(&node.coord), wire::access(settings), Arc::clone(&clock));
     // Nobody else sets it.
     let _ = keeper.gate.set(gate);
+    let _ = management.coord.set(Arc::clone(&node.coord));
     let mut client_door = None;
     if let (Some(listener), Some(door)) = (clients, node.door.clone()) {
         let parts = public.parts(&door);
@@ -216,6 +231,7 @@ pub async fn run(role: Role, settings: &Settings, around: Surroundings) -> Resul
         role,
         clients: clients_at,
         inside: inside_at,
+        asked_to_stop,
         agent: node.agent.clone(),
         health,
         patience: Duration::from_secs(settings.query_node.graceful_stop_timeout),

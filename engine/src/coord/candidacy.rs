@@ -20,8 +20,9 @@ use crate::model::ChannelManifest;
 use crate::model::access::Policy;
 use crate::rpc::{
     self, AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionState, Coord, DatabaseInfo,
-    Dial, Flushed, Followed, Fsck, GroupConfig, GroupInfo, ImportInfo, IndexProgress, LeadInfo,
+    Dial, Flushed, Followed, Fsck, GroupConfig, GroupInfo, HeldTransfer, ImportInfo, IndexProgress, LeadInfo,
     NewCollection, NewImport, NewIndex, NodeStatus, Orders, PolicyChange, ReplicaInfo, Report, Routes,
+    SteerChange, Steering,
 };
 
 /// What a candidacy needs.
@@ -349,6 +350,9 @@ hand_on! {
     fn nodes() -> Vec<NodeStatus>;
     fn balance(collection: CollectionId, from: NodeId, to: Vec<NodeId>, segments: Vec<SegmentId>) -> ();
     fn drain(node: NodeId, on: bool) -> ();
+    fn steer(change: SteerChange) -> ();
+    fn steering() -> Steering;
+    fn transfer_held(transfer: HeldTransfer) -> ();
     fn compact(collection: CollectionId, major: bool) -> i64;
     fn compaction(id: i64) -> CompactionState;
     fn import(import: NewImport) -> i64;

@@ -27,6 +27,7 @@ use crate::coord::mirror::Mirror;
 use crate::coord::page::CLUSTER;
 use crate::coord::place::{PlaceSettings, Placer};
 use crate::coord::shelf::Shelf;
+use crate::coord::steer::{self, Steer};
 use crate::coord::terms::term_of;
 use crate::coord::time::{Allocation, Allocator, Said, Seen};
 use crate::coord::{Error, Flaw, drains, format, lead, record};
@@ -35,9 +36,9 @@ use crate::model::access::Policy;
 use crate::model::{ChannelManifest, Field, Metric, index_param};
 use crate::rpc::{
     self, AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionState, Coord, DatabaseInfo,
-    Dial, Flushed, Followed, Fsck, GroupConfig, GroupInfo, ImportInfo, IndexProgress, LeadInfo,
+    Dial, Flushed, Followed, Fsck, GroupConfig, GroupInfo, HeldTransfer, ImportInfo, IndexProgress, LeadInfo,
     NewCollection, NewImport, NewIndex, NodeState, NodeStatus, OrderNumber, Orders, PolicyChange, Refusal,
-    ReplicaInfo, Report, Routes,
+    ReplicaInfo, Report, Routes, SteerChange, Steering,
 };
 
 /// How long a beat waits for news.
@@ -180,6 +181,10 @@ pub struct Coordinator {
     pub(super) compactions: Mutex<Compactions>,
     /// Imports that something is being done about.
     pub(super) imports: Mutex<Imports>,
+    /// What operators steer by hand.
+    pub(super) steer: Mutex<Steer>,
+    /// Held while what nobody needs is removed from the store.
+    pub(super) removing: tokio::sync::Mutex<()>,
 }
 
 impl Coordinator {
@@ -203,6 +208,7 @@ impl Coordinator {
         let catalog = record::read(parts.metas.as_ref(), &shelf).await?;
         let expected = members::read(parts.metas.as_ref()).await?;
         let drains = drains::read(parts.metas.as_ref()).await?;
+        let steer = steer::read(parts.metas.as_ref()).await?;
         let mirror = Mirror::open(parts.metas.as_ref(), bound).await?;
         let collections = catalog.collections.len();
         let now = parts.clock.monotonic();
@@ -218,6 +224,7 @@ impl Coordinator {
         }
         placer.expect(expected.clone(), now);
         placer.keep_drains(drains);
+        placer.steer(!steer.balance_suspended, steer.suspended.clone());
         let coordinator = Arc::new(Self {
             parts,
             epoch,
@@ -246,6 +253,8 @@ impl Coordinator {
             running: Mutex::default(),
             compactions: Mutex::default(),
             imports: Mutex::default(),
+            steer: Mutex::new(steer),
+            removing: tokio::sync::Mutex::default(),
         });
         coordinator.make_default_database().await?;
         info!(epoch, collections, "coordinator leads");
@@ -719,6 +728,18 @@ impl Coord for Coordinator {
 
     async fn drain(&self, node: NodeId, on: bool) -> Result<(), rpc::Error> {
         self.drain_node(node, on).await
+    }
+
+    async fn steer(&self, change: SteerChange) -> Result<(), rpc::Error> {
+        self.steer_by_hand(change).await
+    }
+
+    async fn steering(&self) -> Result<Steering, rpc::Error> {
+        Ok(self.steered())
+    }
+
+    async fn transfer_held(&self, transfer: HeldTransfer) -> Result<(), rpc::Error> {
+        self.transfer(transfer).await
     }
 
     async fn compact(&self, collection: CollectionId, major: bool) -> Result<i64, rpc::Error> {

@@ -329,14 +329,14 @@ impl Coordinator {
         each.sum()
     }
 
-    /// Garbage whose time has come and that nobody holds.
+    /// Garbage whose time has come and that nobody holds; none while an operator has it stay.
     pub(super) fn next_garbage(&self) -> Option<Garbage> {
         self.with_due_garbage(|due| due.next().cloned())
     }
 
     /// Lets somebody look at all of it.
     fn with_due_garbage<T>(&self, look: impl FnOnce(&mut dyn Iterator<Item = &Garbage>) -> T) -> T {
-        if self.is_unsure() {
+        if self.is_unsure() || self.pauses_garbage() {
             return look(&mut std::iter::empty());
         }
         let catalog = self.catalog.read();
@@ -401,6 +401,10 @@ impl Coordinator {
     }
 
     async fn remove(&self, mut garbage: Garbage) -> Step {
+        let _one_at_a_time = self.removing.lock().await;
+        if self.pauses_garbage() {
+            return Step::More;
+        }
         let spared = decide::spared(&self.catalog.read(), &garbage);
         if !spared.is_empty() {
             // A record can say too much if a commit was believed to have failed and had not.
@@ -425,6 +429,11 @@ impl Coordinator {
                 let builder = builder.ok_or_else(|| missing("node that builds"))?;
                 let builder = self.parts.dial.builder(&builder.address);
                 for some in garbage.objects.chunks(AT_ONCE) {
+                    // A leader that may have been replaced does not know whether its successor was told to keep things.
+                    self.check_lead().map_err(|error| error.answer("remove garbage"))?;
+                    if self.pauses_garbage() {
+                        return Ok(());
+                    }
                     builder.remove_objects(some.to_vec()).await?;
                 }
             }

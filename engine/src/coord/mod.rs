@@ -34,6 +34,7 @@ mod rebuild;
 mod rebuild_test;
 mod record;
 mod shelf;
+mod steer;
 mod stored;
 mod sweep;
 mod terms;

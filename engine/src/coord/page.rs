@@ -90,7 +90,7 @@ pub fn number_of(key: &str) -> Option<i64> {
 }
 
 /// Whether a record is part of the mirror. Others are of one metadata store only: who leads, which nodes there may be and which
-/// of them are to be emptied, terms, its identity, the bound of time, which pages have by themselves, and that of what a leader
+/// of them are to be emptied, what operators steer by hand, terms, its identity, the bound of time, which pages have by themselves, and that of what a leader
 /// says, which is of no use once all nodes were stopped.
 pub fn is_mirrored(key: &str) -> bool {
     let is_own = key.starts_with("coord/") && key != "coord/nodes" || key.starts_with("terms/");
@@ -143,6 +143,7 @@ mod tests {
             .put("coord/epoch", "1")
             .put("coord/nodes", "n")
             .put("coord/drains", "d")
+            .put("coord/steer", "s")
             .put("cluster/format", "f")
             .put("terms/c", "")
             .put("cluster/id", "x")

@@ -72,7 +72,11 @@ impl Coordinator {
         })
     }
 
-    async fn remove_orphans(&self) -> Result<(), rpc::Error> {
+    /// Removes what nothing names; nothing while an operator has it stay.
+    pub(super) async fn remove_orphans(&self) -> Result<(), rpc::Error> {
+        if self.pauses_garbage() {
+            return Ok(());
+        }
         // Taken and so durable: whoever leads next begins after it, and takes no object any more that counts as an orphan by
         // it, even if a clock of this machine was ahead by hours.
         let now = self.fresh("remove orphans", 1).await?;
@@ -95,7 +99,11 @@ impl Coordinator {
         let builder = self.any_builder()?;
         // What only an old page of the bucket's copy names is no orphan before a newer one is there.
         self.mirrored_flush().await?;
+        let _one_at_a_time = self.removing.lock().await;
         for some in orphans.chunks(AT_ONCE) {
+            if self.pauses_garbage() {
+                return Ok(());
+            }
             // What another leader takes over is no orphan by its time, which is later; but this one would not see it any more.
             if self.deposed().is_cancelled() || self.leads_for().is_zero() || self.is_unsure() {
                 return Err(rpc::Error::Stale { what: "the lead of the cluster".to_owned() });

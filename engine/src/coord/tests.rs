@@ -23,7 +23,7 @@ use crate::model::{DataType, Function, FunctionKind, Keys, Schema, SegmentManife
 use crate::rpc::{
     CollectionChange, CollectionInfo, CollectionRef, CompactionPlan, CompactionState, CompactionStep,
     Coord as _, DEFAULT_GROUP, Duties, Flushed, HeldChannel, HeldCollection, JobCount, LoadSpec, LocalNodes,
-    NewCollection, NewIndex, NodeInfo, OrderNumber, Refusal, ReplicaSpec, Report, Served,
+    NewCollection, NewIndex, NodeInfo, OrderNumber, Refusal, ReplicaSpec, Report, Served, SteerChange,
 };
 use crate::segment::fixture::{KEY, NUMBER, Row, batch, schema};
 use crate::segment::{Deletes, write_deletes, write_segment};
@@ -283,6 +283,49 @@ async fn small_segments_become_one_and_stay_stored_while_a_node_holds_them() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_an_operator_keeps_garbage_nothing_is_removed_under_the_next_leader_either() {
+    let mut cluster = Cluster::new(no_grace()).await;
+    cluster.coord.steer(SteerChange::PauseGarbage { seconds: 3_600 }).await.unwrap();
+    cluster.coord.steer(SteerChange::SuspendBalance(true)).await.unwrap();
+    cluster.coord.steer(SteerChange::SuspendNode { node: NodeId(1), on: true }).await.unwrap();
+    let unknown = cluster.coord.steer(SteerChange::SuspendNode { node: NodeId(7), on: true }).await;
+    for first in [0, 10, 20] {
+        cluster.flush(&[first, first + 1, first + 2, first + 3], &[]).await;
+    }
+    let old = cluster.segments().await;
+    cluster.flush(&[30, 31, 32], &[1, 2]).await;
+    cluster.until("merged", async || cluster.segments().await.len() == 1).await;
+    cluster.until("nothing runs", async || cluster.coord.job_count().running == 0).await;
+    cluster.beat(&[]).await;
+
+    let waits = |cluster: &Cluster| {
+        let garbage = cluster.coord.catalog.read().garbage.len();
+        (garbage > 0, cluster.coord.next_garbage().is_none())
+    };
+    assert_eq!(waits(&cluster), (true, true));
+    assert_eq!(cluster.coord.job_count().waiting, 0, "what is to stay is no work that waits");
+    cluster.change_leader().await;
+    // With it, the bucket has all that the former leader committed; before, nothing would be removed anyway.
+    cluster.flush(&[40], &[]).await;
+    // Nor before the node has said that it goes by the orders of this leader.
+    cluster.beat(&[]).await;
+    assert_eq!(waits(&cluster), (true, true));
+    for segment in &old {
+        assert!(cluster.has(segment).await);
+    }
+    let steering = cluster.coord.steering().await.unwrap();
+    assert!(steering.garbage_paused_ms > 3_500_000, "{steering:?}");
+    assert_eq!((steering.balance_suspended, steering.suspended), (true, [NodeId(1)].into()));
+    assert_eq!(unknown.unwrap_err().to_string(), "there is no query node 7");
+
+    cluster.coord.steer(SteerChange::ResumeGarbage).await.unwrap();
+    for segment in &old {
+        cluster.until("removed", async || !cluster.has(segment).await).await;
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_removal_that_waits_for_the_right_to_commit_gets_it_while_an_overtaken_compaction_is_noted() {
     let mut cluster = Cluster::new(CompactionLimits { automatic: false, ..no_grace() }).await;
     cluster.flush(&[1, 2], &[]).await;
@@ -468,6 +511,10 @@ async fn an_old_orphan_is_swept_and_what_is_named_stays() {
         cluster.blobs.create(key, bytes::Bytes::from_static(b"x")).await.unwrap();
     }
 
+    cluster.coord.steer(SteerChange::PauseGarbage { seconds: 3_600 }).await.unwrap();
+    cluster.coord.remove_orphans().await.unwrap();
+    assert!(cluster.blobs.read(&orphan).await.is_ok(), "an operator keeps what is there");
+    cluster.coord.steer(SteerChange::ResumeGarbage).await.unwrap();
     cluster.tasks.start("sweep", |stop| Arc::clone(&cluster.coord).sweep(stop));
     cluster.until("swept", async || cluster.blobs.read(&orphan).await.is_err()).await;
 

@@ -25,9 +25,10 @@ use crate::plan::{
 use crate::rpc::{
     AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionPlan, CompactionState,
     CompactionStep, Consistency, Coord, DEFAULT_GROUP, DatabaseInfo, Error, Flushed, Followed, Fsck,
-    GroupConfig, GroupInfo, GroupNode, ImportInfo, ImportState, ImportTask, IndexProgress, LeadInfo,
-    LoadSpec, Mark, NewCollection, NewImport, NewIndex, NodeStatus, Operation, Orders, PolicyChange, Reader,
-    Refusal, ReplicaInfo, ReplicaShard, ReplicaSpec, Report, Routes, Tail, Write, Writer, Written,
+    GroupConfig, GroupInfo, GroupNode, HeldTransfer, ImportInfo, ImportState, ImportTask, IndexProgress,
+    LeadInfo, LoadSpec, Mark, NewCollection, NewImport, NewIndex, NodeStatus, Operation, Orders,
+    PolicyChange, Reader, Refusal, ReplicaInfo, ReplicaShard, ReplicaSpec, Report, Routes, SteerChange,
+    Steering, Tail, Write, Writer, Written,
 };
 
 /// The only compaction that was asked for.
@@ -789,6 +790,18 @@ impl Coord for Twin {
     }
 
     async fn drain(&self, _: NodeId, _: bool) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn steer(&self, _: SteerChange) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn steering(&self) -> Result<Steering, Error> {
+        Ok(Steering::default())
+    }
+
+    async fn transfer_held(&self, _: HeldTransfer) -> Result<(), Error> {
         Ok(())
     }
 

@@ -10,8 +10,9 @@ use crate::model::ChannelManifest;
 use crate::model::access::Policy;
 use crate::rpc::{
     AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionState, Coord, DatabaseInfo,
-    Error, Flushed, Followed, Fsck, GroupConfig, GroupInfo, ImportInfo, IndexProgress, LeadInfo,
-    NewCollection, NewImport, NewIndex, NodeStatus, Orders, PolicyChange, ReplicaInfo, Report, Routes,
+    Error, Flushed, Followed, Fsck, GroupConfig, GroupInfo, HeldTransfer, ImportInfo, IndexProgress,
+    LeadInfo, NewCollection, NewImport, NewIndex, NodeStatus, Orders, PolicyChange, ReplicaInfo, Report,
+    Routes, SteerChange, Steering,
 };
 
 fn named(database: &str, name: &str) -> CollectionRef {
@@ -232,6 +233,18 @@ impl Coord for CatalogCache {
 
     async fn drain(&self, node: NodeId, on: bool) -> Result<(), Error> {
         self.inner.drain(node, on).await
+    }
+
+    async fn steer(&self, change: SteerChange) -> Result<(), Error> {
+        self.inner.steer(change).await
+    }
+
+    async fn steering(&self) -> Result<Steering, Error> {
+        self.inner.steering().await
+    }
+
+    async fn transfer_held(&self, transfer: HeldTransfer) -> Result<(), Error> {
+        self.inner.transfer_held(transfer).await
     }
 
     async fn compact(&self, collection: CollectionId, major: bool) -> Result<i64, Error> {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{
-    Error, Fsck, GroupConfig, GroupInfo, ImportInfo, LeadInfo, NewImport, NodeStatus, Orders, PolicyChange,
-    ReplicaInfo, Report, Routes,
+    Error, Fsck, GroupConfig, GroupInfo, HeldTransfer, ImportInfo, LeadInfo, NewImport, NodeStatus, Orders,
+    PolicyChange, ReplicaInfo, Report, Routes, SteerChange, Steering,
 };
 use crate::base::{
     ChannelName, CollectionId, DatabaseId, FieldId, IndexId, NodeId, PartitionId, Position, SegmentId,
@@ -534,6 +534,15 @@ pub trait Coord: Send + Sync + 'static {
     /// Asks a node to hand over everything, as its own `Draining` does; `false` takes that back.
     /// # Errors: `BadParameter` for a node that is not there.
     async fn drain(&self, node: NodeId, on: bool) -> Result<(), Error>;
+    /// Changes what operators steer by hand, under this leader and the next ones. Once a pause of garbage is answered, nothing is
+    /// being removed any more.
+    /// # Errors: `BadParameter` for a node that is not there or holds no data.
+    async fn steer(&self, change: SteerChange) -> Result<(), Error>;
+    /// What operators steer by hand, as it is now. # Errors: none today.
+    async fn steering(&self) -> Result<Steering, Error>;
+    /// Has a query node hand parts of what it holds to others of the same replica, all or nothing; returns before it has. It holds
+    /// them until the others do. # Errors: `BadParameter`.
+    async fn transfer_held(&self, transfer: HeldTransfer) -> Result<(), Error>;
     /// Compacts what can be compacted of a collection as it is now: small segments together, and those that deletes apply
     /// to; a `major` one spreads rows over segments by the collection's clustering key instead. Returns at once with a
     /// number to ask [`Self::compaction`] about.

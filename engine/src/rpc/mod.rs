@@ -17,6 +17,7 @@ mod policy;
 mod querier;
 mod refusal;
 mod route;
+mod steer;
 mod writer;
 
 pub use builder::{Builder, ClusterBy, CompactJob, IndexJob, StoredObject};
@@ -47,6 +48,7 @@ pub use route::{
     ChannelShare, Consistency, Extent, NodeShare, Owner, Place, ReadAfter, ReplicaRoute, Routes, Share,
     TimeSpan, covers,
 };
+pub use steer::{HeldParts, HeldTransfer, SteerChange, Steering};
 pub use writer::{Mark, Operation, Request, Tail, Write, Writer, Written};
 
 use crate::base::{Kind, Kinded, chain};

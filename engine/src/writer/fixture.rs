@@ -19,9 +19,9 @@ use crate::model::{ChannelManifest, DataType, Partition};
 use crate::obs::Metrics;
 use crate::rpc::{
     AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionState, Coord, DatabaseInfo,
-    Error, Flushed, Followed, Follower as _, Fsck, GroupConfig, GroupInfo, ImportInfo, IndexProgress,
-    LeadInfo, NewCollection, NewImport, NewIndex, NodeStatus, Operation, OrderNumber, Orders, OwnOrder,
-    PolicyChange, ReplicaInfo, Report, Routes, Write,
+    Error, Flushed, Followed, Follower as _, Fsck, GroupConfig, GroupInfo, HeldTransfer, ImportInfo,
+    IndexProgress, LeadInfo, NewCollection, NewImport, NewIndex, NodeStatus, Operation, OrderNumber, Orders,
+    OwnOrder, PolicyChange, ReplicaInfo, Report, Routes, SteerChange, Steering, Write,
 };
 use crate::segment::fixture::{Row, batch, schema};
 
@@ -338,6 +338,9 @@ coordinator! {
     fn nodes() -> Vec<NodeStatus>;
     fn balance(CollectionId, NodeId, Vec<NodeId>, Vec<SegmentId>) -> ();
     fn drain(NodeId, bool) -> ();
+    fn steer(SteerChange) -> ();
+    fn steering() -> Steering;
+    fn transfer_held(HeldTransfer) -> ();
     fn compact(CollectionId, bool) -> i64;
     fn compaction(i64) -> CompactionState;
     fn import(NewImport) -> i64;

@@ -16,7 +16,7 @@ pub(super) struct Site {
     pub group: String,
     /// Its part of the group's nodes, ascending; `None` for all of them.
     pub pool: Option<Vec<NodeId>>,
-    /// The seats of those nodes.
+    /// The seats of those nodes that may be given something new.
     pub slots: Vec<usize>,
     /// Whether the group has no nodes: then what is held stays where it is.
     pub is_deserted: bool,
@@ -28,7 +28,7 @@ impl Placer {
     /// The site of a replica.
     pub(super) fn site(&self, replica: i64, group: &str, pool: Option<Vec<NodeId>>) -> Site {
         let known = self.groups.get(group);
-        let slots: Vec<_> = match (&pool, known) {
+        let mut slots: Vec<_> = match (&pool, known) {
             (Some(pool), _) => {
                 let inside = pool.iter().filter(|node| self.is_member(**node, group));
                 inside.filter_map(|node| self.seats.slot(*node)).collect()
@@ -36,6 +36,7 @@ impl Placer {
             (None, Some(known)) => known.slots.clone(),
             (None, None) => Vec::new(),
         };
+        slots.retain(|slot| !self.suspended.contains(&self.seats.at(*slot).node));
         let (nodes, wanted) = known.map_or((0, 0), |group| (group.nodes.len(), group.wanted));
         #[expect(
             clippy::cast_precision_loss,

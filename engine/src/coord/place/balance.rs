@@ -12,11 +12,11 @@ use crate::base::{CollectionId, NodeId, SegmentId};
 
 /// A segment that can be moved: which, of which replica and channel, how large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Movable {
-    collection: CollectionId,
-    replica: usize,
-    channel: usize,
-    piece: Piece,
+pub(super) struct Movable {
+    pub collection: CollectionId,
+    pub replica: usize,
+    pub channel: usize,
+    pub piece: Piece,
 }
 
 /// What a node of a group should have and may have. Unit: bytes of memory.
@@ -57,30 +57,67 @@ impl Placer {
         if let Some(missing) = segments.iter().find(|segment| !known.contains(segment)) {
             return Err(format!("segment {missing} of collection {collection} is not on query node {from}"));
         }
-        for one in &chosen {
-            let site = self.site_of(one);
-            if let Some(stranger) = to.iter().find(|node| !self.may_use(&site, **node)) {
-                return Err(format!(
-                    "query node {stranger} is in another replica or group than query node {from}"
-                ));
-            }
-            if site.slots.iter().all(|slot| self.seats.at(*slot).node == from) {
-                return Err(format!("there is no other query node in the replica of query node {from}"));
-            }
-        }
-        for one in chosen {
-            let site = self.site_of(&one);
-            let open = |node: NodeId| node != from && (to.is_empty() || to.contains(&node));
-            if let Some(target) = self.emptiest(&site, one.piece, open) {
-                self.move_piece(&one, from, target);
-            }
-        }
+        self.move_pieces(&chosen, from, to)?;
         self.work();
         Ok(())
     }
 
+    /// Moves pieces off a node, each to the emptiest of `to` (none named: any) in its replica.
+    ///
+    /// # Errors
+    /// What of it cannot be, as text for the user; nothing is moved then.
+    pub(super) fn move_pieces(
+        &mut self,
+        chosen: &[Movable],
+        from: NodeId,
+        to: &[NodeId],
+    ) -> Result<(), String> {
+        let open = |node: NodeId| node != from && (to.is_empty() || to.contains(&node));
+        for one in chosen {
+            let site = self.site_of(one);
+            self.check_targets(&site, from, to)?;
+            if self.emptiest(&site, one.piece, open).is_none() {
+                let Piece { id, bytes } = one.piece;
+                return Err(format!(
+                    "no query node that is meant has room for segment {id} of {bytes} bytes"
+                ));
+            }
+        }
+        for one in chosen {
+            let site = self.site_of(one);
+            if let Some(target) = self.emptiest(&site, one.piece, open) {
+                self.move_piece(one, from, target);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether something of a replica may go from one of its nodes to some others (none named: any).
+    ///
+    /// # Errors
+    /// Why not, as text for the user.
+    pub(super) fn check_targets(&self, site: &Site, from: NodeId, to: &[NodeId]) -> Result<(), String> {
+        if let Some(stranger) = to.iter().find(|node| !self.may_use(site, **node)) {
+            return Err(format!(
+                "query node {stranger} is in another replica or group than query node {from}"
+            ));
+        }
+        if let Some(node) = to.iter().find(|node| self.suspended.contains(node)) {
+            return Err(format!("query node {node} is suspended"));
+        }
+        if site.slots.iter().all(|slot| self.seats.at(*slot).node == from) {
+            return Err(format!("there is no other query node in the replica of query node {from}"));
+        }
+        Ok(())
+    }
+
     fn site_of(&self, one: &Movable) -> Site {
-        let replica = self.collections.get(&one.collection).and_then(|known| known.replicas.get(one.replica));
+        self.site_at(one.collection, one.replica)
+    }
+
+    /// The site of a replica by its number in its collection.
+    pub(super) fn site_at(&self, collection: CollectionId, replica: usize) -> Site {
+        let replica = self.collections.get(&collection).and_then(|known| known.replicas.get(replica));
         replica.map_or_else(
             || self.site(0, "", None),
             |replica| self.site(replica.id, &replica.group, replica.pool.clone()),
@@ -95,7 +132,11 @@ impl Placer {
     }
 
     /// Segments on a node.
-    fn movable_pieces(&self, id: CollectionId, node: NodeId) -> impl Iterator<Item = Movable> + '_ {
+    pub(super) fn movable_pieces(
+        &self,
+        id: CollectionId,
+        node: NodeId,
+    ) -> impl Iterator<Item = Movable> + '_ {
         let replicas =
             self.collections.get(&id).into_iter().flat_map(|known| known.replicas.iter().enumerate());
         replicas.flat_map(move |(replica, known)| {
@@ -279,14 +320,24 @@ impl Placer {
         from: NodeId,
         moving: &mut Moving,
     ) {
-        let one = Movable { collection: id, replica, channel, piece: Piece { id: SegmentId(0), bytes: 0 } };
-        let site = self.site_of(&one);
+        let site = self.site_at(id, replica);
         let limit = self.settings.loads_per_node;
         let seats = site.slots.iter().map(|slot| self.seats.at(*slot));
         let open = seats.filter(|seat| moving.get(&seat.node).copied().unwrap_or(0) < limit);
         let least = open.min_by_key(|seat| (seat.follows, seat.node)).map(|seat| (seat.follows, seat.node));
         let most = self.seats.get(from).map_or(0, |seat| seat.follows);
         let Some((_, to)) = least.filter(|(follows, _)| follows + 2 <= most) else { return };
+        self.give_follower((id, replica, channel), from, to);
+        *moving.entry(to).or_default() += 1;
+    }
+
+    /// Has another node of a replica follow a channel, given as collection, replica and number of the channel.
+    pub(super) fn give_follower(
+        &mut self,
+        (id, replica, channel): (CollectionId, usize, usize),
+        from: NodeId,
+        to: NodeId,
+    ) {
         let now = self.now;
         let Some(follow) = self.follow_mut(id, replica, channel) else { return };
         let mut split = (*follow.target).clone();
@@ -299,7 +350,6 @@ impl Placer {
         if let Some(seat) = self.seats.get_mut(to) {
             seat.follows += 1;
         }
-        *moving.entry(to).or_default() += 1;
         self.dirty.insert(id);
     }
 }

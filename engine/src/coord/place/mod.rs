@@ -18,6 +18,7 @@ mod replicas;
 mod seats;
 mod show;
 mod split;
+mod steer;
 #[cfg(test)]
 mod tests;
 
@@ -92,6 +93,10 @@ pub struct Placer {
     expected: Option<BTreeSet<NodeId>>,
     /// Nodes to be emptied, also those that are not there.
     drains: BTreeSet<NodeId>,
+    /// Query nodes that are given nothing more to hold, also those that are not there.
+    suspended: BTreeSet<NodeId>,
+    /// Whether anything is moved only for balance.
+    balances: bool,
     /// The newest order number.
     number: u64,
     /// Grows with each route of any collection.
@@ -150,6 +155,8 @@ impl Placer {
             moves_channels: true,
             expected: None,
             drains: BTreeSet::new(),
+            suspended: BTreeSet::new(),
+            balances: true,
             number: 1,
             version: epoch << 32,
             nodes: BTreeMap::new(),
@@ -214,7 +221,7 @@ impl Placer {
         self.work();
     }
 
-    /// Lets time pass: declares silent nodes lost, ends pauses, balances. To be called about once a second.
+    /// Lets time pass: declares silent nodes lost, ends pauses, balances unless that is suspended. To be called about once a second.
     pub fn tick(&mut self, now: Duration) {
         self.now = self.now.max(now);
         self.work();
@@ -232,8 +239,10 @@ impl Placer {
             self.dirty.insert(id);
         }
         self.work();
-        self.balance_owners();
-        self.balance_holders();
+        if self.balances {
+            self.balance_owners();
+            self.balance_holders();
+        }
         self.work();
     }
 

@@ -189,11 +189,16 @@ impl Placer {
     ) -> Result<(), Hindrance> {
         if let Some(piece) = follow.target.unplaced.first() {
             let (count, name) = (follow.target.unplaced.len(), &collection.channels[channel].name);
-            let reason = format!(
+            let mut reason = format!(
                 "no query node has memory for {count} segments of channel {name}, such as {} of {} bytes",
                 piece.id, piece.bytes
             );
-            return Err(Hindrance { reason, is_full: true });
+            let suspended = self.suspended_here();
+            if !suspended.is_empty() {
+                let names: Vec<_> = suspended.iter().map(NodeId::to_string).collect();
+                reason = format!("{reason}; suspended query nodes take nothing: {}", names.join(", "));
+            }
+            return Err(Hindrance { reason, is_full: suspended.is_empty() });
         }
         let held = |node: &NodeId| {
             let held = self.nodes.get(node)?.held.get(&collection.info.id)?;

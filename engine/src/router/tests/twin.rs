@@ -651,6 +651,18 @@ impl Coord for World {
         Ok(())
     }
 
+    async fn steer(&self, _: SteerChange) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn steering(&self) -> Result<Steering, Error> {
+        Ok(Steering::default())
+    }
+
+    async fn transfer_held(&self, _: HeldTransfer) -> Result<(), Error> {
+        Ok(())
+    }
+
     async fn compact(&self, _: CollectionId, _: bool) -> Result<i64, Error> {
         Ok(0)
     }

@@ -11,8 +11,9 @@ use crate::model::ChannelManifest;
 use crate::model::access::Policy;
 use crate::rpc::{
     AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionState, Coord, DatabaseInfo,
-    Error, Flushed, Followed, Fsck, GroupConfig, GroupInfo, ImportInfo, IndexProgress, LeadInfo,
-    NewCollection, NewImport, NewIndex, NodeStatus, Orders, PolicyChange, ReplicaInfo, Report, Routes,
+    Error, Flushed, Followed, Fsck, GroupConfig, GroupInfo, HeldTransfer, ImportInfo, IndexProgress,
+    LeadInfo, NewCollection, NewImport, NewIndex, NodeStatus, Orders, PolicyChange, ReplicaInfo, Report,
+    Routes, SteerChange, Steering,
 };
 use contract::internal as pb;
 
@@ -155,13 +156,15 @@ lend_clones!(
     PolicyChange,
     NewImport,
     SomeNumber,
+    SteerChange,
+    HeldTransfer,
 );
 
 /// Hands the table of calls to another macro: name, arguments (`taken as kept`), value, [`Repeat`].
 ///
 /// What is [`Repeat::Safe`], and why:
 /// - Reads change nothing. Numbers that were allocated and never arrived are merely never used.
-/// - What sets a state that it names whole (properties, parameters, groups, an alias' target, draining, load, release)
+/// - What sets a state that it names whole (properties, parameters, groups, an alias' target, draining, what is steered by hand, load, release)
 ///   sets the same state again. What another caller set in between is overwritten, as if this call had come after that
 ///   one: calls made at the same time have no order.
 /// - Making or dropping what the contract calls fine when it is there, or gone, already. What another caller made under the
@@ -176,7 +179,7 @@ lend_clones!(
 /// - `compact`: what the first time found to do is no longer to be found.
 /// - `import`: the second time would import the same rows again.
 /// - `resign`: the second time would meet the successor.
-/// - `transfer_nodes`, `transfer_replicas`, `balance`: moves so many, or from where they then no longer are.
+/// - `transfer_nodes`, `transfer_replicas`, `balance`, `transfer_held`: moves so many, or from where they then no longer are.
 macro_rules! coord_calls {
     ($with:ident) => {
         $with! {
@@ -220,6 +223,9 @@ macro_rules! coord_calls {
             nodes() -> Vec<NodeStatus>, Safe;
             balance(collection: CollectionId as CollectionId, from: NodeId as NodeId, to: Nodes as Nodes, segments: Segments as Segments) -> (), Unsafe;
             drain(node: NodeId as NodeId, on: bool as bool) -> (), Safe;
+            steer(change: SteerChange as SteerChange) -> (), Safe;
+            steering() -> Steering, Safe;
+            transfer_held(transfer: HeldTransfer as HeldTransfer) -> (), Unsafe;
             compact(collection: CollectionId as CollectionId, major: bool as LaterChoice) -> i64, Unsafe;
             compaction(id: i64 as i64) -> CompactionState, Safe;
             import(import: NewImport as NewImport) -> i64, Unsafe;

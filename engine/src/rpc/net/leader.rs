@@ -18,8 +18,9 @@ use crate::model::ChannelManifest;
 use crate::model::access::Policy;
 use crate::rpc::{
     AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionState, Coord, DatabaseInfo,
-    Error, Flushed, Followed, Fsck, GroupConfig, GroupInfo, ImportInfo, IndexProgress, LeadInfo,
-    NewCollection, NewImport, NewIndex, NodeStatus, Orders, PolicyChange, ReplicaInfo, Report, Routes,
+    Error, Flushed, Followed, Fsck, GroupConfig, GroupInfo, HeldTransfer, ImportInfo, IndexProgress,
+    LeadInfo, NewCollection, NewImport, NewIndex, NodeStatus, Orders, PolicyChange, ReplicaInfo, Report,
+    Routes, SteerChange, Steering,
 };
 
 /// First wait before a call is tried again; doubles up to [`PAUSE_MOST`].

@@ -119,6 +119,7 @@ async fn every_call_of_the_coordinator_arrives_as_it_was_made() {
             "transfer_nodes",
             "transfer_replicas",
             "balance",
+            "transfer_held",
             "compact",
             "import",
             "change_policy",

@@ -17,8 +17,9 @@ use crate::model::ChannelManifest;
 use crate::model::access::Policy;
 use crate::rpc::{
     AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionState, Coord, DatabaseInfo,
-    Error, Flushed, Followed, Fsck, GroupConfig, GroupInfo, ImportInfo, IndexProgress, LeadInfo,
-    NewCollection, NewImport, NewIndex, NodeStatus, Orders, PolicyChange, ReplicaInfo, Report, Routes,
+    Error, Flushed, Followed, Fsck, GroupConfig, GroupInfo, HeldTransfer, ImportInfo, IndexProgress,
+    LeadInfo, NewCollection, NewImport, NewIndex, NodeStatus, Orders, PolicyChange, ReplicaInfo, Report,
+    Routes, SteerChange, Steering,
 };
 
 /// A coordinator of this process, each of whose calls is a task of its own. A call goes on when its caller is gone, a client

@@ -9,8 +9,9 @@ use engine::model::ChannelManifest;
 use engine::model::access::Policy;
 use engine::rpc::{
     AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionState, Coord, DatabaseInfo,
-    Error, Flushed, Followed, Fsck, GroupConfig, GroupInfo, ImportInfo, IndexProgress, LeadInfo,
-    NewCollection, NewImport, NewIndex, NodeStatus, Orders, PolicyChange, ReplicaInfo, Report, Routes,
+    Error, Flushed, Followed, Fsck, GroupConfig, GroupInfo, HeldTransfer, ImportInfo, IndexProgress,
+    LeadInfo, NewCollection, NewImport, NewIndex, NodeStatus, Orders, PolicyChange, ReplicaInfo, Report,
+    Routes, SteerChange, Steering,
 };
 use futures::FutureExt as _;
 
@@ -119,6 +120,8 @@ lend_clones!(
     Flushed,
     GroupConfig,
     PolicyChange,
+    SteerChange,
+    HeldTransfer,
 );
 
 macro_rules! travel {
@@ -219,6 +222,9 @@ travel! {
     nodes() -> Vec<NodeStatus>;
     balance(collection: CollectionId as CollectionId, from: NodeId as NodeId, to: Vec<NodeId> as Vec<NodeId>, segments: Vec<SegmentId> as Vec<SegmentId>) -> ();
     drain(node: NodeId as NodeId, on: bool as bool) -> ();
+    steer(change: SteerChange as SteerChange) -> ();
+    steering() -> Steering;
+    transfer_held(transfer: HeldTransfer as HeldTransfer) -> ();
     compact(collection: CollectionId as CollectionId, major: bool as bool) -> i64;
     compaction(id: i64 as i64) -> CompactionState;
     import(import: NewImport as NewImport) -> i64;

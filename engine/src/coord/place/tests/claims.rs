@@ -903,6 +903,141 @@ fn segments_are_moved_by_hand_within_a_replica() {
     );
 }
 
+/// What is to be read from a node.
+fn segments_on(world: &World, node: NodeId) -> BTreeSet<SegmentId> {
+    let all = world.segments().into_iter();
+    all.filter(|(holder, _)| *holder == node).map(|(_, segment)| segment).collect()
+}
+
+#[test]
+fn a_suspended_node_keeps_what_it_has_and_is_given_nothing_more() {
+    let mut world = World::of(2);
+    let info = info(7, 1, loaded());
+    let segments: Vec<_> = (1..=40).map(|id| (id, 100)).collect();
+    world.put(&info, &[manifest(10, &segments[..10])]);
+    world.run(4);
+    let before = segments_on(&world, NodeId(1));
+    assert!(!before.is_empty());
+
+    world.placer.steer(true, [NodeId(1)].into());
+    world.put(&info, &[manifest(20, &segments)]);
+    world.run(10);
+
+    assert_eq!((segments_on(&world, NodeId(1)), world.segments().len()), (before.clone(), 40));
+    world.placer.steer(true, BTreeSet::new());
+    world.run(20);
+    assert!(segments_on(&world, NodeId(1)).len() > before.len(), "balance gives it more again");
+}
+
+#[test]
+fn where_all_nodes_are_suspended_a_load_says_so_and_goes_on_later() {
+    let mut world = World::of(2);
+    let info = info(7, 1, loaded());
+    world.placer.steer(true, [NodeId(1), NodeId(2), NodeId(9)].into());
+    world.put(&info, &[manifest(10, &[(1, 100)])]);
+    world.run(3);
+
+    let Hindrance { reason, is_full } = world.placer.loaded(info.id).unwrap_err();
+    assert!(reason.ends_with("; suspended query nodes take nothing: 1, 2"), "{reason}");
+    assert!(!is_full, "more memory does not help");
+    world.placer.steer(true, BTreeSet::new());
+    world.run(4);
+    assert_eq!(world.placer.loaded(info.id), Ok(100));
+}
+
+#[test]
+fn while_balance_is_suspended_only_who_drains_is_relieved() {
+    let mut world = World::of(1);
+    let info = info(7, 4, loaded());
+    let manifests = [1, 2, 3, 4].map(|id| manifest(10, &[(id, 100), (10 + id, 100)]));
+    world.put(&info, &manifests);
+    world.run(3);
+    world.placer.steer(false, BTreeSet::new());
+    world.nodes.insert(NodeId(2), Process::new(node(2)));
+
+    world.run(10);
+    let here = (world.counts(), segments_on(&world, NodeId(1)).len());
+    world.placer.drain(NodeId(1), true);
+    world.run(10);
+    world.placer.drain(NodeId(1), false);
+    world.run(10);
+    let there = (world.counts(), segments_on(&world, NodeId(1)).len());
+    world.placer.steer(true, BTreeSet::new());
+    world.run(20);
+
+    assert_eq!((here, there), ((vec![4, 0], 8), (vec![0, 4], 0)));
+    assert_eq!((world.counts(), segments_on(&world, NodeId(1)).len()), (vec![2, 2], 4));
+}
+
+#[test]
+fn what_a_query_node_holds_of_all_collections_is_moved_by_hand_or_nothing_is() {
+    let mut world = World::of(3);
+    world.placer.steer(false, BTreeSet::new());
+    let infos = [7, 8].map(|id| info(id, 1, loaded()));
+    for (info, first) in infos.iter().zip([1, 100]) {
+        let segments: Vec<_> = (first..first + 12).map(|id| (id, 100)).collect();
+        world.put(info, &[manifest(10, &segments)]);
+    }
+    world.run(4);
+    let (from, to) = (NodeId(1), NodeId(2));
+    let (before, there) = (segments_on(&world, from), segments_on(&world, to));
+    assert!(!before.is_empty());
+    let one = *there.first().unwrap();
+
+    let refused = [
+        world.placer.transfer_segments(from, Some(to), &[one], world.now),
+        world.placer.transfer_segments(NodeId(9), None, &[], world.now),
+        world.placer.transfer_segments(from, Some(NodeId(9)), &[], world.now),
+        world.placer.transfer_segments(from, Some(from), &[], world.now),
+    ];
+    world.placer.steer(false, [to].into());
+    let suspended = world.placer.transfer_segments(from, Some(to), &[], world.now);
+    world.run(3);
+    assert_eq!(segments_on(&world, from), before);
+    world.placer.steer(false, BTreeSet::new());
+    let moved = world.placer.transfer_segments(from, Some(to), &[], world.now);
+    world.run(3);
+
+    let texts = [
+        format!("segment {one} is not on query node 1"),
+        "there is no query node 9".to_owned(),
+        "there is no query node 9".to_owned(),
+        "query node 1 cannot hand anything to itself".to_owned(),
+    ];
+    assert_eq!(refused, texts.map(Err));
+    assert_eq!((suspended, moved), (Err("query node 2 is suspended".to_owned()), Ok(())));
+    assert_eq!(segments_on(&world, from), BTreeSet::new());
+    assert_eq!(segments_on(&world, to), &before | &there);
+}
+
+#[test]
+fn who_follows_a_channel_is_changed_by_hand() {
+    let mut world = World::of(2);
+    let info = info(7, 2, loaded());
+    world.put(&info, &[manifest(0, &[]), manifest(0, &[])]);
+    world.run(4);
+    let leaders = |world: &World| {
+        let shards = world.placer.replicas(info.id).remove(0).shards;
+        shards.into_iter().map(|shard| shard.leader).collect::<Vec<_>>()
+    };
+    let from = leaders(&world)[0];
+    let to = NodeId(3 - from.0);
+
+    let unknown = [ChannelName::of(CollectionId(9), 0)];
+    let refused = world.placer.transfer_followers(from, Some(to), &unknown, world.now);
+    let moved = world.placer.transfer_followers(from, None, &[info.channels[0].clone()], world.now);
+    world.run(3);
+
+    assert_eq!(
+        (refused, moved),
+        (Err(format!("channel {} is not followed by query node {from}", unknown[0])), Ok(()))
+    );
+    assert_eq!(leaders(&world)[0], to);
+    assert_eq!(world.placer.transfer_followers(to, Some(from), &[], world.now), Ok(()));
+    world.run(3);
+    assert_eq!(leaders(&world), [from, from]);
+}
+
 #[test]
 fn a_replica_whose_group_changes_is_served_by_the_old_nodes_until_the_new_ones_are_ready() {
     let mut world = World::new(vec![node(1), labelled(2, &[("RESOURCE_GROUP", "g")])]);

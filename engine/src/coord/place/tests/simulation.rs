@@ -40,6 +40,9 @@ struct Cluster {
     moves: BTreeMap<ChannelName, Duration>,
     processes: BTreeMap<NodeId, Process>,
     groups: BTreeMap<String, GroupConfig>,
+    /// What operators steer by hand: whether balance is on, and who is given nothing more.
+    balances: bool,
+    suspended: BTreeSet<NodeId>,
     catalog: BTreeMap<CollectionId, Arc<CollectionInfo>>,
     logs: Logs,
     history: BTreeMap<ChannelName, Vec<State>>,
@@ -61,6 +64,8 @@ impl Cluster {
             moves: BTreeMap::new(),
             processes: BTreeMap::new(),
             groups: BTreeMap::new(),
+            balances: true,
+            suspended: BTreeSet::new(),
             catalog: BTreeMap::new(),
             logs: Logs::new(),
             history: BTreeMap::new(),
@@ -211,8 +216,20 @@ impl Cluster {
                 }
             }
             22 => self.move_by_hand(&collections),
+            23 => self.steer(&ids),
             _ => {}
         }
+    }
+
+    fn steer(&mut self, ids: &[NodeId]) {
+        if self.dice.percent(30) {
+            self.balances = !self.balances;
+        } else if let Some(id) = self.dice.pick(ids)
+            && !self.suspended.remove(&id)
+        {
+            self.suspended.insert(id);
+        }
+        self.placer.steer(self.balances, self.suspended.clone());
     }
 
     fn leave(&mut self) {
@@ -273,6 +290,7 @@ impl Cluster {
         self.placer = Placer::new(self.epoch, settings(), self.now, Timestamp::ZERO);
         self.placer.defect = self.defect;
         self.placer.put_groups(self.groups.clone(), self.now);
+        self.placer.steer(self.balances, self.suspended.clone());
         let catalog: Vec<_> = self.catalog.values().cloned().collect();
         for info in catalog {
             self.put(info);
@@ -285,7 +303,11 @@ impl Cluster {
     fn move_by_hand(&mut self, collections: &[CollectionId]) {
         let ids: Vec<_> = self.processes.keys().copied().collect();
         if let (Some(collection), Some(from)) = (self.dice.pick(collections), self.dice.pick(&ids)) {
-            let _refused = self.placer.balance(collection, from, &[], &[], self.now);
+            let _refused = match self.dice.below(3) {
+                0 => self.placer.transfer_segments(from, self.dice.pick(&ids), &[], self.now),
+                1 => self.placer.transfer_followers(from, self.dice.pick(&ids), &[], self.now),
+                _ => self.placer.balance(collection, from, &[], &[], self.now),
+            };
         }
     }
 
@@ -458,7 +480,8 @@ impl Cluster {
             cluster.step(false);
             cluster.check();
         }
-        // What nobody promised to keep is no longer looked at; at least one of each duty is there.
+        // What nobody promised to keep is no longer looked at; at least one of each duty is there, and all take something.
+        cluster.placer.steer(true, BTreeSet::new());
         for process in cluster.processes.values_mut() {
             process.silent = 0;
         }

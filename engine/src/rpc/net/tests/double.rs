@@ -17,10 +17,10 @@ use crate::rpc::net::coord_call::{
 };
 use crate::rpc::{
     AliasChange, Builder, CollectionChange, CollectionInfo, CollectionRef, CompactJob, CompactionState,
-    Coord, DatabaseInfo, Error, Flushed, Followed, Fsck, GroupConfig, GroupInfo, ImportDone, ImportInfo,
-    ImportJob, IndexJob, IndexProgress, LeadInfo, Mark, NewCollection, NewImport, NewIndex, NodeStatus,
-    Orders, PolicyChange, Querier, ReadAfter, ReplicaInfo, Report, Routes, Share, StoredObject, Tail,
-    TimeSpan, Write, Writer, Written,
+    Coord, DatabaseInfo, Error, Flushed, Followed, Fsck, GroupConfig, GroupInfo, HeldTransfer, ImportDone,
+    ImportInfo, ImportJob, IndexJob, IndexProgress, LeadInfo, Mark, NewCollection, NewImport, NewIndex,
+    NodeStatus, Orders, PolicyChange, Querier, ReadAfter, ReplicaInfo, Report, Routes, Share, SteerChange,
+    Steering, StoredObject, Tail, TimeSpan, Write, Writer, Written,
 };
 
 impl Sample for LaterChoice {

@@ -476,6 +476,17 @@ samples! {
         cluster: String::sample(),
         jobs: Some(JobCount { waiting: 1, running: 2 }),
     };
+    SteerChange => SteerChange::SuspendNode { node: NodeId::sample(), on: true };
+    Steering => Steering {
+        balance_suspended: true,
+        garbage_paused_ms: 7,
+        suspended: [NodeId::sample()].into(),
+    };
+    HeldTransfer => HeldTransfer {
+        from: NodeId(1),
+        to: Some(NodeId(2)),
+        parts: HeldParts::Channels(Vec::sample()),
+    };
     Resized => Resized { key: String::sample(), expected: 1, found: 2 };
     Fsck => Fsck {
         orphans: Vec::sample(),
