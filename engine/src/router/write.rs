@@ -119,6 +119,7 @@ impl Router {
             let failure = match self.routes_in_time(tries).await {
                 Ok(routes) => {
                     let place = owner(&routes, &tries.channel);
+                    let harm = routes.harm.clone();
                     tries.seen = Some(routes);
                     match place {
                         Some(place) => match self
@@ -131,7 +132,7 @@ impl Router {
                         },
                         None => {
                             let channel = tries.channel.clone();
-                            rpc::Error::failed(tries.call, &Error::NoOwner { channel })
+                            rpc::Error::failed(tries.call, &Error::NoOwner { channel, harm })
                         }
                     }
                 }
