@@ -16,6 +16,7 @@ use super::show;
 use super::status::status;
 use super::{AdminParts, Standing, dump};
 use crate::base::{Kind, newest_format};
+use crate::model::ChannelManifest;
 use crate::model::name::group_flaw;
 use crate::rpc::{CollectionInfo, Error, Fsck, NodeStatus};
 

@@ -172,6 +172,7 @@ mod tests {
             missing: whole(30).into(),
             strange: strange.map(str::to_owned).into(),
             resized: vec![resized],
+            unread: Vec::new(),
             named: 12,
         };
         assert_eq!(found, expected);

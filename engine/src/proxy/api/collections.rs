@@ -15,7 +15,7 @@ use contract::pb::milvus::{
 use futures::future::try_join_all;
 
 use super::{Caller, models, rows};
-use crate::base::{CollectionId, Kind, PartitionId};
+use crate::base::{CollectionId, Kind, Kinded as _, PartitionId};
 use crate::model::DataType;
 use crate::proxy::convert::params;
 use crate::proxy::convert::schema::{

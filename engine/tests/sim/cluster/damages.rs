@@ -9,7 +9,7 @@ use engine::base::SeededRng;
 use engine::meta::Txn;
 use engine::plan::QueryKind;
 use engine::rpc::{CollectionInfo, Consistency, Error};
-use futures::FutureExt as _;
+use futures::{FutureExt as _, future};
 use tokio::time::Instant;
 
 use super::clients::Clients;
@@ -54,17 +54,17 @@ pub async fn flip(clients: &Clients, rng: &SeededRng) {
                 return world.violated("nobody leads".to_owned());
             };
             let killed = faults::kill_for(world, &leader, Fault::KillLeader, span(rng, 200, 5_000));
-            let damage = async {
+            let name = format!("after_{shard}_{turn}");
+            let change = async {
                 // The leader is dead: it would write what it knows over this with its next change.
                 let mut damaged = whole.value.to_vec();
                 let middle = damaged.len() / 2;
                 damaged[middle] ^= 0x10;
                 let put = Txn::new().put(key.clone(), damaged);
                 world.metas().commit(put).await.expect("a record is written");
+                change_the_catalog(clients, &name, LEADERLESS).await;
             };
-            let name = format!("after_{shard}_{turn}");
-            let changed = change_the_catalog(clients, &name, LEADERLESS);
-            futures::join!(killed, damage.then(|()| changed));
+            future::join(killed, change).await;
             // The leader has listened, and whoever goes by the routes of the one before has heard of it.
             tokio::time::sleep(span(rng, 12_000, 18_000)).await;
             hurt.is_refused(&key).await;
