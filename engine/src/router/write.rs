@@ -76,7 +76,13 @@ impl Router {
             biased;
             routes = self.routes(tries.collection, tries.seen.as_ref()) => routes,
             () = self.end_of_time(tries.end) => {
-                Err(rpc::Error::failed(tries.call, &Error::NoRoutes { channel: tries.channel.clone() }))
+                let (call, channel) = (tries.call, tries.channel.clone());
+                // The last try mostly begins as the time ends. What is damaged was heard before it.
+                let harm = tries.seen.as_ref().and_then(|seen| seen.harm.clone());
+                Err(match harm {
+                    Some(_) => rpc::Error::failed(call, &Error::NoOwner { channel, harm }),
+                    None => rpc::Error::failed(call, &Error::NoRoutes { channel }),
+                })
             }
         }
     }

@@ -163,6 +163,8 @@ async fn flush_mark_and_tail_find_the_next_owner_after_a_failure() {
 async fn a_write_to_what_is_damaged_says_what_that_is() {
     let world = World::new();
     world.publish_harm("the manifest of channel c is damaged");
+    // The last time that somebody asks, there is no time left for the answer.
+    world.slow_ms.store(20, Relaxed);
 
     let error = world.router().write(insert(1)).await.unwrap_err();
 
