@@ -20,6 +20,7 @@ from pymilvus import DataType, MilvusClient
 from pymilvus.grpc_gen import milvus_pb2, milvus_pb2_grpc
 
 from cluster import Cluster, Node
+from faults_admin import shown
 from faults_catalog import begin_roles, ctl
 from load import DIM, K, ONCE, WRITES, Load, Repeater, Still, Workers, connect, make, row, until, vector
 from parts import all_alive, part
@@ -433,80 +434,97 @@ def of_segments(client: MilvusClient, name: str, segments: int) -> int:
 @part
 def damaged_manifest(given: argparse.Namespace) -> dict[str, Any]:
     """One bit changes in the list of a channel's segments: in an object of the bucket, then in a record of etcd. The next coordinator
-    finds it, names it and does not lead, so that nobody goes by it; searches, of that collection too, and writes go on meanwhile. Once
-    the object is whole again it leads by itself; and from the bucket the catalog is made anew, with every row. The common load without
-    its changes of the catalog, none of which can be made then."""
+    finds it, names it and leads all the same: only that collection is refused, by that name, and everything else goes on under the
+    common load. Once the object is whole again its collection is read and written by itself; and from the bucket, whose copy of the
+    catalog has kept the record, the catalog is made anew, with every row."""
     large, few, while_it_is = 8, 1, 60 if given.long else 10
     with Cluster(keep=given.keep) as cluster:
         client, etcd = connect(cluster.uri), Etcd(cluster)
         still = Still(client, "still")
         make(client, "moving")
-        hurt = {"object": of_segments(client, "listed", large), "record": of_segments(client, "noted", few)}
+        sealed = {"listed": large, "noted": few}
+        hurt = {name: of_segments(client, name, segments) for name, segments in sealed.items()}
         uri = cluster.uri
         workers = Workers()
-        load = Load(workers, "moving", still, lambda: uri, changes=False)
+        load = Load(workers, "moving", still, lambda: uri)
 
-        def holds(reader: MilvusClient, name: str, segments: int) -> None:
-            wanted = list(range(segments * 50))
-            found = reader.query(name, filter="id >= 0", output_fields=["id", "value"], limit=16_000, consistency_level="Bounded", **ONCE)
+        def holds(reader: MilvusClient, name: str) -> None:
+            wanted = list(range(sealed[name] * 50))
+            found = reader.query(name, filter="id >= 0", output_fields=["id", "value"], limit=16_000, consistency_level="Bounded", timeout=40, **ONCE)
             if sorted(each["id"] for each in found) != wanted or any(each["value"] for each in found):
                 raise AssertionError(f"{name}: {len(found)} rows, {len(wanted)} wanted")
 
-        for name, segments in (("listed", large), ("noted", few)):
+        for name in sealed:
             reader = connect(uri)
-            workers.spawn(lambda reader=reader, name=name, segments=segments: workers.timed("search of the hurt", lambda: holds(reader, name, segments)), pause=0.02)
+            workers.spawn(lambda reader=reader, name=name: workers.timed(f"search of {name}", lambda: holds(reader, name)), pause=0.02)
         time.sleep(3)
         coordinator = cluster.of("mixcoord")[0]
         figures: dict[str, Any] = {}
         names = (f"after_{number}" for number in itertools.count())
 
-        def found_and_named(kind: str, key: str, flipped: Callable[[], Any]) -> Any:
-            """What `flipped` returned, which damages that `key`."""
+        def failure(call: Callable[[], Any]) -> str:
+            try:
+                call()
+            except Exception as failed:  # what it says is looked at
+                return str(failed)
+            return ""
+
+        def found_and_named(kind: str, name: str, key: str, flipped: Callable[[], Any]) -> Any:
+            """What `flipped` returned, which damages that `key`, of the collection of that name."""
             coordinator.kill()
             undo, written, begin = flipped(), coordinator.log.stat().st_size, time.monotonic()
             coordinator.start()
-            until(f"word of the damaged {kind}", 40, lambda: said(coordinator, written, rf"(?i)could not lead.*{re.escape(key)}.*(checksum|damaged)"))
+            pattern = rf"(?i)its collection alone is refused.*{re.escape(key)}.*(checksum|damaged)"
+            until(f"word of the damaged {kind}", 40, lambda: said(coordinator, written, pattern))
             figures[f"{kind}: named s"] = round(time.monotonic() - begin, 1)
+            until("a change of the catalog", 40, lambda: client.create_database(next(names), timeout=5, **ONCE) or True)
+            figures[f"{kind}: changes again s"] = round(time.monotonic() - begin, 1)
+            until(f"reads of {name} to be refused by name", 60, lambda: key in failure(lambda: holds(client, name)))
+            figures[f"{kind}: refused by name s"] = round(time.monotonic() - begin, 1)
             end = time.monotonic() + while_it_is
             while time.monotonic() < end:
-                try:
-                    client.create_database(next(names), timeout=5, **ONCE)
-                except Exception:  # as it must be
-                    continue
-                raise AssertionError(f"a change was made while the {kind} {key} is damaged")
-            if said(coordinator, written, "coordinator leads"):
-                raise AssertionError(f"a coordinator leads by a damaged {kind}\n{coordinator.tail()}")
+                wrote = failure(lambda: client.delete(name, ids=[10**12], timeout=40, **ONCE))
+                if key not in wrote:
+                    raise AssertionError(f"a write to {name}, whose {kind} {key} is damaged: {wrote or 'done'}")
+            client.flush("moving", timeout=30)
+            if key not in str(shown(cluster.of("proxy")[0], "collections")):
+                raise AssertionError(f"the damaged {kind} {key} is not shown")
             all_alive(cluster)
-            calls = {what: len(workers.of(what, begin)) for what in ("search", "search of the hurt", "insert")}
+            other = next(each for each in sealed if each != name)
+            calls = {what: len(workers.of(what, begin)) for what in ("search", f"search of {other}", "insert", "change")}
             if min(calls.values()) == 0:
                 raise AssertionError(f"not all went on: {calls}")
+            for what in ("search", f"search of {other}", *WRITES):
+                workers.none_failed(what, since=begin)
             figures[f"{kind}: calls meanwhile"] = calls
             return undo
 
         # The newest piece of the list, which is the whole one or what has changed since.
-        pieces = [path for path in cluster.objects("manifests") if str(hurt["object"]) in str(path)]
+        pieces = [path for path in cluster.objects("manifests") if str(hurt["listed"]) in str(path)]
         if not pieces:
             raise AssertionError(f"{large} segments are no object: {[str(path)[-80:] for path in cluster.objects('')][:40]}")
         piece = max(pieces, key=lambda path: int(path.stem))
-        undo = found_and_named("object", piece.name, lambda: flip(piece))
+        undo = found_and_named("object", "listed", piece.name, lambda: flip(piece))
         undo()
         begin = time.monotonic()
-        until("a change once the object is whole", 30, lambda: client.create_database(next(names), timeout=5, **ONCE) or True)
-        figures["object: changes again s"] = round(time.monotonic() - begin, 1)
-        client.flush("moving", timeout=30)
+        until("every row once the object is whole", 60, lambda: holds(client, "listed") or True)
+        figures["object: read again s"] = round(time.monotonic() - begin, 1)
+        until("a write once the object is whole", 30, lambda: client.delete("listed", ids=[10**12], timeout=20, **ONCE) and True)
+        figures["object: written again s"] = round(time.monotonic() - begin, 1)
+        client.flush("listed", timeout=30)
 
-        records = {key: value for key, value in etcd.every().items() if b"/channels/" in key and str(hurt["record"]).encode() in key}
+        records = {key: value for key, value in etcd.every().items() if b"/channels/" in key and str(hurt["noted"]).encode() in key}
         if len(records) != 1 or b'"objects"' in next(iter(records.values())):
-            raise AssertionError(f"the record of {hurt['record']}: {records}; there are {sorted(etcd.every())[:40]}")
+            raise AssertionError(f"the record of {hurt['noted']}: {records}; there are {sorted(etcd.every())[:40]}")
         key, value = next(iter(records.items()))
 
         def damaged_record() -> None:
             place = len(value) // 2
             etcd.put(key, value[:place] + bytes([value[place] ^ 0x10]) + value[place + 1 :])
 
-        found_and_named("record", key.decode().rsplit("/", 1)[1], damaged_record)
+        found_and_named("record", "noted", key.decode().rsplit("/", 1)[1], damaged_record)
         workers.stop()
-        for kind in ("search", "search of the hurt", *WRITES):
+        for kind in ("search", *WRITES):
             workers.none_failed(kind)
         for node in cluster.nodes.values():
             node.kill()
@@ -515,8 +533,8 @@ def damaged_manifest(given: argparse.Namespace) -> dict[str, Any]:
         begin_roles(cluster)
         client = connect(cluster.uri)
         until("searches of the loaded collections", 60, lambda: still.check(client) or True)
-        for name, segments in (("listed", large), ("noted", few)):
-            until(f"{name} is whole", 60, lambda: holds(client, name, segments) or True)
+        for name in sealed:
+            until(f"{name} is whole", 60, lambda: holds(client, name) or True)
         rows = load.compare(client)
         client.create_database(next(names), timeout=30)
         return {**figures, **load.figures(), "rows compared": rows}

@@ -57,7 +57,7 @@ fn flaw(object: &ObjectRef, body: &[u8]) -> Option<String> {
 async fn named(coord: &dyn Coord) -> Result<Vec<ObjectRef>, Error> {
     let mut all = Vec::new();
     for info in collections(coord, None).await? {
-        for channel in sealed(coord, &info).await? {
+        for channel in sealed(coord, &info).await?.unwrap_or_default() {
             all.extend(channel.refs().cloned());
         }
     }

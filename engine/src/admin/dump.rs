@@ -11,7 +11,7 @@ use tonic::Status;
 use super::pick::{collections, sealed};
 use super::status::{failed, status};
 use super::{AdminParts, rows};
-use crate::base::{ChannelName, Position, SegmentId, Timestamp};
+use crate::base::{ChannelName, Kind, Position, SegmentId, Timestamp};
 use crate::blob::Blobs;
 use crate::log::LogReader;
 use crate::log::record::{self, Message};
@@ -50,7 +50,8 @@ async fn of_channel(
     let id = channel.collection().ok_or_else(unknown)?;
     let info = coord.collection(CollectionRef::Id(id)).await?;
     let at = info.channels.iter().position(|known| known == channel).ok_or_else(unknown)?;
-    let manifest = sealed(coord, &info).await?.get(at).cloned().unwrap_or_default();
+    let damaged = |reason| Error::Failed { call: "manifests", kind: Kind::Corrupt, reason };
+    let manifest = sealed(coord, &info).await?.map_err(damaged)?.get(at).cloned().unwrap_or_default();
     Ok((info, manifest))
 }
 
@@ -124,7 +125,7 @@ async fn find(
     segment: SegmentId,
 ) -> Result<(Arc<CollectionInfo>, Arc<ChannelManifest>, SegmentManifest), Error> {
     for info in collections(coord, None).await? {
-        for channel in sealed(coord, &info).await? {
+        for channel in sealed(coord, &info).await?.unwrap_or_default() {
             if let Some(found) = channel.segments.iter().find(|known| known.id == segment) {
                 let found = found.clone();
                 return Ok((info, channel, found));

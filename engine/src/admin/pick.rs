@@ -59,12 +59,15 @@ where
     stream::iter(infos).map(ask).buffered(AT_ONCE).try_collect().await
 }
 
-/// A collection with what is sealed of it; nothing if it was dropped meanwhile.
+/// What is sealed of a collection, nothing if it was dropped meanwhile; or what of that is damaged, in words.
 pub(super) async fn sealed(
     coord: &dyn Coord,
     info: &CollectionInfo,
-) -> Result<Vec<Arc<ChannelManifest>>, Error> {
-    Ok(unless_gone(coord.manifests(info.id).await)?.unwrap_or_default())
+) -> Result<Result<Vec<Arc<ChannelManifest>>, String>, Error> {
+    match coord.manifests(info.id).await {
+        Err(Error::Failed { kind: Kind::Corrupt, reason, .. }) => Ok(Err(reason)),
+        other => Ok(Ok(unless_gone(other)?.unwrap_or_default())),
+    }
 }
 
 /// `None` for what was dropped between two questions.

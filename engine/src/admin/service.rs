@@ -16,6 +16,7 @@ use super::show;
 use super::status::status;
 use super::{AdminParts, Standing, dump};
 use crate::base::{Kind, newest_format};
+use crate::model::ChannelManifest;
 use crate::model::name::group_flaw;
 use crate::rpc::{CollectionInfo, Error, Fsck, NodeStatus};
 
@@ -102,7 +103,10 @@ impl Desk {
     ) -> Result<pb::ListCollectionsResponse, Error> {
         let coord = self.parts.coord.as_ref();
         let one = |info: Arc<CollectionInfo>| async move {
-            let manifests = sealed(coord, &info).await?;
+            let manifests = match sealed(coord, &info).await? {
+                Ok(manifests) => manifests,
+                Err(damage) => return Ok(show::collection::<Arc<ChannelManifest>>(&info, &[], Err(damage))),
+            };
             let loaded = match coord.load_progress(crate::rpc::CollectionRef::Id(info.id)).await {
                 Err(Error::Failed { call: "load", reason, .. }) => Err(reason),
                 other => Ok(unless_gone(other)?.flatten()),
@@ -121,7 +125,8 @@ impl Desk {
         let nodes = coord.nodes().await?;
         let nodes = nodes.as_slice();
         let one = |info: Arc<CollectionInfo>| async move {
-            let manifests = sealed(coord, &info).await?;
+            // Of a channel whose manifest is damaged nothing is shown; its collection says why.
+            let manifests = sealed(coord, &info).await?.unwrap_or_default();
             let routes = unless_gone(coord.routes(info.id).await)?;
             let owners = routes.as_ref().map(|routes| routes.owners.as_slice()).unwrap_or_default();
             let channels = info.channels.iter().zip(&manifests).map(|(name, manifest)| {
@@ -142,7 +147,7 @@ impl Desk {
         let nodes = coord.nodes().await?;
         let nodes = nodes.as_slice();
         let one = |info: Arc<CollectionInfo>| async move {
-            let manifests = sealed(coord, &info).await?;
+            let manifests = sealed(coord, &info).await?.unwrap_or_default();
             let mut holders = show::holders(nodes, info.id);
             let mut segments = Vec::new();
             for (channel, manifest) in info.channels.iter().zip(&manifests) {
@@ -183,7 +188,7 @@ impl Desk {
 
     async fn fsck(&self, request: pb::FsckRequest) -> Result<pb::FsckResponse, Error> {
         let AdminParts { coord, blobs, .. } = &self.parts;
-        let Fsck { orphans, missing, strange, resized, named } = coord.fsck().await?;
+        let Fsck { orphans, missing, strange, resized, unread, named } = coord.fsck().await?;
         let mut found =
             pb::FsckResponse { missing, orphans, unknown: strange, named, ..pb::FsckResponse::default() };
         found.damaged = resized.into_iter().map(show::resized).collect();
@@ -195,6 +200,7 @@ impl Desk {
             found.damaged.extend(damaged);
             found.damaged.sort_by(|left, right| left.key.cmp(&right.key));
         }
+        found.damaged.extend(unread.into_iter().map(show::unread));
         Ok(found)
     }
 

@@ -8,7 +8,7 @@ use crate::base::{ChannelName, CollectionId, NodeId, SegmentId};
 use crate::model::{ChannelManifest, SegmentManifest};
 use crate::rpc::{
     CollectionInfo, GroupConfig, GroupInfo, LeadInfo, NodeState, NodeStatus, OpenChannel, Owner, ReplicaInfo,
-    Resized,
+    Resized, Unread,
 };
 
 pub(super) fn leader(lead: LeadInfo) -> pb::Leader {
@@ -194,6 +194,11 @@ pub(super) fn segment(
 
 fn index_bytes(segment: &SegmentManifest) -> u64 {
     segment.indexes.iter().map(|index| index.object.size_bytes).sum()
+}
+
+pub(super) fn unread(manifest: Unread) -> pb::DamagedObject {
+    let Unread { key, why } = manifest;
+    pb::DamagedObject { key, what: why }
 }
 
 pub(super) fn resized(object: Resized) -> pb::DamagedObject {

@@ -19,7 +19,7 @@ use tracing::info;
 
 use super::machine::{self, Disk};
 use super::management::Management;
-use crate::base::{Clock, Passing, Work, chain};
+use crate::base::{Clock, Kind, Kinded as _, Passing, Work, chain};
 use crate::coord::Candidacy;
 use crate::obs::{ComponentHealth, Health, Lines, Metrics};
 use crate::proxy::{Gate, Refused};
@@ -419,7 +419,7 @@ struct Stored {
 /// Shows what the catalog has, and forgets what was `shown` of collections that are gone; returns what is shown now.
 async fn measure_catalog(metrics: &Metrics, coord: &dyn Coord, shown: &mut Vec<Labels>) {
     let Ok(databases) = coord.databases().await else { return };
-    let (mut partitions, mut segments, mut all, mut loaded) = (0, 0, 0, 0);
+    let (mut partitions, mut segments, mut all, mut loaded, mut damaged) = (0, 0, 0, 0, 0);
     let mut now = Vec::new();
     for database in databases {
         let Ok(infos) = coord.collections(&database.name).await else { continue };
@@ -428,7 +428,13 @@ async fn measure_catalog(metrics: &Metrics, coord: &dyn Coord, shown: &mut Vec<L
         for info in infos {
             partitions += info.partitions.len();
             loaded += usize::from(info.load.is_some());
-            let Ok(manifests) = coord.manifests(info.id).await else { continue };
+            let manifests = match coord.manifests(info.id).await {
+                Ok(manifests) => manifests,
+                Err(error) => {
+                    damaged += usize::from(error.kind() == Kind::Corrupt);
+                    continue;
+                }
+            };
             let mut stored = Stored::default();
             for segment in manifests.iter().flat_map(|manifest| &manifest.segments) {
                 segments += 1;
@@ -444,6 +450,7 @@ async fn measure_catalog(metrics: &Metrics, coord: &dyn Coord, shown: &mut Vec<L
     metrics.rootcoord_partition_num.with([]).set(to_gauge(partitions));
     metrics.datacoord_collection_num.with([]).set(to_gauge(all));
     metrics.querycoord_collection_num.with([]).set(to_gauge(loaded));
+    metrics.damaged_collections.with([]).set(to_gauge(damaged));
     metrics.datacoord_segment_num.with(["Flushed"]).set(to_gauge(segments));
     if let Ok(policy) = coord.policy().await {
         metrics.rootcoord_credential_num.with([]).set(to_gauge(policy.user_names().len()));

@@ -187,6 +187,7 @@ impl Candidacy {
         tasks.start("make terms", |stop| Arc::clone(&coordinator).keep_terms(stop));
         tasks.start("do jobs", |stop| Arc::clone(&coordinator).work(stop));
         tasks.start("keep the copy in the bucket", |stop| Arc::clone(&coordinator).keep_mirror(stop));
+        tasks.start("read damaged manifests again", |stop| Arc::clone(&coordinator).watch_damage(stop));
         tasks.start("sweep orphans", |stop| Arc::clone(&coordinator).sweep(stop));
         self.leading.store(Some(Arc::clone(&coordinator)));
         let ended = self.keep_leading(&coordinator, held, stop).await;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::base::{ChannelName, CollectionId, DatabaseId, SegmentId, Timestamp};
 use crate::coord::change::Change;
+use crate::coord::damage::Damage;
 use crate::coord::stored::{self, Piece, Stored};
 use crate::model::access::Policy;
 use crate::model::{ChannelManifest, ObjectRef, SegmentManifest};
@@ -80,8 +81,11 @@ pub struct Catalog {
     pub databases: BTreeMap<DatabaseId, Arc<DatabaseInfo>>,
     /// By id.
     pub collections: BTreeMap<CollectionId, Arc<CollectionInfo>>,
-    /// What is sealed, by channel in the order of the collection's channels.
+    /// What is sealed, by channel in the order of the collection's channels; none of the collections of which a manifest is
+    /// damaged.
     pub manifests: BTreeMap<CollectionId, Vec<Arc<ChannelManifest>>>,
+    /// Damaged manifests, by collection, in the order of its channels; never an empty list.
+    pub unreadable: BTreeMap<CollectionId, Vec<Damage>>,
     /// Where manifests are that are too large for a record.
     pub stored: HashMap<ChannelName, Stored>,
     /// What waits to be removed.
@@ -164,14 +168,17 @@ impl Catalog {
                 for name in names {
                     self.names.insert((collection.database, name.clone()), collection.id);
                 }
-                let shards = collection.channels.len();
-                self.manifests.entry(collection.id).or_insert_with(|| vec![Arc::default(); shards]);
+                if !self.unreadable.contains_key(&collection.id) {
+                    let shards = collection.channels.len();
+                    self.manifests.entry(collection.id).or_insert_with(|| vec![Arc::default(); shards]);
+                }
                 self.collections.insert(collection.id, Arc::new(collection));
             }
             Change::RemoveCollection(collection) => {
                 self.forget_names(collection.id);
                 self.collections.remove(&collection.id);
                 self.manifests.remove(&collection.id);
+                self.unreadable.remove(&collection.id);
                 for channel in &collection.channels {
                     self.stored.remove(channel);
                     self.flushes.remove(channel);
@@ -234,6 +241,35 @@ impl Catalog {
                 Arc::make_mut(&mut self.policy).groups.remove(&group);
             }
         }
+    }
+
+    /// Takes over that manifests of a collection are damaged: from here on none of it is known.
+    pub fn set_aside(&mut self, id: CollectionId, damage: Vec<Damage>) {
+        if !damage.is_empty() {
+            self.manifests.remove(&id);
+            self.unreadable.insert(id, damage);
+        }
+    }
+
+    /// Takes over that all manifests of a collection can be read, and that `changes` put those that it has.
+    pub fn mend(&mut self, id: CollectionId, changes: Vec<Change>) {
+        self.unreadable.remove(&id);
+        if let Some(info) = self.collections.get(&id) {
+            self.manifests.insert(id, vec![Arc::default(); info.channels.len()]);
+        }
+        changes.into_iter().for_each(|change| self.apply(change));
+    }
+
+    /// What is damaged of a collection, the first if it is more.
+    pub fn damage_of(&self, id: CollectionId) -> Option<&Damage> {
+        self.unreadable.get(&id).and_then(|damage| damage.first())
+    }
+
+    /// Whether a damaged manifest may name the object with this key.
+    pub fn may_name(&self, key: &str) -> bool {
+        // Keys name their collection.
+        let collection = || key.split('/').nth(1)?.parse().ok().map(CollectionId);
+        !self.unreadable.is_empty() && collection().is_some_and(|id| self.unreadable.contains_key(&id))
     }
 
     /// Segments of imports that are not in a collection yet.

@@ -40,7 +40,12 @@ impl Compactions {
             let plans = compaction.plans.iter().enumerate();
             plans.map(|(at, plan)| ((compaction.id, at), compaction.collection, plan.clone()))
         });
-        each.filter(|(asked, _, plan)| is_open(plan) && !self.begun.contains(asked)).collect()
+        each.filter(|(asked, collection, plan)| {
+            // While it is not known which segments there are, none of them is gone.
+            let is_known = !catalog.unreadable.contains_key(collection);
+            is_known && is_open(plan) && !self.begun.contains(asked)
+        })
+        .collect()
     }
 }
 
@@ -68,6 +73,7 @@ impl Coordinator {
             let text = "clustering is turned off: dataCoord.compaction.clustering.enable is false".to_owned();
             return Err(Refusal::BadParameter { text }.into());
         }
+        self.check_readable("compact", collection)?;
         let when = self.moment();
         self.change("compact", |catalog| {
             let claimed = self.compactions.lock().claimed(catalog);

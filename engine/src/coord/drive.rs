@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::base::{
     ChannelName, Clock, CollectionId, DatabaseId, FIRST_FORMAT, FUNCTIONS_FORMAT, IndexId, Kind, NodeId,
@@ -19,6 +19,7 @@ use crate::blob::Blobs;
 use crate::coord::catalog::{Catalog, DEFAULT_DATABASE};
 use crate::coord::change::Change;
 use crate::coord::compaction::Compactions;
+use crate::coord::damage::Damage;
 use crate::coord::decide::{self, LoadRequest};
 use crate::coord::imports::Imports;
 use crate::coord::jobs::{Lost, Running};
@@ -191,7 +192,8 @@ impl Coordinator {
     /// Reads the catalog, as the leader of `epoch`.
     ///
     /// # Errors
-    /// If the catalog cannot be read; [`Error::Deposed`] if another one leads by now.
+    /// If the catalog cannot be read, but for manifests that are damaged or lost; [`Error::Deposed`] if another one leads by
+    /// now.
     pub async fn start(parts: CoordinatorParts, epoch: u64) -> Result<Arc<Self>, Error> {
         let read_failed = |source| Error::ReadCatalog { prefix: TIME, source };
         let bound = match parts.metas.get(TIME).await.map_err(read_failed)? {
@@ -206,15 +208,24 @@ impl Coordinator {
         let cluster = cluster.map_err(|source| Error::ReadCatalog { prefix: CLUSTER, source })?;
         let shelf = Shelf::new(Arc::clone(&parts.blobs));
         let catalog = record::read(parts.metas.as_ref(), &shelf).await?;
+        let damage: Vec<&Damage> = catalog.unreadable.values().flatten().collect();
+        for one in &damage {
+            warn!(channel = %one.channel, error = one.why, "a manifest is damaged or lost: its collection alone is refused");
+        }
+        let spoilt = damage.iter().filter(|one| one.is_of_record()).map(|one| one.key.clone()).collect();
         let expected = members::read(parts.metas.as_ref()).await?;
         let drains = drains::read(parts.metas.as_ref()).await?;
         let steer = steer::read(parts.metas.as_ref()).await?;
-        let mirror = Mirror::open(parts.metas.as_ref(), bound).await?;
+        let mirror = Mirror::open(parts.metas.as_ref(), &shelf, bound, &spoilt).await?;
         let collections = catalog.collections.len();
         let now = parts.clock.monotonic();
         let mut placer =
             Placer::new(epoch, parts.placing.clone(), now, Timestamp::from_unix_ms(parts.clock.unix_ms()));
         placer.put_groups(catalog.groups.clone(), now);
+        for id in catalog.unreadable.keys() {
+            let what = catalog.damage_of(*id).map(ToString::to_string).unwrap_or_default();
+            placer.set_aside(*id, what);
+        }
         for (id, info) in &catalog.collections {
             let manifests = catalog.manifests.get(id).cloned().unwrap_or_default();
             placer.put_collection(Arc::clone(info), manifests, now);
@@ -374,6 +385,7 @@ fn refused_flush(call: &'static str, channel: &ChannelName, stale: decide::Stale
         }),
         decide::Stale::Moved => conflict(format!("the checkpoint of {channel} has moved")),
         decide::Stale::Late => conflict(format!("the flush of {channel} was begun too long ago")),
+        decide::Stale::Unreadable(reason) => rpc::Error::Failed { call, kind: Kind::Unavailable, reason },
     }
 }
 
@@ -476,6 +488,7 @@ impl Coord for Coordinator {
     }
 
     async fn drop_partition(&self, collection: CollectionRef, name: &str) -> Result<(), rpc::Error> {
+        self.check_named("drop partition", &collection)?;
         let fresh = self.fresh("drop partition", 1).await?;
         let of = |catalog: &Catalog| {
             let info = catalog.collection(&collection).ok()?;
@@ -501,6 +514,7 @@ impl Coord for Coordinator {
     }
 
     async fn drop_index(&self, collection: CollectionRef, name: &str) -> Result<(), rpc::Error> {
+        self.check_named("drop index", &collection)?;
         let fresh = self.fresh("drop index", 1).await?;
         self.change("drop index", |catalog| decide::drop_index(catalog, &collection, name, fresh)).await
     }
@@ -517,6 +531,7 @@ impl Coord for Coordinator {
     }
 
     async fn indexes(&self, collection: CollectionRef) -> Result<Vec<IndexProgress>, rpc::Error> {
+        self.check_named("describe indexes", &collection)?;
         let catalog = self.catalog.read();
         let info = catalog.collection(&collection)?;
         let manifests = catalog.manifests.get(&info.id).map_or(&[][..], Vec::as_slice);
@@ -554,6 +569,7 @@ impl Coord for Coordinator {
         if info.load.is_none() {
             return Ok(None);
         }
+        self.check_readable("load", info.id)?;
         let loaded = self.placer.lock().loaded(info.id);
         loaded.map(Some).map_err(|hindrance| {
             let kind = if hindrance.is_full { Kind::Exhausted } else { Kind::Unavailable };
@@ -562,6 +578,7 @@ impl Coord for Coordinator {
     }
 
     async fn manifests(&self, collection: CollectionId) -> Result<Vec<Arc<ChannelManifest>>, rpc::Error> {
+        self.check_readable("manifests", collection)?;
         let catalog = self.catalog.read();
         let manifests = catalog.manifests.get(&collection).cloned();
         let not_found = || Refusal::CollectionNotFound {
@@ -754,6 +771,7 @@ impl Coord for Coordinator {
 
     async fn import(&self, import: NewImport) -> Result<i64, rpc::Error> {
         self.check_format(|| "imports need".to_owned())?;
+        self.check_readable("import", import.collection)?;
         self.begin_import(import).await
     }
 

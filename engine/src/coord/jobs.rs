@@ -353,7 +353,8 @@ impl Coordinator {
             garbage.not_before_unix_ms <= now && self.mirror.has(&record::garbage_key(garbage.id))
         };
         let due = catalog.garbage.values().filter(is_due);
-        look(&mut due.filter(|garbage| !is_held(garbage)))
+        let is_free = |garbage: &&Garbage| !is_held(garbage) && !decide::may_be_named(&catalog, garbage);
+        look(&mut due.filter(is_free))
     }
 
     async fn build(&self, place: Place, job: IndexJob) -> Step {

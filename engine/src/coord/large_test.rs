@@ -463,8 +463,9 @@ async fn a_damaged_manifest_is_named_and_never_used() {
     world.blobs.delete(&key).await.unwrap();
     world.blobs.create(&key, body.into()).await.unwrap();
 
-    let refused = world.lead().await.err().unwrap();
+    let next = world.lead().await.unwrap();
 
+    let refused = next.manifests(place.0).await.unwrap_err();
     assert_eq!(refused.kind(), Kind::Corrupt);
     assert!(refused.to_string().contains(&key), "{refused}");
 }

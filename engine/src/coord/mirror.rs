@@ -5,7 +5,7 @@
 //! its owner then gives up the log; garbage waits for it, too. Other changes wait for a while and no longer: while the
 //! bucket is away, collections can still be made.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,17 +86,29 @@ struct Draft {
 }
 
 impl Mirror {
-    /// Of the records as they are, before anything is committed.
+    /// Of the records as they are, before anything is committed. In the place of those under `spoilt`, which are damaged, stays
+    /// what the bucket says of them: it may be all that is left.
     ///
     /// # Errors
-    /// If they cannot be read.
-    pub async fn open(metas: &dyn Metas, bound: Timestamp) -> Result<Self, Error> {
+    /// If they cannot be read; if there are damaged ones and it cannot be seen now what the bucket says.
+    pub async fn open(
+        metas: &dyn Metas,
+        shelf: &Shelf,
+        bound: Timestamp,
+        spoilt: &BTreeSet<String>,
+    ) -> Result<Self, Error> {
         let failed = |source| Error::ReadCatalog { prefix: "", source };
         let generation = generation(metas).await?;
         let records = metas.list("").await.map_err(failed)?;
         let puts: Vec<Write> =
             records.into_iter().map(|(key, record)| Write::Put { key, value: record.value }).collect();
-        let whole = Some(page::mirrored(&puts));
+        let mut copies = if spoilt.is_empty() { BTreeMap::new() } else { copies(shelf).await? };
+        let mut puts = page::mirrored(&puts);
+        for (key, value) in puts.iter_mut().filter(|(key, _)| spoilt.contains(key)) {
+            // Without a copy the damaged one stays: whoever makes the catalog anew is to find it and not an empty channel.
+            *value = copies.remove(key).or_else(|| value.take());
+        }
+        let whole = Some(puts);
         let noted = Noted { whole, newest: 1, bound, ..Noted::default() };
         Ok(Self {
             generation,
@@ -202,6 +214,21 @@ pub async fn generation(metas: &dyn Metas) -> Result<u64, Error> {
     match metas.get(page::GENERATION).await.map_err(failed)? {
         Some(stored) => super::record::decode(page::GENERATION, &stored.value),
         None => Ok(0),
+    }
+}
+
+/// The records that the bucket says; none if its pages are damaged, too.
+///
+/// # Errors
+/// If they cannot be read now.
+async fn copies(shelf: &Shelf) -> Result<BTreeMap<String, String>, Error> {
+    match read(shelf).await {
+        Ok(image) => Ok(image.map(|(image, _)| image.records).unwrap_or_default()),
+        Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::NotFound) => {
+            warn!(error = chain(&error), "the copy of a damaged record is damaged, too");
+            Ok(BTreeMap::new())
+        }
+        Err(error) => Err(error),
     }
 }
 

@@ -11,6 +11,9 @@ mod commit;
 mod compaction;
 #[cfg(test)]
 mod crash_tests;
+mod damage;
+#[cfg(test)]
+mod damage_test;
 mod decide;
 mod drains;
 mod drive;

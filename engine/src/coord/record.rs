@@ -9,13 +9,14 @@ use bytes::Bytes;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
-use crate::base::{ChannelName, FIRST_FORMAT, newest_format};
+use crate::base::{ChannelName, CollectionId, FIRST_FORMAT, newest_format};
 use crate::coord::Error;
 use crate::coord::catalog::{Catalog, Compaction, Garbage, Import};
 use crate::coord::change::Change;
+use crate::coord::damage::Damage;
 use crate::coord::shelf::Shelf;
 use crate::coord::stored::{self, Piece, Stored};
-use crate::meta::{Metas, Txn, Versioned};
+use crate::meta::{Metas, Txn, Versioned, Write};
 use crate::model::ChannelManifest;
 use crate::rpc::{CollectionInfo, DatabaseInfo, GroupConfig};
 
@@ -240,10 +241,10 @@ fn put<T: Serialize>(txn: Txn, format: u32, key: String, value: &T) -> Result<Tx
     Ok(txn.put(key, bytes))
 }
 
-/// Reads the whole catalog: records, and the objects that they name.
+/// Reads the whole catalog: records, and the objects that they name. Manifests that are damaged or lost are set aside.
 ///
 /// # Errors
-/// If a store fails, or a record or object cannot be understood.
+/// If a store fails, or any other record or object cannot be understood.
 pub async fn read(metas: &dyn Metas, shelf: &Shelf) -> Result<Catalog, Error> {
     let mut records = Records::new();
     let all = [
@@ -263,21 +264,59 @@ pub async fn read(metas: &dyn Metas, shelf: &Shelf) -> Result<Catalog, Error> {
         let found = metas.list(prefix).await.map_err(|source| Error::ReadCatalog { prefix, source })?;
         records.extend(found.into_iter().map(|(key, record)| (key, record.value)));
     }
-    catalog_of(&records, shelf).await
+    let (mut catalog, unread) = catalog_of(&records, shelf).await?;
+    let mut damaged: BTreeMap<CollectionId, Vec<Damage>> = BTreeMap::new();
+    for Unread { collection, damage, .. } in unread {
+        damaged.entry(collection).or_default().push(damage);
+    }
+    damaged.into_iter().for_each(|(collection, damage)| catalog.set_aside(collection, damage));
+    Ok(catalog)
 }
 
 /// Reads the catalog that a copy of the records says.
 ///
 /// # Errors
-/// As [`read`].
+/// As [`read`], and if a manifest is damaged or lost.
 pub async fn read_copy(records: &BTreeMap<String, String>, shelf: &Shelf) -> Result<Catalog, Error> {
     let bytes = |(key, value): (&String, &String)| (key.clone(), Bytes::from(value.clone()));
-    catalog_of(&records.iter().map(bytes).collect(), shelf).await
+    let (catalog, unread) = catalog_of(&records.iter().map(bytes).collect(), shelf).await?;
+    unread.into_iter().next().map_or(Ok(catalog), |one| Err(one.error))
+}
+
+/// What [`read_again`] gives.
+type Again = (Result<Vec<Change>, Vec<Damage>>, Vec<Write>);
+
+/// Reads the manifests of one collection: the changes that put them, or what is damaged; and the records as they are. A record
+/// that is in `known` and is gone is as damaged as it was: a channel without one would count as empty.
+///
+/// # Errors
+/// If a store fails.
+pub async fn read_again(
+    metas: &dyn Metas,
+    shelf: &Shelf,
+    info: &CollectionInfo,
+    known: &[Damage],
+) -> Result<Again, Error> {
+    let failed = |source| Error::ReadCatalog { prefix: CHANNELS, source };
+    let mut records = Records::new();
+    for channel in &info.channels {
+        let key = channel_key(channel);
+        if let Some(record) = metas.get(&key).await.map_err(failed)? {
+            records.insert(key, record.value);
+        }
+    }
+    let Manifests { changes, unread } = read_manifests(&records, shelf, [info]).await?;
+    let gone = known.iter().filter(|one| !records.contains_key(&channel_key(&one.channel))).cloned();
+    let damage: Vec<Damage> = unread.into_iter().map(|one| one.damage).chain(gone).collect();
+    let writes = records.into_iter().map(|(key, value)| Write::Put { key, value }).collect();
+    Ok((if damage.is_empty() { Ok(changes) } else { Err(damage) }, writes))
 }
 
 type Records = BTreeMap<String, Bytes>;
 
-async fn catalog_of(records: &Records, shelf: &Shelf) -> Result<Catalog, Error> {
+/// What the records say, and the manifests that are damaged or lost, in the order of collections and channels. Of collections
+/// with one of these the catalog has no manifest that counts.
+async fn catalog_of(records: &Records, shelf: &Shelf) -> Result<(Catalog, Vec<Unread>), Error> {
     let mut catalog = Catalog::default();
     for (key, bytes) in below(records, DATABASES) {
         catalog.apply(Change::PutDatabase(decode::<DatabaseInfo>(key, bytes)?));
@@ -285,7 +324,10 @@ async fn catalog_of(records: &Records, shelf: &Shelf) -> Result<Catalog, Error> 
     for (key, bytes) in below(records, COLLECTIONS) {
         catalog.apply(Change::PutCollection(decode::<CollectionInfo>(key, bytes)?));
     }
-    read_manifests(records, shelf, &mut catalog).await?;
+    let infos: Vec<_> = catalog.collections.values().cloned().collect();
+    let Manifests { changes, unread } =
+        read_manifests(records, shelf, infos.iter().map(AsRef::as_ref)).await?;
+    changes.into_iter().for_each(|change| catalog.apply(change));
     for (key, bytes) in below(records, GROUPS) {
         let name = key.strip_prefix(GROUPS).unwrap_or(key).to_owned();
         catalog.apply(Change::PutGroup { name, config: decode::<GroupConfig>(key, bytes)? });
@@ -319,7 +361,7 @@ async fn catalog_of(records: &Records, shelf: &Shelf) -> Result<Catalog, Error> 
         };
         catalog.apply(Change::PutGarbage(garbage));
     }
-    Ok(catalog)
+    Ok((catalog, unread))
 }
 
 fn read_policy(records: &Records, catalog: &mut Catalog) -> Result<(), Error> {
@@ -337,27 +379,66 @@ fn read_policy(records: &Records, catalog: &mut Catalog) -> Result<(), Error> {
     Ok(())
 }
 
-async fn read_manifests(records: &Records, shelf: &Shelf, catalog: &mut Catalog) -> Result<(), Error> {
-    let mut changes = Vec::new();
-    let mut there = Vec::new();
-    for info in catalog.collections.values() {
+/// A manifest that is damaged or lost.
+struct Unread {
+    collection: CollectionId,
+    damage: Damage,
+    /// Why it was not read.
+    error: Error,
+}
+
+impl Unread {
+    /// # Errors
+    /// `error` itself, if it says nothing of the manifest.
+    fn of(collection: CollectionId, channel: &ChannelName, error: Error) -> Result<Self, Error> {
+        match Damage::of(channel, &error) {
+            Some(damage) => Ok(Self { collection, damage, error }),
+            None => Err(error),
+        }
+    }
+}
+
+/// Manifests of collections.
+struct Manifests {
+    /// What puts those that could be read.
+    changes: Vec<Change>,
+    /// The others.
+    unread: Vec<Unread>,
+}
+
+/// # Errors
+/// If a store fails.
+async fn read_manifests(
+    records: &Records,
+    shelf: &Shelf,
+    infos: impl IntoIterator<Item = &CollectionInfo>,
+) -> Result<Manifests, Error> {
+    let (mut changes, mut unread, mut there) = (Vec::new(), Vec::new(), Vec::new());
+    for info in infos {
         for (shard, channel) in info.channels.iter().enumerate() {
             let key = channel_key(channel);
             let Some(bytes) = records.get(&key) else { continue };
             let (collection, channel) = (info.id, channel.clone());
-            match find::<ChannelManifest, Stored>(&key, bytes)? {
-                Found::Here(manifest) => {
+            match find::<ChannelManifest, Stored>(&key, bytes) {
+                Ok(Found::Here(manifest)) => {
                     changes.push(Change::PutManifest { collection, shard, channel, manifest });
                 }
-                Found::There(stored) => there.push((collection, channel, stored, (collection, shard))),
+                Ok(Found::There(stored)) => there.push((collection, channel, stored, (collection, shard))),
+                Err(error) => unread.push((shard, Unread::of(collection, &channel, error)?)),
             }
         }
     }
-    for (manifest, channel, stored, (collection, shard)) in shelf.manifests(there).await? {
-        changes.push(Change::PutStored { collection, shard, channel, manifest, stored });
+    for (read, channel, stored, (collection, shard)) in shelf.manifests(there).await {
+        match read {
+            Ok(manifest) => {
+                changes.push(Change::PutStored { collection, shard, channel, manifest, stored });
+            }
+            Err(error) => unread.push((shard, Unread::of(collection, &channel, error)?)),
+        }
     }
-    changes.into_iter().for_each(|change| catalog.apply(change));
-    Ok(())
+    unread.sort_by_key(|(shard, one)| (one.collection, *shard));
+    let unread = unread.into_iter().map(|(_, one)| one).collect();
+    Ok(Manifests { changes, unread })
 }
 
 fn below<'a>(records: &'a Records, prefix: &'static str) -> impl Iterator<Item = (&'a String, &'a Bytes)> {

@@ -94,23 +94,15 @@ impl Shelf {
         Ok(ChannelManifest { checkpoint, ..manifest })
     }
 
-    /// The manifests of many channels, in any order.
-    ///
-    /// # Errors
-    /// The first that is found.
+    /// The manifests of many channels, in any order, or why one was not read: as [`Self::manifest`] says.
     pub async fn manifests<P>(
         &self,
         wanted: impl IntoIterator<Item = (CollectionId, ChannelName, Stored, P)>,
-    ) -> Result<Vec<(ChannelManifest, ChannelName, Stored, P)>, Error> {
+    ) -> Vec<(Result<ChannelManifest, Error>, ChannelName, Stored, P)> {
         let reads = wanted.into_iter().map(|(collection, channel, stored, place)| async move {
-            let manifest = self.manifest(collection, &channel, &stored).await?;
-            Ok((manifest, channel, stored, place))
+            let manifest = self.manifest(collection, &channel, &stored).await;
+            (manifest, channel, stored, place)
         });
-        let mut reads = futures::stream::iter(reads).buffer_unordered(AT_ONCE);
-        let mut read = Vec::new();
-        while let Some(one) = reads.next().await {
-            read.push(one?);
-        }
-        Ok(read)
+        futures::stream::iter(reads).buffer_unordered(AT_ONCE).collect().await
     }
 }

@@ -21,6 +21,7 @@ impl Coordinator {
     /// # Errors
     /// [`Kind::Unavailable`] if the rows are dropped but may still be read; asking again waits again.
     pub(super) async fn truncate(&self, collection: CollectionRef) -> Result<(), rpc::Error> {
+        self.check_named(CALL, &collection)?;
         let fresh = self.fresh(CALL, 1).await?;
         let grace = u64::try_from(self.parts.limits.compaction.grace.as_millis()).unwrap_or(u64::MAX);
         let not_before = self.parts.clock.unix_ms().saturating_add(grace);

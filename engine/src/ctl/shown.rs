@@ -212,7 +212,7 @@ impl Shown for pb::ListCollectionsResponse {
         ]);
         for one in &self.collections {
             let loaded = match (one.replicas, one.failure.as_str()) {
-                (0, _) => String::new(),
+                (0, "") => String::new(),
                 (_, "") => format!("{}%", one.loaded_percent),
                 (_, failure) => failure.to_owned(),
             };

@@ -180,6 +180,8 @@ pub struct Metrics {
     /// No labels.
     pub querycoord_collection_num: GaugeBy<0>,
     /// No labels.
+    pub damaged_collections: GaugeBy<0>,
+    /// No labels.
     pub querycoord_querynode_num: GaugeBy<0>,
     /// No labels.
     pub datacoord_collection_num: GaugeBy<0>,
@@ -276,6 +278,7 @@ impl Metrics {
             rootcoord_num_of_roles: of_all.gauge(n::ROOTCOORD_NUM_OF_ROLES, []),
             rootcoord_proxy_num: of_all.gauge(n::ROOTCOORD_PROXY_NUM, []),
             querycoord_collection_num: of_all.gauge(n::QUERYCOORD_COLLECTION_NUM, []),
+            damaged_collections: of_all.gauge(n::DAMAGED_COLLECTIONS, []),
             querycoord_querynode_num: of_all.gauge(n::QUERYCOORD_QUERYNODE_NUM, []),
             datacoord_collection_num: of_all.gauge(n::DATACOORD_COLLECTION_NUM, []),
             datacoord_segment_num: of_all.gauge(n::DATACOORD_SEGMENT_NUM, [n::SEGMENT_STATE]),

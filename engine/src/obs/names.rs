@@ -93,6 +93,9 @@ pub const LOG_BYTES_TOTAL: &str = "redkite_log_bytes_total";
 /// Time of building an index. Unit: s.
 pub const INDEX_BUILD_SECONDS: &str = "redkite_index_build_seconds";
 
+/// Collections of which a manifest is damaged or lost: they alone are refused.
+pub const DAMAGED_COLLECTIONS: &str = "redkite_damaged_collections";
+
 /// Memory that work in passing is taken to need by kind of work: steps of flushes, loads, and jobs. Unit: bytes.
 pub const PASSING_BYTES: &str = "redkite_passing_bytes";
 /// Memory that work waits for by kind of work. Unit: bytes.

@@ -283,6 +283,13 @@ impl Node {
         self.obey(self.number, hold);
     }
 
+    /// Gives orders that name nothing, but that what there is of `keep` is to stay.
+    pub(super) fn keep(&mut self, keep: Vec<CollectionId>) {
+        self.number += 1;
+        let number = OrderNumber { epoch: 1, number: self.number };
+        self.querier.obey(&Orders { number, whole: true, keep, ..Default::default() }, Duration::ZERO);
+    }
+
     /// Gives orders again, or old ones.
     pub(super) fn obey(&self, number: u64, hold: Vec<HoldOrder>) {
         let number = OrderNumber { epoch: 1, number };

@@ -118,7 +118,9 @@ impl Follower for QueryNode {
         }
         *seen = orders.number;
         if orders.whole {
-            let is_ordered = |id: &CollectionId| orders.hold.iter().any(|order| order.info.id == *id);
+            let is_ordered = |id: &CollectionId| {
+                orders.hold.iter().any(|order| order.info.id == *id) || orders.keep.contains(id)
+            };
             let known: Vec<CollectionId> = self.shared.held.read().keys().copied().collect();
             known.into_iter().filter(|id| !is_ordered(id)).for_each(|id| self.release(id));
         }

@@ -162,6 +162,22 @@ async fn that_the_log_is_damaged_is_said_in_words_for_clients_until_it_is_not() 
 }
 
 #[tokio::test]
+async fn what_is_to_be_kept_is_read_on_though_no_order_names_it() {
+    let mut world = World::new();
+    let sealed = world.seal(1, 5, &[1, 2, 3]).await;
+    world.insert(60, 9);
+    let wanted = hold(&manifest(0, &[&sealed]), &[1], Some(0));
+    world.node.order(vec![order(vec![wanted.clone()])]);
+    world.node.until_ready(&wanted).await;
+
+    world.node.keep(vec![COLLECTION]);
+    assert_eq!(world.read(share(&[1], Some(0)), ALL).await, Ok(vec![1, 2, 3, 9]));
+
+    world.node.keep(Vec::new());
+    assert_eq!(world.node.held(), None);
+}
+
+#[tokio::test]
 async fn what_is_not_kept_of_the_past_is_refused_and_what_is_kept_is_read() {
     let mut world = World::new();
     let sealed = world.seal(1, 5, &[1, 2, 3]).await;

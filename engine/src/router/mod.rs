@@ -49,10 +49,12 @@ pub enum Error {
         channel: ChannelName,
     },
     /// No node owns a channel at the moment.
-    #[error("{channel} has no owner")]
+    #[error("{channel} has no owner{}", because(harm.as_deref()))]
     NoOwner {
         /// Which one.
         channel: ChannelName,
+        /// What is damaged or lost of the collection, if anything is.
+        harm: Option<String>,
     },
     /// The coordinator has not said in time who owns a channel.
     #[error("the coordinator has not said in time who owns {channel}")]

@@ -76,7 +76,13 @@ impl Router {
             biased;
             routes = self.routes(tries.collection, tries.seen.as_ref()) => routes,
             () = self.end_of_time(tries.end) => {
-                Err(rpc::Error::failed(tries.call, &Error::NoRoutes { channel: tries.channel.clone() }))
+                let (call, channel) = (tries.call, tries.channel.clone());
+                // The last try mostly begins as the time ends. What is damaged was heard before it.
+                let harm = tries.seen.as_ref().and_then(|seen| seen.harm.clone());
+                Err(match harm {
+                    Some(_) => rpc::Error::failed(call, &Error::NoOwner { channel, harm }),
+                    None => rpc::Error::failed(call, &Error::NoRoutes { channel }),
+                })
             }
         }
     }
@@ -119,6 +125,7 @@ impl Router {
             let failure = match self.routes_in_time(tries).await {
                 Ok(routes) => {
                     let place = owner(&routes, &tries.channel);
+                    let harm = routes.harm.clone();
                     tries.seen = Some(routes);
                     match place {
                         Some(place) => match self
@@ -131,7 +138,7 @@ impl Router {
                         },
                         None => {
                             let channel = tries.channel.clone();
-                            rpc::Error::failed(tries.call, &Error::NoOwner { channel })
+                            rpc::Error::failed(tries.call, &Error::NoOwner { channel, harm })
                         }
                     }
                 }

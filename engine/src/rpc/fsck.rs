@@ -14,8 +14,19 @@ pub struct Fsck {
     pub strange: Vec<String>,
     /// Objects whose size is not the one that manifests say, ascending by key.
     pub resized: Vec<Resized>,
+    /// Records and objects of manifests that are damaged or lost: what these name is not known.
+    pub unread: Vec<Unread>,
     /// Objects that manifests name.
     pub named: u64,
+}
+
+/// A manifest that cannot be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unread {
+    /// The record or the object that is damaged or lost.
+    pub key: String,
+    /// What is wrong, in words.
+    pub why: String,
 }
 
 /// An object with a wrong size.

@@ -27,7 +27,7 @@ pub use coord::{
     RETENTION, ReplicaSpec, TTL, TTL_FIELD,
 };
 pub use dial::{Dial, Reader};
-pub use fsck::{Fsck, Resized};
+pub use fsck::{Fsck, Resized, Unread};
 pub use group::{
     DEFAULT_GROUP, GroupConfig, GroupInfo, GroupNode, Left, NodeStatus, ReplicaInfo, ReplicaShard,
 };

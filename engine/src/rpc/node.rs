@@ -235,12 +235,15 @@ pub struct HoldOrder {
 pub struct Orders {
     /// Their number, to be reported as seen once they are taken over.
     pub number: OrderNumber,
-    /// Whether these are all there are: whatever is not in them is not to be held.
+    /// Whether these are all there are: whatever is not in them, nor to be kept, is not to be held.
     pub whole: bool,
     /// Collections to hold, each in its newest form.
     pub hold: Vec<HoldOrder>,
     /// Collections not to be held any more.
     pub release: Vec<CollectionId>,
+    /// With `whole`: collections of which a node goes on holding what it has, if it has any. The leader does not know what is to
+    /// be held of them.
+    pub keep: Vec<CollectionId>,
     /// All channels to own, if that changed.
     pub own: Option<Vec<OwnOrder>>,
     /// Collections of which a proxy must forget what it knows; with `whole`, all of them.

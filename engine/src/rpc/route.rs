@@ -171,7 +171,7 @@ pub struct Routes {
     /// remembers them.
     #[serde(default)]
     pub listening: bool,
-    /// Where no copy is complete: what is damaged or lost, in words for clients, if that is why.
+    /// What is damaged or lost, in words for clients, if that is why no copy is complete, or nobody owns any channel.
     #[serde(default)]
     pub harm: Option<String>,
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::{CollectionId, SegmentId, Timestamp};
 use crate::coord::catalog::Catalog;
-use crate::rpc::{Fsck, Resized};
+use crate::rpc::{Fsck, Resized, Unread};
 
 /// The prefixes below which every object is named by the catalog or is garbage.
 pub const LISTED: [&str; 5] = ["segments/", "deletes/", "manifests/", "garbage/", "imports/"];
@@ -14,6 +14,7 @@ pub const LISTED: [&str; 5] = ["segments/", "deletes/", "manifests/", "garbage/"
 /// - `before`, `after`: the catalog from before and from after the listing.
 /// - `listed`: all objects below [`LISTED`] with their sizes in bytes.
 /// - `in_work`: segments that a job under way reads or writes; everything of theirs is spared.
+///   What a damaged manifest may name is none, whatever the other ones say.
 /// - `until`: only what was begun before this time is an orphan. Names tell: they carry numbers that are times.
 pub fn compare(
     before: &Catalog,
@@ -31,7 +32,9 @@ pub fn compare(
     let until = kept.chain([until.as_id()]).min().unwrap_or_default();
     let mut found = Fsck { named: named_after.len() as u64, ..Fsck::default() };
     for key in listed.keys() {
-        if named_before.contains(key) || named_after.contains(key) || leaving.contains(key) {
+        let is_named = named_before.contains(key) || named_after.contains(key);
+        let may_be = before.may_name(key) || after.may_name(key);
+        if is_named || may_be || leaving.contains(key) {
             continue;
         }
         let Some(number) = born(key) else {
@@ -51,6 +54,8 @@ pub fn compare(
             found.resized.push(Resized { key, expected: object.size_bytes, found: size });
         }
     }
+    let damage = after.unreadable.values().flatten();
+    found.unread = damage.map(|one| Unread { key: one.key.clone(), why: one.to_string() }).collect();
     found.resized.sort_by(|left, right| left.key.cmp(&right.key));
     found
 }
@@ -167,6 +172,7 @@ mod tests {
             missing: whole(30).into(),
             strange: strange.map(str::to_owned).into(),
             resized: vec![resized],
+            unread: Vec::new(),
             named: 12,
         };
         assert_eq!(found, expected);

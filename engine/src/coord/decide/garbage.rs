@@ -53,6 +53,11 @@ pub fn spared(catalog: &Catalog, garbage: &Garbage) -> Vec<String> {
     named.filter(|key| going.contains(key)).collect()
 }
 
+/// Whether a damaged manifest may name objects of a record all the same: nothing of it is to be removed.
+pub fn may_be_named(catalog: &Catalog, garbage: &Garbage) -> bool {
+    garbage.objects.iter().any(|key| catalog.may_name(key))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -132,7 +132,8 @@ pub fn create_import(catalog: &Catalog, new: &NewImport, id: i64, now_ms: u64) -
 pub fn work_of(catalog: &Catalog, import: &Import, now_ms: u64) -> Option<ImportWork> {
     let info = &import.info;
     let id = info.id;
-    if info.state.is_over() {
+    // What was done of it may be in a manifest that is damaged: it waits until that can be read.
+    if info.state.is_over() || catalog.damage_of(info.collection).is_some() {
         return None;
     }
     if import.is_committed {

@@ -26,7 +26,7 @@ pub use compact::{
 };
 pub use database::{alter_database, create_database, drop_database};
 pub use fsck::{LISTED, compare};
-pub use garbage::spared;
+pub use garbage::{may_be_named, spared};
 pub use group::{create_group, drop_group, transfer_nodes, transfer_replicas, update_groups};
 pub use import::{
     ImportWork, begun_import, commit_import, commit_step, create_import, deletes_kept_from, end_import,

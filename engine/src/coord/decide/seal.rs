@@ -7,7 +7,7 @@ use crate::model::{ChannelManifest, IndexRef};
 use crate::rpc::Flushed;
 
 /// Why new objects are not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stale {
     /// The collection or channel is gone.
     Dropped,
@@ -15,6 +15,8 @@ pub enum Stale {
     Moved,
     /// The new objects were begun so long ago that a sweep may take them for orphans.
     Late,
+    /// A manifest of the collection is damaged, so it is not known whether they are taken already: how it is called.
+    Unreadable(String),
 }
 
 /// New objects are taken only so long after their number was given out, unless their flush was kept meanwhile.
@@ -53,6 +55,10 @@ pub fn keep_flush(
 ///
 /// `now` is not earlier than the numbers that were given out for the objects.
 pub fn commit_flush(catalog: &Catalog, flushed: &Flushed, now: Timestamp) -> Result<Vec<Change>, Stale> {
+    // Before anything else, which would tell the writer that nothing was done.
+    if let Some(damage) = catalog.damage_of(flushed.collection) {
+        return Err(Stale::Unreadable(damage.to_string()));
+    }
     let begun = flushed.segments.iter().map(|segment| segment.id.0);
     let files = flushed.deletes.iter().filter_map(|file| super::fsck::born(&file.object.key));
     let kept = catalog.flushes.get(&flushed.channel).copied();

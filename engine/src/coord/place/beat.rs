@@ -38,16 +38,19 @@ impl Placer {
         }
         self.work();
         if is_new && self.settled {
-            self.take_rest(id);
+            self.take_rest(id, None);
         }
     }
 
-    /// Notes that a node which is back will let go of all that its orders do not name.
-    fn take_rest(&mut self, id: NodeId) {
+    /// Notes that a node which is back will let go of all that its orders do not name; or only what it has of one collection.
+    pub(super) fn take_rest(&mut self, id: NodeId, only: Option<CollectionId>) {
         let number = self.next_number();
         let Some(node) = self.nodes.get_mut(&id) else { return };
         let mut taken = Vec::new();
         for (collection, held) in &node.held {
+            if only.is_some_and(|only| only != *collection) || self.unreadable.contains_key(collection) {
+                continue;
+            }
             let Some(known) = self.collections.get(collection) else { continue };
             let holds = known.holds.get(&id).map(Vec::as_slice).unwrap_or_default();
             for held in &held.channels {
@@ -68,6 +71,22 @@ impl Placer {
         for taken in taken {
             node.take(taken);
         }
+    }
+
+    /// Nodes are not to keep what they have of a collection any more whatever its manifests say: those that have something are
+    /// told to let go of it, unless they are ordered to hold it before they hear that. Returns these.
+    pub(super) fn end_keeping(&mut self, id: CollectionId) -> Vec<NodeId> {
+        if self.unreadable.remove(&id).is_none() || !self.settled {
+            return Vec::new();
+        }
+        let keepers: Vec<NodeId> = self.holders.get(&id).into_iter().flatten().copied().collect();
+        for node in &keepers {
+            self.touch(*node, id, true);
+            if let Some(known) = self.nodes.get(node) {
+                self.seats.put(*node, self.limit(&known.info, known.held.values()));
+            }
+        }
+        keepers
     }
 
     /// Goes on with what an earlier leader was asked for. Call it before the first report.
@@ -102,7 +121,7 @@ impl Placer {
     /// Takes over who a node is and how it does. Returns whether that may change its group.
     fn greet(&mut self, report: &Report) -> bool {
         let id = report.node.id;
-        let limit = self.limit(&report.node);
+        let limit = self.limit(&report.node, &report.held);
         let mut changed = false;
         if !self.nodes.contains_key(&id) {
             // Whatever it has seen before, it gets all of its orders anew.
@@ -146,10 +165,13 @@ impl Placer {
         clippy::cast_sign_loss,
         reason = "a share of a size, which is never negative"
     )]
-    fn limit(&self, info: &NodeInfo) -> u64 {
+    fn limit<'a>(&self, info: &NodeInfo, held: impl IntoIterator<Item = &'a HeldCollection>) -> u64 {
+        // What it keeps without being ordered to is in none of the sums.
+        let kept = held.into_iter().filter(|held| self.unreadable.contains_key(&held.collection));
+        let kept: u64 = kept.map(|held| held.bytes).sum();
         match info.memory_bytes {
             0 => u64::MAX,
-            bytes => (bytes as f64 * self.settings.memory_share) as u64,
+            bytes => ((bytes as f64 * self.settings.memory_share) as u64).saturating_sub(kept),
         }
     }
 

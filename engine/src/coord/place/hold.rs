@@ -114,7 +114,7 @@ impl Placer {
     }
 
     /// Notes that a node's orders about a collection have changed.
-    fn touch(&mut self, node: NodeId, collection: CollectionId, released: bool) {
+    pub(super) fn touch(&mut self, node: NodeId, collection: CollectionId, released: bool) {
         let number = self.number + 1;
         if let Some(node) = self.nodes.get_mut(&node) {
             self.number = number;

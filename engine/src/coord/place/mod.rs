@@ -109,6 +109,9 @@ pub struct Placer {
     groups: BTreeMap<String, Group>,
     collections: BTreeMap<CollectionId, Collection>,
     channels: BTreeMap<ChannelName, ChannelAt>,
+    /// Collections of which a manifest is damaged, with what is said of that: nobody owns or reads them, and nodes keep what
+    /// they have.
+    unreadable: BTreeMap<CollectionId, String>,
     /// Who reports to hold something of a collection.
     holders: BTreeMap<CollectionId, BTreeSet<NodeId>>,
     /// Channels that need an owner.
@@ -166,6 +169,7 @@ impl Placer {
             groups,
             collections: BTreeMap::new(),
             channels: BTreeMap::new(),
+            unreadable: BTreeMap::new(),
             holders: BTreeMap::new(),
             unowned: BTreeSet::new(),
             wanted: BTreeMap::new(),
@@ -197,6 +201,32 @@ impl Placer {
         self.work();
     }
 
+    /// Takes over that a manifest of a collection is damaged, in words for clients. To be called before the collection is put;
+    /// after that only to say it in other words.
+    pub fn set_aside(&mut self, id: CollectionId, what: String) {
+        self.unreadable.insert(id, what);
+    }
+
+    /// Takes over a collection of which all manifests can be read again; as [`Self::put_collection`].
+    pub fn mend_collection(
+        &mut self,
+        info: Arc<CollectionInfo>,
+        manifests: Vec<Arc<ChannelManifest>>,
+        now: Duration,
+    ) {
+        self.now = self.now.max(now);
+        let (id, channels) = (info.id, info.channels.len());
+        let keepers = self.end_keeping(id);
+        self.take_collection(info, manifests);
+        self.unowned.extend((0..channels).map(|at| (id, at)));
+        self.announce(id);
+        self.work();
+        // Only now it is known what of it they are to have.
+        for node in keepers {
+            self.take_rest(node, Some(id));
+        }
+    }
+
     /// Takes over which nodes may hold something from an earlier leader's time; `None` if nobody knows. To be called
     /// once, after the whole catalog was put. While it listens, no change counts as seen before all of them were heard.
     pub fn expect(&mut self, nodes: Option<BTreeSet<NodeId>>, now: Duration) {
@@ -208,6 +238,7 @@ impl Placer {
     /// Takes over that a collection is gone.
     pub fn remove_collection(&mut self, id: CollectionId, now: Duration) {
         self.now = self.now.max(now);
+        self.end_keeping(id);
         self.drop_collection(id);
         self.work();
     }

@@ -34,6 +34,7 @@ impl Placer {
             now,
             lease,
             group: known.group.clone(),
+            keep: if whole { self.unreadable.keys().copied().collect() } else { Vec::new() },
             ..Orders::default()
         };
         let later = (Bound::Excluded(since), Bound::Unbounded);

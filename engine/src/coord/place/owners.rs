@@ -151,6 +151,10 @@ impl Placer {
     /// would not know before it writes itself.
     pub(super) fn absorb(&mut self, node: NodeId, open: &OpenChannel) {
         let Some(&at) = self.channels.get(&open.channel) else { return };
+        if self.unreadable.contains_key(&at.0) {
+            // Nothing that is written could be sealed. Whoever has it open lets go of it with its next orders.
+            return;
+        }
         let Some(channel) = self.channel(at) else { return };
         if open.opened != 0 && open.opened < channel.given {
             return;
@@ -234,7 +238,9 @@ impl Placer {
             return;
         }
         for at in std::mem::take(&mut self.unowned) {
-            let Some(channel) = self.channel(at) else { continue };
+            let Some(channel) = self.channel(at).filter(|_| !self.unreadable.contains_key(&at.0)) else {
+                continue;
+            };
             let stays = channel
                 .counts_for()
                 .and_then(|node| self.nodes.get(&node))

@@ -107,7 +107,8 @@ impl Placer {
 
     /// Adds and removes replicas as the catalog says.
     fn sync_replicas(&mut self, collection: &mut Collection, outcome: &mut Outcome) {
-        let load = collection.info.load.as_ref().filter(|_| !collection.removed);
+        let is_known = !self.unreadable.contains_key(&collection.info.id);
+        let load = collection.info.load.as_ref().filter(|_| !collection.removed && is_known);
         let specs = load.map(|load| load.replicas.clone()).unwrap_or_default();
         let mut known: BTreeMap<i64, Replica> = std::mem::take(&mut collection.replicas)
             .into_iter()
@@ -338,6 +339,10 @@ impl Placer {
 
     /// The same for one node.
     pub(super) fn adopt_from(&mut self, id: CollectionId, node: NodeId) {
+        if self.unreadable.contains_key(&id) {
+            // It keeps all of it anyway.
+            return;
+        }
         let number = self.first;
         let Some(collection) = self.collections.get_mut(&id) else { return };
         let Some(held) = self.nodes.get(&node).and_then(|known| known.held.get(&id)) else { return };

@@ -38,7 +38,9 @@ impl Placer {
         let known = self.collections.get(&collection).filter(|known| !known.removed)?;
         if self.settled {
             let is_missing = known.routes.wanted && known.routes.replicas.is_empty();
-            return Some(match is_missing.then(|| self.harm(collection)).flatten() {
+            let damage = self.unreadable.get(&collection).cloned();
+            let harm = || damage.or_else(|| is_missing.then(|| self.harm(collection)).flatten());
+            return Some(match harm() {
                 // Not news of the routes: who asks because there is no copy is told.
                 Some(harm) => Arc::new(Routes { harm: Some(harm), ..(*known.routes).clone() }),
                 None => known.routes.clone(),
@@ -376,6 +378,8 @@ impl Placer {
     #[must_use]
     pub fn followers_of(&self, channel: &ChannelName) -> Followed {
         let at = self.channels.get(channel).filter(|_| self.settled);
+        // Of what nodes keep without orders it is not known what they need.
+        let at = at.filter(|(collection, _)| !self.unreadable.contains_key(collection));
         let known = at.and_then(|(collection, at)| Some((self.collections.get(collection)?, *at)));
         let Some((collection, at)) = known else { return Followed::default() };
         let mut followed = Followed { needs_from: Some(Position(u64::MAX)), fullness: 0.0 };

@@ -15,7 +15,7 @@ use contract::pb::milvus::{
 use futures::future::try_join_all;
 
 use super::{Caller, models, rows};
-use crate::base::{CollectionId, Kind, PartitionId};
+use crate::base::{CollectionId, Kind, Kinded as _, PartitionId};
 use crate::model::DataType;
 use crate::proxy::convert::params;
 use crate::proxy::convert::schema::{
@@ -154,9 +154,12 @@ pub async fn show(
             if !request.collection_names.is_empty() && !request.collection_names.contains(&info.name) {
                 continue;
             }
-            let Some(percent) = proxy.coord().load_progress(CollectionRef::Id(info.id)).await? else {
-                continue;
+            let percent = match proxy.coord().load_progress(CollectionRef::Id(info.id)).await {
+                // One that is damaged keeps the others from nobody.
+                Err(error) if error.kind() == Kind::Corrupt => Some(0),
+                progress => progress?,
             };
+            let Some(percent) = percent else { continue };
             answer.in_memory_percentages.push(i64::from(percent));
             answer.query_service_available.push(percent == 100);
         }

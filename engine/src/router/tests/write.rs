@@ -160,6 +160,20 @@ async fn flush_mark_and_tail_find_the_next_owner_after_a_failure() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_write_to_what_is_damaged_says_what_that_is() {
+    let world = World::new();
+    world.publish_harm("the manifest of channel c is damaged");
+    // The last time that somebody asks, there is no time left for the answer.
+    world.slow_ms.store(20, Relaxed);
+
+    let error = world.router().write(insert(1)).await.unwrap_err();
+
+    assert_eq!(error.kind(), Kind::Unavailable);
+    let text = crate::base::chain(&error);
+    assert!(text.ends_with("has no owner: the manifest of channel c is damaged"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_write_gives_up_when_no_owner_comes() {
     let world = World::new();
     world.publish(None, &[]);

@@ -6,6 +6,7 @@
 
 mod clients;
 mod coord;
+mod damages;
 mod entropy;
 mod faults;
 mod lives;

@@ -10,6 +10,7 @@ use engine::rpc::{CollectionInfo, Error};
 use futures::FutureExt as _;
 
 use super::clients::{Clients, Promises, USE, Works};
+use super::damages;
 use super::faults::{self, Plan, one_of, span};
 use super::lives;
 use super::plays;
@@ -69,12 +70,15 @@ pub enum Script {
     SlowStore,
     /// Owners leave one after the other and others come, with more channels than nodes.
     ComeAndGo,
+    /// A bit flips in a manifest of a collection while the leader is killed, and later the record is put back.
+    DamagedManifest,
     /// Clients insert and repeat under the same name what is not answered at once, while owners are killed and stopped and messages are lost.
     BlindRepeats,
 }
 
 impl Script {
-    const ALL: [(&str, Self); 13] = [
+    const ALL: [(&str, Self); 14] = [
+        ("damaged-manifest", Self::DamagedManifest),
         ("owner-killed", Self::OwnerKilled),
         ("five-kills", Self::FiveKills),
         ("zombie", Self::Zombie),
@@ -125,7 +129,9 @@ impl Script {
             ),
             Self::Flapping => (Fault::Kill, owners),
             Self::Orphans => (Fault::Kill, nothing),
-            Self::LeaderKilled => (Fault::KillLeader, Promises { writes_within: Some(OWNERLESS), ..used }),
+            Self::LeaderKilled | Self::DamagedManifest => {
+                (Fault::KillLeader, Promises { writes_within: Some(OWNERLESS), ..used })
+            }
             Self::BusyStore => (Fault::StoreErrors, used),
             Self::SlowStore => (
                 Fault::StoreSlow,
@@ -233,6 +239,7 @@ impl Script {
             Self::SlowStore => plays::slow_down(clients).await,
             Self::ComeAndGo => plays::come_and_go(clients, rng).await,
             Self::BlindRepeats => plays::repeat_blindly(clients, rng).await,
+            Self::DamagedManifest => damages::flip(clients, rng).await,
             Self::TimeToLive => {
                 let strikes = [Fault::ClockStep, Fault::KillLeader].map(|fault| {
                     let own = SeededRng::new(rng.next_u64());
@@ -484,6 +491,11 @@ fn with_a_store_that_is_slow_and_breaks_off_every_call_ends_in_time_and_writes_g
 #[test]
 fn while_owners_come_and_go_no_write_fails_and_none_waits_for_more_than_a_second() {
     is_kept("come-and-go", 1);
+}
+
+#[test]
+fn a_damaged_manifest_keeps_only_its_collection_away_and_all_else_goes_on() {
+    is_kept("damaged-manifest", 1);
 }
 
 #[test]

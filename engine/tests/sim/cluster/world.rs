@@ -367,7 +367,10 @@ impl World {
         }
         let mut fresh = if orders.whole { BTreeMap::new() } else { known.ordered.clone() };
         if orders.whole {
-            known.manifests.clear();
+            known.manifests.retain(|collection, _| orders.keep.contains(collection));
+        }
+        for kept in &orders.keep {
+            fresh.extend(known.ordered.get(kept).map(|segments| (*kept, segments.clone())));
         }
         for released in &orders.release {
             fresh.remove(released);

@@ -133,6 +133,81 @@ fn who_asks_for_a_copy_where_none_is_complete_is_told_what_is_damaged() {
 }
 
 #[test]
+fn nodes_keep_what_they_have_of_a_collection_that_cannot_be_read_and_serve_it_again_once_it_can() {
+    let mut world = World::of(3);
+    let (hurt, other) = (info(7, 1, loaded()), info(8, 1, loaded()));
+    let of_hurt = [manifest(10, &[(1, 100), (2, 100), (3, 100)])];
+    let of_other = [manifest(10, &[(4, 100)])];
+    world.put(&hurt, &of_hurt);
+    world.put(&other, &of_other);
+    world.run(4);
+    let held = |world: &World| -> Vec<BTreeSet<SegmentId>> {
+        let key = (hurt.id, hurt.channels[0].clone());
+        let has =
+            |process: &Process| process.has.get(&key).map(|has| has.segments.clone()).unwrap_or_default();
+        world.nodes.values().map(has).collect()
+    };
+    let before = held(&world);
+    assert_eq!(before.iter().map(BTreeSet::len).sum::<usize>(), 3);
+
+    // The next leader cannot read what is sealed of the one.
+    let settings = PlaceSettings { settle: Duration::ZERO, ..PlaceSettings::default() };
+    world.placer = Placer::new(2, settings, world.now, Timestamp::ZERO);
+    world.placer.set_aside(hurt.id, "the manifest is damaged".to_owned());
+    world.put(&hurt, &[Arc::default()]);
+    world.put(&other, &of_other);
+    world.logs.insert(hurt.channels[0].clone(), Log { manifest: of_hurt[0].clone(), tip: 15 });
+    world.run(8);
+
+    assert_eq!(held(&world), before, "nobody is told to let go");
+    let routes = world.placer.routes(hurt.id).unwrap();
+    assert_eq!(routes.harm.as_deref(), Some("the manifest is damaged"));
+    assert!(routes.replicas.is_empty() && routes.owners.iter().all(|owner| owner.place.is_none()));
+    assert_eq!(world.placer.followers_of(&hurt.channels[0]), crate::rpc::Followed::default());
+    let routes = world.placer.routes(other.id).unwrap();
+    assert_eq!((routes.harm.as_deref(), routes.replicas.len()), (None, 1));
+    assert!(routes.owners[0].place.is_some());
+
+    world.placer.mend_collection(hurt.clone(), of_hurt.to_vec(), world.now);
+    world.run(8);
+
+    let routes = world.placer.routes(hurt.id).unwrap();
+    assert_eq!((routes.harm.as_deref(), routes.replicas.len()), (None, 1));
+    assert!(routes.owners[0].place.is_some());
+    assert_eq!(held(&world), before, "what is where it may be stays");
+    for process in world.nodes.values() {
+        assert_eq!(process.lacks(&routes), None);
+    }
+}
+
+#[test]
+fn what_nodes_keep_of_a_collection_that_cannot_be_read_goes_once_it_is_dropped_or_not_loaded() {
+    for is_dropped in [true, false] {
+        let mut world = World::of(2);
+        let hurt = info(7, 1, loaded());
+        world.put(&hurt, &[manifest(10, &[(1, 100), (2, 100)])]);
+        world.run(4);
+        let settings = PlaceSettings { settle: Duration::ZERO, ..PlaceSettings::default() };
+        world.placer = Placer::new(2, settings, world.now, Timestamp::ZERO);
+        world.placer.set_aside(hurt.id, "the manifest is damaged".to_owned());
+        let released = info(7, 1, None);
+        world.put(&released, &[Arc::default()]);
+        world.run(4);
+        assert!(world.nodes.values().any(|process| !process.has.is_empty()), "it is kept");
+
+        if is_dropped {
+            world.placer.remove_collection(hurt.id, world.now);
+        } else {
+            let manifests = vec![manifest(10, &[(1, 100), (2, 100)])];
+            world.placer.mend_collection(released, manifests, world.now);
+        }
+        world.run(4);
+
+        assert!(world.nodes.values().all(|process| process.has.is_empty()));
+    }
+}
+
+#[test]
 fn one_node_holds_and_owns_everything() {
     let mut world = World::of(1);
     let info = info(7, 1, loaded());

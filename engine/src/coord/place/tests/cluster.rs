@@ -160,7 +160,7 @@ impl Process {
             return;
         }
         if orders.whole {
-            self.hold.clear();
+            self.hold.retain(|collection, _| orders.keep.contains(collection));
             self.table.clear();
             if !self.trusted {
                 // What it read while nobody knew of it was promised nothing.

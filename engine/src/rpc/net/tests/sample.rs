@@ -364,6 +364,7 @@ samples! {
         whole: true,
         hold: Vec::sample(),
         release: Vec::sample(),
+        keep: Vec::sample(),
         own: Option::sample(),
         changed: Vec::sample(),
         rerouted: Vec::sample(),
@@ -488,11 +489,13 @@ samples! {
         parts: HeldParts::Channels(Vec::sample()),
     };
     Resized => Resized { key: String::sample(), expected: 1, found: 2 };
+    Unread => Unread { key: String::sample(), why: String::sample() };
     Fsck => Fsck {
         orphans: Vec::sample(),
         missing: Vec::sample(),
         strange: Vec::sample(),
         resized: Vec::sample(),
+        unread: Vec::sample(),
         named: 3,
     };
     Batch => Batch {
