@@ -369,7 +369,13 @@ mod tests {
     fn schema() -> Schema {
         let others = DataType::ALL.into_iter().zip(101..).map(|(data_type, id)| field(id, data_type));
         let fields = std::iter::once(field(100, DataType::VarChar)).chain(others).collect();
-        Schema { description: String::new(), fields, enable_dynamic_field: false, functions: Vec::new() }
+        Schema {
+            description: String::new(),
+            fields,
+            enable_dynamic_field: false,
+            functions: Vec::new(),
+            structs: Vec::new(),
+        }
     }
 
     /// `rows` rows whose values follow from `seed`; every third value is missing.
@@ -438,6 +444,7 @@ mod tests {
             fields: vec![field(100, DataType::Int64), field(101, DataType::VarChar)],
             enable_dynamic_field: false,
             functions: Vec::new(),
+            structs: Vec::new(),
         };
         let mut rows = Batch::empty(&two);
         rows.rows = 2;

@@ -339,6 +339,7 @@ mod tests {
             fields,
             enable_dynamic_field: true,
             functions: Vec::new(),
+            structs: Vec::new(),
         });
         let id = CollectionRef::Id(info.id);
         let mut catalog = Catalog::default();

@@ -107,7 +107,7 @@ pub fn checked(
     }
     check_mmap(&flat)?;
     given(&flat, "warmup").map_or(Ok(()), check_warmup)?;
-    if field.data_type.is_vector() {
+    if field.data_type.is_searched() {
         check_vector(field, name, family, &flat)?;
         let given = metric_name(&flat);
         let is_computed = schema.counts_of(field.id).is_some();
@@ -194,20 +194,26 @@ fn check_mmap(flat: &[(String, String)]) -> Result<(), Error> {
 }
 
 fn check_vector(field: &Field, name: &str, family: Family, flat: &[(String, String)]) -> Result<(), Error> {
-    let (of_bits, of_pairs) =
-        (field.data_type == DataType::BinaryVector, field.data_type == DataType::SparseFloatVector);
+    // An index of arrays of vectors is named and checked as one of their vectors.
+    let element = match field.data_type {
+        DataType::ArrayOfVector(element) => element.vector(),
+        other => other,
+    };
+    let (of_bits, of_pairs) = (element == DataType::BinaryVector, element == DataType::SparseFloatVector);
     match family {
-        Family::Dense if name == AUTO || field.data_type.is_dense() => {}
+        Family::Dense if name == AUTO || element.is_dense() => {}
+        // Milvus has graphs of lists of bits.
+        Family::Dense if of_bits && element != field.data_type && name == "HNSW" => {}
         Family::Bits | Family::Signatures if of_bits => {}
         Family::Sparse if of_pairs => {}
-        Family::ByParts if matches!(field.data_type, DataType::FloatVector | DataType::BinaryVector) => {}
+        Family::ByParts if matches!(element, DataType::FloatVector | DataType::BinaryVector) => {}
         _ => {
             let data_type = field.data_type.name();
             return Err(invalid(format!("data type {data_type} can't build with this index {name}")));
         }
     }
     // Milvus has nothing but graphs of 8-bit vectors.
-    if field.data_type == DataType::Int8Vector && name != AUTO && !name.starts_with("HNSW") {
+    if element == DataType::Int8Vector && name != AUTO && !name.starts_with("HNSW") {
         let data_type = field.data_type.name();
         return Err(invalid(format!("data type {data_type} can't build with this index {name}")));
     }
@@ -486,6 +492,8 @@ fn check_scalar(
     if name == "NGRAM" {
         check_ngram(data_type, flat)?;
     }
+    // Of a part of a struct, each element is what an index is of.
+    let data_type = if schema.struct_of(field.id).is_some() { data_type.element() } else { data_type };
     let values = match data_type {
         DataType::Array(element) => element.scalar(),
         // What is taken from a JSON field is of the type that the user names.
