@@ -92,7 +92,7 @@ fn targets<'a>(plan: &SearchPlan, schema: &Schema, parts: &'a [Arc<Part>]) -> Re
             }
             _ => None,
         };
-        let Some(lists) = Lists::new(arrays, plan.metric) else { continue };
+        let Some(lists) = Lists::new(arrays, &rows, plan.metric) else { continue };
         targets.push(Target { part: number, lists, rows, elements });
     }
     Ok(targets)

@@ -21,7 +21,7 @@ pub struct Lists<'a> {
     /// What two vectors are compared by.
     metric: Metric,
     kernels: Kernels,
-    /// One over the length of each vector, under COSINE.
+    /// One over the length of each vector of the rows that are compared, under COSINE.
     inverse: Vec<f32>,
 }
 
@@ -38,10 +38,10 @@ enum QueryVectors<'a> {
 }
 
 impl<'a> Lists<'a> {
-    /// The lists that `arrays` are, to be compared by `metric`: one of lists, or of single vectors. `None` for arrays of
-    /// something else than vectors, and for a metric that does not suit them.
+    /// The lists that `arrays` are, of which `rows` are to be compared by `metric`: one of lists, or of single vectors. `None`
+    /// for arrays of something else than vectors, and for a metric that does not suit them.
     #[must_use]
-    pub fn new(arrays: &'a Arrays, metric: Metric) -> Option<Self> {
+    pub fn new(arrays: &'a Arrays, rows: &[u32], metric: Metric) -> Option<Self> {
         let metric = metric.of_lists().unwrap_or(metric);
         let elements = match arrays.elements() {
             ColumnData::FloatVector { dim, values } => Elements::Dense { dim: *dim, values },
@@ -52,17 +52,15 @@ impl<'a> Lists<'a> {
         let kernels = Kernels::detect();
         let inverse = match elements {
             Elements::Dense { dim, values } if metric == Metric::Cosine => {
-                values.chunks_exact(dim).map(|vector| inverse_norm(kernels, vector)).collect()
+                let mut inverse = vec![0.0; arrays.elements().len()];
+                for at in rows.iter().flat_map(|row| arrays.range(*row as usize)) {
+                    inverse[at] = inverse_norm(kernels, &values[at * dim..(at + 1) * dim]);
+                }
+                inverse
             }
             _ => Vec::new(),
         };
         Some(Self { arrays, elements, metric, kernels, inverse })
-    }
-
-    /// How many rows there are.
-    #[must_use]
-    pub fn rows(&self) -> usize {
-        self.arrays.len()
     }
 
     /// Which vectors, counted over all rows, are those of row `row`.
@@ -110,7 +108,7 @@ impl<'a> Lists<'a> {
         }
     }
 
-    /// How near the list of row `row` is: for each vector of the query the best score of a vector of the list, added up.
+    /// How near the list of row `row`, one of those that are compared, is: for each vector of the query the best score of a vector of the list, added up.
     /// `None` for an empty list. `scores` is room to work in.
     pub fn max_sim(&self, query: &ListQuery<'_>, row: usize, scores: &mut Vec<f32>) -> Option<f32> {
         let range = self.range(row);
@@ -237,7 +235,7 @@ mod tests {
             let whole = [Metric::MaxSim, Metric::MaxSimCosine, Metric::MaxSimIp, Metric::MaxSimL2][which];
             let single = whole.of_lists().unwrap();
             let arrays = lists(dim, &rows);
-            let lists = Lists::new(&arrays, whole).unwrap();
+            let lists = Lists::new(&arrays, &(0..rows.len() as u32).collect::<Vec<_>>(), whole).unwrap();
             let flat = Vector::Dense(query.concat());
             if query.is_empty() {
                 prop_assert!(lists.query(&flat).is_err());
@@ -274,11 +272,11 @@ mod tests {
         let query = Vector::Bits(vec![0b0011, 0b1111_0001]);
 
         let mut room = Vec::new();
-        let hamming = Lists::new(&arrays, Metric::MaxSimHamming).unwrap();
+        let hamming = Lists::new(&arrays, &[0, 1], Metric::MaxSimHamming).unwrap();
         let prepared = hamming.query(&query).unwrap();
         assert_eq!(hamming.max_sim(&prepared, 0, &mut room), Some(1.0 + 4.0));
         assert_eq!(hamming.max_sim(&prepared, 1, &mut room), None);
-        let jaccard = Lists::new(&arrays, Metric::Jaccard).unwrap();
+        let jaccard = Lists::new(&arrays, &[0, 1], Metric::Jaccard).unwrap();
         jaccard.scores(&jaccard.query(&query).unwrap(), 0, &mut room);
         assert_eq!(room, [0.5, 0.5]);
     }
@@ -286,11 +284,11 @@ mod tests {
     #[test]
     fn queries_that_are_no_whole_vectors_are_refused() {
         let arrays = lists(2, &[vec![vec![1.0, 2.0]]]);
-        let lists = Lists::new(&arrays, Metric::MaxSimIp).unwrap();
+        let lists = Lists::new(&arrays, &[0], Metric::MaxSimIp).unwrap();
 
         for wrong in [Vector::Dense(vec![1.0; 3]), Vector::Dense(Vec::new()), Vector::Bits(vec![1])] {
             assert!(lists.query(&wrong).is_err(), "{wrong:?}");
         }
-        assert!(Lists::new(&arrays, Metric::Hamming).is_none());
+        assert!(Lists::new(&arrays, &[0], Metric::Hamming).is_none());
     }
 }

@@ -215,19 +215,19 @@ fn add_structs(
     let mut elements: Vec<Vec<&RawValue>> = parts.iter().map(|_| Vec::with_capacity(objects.len())).collect();
     for (at, Pairs(pairs)) in objects.iter().enumerate() {
         for (key, value) in pairs {
-            let place = parts.iter().position(|(part, _)| part == key);
+            let place = parts.iter().position(|(part, _)| *part == key.as_str());
             let place = place.ok_or_else(|| wrong(format!("it has no sub-field {}", super::shown(key))))?;
             if elements[place].len() != at {
                 return Err(wrong(format!("element {at} has {} twice", super::shown(key))));
             }
-            elements[place].push(value);
+            elements[place].push(*value);
         }
         if let Some(missing) = elements.iter().position(|elements| elements.len() != at + 1) {
             return Err(wrong(format!("element {at} has no {}", parts[missing].0)));
         }
     }
-    let each = parts.iter().zip(&elements);
-    each.into_iter().try_for_each(|((_, place), elements)| columns[*place].add_elements(row, elements, raw))
+    let mut each = parts.iter().zip(&elements);
+    each.try_for_each(|((_, place), elements)| columns[*place].add_elements(row, elements, raw))
 }
 
 /// The dynamic keys that are given as one value: an object, or the text of one.

@@ -100,7 +100,10 @@ pub fn checked(
     let named = flat.iter().find(|(key, _)| key == "index_type").map_or("", |(_, value)| value.as_str());
     let name = if named.is_empty() { AUTO } else { named };
     let unknown = format!("invalid parameter[expected=valid index][actual=invalid index type: {name}]");
+    let of_lists = matches!(field.data_type, DataType::ArrayOfVector(_));
     let family = TYPES.iter().find(|(known, _)| *known == name).map(|(_, family)| *family);
+    // Milvus has this one for arrays of vectors alone.
+    let family = family.or((of_lists && name == "IVF_FLAT_CC").then_some(Family::Dense));
     let family = family.ok_or_else(|| bare(unknown.clone()))?;
     if family == Family::Gpu {
         return Err(bare(format!("{unknown}: no index is built on a GPU here")));
@@ -216,6 +219,10 @@ fn check_vector(field: &Field, name: &str, family: Family, flat: &[(String, Stri
     if element == DataType::Int8Vector && name != AUTO && !name.starts_with("HNSW") {
         let data_type = field.data_type.name();
         return Err(invalid(format!("data type {data_type} can't build with this index {name}")));
+    }
+    let strategy = given(flat, "emb_list_strategy").filter(|name| !name.eq_ignore_ascii_case("tokenann"));
+    if strategy.is_some() && name == "DISKANN" {
+        return Err(invalid("DiskANN only supports TokenANN strategy"));
     }
     let metric = metric_name(flat);
     if name == AUTO {

@@ -94,8 +94,9 @@ fn field(json: &Json, auto_id: bool) -> Result<FieldSchema, Error> {
 fn struct_field(json: &Json) -> Result<StructArrayFieldSchema, Error> {
     let object = object("schema.structFields", json)?;
     let nullable = flag(object, "nullable")?.unwrap_or(false);
-    let part =
-        |json| field(json, false).map(|part| FieldSchema { nullable: part.nullable || nullable, ..part });
+    let part = |json: &Json| {
+        field(json, false).map(|part| FieldSchema { nullable: part.nullable || nullable, ..part })
+    };
     Ok(StructArrayFieldSchema {
         name: required(object, "fieldName")?,
         description: text(object, "description"),
