@@ -134,7 +134,7 @@ fn a_filter_of_elements_tells_which() {
 fn what_is_no_statement_about_elements_is_refused() {
     let cases = [
         ("match_any(x, $[n] > 0)", "struct array field not found: x"),
-        ("match_any(s, $[x] > 0)", "fieldName(s[x]) not found"),
+        ("match_any(s, $[x] > 0)", "field s[x] not exist"),
         ("match_any(s, d > 0)", "only sub-fields of the element"),
         ("match_any(s, s[n][0] > 0)", "only sub-fields of the element"),
         ("$[n] > 0", "$[n] can only be used inside element_filter or match expressions"),

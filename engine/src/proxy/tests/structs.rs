@@ -243,7 +243,8 @@ async fn structs_that_cannot_be_are_refused() {
 async fn searches_and_indexes_that_lists_do_not_have_are_refused() {
     let proxy = with_rows("MAX_SIM_COSINE").await;
     let list = |kind: PlaceholderType, params: &[(&str, &str)]| {
-        let params: Vec<(&str, &str)> = [("anns_field", "s[v]")].iter().chain(params).copied().collect();
+        let params: Vec<(&str, &str)> =
+            [("anns_field", "s[v]"), ("topk", "3")].iter().chain(params).copied().collect();
         let mut request = search_request(&params, &[&[1.0, 2.0, 3.0, 4.0]]);
         let Some(SearchInput::PlaceholderGroup(group)) = &request.search_input else { panic!("no vectors") };
         let mut group = PlaceholderGroup::decode(group.clone()).unwrap();
