@@ -705,6 +705,7 @@ mod tests {
                 fields: Vec::new(),
                 enable_dynamic_field: false,
                 functions: Vec::new(),
+                structs: Vec::new(),
             }),
             channels: Vec::new(),
             partitions: Vec::new(),

@@ -840,11 +840,14 @@ impl Coord for Coordinator {
 }
 
 impl Coordinator {
-    /// Refuses functions, and types of fields that came with them, while a version that does not know them may read the
+    /// Refuses functions, arrays of structs, and types of fields that came with them, while a version that does not know them may read the
     /// catalog.
     fn check_schema(&self, collection: &NewCollection) -> Result<(), Refusal> {
         if !collection.schema.functions.is_empty() {
             self.check_format(|| "functions need".to_owned())?;
+        }
+        if !collection.schema.structs.is_empty() {
+            self.check_format(|| "arrays of structs need".to_owned())?;
         }
         collection.schema.fields.iter().try_for_each(|field| self.check_type(field))
     }

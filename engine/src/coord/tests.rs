@@ -19,7 +19,7 @@ use crate::blob::{Blobs as _, MemoryBlobs};
 use crate::builder::Workshop;
 use crate::coord::decide::SPARED_MS;
 use crate::meta::{self, MemoryMetas, Metas, Txn, Versioned};
-use crate::model::{DataType, Function, FunctionKind, Keys, Schema, SegmentManifest};
+use crate::model::{DataType, Function, FunctionKind, Keys, Schema, SegmentManifest, StructField};
 use crate::rpc::{
     CollectionChange, CollectionInfo, CollectionRef, CompactionPlan, CompactionState, CompactionStep,
     Coord as _, DEFAULT_GROUP, Duties, Flushed, HeldChannel, HeldCollection, JobCount, LoadSpec, LocalNodes,
@@ -593,6 +593,18 @@ async fn functions_wait_for_the_format_that_has_them() {
 
     let refused = cluster.coord.create_collection(wanted()).await.unwrap_err().to_string();
     assert!(refused.contains("functions need format 2 and the cluster writes 1"), "{refused}");
+    let of_structs = StructField {
+        id: crate::base::FieldId(900),
+        name: "s".to_owned(),
+        description: String::new(),
+        nullable: false,
+        parts: vec![NUMBER],
+        type_params: Vec::new(),
+    };
+    let structs = vec![of_structs];
+    let with_structs = NewCollection { schema: Schema { structs, ..schema(DataType::Int64) }, ..wanted() };
+    let refused = cluster.coord.create_collection(with_structs).await.unwrap_err().to_string();
+    assert!(refused.contains("arrays of structs need format 2"), "{refused}");
     let mut field = schema(DataType::Int64).fields[1].clone();
     for (data_type, named) in [(DataType::Timestamptz, "Timestamptz"), (DataType::Geometry, "Geometry")] {
         (field.data_type, field.name, field.id) = (data_type, "new".to_owned(), crate::base::FieldId(900));

@@ -118,14 +118,14 @@ fn few(part: &Part, visible: &Visible, keys: &Keys) -> Option<Allowed> {
 }
 
 /// A part with columns in place of those that it was written without.
-struct FilledRows<'a> {
+pub(super) struct FilledRows<'a> {
     part: &'a Part,
     absent: Vec<Column>,
     indexes: Arc<[Arc<ColumnIndex>]>,
 }
 
 impl<'a> FilledRows<'a> {
-    fn new(part: &'a Part, schema: &Schema, fields: &[FieldId]) -> Self {
+    pub(super) fn new(part: &'a Part, schema: &Schema, fields: &[FieldId]) -> Self {
         let missing = fields.iter().filter(|field| part.column(**field).is_none());
         let absent = missing.filter_map(|&id| {
             let field = schema.field_by_id(id)?;

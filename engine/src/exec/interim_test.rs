@@ -21,7 +21,13 @@ fn wide_schema() -> Schema {
     vector.type_params = vec![("dim".to_owned(), DIM.to_string())];
     vector.nullable = false;
     let fields = vec![field(KEY, "id", DataType::Int64), field(NUMBER, "n", DataType::Int64), vector];
-    Schema { description: String::new(), fields, enable_dynamic_field: false, functions: Vec::new() }
+    Schema {
+        description: String::new(),
+        fields,
+        enable_dynamic_field: false,
+        functions: Vec::new(),
+        structs: Vec::new(),
+    }
 }
 
 /// `count` vectors around 60 centres.

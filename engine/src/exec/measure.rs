@@ -21,7 +21,13 @@ fn wide_schema() -> Schema {
     let mut vector = field(VECTOR, "v", DataType::FloatVector);
     vector.type_params = vec![("dim".to_owned(), WIDE.to_string())];
     let fields = vec![field(KEY, "id", DataType::Int64), vector];
-    Schema { description: String::new(), fields, enable_dynamic_field: false, functions: Vec::new() }
+    Schema {
+        description: String::new(),
+        fields,
+        enable_dynamic_field: false,
+        functions: Vec::new(),
+        structs: Vec::new(),
+    }
 }
 
 /// Numbers that look random and are the same each time.
@@ -234,6 +240,7 @@ async fn what_statistics_spare() {
         fields,
         enable_dynamic_field: false,
         functions: Vec::new(),
+        structs: Vec::new(),
     });
     let mut known = Vec::new();
     let (mut with, mut without) = (Vec::new(), Vec::new());

@@ -8,6 +8,7 @@ mod cost;
 mod error;
 mod gather;
 mod groups;
+mod lists;
 mod query;
 mod search;
 
@@ -15,6 +16,8 @@ mod search;
 mod groups_test;
 #[cfg(test)]
 mod interim_test;
+#[cfg(test)]
+mod lists_test;
 #[cfg(test)]
 mod measure;
 #[cfg(test)]

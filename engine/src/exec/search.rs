@@ -11,13 +11,13 @@ use serde_json::{Map, Value};
 use super::allow::{Allowed, Rule};
 use super::gather::{self, Chosen};
 use super::groups::Groups;
-use super::{Cost, Error, Readable};
-use crate::model::{Bitset, Schema, Vector};
+use super::{Cost, Error, Readable, lists};
+use crate::model::{Bitset, DataType, Schema, Vector};
 use crate::plan::{SearchHits, SearchPlan, best_of_groups};
 use crate::segment::{FieldSearch, Hit, Part, ScoreRange, SearchParams};
 
 /// Components read below which a search stays on one thread: about a millisecond of reading.
-const ALONE_COMPONENTS: usize = 4 << 20;
+pub(super) const ALONE_COMPONENTS: usize = 4 << 20;
 /// Components that one search of an index is taken to read.
 const INDEX_COMPONENTS: usize = 128 << 10;
 
@@ -70,6 +70,10 @@ pub fn search_at_cost(
     cost: &Cost<'_>,
 ) -> Result<SearchHits, Error> {
     let parts = on.parts(plan.ignore_growing);
+    let data_type = schema.field_by_id(plan.field).map(|field| field.data_type);
+    if matches!(data_type, Some(DataType::ArrayOfVector(_))) {
+        return lists::search(plan, schema, &parts, cost);
+    }
     let targets = targets(plan, schema, &parts)?;
     let mut found: Vec<Found> = plan.queries.iter().map(|_| Found::default()).collect();
     let units = units(plan, &targets);

@@ -398,6 +398,42 @@ pub enum Error {
         /// What it is.
         operation: &'static str,
     },
+    /// No struct has this name.
+    #[error("struct array field not found: {name}")]
+    UnknownStruct {
+        /// Name as written.
+        name: String,
+    },
+    /// `$` where no element is meant.
+    #[error("$[{part}] can only be used inside element_filter or match expressions")]
+    NoElement {
+        /// The part.
+        part: String,
+    },
+    /// Something else than parts of the element in a statement about elements.
+    #[error(
+        "only sub-fields of the element, as $[sub], can be used inside element_filter or match expressions, got: {text}"
+    )]
+    NotOfElement {
+        /// What was written.
+        text: String,
+    },
+    /// A statement about elements in another one.
+    #[error("element_filter and match expressions cannot be nested")]
+    ElementsNested,
+    /// `element_filter` where it chooses nothing.
+    #[error("element_filter can only be the last operand of a logical expression")]
+    ElementFilterPlace,
+    /// How many elements are to match, out of range.
+    #[error("the threshold of {name} must be a whole number of at least {least}, got: {text}")]
+    Threshold {
+        /// Name of the function.
+        name: &'static str,
+        /// The least that makes sense.
+        least: u64,
+        /// What was written.
+        text: String,
+    },
     /// A template variable without a value.
     #[error("the value of expression template variable name {{{name}}} is not found")]
     TemplateMissing {

@@ -13,6 +13,9 @@ use crate::expr::{Error, Literal, Rows};
 use crate::model::{Bitset, Column, ColumnData, Texts};
 
 mod arrays;
+mod elements;
+
+pub(super) use elements::chosen as chosen_elements;
 
 /// The rows for which `predicate` is true.
 pub(super) fn evaluate(predicate: &Predicate, rows: &dyn Rows) -> Result<Bitset, Error> {
@@ -166,6 +169,15 @@ impl<'r> Evaluation<'r> {
                 };
                 let yes = test
                     .chosen(shapes, |test| choose(length, wanted, |row| column.is_valid(row) && test(row)));
+                known_where_valid(column, yes)
+            }
+            Predicate::Elements { share, part, inner, .. } => {
+                let (column, all) = self.arrays(part)?;
+                let found = self.elements(inner, all, wanted)?;
+                let yes = choose(all.len(), wanted, |row| {
+                    let range = found.range(row);
+                    share.is_met(range.clone().filter(|&at| found.passed.contains(at)).count(), range.len())
+                });
                 known_where_valid(column, yes)
             }
             Predicate::TextMatch { column: name, wanted: words } => {
@@ -384,7 +396,7 @@ fn cost(predicate: &Predicate) -> u8 {
             _ => 1,
         },
         Predicate::CompareColumns { .. } | Predicate::Later { .. } => 2,
-        Predicate::Exists { .. } | Predicate::Contains { .. } => 3,
+        Predicate::Exists { .. } | Predicate::Contains { .. } | Predicate::Elements { .. } => 3,
         Predicate::TextMatch { .. } | Predicate::Shape { .. } => 4,
     }
 }

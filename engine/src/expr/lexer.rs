@@ -28,6 +28,8 @@ pub(super) enum TokenKind<'a> {
     Name(&'a str),
     /// `$meta`.
     Meta,
+    /// `$`, the element that a statement about elements is about.
+    Element,
     /// `is null` or, if the flag is set, `is not null`.
     IsNull {
         /// Whether it is `is not null`.
@@ -142,6 +144,10 @@ impl<'a> Lexer<'a> {
         {
             self.at += 5;
             return Ok(TokenKind::Meta);
+        }
+        if rest.starts_with("$[") {
+            self.at += 1;
+            return Ok(TokenKind::Element);
         }
         // Lists are mostly commas: they should not wait for the search below.
         if let Some(sign) = [(',', ","), ('{', "{"), ('}', "}")].iter().find(|(sign, _)| *sign == first) {

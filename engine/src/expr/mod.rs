@@ -116,6 +116,21 @@ impl Filter {
         few::few(&self.predicate, rows)
     }
 
+    /// The elements of the arrays of a struct that the expression lets through, all arrays of `rows` on end, if it chooses
+    /// elements (`element_filter`); `None` if it chooses rows alone.
+    ///
+    /// # Errors
+    /// As [`Self::evaluate`].
+    pub fn elements(&self, rows: &dyn Rows) -> Result<Option<Bitset>, Error> {
+        evaluate::chosen_elements(&self.predicate, rows)
+    }
+
+    /// The struct whose elements the expression chooses, if it does.
+    #[must_use]
+    pub fn struct_of_elements(&self) -> Option<&str> {
+        self.predicate.struct_of_elements()
+    }
+
     /// How many rows [`Self::evaluate_few`] would look at; `None` if it would give no list.
     #[must_use]
     pub fn few_rows(&self, rows: &dyn Rows) -> Option<usize> {

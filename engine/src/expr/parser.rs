@@ -210,12 +210,13 @@ impl<'a> Parser<'a> {
             _ => 0,
         };
         let first = direction(self.peek());
-        if first == 0 || !matches!(self.peek_at(1), TokenKind::Name(_) | TokenKind::Meta) {
+        if first == 0 || !matches!(self.peek_at(1), TokenKind::Name(_) | TokenKind::Meta | TokenKind::Element)
+        {
             return false;
         }
         let mut ahead = 2;
         while matches!(self.peek_at(ahead), TokenKind::Sign("["))
-            && matches!(self.peek_at(ahead + 1), TokenKind::Text(_) | TokenKind::Int(_))
+            && matches!(self.peek_at(ahead + 1), TokenKind::Text(_) | TokenKind::Int(_) | TokenKind::Name(_))
             && matches!(self.peek_at(ahead + 2), TokenKind::Sign("]"))
         {
             ahead += 3;
@@ -259,6 +260,13 @@ impl<'a> Parser<'a> {
             TokenKind::Sign("[") => return self.list(),
             TokenKind::Sign("{") => return self.template(),
             TokenKind::Name(_) | TokenKind::Meta => return self.name(),
+            TokenKind::Element => {
+                self.at += 1;
+                return match self.part(start, None, None)? {
+                    Some(part) => Ok(part),
+                    None => Err(self.unexpected("identifier")),
+                };
+            }
             TokenKind::End | TokenKind::Sign(_) | TokenKind::IsNull { .. } => {
                 return Err(self.unexpected(EXPECTED));
             }
@@ -334,7 +342,17 @@ impl<'a> Parser<'a> {
             _ => {}
         }
         let mut steps = Vec::new();
-        while self.take_sign("[") {
+        loop {
+            if let (Some(of), [] | [Step::Index(_)]) = (base, steps.as_slice()) {
+                let index =
+                    steps.first().and_then(|step| if let Step::Index(at) = step { Some(*at) } else { None });
+                if let Some(part) = self.part(start, Some(of), index)? {
+                    return self.nulls(start, part);
+                }
+            }
+            if !self.take_sign("[") {
+                break;
+            }
             match self.take() {
                 TokenKind::Text(key) => steps.push(Step::Key(key)),
                 TokenKind::Int(Some(index)) => steps.push(Step::Index(index)),
@@ -351,9 +369,38 @@ impl<'a> Parser<'a> {
             base => NodeKind::Path { base, steps },
         };
         let operand = self.node(start, 1, kind)?;
+        self.nulls(start, operand)
+    }
+
+    /// `is null` behind an operand, if it is there.
+    fn nulls(&mut self, start: usize, operand: Node<'a>) -> Result<Node<'a>, Error> {
         let TokenKind::IsNull { negated } = *self.peek() else { return Ok(operand) };
         self.at += 1;
         self.node(start, 2, NodeKind::IsNull { operand: Box::new(operand), negated })
+    }
+
+    /// The part of a struct that comes next: its name in brackets, and an index behind it if none was before. `None`, and
+    /// nothing taken, if something else comes.
+    fn part(
+        &mut self,
+        start: usize,
+        of: Option<&'a str>,
+        mut index: Option<u64>,
+    ) -> Result<Option<Node<'a>>, Error> {
+        let (TokenKind::Sign("["), &TokenKind::Name(part)) = (self.peek(), self.peek_at(1)) else {
+            return Ok(None);
+        };
+        self.at += 2;
+        self.expect("]", "']'")?;
+        if index.is_none()
+            && of.is_some()
+            && let (TokenKind::Sign("["), &TokenKind::Int(Some(at))) = (self.peek(), self.peek_at(1))
+        {
+            self.at += 2;
+            self.expect("]", "']'")?;
+            index = Some(at);
+        }
+        self.node(start, 1, NodeKind::Part { of, index, part }).map(Some)
     }
 
     fn call(&mut self, start: usize, name: &'a str) -> Result<Node<'a>, Error> {

@@ -96,6 +96,17 @@ pub(super) enum Predicate {
         /// How.
         test: ShapeTest,
     },
+    /// So many elements of an array of structs are so.
+    Elements {
+        /// How many.
+        share: Share,
+        /// Name of the struct.
+        of: Arc<str>,
+        /// A part of the struct, which tells how many elements there are.
+        part: ColumnName,
+        /// What is said of an element: its columns are parts of the struct, by element and not by row.
+        inner: Box<Predicate>,
+    },
     /// The text has some words, or a phrase.
     TextMatch {
         /// The column of texts.
@@ -112,6 +123,37 @@ pub(super) enum Quantity {
     One,
     /// Every one.
     Every,
+}
+
+/// How many of the elements of an array must be so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Share {
+    /// At least one; and whoever looks at elements is to see these only.
+    Filter,
+    /// Every one; so it is where there is none.
+    All,
+    /// At least one.
+    Any,
+    /// At least so many.
+    Least(u64),
+    /// At most so many.
+    Most(u64),
+    /// Just so many.
+    Exact(u64),
+}
+
+impl Share {
+    /// Whether `found` of `all` elements are such a share.
+    pub(super) const fn is_met(self, found: usize, all: usize) -> bool {
+        let count = found as u64;
+        match self {
+            Self::Filter | Self::Any => found > 0,
+            Self::All => found == all,
+            Self::Least(least) => count >= least,
+            Self::Most(most) => count <= most,
+            Self::Exact(exact) => count == exact,
+        }
+    }
 }
 
 /// A column by its name and number.
@@ -230,7 +272,7 @@ impl Predicate {
     /// Levels from here down, 1 for a leaf.
     pub(super) fn depth(&self) -> usize {
         match self {
-            Self::Not(inner) => inner.depth() + 1,
+            Self::Not(inner) | Self::Elements { inner, .. } => inner.depth() + 1,
             Self::All(parts) | Self::Any(parts) => parts.iter().map(Self::depth).max().unwrap_or(0) + 1,
             _ => 1,
         }
@@ -241,6 +283,10 @@ impl Predicate {
         match self {
             Self::Always(_) => {}
             Self::Not(inner) => inner.collect_fields(fields),
+            Self::Elements { part, inner, .. } => {
+                fields.insert(part.id);
+                inner.collect_fields(fields);
+            }
             Self::All(parts) | Self::Any(parts) => parts.iter().for_each(|part| part.collect_fields(fields)),
             Self::Compare { operand, .. } | Self::In { operand, .. } | Self::Like { operand, .. } => {
                 fields.insert(operand.column.id);
@@ -261,9 +307,28 @@ impl Predicate {
     pub(super) fn is_long_work(&self) -> bool {
         match self {
             Self::TextMatch { .. } | Self::Shape { .. } => true,
-            Self::Not(inner) => inner.is_long_work(),
+            Self::Not(inner) | Self::Elements { inner, .. } => inner.is_long_work(),
             Self::All(parts) | Self::Any(parts) => parts.iter().any(Self::is_long_work),
             _ => false,
+        }
+    }
+
+    /// Whether elements are chosen, not rows alone.
+    pub(super) fn has_element_filter(&self) -> bool {
+        match self {
+            Self::Elements { share, .. } => *share == Share::Filter,
+            Self::Not(inner) => inner.has_element_filter(),
+            Self::All(parts) | Self::Any(parts) => parts.iter().any(Self::has_element_filter),
+            _ => false,
+        }
+    }
+
+    /// The struct whose elements are chosen.
+    pub(super) fn struct_of_elements(&self) -> Option<&str> {
+        match self {
+            Self::Elements { share: Share::Filter, of, .. } => Some(of),
+            Self::All(parts) | Self::Any(parts) => parts.iter().find_map(Self::struct_of_elements),
+            _ => None,
         }
     }
 
@@ -423,6 +488,21 @@ impl Display for Predicate {
                 write!(out, "{} + INTERVAL '{by}' {} {value}", column.name, compare.sign())
             }
             Self::Shape { column, test } => test.write(&column.name, out),
+            Self::Elements { share, of, inner, .. } => {
+                let (name, threshold) = match share {
+                    Share::Filter => ("element_filter", None),
+                    Share::All => ("match_all", None),
+                    Share::Any => ("match_any", None),
+                    Share::Least(count) => ("match_least", Some(count)),
+                    Share::Most(count) => ("match_most", Some(count)),
+                    Share::Exact(count) => ("match_exact", Some(count)),
+                };
+                write!(out, "{name}({of}, {inner}")?;
+                if let Some(count) = threshold {
+                    write!(out, ", threshold={count}")?;
+                }
+                out.write_str(")")
+            }
             Self::TextMatch { column, wanted } => {
                 let name = match wanted.rule() {
                     Rule::Words { .. } => "text_match",

@@ -10,7 +10,7 @@ use crate::expr::predicate::{Access, Class, ColumnName, Operand, Predicate};
 use crate::expr::set::Set;
 use crate::expr::syntax::{Arithmetic, Binary, Compare, Node, NodeKind, Step, Unary};
 use crate::expr::{Error, Literal, Templates};
-use crate::model::{DataType, Schema};
+use crate::model::{DataType, Schema, StructField, part_name};
 
 mod call;
 mod compare;
@@ -30,7 +30,8 @@ pub(super) fn resolve(
     schema: &Schema,
     (templates, zone): (&Templates, &TimeZone),
 ) -> Result<Predicate, Error> {
-    let resolver = Resolver { text, schema, templates, zone, patterns: Cell::new((0, 0)) };
+    let patterns = Cell::new((0, 0));
+    let resolver = Resolver { text, schema, templates, zone, patterns, within: Cell::new(None) };
     let span = node.span;
     let predicate = match resolver.resolve(node)? {
         Typed::Predicate(predicate) => predicate,
@@ -83,6 +84,8 @@ struct Resolver<'s> {
     zone: &'s TimeZone,
     /// How many regular expressions were read.
     patterns: Cell<(usize, usize)>,
+    /// The struct whose elements the statement is about that is being read.
+    within: Cell<Option<&'s StructField>>,
 }
 
 impl Resolver<'_> {
@@ -103,6 +106,7 @@ impl Resolver<'_> {
             NodeKind::Name(name) => self.path(Some(name), Vec::new()).map(Typed::Operand),
             NodeKind::Meta => self.path(None, Vec::new()).map(Typed::Operand),
             NodeKind::Path { base, steps } => self.path(base, steps).map(Typed::Operand),
+            NodeKind::Part { of, index, part } => self.part(of, index, part).map(Typed::Operand),
             NodeKind::Template(name) => self.template(name).map(Typed::Literal),
             NodeKind::List(members) => self.list(members),
             NodeKind::Unary(unary, operand) => self.unary(unary, *operand),
@@ -126,6 +130,10 @@ impl Resolver<'_> {
 
     /// A field by its name, or what is at a path in one; other names are keys of the dynamic field.
     fn path(&self, base: Option<&str>, mut steps: Vec<Step>) -> Result<Operand, Error> {
+        if self.within.get().is_some() {
+            let text = base.unwrap_or(crate::model::DYNAMIC_FIELD).to_owned();
+            return Err(Error::NotOfElement { text });
+        }
         let named = base.and_then(|name| self.schema.field(name));
         let field = match (named, base) {
             (Some(field), _) => field,
@@ -150,6 +158,32 @@ impl Resolver<'_> {
         }
         let access = if steps.is_empty() { Access::Whole } else { Access::Path(steps) };
         Ok(Operand { column: ColumnName::of(field), access, arithmetic: None })
+    }
+
+    /// A part of a struct: of all elements, of one, or of the one that the statement is about.
+    fn part(&self, of: Option<&str>, index: Option<u64>, part: &str) -> Result<Operand, Error> {
+        let (name, access) = match (of, self.within.get()) {
+            (None, None) => return Err(Error::NoElement { part: part.to_owned() }),
+            (Some(of), Some(_)) => return Err(Error::NotOfElement { text: format!("{of}[{part}]") }),
+            (None, Some(of)) => (of.name_of(part), Access::Whole),
+            (Some(of), None) => {
+                let access = index.map_or(Access::Whole, |index| Access::Path(vec![Step::Index(index)]));
+                (part_name(of, part), access)
+            }
+        };
+        let field = self.schema.field(&name).ok_or(Error::UnknownField { name })?;
+        let column = match of {
+            Some(_) => ColumnName::of(field),
+            None => ColumnName {
+                id: field.id,
+                name: format!("$[{part}]").into(),
+                data_type: field.data_type.element(),
+            },
+        };
+        if access != Access::Whole && !matches!(field.data_type, DataType::Array(_)) {
+            return Err(Error::NotIndexable { data_type: field.data_type.name() });
+        }
+        Ok(Operand { column, access, arithmetic: None })
     }
 
     fn template(&self, name: &str) -> Result<Literal, Error> {
@@ -180,14 +214,18 @@ impl Resolver<'_> {
     }
 
     fn parts(&self, nodes: Vec<Node<'_>>, operator: &'static str) -> Result<Vec<Predicate>, Error> {
-        nodes
-            .into_iter()
-            .map(|node| match self.resolve(node)? {
-                Typed::Predicate(predicate) => Ok(predicate),
-                Typed::Literal(Literal::Bool(holds)) => Ok(Predicate::Always(holds)),
-                _ => Err(Error::LogicOnValue { operator }),
-            })
-            .collect()
+        let resolved = nodes.into_iter().map(|node| match self.resolve(node)? {
+            Typed::Predicate(predicate) => Ok(predicate),
+            Typed::Literal(Literal::Bool(holds)) => Ok(Predicate::Always(holds)),
+            _ => Err(Error::LogicOnValue { operator }),
+        });
+        let parts = resolved.collect::<Result<Vec<_>, Error>>()?;
+        match parts.split_last() {
+            Some((_, earlier)) if earlier.iter().any(Predicate::has_element_filter) => {
+                Err(Error::ElementFilterPlace)
+            }
+            _ => Ok(parts),
+        }
     }
 
     fn unary(&self, unary: Unary, operand: Node<'_>) -> Result<Typed, Error> {
@@ -198,6 +236,9 @@ impl Resolver<'_> {
         let span = operand.span;
         let refuse = |operator| Err(Error::Unary { operator, text: self.written(span) });
         match (unary, self.resolve(operand)?) {
+            (Unary::Not, Typed::Predicate(predicate)) if predicate.has_element_filter() => {
+                Err(Error::ElementFilterPlace)
+            }
             (Unary::Not, Typed::Predicate(predicate)) => Ok(Typed::Predicate(predicate.negated())),
             (Unary::Not, Typed::Literal(Literal::Bool(value))) => Ok(Typed::Literal(Literal::Bool(!value))),
             (Unary::Not, _) => Err(Error::NotOnValue),
@@ -457,9 +498,21 @@ impl Resolver<'_> {
     }
 
     fn is_null(&self, operand: Node<'_>) -> Result<Predicate, Error> {
+        if let NodeKind::Name(name) = operand.kind
+            && self.within.get().is_none()
+            && let Some(of) = self.schema.struct_field(name)
+            && let Some(part) = self.schema.parts(of).next()
+        {
+            return Ok(Predicate::IsNull(ColumnName::of(part)));
+        }
         let Typed::Operand(operand) = self.resolve(operand)? else { return Err(Error::NullVector) };
-        if operand.class() == Class::Vector {
+        let is_array = matches!(operand.column.data_type, DataType::ArrayOfVector(_));
+        if operand.class() == Class::Vector && !is_array {
             return Err(Error::NullVector);
+        }
+        // An element is always there.
+        if self.within.get().is_some() {
+            return Err(Error::NullElement);
         }
         Ok(match operand.access {
             Access::Path(_) if operand.column.data_type != DataType::Json => {

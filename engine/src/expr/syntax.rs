@@ -33,6 +33,15 @@ pub(super) enum NodeKind<'a> {
         /// What is in the brackets.
         steps: Vec<Step>,
     },
+    /// A part of a struct: `struct[part]`, `struct[0][part]`, or `$[part]`.
+    Part {
+        /// The struct; `None` is the element that a statement is about.
+        of: Option<&'a str>,
+        /// Which element, if one is named.
+        index: Option<u64>,
+        /// The part.
+        part: &'a str,
+    },
     /// `{name}`.
     Template(&'a str),
     /// `[a, b]`.

@@ -3,6 +3,7 @@
 mod indexed;
 mod naive;
 mod random;
+mod structs;
 mod table;
 mod texts;
 mod times_and_shapes;
@@ -65,6 +66,7 @@ fn schema() -> Schema {
             .collect(),
         enable_dynamic_field: true,
         functions: Vec::new(),
+        structs: Vec::new(),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::calendar::Interval;
 use crate::expr::Literal;
 use crate::expr::parser::DEPTH_LIMIT;
 use crate::expr::pattern::Pattern;
-use crate::expr::predicate::{Access, ColumnName, Operand, Predicate, Quantity};
+use crate::expr::predicate::{Access, ColumnName, Operand, Predicate, Quantity, Share};
 use crate::expr::resolve::TREE_LIMIT;
 use crate::expr::set::Set;
 use crate::expr::shapes::{Given, ShapeTest};
@@ -137,6 +137,22 @@ pub(super) fn put_predicate(out: &mut BytesMut, predicate: &Predicate) {
                 put_column(out, column);
             }
         },
+        Predicate::Elements { share, of, part, inner } => {
+            let (kind, count) = match *share {
+                Share::Filter => (0, 0),
+                Share::All => (1, 0),
+                Share::Any => (2, 0),
+                Share::Least(count) => (3, count),
+                Share::Most(count) => (4, count),
+                Share::Exact(count) => (5, count),
+            };
+            out.put_u8(19);
+            out.put_u8(kind);
+            out.put_u64_le(count);
+            put_text(out, of);
+            put_column(out, part);
+            put_predicate(out, inner);
+        }
     }
 }
 
@@ -284,6 +300,20 @@ pub(super) fn read_predicate(reader: &mut Reader<'_>, depth: usize) -> Result<Pr
             Predicate::Shape { column, test: ShapeTest::Near(near) }
         }
         18 => Predicate::Shape { column: read_column(reader)?, test: ShapeTest::IsSound },
+        19 => {
+            let (kind, count) = (reader.u8()?, u64::from_le_bytes(reader.array()?));
+            let share = match kind {
+                0 => Share::Filter,
+                1 => Share::All,
+                2 => Share::Any,
+                3 => Share::Least(count),
+                4 => Share::Most(count),
+                5 => Share::Exact(count),
+                _ => return Err(Damaged("it has an unknown share of elements")),
+            };
+            let (of, part) = (read_text(reader)?.into(), read_column(reader)?);
+            Predicate::Elements { share, of, part, inner: Box::new(read_predicate(reader, depth + 1)?) }
+        }
         _ => return Err(Damaged("it has an unknown kind of statement")),
     })
 }

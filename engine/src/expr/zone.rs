@@ -37,7 +37,8 @@ pub(super) fn may_hold<'a>(predicate: &Predicate, zones: &dyn Fn(FieldId) -> Opt
         },
         Predicate::TextMatch { column, .. }
         | Predicate::Later { column, .. }
-        | Predicate::Shape { column, .. } => zone_of(column).is_none_or(has_value),
+        | Predicate::Shape { column, .. }
+        | Predicate::Elements { part: column, .. } => zone_of(column).is_none_or(has_value),
         Predicate::Exists { .. } | Predicate::Contains { .. } => true,
     }
 }
@@ -114,7 +115,13 @@ mod tests {
             field(3, "t", DataType::VarChar),
             field(4, "empty", DataType::Int8),
         ];
-        Schema { description: String::new(), fields, enable_dynamic_field: false, functions: Vec::new() }
+        Schema {
+            description: String::new(),
+            fields,
+            enable_dynamic_field: false,
+            functions: Vec::new(),
+            structs: Vec::new(),
+        }
     }
 
     #[test]

@@ -101,6 +101,12 @@ const fn metric_code(metric: Metric) -> u8 {
         Metric::MhJaccard => 7,
         Metric::Substructure => 8,
         Metric::Superstructure => 9,
+        Metric::MaxSim => 10,
+        Metric::MaxSimCosine => 11,
+        Metric::MaxSimIp => 12,
+        Metric::MaxSimL2 => 13,
+        Metric::MaxSimHamming => 14,
+        Metric::MaxSimJaccard => 15,
     }
 }
 

@@ -22,6 +22,8 @@ pub enum Error {
     MoreFields { expected: usize, actual: usize },
     #[error("duplicated field {field} in fields data: invalid parameter")]
     DuplicateField { field: String },
+    #[error("struct array field {field} {what}: invalid parameter")]
+    StructParts { field: String, what: String },
     #[error(
         "the num_rows ({actual}) of field ({field}) is not equal to passed num_rows ({expected}): invalid parameter[expected={expected}][actual={actual}]"
     )]

@@ -10,8 +10,8 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use contract::pb::schema::{
     ArrayArray, BoolArray, DoubleArray, FieldData, FloatArray, GeometryWktArray, IntArray, JsonArray,
-    LongArray, ScalarField, SparseFloatArray, StringArray, VectorField, field_data, scalar_field,
-    vector_field,
+    LongArray, ScalarField, SparseFloatArray, StringArray, VectorArray, VectorField, field_data,
+    scalar_field, vector_field,
 };
 use serde::de::{Deserializer as _, Error as _, SeqAccess, Visitor};
 use serde_json::Value as Json;
@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 
 use super::json::{Pairs, compact, number, parsed, shown_raw, unreadable, whole};
 use super::{Error, narrow, sparse, wire_type};
-use crate::model::{DYNAMIC_FIELD, DataType, ElementType, Field, Schema, boolean};
+use crate::model::{DYNAMIC_FIELD, DataType, ElementType, Field, Schema, StructField, boolean};
 
 /// Most rows of one request.
 const MAX_ROWS: usize = 4 << 20;
@@ -98,6 +98,8 @@ pub enum Meta {
 pub struct Table<'a> {
     columns: Vec<Column<'a>>,
     places: HashMap<&'a str, usize>,
+    /// Of each struct, the places of its parts and what each is called in it.
+    structs: HashMap<&'a str, Vec<(&'a str, usize)>>,
     /// The dynamic keys of each row, where the schema is open.
     dynamic: Option<Vec<String>>,
     has_dynamic: bool,
@@ -114,7 +116,14 @@ impl<'a> Table<'a> {
         let places =
             columns.iter().enumerate().map(|(at, column)| (column.field.name.as_str(), at)).collect();
         let dynamic = schema.dynamic().map(|_| Vec::new());
-        Self { columns, places, dynamic, has_dynamic: false, meta, rows: 0 }
+        let parts = |of: &'a StructField| {
+            let place = |(at, column): (usize, &Column<'a>)| {
+                of.parts.contains(&column.field.id).then(|| (of.bare(&column.field.name), at))
+            };
+            (of.name.as_str(), columns.iter().enumerate().filter_map(place).collect())
+        };
+        let structs = schema.structs.iter().map(parts).collect();
+        Self { columns, places, structs, dynamic, has_dynamic: false, meta, rows: 0 }
     }
 
     /// How many rows there are.
@@ -145,6 +154,8 @@ impl<'a> Table<'a> {
         for (key, raw) in pairs {
             if let Some(place) = self.places.get(key) {
                 self.columns[*place].add(row, raw)?;
+            } else if let Some(parts) = self.structs.get(key) {
+                add_structs(&mut self.columns, key, parts, row, raw)?;
             } else if self.dynamic.is_some() && key == DYNAMIC_FIELD && self.meta == Meta::Keys {
                 for (key, value) in keys_within(raw, row)? {
                     push_pair(&mut rest, key, &value);
@@ -185,6 +196,38 @@ impl<'a> Table<'a> {
         }
         Ok(done)
     }
+}
+
+/// Adds one row's array of structs, a list of objects, to the columns of the parts of a struct.
+fn add_structs(
+    columns: &mut [Column<'_>],
+    name: &str,
+    parts: &[(&str, usize)],
+    row: usize,
+    raw: &RawValue,
+) -> Result<(), Error> {
+    if raw.get() == "null" {
+        return parts.iter().try_for_each(|(_, place)| columns[*place].add(row, raw));
+    }
+    let wrong = |reason: String| Error::InsertData { reason: format!("row {row}, field {name}: {reason}") };
+    let objects: Vec<Pairs<'_>> = serde_json::from_str(raw.get())
+        .map_err(|reason| wrong(format!("an array of structs is a list of objects: {reason}")))?;
+    let mut elements: Vec<Vec<&RawValue>> = parts.iter().map(|_| Vec::with_capacity(objects.len())).collect();
+    for (at, Pairs(pairs)) in objects.iter().enumerate() {
+        for (key, value) in pairs {
+            let place = parts.iter().position(|(part, _)| *part == key.as_str());
+            let place = place.ok_or_else(|| wrong(format!("it has no sub-field {}", super::shown(key))))?;
+            if elements[place].len() != at {
+                return Err(wrong(format!("element {at} has {} twice", super::shown(key))));
+            }
+            elements[place].push(*value);
+        }
+        if let Some(missing) = elements.iter().position(|elements| elements.len() != at + 1) {
+            return Err(wrong(format!("element {at} has no {}", parts[missing].0)));
+        }
+    }
+    let mut each = parts.iter().zip(&elements);
+    each.try_for_each(|((_, place), elements)| columns[*place].add_elements(row, elements, raw))
 }
 
 /// The dynamic keys that are given as one value: an object, or the text of one.
@@ -265,6 +308,40 @@ impl<'a> Column<'a> {
         Ok(())
     }
 
+    /// Adds the elements of one row of a column of arrays; `raw` is all of what they are in.
+    fn add_elements(&mut self, row: usize, elements: &[&RawValue], raw: &RawValue) -> Result<(), Error> {
+        if self.last == Some(row) {
+            let reason = format!("row {row} has the key {} twice", self.field.name);
+            return Err(Error::InsertData { reason });
+        }
+        let pushed = match (&mut self.values, self.field.data_type) {
+            (
+                field_data::Field::Scalars(ScalarField {
+                    data: Some(scalar_field::Data::ArrayData(all)),
+                    ..
+                }),
+                DataType::Array(element),
+            ) => array_of(element, elements).map(|row| all.data.push(row)),
+            (
+                field_data::Field::Vectors(VectorField {
+                    data: Some(vector_field::Data::VectorArray(all)),
+                    ..
+                }),
+                DataType::ArrayOfVector(element),
+            ) => {
+                let one = Field { data_type: element.vector(), ..self.field.clone() };
+                vectors_of(&one, elements)?.map(|row| all.data.push(row))
+            }
+            _ => None,
+        };
+        pushed.ok_or_else(|| self.wrong(row, raw))?;
+        self.valid.resize(row, false);
+        self.valid.push(true);
+        self.given += 1;
+        self.last = Some(row);
+        Ok(())
+    }
+
     fn wrong(&self, row: usize, raw: &RawValue) -> Error {
         Error::RowValue {
             field: self.field.name.clone(),
@@ -323,6 +400,13 @@ fn empty(field: &Field) -> field_data::Field {
             element_type: wire_type(element.scalar()).into(),
             ..Default::default()
         }),
+        DataType::ArrayOfVector(element) => {
+            let dim = i64::try_from(field.dim()).unwrap_or(i64::MAX);
+            let element_type = wire_type(element.vector()).into();
+            let all = VectorArray { dim, data: Vec::new(), element_type };
+            let data = Some(vector_field::Data::VectorArray(all));
+            return field_data::Field::Vectors(VectorField { dim, data, ..Default::default() });
+        }
         DataType::FloatVector
         | DataType::Float16Vector
         | DataType::BFloat16Vector
@@ -395,9 +479,13 @@ fn text(raw: &RawValue) -> Option<String> {
 
 fn array(element: ElementType, raw: &RawValue) -> Option<ScalarField> {
     let elements: Vec<&RawValue> = serde_json::from_str(raw.get()).ok()?;
+    array_of(element, &elements)
+}
+
+fn array_of(element: ElementType, elements: &[&RawValue]) -> Option<ScalarField> {
     let scalar = element.scalar();
     let mut data = element_column(scalar)?;
-    for element in elements {
+    for &element in elements {
         if element.get() == "null" {
             return None;
         }
@@ -448,6 +536,22 @@ fn push_vector(
         _ => return Ok(None),
     }
     Ok(Some(()))
+}
+
+/// The vectors of one row of a column of arrays of them; `one` is a field of single ones.
+fn vectors_of(one: &Field, elements: &[&RawValue]) -> Result<Option<VectorField>, Error> {
+    let field_data::Field::Vectors(mut row) = empty(one) else { return Ok(None) };
+    let Some(data) = &mut row.data else { return Ok(None) };
+    let mut bits = Vec::new();
+    for element in elements {
+        if push_vector(data, &mut bits, one, element)?.is_none() {
+            return Ok(None);
+        }
+    }
+    if let vector_field::Data::BinaryVector(all) = data {
+        *all = bits.into();
+    }
+    Ok(Some(row))
 }
 
 fn check_dim(field: &Field, components: usize) -> Result<(), Error> {

@@ -13,6 +13,7 @@ pub mod narrow;
 pub mod route;
 pub mod rows;
 pub mod sparse;
+pub mod structs;
 
 use contract::pb::schema::DataType as WireType;
 
@@ -82,6 +83,7 @@ pub const fn wire_type(data_type: DataType) -> WireType {
         DataType::Int8Vector => WireType::Int8Vector,
         DataType::BinaryVector => WireType::BinaryVector,
         DataType::SparseFloatVector => WireType::SparseFloatVector,
+        DataType::ArrayOfVector(_) => WireType::ArrayOfVector,
     }
 }
 

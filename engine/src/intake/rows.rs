@@ -4,7 +4,7 @@
 
 use contract::pb::schema::{FieldData, ScalarField, VectorField, field_data, scalar_field, vector_field};
 
-use super::{Error, arrays, functions, narrow, sparse};
+use super::{Error, arrays, functions, narrow, sparse, structs};
 use crate::calendar::{self, TimeZone};
 use crate::model::{
     Batch, Bitset, ByteRows, Column, ColumnData, DYNAMIC_FIELD, DataType, Field, Function, FunctionKind,
@@ -65,6 +65,7 @@ pub fn sent(
         return Err(Error::RowsTooLarge { rows, limit: MAX_ROWS_BYTES });
     }
     let count = fields.len();
+    let fields = structs::flattened(schema, fields)?;
     let mut columns: Vec<Option<Column>> = schema.fields.iter().map(|_| None).collect();
     for data in fields {
         let place = place_of(schema, &data, count)?;
@@ -113,7 +114,11 @@ impl Sent {
         let columns = self.columns.into_iter().zip(&schema.fields).map(|(column, field)| match column {
             Some(column) => Ok(column),
             None if schema.function_of(field.id).is_some() => Ok(functions::not_computed(field, rows)),
-            None => absent(field, rows),
+            None => absent(field, rows).map_err(|error| match (error, schema.struct_of(field.id)) {
+                // Whoever sends none of its parts has left out the struct.
+                (Error::FieldMissing { .. }, Some(of)) => Error::FieldMissing { field: of.name.clone() },
+                (error, _) => error,
+            }),
         });
         Ok(Batch { rows, columns: columns.collect::<Result<_, _>>()? })
     }
@@ -121,6 +126,9 @@ impl Sent {
 
 /// Bytes of one vector of a field in memory, beside what is in the request anyway.
 fn vector_bytes(field: &Field) -> usize {
+    if !field.data_type.is_vector() {
+        return 0;
+    }
     if field.data_type == DataType::BinaryVector { field.dim() / 8 } else { field.dim() * 4 }
 }
 
@@ -156,7 +164,9 @@ fn place_of(schema: &Schema, data: &FieldData, count: usize) -> Result<usize, Er
             .fields
             .iter()
             .filter(|field| !field.is_dynamic && schema.function_of(field.id).is_none())
-            .count(),
+            .filter(|field| schema.struct_of(field.id).is_none())
+            .count()
+            + schema.structs.len(),
         actual: count,
     })
 }
@@ -212,6 +222,12 @@ fn column(field: &Field, zone: &TimeZone, data: FieldData, rows: usize) -> Resul
         Some(field_data::Field::Vectors(VectorField { dim, valid_data: inner, data })) => {
             (vectors(field, dim, data)?, either(inner, valid_data))
         }
+        // Without any array the message has no payload at all.
+        None if matches!(field.data_type, DataType::Array(_) | DataType::ArrayOfVector(_))
+            && field.nullable =>
+        {
+            (ColumnData::empty(field), valid_data)
+        }
         Some(field_data::Field::StructArrays(_)) | None => return Err(wrong_type(field, "nil")),
     };
     if valid.is_empty() {
@@ -261,7 +277,7 @@ fn spread(field: &Field, values: ColumnData, valid: &[bool]) -> Result<Column, E
     Ok(Column { field: field.id, data: with_gap.take(&rows), valid: mask })
 }
 
-fn wrong_type(field: &Field, actual: &'static str) -> Error {
+pub(super) fn wrong_type(field: &Field, actual: &'static str) -> Error {
     let expected = match field.data_type {
         DataType::Bool => "bool",
         DataType::Int8 | DataType::Int16 | DataType::Int32 => "int",
@@ -279,6 +295,7 @@ fn wrong_type(field: &Field, actual: &'static str) -> Error {
         DataType::Int8Vector => "int8 vector",
         DataType::BinaryVector => "binary vector",
         DataType::SparseFloatVector => "sparse float vector",
+        DataType::ArrayOfVector(_) => "array of vectors",
     };
     Error::FieldType { field: field.name.clone(), expected, actual }
 }
@@ -334,6 +351,9 @@ fn scalars(field: &Field, zone: &TimeZone, data: Option<scalar_field::Data>) -> 
             ColumnData::Geometry(shapes)
         }
         (DataType::Array(element), Some(Data::ArrayData(values))) => arrays::of_wire(element, values.data)?,
+        (DataType::ArrayOfVector(_), data) if data.is_some() || !field.nullable => {
+            return Err(wrong_type(field, data.as_ref().map_or("nil", payload_name)));
+        }
         // An older client sends a field without any valid value with no payload at all.
         (_, None) if field.nullable || field.default.is_some() => ColumnData::empty(field),
         (_, data) => return Err(wrong_type(field, data.as_ref().map_or("nil", payload_name))),
@@ -386,8 +406,15 @@ fn narrow<T: TryFrom<i32>>(values: &[i32], low: i32, high: i32) -> Result<Vec<T>
 
 /// The values of a vector column. Narrow vectors may also come as singles. The dimension that comes with sparse ones says
 /// nothing.
-fn vectors(field: &Field, dim: i64, data: Option<vector_field::Data>) -> Result<ColumnData, Error> {
+pub(super) fn vectors(
+    field: &Field,
+    dim: i64,
+    data: Option<vector_field::Data>,
+) -> Result<ColumnData, Error> {
     use vector_field::Data;
+    if let DataType::ArrayOfVector(element) = field.data_type {
+        return structs::vectors_of_wire(field, element, data);
+    }
     let expected = field.dim().max(1);
     let data_type = field.data_type;
     if data_type == DataType::SparseFloatVector {

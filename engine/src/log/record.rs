@@ -343,7 +343,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{Bitset, ElementType, Field, SparseVector, Value};
+    use crate::model::{Bitset, ElementType, Field, SparseVector, Value, VectorElement};
 
     fn field(id: i64, data_type: DataType) -> Field {
         Field {
@@ -360,7 +360,7 @@ mod tests {
             is_clustering_key: false,
             type_params: vec![(
                 "dim".to_owned(),
-                if data_type == DataType::BinaryVector { "24" } else { "3" }.to_owned(),
+                if data_type.element() == DataType::BinaryVector { "24" } else { "3" }.to_owned(),
             )],
         }
     }
@@ -369,7 +369,13 @@ mod tests {
     fn schema() -> Schema {
         let others = DataType::ALL.into_iter().zip(101..).map(|(data_type, id)| field(id, data_type));
         let fields = std::iter::once(field(100, DataType::VarChar)).chain(others).collect();
-        Schema { description: String::new(), fields, enable_dynamic_field: false, functions: Vec::new() }
+        Schema {
+            description: String::new(),
+            fields,
+            enable_dynamic_field: false,
+            functions: Vec::new(),
+            structs: Vec::new(),
+        }
     }
 
     /// `rows` rows whose values follow from `seed`; every third value is missing.
@@ -392,6 +398,16 @@ mod tests {
                     }
                     DataType::Json => Value::Json(format!("{{\"a\":{number}}}")),
                     DataType::Array(element) => array_of(element, number),
+                    DataType::ArrayOfVector(VectorElement::Binary) => {
+                        Value::Array(vec![
+                            Value::Bits(vec![number as u8, 4, 5]);
+                            number.unsigned_abs() as usize % 3
+                        ])
+                    }
+                    DataType::ArrayOfVector(_) => {
+                        let vector = Value::Vector(vec![0.5, number as f32, 1.0]);
+                        Value::Array(vec![vector; number.unsigned_abs() as usize % 4])
+                    }
                     DataType::BinaryVector => Value::Bits(vec![number as u8, 1, 2]),
                     DataType::SparseFloatVector => {
                         Value::Sparse(SparseVector { indices: vec![7, 9], values: vec![number as f32, 0.5] })
@@ -438,6 +454,7 @@ mod tests {
             fields: vec![field(100, DataType::Int64), field(101, DataType::VarChar)],
             enable_dynamic_field: false,
             functions: Vec::new(),
+            structs: Vec::new(),
         };
         let mut rows = Batch::empty(&two);
         rows.rows = 2;

@@ -1,15 +1,16 @@
-//! Arrays of scalars, one a row.
+//! Arrays of scalars or of vectors, one a row.
 
 use std::ops::Range;
 
 use super::column::{ColumnData, TypeMismatch};
 use super::ends::{range_of, to_index};
-use super::{DataType, ElementType, Value};
+use super::{DataType, ElementType, Value, VectorElement};
 
 /// Arrays of one element type one after the other, with where each ends.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Arrays {
-    element: ElementType,
+    /// `Array`, or `ArrayOfVector` as it is held.
+    data_type: DataType,
     elements: Box<ColumnData>,
     /// End of each array in `elements`.
     ends: Vec<u64>,
@@ -19,13 +20,31 @@ impl Arrays {
     /// No array.
     #[must_use]
     pub fn new(element: ElementType) -> Self {
-        Self { element, elements: Box::new(ColumnData::none_of(element.scalar())), ends: Vec::new() }
+        let elements = Box::new(ColumnData::none_of(element.scalar()));
+        Self { data_type: DataType::Array(element), elements, ends: Vec::new() }
     }
 
-    /// The type of the elements.
+    /// No array, of vectors of `dim` components each.
     #[must_use]
-    pub const fn element(&self) -> ElementType {
-        self.element
+    pub fn of_vectors(element: VectorElement, dim: usize) -> Self {
+        let elements = match element {
+            VectorElement::Binary => ColumnData::BinaryVector { dim: dim.max(8), bytes: Vec::new() },
+            _ => ColumnData::FloatVector { dim: dim.max(1), values: Vec::new() },
+        };
+        let data_type = DataType::ArrayOfVector(element).held_as();
+        Self { data_type, elements: Box::new(elements), ends: Vec::new() }
+    }
+
+    /// The type of the arrays, as they are held.
+    #[must_use]
+    pub const fn data_type(&self) -> DataType {
+        self.data_type
+    }
+
+    /// Where each array ends in [`Self::elements`].
+    #[must_use]
+    pub fn ends(&self) -> &[u64] {
+        &self.ends
     }
 
     /// How many arrays there are.
@@ -58,13 +77,15 @@ impl Arrays {
         (&self.elements, &self.ends)
     }
 
-    /// The arrays that [`Self::parts`] was taken from; `None` unless the elements are scalars of a type that arrays have
+    /// The arrays that [`Self::parts`] was taken from; `None` unless the elements are of a type that arrays have
     /// and the ends ascend to their end.
     #[must_use]
     pub fn from_parts(elements: ColumnData, ends: Vec<u64>) -> Option<Self> {
-        let element = ElementType::of(elements.data_type())?;
+        let scalars = || ElementType::of(elements.data_type()).map(DataType::Array);
+        let vectors = || VectorElement::of(elements.data_type()).map(DataType::ArrayOfVector);
+        let data_type = scalars().or_else(vectors)?;
         let is_whole = to_index(ends.last().copied().unwrap_or(0)) == elements.len();
-        (is_whole && ends.is_sorted()).then(|| Self { element, elements: Box::new(elements), ends })
+        (is_whole && ends.is_sorted()).then(|| Self { data_type, elements: Box::new(elements), ends })
     }
 
     /// Adds an array of `elements` at the end.
@@ -100,10 +121,10 @@ impl Arrays {
     /// # Errors
     /// [`TypeMismatch`] if one of them is of another type; nothing is added then.
     pub fn push_values(&mut self, values: &[Value]) -> Result<(), TypeMismatch> {
-        let mut elements = ColumnData::none_of(self.element.scalar());
+        let mut elements = self.elements.take(&[]);
         for value in values {
             if matches!(value, Value::Null) {
-                return Err(TypeMismatch { expected: self.element.scalar(), found: DataType::Json });
+                return Err(TypeMismatch { expected: self.data_type.element(), found: DataType::Json });
             }
             elements.push(value)?;
         }
@@ -140,7 +161,7 @@ impl Arrays {
         });
         let ends = ends.collect();
         let elements: Vec<usize> = rows.iter().flat_map(|&row| self.range(row)).collect();
-        Self { element: self.element, elements: Box::new(self.elements.take(&elements)), ends }
+        Self { data_type: self.data_type, elements: Box::new(self.elements.take(&elements)), ends }
     }
 
     /// The elements of array `row`, which must exist.
@@ -180,6 +201,25 @@ mod tests {
         let text = |text: &str| Value::Text(text.to_owned());
         assert_eq!(all.values(4), [text("e"), text("f"), text("g")]);
         assert_eq!(all.values(1), []);
+    }
+
+    #[test]
+    fn arrays_of_vectors_have_one_dimension() {
+        let two = |values: &[f32]| ColumnData::FloatVector { dim: 2, values: values.to_vec() };
+        let mut all = Arrays::of_vectors(VectorElement::Float16, 2);
+        all.push(&two(&[1.0, 2.0, 3.0, 4.0])).unwrap();
+        all.push_none();
+        all.push_values(&[Value::Vector(vec![5.0, 6.0])]).unwrap();
+
+        assert!(all.push(&ColumnData::FloatVector { dim: 3, values: vec![0.0; 3] }).is_err());
+        assert!(all.push_values(&[Value::Vector(vec![5.0])]).is_err());
+        assert_eq!(all.data_type(), DataType::ArrayOfVector(VectorElement::Float));
+        let (elements, ends) = all.parts();
+        assert_eq!((elements, ends), (&two(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), &[2, 2, 3][..]));
+        assert_eq!(Arrays::from_parts(elements.clone(), ends.to_vec()), Some(all.clone()));
+        let taken = all.take(&[2, 0]);
+        assert_eq!(taken.values(0), [Value::Vector(vec![5.0, 6.0])]);
+        assert_eq!(taken.values(1), [Value::Vector(vec![1.0, 2.0]), Value::Vector(vec![3.0, 4.0])]);
     }
 
     #[test]

@@ -6,7 +6,9 @@ use std::collections::HashMap;
 use serde::de::IgnoredAny;
 
 use crate::base::{Kind, Kinded};
-use crate::model::{Arrays, Batch, Column, ColumnData, DYNAMIC_FIELD, Field, Schema, SparseRows, Texts};
+use crate::model::{
+    Arrays, Batch, Column, ColumnData, DYNAMIC_FIELD, Field, Schema, SparseRows, StructField, Texts,
+};
 
 /// Longest text of one JSON value. Unit: bytes.
 pub const MAX_JSON_BYTES: usize = 65_536;
@@ -104,6 +106,34 @@ pub enum RowError {
         /// Elements that the field takes.
         limit: usize,
     },
+    /// Arrays of different lengths in the parts of one struct.
+    #[error(
+        "the parts of struct array field {field} differ in length, row number: {row}: {part} has {found} elements, {first} has {expected}: invalid parameter"
+    )]
+    StructLength {
+        /// Name of the struct.
+        field: String,
+        /// Row, from 0.
+        row: usize,
+        /// Name of the part.
+        part: String,
+        /// Elements of it.
+        found: usize,
+        /// Name of the first part.
+        first: String,
+        /// Elements of that one.
+        expected: usize,
+    },
+    /// A struct that is there in some of its parts only.
+    #[error(
+        "struct array field {field} is null in some of its sub-fields only, row number: {row}: invalid parameter"
+    )]
+    StructNull {
+        /// Name of the struct.
+        field: String,
+        /// Row, from 0.
+        row: usize,
+    },
     /// A text in an array that is longer than its field takes.
     #[error(
         "length of Array array field \"{field}\" exceeds max length, row number: {row}, array index: {at}, length: {length}, max length: {limit}: invalid parameter"
@@ -197,7 +227,32 @@ pub fn check_batch(schema: &Schema, batch: &Batch) -> Result<(), RowError> {
         .fields
         .iter()
         .filter_map(|field| batch.column(field.id).map(|column| (field, column)))
-        .try_for_each(|(field, column)| check_values(schema, field, column))
+        .try_for_each(|(field, column)| check_values(schema, field, column))?;
+    schema.structs.iter().try_for_each(|one| check_struct(schema, one, batch))
+}
+
+/// Checks that the parts of a struct have arrays of one length in each row, or none of them has one.
+fn check_struct(schema: &Schema, of: &StructField, batch: &Batch) -> Result<(), RowError> {
+    let part = |field: &Field| match batch.column(field.id).map(|column| (column, &column.data)) {
+        Some((column, ColumnData::Array(arrays))) => Some((of.bare(&field.name).to_owned(), column, arrays)),
+        _ => None,
+    };
+    let parts: Vec<_> = schema.parts(of).filter_map(part).collect();
+    let Some(((first, first_column, first_arrays), others)) = parts.split_first() else { return Ok(()) };
+    for (name, column, arrays) in others {
+        let is_equal = arrays.ends() == first_arrays.ends() && column.valid == first_column.valid;
+        for row in if is_equal { 0..0 } else { 0..batch.rows } {
+            if column.is_valid(row) != first_column.is_valid(row) {
+                return Err(RowError::StructNull { field: of.name.clone(), row });
+            }
+            let (found, expected) = (arrays.range(row).len(), first_arrays.range(row).len());
+            if found != expected {
+                let (field, part, first) = (of.name.clone(), name.clone(), first.clone());
+                return Err(RowError::StructLength { field, row, part, found, first, expected });
+            }
+        }
+    }
+    Ok(())
 }
 
 fn check_shape(field: &Field, column: &Column, rows: usize) -> Result<(), RowError> {
@@ -205,6 +260,12 @@ fn check_shape(field: &Field, column: &Column, rows: usize) -> Result<(), RowErr
     if column.data.data_type() != field.data_type.held_as() {
         let (expected, found) = (field.data_type.name(), column.data.data_type().name());
         return Err(RowError::ColumnType { field: name(), expected, found });
+    }
+    if let ColumnData::Array(arrays) = &column.data
+        && let ColumnData::FloatVector { dim, .. } | ColumnData::BinaryVector { dim, .. } = arrays.elements()
+        && *dim != field.dim()
+    {
+        return Err(RowError::Dim { field: name(), dim: field.dim(), found: *dim });
     }
     if let ColumnData::FloatVector { dim, values } = &column.data
         && (*dim != field.dim() || !values.len().is_multiple_of((*dim).max(1)))
@@ -289,7 +350,9 @@ fn check_arrays(field: &Field, arrays: &Arrays) -> Result<(), RowError> {
         return Err(RowError::ArrayLength { row, length, limit });
     }
     match arrays.elements() {
-        ColumnData::Float(values) => check_finite(values.iter().copied().map(f64::from)),
+        ColumnData::Float(values) | ColumnData::FloatVector { values, .. } => {
+            check_finite(values.iter().copied().map(f64::from))
+        }
         ColumnData::Double(values) => check_finite(values.iter().copied()),
         ColumnData::VarChar(texts) => (0..arrays.len()).try_for_each(|row| {
             let limit = field.max_length();

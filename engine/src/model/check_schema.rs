@@ -9,7 +9,9 @@ pub use functions::Signing;
 use crate::base::FieldId;
 use crate::calendar::{self, TimeZone};
 use crate::model::name::{Named, check_name};
-use crate::model::{DYNAMIC_FIELD, DataType, ElementType, Field, Schema, Value};
+use crate::model::{
+    DYNAMIC_FIELD, DataType, ElementType, Field, Schema, StructField, Value, VectorElement, part_name,
+};
 use crate::shape;
 
 /// Most fields of a schema, the hidden one not counted.
@@ -30,6 +32,10 @@ pub const MAX_DIM: i64 = 32_768;
 pub const MIN_BITS: i64 = 8;
 /// Most bits of a binary vector.
 pub const MAX_BITS: i64 = 262_144;
+/// Milvus's number of arrays of scalars.
+const ARRAY: i32 = 22;
+/// Milvus's number of arrays of vectors.
+const ARRAY_OF_VECTOR: i32 = 106;
 /// Number of a schema's first field; lower ones are Milvus's hidden row id and time.
 const FIRST_FIELD: i64 = 100;
 /// Names that the system itself uses.
@@ -48,6 +54,23 @@ pub struct SchemaRequest {
     pub enable_dynamic_field: bool,
     /// What is to be computed.
     pub functions: Vec<FunctionRequest>,
+    /// Fields of arrays of structs in the user's order.
+    pub structs: Vec<StructRequest>,
+}
+
+/// A field of arrays of structs as a user asks for it.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct StructRequest {
+    /// Name.
+    pub name: String,
+    /// Free text.
+    pub description: String,
+    /// Whether rows may lack the whole array.
+    pub nullable: bool,
+    /// The parts by their own names: fields of arrays.
+    pub parts: Vec<FieldRequest>,
+    /// Type parameters as given.
+    pub type_params: Vec<(String, String)>,
 }
 
 /// A function as a user asks for it.
@@ -134,7 +157,8 @@ impl DefaultRequest {
     }
 }
 
-/// Checks the schema that a user asks for and numbers its fields: 100 and up in order, the hidden field last.
+/// Checks the schema that a user asks for and numbers its fields: 100 and up in order, then the hidden field, then each struct
+/// and its parts.
 ///
 /// # Errors
 /// [`SchemaError`] for the first rule that is broken, in Milvus's order of rules.
@@ -150,12 +174,18 @@ pub fn check_schema(request: &SchemaRequest) -> Result<Schema, SchemaError> {
     }
     check_partition_key(&fields)?;
     check_clustering_key(&fields)?;
-    for (at, field) in fields.iter().enumerate() {
-        if fields[..at].iter().any(|earlier| earlier.name == field.name) {
-            return Err(SchemaError::Duplicate { field: field.name.clone() });
+    let next = FIRST_FIELD
+        + i64::try_from(fields.len()).unwrap_or(i64::MAX - FIRST_FIELD)
+        + i64::from(request.enable_dynamic_field);
+    let (structs, mut parts) = checked_structs(request, next)?;
+    let names = fields.iter().map(|field| &field.name).chain(structs.iter().map(|one| &one.name));
+    let names: Vec<&String> = names.chain(parts.iter().map(|part| &part.name)).collect();
+    for (at, name) in names.iter().enumerate() {
+        if names[..at].contains(name) {
+            return Err(SchemaError::Duplicate { field: (*name).clone() });
         }
     }
-    for field in &fields {
+    for field in fields.iter().chain(&parts) {
         if let Some(value) = field.type_param("mmap.enabled")
             && !["true", "false"].iter().any(|word| value.eq_ignore_ascii_case(word))
         {
@@ -170,12 +200,90 @@ pub fn check_schema(request: &SchemaRequest) -> Result<Schema, SchemaError> {
     }
     let functions = functions::checked(&request.functions, &fields)?;
     fields.iter().try_for_each(functions::check_match)?;
+    fields.append(&mut parts);
     Ok(Schema {
         description: request.description.clone(),
         fields,
         functions,
         enable_dynamic_field: request.enable_dynamic_field,
+        structs,
     })
+}
+
+/// The structs that a user asks for, and all their parts, which are fields like others; numbered from `next` on.
+fn checked_structs(
+    request: &SchemaRequest,
+    mut next: i64,
+) -> Result<(Vec<StructField>, Vec<Field>), SchemaError> {
+    let mut structs = Vec::with_capacity(request.structs.len());
+    let mut all = Vec::new();
+    for asked in &request.structs {
+        check_any_name(&asked.name)?;
+        let id = FieldId(next);
+        next += 1;
+        let mut parts = Vec::with_capacity(asked.parts.len());
+        for part in &asked.parts {
+            parts.push(checked_part(FieldId(next), asked, part, &request.name)?);
+            next += 1;
+        }
+        let Some(first) = parts.first() else {
+            return Err(SchemaError::StructWithoutParts { field: asked.name.clone() });
+        };
+        if let Some(other) = parts.iter().find(|part| part.max_capacity() != first.max_capacity()) {
+            return Err(SchemaError::StructCapacity {
+                field: asked.name.clone(),
+                part: other.name.clone(),
+                capacity: other.max_capacity(),
+                expected: first.max_capacity(),
+            });
+        }
+        structs.push(StructField {
+            id,
+            name: asked.name.clone(),
+            description: asked.description.clone(),
+            nullable: asked.nullable,
+            parts: parts.iter().map(|part| part.id).collect(),
+            type_params: asked.type_params.clone(),
+        });
+        all.extend(parts.into_iter().map(|part| Field { name: part_name(&asked.name, &part.name), ..part }));
+    }
+    Ok((structs, all))
+}
+
+/// One part of a struct, still by its own name.
+fn checked_part(
+    id: FieldId,
+    of: &StructRequest,
+    part: &FieldRequest,
+    collection: &str,
+) -> Result<Field, SchemaError> {
+    check_field_name(part)?;
+    let refuse = |what| Err(SchemaError::StructPart { what, of: of.name.clone(), part: part.name.clone() });
+    match part {
+        FieldRequest { is_primary: true, .. } => return refuse("primary key"),
+        FieldRequest { auto_id: true, .. } => return refuse("auto id"),
+        FieldRequest { is_partition_key: true, .. } => return refuse("partition key"),
+        FieldRequest { is_clustering_key: true, .. } => return refuse("clustering key"),
+        FieldRequest { is_dynamic: true, .. } => return refuse("dynamic field"),
+        FieldRequest { nullable: true, .. } if !of.nullable => {
+            return Err(SchemaError::StructPartNull { of: of.name.clone(), part: part.name.clone() });
+        }
+        _ => {}
+    }
+    let data_type = match part.data_type {
+        ARRAY => stored_type(ARRAY, part.element_type)?,
+        ARRAY_OF_VECTOR => {
+            let element = stored_type(part.element_type, 0)?;
+            let vector = VectorElement::of(element);
+            DataType::ArrayOfVector(vector.ok_or_else(|| SchemaError::StructVector {
+                part: part.name.clone(),
+                found: element.name(),
+            })?)
+        }
+        _ => return Err(SchemaError::StructPartType { part: part.name.clone() }),
+    };
+    let field = field_of(id, part, data_type, collection)?;
+    Ok(Field { nullable: of.nullable, ..field })
 }
 
 /// Checks one field by itself, as when it is added to a collection that exists; `id` becomes its number.
@@ -216,13 +324,13 @@ pub fn check_added_field(request: &FieldRequest, collection: &str) -> Result<Fie
 /// [`SchemaError`] if there are too many fields or the new one is a second of its name or kind.
 pub fn add_field(schema: &Schema, field: Field) -> Result<Schema, SchemaError> {
     let known = || schema.fields.iter().filter(|known| !known.is_dynamic);
-    if schema.field(&field.name).is_some() {
+    if schema.field(&field.name).is_some() || schema.struct_field(&field.name).is_some() {
         return Err(SchemaError::Duplicate { field: field.name });
     }
     if known().count() >= MAX_FIELDS {
         return Err(SchemaError::AddedTooMany);
     }
-    if field.data_type.is_vector() && schema.vectors().count() >= MAX_VECTORS {
+    if field.data_type.is_vector() && schema.searched().count() >= MAX_VECTORS {
         return Err(SchemaError::TooManyVectors);
     }
     if field.is_clustering_key {
@@ -251,9 +359,12 @@ pub fn check_warmup(value: &str) -> Result<(), SchemaError> {
 }
 
 fn check_shape(request: &SchemaRequest) -> Result<(), SchemaError> {
-    let vectors = request.fields.iter().filter(|field| is_vector(field.data_type)).count();
+    let parts = || request.structs.iter().flat_map(|one| &one.parts);
+    let is_searched =
+        |field: &&FieldRequest| is_vector(field.data_type) || field.data_type == ARRAY_OF_VECTOR;
+    let vectors = request.fields.iter().chain(parts()).filter(is_searched).count();
     match () {
-        () if request.fields.len() > MAX_FIELDS => Err(SchemaError::TooManyFields),
+        () if request.fields.len() + parts().count() > MAX_FIELDS => Err(SchemaError::TooManyFields),
         () if vectors > MAX_VECTORS => Err(SchemaError::TooManyVectors),
         () if vectors == 0 => Err(SchemaError::NoVector),
         () => Ok(()),
@@ -266,10 +377,14 @@ const fn is_vector(data_type: i32) -> bool {
 }
 
 fn check_field_name(field: &FieldRequest) -> Result<(), SchemaError> {
-    if RESERVED.contains(&field.name.as_str()) {
-        return Err(SchemaError::Reserved { field: field.name.clone() });
+    check_any_name(&field.name)
+}
+
+fn check_any_name(name: &str) -> Result<(), SchemaError> {
+    if RESERVED.contains(&name) {
+        return Err(SchemaError::Reserved { field: name.to_owned() });
     }
-    check_name(Named::Field, &field.name).map_err(SchemaError::Name)
+    check_name(Named::Field, name).map_err(SchemaError::Name)
 }
 
 fn check_primary(fields: &[FieldRequest]) -> Result<(), SchemaError> {
@@ -310,7 +425,7 @@ fn stored_type(number: i32, element: i32) -> Result<DataType, SchemaError> {
         11 => Ok(DataType::Double),
         20 => Err(SchemaError::StringType),
         21 => Ok(DataType::VarChar),
-        22 => element_type(element).map(DataType::Array),
+        ARRAY => element_type(element).map(DataType::Array),
         23 => Ok(DataType::Json),
         24 => Ok(DataType::Geometry),
         25 => unsupported("Text"),
@@ -321,7 +436,7 @@ fn stored_type(number: i32, element: i32) -> Result<DataType, SchemaError> {
         103 => Ok(DataType::BFloat16Vector),
         104 => Ok(DataType::SparseFloatVector),
         105 => Ok(DataType::Int8Vector),
-        106 => unsupported("ArrayOfVector"),
+        ARRAY_OF_VECTOR => Err(SchemaError::VectorsOutsideStruct),
         200 => unsupported("ArrayOfStruct"),
         201 => unsupported("Struct"),
         other => Err(SchemaError::UnknownType { number: other.to_string() }),
@@ -344,6 +459,15 @@ fn element_type(number: i32) -> Result<ElementType, SchemaError> {
 
 fn check_field(id: FieldId, request: &FieldRequest, collection: &str) -> Result<Field, SchemaError> {
     let data_type = stored_type(request.data_type, request.element_type)?;
+    field_of(id, request, data_type, collection)
+}
+
+fn field_of(
+    id: FieldId,
+    request: &FieldRequest,
+    data_type: DataType,
+    collection: &str,
+) -> Result<Field, SchemaError> {
     let mut field = Field {
         id,
         name: request.name.clone(),
@@ -368,6 +492,10 @@ fn check_field(id: FieldId, request: &FieldRequest, collection: &str) -> Result<
             }
             check_max_capacity(&field, collection)?;
         }
+        DataType::ArrayOfVector(_) => {
+            check_dim(&field)?;
+            check_max_capacity(&field, collection)?;
+        }
         _ => {}
     }
     field.default =
@@ -382,7 +510,7 @@ fn number(text: &str) -> Result<i64, SchemaError> {
 fn check_dim(field: &Field) -> Result<(), SchemaError> {
     let name = || field.name.clone();
     let dim = number(field.type_param("dim").ok_or_else(|| SchemaError::NoDim { field: name() })?)?;
-    if field.data_type == DataType::BinaryVector {
+    if field.data_type.element() == DataType::BinaryVector {
         return match dim {
             dim if !(MIN_BITS..=MAX_BITS).contains(&dim) => Err(SchemaError::Bits { dim, field: name() }),
             dim if dim % 8 != 0 => Err(SchemaError::BitsOfBytes { dim, field: name() }),
@@ -438,7 +566,7 @@ fn check_default(field: &Field, default: &DefaultRequest, zone: &TimeZone) -> Re
     };
     match (field.data_type, default) {
         (data_type, _)
-            if data_type.is_vector() || matches!(data_type, DataType::Json | DataType::Array(_)) =>
+            if data_type.is_searched() || matches!(data_type, DataType::Json | DataType::Array(_)) =>
         {
             Err(SchemaError::DefaultUnsupported { data_type: field.data_type.name(), field: name() })
         }

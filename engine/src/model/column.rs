@@ -31,7 +31,7 @@ pub enum ColumnData {
     Json(Texts),
     /// `Geometry`: the WKB of one shape per row; nothing where there is no value.
     Geometry(ByteRows),
-    /// `Array`: one array per row.
+    /// `Array` and `ArrayOfVector`: one array per row.
     Array(Arrays),
     /// Every dense vector of numbers: row-major, shape `[rows, dim]`.
     FloatVector {
@@ -79,6 +79,7 @@ impl ColumnData {
         match field.data_type {
             dense if dense.is_dense() => Self::FloatVector { dim: field.dim().max(1), values: Vec::new() },
             DataType::BinaryVector => Self::BinaryVector { dim: field.dim().max(8), bytes: Vec::new() },
+            DataType::ArrayOfVector(element) => Self::Array(Arrays::of_vectors(element, field.dim())),
             scalar => Self::none_of(scalar),
         }
     }
@@ -104,6 +105,7 @@ impl ColumnData {
             | DataType::Int8Vector => Self::FloatVector { dim: 1, values: Vec::new() },
             DataType::BinaryVector => Self::BinaryVector { dim: 8, bytes: Vec::new() },
             DataType::SparseFloatVector => Self::SparseVector(SparseRows::new()),
+            DataType::ArrayOfVector(element) => Self::Array(Arrays::of_vectors(element, 1)),
         }
     }
 
@@ -121,7 +123,7 @@ impl ColumnData {
             Self::VarChar(_) => DataType::VarChar,
             Self::Json(_) => DataType::Json,
             Self::Geometry(_) => DataType::Geometry,
-            Self::Array(arrays) => DataType::Array(arrays.element()),
+            Self::Array(arrays) => arrays.data_type(),
             Self::FloatVector { .. } => DataType::FloatVector,
             Self::BinaryVector { .. } => DataType::BinaryVector,
             Self::SparseVector(_) => DataType::SparseFloatVector,

@@ -265,6 +265,7 @@ mod tests {
             fields: vec![field(DataType::FloatVector, "128", &[])],
             enable_dynamic_field: false,
             functions: Vec::new(),
+            structs: Vec::new(),
         };
         let segment = SegmentManifest {
             id: SegmentId(1),

@@ -1,6 +1,6 @@
 //! How near two vectors are.
 
-use crate::model::DataType;
+use crate::model::{DataType, VectorElement};
 
 /// The measure of nearness of a vector index, by Milvus's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -24,11 +24,29 @@ pub enum Metric {
     MhJaccard,
     /// How well a text fits words, by how often it has them and how rare they are; larger is nearer.
     Bm25,
+    /// As [`Self::MaxSimCosine`].
+    #[serde(rename = "MAX_SIM")]
+    MaxSim,
+    /// Of lists of vectors: for each vector of the query the greatest cosine of one in the row, added up; larger is nearer.
+    #[serde(rename = "MAX_SIM_COSINE")]
+    MaxSimCosine,
+    /// The same of inner products; larger is nearer.
+    #[serde(rename = "MAX_SIM_IP")]
+    MaxSimIp,
+    /// For each vector of the query the least squared distance of one in the row, added up; smaller is nearer.
+    #[serde(rename = "MAX_SIM_L2")]
+    MaxSimL2,
+    /// The same of how many bits differ; smaller is nearer.
+    #[serde(rename = "MAX_SIM_HAMMING")]
+    MaxSimHamming,
+    /// The same of [`Self::Jaccard`]; smaller is nearer.
+    #[serde(rename = "MAX_SIM_JACCARD")]
+    MaxSimJaccard,
 }
 
 impl Metric {
     /// Every metric, for tables and tests.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 15] = [
         Self::L2,
         Self::Ip,
         Self::Cosine,
@@ -38,6 +56,12 @@ impl Metric {
         Self::Superstructure,
         Self::MhJaccard,
         Self::Bm25,
+        Self::MaxSim,
+        Self::MaxSimCosine,
+        Self::MaxSimIp,
+        Self::MaxSimL2,
+        Self::MaxSimHamming,
+        Self::MaxSimJaccard,
     ];
 
     /// The name on the wire.
@@ -53,6 +77,12 @@ impl Metric {
             Self::Superstructure => "SUPERSTRUCTURE",
             Self::MhJaccard => "MHJACCARD",
             Self::Bm25 => "BM25",
+            Self::MaxSim => "MAX_SIM",
+            Self::MaxSimCosine => "MAX_SIM_COSINE",
+            Self::MaxSimIp => "MAX_SIM_IP",
+            Self::MaxSimL2 => "MAX_SIM_L2",
+            Self::MaxSimHamming => "MAX_SIM_HAMMING",
+            Self::MaxSimJaccard => "MAX_SIM_JACCARD",
         }
     }
 
@@ -71,12 +101,38 @@ impl Metric {
         )
     }
 
-    /// Whether vectors of `data_type` are compared by it.
+    /// What the vectors of two lists are compared by, of a metric of lists; `None` of others.
+    #[must_use]
+    pub const fn of_lists(self) -> Option<Self> {
+        match self {
+            Self::MaxSim | Self::MaxSimCosine => Some(Self::Cosine),
+            Self::MaxSimIp => Some(Self::Ip),
+            Self::MaxSimL2 => Some(Self::L2),
+            Self::MaxSimHamming => Some(Self::Hamming),
+            Self::MaxSimJaccard => Some(Self::Jaccard),
+            _ => None,
+        }
+    }
+
+    /// Whether vectors, or arrays of them, of `data_type` are compared by it.
     #[must_use]
     pub const fn suits(self, data_type: DataType) -> bool {
         match data_type {
             DataType::BinaryVector => self.is_of_bits(),
             DataType::SparseFloatVector => matches!(self, Self::Ip | Self::Bm25),
+            DataType::ArrayOfVector(VectorElement::Binary) => {
+                matches!(self, Self::Hamming | Self::Jaccard | Self::MaxSimHamming | Self::MaxSimJaccard)
+            }
+            DataType::ArrayOfVector(_) => matches!(
+                self,
+                Self::L2
+                    | Self::Ip
+                    | Self::Cosine
+                    | Self::MaxSim
+                    | Self::MaxSimCosine
+                    | Self::MaxSimIp
+                    | Self::MaxSimL2
+            ),
             _ => data_type.is_dense() && matches!(self, Self::L2 | Self::Ip | Self::Cosine),
         }
     }
@@ -87,6 +143,8 @@ impl Metric {
         match data_type {
             DataType::BinaryVector => Self::Hamming,
             DataType::SparseFloatVector => Self::Ip,
+            DataType::ArrayOfVector(VectorElement::Binary) => Self::MaxSimHamming,
+            DataType::ArrayOfVector(_) => Self::MaxSimCosine,
             _ => Self::Cosine,
         }
     }
@@ -94,7 +152,16 @@ impl Metric {
     /// Whether a larger score is nearer.
     #[must_use]
     pub const fn larger_is_nearer(self) -> bool {
-        matches!(self, Self::Ip | Self::Cosine | Self::MhJaccard | Self::Bm25)
+        matches!(
+            self,
+            Self::Ip
+                | Self::Cosine
+                | Self::MhJaccard
+                | Self::Bm25
+                | Self::MaxSim
+                | Self::MaxSimCosine
+                | Self::MaxSimIp
+        )
     }
 
     /// Orders two scores, nearest first. NaN comes last.

@@ -37,7 +37,7 @@ pub use manifest::{
 pub use metric::Metric;
 pub use schema::{
     DYNAMIC_FIELD, DataType, ElementType, Field, Function, FunctionKind, IndexDefinition, Partition, Schema,
-    boolean, index_param,
+    StructField, VectorElement, boolean, index_param, part_name,
 };
 pub use sparse::{SparseRow, SparseRows, SparseVector};
 pub use texts::Texts;

@@ -63,6 +63,44 @@ impl ElementType {
     }
 }
 
+/// What arrays of vectors are of: vectors of one dimension.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub enum VectorElement {
+    /// `dim` finite IEEE singles.
+    Float,
+    /// `dim` finite IEEE half-precision floats.
+    Float16,
+    /// `dim` finite singles of which only the upper half is kept.
+    BFloat16,
+    /// `dim` signed 8-bit integers.
+    Int8,
+    /// `dim` bits, eight a byte.
+    Binary,
+}
+
+impl VectorElement {
+    /// Every type, for tables and tests.
+    pub const ALL: [Self; 5] = [Self::Float, Self::Float16, Self::BFloat16, Self::Int8, Self::Binary];
+
+    /// The type of one vector by itself.
+    #[must_use]
+    pub const fn vector(self) -> DataType {
+        match self {
+            Self::Float => DataType::FloatVector,
+            Self::Float16 => DataType::Float16Vector,
+            Self::BFloat16 => DataType::BFloat16Vector,
+            Self::Int8 => DataType::Int8Vector,
+            Self::Binary => DataType::BinaryVector,
+        }
+    }
+
+    /// Arrays of what is of `vector` by itself; `None` if there are none.
+    #[must_use]
+    pub fn of(vector: DataType) -> Option<Self> {
+        Self::ALL.into_iter().find(|element| element.vector() == vector)
+    }
+}
+
 /// The type of a field, as far as this version stores it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum DataType {
@@ -102,11 +140,13 @@ pub enum DataType {
     BinaryVector,
     /// Finite singles that are not negative, at some of 2^32 - 1 places.
     SparseFloatVector,
+    /// At most `max_capacity` vectors of one type and dimension; only in a struct.
+    ArrayOfVector(VectorElement),
 }
 
 impl DataType {
     /// Every type, for tables and tests.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 30] = [
         Self::Bool,
         Self::Int8,
         Self::Int16,
@@ -132,6 +172,11 @@ impl DataType {
         Self::Array(ElementType::Float),
         Self::Array(ElementType::Double),
         Self::Array(ElementType::VarChar),
+        Self::ArrayOfVector(VectorElement::Float),
+        Self::ArrayOfVector(VectorElement::Float16),
+        Self::ArrayOfVector(VectorElement::BFloat16),
+        Self::ArrayOfVector(VectorElement::Int8),
+        Self::ArrayOfVector(VectorElement::Binary),
     ];
 
     /// Milvus's name of the type, as error texts carry it (`Int64`, `VarChar`, `FloatVector`).
@@ -156,10 +201,27 @@ impl DataType {
             Self::Int8Vector => "Int8Vector",
             Self::BinaryVector => "BinaryVector",
             Self::SparseFloatVector => "SparseFloatVector",
+            Self::ArrayOfVector(_) => "ArrayOfVector",
         }
     }
 
-    /// Whether values of this type are vectors.
+    /// Whether searches may be by values of this type: vectors, and arrays of them.
+    #[must_use]
+    pub const fn is_searched(self) -> bool {
+        self.is_vector() || matches!(self, Self::ArrayOfVector(_))
+    }
+
+    /// The type of one element, of arrays; the type itself, of others.
+    #[must_use]
+    pub const fn element(self) -> Self {
+        match self {
+            Self::Array(element) => element.scalar(),
+            Self::ArrayOfVector(element) => element.vector(),
+            other => other,
+        }
+    }
+
+    /// Whether values of this type are vectors. Arrays of vectors are arrays.
     #[must_use]
     pub const fn is_vector(self) -> bool {
         self.is_dense() || matches!(self, Self::BinaryVector | Self::SparseFloatVector)
@@ -178,6 +240,8 @@ impl DataType {
         match self {
             dense if dense.is_dense() => Self::FloatVector,
             Self::Timestamptz => Self::Int64,
+            Self::ArrayOfVector(VectorElement::Binary) => self,
+            Self::ArrayOfVector(_) => Self::ArrayOfVector(VectorElement::Float),
             other => other,
         }
     }
@@ -197,7 +261,7 @@ impl DataType {
     /// Whether only processes of format 2 and later know this type.
     #[must_use]
     pub const fn is_newer(self) -> bool {
-        matches!(self, Self::Timestamptz | Self::Geometry)
+        matches!(self, Self::Timestamptz | Self::Geometry | Self::ArrayOfVector(_))
     }
 
     /// Whether values of this type are whole numbers.
@@ -249,10 +313,10 @@ impl Field {
         self.type_params.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 
-    /// Components of a vector field; 0 for sparse vectors and other types.
+    /// Components of each vector of a field; 0 for sparse vectors and other types.
     #[must_use]
     pub fn dim(&self) -> usize {
-        if self.data_type.is_vector() {
+        if self.data_type.is_searched() {
             self.type_param("dim").and_then(|dim| dim.parse().ok()).unwrap_or(0)
         } else {
             0
@@ -308,18 +372,61 @@ pub struct Function {
     pub params: Vec<(String, String)>,
 }
 
-/// The checked shape of a collection: ids are given, exactly one primary key, `$meta` last where there is one.
+/// A field of arrays of structs. Each of its parts is a field of the schema, of arrays, called `struct[part]`; the arrays of
+/// one row have one length.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct StructField {
+    /// Number, of the same count as those of fields.
+    pub id: FieldId,
+    /// Name, unique among structs and fields.
+    pub name: String,
+    /// Free text of the user.
+    pub description: String,
+    /// Whether rows may lack the whole array; then they lack it in every part.
+    pub nullable: bool,
+    /// The parts, at least one, in the user's order.
+    pub parts: Vec<FieldId>,
+    /// Type parameters exactly as the user gave them.
+    pub type_params: Vec<(String, String)>,
+}
+
+impl StructField {
+    /// The name under which `part` is a field of the schema.
+    #[must_use]
+    pub fn name_of(&self, part: &str) -> String {
+        part_name(&self.name, part)
+    }
+
+    /// The name of a part by itself, from the one that it has in the schema.
+    #[must_use]
+    pub fn bare<'a>(&self, name: &'a str) -> &'a str {
+        let inner = name.strip_prefix(self.name.as_str()).and_then(|rest| rest.strip_prefix('['));
+        inner.and_then(|rest| rest.strip_suffix(']')).unwrap_or(name)
+    }
+}
+
+/// The name of the field of a schema that is a part of a struct.
+#[must_use]
+pub fn part_name(of: &str, part: &str) -> String {
+    format!("{of}[{part}]")
+}
+
+/// The checked shape of a collection: ids are given, exactly one primary key. Parts of structs are last, `$meta` before them,
+/// where there are such.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Schema {
     /// Free text of the user.
     pub description: String,
-    /// Fields in the user's order, then [`DYNAMIC_FIELD`] if the schema is open.
+    /// Fields in the user's order, then [`DYNAMIC_FIELD`] if the schema is open, then the parts of structs.
     pub fields: Vec<Field>,
     /// Whether rows may carry keys that no field names.
     pub enable_dynamic_field: bool,
     /// What is computed, in the user's order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub functions: Vec<Function>,
+    /// Fields of arrays of structs, in the user's order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub structs: Vec<StructField>,
 }
 
 impl Schema {
@@ -381,7 +488,29 @@ impl Schema {
         self.function_of(output).filter(|function| function.kind == FunctionKind::TextEmbedding)
     }
 
-    /// The vector fields, in schema order.
+    /// The field of arrays of structs called `name`.
+    #[must_use]
+    pub fn struct_field(&self, name: &str) -> Option<&StructField> {
+        self.structs.iter().find(|one| one.name == name)
+    }
+
+    /// The field of arrays of structs that `field` is a part of.
+    #[must_use]
+    pub fn struct_of(&self, field: FieldId) -> Option<&StructField> {
+        self.structs.iter().find(|one| one.parts.contains(&field))
+    }
+
+    /// The parts of a struct, in its order.
+    pub fn parts<'a>(&'a self, of: &'a StructField) -> impl Iterator<Item = &'a Field> {
+        of.parts.iter().filter_map(|id| self.field_by_id(*id))
+    }
+
+    /// The fields that searches may be by, in schema order: vectors, and arrays of them.
+    pub fn searched(&self) -> impl Iterator<Item = &Field> {
+        self.fields.iter().filter(|field| field.data_type.is_searched())
+    }
+
+    /// The vector fields, in schema order; no arrays of vectors.
     pub fn vectors(&self) -> impl Iterator<Item = &Field> {
         self.fields.iter().filter(|field| field.data_type.is_vector())
     }
@@ -456,7 +585,7 @@ impl IndexDefinition {
             params,
         };
         index.index_type = index.param("index_type").unwrap_or_else(|| "AUTOINDEX".to_owned());
-        if field.data_type.is_vector() {
+        if field.data_type.is_searched() {
             index.metric = index.param("metric_type").and_then(|name| Metric::from_name(&name));
         }
         if name.is_empty() {

@@ -4,13 +4,14 @@
 //! `u64`, then each column: field `i64`, type `u8`, flag `u8`, for flag 1 the valid rows as `u64` words, then the values.
 //! Values of fixed width stand one after the other; texts and shapes are the ends as `u32` and then the bytes; vectors are the
 //! dimension as `u32` and then the components, bits eight a byte; sparse vectors are the ends as `u32`, then the indices as
-//! `u32`, then the values; arrays are the ends as `u32` and then the elements, in the way of their own type. No version and no checksum: whoever stores or sends the bytes adds them.
+//! `u32`, then the values; arrays, of vectors too, are the ends as `u32` and then the elements, in the way of their own type. No version and no checksum: whoever stores or sends the bytes adds them.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::base::FieldId;
 use crate::model::{
     Arrays, Batch, Bitset, ByteRows, Column, ColumnData, DataType, ElementType, Keys, SparseRows, Texts,
+    VectorElement,
 };
 
 /// Bytes that do not follow the format; says in which way, as the rest of a sentence about the bytes.
@@ -47,6 +48,11 @@ pub const fn type_code(data_type: DataType) -> u8 {
         DataType::Array(ElementType::Float) => 38,
         DataType::Array(ElementType::Double) => 39,
         DataType::Array(ElementType::VarChar) => 40,
+        DataType::ArrayOfVector(VectorElement::Float) => 41,
+        DataType::ArrayOfVector(VectorElement::Float16) => 42,
+        DataType::ArrayOfVector(VectorElement::BFloat16) => 43,
+        DataType::ArrayOfVector(VectorElement::Int8) => 44,
+        DataType::ArrayOfVector(VectorElement::Binary) => 45,
     }
 }
 
@@ -351,10 +357,11 @@ impl<'a> Reader<'a> {
             DataType::Double => ColumnData::Double(self.values(rows, f64::from_le_bytes)?),
             DataType::VarChar => ColumnData::VarChar(self.texts(rows)?),
             DataType::Json => ColumnData::Json(self.texts(rows)?),
-            DataType::Array(element) => {
+            arrays @ (DataType::Array(_)
+            | DataType::ArrayOfVector(VectorElement::Float | VectorElement::Binary)) => {
                 let ends = self.values(rows, |end| u64::from(u32::from_le_bytes(end)))?;
                 let count = usize::try_from(ends.last().copied().unwrap_or(0)).unwrap_or(usize::MAX);
-                let elements = self.data(element.scalar(), count)?;
+                let elements = self.data(arrays.element(), count)?;
                 ColumnData::Array(
                     Arrays::from_parts(elements, ends).ok_or(Damaged("its arrays are not arrays"))?,
                 )
@@ -368,7 +375,8 @@ impl<'a> Reader<'a> {
             DataType::Timestamptz
             | DataType::Float16Vector
             | DataType::BFloat16Vector
-            | DataType::Int8Vector => {
+            | DataType::Int8Vector
+            | DataType::ArrayOfVector(_) => {
                 return Err(Damaged("it has a column of a type that is held as another"));
             }
             DataType::FloatVector => {
@@ -440,7 +448,7 @@ mod tests {
         prop::collection::vec(".{0,5}", rows..=rows).prop_map(|all| all.iter().map(String::as_str).collect())
     }
 
-    /// `rows` arrays of up to three numbers or texts.
+    /// `rows` arrays of up to three numbers, texts or vectors.
     fn arrays(rows: usize) -> impl Strategy<Value = ColumnData> {
         let ends = prop::collection::vec(0_u64..4, rows..=rows).prop_map(|lengths| {
             let mut end = 0;
@@ -452,12 +460,17 @@ mod tests {
                 })
                 .collect::<Vec<u64>>()
         });
-        (ends, any::<bool>()).prop_flat_map(|(ends, are_texts)| {
+        (ends, 0..4).prop_flat_map(|(ends, kind)| {
             let count = ends.last().copied().unwrap_or(0) as usize;
-            let elements = if are_texts {
-                texts(count).prop_map(ColumnData::VarChar).boxed()
-            } else {
-                prop::collection::vec(any::<i16>(), count..=count).prop_map(ColumnData::Int16).boxed()
+            let elements = match kind {
+                0 => texts(count).prop_map(ColumnData::VarChar).boxed(),
+                1 => prop::collection::vec(any::<i16>(), count..=count).prop_map(ColumnData::Int16).boxed(),
+                2 => prop::collection::vec(-1e30_f32..1e30, count * 3..=count * 3)
+                    .prop_map(|values| ColumnData::FloatVector { dim: 3, values })
+                    .boxed(),
+                _ => prop::collection::vec(any::<u8>(), count * 2..=count * 2)
+                    .prop_map(|bytes| ColumnData::BinaryVector { dim: 16, bytes })
+                    .boxed(),
             };
             elements.prop_map(move |elements| {
                 ColumnData::Array(Arrays::from_parts(elements, ends.clone()).expect("whole arrays"))
@@ -543,7 +556,7 @@ mod tests {
     fn type_codes_are_for_ever() {
         let codes = DataType::ALL.map(type_code);
 
-        let (scalars, vectors, newer, arrays) = (1..=9, 10..=15, 16..=17, 33..=40);
+        let (scalars, vectors, newer, arrays) = (1..=9, 10..=15, 16..=17, 33..=45);
         assert_eq!(codes.to_vec(), scalars.chain(vectors).chain(newer).chain(arrays).collect::<Vec<u8>>());
         assert_eq!(codes.map(type_of), DataType::ALL.map(Some));
     }

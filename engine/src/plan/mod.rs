@@ -27,6 +27,6 @@ pub use order::{Order, Sorting};
 pub use query::{QueryKind, QueryPlan, QueryRows, merge_query};
 pub use rank::{Fusion, Mode, RankPlan, rank, text_of};
 pub use rescore::{Boost, Boosting, Combine, Curve, Decay, Random};
-pub use search::{Range, SearchHits, SearchPlan, merge_search};
+pub use search::{ELEMENT, Range, SearchHits, SearchPlan, merge_search};
 pub use tally::Operand;
 pub use terms::TermStatistics;

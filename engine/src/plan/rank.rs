@@ -119,17 +119,24 @@ pub fn normal(metric: Metric, score: f32) -> f32 {
     use std::f32::consts::PI;
     match metric {
         Metric::Cosine => f32::midpoint(1.0, score),
-        Metric::Ip => 0.5 + score.atan() / PI,
+        // A sum of cosines is no cosine.
+        Metric::Ip | Metric::MaxSim | Metric::MaxSimCosine | Metric::MaxSimIp => 0.5 + score.atan() / PI,
         // It is one already.
         Metric::MhJaccard => score,
         Metric::Bm25 => 2.0 * score.atan() / PI,
-        Metric::L2 | Metric::Hamming | Metric::Jaccard | Metric::Substructure | Metric::Superstructure => {
-            1.0 - 2.0 * score.atan() / PI
-        }
+        Metric::L2
+        | Metric::Hamming
+        | Metric::Jaccard
+        | Metric::Substructure
+        | Metric::Superstructure
+        | Metric::MaxSimL2
+        | Metric::MaxSimHamming
+        | Metric::MaxSimJaccard => 1.0 - 2.0 * score.atan() / PI,
     }
 }
 
-/// Puts the hits of several searches together, each key once: best first, equal scores by key.
+/// Puts the hits of several searches together, each key once: best first, equal scores by key. Where all searches were of
+/// elements of one array, each element of a key is a hit of its own.
 ///
 /// A row's columns are those of the first search that found it. The answers must be as many as the plan has metrics.
 ///
@@ -157,11 +164,13 @@ pub fn rank(plan: &RankPlan, answers: Vec<SearchHits>) -> Result<SearchHits, Typ
 /// The rows that the searches found for one query, best first, each with its score.
 fn fused(plan: &RankPlan, joined: &Joined, query: usize) -> Vec<(usize, f32)> {
     let mut rows: Vec<(usize, Vec<f32>)> = Vec::new();
-    let mut places: HashMap<Key, usize> = HashMap::new();
+    let mut places: HashMap<(Key, Option<i64>), usize> = HashMap::new();
+    let elements = joined.all.elements();
     for (search, hits) in joined.answers(query).enumerate() {
         for (rank, hit) in hits.enumerate() {
             let next = rows.len();
-            let place = *places.entry(joined.all.keys.get(hit)).or_insert(next);
+            let one = (joined.all.keys.get(hit), elements.map(|elements| elements[hit]));
+            let place = *places.entry(one).or_insert(next);
             if place == next {
                 rows.push((hit, Vec::new()));
             }

@@ -7,7 +7,11 @@ use super::group::{Grouping, best_of_groups, groups_by};
 use super::joined::{Joined, compare_keys};
 use crate::base::{CollectionId, FieldId, PartitionId, Timestamp};
 use crate::expr::Filter;
-use crate::model::{Batch, Keys, Metric, TypeMismatch, Vector};
+use crate::model::{Batch, ColumnData, Keys, Metric, TypeMismatch, Vector};
+
+/// The number of the column, last of those of the hits, that says which element of its row's array of vectors each hit is, where
+/// single elements were searched. No field has it.
+pub const ELEMENT: FieldId = FieldId(-1);
 
 /// Only hits whose score lies in a band. `L2`: `inner <= score < outer`; similarities: `outer < score <= inner`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,11 +29,11 @@ pub struct SearchPlan {
     pub collection: CollectionId,
     /// Only in these partitions; `None` for all loaded ones.
     pub partitions: Option<Vec<PartitionId>>,
-    /// The vector field.
+    /// The vector field, or the field of arrays of vectors.
     pub field: FieldId,
     /// How nearness is measured.
     pub metric: Metric,
-    /// The query vectors, each of the field's kind and dimension.
+    /// The query vectors, each of the field's kind and dimension; under a metric of lists the vectors of a list on end.
     pub queries: Vec<Vector>,
     /// Hits wanted per query, or groups of hits: limit and offset together, at least 1.
     pub count: usize,
@@ -60,11 +64,30 @@ pub struct SearchHits {
     pub keys: Keys,
     /// Scores of the hits, as the metric gives them.
     pub scores: Vec<f32>,
-    /// The output fields of the hits, one row a hit.
+    /// The output fields of the hits, one row a hit; behind them [`ELEMENT`], where elements were searched.
     pub rows: Batch,
 }
 
-/// Puts partial results of one search together: the nearest `plan.count` hits per query, each key once (its nearest hit).
+impl SearchHits {
+    /// Which element of its row each hit is, where elements were searched.
+    #[must_use]
+    pub fn elements(&self) -> Option<&[i64]> {
+        match &self.rows.column(ELEMENT)?.data {
+            ColumnData::Int64(elements) => Some(elements),
+            _ => None,
+        }
+    }
+
+    /// The same hits as hits of whole rows.
+    #[must_use]
+    pub fn of_rows(mut self) -> Self {
+        self.rows.columns.retain(|column| column.field != ELEMENT);
+        self
+    }
+}
+
+/// Puts partial results of one search together: the nearest `plan.count` hits per query, each key once (its nearest hit), or
+/// each element of a key.
 ///
 /// Ties are ordered by primary key ascending, so that the pages of one search never overlap. No part gives no hits. With
 /// [`SearchPlan::grouping`] the hits come group after group, see [`best_of_groups`].
@@ -90,17 +113,20 @@ fn keep_first<K: Eq + Hash>(hits: &mut Vec<usize>, wanted: usize, key: impl Fn(u
     hits.retain(|&hit| seen.len() < wanted && seen.insert(key(hit)));
 }
 
-/// The best hits of one query, nearest first, each key once.
+/// The best hits of one query, nearest first, each key or element once.
 fn nearest(plan: &SearchPlan, all: &SearchHits, mut hits: Vec<usize>) -> Vec<usize> {
+    let elements = all.elements();
+    let element = |hit: usize| elements.map(|elements| elements[hit]);
     hits.sort_by(|&left, &right| {
         plan.metric
             .nearest_first(all.scores[left], all.scores[right])
             .then_with(|| compare_keys(&all.keys, left, right))
+            .then_with(|| element(left).cmp(&element(right)))
     });
     let wanted = if plan.grouping.is_some() { usize::MAX } else { plan.count };
     match &all.keys {
-        Keys::Int(keys) => keep_first(&mut hits, wanted, |hit| keys[hit]),
-        Keys::Text(keys) => keep_first(&mut hits, wanted, |hit| keys.get(hit)),
+        Keys::Int(keys) => keep_first(&mut hits, wanted, |hit| (keys[hit], element(hit))),
+        Keys::Text(keys) => keep_first(&mut hits, wanted, |hit| (keys.get(hit), element(hit))),
     }
     let Some(grouping) = plan.grouping else { return hits };
     best_of_groups(hits, groups_by(all, grouping.field), plan.count, grouping.size)

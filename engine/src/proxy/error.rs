@@ -36,8 +36,6 @@ pub enum Error {
     DescribeNotFound { database: String, collection: String },
     #[error("fail to unmarshal collection schema: {reason}: invalid parameter")]
     SchemaBytes { reason: String },
-    #[error("struct array fields are not supported yet: invalid parameter")]
-    StructsNotBuilt,
     #[error("maximum shards's number should be limited to 16")]
     TooManyShards,
     #[error("num_partitions should only be specified with partition key field enabled")]

@@ -14,6 +14,7 @@ mod placement;
 mod reading;
 mod requests;
 mod rest;
+mod structs;
 mod texts;
 
 use std::sync::Arc;

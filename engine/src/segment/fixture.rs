@@ -39,7 +39,13 @@ pub(crate) fn schema(key: DataType) -> Schema {
         field(NOTE, "note", DataType::VarChar),
         field(VECTOR, "v", DataType::FloatVector),
     ];
-    Schema { description: String::new(), fields, enable_dynamic_field: false, functions: Vec::new() }
+    Schema {
+        description: String::new(),
+        fields,
+        enable_dynamic_field: false,
+        functions: Vec::new(),
+        structs: Vec::new(),
+    }
 }
 
 /// One row of [`schema`]; the key is a number or that number as text.

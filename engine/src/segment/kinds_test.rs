@@ -27,6 +27,7 @@ fn schema() -> Arc<Schema> {
         fields,
         enable_dynamic_field: false,
         functions: Vec::new(),
+        structs: Vec::new(),
     })
 }
 

@@ -43,7 +43,7 @@ pub use part::{Part, Vectors, Visible};
 pub use sealed::{OnDisk, Sealed};
 pub use store::{remove_segment, write_segment};
 // What a search in a part takes, gives and refuses; whoever searches parts needs no other name of the room `index`.
-pub use crate::index::{Error as SearchError, Hit, Range as ScoreRange, SearchParams};
+pub use crate::index::{Error as SearchError, Hit, Lists, Range as ScoreRange, SearchParams};
 pub(crate) use keys::{KeyColumn, key_at};
 
 #[cfg(test)]

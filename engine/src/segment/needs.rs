@@ -97,6 +97,7 @@ const fn fixed_bytes(data_type: DataType) -> u64 {
         | DataType::VarChar
         | DataType::Json
         | DataType::Array(_)
+        | DataType::ArrayOfVector(_)
         | DataType::Geometry => 8,
         DataType::FloatVector
         | DataType::Float16Vector

@@ -1,14 +1,16 @@
 //! Scalar columns and row times as one Parquet object.
 //!
-//! Column names are field numbers; arrays are large lists, shapes large runs of bytes.
+//! Column names are field numbers; arrays are large lists, shapes large runs of bytes. An array of vectors is a large run of
+//! bytes too: its vectors on end, components as `f32` little-endian, or bits eight a byte.
 //! `time` has the times, `valid-<field>` which vectors of a nullable field have a value.
 //! The file's metadata says `redkite.format` = `scalars/1`. LZ4, one row group per million rows.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::builder::{
-    ArrayBuilder, BooleanBuilder, LargeListBuilder, LargeStringBuilder, PrimitiveBuilder,
+    ArrayBuilder, BooleanBuilder, LargeBinaryBuilder, LargeListBuilder, LargeStringBuilder, PrimitiveBuilder,
 };
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt64Type};
@@ -25,7 +27,9 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
 use crate::base::{FieldId, Timestamp};
-use crate::model::{Arrays, Batch, Bitset, Column, ColumnData, DataType, Field, Schema, Texts};
+use crate::model::{
+    Arrays, Batch, Bitset, Column, ColumnData, DataType, Field, Schema, Texts, VectorElement,
+};
 
 const FORMAT_KEY: &str = "redkite.format";
 const FORMAT: &str = "scalars/1";
@@ -162,11 +166,33 @@ fn array_of(column: &Column) -> Option<ArrayRef> {
             let shapes = shapes.iter().enumerate().map(|(row, shape)| column.is_valid(row).then_some(shape));
             Arc::new(shapes.collect::<LargeBinaryArray>())
         }
-        ColumnData::Array(arrays) => list_of(column, arrays)?,
+        ColumnData::Array(arrays) => match arrays.elements() {
+            ColumnData::FloatVector { dim, values } => {
+                let run = |range: Range<usize>| {
+                    let components = &values[range.start * dim..range.end * dim];
+                    components.iter().flat_map(|component| component.to_le_bytes()).collect::<Vec<u8>>()
+                };
+                runs_of(column, arrays, run)
+            }
+            ColumnData::BinaryVector { dim, bytes } => {
+                let width = dim / 8;
+                runs_of(column, arrays, |range| bytes[range.start * width..range.end * width].to_vec())
+            }
+            _ => list_of(column, arrays)?,
+        },
         ColumnData::FloatVector { .. } | ColumnData::BinaryVector { .. } | ColumnData::SparseVector(_) => {
             return None;
         }
     })
+}
+
+/// The bytes of each row of a column of arrays of vectors; `run` gives those of some vectors.
+fn runs_of(column: &Column, arrays: &Arrays, run: impl Fn(Range<usize>) -> Vec<u8>) -> ArrayRef {
+    let mut runs = LargeBinaryBuilder::new();
+    for row in 0..arrays.len() {
+        runs.append_option(column.is_valid(row).then(|| run(arrays.range(row))));
+    }
+    Arc::new(runs.finish())
 }
 
 /// The array of lists of a column of arrays; `None` for elements that arrays do not have.
@@ -216,9 +242,36 @@ fn list_of(column: &Column, arrays: &Arrays) -> Option<ArrayRef> {
 
 /// The column of `field` in an array.
 fn column_of(field: &Field, array: &ArrayRef) -> Result<Column, ParquetError> {
-    let data = data_of(field.data_type, array).ok_or_else(|| wrong("a column has an unexpected type"))?;
+    let data = match field.data_type {
+        DataType::ArrayOfVector(element) => vectors_of(field, element, array),
+        data_type => data_of(data_type, array),
+    };
+    let data = data.ok_or_else(|| wrong("a column has an unexpected type"))?;
     let valid = (array.null_count() > 0).then(|| Bitset::from_fn(array.len(), |row| array.is_valid(row)));
     Ok(Column { field: field.id, data, valid })
+}
+
+/// The arrays of vectors in an array of runs of bytes; `None` if it has another type, or runs that are no whole vectors.
+fn vectors_of(field: &Field, element: VectorElement, array: &ArrayRef) -> Option<ColumnData> {
+    let runs = array.as_binary_opt::<i64>()?;
+    let dim = field.dim();
+    let width = if element == VectorElement::Binary { dim / 8 } else { dim * 4 };
+    let mut ends = Vec::with_capacity(runs.len());
+    let mut bytes = Vec::new();
+    for run in runs.iter() {
+        bytes.extend_from_slice(run.unwrap_or_default());
+        if width == 0 || !bytes.len().is_multiple_of(width) {
+            return None;
+        }
+        ends.push((bytes.len() / width) as u64);
+    }
+    let elements = if element == VectorElement::Binary {
+        ColumnData::BinaryVector { dim, bytes }
+    } else {
+        let values = bytes.as_chunks::<4>().0.iter().map(|component| f32::from_le_bytes(*component));
+        ColumnData::FloatVector { dim, values: values.collect() }
+    };
+    Arrays::from_parts(elements, ends).map(ColumnData::Array)
 }
 
 /// The values in an array; `None` if it has another type.
@@ -265,7 +318,8 @@ fn data_of(data_type: DataType, array: &ArrayRef) -> Option<ColumnData> {
         | DataType::BFloat16Vector
         | DataType::Int8Vector
         | DataType::BinaryVector
-        | DataType::SparseFloatVector => None,
+        | DataType::SparseFloatVector
+        | DataType::ArrayOfVector(_) => None,
     }
 }
 
@@ -283,6 +337,13 @@ mod tests {
             DataType::VarChar => Value::Text("文".repeat((number % 3) as usize)),
             DataType::Json => Value::Json(format!("[{number}, \"ü\"]")),
             DataType::Geometry => Value::Shape(vec![number as u8; (number % 5) as usize]),
+            DataType::ArrayOfVector(VectorElement::Binary) => {
+                Value::Array((0..number % 4).map(|at| Value::Bits(vec![(number + at) as u8])).collect())
+            }
+            DataType::ArrayOfVector(_) => {
+                let vector = |at| Value::Vector((0..8).map(|place| (number + at * place) as f32).collect());
+                Value::Array((0..number % 4).map(vector).collect())
+            }
             DataType::Array(element) => {
                 Value::Array((0..number % 4).map(|at| value(element.scalar(), number + at)).collect())
             }
@@ -308,10 +369,18 @@ mod tests {
             .into_iter()
             .filter(|data_type| !data_type.is_vector())
             .zip(100..)
-            .map(|(data_type, id)| field(FieldId(id), "f", data_type))
+            .map(|(data_type, id)| Field {
+                type_params: vec![("dim".to_owned(), "8".to_owned())],
+                ..field(FieldId(id), "f", data_type)
+            })
             .collect();
-        let schema =
-            Schema { description: String::new(), fields, enable_dynamic_field: false, functions: Vec::new() };
+        let schema = Schema {
+            description: String::new(),
+            fields,
+            enable_dynamic_field: false,
+            functions: Vec::new(),
+            structs: Vec::new(),
+        };
         let none = Batch::empty(&schema);
         let found = decode(encode(&none, &[]).unwrap(), &schema).unwrap();
         assert!(found.times.is_empty() && found.columns.iter().all(|column| column.data.is_empty()));
@@ -335,6 +404,7 @@ mod tests {
             fields: vec![field.clone()],
             enable_dynamic_field: false,
             functions: Vec::new(),
+            structs: Vec::new(),
         };
         let batch = Batch { rows: 2, columns: vec![column(&ints, 2, false)] };
 

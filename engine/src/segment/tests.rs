@@ -220,7 +220,13 @@ async fn what_a_loaded_segment_takes_is_foretold() {
         let mut vectors = field(VECTOR, "v", DataType::FloatVector);
         vectors.type_params = vec![("dim".to_owned(), "256".to_owned())];
         let fields = vec![field(KEY, "id", key), vectors];
-        Schema { description: String::new(), fields, enable_dynamic_field: false, functions: Vec::new() }
+        Schema {
+            description: String::new(),
+            fields,
+            enable_dynamic_field: false,
+            functions: Vec::new(),
+            structs: Vec::new(),
+        }
     };
     // Key, whether rows are mostly vector, and how much less may be taken than was foretold, in percent.
     for (key, is_wide, most) in [

@@ -127,6 +127,7 @@ async fn make(coord: &Candidacy, number: usize) {
             fields,
             enable_dynamic_field: false,
             functions: Vec::new(),
+            structs: Vec::new(),
         },
         shards: 1,
         properties: Vec::new(),

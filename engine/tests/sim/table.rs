@@ -35,7 +35,13 @@ pub fn schema() -> Schema {
         field(VALUE, "value", DataType::Int64),
         field(VECTOR, "vector", DataType::FloatVector),
     ];
-    Schema { description: String::new(), fields, enable_dynamic_field: false, functions: Vec::new() }
+    Schema {
+        description: String::new(),
+        fields,
+        enable_dynamic_field: false,
+        functions: Vec::new(),
+        structs: Vec::new(),
+    }
 }
 
 pub fn vector(value: i64) -> [f32; DIM] {

@@ -6,13 +6,13 @@
 use bytes::Bytes;
 use contract::pb::schema::{
     ArrayArray, BoolArray, DoubleArray, FieldData, FloatArray, GeometryWktArray, IntArray, JsonArray,
-    LongArray, ScalarField, SparseFloatArray, StringArray, VectorField, field_data, scalar_field,
-    vector_field,
+    LongArray, ScalarField, SparseFloatArray, StringArray, VectorArray, VectorField, field_data,
+    scalar_field, vector_field,
 };
 use serde_json::Value as Json;
 
 use crate::intake::{narrow, sparse, wire_type};
-use crate::model::{DataType, ElementType, Field};
+use crate::model::{DataType, ElementType, Field, VectorElement};
 
 /// Values of a column.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,7 +87,10 @@ impl Values {
 /// For values of a kind that the field does not take, and for the first one that does not fit.
 pub fn to_wire(field: &Field, values: Values, valid: Vec<bool>) -> Result<FieldData, Misfit> {
     let (values, valid) = without_nulls(field, values, valid);
-    let payload = if field.data_type.is_vector() {
+    let payload = if let DataType::ArrayOfVector(element) = field.data_type {
+        let Values::Lists { ends, items } = values else { return Err(wrong_kind(field, &values)) };
+        field_data::Field::Vectors(vector_arrays(field, element, &ends, *items)?)
+    } else if field.data_type.is_vector() {
         let dim = i64::try_from(field.dim()).unwrap_or(i64::MAX);
         field_data::Field::Vectors(VectorField {
             dim,
@@ -210,6 +213,51 @@ fn arrays(field: &Field, element: ElementType, ends: &[usize], items: Values) ->
         ScalarField { data: Some(data), ..Default::default() }
     });
     Ok(ArrayArray { data: data.collect(), element_type: wire_type(scalar).into() })
+}
+
+/// The vectors of each row as a column of their own, as the protocol has arrays of vectors.
+fn vector_arrays(
+    field: &Field,
+    element: VectorElement,
+    ends: &[usize],
+    items: Values,
+) -> Result<VectorField, Misfit> {
+    use vector_field::Data;
+    let dim = i64::try_from(field.dim()).unwrap_or(i64::MAX);
+    let one = Field { data_type: element.vector(), ..field.clone() };
+    // An empty column of a file may be of any kind.
+    let all = if items.len() == 0 {
+        Data::FloatVector(FloatArray::default())
+    } else {
+        vectors(&one, items)
+            .map_err(|misfit| Misfit { at: ends.partition_point(|end| *end <= misfit.at), why: misfit.why })?
+    };
+    let width = match one.data_type {
+        DataType::BinaryVector => one.dim() / 8,
+        other => one.dim() * narrow::component_bytes(other),
+    };
+    let mut start = 0;
+    let row = |end: &usize| {
+        let range = std::mem::replace(&mut start, *end)..*end;
+        let bytes = |all: &Bytes| all.slice(range.start * width..range.end * width);
+        let data = match &all {
+            Data::FloatVector(all) => {
+                let data = all.data[range.start * one.dim()..range.end * one.dim()].to_vec();
+                Data::FloatVector(FloatArray { data })
+            }
+            Data::BinaryVector(all) => Data::BinaryVector(bytes(all)),
+            Data::Float16Vector(all) => Data::Float16Vector(bytes(all)),
+            Data::Bfloat16Vector(all) => Data::Bfloat16Vector(bytes(all)),
+            Data::Int8Vector(all) => Data::Int8Vector(bytes(all)),
+            // Arrays are of none of the others.
+            other => other.clone(),
+        };
+        // What has no vector says nothing of their kind.
+        VectorField { dim, data: (!range.is_empty()).then_some(data), ..Default::default() }
+    };
+    let data = ends.iter().map(row).collect();
+    let all = VectorArray { dim, data, element_type: wire_type(one.data_type).into() };
+    Ok(VectorField { dim, data: Some(Data::VectorArray(all)), ..Default::default() })
 }
 
 const fn none_of(scalar: DataType) -> Values {

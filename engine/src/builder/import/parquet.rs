@@ -13,8 +13,8 @@ use arrow_array::types::{
     Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type,
     UInt32Type, UInt64Type,
 };
-use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_schema::DataType as Arrow;
+use arrow_array::{Array, ArrayRef, GenericListArray, OffsetSizeTrait, RecordBatch};
+use arrow_schema::{DataType as Arrow, Field as ArrowField};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use parquet::arrow::ProjectionMask;
@@ -64,7 +64,8 @@ impl ParquetRows {
         let builder = ParquetRecordBatchReaderBuilder::try_new(chunk.clone()).map_err(failed)?;
         chunk.guards.store(true, Ordering::Relaxed);
         let names = builder.schema().fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
-        if let Some(name) = names.iter().find(|name| schema.field(name).is_none()) {
+        let is_unknown = |name: &&String| schema.field(name).is_none() && schema.struct_field(name).is_none();
+        if let Some(name) = names.iter().find(is_unknown) {
             let name = crate::intake::shown(name);
             let why = match schema.dynamic() {
                 Some(_) => format!("column {name} is no field; values of dynamic keys are in a column $meta"),
@@ -120,17 +121,40 @@ impl ParquetRows {
     fn fields(&self, schema: &Schema, batch: &RecordBatch) -> Result<Vec<FieldData>, Error> {
         let names = batch.schema();
         let columns = names.fields().iter().zip(batch.columns());
-        let known = columns.filter_map(|(name, array)| Some((schema.field(name.name())?, array)));
-        known
-            .map(|(field, array)| {
-                column(field, array).map_err(|misfit| Error::Value {
-                    file: self.file.path.clone(),
-                    row: self.row + misfit.at as u64,
-                    why: misfit.why,
-                })
-            })
-            .collect()
+        let misfit = |misfit: Misfit| Error::Value {
+            file: self.file.path.clone(),
+            row: self.row + misfit.at as u64,
+            why: misfit.why,
+        };
+        let mut fields = Vec::new();
+        for (name, array) in columns {
+            if let Some(field) = schema.field(name.name()) {
+                fields.push(column(field, array).map_err(misfit)?);
+            } else if let Some(of) = schema.struct_field(name.name()) {
+                for part in schema.parts(of) {
+                    let array = part_of(array, of.bare(&part.name)).map_err(misfit)?;
+                    fields.push(column(part, &array).map_err(misfit)?);
+                }
+            }
+        }
+        Ok(fields)
     }
+}
+
+/// Of a column of lists of records, the lists of what is called `part` in them.
+fn part_of(array: &ArrayRef, part: &str) -> Result<ArrayRef, Misfit> {
+    fn lists<O: OffsetSizeTrait>(array: &ArrayRef, part: &str) -> Option<ArrayRef> {
+        let lists = array.as_list_opt::<O>()?;
+        let values = lists.values().as_struct_opt()?;
+        let column = values.column_by_name(part)?;
+        let field = Arc::new(ArrowField::new("item", column.data_type().clone(), true));
+        let (offsets, nulls) = (lists.offsets().clone(), lists.nulls().cloned());
+        let of_part = GenericListArray::<O>::try_new(field, offsets, Arc::clone(column), nulls).ok()?;
+        Some(Arc::new(of_part))
+    }
+    let found = lists::<i32>(array, part).or_else(|| lists::<i64>(array, part));
+    let why = || format!("an array of structs must be a list of records, each with {part}");
+    found.ok_or_else(|| Misfit { at: 0, why: why() })
 }
 
 /// One column of the protocol. The place of a misfit is that of its row.
@@ -268,7 +292,12 @@ fn join(all: &mut Values, more: Values) {
             bytes.extend(more);
         }
         (Values::Sparse(all), Values::Sparse(more)) => all.extend(more),
-        // Lists of lists are no field's values, which is said of the whole column.
+        (Values::Lists { ends, items }, Values::Lists { ends: others, items: more }) => {
+            let start = items.len();
+            ends.extend(others.into_iter().map(|end| start + end));
+            join(items, *more);
+        }
+        // A list that has no element may be of another kind.
         (all, more) => *all = more,
     }
 }

@@ -254,11 +254,15 @@ fn a_row_that_never_ends_is_not_collected() {
 
 /// A schema with a field of many kinds.
 fn schema() -> Schema {
-    use crate::model::check_schema::{FieldRequest, SchemaRequest, check_schema};
+    use crate::model::check_schema::{FieldRequest, SchemaRequest, StructRequest, check_schema};
     let field = |name: &str, data_type, params: &[(&str, &str)]| FieldRequest {
         name: name.to_owned(),
         data_type,
-        element_type: if data_type == 22 { 21 } else { 0 },
+        element_type: match data_type {
+            22 => 21,
+            106 => 101,
+            _ => 0,
+        },
         is_primary: name == "id",
         nullable: name == "maybe",
         type_params: params.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
@@ -275,7 +279,17 @@ fn schema() -> Schema {
         field("bits", 100, &[("dim", "16")]),
         field("pairs", 104, &[]),
     ];
-    let request = SchemaRequest { name: "c".to_owned(), fields, ..SchemaRequest::default() };
+    let clips = StructRequest {
+        name: "clips".to_owned(),
+        nullable: true,
+        parts: vec![
+            FieldRequest { element_type: 5, ..field("n", 22, &[("max_capacity", "3")]) },
+            field("v", 106, &[("dim", "2"), ("max_capacity", "3")]),
+        ],
+        ..StructRequest::default()
+    };
+    let structs = vec![clips];
+    let request = SchemaRequest { name: "c".to_owned(), fields, structs, ..SchemaRequest::default() };
     check_schema(&request).unwrap()
 }
 
@@ -327,6 +341,7 @@ fn packed_parquet_of(rows: usize, with_half: bool, packed: ::parquet::basic::Com
         bits.values().append_slice(&[row as u8, 1]);
         bits.append(true);
     }
+    let clips = clips_of(rows);
     let texts =
         |of: fn(usize) -> String| Arc::new(StringArray::from_iter_values((0..rows).map(of))) as ArrayRef;
     let mut columns = vec![
@@ -342,6 +357,7 @@ fn packed_parquet_of(rows: usize, with_half: bool, packed: ::parquet::basic::Com
         ("vec", Arc::new(vectors.finish()) as _),
         ("bits", Arc::new(bits.finish()) as _),
         ("pairs", texts(|row| format!("{{\"{row}\": 0.5, \"7\": 1.5}}"))),
+        ("clips", clips),
     ];
     if with_half {
         columns.push(("half", Arc::new(halves.finish()) as _));
@@ -359,6 +375,30 @@ fn packed_parquet_of(rows: usize, with_half: bool, packed: ::parquet::basic::Com
     out
 }
 
+/// Lists of records of a number and a list of two numbers; every fifth row has no list.
+fn clips_of(rows: usize) -> arrow_array::ArrayRef {
+    use arrow_array::builder::{Float32Builder, Int64Builder, ListBuilder, StructBuilder};
+    use arrow_schema::{DataType as Arrow, Field as ArrowField, Fields};
+    let vector = Arrow::List(Arc::new(ArrowField::new("item", Arrow::Float32, true)));
+    let parts =
+        Fields::from(vec![ArrowField::new("n", Arrow::Int64, true), ArrowField::new("v", vector, true)]);
+    let builders: Vec<Box<dyn arrow_array::builder::ArrayBuilder>> =
+        vec![Box::new(Int64Builder::new()), Box::new(ListBuilder::new(Float32Builder::new()))];
+    let mut clips = ListBuilder::new(StructBuilder::new(parts, builders));
+    for row in 0..rows {
+        for at in 0..if row % 5 == 4 { 0 } else { row % 3 } {
+            let record = clips.values();
+            record.field_builder::<Int64Builder>(0).unwrap().append_value((row + at) as i64);
+            let vector = record.field_builder::<ListBuilder<Float32Builder>>(1).unwrap();
+            vector.values().append_slice(&[row as f32, at as f32]);
+            vector.append(true);
+            record.append(true);
+        }
+        clips.append(row % 5 != 4);
+    }
+    Arc::new(clips.finish())
+}
+
 fn json_of(rows: usize) -> Vec<u8> {
     let row = |row: usize| {
         let words: Vec<String> = (0..row % 3).map(|at| format!("w{at}")).collect();
@@ -370,8 +410,11 @@ fn json_of(rows: usize) -> Vec<u8> {
             .map(|(key, value)| (key, serde_json::json!(value)))
             .collect::<serde_json::Map<_, _>>()
             .into();
+        let clip = |at: usize| serde_json::json!({ "v": [row, at], "n": row + at });
+        let clips = if row % 5 == 4 { Json::Null } else { (0..row % 3).map(clip).collect() };
         serde_json::json!({
             "id": row,
+            "clips": clips,
             "maybe": maybe,
             "note": format!("note {row}"),
             "words": words,

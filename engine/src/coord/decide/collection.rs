@@ -105,8 +105,11 @@ pub fn alter_collection(
         CollectionChange::SetFieldParams { field, params, removed } => {
             let mut schema = new.schema.as_ref().clone();
             let not_found = || Refusal::Rule { text: format!("field not found[field={field}]") };
-            let place = schema.fields.iter_mut().find(|known| &known.name == field).ok_or_else(not_found)?;
-            place.type_params = merged(&place.type_params, params, removed);
+            let of_fields = schema.fields.iter_mut().map(|known| (&known.name, &mut known.type_params));
+            let of_structs = schema.structs.iter_mut().map(|known| (&known.name, &mut known.type_params));
+            let place = of_fields.chain(of_structs).find(|(name, _)| *name == field);
+            let (_, type_params) = place.ok_or_else(not_found)?;
+            *type_params = merged(type_params, params, removed);
             new.schema = Arc::new(schema);
         }
     }
@@ -339,6 +342,7 @@ mod tests {
             fields,
             enable_dynamic_field: true,
             functions: Vec::new(),
+            structs: Vec::new(),
         });
         let id = CollectionRef::Id(info.id);
         let mut catalog = Catalog::default();

@@ -105,13 +105,14 @@ pub fn alter_index(
     Ok(vec![Change::PutCollection(new)])
 }
 
-/// Whether a segment answers searches by this index without a built form: it is scanned exactly instead, or was sealed
-/// before the field was added and has no vectors.
+/// Whether a segment answers searches by this index without a built form: it is scanned exactly instead, as arrays of vectors
+/// always are, or was sealed before the field was added and has no vectors.
 pub fn is_scanned(segment: &SegmentManifest, index: &IndexDefinition, min_rows: u64) -> bool {
     index.metric.is_none()
         || matches!(index.index_type.as_str(), "FLAT" | "BIN_FLAT" | "SVS_FLAT")
         || segment.rows < min_rows
-        || !segment.columns.iter().any(|column| column.fields.contains(&index.field))
+        // Vectors have an object of their own, arrays of them are among the scalars.
+        || !segment.columns.iter().any(|column| column.fields.as_slice() == [index.field])
 }
 
 /// The largest segment that lacks an index it should have, and which one; none of those that `taken` says are being
@@ -199,6 +200,7 @@ mod tests {
             fields,
             enable_dynamic_field: true,
             functions: Vec::new(),
+            structs: Vec::new(),
         });
         let mut catalog = Catalog::default();
         catalog.apply(Change::PutCollection(info));

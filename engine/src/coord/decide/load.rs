@@ -29,7 +29,7 @@ pub fn load(
     let old = catalog.collection(collection)?;
     let bare: Vec<&str> = old
         .schema
-        .vectors()
+        .searched()
         .filter(|field| old.index_on(field.id).is_none())
         .map(|field| field.name.as_str())
         .collect();

@@ -52,7 +52,7 @@ impl ColumnIndexSpec {
     /// JSON values as a whole, and of types for other fields.
     #[must_use]
     pub fn of(definition: &IndexDefinition, field: &Field) -> Option<Self> {
-        if definition.field != field.id || field.data_type.is_vector() {
+        if definition.field != field.id || field.data_type.is_searched() {
             return None;
         }
         let kind = definition.index_type.to_ascii_uppercase();

@@ -2,7 +2,7 @@
 
 use super::{Resolver, Span, Typed, class_of, fits};
 use crate::expr::pattern::Pattern;
-use crate::expr::predicate::{Access, Class, ColumnName, Operand, Predicate, Quantity};
+use crate::expr::predicate::{Access, Class, ColumnName, Operand, Predicate, Quantity, Share};
 use crate::expr::shapes::{Given, ShapeTest};
 use crate::expr::syntax::{Compare, Node, NodeKind, Step};
 use crate::expr::{Error, Literal};
@@ -49,10 +49,20 @@ impl Resolver<'_> {
             "text_match" if is_keyword => self.text_match(arguments, options, wrong()),
             "phrase_match" if is_keyword => self.phrase_match(arguments, options, wrong()),
             "random_sample" if is_keyword => self.sample(arguments, wrong()),
-            "element_filter" | "match_all" | "match_any" | "match_least" | "match_most" | "match_exact"
-                if is_keyword =>
-            {
-                Err(Error::Unsupported { operation: "struct array filter" })
+            "element_filter" if is_keyword => self.elements_of(Share::Filter, arguments, options, wrong()),
+            "match_all" if is_keyword => self.elements_of(Share::All, arguments, options, wrong()),
+            "match_any" if is_keyword => self.elements_of(Share::Any, arguments, options, wrong()),
+            "match_least" if is_keyword => {
+                let count = self.threshold("match_least", 1, options, wrong())?;
+                self.elements_of(Share::Least(count), arguments, Vec::new(), wrong())
+            }
+            "match_most" if is_keyword => {
+                let count = self.threshold("match_most", 0, options, wrong())?;
+                self.elements_of(Share::Most(count), arguments, Vec::new(), wrong())
+            }
+            "match_exact" if is_keyword => {
+                let count = self.threshold("match_exact", 0, options, wrong())?;
+                self.elements_of(Share::Exact(count), arguments, Vec::new(), wrong())
             }
             "st_dwithin" if is_keyword => self.near(arguments, wrong()),
             "st_isvalid" if is_keyword => {
@@ -81,6 +91,57 @@ impl Resolver<'_> {
             }
             _ => Err(Error::UnknownFunction { name: name.to_owned() }),
         }
+    }
+
+    /// `match_any(struct, statement)` and its like: so many elements of a row's array are so.
+    fn elements_of(
+        &self,
+        share: Share,
+        arguments: Vec<Node<'_>>,
+        options: Vec<(&str, Node<'_>)>,
+        wrong: Error,
+    ) -> Result<Typed, Error> {
+        let [of, statement] = two(arguments).filter(|_| options.is_empty()).ok_or(wrong)?;
+        if self.within.get().is_some() {
+            return Err(Error::ElementsNested);
+        }
+        let unknown = || Error::UnknownStruct { name: self.written(of.span) };
+        let NodeKind::Name(name) = of.kind else { return Err(unknown()) };
+        let of = self.schema.struct_field(name).ok_or_else(unknown)?;
+        let part = self.schema.parts(of).next().ok_or_else(unknown)?;
+        let span = statement.span;
+        self.within.set(Some(of));
+        let inner = self.resolve(statement);
+        self.within.set(None);
+        let inner = match inner? {
+            Typed::Predicate(predicate) => predicate,
+            Typed::Literal(Literal::Bool(holds)) => Predicate::Always(holds),
+            value => {
+                return Err(Error::NotBoolean { text: self.written(span), data_type: value.type_name() });
+            }
+        };
+        let (of, part) = (of.name.as_str().into(), ColumnName::of(part));
+        Ok(Typed::Predicate(Predicate::Elements { share, of, part, inner: Box::new(inner) }))
+    }
+
+    /// The number of elements that `threshold=n` names.
+    fn threshold(
+        &self,
+        name: &'static str,
+        least: u64,
+        options: Vec<(&str, Node<'_>)>,
+        wrong: Error,
+    ) -> Result<u64, Error> {
+        let [(option, node)] = <[_; 1]>::try_from(options).map_err(|_| wrong.clone())?;
+        if !option.eq_ignore_ascii_case("threshold") {
+            return Err(wrong);
+        }
+        let span = node.span;
+        let count = match self.resolve(node)? {
+            Typed::Literal(Literal::Int(count)) => u64::try_from(count).ok().filter(|count| *count >= least),
+            _ => None,
+        };
+        count.ok_or_else(|| Error::Threshold { name, least, text: self.written(span) })
     }
 
     /// The column of shapes that a function is about.
@@ -230,6 +291,9 @@ impl Resolver<'_> {
 
     /// The field of words to match.
     fn match_field(&self, node: &Node<'_>, words: &'static str, wrong: Error) -> Result<&Field, Error> {
+        if self.within.get().is_some() {
+            return Err(Error::NotOfElement { text: self.written(node.span) });
+        }
         let NodeKind::Name(name) = &node.kind else { return Err(wrong) };
         let field =
             self.schema.field(name).ok_or_else(|| Error::UnknownField { name: (*name).to_owned() })?;

@@ -26,7 +26,13 @@ fn schema() -> Schema {
         field(101, "t", DataType::VarChar, &english),
         field(102, "s", DataType::VarChar, &[]),
     ];
-    Schema { description: String::new(), fields, enable_dynamic_field: false, functions: Vec::new() }
+    Schema {
+        description: String::new(),
+        fields,
+        enable_dynamic_field: false,
+        functions: Vec::new(),
+        structs: Vec::new(),
+    }
 }
 
 /// Rows of `t`; the last one has no value.

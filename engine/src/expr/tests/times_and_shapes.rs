@@ -21,7 +21,13 @@ fn schema() -> Schema {
         field(3, "seen", DataType::Timestamptz, true),
         field(4, "geo", DataType::Geometry, true),
     ];
-    Schema { description: String::new(), fields, enable_dynamic_field: false, functions: Vec::new() }
+    Schema {
+        description: String::new(),
+        fields,
+        enable_dynamic_field: false,
+        functions: Vec::new(),
+        structs: Vec::new(),
+    }
 }
 
 struct Indexed {

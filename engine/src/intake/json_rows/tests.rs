@@ -22,7 +22,13 @@ fn field(id: i64, name: &str, data_type: DataType) -> Field {
 
 fn schema(fields: Vec<Field>) -> Schema {
     let enable_dynamic_field = fields.iter().any(|field| field.is_dynamic);
-    Schema { description: String::new(), fields, enable_dynamic_field, functions: Vec::new() }
+    Schema {
+        description: String::new(),
+        fields,
+        enable_dynamic_field,
+        functions: Vec::new(),
+        structs: Vec::new(),
+    }
 }
 
 /// The payloads of the columns that rows make, by name.
@@ -231,4 +237,66 @@ fn what_is_no_row_is_refused() {
         assert!(said(&open(), text).contains("expected an object"), "{text}");
     }
     assert_eq!(made(&open(), "[]", Rows::Whole), Ok(Vec::new()));
+}
+
+#[test]
+fn an_array_of_structs_is_a_list_of_objects() {
+    let part = |id, name: &str, data_type| Field {
+        nullable: true,
+        type_params: vec![("dim".to_owned(), "2".to_owned())],
+        ..field(id, name, data_type)
+    };
+    let mut schema = schema(vec![
+        field(100, "id", DataType::Int64),
+        part(102, "s[n]", DataType::Array(ElementType::Int8)),
+        part(103, "s[v]", DataType::ArrayOfVector(crate::model::VectorElement::Float)),
+    ]);
+    schema.structs = vec![StructField {
+        id: FieldId(101),
+        name: "s".to_owned(),
+        description: String::new(),
+        nullable: true,
+        parts: vec![FieldId(102), FieldId(103)],
+        type_params: Vec::new(),
+    }];
+
+    let text = r#"[{"id": 1, "s": [{"n": 1, "v": [0.5, 1]}, {"v": [2, 3], "n": 2}]}, {"id": 2, "s": []}, {"id": 3, "s": null}]"#;
+    let made_of = made(&schema, text, Rows::Whole).unwrap();
+
+    let numbers = |data: &[i32]| ScalarField {
+        data: Some(scalar_field::Data::IntData(IntArray { data: data.to_vec() })),
+        ..Default::default()
+    };
+    let row = |data: &[f32]| VectorField {
+        dim: 2,
+        data: Some(vector_field::Data::FloatVector(FloatArray { data: data.to_vec() })),
+        ..Default::default()
+    };
+    let all = VectorArray { dim: 2, data: vec![row(&[0.5, 1.0, 2.0, 3.0]), row(&[])], element_type: 101 };
+    let all = Some(vector_field::Data::VectorArray(all));
+    let arrays = ArrayArray { data: vec![numbers(&[1, 2]), numbers(&[])], element_type: 2 };
+    let there = vec![true, true, false];
+    assert_eq!(
+        made_of[1..],
+        [
+            ("s[n]".to_owned(), scalars(scalar_field::Data::ArrayData(arrays)), there.clone()),
+            (
+                "s[v]".to_owned(),
+                field_data::Field::Vectors(VectorField { dim: 2, data: all, ..Default::default() }),
+                there
+            ),
+        ]
+    );
+    for (structs, part) in [
+        (r#"[{"n": 1}]"#, "element 0 has no v"),
+        (r#"[{"n": 1, "v": [1, 2], "x": 1}]"#, "it has no sub-field x"),
+        (r#"[{"n": 1, "v": [1, 2], "n": 2}]"#, "element 0 has n twice"),
+        (r#"{"n": 1, "v": [1, 2]}"#, "an array of structs is a list of objects"),
+        (r#"[{"n": 300, "v": [1, 2]}]"#, "s[n]"),
+        (r#"[{"n": null, "v": [1, 2]}]"#, "s[n]"),
+        (r#"[{"n": 1, "v": [1, 2, 3]}]"#, "dim"),
+    ] {
+        let said = made(&schema, &format!(r#"{{"id": 1, "s": {structs}}}"#), Rows::Whole).unwrap_err();
+        assert!(said.contains(part), "{said}");
+    }
 }

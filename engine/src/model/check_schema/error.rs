@@ -215,6 +215,67 @@ pub enum SchemaError {
         /// Milvus's name of the type.
         name: String,
     },
+    /// Arrays of vectors by themselves.
+    #[error("array of vector can only be in the struct array field: invalid parameter")]
+    VectorsOutsideStruct,
+    /// A struct of nothing.
+    #[error("struct array field {field} has no sub-field: invalid parameter")]
+    StructWithoutParts {
+        /// Name of the struct.
+        field: String,
+    },
+    /// A part of a struct that cannot be what it claims to be.
+    #[error(
+        "{what} is not supported for struct field, structName={of}, subFieldName={part}: invalid parameter"
+    )]
+    StructPart {
+        /// What it claims to be.
+        what: &'static str,
+        /// Name of the struct.
+        of: String,
+        /// Name of the part.
+        part: String,
+    },
+    /// A part of a struct that may be missing by itself.
+    #[error(
+        "sub-field in non-nullable struct cannot be nullable individually, set nullable on the struct instead: structName={of}, subFieldName={part}: invalid parameter"
+    )]
+    StructPartNull {
+        /// Name of the struct.
+        of: String,
+        /// Name of the part.
+        part: String,
+    },
+    /// A part of a struct that is no array.
+    #[error("fields in a struct array field can only be arrays or arrays of vectors, but {part} is neither")]
+    StructPartType {
+        /// Name of the part.
+        part: String,
+    },
+    /// Vectors that have no one length.
+    #[error(
+        "unsupported element type {found} of array field {part}, only fixed dimension vector types are supported"
+    )]
+    StructVector {
+        /// Name of the part.
+        part: String,
+        /// Milvus's name of the type.
+        found: &'static str,
+    },
+    /// Parts of one struct with different bounds.
+    #[error(
+        "all sub-fields in struct array field must have the same max_capacity, but {part} of {field} has {capacity} and not {expected}: invalid parameter"
+    )]
+    StructCapacity {
+        /// Name of the struct.
+        field: String,
+        /// Name of the part.
+        part: String,
+        /// Its bound.
+        capacity: usize,
+        /// The bound of the first part.
+        expected: usize,
+    },
     /// An array field without a bound.
     #[error(
         "type param(max_capacity) should be specified for array field {field} of collection {collection}"
@@ -462,6 +523,7 @@ impl SchemaError {
             Self::Name(error) => error.milvus_code(),
             Self::Reserved { .. } => 1701,
             Self::VectorClusteringKey { .. } => 107,
+            Self::StructVector { .. } => 65_535,
             _ => 1100,
         }
     }

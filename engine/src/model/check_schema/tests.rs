@@ -367,6 +367,7 @@ fn a_field_that_is_added_is_checked_in_milvus_words() {
         fields: Vec::new(),
         enable_dynamic_field: false,
         functions: Vec::new(),
+        structs: Vec::new(),
     };
     for number in 0..MAX_FIELDS {
         let name = format!("f{number}");

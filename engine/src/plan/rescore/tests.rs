@@ -25,6 +25,7 @@ fn schema() -> Schema {
         fields: vec![field(KEY, "id"), field(PRICE, "price")],
         enable_dynamic_field: false,
         functions: Vec::new(),
+        structs: Vec::new(),
     }
 }
 

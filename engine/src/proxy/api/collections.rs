@@ -314,11 +314,18 @@ pub async fn alter_field(
     }
     let info = proxy.info(&caller, &request.db_name, &request.collection_name).await?;
     proxy.admit_one(&caller, Asked::Alteration, About::collection(&info))?;
-    let Some(field) = info.schema.field(&request.field_name) else {
+    let field = info.schema.field(&request.field_name);
+    if field.is_none() && info.schema.struct_field(&request.field_name).is_none() {
         return Err(Error::AlteredField { field: request.field_name, collection: info.name.clone() });
-    };
+    }
+    let is_part = field.is_none_or(|field| info.schema.struct_of(field.id).is_some());
     for KeyValuePair { key, value } in &request.properties {
-        check_field_param(field.data_type, &field.name, key, value)?;
+        if is_part && key == "max_capacity" {
+            // The parts of a struct have one bound.
+            return Err(Error::FixedFieldParam { key: key.clone() });
+        }
+        let data_type = field.map_or(DataType::Json, |field| field.data_type);
+        check_field_param(data_type, &request.field_name, key, value)?;
     }
     let changed = request.properties.iter().map(|pair| &pair.key).chain(&request.delete_keys);
     for key in changed.filter(|_| info.load.is_some()) {

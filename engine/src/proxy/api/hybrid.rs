@@ -10,13 +10,13 @@ use super::{Caller, models, partitions_of_read, search as searches};
 use crate::base::{FieldId, Timestamp};
 use crate::calendar::TimeZone;
 use crate::inference::Deadline;
-use crate::model::Schema;
+use crate::model::{DataType, Schema};
 use crate::plan::{Fusion, Grouping, RankPlan, SearchHits, SearchPlan, rank};
 use crate::proxy::convert::rank::{self as convert_rank, Judging, MAX_REQUESTS, RankParams, Ranker};
 use crate::proxy::convert::search::Giving;
 use crate::proxy::convert::status::success;
 use crate::proxy::convert::times::{Times, hand_down};
-use crate::proxy::convert::{consistency, output, search as convert_search, travel};
+use crate::proxy::convert::{consistency, lists, output, search as convert_search, travel};
 use crate::proxy::limits::{About, Asked};
 use crate::proxy::{Error, Proxy};
 use crate::rpc::CollectionInfo;
@@ -87,8 +87,13 @@ async fn search_all(
         Fused::By(judging) => add_fields(&mut fields, [judging.field]),
         Fused::As(_) => {}
     }
-    let common =
-        Common { params: &params, grouping, names: &request.partition_names, fields, view, deadline };
+    let is_same = are_of_one_struct(&info, &request.requests)?;
+    if schema.fields.iter().any(|field| matches!(field.data_type, DataType::ArrayOfVector(_))) {
+        // Hits of elements become rows by it.
+        add_fields(&mut fields, [schema.primary().id]);
+    }
+    let names = &request.partition_names;
+    let common = Common { params: &params, grouping, names, fields, view, deadline, is_same };
     let mut asked = Vec::with_capacity(request.requests.len());
     for one in &mut request.requests {
         hand_down(&request.rank_params, &mut one.search_params);
@@ -103,8 +108,11 @@ async fn search_all(
     }
     let metrics = plans.iter().map(|plan| plan.metric).collect();
     let asked = plans.into_iter().map(|plan| searches::run(proxy, &info, plan, view));
-    let answers: Vec<SearchHits> =
+    let mut answers: Vec<SearchHits> =
         futures::stream::iter(asked).buffered(searches::AT_ONCE).try_collect().await?;
+    if !is_same {
+        answers = answers.into_iter().map(SearchHits::of_rows).collect();
+    }
     let ranking = RankPlan {
         metrics,
         queries,
@@ -130,6 +138,23 @@ async fn search_all(
         collection_name: request.collection_name,
         session_ts: view.session.0,
     })
+}
+
+/// Whether all searches are of elements of the arrays of one struct: then what they find are elements, too.
+fn are_of_one_struct(info: &CollectionInfo, requests: &[SearchRequest]) -> Result<bool, Error> {
+    let mut found = None;
+    for request in requests {
+        let params = convert_search::params(&request.search_params, convert_search::window_of(info))?;
+        let field = params.field(&info.schema)?;
+        let of = info.schema.struct_of(field.id).map(|of| of.id);
+        if of.is_none() || !lists::are_elements(field, params.metric(info, field)?) {
+            return Ok(false);
+        }
+        if *found.get_or_insert(of) != of {
+            return Ok(false);
+        }
+    }
+    Ok(found.is_some())
 }
 
 /// How scores are put together.
@@ -172,6 +197,8 @@ struct Common<'a> {
     fields: Vec<FieldId>,
     view: View,
     deadline: Deadline,
+    /// Whether what is searched are elements of the arrays of one struct.
+    is_same: bool,
 }
 
 impl Common<'_> {
@@ -196,13 +223,21 @@ impl Common<'_> {
         if self.grouping.is_some() && params.radius.is_some() {
             return Err(Error::GroupByRange);
         }
+        let field = params.field(&info.schema)?;
+        let metric = params.metric(info, field)?;
+        let of_elements = lists::are_elements(field, metric);
+        lists::check_in_hybrid(&info.schema, (field, metric), &params, self.grouping, self.is_same)?;
         let names = if self.names.is_empty() { &request.partition_names } else { self.names };
         let partitions = partitions_of_read(info, names)?;
         params.offset = params.offset.max(self.params.offset);
         let seen = (self.view, partitions, self.fields.clone());
         // Groups are a matter of the whole: a search by groups of its own would hide rows from the others.
         params.groups.clone_from(&self.params.groups);
-        let plan = searches::plan(proxy, info, request, &mut params, seen, self.deadline).await?;
+        let mut plan = searches::plan(proxy, info, request, &mut params, seen, self.deadline).await?;
+        if of_elements && !self.is_same {
+            // The best element stands for its row.
+            plan.grouping = Some(Grouping { field: info.schema.primary().id, size: 1, strict: false });
+        }
         if params.without.is_empty() {
             Ok(plan)
         } else {

@@ -16,7 +16,7 @@ use crate::proxy::convert::query_aggregates::AggregateQuery;
 use crate::proxy::convert::search::window_of;
 use crate::proxy::convert::status::success;
 use crate::proxy::convert::times::{Times, takes_long};
-use crate::proxy::convert::{consistency, filter, query as convert_query, travel};
+use crate::proxy::convert::{consistency, filter, lists, query as convert_query, travel};
 use crate::proxy::limits::{About, Asked};
 use crate::proxy::{Error, Proxy};
 use crate::rpc::{CollectionInfo, CollectionRef, Consistency, Refusal};
@@ -250,14 +250,34 @@ async fn query_rows(proxy: &Proxy, caller: Caller, mut request: QueryRequest) ->
         ignore_growing: params.ignore_growing,
         kind: QueryKind::Rows,
     };
-    let plan = returned.asked_of(plan);
-    let found = proxy.reader().query(plan, view.consistency).await?;
+    let mut plan = returned.asked_of(plan);
+    let by_elements = plan.filter.clone().filter(|_| matches!(returned, Returned::Rows(..)));
+    let part = by_elements.as_ref().and_then(Filter::struct_of_elements).and_then(|name| {
+        let of = schema.struct_field(name)?;
+        of.parts.first().copied()
+    });
+    let chooser = by_elements.zip(part);
+    if let Some((filter, part)) = &chooser {
+        add_fields(&mut plan.output, filter.fields().into_iter().chain([*part]));
+        // The row in which the page before ended may have no more.
+        plan.limit = plan.limit.map(|limit| limit + usize::from(params.after.is_some()));
+    }
+    let mut found = proxy.reader().query(plan, view.consistency).await?;
+    let mut offset = params.offset;
+    let mut element_indices = Vec::new();
+    if let Some((filter, part)) = chooser {
+        let window = (params.offset, params.limit);
+        let rows = (&found.keys, &found.rows);
+        let chosen = lists::chosen(&filter, rows, part, params.after.as_ref(), window)?;
+        found.rows = found.rows.take(&chosen.rows);
+        (offset, element_indices) = (0, chosen.elements);
+    }
     let (fields_data, output_fields) = if returned.takes_long(schema, &found) {
         let info = Arc::clone(&info);
-        let work = move || returned.shown(&info.schema, found, params.offset);
+        let work = move || returned.shown(&info.schema, found, offset);
         heavy("show rows", work).await.map_err(|error| Error::Answer { reason: error.to_string() })??
     } else {
-        returned.shown(schema, found, params.offset)?
+        returned.shown(schema, found, offset)?
     };
     Ok(QueryResults {
         status: Some(success()),
@@ -266,6 +286,7 @@ async fn query_rows(proxy: &Proxy, caller: Caller, mut request: QueryRequest) ->
         output_fields,
         session_ts: view.session.0,
         primary_field_name: schema.primary().name.clone(),
+        element_indices,
         ..Default::default()
     })
 }

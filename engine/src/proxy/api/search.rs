@@ -28,7 +28,7 @@ use crate::proxy::convert::search::{Giving, SearchParams};
 use crate::proxy::convert::status::success;
 use crate::proxy::convert::times::{Times, takes_long};
 use crate::proxy::convert::{
-    consistency, filter, index, output, search as convert_search, texts as convert_texts, travel,
+    consistency, filter, index, lists, output, search as convert_search, texts as convert_texts, travel,
 };
 use crate::proxy::limits::{About, Asked};
 use crate::proxy::{Error, Proxy};
@@ -222,6 +222,7 @@ pub(super) async fn plan(
         index::search_by_parts(&mut params.index, params.limit + params.offset)?;
     }
     let grouping = params.groups.resolve(schema)?;
+    lists::check(schema, field, metric, params, grouping)?;
     if grouping.is_some() && field.data_type == DataType::BinaryVector {
         return Err(Error::GroupBits);
     }
@@ -255,7 +256,11 @@ pub(super) async fn plan(
             return Err(Error::ReadNotBuilt { what: "a search by keys in the output field of a function" });
         }
         (Some(SearchInput::PlaceholderGroup(group)), None) => {
-            convert_search::queries(&group, field, request.nq)?
+            convert_search::queries(&group, field, metric, request.nq)?
+        }
+        (Some(SearchInput::Ids(_)), None) if matches!(field.data_type, DataType::ArrayOfVector(_)) => {
+            let text = "array of vector is not supported for search by IDs".to_owned();
+            return Err(Error::SearchIds { text });
         }
         (Some(SearchInput::Ids(ids)), None) => {
             let found = vectors_of(proxy, info, field, ids, view).await?;
@@ -274,6 +279,7 @@ pub(super) async fn plan(
     let times = Times::of_read(&request.search_params, &info.properties)?;
     let templates = std::mem::take(&mut request.expr_template_values);
     let filter = view.living(schema, filter::of_read(&request.dsl, schema, &times.zone, templates)?)?;
+    lists::check_filter(schema, field, metric, filter.as_ref())?;
     let range = params.range(metric)?;
     if let Some((function, texts)) = to_embed {
         queries = models::queries(proxy, (field, function), texts, deadline).await?;

@@ -1,11 +1,11 @@
 //! Arrays of the model as the wire has them: there each row is a column of its own.
 
-use contract::pb::schema::{ArrayArray, ScalarField, scalar_field};
+use contract::pb::schema::{ArrayArray, ScalarField, VectorArray, VectorField, scalar_field, vector_field};
 use serde_json::{Value as Json, json};
 
 use super::json::single;
-use super::output;
-use crate::model::Arrays;
+use super::{narrow, output};
+use crate::model::{Arrays, ColumnData, Field};
 
 /// Arrays as the wire has them.
 #[must_use]
@@ -16,8 +16,37 @@ pub fn to_wire(arrays: &Arrays) -> ArrayArray {
     };
     ArrayArray {
         data: (0..arrays.len()).map(row).collect(),
-        element_type: output::wire_type(arrays.element().scalar()).into(),
+        element_type: output::wire_type(arrays.data_type().element()).into(),
     }
+}
+
+/// Arrays of vectors of `field` as the wire has them: there the vectors of each row are a column of their own.
+#[must_use]
+pub fn vectors_to_wire(field: &Field, arrays: &Arrays) -> VectorField {
+    let element = field.data_type.element();
+    let dim = i64::try_from(field.dim()).unwrap_or(i64::MAX);
+    let row = |row: usize| {
+        let range = arrays.range(row);
+        let data = match arrays.elements() {
+            ColumnData::FloatVector { dim, values } => {
+                narrow::to_wire(element, values[range.start * dim..range.end * dim].to_vec())
+            }
+            ColumnData::BinaryVector { dim, bytes } => {
+                let width = dim / 8;
+                let bytes = bytes[range.start * width..range.end * width].to_vec();
+                vector_field::Data::BinaryVector(bytes.into())
+            }
+            // Arrays of vectors have no other elements.
+            _ => return VectorField { dim, ..Default::default() },
+        };
+        VectorField { dim, data: Some(data), ..Default::default() }
+    };
+    let all = VectorArray {
+        dim,
+        data: (0..arrays.len()).map(row).collect(),
+        element_type: output::wire_type(element).into(),
+    };
+    VectorField { dim, data: Some(vector_field::Data::VectorArray(all)), ..Default::default() }
 }
 
 /// One array as Milvus's REST API shows it: what Go prints of the message that holds it.

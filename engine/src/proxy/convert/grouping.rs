@@ -122,6 +122,7 @@ const fn engine_name(data_type: DataType) -> &'static str {
         DataType::Int8Vector => "VECTOR_INT8",
         DataType::BinaryVector => "VECTOR_BINARY",
         DataType::SparseFloatVector => "VECTOR_SPARSE_U32_F32",
+        DataType::ArrayOfVector(_) => "VECTOR_ARRAY",
     }
 }
 

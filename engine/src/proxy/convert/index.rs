@@ -100,14 +100,17 @@ pub fn checked(
     let named = flat.iter().find(|(key, _)| key == "index_type").map_or("", |(_, value)| value.as_str());
     let name = if named.is_empty() { AUTO } else { named };
     let unknown = format!("invalid parameter[expected=valid index][actual=invalid index type: {name}]");
+    let of_lists = matches!(field.data_type, DataType::ArrayOfVector(_));
     let family = TYPES.iter().find(|(known, _)| *known == name).map(|(_, family)| *family);
+    // Milvus has this one for arrays of vectors alone.
+    let family = family.or((of_lists && name == "IVF_FLAT_CC").then_some(Family::Dense));
     let family = family.ok_or_else(|| bare(unknown.clone()))?;
     if family == Family::Gpu {
         return Err(bare(format!("{unknown}: no index is built on a GPU here")));
     }
     check_mmap(&flat)?;
     given(&flat, "warmup").map_or(Ok(()), check_warmup)?;
-    if field.data_type.is_vector() {
+    if field.data_type.is_searched() {
         check_vector(field, name, family, &flat)?;
         let given = metric_name(&flat);
         let is_computed = schema.counts_of(field.id).is_some();
@@ -194,22 +197,32 @@ fn check_mmap(flat: &[(String, String)]) -> Result<(), Error> {
 }
 
 fn check_vector(field: &Field, name: &str, family: Family, flat: &[(String, String)]) -> Result<(), Error> {
-    let (of_bits, of_pairs) =
-        (field.data_type == DataType::BinaryVector, field.data_type == DataType::SparseFloatVector);
+    // An index of arrays of vectors is named and checked as one of their vectors.
+    let element = match field.data_type {
+        DataType::ArrayOfVector(element) => element.vector(),
+        other => other,
+    };
+    let (of_bits, of_pairs) = (element == DataType::BinaryVector, element == DataType::SparseFloatVector);
     match family {
-        Family::Dense if name == AUTO || field.data_type.is_dense() => {}
+        Family::Dense if name == AUTO || element.is_dense() => {}
+        // Milvus has graphs of lists of bits.
+        Family::Dense if of_bits && element != field.data_type && name == "HNSW" => {}
         Family::Bits | Family::Signatures if of_bits => {}
         Family::Sparse if of_pairs => {}
-        Family::ByParts if matches!(field.data_type, DataType::FloatVector | DataType::BinaryVector) => {}
+        Family::ByParts if matches!(element, DataType::FloatVector | DataType::BinaryVector) => {}
         _ => {
             let data_type = field.data_type.name();
             return Err(invalid(format!("data type {data_type} can't build with this index {name}")));
         }
     }
     // Milvus has nothing but graphs of 8-bit vectors.
-    if field.data_type == DataType::Int8Vector && name != AUTO && !name.starts_with("HNSW") {
+    if element == DataType::Int8Vector && name != AUTO && !name.starts_with("HNSW") {
         let data_type = field.data_type.name();
         return Err(invalid(format!("data type {data_type} can't build with this index {name}")));
+    }
+    let strategy = given(flat, "emb_list_strategy").filter(|name| !name.eq_ignore_ascii_case("tokenann"));
+    if strategy.is_some() && name == "DISKANN" {
+        return Err(invalid("DiskANN only supports TokenANN strategy"));
     }
     let metric = metric_name(flat);
     if name == AUTO {
@@ -486,6 +499,8 @@ fn check_scalar(
     if name == "NGRAM" {
         check_ngram(data_type, flat)?;
     }
+    // Of a part of a struct, each element is what an index is of.
+    let data_type = if schema.struct_of(field.id).is_some() { data_type.element() } else { data_type };
     let values = match data_type {
         DataType::Array(element) => element.scalar(),
         // What is taken from a JSON field is of the type that the user names.

@@ -13,7 +13,7 @@ use crate::proxy::Error;
 /// Milvus's name of a field of a schema, in complaints about missing keys.
 const FIELD: &str = "FieldSchema";
 
-/// A schema of the wire from one of REST; its functions and arrays of structs are there for the checks to see.
+/// A schema of the wire from one of REST.
 ///
 /// # Errors
 /// What is missing in a field, and the names that mean nothing.
@@ -29,8 +29,8 @@ pub fn schema(collection: &str, json: &Json) -> Result<CollectionSchema, Error> 
         functions: list(object, "functions").iter().map(function).collect::<Result<_, _>>()?,
         struct_array_fields: list(object, "structFields")
             .iter()
-            .map(|_| StructArrayFieldSchema::default())
-            .collect(),
+            .map(struct_field)
+            .collect::<Result<_, _>>()?,
         ..Default::default()
     })
 }
@@ -89,6 +89,38 @@ fn field(json: &Json, auto_id: bool) -> Result<FieldSchema, Error> {
         name,
         ..Default::default()
     })
+}
+
+fn struct_field(json: &Json) -> Result<StructArrayFieldSchema, Error> {
+    let object = object("schema.structFields", json)?;
+    let nullable = flag(object, "nullable")?.unwrap_or(false);
+    let part = |json: &Json| {
+        field(json, false).map(|part| FieldSchema { nullable: part.nullable || nullable, ..part })
+    };
+    Ok(StructArrayFieldSchema {
+        name: required(object, "fieldName")?,
+        description: text(object, "description"),
+        nullable,
+        type_params: object.get("typeParams").map(pairs).unwrap_or_default(),
+        fields: list(object, "fields").iter().map(part).collect::<Result<_, _>>()?,
+        ..Default::default()
+    })
+}
+
+/// A field of arrays of structs as REST shows it.
+#[must_use]
+pub fn shown_struct(of: &StructArrayFieldSchema) -> Json {
+    let mut shown = json!({
+        "name": of.name,
+        "id": of.field_id,
+        "description": of.description,
+        "nullable": of.nullable,
+        "fields": of.fields.iter().map(shown_field).collect::<Vec<_>>(),
+    });
+    if !of.type_params.is_empty() {
+        shown["params"] = shown_pairs(&of.type_params);
+    }
+    shown
 }
 
 fn function(json: &Json) -> Result<FunctionSchema, Error> {
@@ -175,7 +207,7 @@ pub fn shown_field(field: &FieldSchema) -> Map<String, Json> {
     if let Some(value) = field.default_value.as_ref().and_then(|value| value.data.as_ref()) {
         shown.insert("defaultValue".to_owned(), json!({ "Data": dumped(value) }));
     }
-    if data_type == WireType::Array {
+    if matches!(data_type, WireType::Array | WireType::ArrayOfVector) {
         let element = WireType::try_from(field.element_type).unwrap_or_default();
         shown.insert("elementType".to_owned(), json!(element.as_str_name()));
     }

@@ -9,6 +9,7 @@ pub mod grouping;
 pub mod highlight;
 pub mod index;
 pub mod json_schema;
+pub mod lists;
 pub mod output;
 pub mod params;
 pub mod query;

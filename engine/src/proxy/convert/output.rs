@@ -12,6 +12,7 @@ use super::times::Times;
 use super::{arrays, narrow, sparse};
 use crate::base::FieldId;
 use crate::calendar;
+use crate::intake::structs;
 pub use crate::intake::wire_type;
 use crate::model::{Batch, Column, ColumnData, DYNAMIC_FIELD, DataType, Field, Keys, Schema, Texts};
 use crate::proxy::Error;
@@ -42,7 +43,7 @@ pub fn resolve(schema: &Schema, wanted: &[String], times: Times) -> Result<Outpu
         let name = name.trim();
         if name == "*" {
             for field in schema.fields.iter().filter(|field| schema.counts_of(field.id).is_none()) {
-                output.add_field(field);
+                output.add_named(field, schema.struct_of(field.id).map_or(&field.name, |of| &of.name));
             }
             output.keys = None;
         } else if let Some(field) = schema.field(name) {
@@ -53,6 +54,8 @@ pub fn resolve(schema: &Schema, wanted: &[String], times: Times) -> Result<Outpu
             if field.is_dynamic {
                 output.keys = None;
             }
+        } else if let Some(of) = schema.struct_field(name) {
+            schema.parts(of).for_each(|part| output.add_named(part, name));
         } else {
             output.add_key(schema, name)?;
         }
@@ -62,9 +65,17 @@ pub fn resolve(schema: &Schema, wanted: &[String], times: Times) -> Result<Outpu
 
 impl Output {
     fn add_field(&mut self, field: &Field) {
-        if !self.fields.contains(&field.id) {
-            self.fields.push(field.id);
-            self.names.push(field.name.clone());
+        self.add_named(field, &field.name);
+    }
+
+    /// Adds a field that the answer lists under `name`, which several may share.
+    fn add_named(&mut self, field: &Field, name: &str) {
+        if self.fields.contains(&field.id) {
+            return;
+        }
+        self.fields.push(field.id);
+        if !self.names.iter().any(|known| known == name) {
+            self.names.push(name.to_owned());
         }
     }
 
@@ -126,7 +137,7 @@ pub fn dynamic_key(schema: &Schema, name: &str) -> Result<String, Error> {
     if key.is_empty() { Err(Error::OutputName { field: name.to_owned() }) } else { Ok(key.to_owned()) }
 }
 
-/// The columns of `rows` that `output` wants, in its order. A column that a peer left out is an error of the peer.
+/// The columns of `rows` that `output` wants, in its order, parts of structs as such. A column that a peer left out is an error of the peer.
 ///
 /// # Errors
 /// [`Error::Answer`] for a missing column.
@@ -143,10 +154,10 @@ pub fn fields_data(schema: &Schema, output: &Output, mut rows: Batch) -> Result<
         let keys = if field.is_dynamic { output.keys.as_ref() } else { None };
         columns.push(field_data(field, column, keys, &output.times));
     }
-    Ok(columns)
+    Ok(structs::folded(schema, columns))
 }
 
-/// One column as the wire has it: scalars dense with placeholders, vectors compact, `valid_data` where the field is nullable.
+/// One column as the wire has it: scalars and arrays dense with placeholders, vectors compact, `valid_data` where the field is nullable.
 #[must_use]
 pub fn field_data(
     field: &Field,
@@ -180,6 +191,9 @@ pub fn field_data(
             let all = sparse::to_wire(&rows, |row| valid.get(row) != Some(&false));
             let (dim, data) = (all.dim, Some(vector_field::Data::SparseFloatVector(all)));
             field_data::Field::Vectors(VectorField { dim, data, ..Default::default() })
+        }
+        ColumnData::Array(arrays) if matches!(field.data_type, DataType::ArrayOfVector(_)) => {
+            field_data::Field::Vectors(arrays::vectors_to_wire(field, &arrays))
         }
         scalars => field_data::Field::Scalars(ScalarField {
             data: Some(scalar(scalars, keys)),

@@ -5,6 +5,7 @@ use contract::pb::schema::{
     DataType as WireType, FieldData, LongArray, ScalarField, field_data, scalar_field,
 };
 
+use super::lists::Cursor;
 use super::params::boolean;
 use crate::proxy::Error;
 
@@ -28,6 +29,8 @@ pub struct QueryParams {
     pub order_by: String,
     /// The fields whose values make groups; empty where no groups are wanted.
     pub group_by: String,
+    /// Where the page before ended, of an iterator whose filter chooses elements.
+    pub after: Option<Cursor>,
 }
 
 /// Reads the parameters of a query that returns at most `most` rows.
@@ -37,6 +40,7 @@ pub struct QueryParams {
 pub fn params(pairs: &[KeyValuePair], most: i64) -> Result<QueryParams, Error> {
     let mut read = QueryParams::default();
     let (mut limit, mut offset) = (None, 0);
+    let (mut last_key, mut last_element) = (String::new(), None);
     for KeyValuePair { key, value } in pairs {
         match key.as_str() {
             "limit" => limit = Some(whole("limit", value)?),
@@ -49,9 +53,14 @@ pub fn params(pairs: &[KeyValuePair], most: i64) -> Result<QueryParams, Error> {
             "collection_id" => read.collection_id = Some(value.clone()),
             "order_by_fields" => read.order_by.clone_from(value),
             "group_by_fields" => read.group_by.clone_from(value),
+            "query_iter_last_pk" => last_key.clone_from(value),
+            "query_iter_last_element_offset" => {
+                last_element = u64::try_from(whole("query_iter_last_element_offset", value)?).ok();
+            }
             _ => {}
         }
     }
+    read.after = last_element.map(|element| Cursor { key: last_key, element });
     if !read.order_by.is_empty() {
         if read.iterator {
             return Err(Error::OrderIterator);

@@ -2,8 +2,8 @@
 
 use contract::pb::milvus::{CreateCollectionRequest, DescribeCollectionResponse};
 use contract::pb::schema::{
-    CollectionSchema, DataType as WireType, FieldSchema, FunctionSchema, FunctionType, ValueField,
-    value_field,
+    CollectionSchema, DataType as WireType, FieldSchema, FunctionSchema, FunctionType,
+    StructArrayFieldSchema, ValueField, value_field,
 };
 use prost::Message as _;
 
@@ -15,11 +15,11 @@ use super::texts;
 use super::times::{self, TIMEZONE, zone_of};
 use crate::calendar::{self, TimeZone};
 use crate::model::check_schema::{
-    self, DefaultRequest, FieldRequest, FunctionRequest, SchemaRequest, add_field, check_added_field,
-    check_schema,
+    self, DefaultRequest, FieldRequest, FunctionRequest, SchemaRequest, StructRequest, add_field,
+    check_added_field, check_schema,
 };
 use crate::model::name::{Named, check_name, group_flaw};
-use crate::model::{DYNAMIC_FIELD, DataType, Field, Function, FunctionKind, Schema, Value};
+use crate::model::{DYNAMIC_FIELD, DataType, Field, Function, FunctionKind, Schema, StructField, Value};
 use crate::proxy::Error;
 use crate::rpc::{CollectionInfo, NewCollection, RETENTION, TTL, TTL_FIELD};
 use crate::shape;
@@ -44,9 +44,6 @@ pub fn new_collection(
 ) -> Result<NewCollection, Error> {
     let wire = CollectionSchema::decode(request.schema.as_slice())
         .map_err(|reason| Error::SchemaBytes { reason: reason.to_string() })?;
-    if !wire.struct_array_fields.is_empty() {
-        return Err(Error::StructsNotBuilt);
-    }
     if request.shards_num > MAX_SHARDS {
         return Err(Error::TooManyShards);
     }
@@ -177,11 +174,35 @@ fn checked_schema(collection: &str, wire: CollectionSchema, zone: &TimeZone) -> 
             .collect(),
         enable_dynamic_field: wire.enable_dynamic_field,
         functions: wire.functions.into_iter().map(function_of_wire).collect(),
+        structs: wire.struct_array_fields.into_iter().map(|one| struct_of_wire(one, zone)).collect(),
     };
     let schema = check_schema(&request)
         .map_err(|error| Error::Checked { code: error.milvus_code(), text: error.to_string() })?;
     texts::check_analyzers(&schema)?;
     Ok(schema)
+}
+
+fn struct_of_wire(wire: StructArrayFieldSchema, zone: &TimeZone) -> StructRequest {
+    StructRequest {
+        name: wire.name,
+        description: wire.description,
+        nullable: wire.nullable,
+        parts: wire.fields.into_iter().map(|part| field_of_wire(part, zone)).collect(),
+        type_params: params::pairs(wire.type_params),
+    }
+}
+
+fn struct_to_wire(schema: &Schema, of: &StructField, zone: &TimeZone) -> StructArrayFieldSchema {
+    let part =
+        |field: &Field| FieldSchema { name: of.bare(&field.name).to_owned(), ..field_to_wire(field, zone) };
+    StructArrayFieldSchema {
+        field_id: of.id.0,
+        name: of.name.clone(),
+        description: of.description.clone(),
+        fields: schema.parts(of).map(part).collect(),
+        type_params: params::to_wire(&of.type_params),
+        nullable: of.nullable,
+    }
 }
 
 fn function_of_wire(wire: FunctionSchema) -> FunctionRequest {
@@ -320,13 +341,14 @@ fn schema_to_wire(info: &CollectionInfo) -> CollectionSchema {
         fields: schema
             .fields
             .iter()
-            .filter(|field| !field.is_dynamic)
+            .filter(|field| !field.is_dynamic && schema.struct_of(field.id).is_none())
             .map(|field| FieldSchema {
                 is_function_output: schema.function_of(field.id).is_some(),
                 ..field_to_wire(field, &zone)
             })
             .collect(),
         functions: schema.functions.iter().map(|function| function_to_wire(schema, function)).collect(),
+        struct_array_fields: schema.structs.iter().map(|one| struct_to_wire(schema, one, &zone)).collect(),
         enable_dynamic_field: schema.enable_dynamic_field,
         properties: params::to_wire(&info.properties),
         db_name: info.database_name.clone(),
@@ -342,7 +364,7 @@ fn field_to_wire(field: &Field, zone: &TimeZone) -> FieldSchema {
         description: field.description.clone(),
         data_type: wire_type(field.data_type).into(),
         element_type: match field.data_type {
-            DataType::Array(element) => wire_type(element.scalar()).into(),
+            DataType::Array(_) | DataType::ArrayOfVector(_) => wire_type(field.data_type.element()).into(),
             _ => WireType::None.into(),
         },
         type_params: params::to_wire(&field.type_params),
@@ -365,7 +387,8 @@ pub fn check_load_fields(schema: &Schema, names: &[String]) -> Result<(), Error>
         return Ok(());
     }
     let refuse = |text: String| Err(Error::Checked { code: 1100, text: text + ": invalid parameter" });
-    if let Some(name) = names.iter().find(|name| schema.field(name).is_none()) {
+    let is_unknown = |name: &&String| schema.field(name).is_none() && schema.struct_field(name).is_none();
+    if let Some(name) = names.iter().find(is_unknown) {
         return refuse(format!("field {name} is not in the schema"));
     }
     let list = names.join(" ");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use contract::pb::common::{KeyValuePair, PlaceholderGroup, PlaceholderType};
-use contract::pb::schema::{FieldData, SearchIteratorV2Results, SearchResultData};
+use contract::pb::schema::{FieldData, LongArray, SearchIteratorV2Results, SearchResultData};
 use prost::Message as _;
 
 use super::grouping::{GroupParams, is_grouping};
@@ -249,7 +249,7 @@ impl SearchParams {
     /// If the name means no vector field, or none is given and there are several.
     pub fn field<'a>(&self, schema: &'a Schema) -> Result<&'a Field, Error> {
         if self.anns_field.is_empty() {
-            let mut vectors = schema.vectors();
+            let mut vectors = schema.searched();
             return match (vectors.next(), vectors.next()) {
                 (Some(only), None) => Ok(only),
                 _ => Err(Error::ManyVectorFields),
@@ -257,7 +257,7 @@ impl SearchParams {
         }
         let named = || self.anns_field.clone();
         let field = schema.field(&self.anns_field).ok_or_else(|| Error::SearchField { field: named() })?;
-        if field.data_type.is_vector() { Ok(field) } else { Err(Error::SearchScalar { field: named() }) }
+        if field.data_type.is_searched() { Ok(field) } else { Err(Error::SearchScalar { field: named() }) }
     }
 
     /// The metric to search by: the index's, which the client may repeat.
@@ -350,17 +350,18 @@ fn json_number(name: &'static str, value: &serde_json::Value) -> Result<f32, Err
     value.as_f64().map(|number| number as f32).ok_or(Error::RangeNotNumber { name })
 }
 
-/// The query vectors of a placeholder group.
+/// The query vectors of a placeholder group; under a metric of lists each of them is the vectors of a list on end.
 ///
 /// # Errors
 /// If the bytes are no group, the vectors are not of the field's type and dimension or not finite, or they are not `nq`.
-pub fn queries(group: &Bytes, field: &Field, nq: i64) -> Result<Vec<Vector>, Error> {
+pub fn queries(group: &Bytes, field: &Field, metric: Metric, nq: i64) -> Result<Vec<Vector>, Error> {
     let group = PlaceholderGroup::decode(group.as_ref())
         .map_err(|reason| Error::PlaceholderBytes { reason: reason.to_string() })?;
     let Some(placeholder) = group.placeholders.into_iter().next() else { return Err(Error::NoSearchInput) };
     check_count(nq, placeholder.values.len())?;
-    let sent = check_type(field, placeholder.r#type)?;
-    placeholder.values.iter().map(|bytes| query(bytes, field, sent)).collect()
+    let are_lists = metric.of_lists().is_some();
+    let sent = check_type(field, are_lists, placeholder.r#type)?;
+    placeholder.values.iter().map(|bytes| query(bytes, field, sent, are_lists)).collect()
 }
 
 /// How many queries a placeholder group has; none if it is not one.
@@ -384,8 +385,14 @@ pub fn check_count(nq: i64, values: usize) -> Result<(), Error> {
 }
 
 /// The type of the vectors in a placeholder, which the field must take: its own, or singles.
-fn check_type(field: &Field, placeholder: i32) -> Result<DataType, Error> {
+fn check_type(field: &Field, are_lists: bool, placeholder: i32) -> Result<DataType, Error> {
     let sent = match PlaceholderType::try_from(placeholder) {
+        Ok(PlaceholderType::EmbListFloatVector) if are_lists => Some(DataType::FloatVector),
+        Ok(PlaceholderType::EmbListFloat16Vector) if are_lists => Some(DataType::Float16Vector),
+        Ok(PlaceholderType::EmbListBFloat16Vector) if are_lists => Some(DataType::BFloat16Vector),
+        Ok(PlaceholderType::EmbListInt8Vector) if are_lists => Some(DataType::Int8Vector),
+        Ok(PlaceholderType::EmbListBinaryVector) if are_lists => Some(DataType::BinaryVector),
+        _ if are_lists => None,
         Ok(PlaceholderType::FloatVector) => Some(DataType::FloatVector),
         Ok(PlaceholderType::Float16Vector) => Some(DataType::Float16Vector),
         Ok(PlaceholderType::BFloat16Vector) => Some(DataType::BFloat16Vector),
@@ -394,9 +401,11 @@ fn check_type(field: &Field, placeholder: i32) -> Result<DataType, Error> {
         Ok(PlaceholderType::SparseFloatVector) => Some(DataType::SparseFloatVector),
         _ => None,
     };
-    let fits = |sent: &DataType| {
-        *sent == field.data_type || *sent == DataType::FloatVector && field.data_type.is_dense()
+    let data_type = match field.data_type {
+        DataType::ArrayOfVector(element) => element.vector(),
+        other => other,
     };
+    let fits = |sent: &DataType| *sent == data_type || *sent == DataType::FloatVector && data_type.is_dense();
     if let Some(sent) = sent.filter(fits) {
         return Ok(sent);
     }
@@ -405,7 +414,7 @@ fn check_type(field: &Field, placeholder: i32) -> Result<DataType, Error> {
     Err(Error::QueryType { field_type: field.data_type.name(), search_type })
 }
 
-fn query(bytes: &[u8], field: &Field, sent: DataType) -> Result<Vector, Error> {
+fn query(bytes: &[u8], field: &Field, sent: DataType, is_list: bool) -> Result<Vector, Error> {
     if sent == DataType::SparseFloatVector {
         let vector = sparse::vector(bytes)?;
         let one: SparseRows = [vector.as_row()].into_iter().collect();
@@ -415,13 +424,14 @@ fn query(bytes: &[u8], field: &Field, sent: DataType) -> Result<Vector, Error> {
     }
     let is_bits = sent == DataType::BinaryVector;
     let expected = if is_bits { field.dim() / 8 } else { field.dim() * narrow::component_bytes(sent) };
-    if bytes.len() != expected {
+    let is_whole = bytes.len() == expected;
+    if !is_whole && (!is_list || bytes.is_empty() || !bytes.len().is_multiple_of(expected)) {
         return Err(Error::QuerySize { expected, actual: bytes.len() });
     }
     if is_bits {
         return Ok(Vector::Bits(bytes.to_vec()));
     }
-    let vector = narrow::from_singles(field.data_type, narrow::from_bytes(sent, bytes))?;
+    let vector = narrow::from_singles(field.data_type.element(), narrow::from_bytes(sent, bytes))?;
     if vector.iter().all(|component| component.is_finite()) {
         Ok(Vector::Dense(vector))
     } else {
@@ -461,6 +471,7 @@ pub fn results(
         giving.group_field.map(|field| group_values(schema, field, &hits, &output.times)).transpose()?;
     let highlighted = giving.highlighting.as_ref().map(|highlighting| highlighting.results(&hits));
     let highlight_results = highlighted.transpose()?.unwrap_or_default();
+    let elements = hits.elements().map(|elements| LongArray { data: elements.to_vec() });
     let SearchHits { counts, keys, mut scores, rows } = hits;
     let last_score = scores.last().copied();
     if let Some(digits) = giving.round_decimal {
@@ -489,6 +500,7 @@ pub fn results(
         group_by_field_value,
         primary_field_name: schema.primary().name.clone(),
         highlight_results,
+        element_indices: elements,
         ..Default::default()
     })
 }

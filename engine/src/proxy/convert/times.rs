@@ -5,7 +5,7 @@ use contract::pb::common::KeyValuePair;
 use super::params::plain;
 use crate::calendar::{self, Part, TimeZone};
 pub use crate::intake::{TIMEZONE, zone_of};
-use crate::model::Schema;
+use crate::model::{DataType, Schema};
 use crate::proxy::Error;
 
 /// The parameter of a read that lists parts of instants.
@@ -91,5 +91,6 @@ fn refused(error: &calendar::Error) -> Error {
 /// Whether rows take long to be made of texts, or texts of rows.
 #[must_use]
 pub fn takes_long(schema: &Schema) -> bool {
-    schema.fields.iter().any(|field| field.data_type.is_newer())
+    let is_made_of_texts = |data_type| matches!(data_type, DataType::Timestamptz | DataType::Geometry);
+    schema.fields.iter().any(|field| is_made_of_texts(field.data_type))
 }

@@ -1050,3 +1050,50 @@ async fn reads_and_writes_over_rest_are_measured_as_what_they_are_over_grpc() {
     );
     assert!(meter.0.lock().iter().any(|said| said == "sent"));
 }
+
+#[tokio::test]
+async fn arrays_of_structs_are_lists_of_objects() {
+    let proxy = open();
+    let part = |name: &str, data_type: &str, element: &str, params: Json| json!({ "fieldName": name, "dataType": data_type, "elementDataType": element, "elementTypeParams": params });
+    let schema = json!({
+        "fields": [
+            { "fieldName": "id", "dataType": "Int64", "isPrimary": true },
+            { "fieldName": "vector", "dataType": "FloatVector", "elementTypeParams": { "dim": "2" } },
+        ],
+        "structFields": [{
+            "fieldName": "s",
+            "nullable": true,
+            "typeParams": { "max_capacity": "3" },
+            "fields": [
+                part("n", "Array", "Int64", json!({ "max_capacity": "3" })),
+                part("v", "ArrayOfVector", "FloatVector", json!({ "max_capacity": "3", "dim": "2" })),
+            ],
+        }],
+    });
+    let indexes = json!([
+        { "fieldName": "vector", "indexType": "FLAT", "metricType": "L2" },
+        { "fieldName": "s[v]", "indexType": "HNSW", "metricType": "MAX_SIM_IP" },
+    ]);
+    let create = json!({ "collectionName": "c", "schema": schema, "indexParams": indexes });
+    good(&proxy, "collections/create", create).await;
+    let rows = json!([
+        { "id": 1, "vector": [0.0, 1.0], "s": [{ "n": 1, "v": [1.0, 2.0] }, { "n": 2, "v": [3.0, 4.5] }] },
+        { "id": 2, "vector": [0.0, 1.0], "s": [] },
+        { "id": 3, "vector": [0.0, 1.0], "s": null },
+    ]);
+    good(&proxy, "entities/insert", json!({ "collectionName": "c", "data": rows })).await;
+
+    let asked = json!({ "collectionName": "c", "filter": "id > 0", "outputFields": ["id", "vector", "s"] });
+    assert_eq!(good(&proxy, "entities/query", asked).await, rows);
+    let asked =
+        json!({ "collectionName": "c", "filter": "element_filter(s, $[n] == 2)", "outputFields": ["s[n]"] });
+    let found = good(&proxy, "entities/query", asked).await;
+    assert_eq!(found, json!([{ "id": 1, "s": [{ "n": 1 }, { "n": 2 }] }]));
+    let described = good(&proxy, "collections/describe", json!({ "collectionName": "c" })).await;
+    let shown = &described["structFields"][0];
+    assert_eq!(
+        (&shown["name"], &shown["nullable"], &shown["fields"][1]["type"]),
+        (&json!("s"), &json!(true), &json!("ArrayOfVector"))
+    );
+    assert_eq!(shown["fields"][1]["elementType"], "FloatVector");
+}

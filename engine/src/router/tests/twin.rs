@@ -382,6 +382,7 @@ pub fn info(name: &str, updated: u64) -> CollectionInfo {
             fields: vec![key],
             enable_dynamic_field: false,
             functions: Vec::new(),
+            structs: Vec::new(),
         }),
         channels: vec![channel()],
         partitions: Vec::new(),

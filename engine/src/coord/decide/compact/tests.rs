@@ -47,6 +47,7 @@ pub(in crate::coord::decide) fn info(partitions: &[i64]) -> CollectionInfo {
             fields: Vec::new(),
             enable_dynamic_field: false,
             functions: Vec::new(),
+            structs: Vec::new(),
         }),
         channels: vec![ChannelName::of(COLLECTION, 0)],
         partitions: partitions.iter().map(partition).collect(),

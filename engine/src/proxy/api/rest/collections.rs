@@ -13,7 +13,7 @@ use super::indexes::{described, param};
 use super::{Data, Door, Version, Visit, answer, compaction, create, data, nothing};
 use crate::proxy::access::table::Asks;
 use crate::proxy::api::{collections, load, rows};
-use crate::proxy::convert::json_schema::{new_field, shown_field, shown_function, shown_pairs};
+use crate::proxy::convert::json_schema::{new_field, shown_field, shown_function, shown_pairs, shown_struct};
 use crate::proxy::{Error, Proxy};
 
 /// Milvus's names of the requests, in complaints about missing keys.
@@ -83,7 +83,7 @@ pub async fn describe(proxy: &Proxy, visit: Visit) -> Data {
         "autoId": schema.fields.iter().any(|field| field.auto_id),
         "enableDynamicField": schema.enable_dynamic_field,
         "fields": schema.fields.iter().map(shown_field).collect::<Vec<_>>(),
-        "structFields": [],
+        "structFields": schema.struct_array_fields.iter().map(shown_struct).collect::<Vec<_>>(),
         "functions": schema.functions.iter().map(shown_function).collect::<Vec<_>>(),
         "indexes": indexes,
         "load": load,

@@ -59,6 +59,7 @@ mod tests {
                 fields: Vec::new(),
                 enable_dynamic_field: false,
                 functions: Vec::new(),
+                structs: Vec::new(),
             },
             shards: 1,
             partitions_by_key: 0,

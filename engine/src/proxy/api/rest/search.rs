@@ -228,7 +228,7 @@ pub async fn searched(
 }
 
 /// The query vectors as gRPC carries them: lists of numbers, objects for sparse vectors, texts of base64 for the bytes of all
-/// others, and texts themselves for a field that is computed from texts; `field` is its type and whether it is so, where
+/// others, lists of any of these for lists of vectors, and texts themselves for a field that is computed from texts; `field` is its type and whether it is so, where
 /// that is known.
 fn placeholders(
     request: &'static str,
@@ -247,7 +247,11 @@ fn placeholders(
     } else {
         data.as_slice()
     };
-    let kind = match &vectors[0] {
+    let is_of_vectors =
+        |query: &Json| query.as_array().is_some_and(|all| all.first().is_some_and(|one| !one.is_number()));
+    let are_lists = is_of_vectors(&vectors[0]);
+    let first = if are_lists { &vectors[0][0] } else { &vectors[0] };
+    let kind = match first {
         Json::Object(_) => PlaceholderType::SparseFloatVector,
         Json::String(_) if field.is_some_and(|(_, is_computed)| is_computed) => PlaceholderType::VarChar,
         Json::String(_) => match data_type {
@@ -260,10 +264,31 @@ fn placeholders(
         _ if data_type == Some(DataType::BinaryVector) => PlaceholderType::BinaryVector,
         _ => PlaceholderType::FloatVector,
     };
-    let values = vectors.iter().map(|vector| bytes_of(vector, kind)).collect::<Result<_, _>>()?;
+    let query = |query: &Json| match query {
+        Json::Array(list) if are_lists => {
+            let parts = list.iter().map(|vector| bytes_of(vector, kind)).collect::<Result<Vec<_>, _>>()?;
+            Ok(parts.concat())
+        }
+        vector => bytes_of(vector, kind),
+    };
+    let values = vectors.iter().map(query).collect::<Result<_, Error>>()?;
+    let kind = if are_lists { of_lists(kind) } else { kind };
     let tag = "$0".to_owned();
     let placeholder = PlaceholderValue { tag, r#type: kind.into(), values, ..Default::default() };
     Ok(PlaceholderGroup { placeholders: vec![placeholder] })
+}
+
+/// The type of lists of vectors of a type.
+const fn of_lists(kind: PlaceholderType) -> PlaceholderType {
+    match kind {
+        PlaceholderType::FloatVector => PlaceholderType::EmbListFloatVector,
+        PlaceholderType::Float16Vector => PlaceholderType::EmbListFloat16Vector,
+        PlaceholderType::BFloat16Vector => PlaceholderType::EmbListBFloat16Vector,
+        PlaceholderType::Int8Vector => PlaceholderType::EmbListInt8Vector,
+        PlaceholderType::BinaryVector => PlaceholderType::EmbListBinaryVector,
+        PlaceholderType::SparseFloatVector => PlaceholderType::EmbListSparseFloatVector,
+        other => other,
+    }
 }
 
 fn bytes_of(vector: &Json, kind: PlaceholderType) -> Result<Vec<u8>, Error> {
@@ -307,8 +332,10 @@ async fn info_of(proxy: &Proxy, visit: &Visit) -> Option<Arc<CollectionInfo>> {
 /// names none.
 fn kind_of_field(info: &CollectionInfo, body: &Map<String, Json>) -> Option<(DataType, bool)> {
     let named = body.get("annsField").map(plain).unwrap_or_default();
-    let mut fields = info.schema.vectors().filter(|field| named.is_empty() || field.name == named);
-    fields.next().map(|field| (field.data_type, info.schema.function_of(field.id).is_some()))
+    let mut fields = info.schema.searched().filter(|field| named.is_empty() || field.name == named);
+    let computed = |id| info.schema.function_of(id).is_some();
+    // Of an array of vectors, the type of one of them.
+    fields.next().map(|field| (field.data_type.element(), computed(field.id)))
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "vectors are made of singles")]

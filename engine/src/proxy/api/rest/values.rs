@@ -1,9 +1,12 @@
 //! Columns of the wire as JSON, with the habits of Milvus's REST API.
 //!
-//! 64-bit integers are texts unless the client takes numbers, JSON fields are texts, dynamic keys are keys of the row.
+//! 64-bit integers are texts unless the client takes numbers, JSON fields are texts, dynamic keys are keys of the row, an array
+//! of structs is a list of objects.
 //! Source: wire specification 4.1.
 
-use contract::pb::schema::{FieldData, IDs, field_data, i_ds, scalar_field, vector_field};
+use contract::pb::schema::{
+    FieldData, IDs, ScalarField, VectorField, field_data, i_ds, scalar_field, vector_field,
+};
 use serde_json::{Map, Value as Json, json};
 
 use crate::proxy::Error;
@@ -35,8 +38,16 @@ fn components(column: &FieldData) -> usize {
             Some(vector_field::Data::SparseFloatVector(all)) => {
                 all.contents.iter().map(|content| content.len() / 8).sum()
             }
+            Some(vector_field::Data::VectorArray(all)) => {
+                let singles = |row: &VectorField| match &row.data {
+                    Some(vector_field::Data::FloatVector(all)) => all.data.len(),
+                    _ => 0,
+                };
+                all.data.iter().map(singles).sum()
+            }
             _ => 0,
         },
+        Some(field_data::Field::StructArrays(parts)) => parts.fields.iter().map(components).sum(),
         _ => 0,
     }
 }
@@ -70,9 +81,11 @@ fn len(column: &FieldData) -> usize {
                 Some(vector_field::Data::Int8Vector(all)) => all.len() / dim,
                 Some(vector_field::Data::BinaryVector(all)) => all.len() / (dim / 8).max(1),
                 Some(vector_field::Data::SparseFloatVector(all)) => all.contents.len(),
+                Some(vector_field::Data::VectorArray(all)) => all.data.len(),
                 _ => 0,
             }
         }
+        Some(field_data::Field::StructArrays(parts)) => parts.fields.first().map_or(0, len),
         _ => 0,
     }
 }
@@ -127,24 +140,63 @@ fn value(column: &FieldData, row: usize, place: &mut usize, takes_int64: bool) -
         Some(field_data::Field::Vectors(vectors)) => {
             let row = *place;
             *place += 1;
-            let dim = usize::try_from(vectors.dim).unwrap_or(0);
-            match &vectors.data {
-                Some(vector_field::Data::FloatVector(all)) => {
-                    all.data.get(row * dim..(row + 1) * dim).map_or(Json::Null, singles)
-                }
-                Some(vector_field::Data::Float16Vector(all) | vector_field::Data::Bfloat16Vector(all)) => {
-                    base64(all, row, dim * 2)
-                }
-                Some(vector_field::Data::Int8Vector(all)) => base64(all, row, dim),
-                Some(vector_field::Data::BinaryVector(all)) => base64(all, row, dim / 8),
-                Some(vector_field::Data::SparseFloatVector(all)) => {
-                    all.contents.get(row).map_or(Json::Null, |content| sparse::to_json(content))
-                }
-                _ => Json::Null,
-            }
+            vector(vectors, row)
+        }
+        Some(field_data::Field::StructArrays(parts)) => structs(&parts.fields, row, takes_int64),
+        _ => Json::Null,
+    }
+}
+
+/// Vector `row` of a column.
+fn vector(vectors: &VectorField, row: usize) -> Json {
+    let dim = usize::try_from(vectors.dim).unwrap_or(0);
+    match &vectors.data {
+        Some(vector_field::Data::FloatVector(all)) => {
+            all.data.get(row * dim..(row + 1) * dim).map_or(Json::Null, singles)
+        }
+        Some(vector_field::Data::Float16Vector(all) | vector_field::Data::Bfloat16Vector(all)) => {
+            base64(all, row, dim * 2)
+        }
+        Some(vector_field::Data::Int8Vector(all)) => base64(all, row, dim),
+        Some(vector_field::Data::BinaryVector(all)) => base64(all, row, dim / 8),
+        Some(vector_field::Data::SparseFloatVector(all)) => {
+            all.contents.get(row).map_or(Json::Null, |content| sparse::to_json(content))
         }
         _ => Json::Null,
     }
+}
+
+/// The array of structs of row `row`, of which `parts` have a column each: a list of objects.
+fn structs(parts: &[FieldData], row: usize, takes_int64: bool) -> Json {
+    if parts.iter().any(|part| part.valid_data.get(row) == Some(&false)) {
+        return Json::Null;
+    }
+    let mut objects: Vec<Map<String, Json>> = Vec::new();
+    for part in parts {
+        // The elements of the row are a column of their own.
+        let element = FieldData { field: None, ..Default::default() };
+        let column = match &part.field {
+            Some(field_data::Field::Scalars(ScalarField {
+                data: Some(scalar_field::Data::ArrayData(all)),
+                ..
+            })) => all.data.get(row).cloned().map(field_data::Field::Scalars),
+            Some(field_data::Field::Vectors(VectorField {
+                data: Some(vector_field::Data::VectorArray(all)),
+                ..
+            })) => all.data.get(row).cloned().map(field_data::Field::Vectors),
+            _ => None,
+        };
+        let column = FieldData { field: column, ..element };
+        let count = len(&column);
+        if objects.len() < count {
+            objects.resize_with(count, Map::new);
+        }
+        let mut place = 0;
+        for (at, object) in objects.iter_mut().enumerate().take(count) {
+            object.insert(part.field_name.clone(), value(&column, at, &mut place, takes_int64));
+        }
+    }
+    objects.into_iter().map(Json::Object).collect()
 }
 
 /// Bytes `row` of a column with `width` each.

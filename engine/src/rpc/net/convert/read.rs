@@ -417,7 +417,13 @@ mod tests {
             type_params: Vec::new(),
         };
         let fields = vec![field(100, "id", DataType::Int64), field(101, "d", DataType::Double)];
-        Schema { description: String::new(), fields, enable_dynamic_field: false, functions: Vec::new() }
+        Schema {
+            description: String::new(),
+            fields,
+            enable_dynamic_field: false,
+            functions: Vec::new(),
+            structs: Vec::new(),
+        }
     }
 
     /// Filters whose numbers are as odd as they can be; every kind of filter is tested in its own room.

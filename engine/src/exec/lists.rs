@@ -1,0 +1,192 @@
+//! Searches of lists of vectors, one a row: by whole lists, or by their single elements. Every allowed row is compared.
+
+use std::collections::HashSet;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::allow::{Allowed, FilledRows, Rule};
+use super::gather::{self, Chosen};
+use super::search::ALONE_COMPONENTS;
+use super::{Cost, Error};
+use crate::model::{Bitset, Column, ColumnData, Schema};
+use crate::plan::{ELEMENT, SearchHits, SearchPlan, best_of_groups};
+use crate::segment::{Lists, Part, ScoreRange};
+
+/// One part that may have hits.
+struct Target<'a> {
+    /// Number of the part.
+    part: u32,
+    lists: Lists<'a>,
+    /// The rows that may be hits, ascending.
+    rows: Vec<u32>,
+    /// The elements that may be, of all rows; `None` for all.
+    elements: Option<Bitset>,
+}
+
+/// One hit, or what may become one.
+#[derive(Clone, Copy)]
+struct Candidate {
+    score: f32,
+    chosen: Chosen,
+    /// Which element of the row; 0 where whole lists are searched.
+    element: u32,
+}
+
+/// As [`super::search_at_cost`], for a field of arrays of vectors.
+pub(super) fn search(
+    plan: &SearchPlan,
+    schema: &Schema,
+    parts: &[Arc<Part>],
+    cost: &Cost<'_>,
+) -> Result<SearchHits, Error> {
+    let targets = targets(plan, schema, parts)?;
+    let mut found: Vec<Vec<Candidate>> = plan.queries.iter().map(|_| Vec::new()).collect();
+    for (query, mut candidates) in run(plan, &targets, parts, cost)? {
+        found[query].append(&mut candidates);
+    }
+    let mut counts = Vec::with_capacity(found.len());
+    let mut all: Vec<Candidate> = Vec::new();
+    for candidates in found {
+        let mut nearest = nearest(plan, parts, candidates);
+        counts.push(nearest.len());
+        all.append(&mut nearest);
+    }
+    let chosen: Vec<Chosen> = all.iter().map(|candidate| candidate.chosen).collect();
+    let mut rows = gather::columns(schema, &plan.output, parts, &chosen)?;
+    if plan.metric.of_lists().is_none() {
+        let elements = all.iter().map(|candidate| i64::from(candidate.element)).collect();
+        rows.columns.push(Column { field: ELEMENT, data: ColumnData::Int64(elements), valid: None });
+    }
+    Ok(SearchHits {
+        counts,
+        keys: gather::keys(schema, parts, &chosen),
+        scores: all.iter().map(|candidate| candidate.score).collect(),
+        rows,
+    })
+}
+
+/// The parts that may have hits, with the rows and elements that may be hits.
+fn targets<'a>(plan: &SearchPlan, schema: &Schema, parts: &'a [Arc<Part>]) -> Result<Vec<Target<'a>>, Error> {
+    let times = (plan.expired_before, plan.read_at);
+    let rule = Rule::new(schema, plan.partitions.as_deref(), times, plan.filter.as_ref());
+    let mut targets = Vec::with_capacity(parts.len());
+    for (part, number) in parts.iter().zip(0..) {
+        let Some(column) = part.column(plan.field) else { continue };
+        let ColumnData::Array(arrays) = &column.data else { continue };
+        let Some(allowed) = rule.allow(part)? else { continue };
+        let is_hit = |row: &usize| column.is_valid(*row) && !arrays.range(*row).is_empty();
+        let number_of = |row: usize| u32::try_from(row).unwrap_or(u32::MAX);
+        let rows: Vec<u32> = match &allowed {
+            Allowed::All => (0..part.rows()).filter(is_hit).map(number_of).collect(),
+            Allowed::Some(rows) => rows.iter().filter(is_hit).map(number_of).collect(),
+            Allowed::Few(rows) => rows.iter().copied().filter(is_hit).map(number_of).collect(),
+        };
+        if rows.is_empty() {
+            continue;
+        }
+        let elements = match &plan.filter {
+            Some(filter) if plan.metric.of_lists().is_none() => {
+                let rows = FilledRows::new(part, schema, &filter.fields());
+                filter.elements(&rows).map_err(|source| Error::Filter { source })?
+            }
+            _ => None,
+        };
+        let Some(lists) = Lists::new(arrays, &rows, plan.metric) else { continue };
+        targets.push(Target { part: number, lists, rows, elements });
+    }
+    Ok(targets)
+}
+
+/// What is near each query in each target, by the number of the query, in any order.
+fn run(
+    plan: &SearchPlan,
+    targets: &[Target<'_>],
+    parts: &[Arc<Part>],
+    cost: &Cost<'_>,
+) -> Result<Vec<(usize, Vec<Candidate>)>, Error> {
+    let units = targets.len() * plan.queries.len();
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<Vec<(usize, Vec<Candidate>)>, Error> {
+        let mut done = Vec::new();
+        loop {
+            let unit = next.fetch_add(1, Ordering::Relaxed);
+            if unit >= units {
+                return Ok(done);
+            }
+            let (query, target) = (unit / targets.len(), &targets[unit % targets.len()]);
+            let candidates = compared(plan, target, query)?;
+            done.push((query, nearest(plan, parts, candidates)));
+        }
+    };
+    let words: usize = targets.iter().map(|target| target.lists.words()).sum();
+    if units < 2 || words.saturating_mul(plan.queries.len()) < ALONE_COMPONENTS {
+        return work();
+    }
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(units);
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(|| cost.help(work))).collect();
+        let mut done = work()?;
+        for other in others {
+            done.append(&mut other.join().map_err(|_| Error::Broke)??);
+        }
+        Ok(done)
+    })
+}
+
+/// All rows, or elements, of a target with their scores for one query.
+fn compared(plan: &SearchPlan, target: &Target<'_>, query: usize) -> Result<Vec<Candidate>, Error> {
+    let query = target.lists.query(&plan.queries[query]).map_err(|source| Error::Search { source })?;
+    let range = plan.range.map(|range| ScoreRange { radius: range.outer, range_filter: range.inner });
+    let is_wanted = |score: f32| range.as_ref().is_none_or(|range| range.contains(plan.metric, score));
+    let mut room = Vec::new();
+    let mut found = Vec::with_capacity(target.rows.len());
+    for &row in &target.rows {
+        let chosen = Chosen { part: target.part, row };
+        let at = row as usize;
+        if plan.metric.of_lists().is_some() {
+            let score = target.lists.max_sim(&query, at, &mut room).filter(|score| is_wanted(*score));
+            found.extend(score.map(|score| Candidate { score, chosen, element: 0 }));
+            continue;
+        }
+        target.lists.scores(&query, at, &mut room);
+        let places = target.lists.range(at);
+        for ((&score, place), element) in room.iter().zip(places).zip(0..) {
+            let is_allowed = target.elements.as_ref().is_none_or(|elements| elements.contains(place));
+            if is_allowed && is_wanted(score) {
+                found.push(Candidate { score, chosen, element });
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The best candidates, nearest first, equal scores by key, each element of a key once; by groups if that is asked for: then
+/// a key is a group.
+fn nearest(plan: &SearchPlan, parts: &[Arc<Part>], candidates: Vec<Candidate>) -> Vec<Candidate> {
+    match gather::int_keys(parts) {
+        Some(keys) => nearest_by(plan, candidates, |at| keys[at.part as usize][at.row as usize]),
+        None => nearest_by(plan, candidates, |at| parts[at.part as usize].key(at.row as usize)),
+    }
+}
+
+fn nearest_by<K: Ord + Hash + Copy>(
+    plan: &SearchPlan,
+    mut all: Vec<Candidate>,
+    key: impl Fn(Chosen) -> K,
+) -> Vec<Candidate> {
+    all.sort_by(|left, right| {
+        let by_key = || key(left.chosen).cmp(&key(right.chosen)).then(left.element.cmp(&right.element));
+        plan.metric.nearest_first(left.score, right.score).then_with(by_key)
+    });
+    let wanted = if plan.grouping.is_some() { usize::MAX } else { plan.count };
+    let mut seen = HashSet::with_capacity(wanted.min(all.len()));
+    all.retain(|one| seen.len() < wanted && seen.insert((key(one.chosen), one.element)));
+    match plan.grouping {
+        None => all,
+        Some(grouping) => {
+            let groups = best_of_groups(all, |one| key(one.chosen), plan.count, grouping.size);
+            groups.into_iter().flatten().collect()
+        }
+    }
+}

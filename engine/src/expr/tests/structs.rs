@@ -1,0 +1,160 @@
+//! Claims about filters of arrays of structs.
+
+use super::*;
+use crate::model::{StructField, VectorElement};
+
+/// A key and a nullable struct `s` of numbers `n`, texts `t` and vectors `v`, beside a number `d`.
+fn of_structs() -> Schema {
+    let fields = [
+        ("id", DataType::Int64, false),
+        ("d", DataType::Int64, false),
+        ("s[n]", DataType::Array(ElementType::Int64), true),
+        ("s[t]", DataType::Array(ElementType::VarChar), true),
+        ("s[v]", DataType::ArrayOfVector(VectorElement::Float), true),
+    ];
+    let fields: Vec<Field> = (100..)
+        .zip(fields)
+        .map(|(id, (name, data_type, nullable))| field(id, name, data_type, nullable))
+        .collect();
+    let structs = vec![StructField {
+        id: FieldId(200),
+        name: "s".to_owned(),
+        description: String::new(),
+        nullable: true,
+        parts: fields[2..].iter().map(|field| field.id).collect(),
+        type_params: Vec::new(),
+    }];
+    Schema { description: String::new(), fields, enable_dynamic_field: false, functions: Vec::new(), structs }
+}
+
+/// Rows with the elements `n`, `t` each: two of a kind, mixed, none, and no array at all.
+fn rows() -> Batch {
+    let row = |id: i64, elements: Option<&[(i64, &str)]>| {
+        let array = |value: fn(&(i64, &str)) -> Value| match elements {
+            Some(elements) => Value::Array(elements.iter().map(value).collect()),
+            None => Value::Null,
+        };
+        vec![
+            Value::Int(id),
+            Value::Int(id * 10),
+            array(|(number, _)| Value::Int(*number)),
+            array(|(_, text)| Value::Text((*text).to_owned())),
+            array(|(number, _)| Value::Vector(vec![*number as f32])),
+        ]
+    };
+    batch(
+        &of_structs(),
+        &[
+            row(0, Some(&[(1, "red"), (5, "red")])),
+            row(1, Some(&[(5, "blue"), (1, "red"), (7, "blue")])),
+            row(2, Some(&[])),
+            row(3, None),
+            row(4, Some(&[(9, "green")])),
+        ],
+    )
+}
+
+fn parsed(text: &str) -> Filter {
+    parse(text, &of_structs(), &Templates::new()).unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+fn refusal(text: &str) -> String {
+    match parse(text, &of_structs(), &Templates::new()) {
+        Ok(filter) => panic!("{text} is {filter}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+const CASES: [(&str, &[usize]); 29] = [
+    ("match_any(s, $[n] == 5)", &[0, 1]),
+    ("MATCH_ANY(s, $[n] == 5 && $[t] == 'red')", &[0]),
+    ("match_all(s, $[t] == 'red')", &[0, 2]),
+    ("match_all(s, $[t] == 'red' || $[n] > 4)", &[0, 1, 2, 4]),
+    ("match_least(s, $[t] == 'blue', threshold=2)", &[1]),
+    ("match_most(s, $[t] == 'red', threshold=0)", &[2, 4]),
+    ("match_most(s, $[t] == 'red', threshold=1)", &[1, 2, 4]),
+    ("match_exact(s, $[n] > 4, threshold=1)", &[0, 4]),
+    ("not match_any(s, $[n] == 5)", &[2, 4]),
+    ("d >= 10 and match_any(s, $[n] == 5)", &[1]),
+    ("match_any(s, $[n] == 9) or d == 30", &[3, 4]),
+    ("match_any(s, 4 < $[n] <= 7)", &[0, 1]),
+    ("match_any(s, $[n] in [9, 10])", &[4]),
+    ("match_any(s, $[t] like 'gr%')", &[4]),
+    ("match_any(s, $[t] =~ '^b')", &[1]),
+    ("match_any(s, $[n] + 1 == 10)", &[4]),
+    ("match_any(s, not ($[n] < 9))", &[4]),
+    ("match_all(s, true)", &[0, 1, 2, 4]),
+    ("element_filter(s, $[n] >= 7)", &[1, 4]),
+    ("d < 20 && element_filter(s, $[n] >= 7)", &[1]),
+    ("array_contains(s[n], 9)", &[4]),
+    ("array_contains_all(s[t], ['red', 'blue'])", &[1]),
+    ("array_length(s[n]) == 0", &[2]),
+    ("s[0][n] == 1", &[0]),
+    ("s[n][1] == 1", &[1]),
+    ("s[0][t] in ['blue', 'green']", &[1, 4]),
+    ("1 < s[0][n] < 9", &[1]),
+    ("s is null", &[3]),
+    ("s is not null and s[n] is not null", &[0, 1, 2, 4]),
+];
+
+#[test]
+fn statements_about_elements_choose_their_rows() {
+    for (text, expected) in CASES {
+        let filter = parsed(text);
+        let found: Vec<usize> = filter.evaluate(&rows()).unwrap().iter().collect();
+        assert_eq!(found, expected, "{text}");
+    }
+}
+
+#[test]
+fn statements_about_elements_come_back_from_text_and_from_bytes() {
+    for (text, _) in CASES {
+        let filter = parsed(text);
+        assert_eq!(parsed(&filter.to_string()), filter, "{text} as {filter}");
+        assert_eq!(Filter::from_bytes(&filter.to_bytes()), Ok(filter), "{text}");
+    }
+}
+
+#[test]
+fn a_filter_of_elements_tells_which() {
+    let chosen = |text: &str| {
+        let elements = parsed(text).elements(&rows()).unwrap();
+        elements.map(|elements| elements.iter().collect::<Vec<usize>>())
+    };
+
+    // All elements on end: 1 5, 5 1 7, 9.
+    assert_eq!(chosen("element_filter(s, $[n] == 5)"), Some(vec![1, 2]));
+    assert_eq!(chosen("d > 0 and element_filter(s, $[n] >= 5)"), Some(vec![2, 4, 5]));
+    assert_eq!(chosen("d == 40 or element_filter(s, $[n] == 1)"), Some(vec![0, 3, 5]));
+    assert_eq!(chosen("match_any(s, $[n] == 5)"), None);
+    assert_eq!(parsed("d > 0 and element_filter(s, $[n] == 5)").struct_of_elements(), Some("s"));
+}
+
+#[test]
+fn what_is_no_statement_about_elements_is_refused() {
+    let cases = [
+        ("match_any(x, $[n] > 0)", "struct array field not found: x"),
+        ("match_any(s, $[x] > 0)", "field s[x] not exist"),
+        ("match_any(s, d > 0)", "only sub-fields of the element"),
+        ("match_any(s, s[n][0] > 0)", "only sub-fields of the element"),
+        ("$[n] > 0", "$[n] can only be used inside element_filter or match expressions"),
+        ("match_any(s, match_all(s, $[n] > 0))", "cannot be nested"),
+        ("element_filter(s, element_filter(s, $[n] > 0))", "cannot be nested"),
+        ("element_filter(s, $[n] > 0) and d > 1", "can only be the last operand"),
+        ("element_filter(s, $[n] > 0) or d > 1", "can only be the last operand"),
+        ("not element_filter(s, $[n] > 0)", "can only be the last operand"),
+        ("match_least(s, $[n] > 0, threshold=0)", "a whole number of at least 1"),
+        ("match_most(s, $[n] > 0, threshold=-1)", "a whole number of at least 0"),
+        ("match_exact(s, $[n] > 0, threshold=1.5)", "a whole number of at least 0"),
+        ("match_least(s, $[n] > 0)", "does not accept these parameters"),
+        ("match_all(s)", "does not accept these parameters"),
+        ("element_filter()", "does not accept these parameters"),
+        ("match_any(s, $[n])", "not a boolean expression"),
+        ("match_any(s, $[v] == 1)", ""),
+        ("s[v][0] == 1", ""),
+    ];
+    for (text, part) in cases {
+        let found = refusal(text);
+        assert!(found.contains(part), "{text}: {found}");
+    }
+}
