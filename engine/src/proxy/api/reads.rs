@@ -287,7 +287,6 @@ async fn query_rows(proxy: &Proxy, caller: Caller, mut request: QueryRequest) ->
         session_ts: view.session.0,
         primary_field_name: schema.primary().name.clone(),
         element_indices,
-        ..Default::default()
     })
 }
 
