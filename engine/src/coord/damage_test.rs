@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio_util::sync::CancellationToken;
 
 use super::catalog::Garbage;
 use super::change::Change;
 use super::drive::Coordinator;
 use super::large_test::{World, commit, create_named};
 use super::{read_mirror, record};
-use crate::base::{ChannelName, CollectionId, Kind, Kinded as _, PartitionId, Position, Timestamp};
+use crate::base::{ChannelName, CollectionId, Kind, Kinded as _, PartitionId, Position, TaskSet, Timestamp};
 use crate::blob::Blobs as _;
 use crate::meta::{Metas as _, Txn};
 use crate::model::{ChannelManifest, DataType};
@@ -134,8 +133,8 @@ async fn of_a_flush_into_a_damaged_manifest_nobody_says_that_nothing_was_done() 
 #[tokio::test]
 async fn a_damaged_manifest_that_is_put_back_is_taken_over_by_the_leader_there_is() {
     let (world, coord, hurt, _, flipped) = damaged().await;
-    let stop = CancellationToken::new();
-    let watching = tokio::spawn(Arc::clone(&coord).watch_damage(stop.clone()));
+    let tasks = TaskSet::new();
+    tasks.start("watch", |stop| Arc::clone(&coord).watch_damage(stop));
 
     world.put_back(&flipped).await;
     let back = async {
@@ -146,7 +145,7 @@ async fn a_damaged_manifest_that_is_put_back_is_taken_over_by_the_leader_there_i
     tokio::time::timeout(Duration::from_secs(30), back).await.expect("it is whole again");
 
     // Nothing is left to watch.
-    watching.await.unwrap().unwrap();
+    tasks.join().await.unwrap();
     assert_eq!(coord.routes(hurt.0).await.unwrap().harm, None);
     commit(&coord, hurt, 1).await.unwrap();
     let all = known(&coord, hurt).await;
