@@ -251,12 +251,12 @@ async fn query_rows(proxy: &Proxy, caller: Caller, mut request: QueryRequest) ->
         kind: QueryKind::Rows,
     };
     let mut plan = returned.asked_of(plan);
-    let by_elements = plan.filter.clone().filter(|_| matches!(returned, Returned::Rows(..)));
-    let part = by_elements.as_ref().and_then(Filter::struct_of_elements).and_then(|name| {
-        let of = schema.struct_field(name)?;
-        of.parts.first().copied()
-    });
-    let chooser = by_elements.zip(part);
+    let are_rows = matches!(returned, Returned::Rows(..));
+    let chooser_of = |filter: &Filter| {
+        let of = schema.struct_field(filter.struct_of_elements()?)?;
+        of.parts.first().map(|part| (filter.clone(), *part))
+    };
+    let chooser = plan.filter.as_ref().filter(|_| are_rows).and_then(chooser_of);
     if let Some((filter, part)) = &chooser {
         add_fields(&mut plan.output, filter.fields().into_iter().chain([*part]));
         // The row in which the page before ended may have no more.
