@@ -266,11 +266,16 @@ async fn query_rows(proxy: &Proxy, caller: Caller, mut request: QueryRequest) ->
     let mut offset = params.offset;
     let mut element_indices = Vec::new();
     if let Some((filter, part)) = chooser {
-        let window = (params.offset, params.limit);
-        let rows = (&found.keys, &found.rows);
-        let chosen = lists::chosen(&filter, rows, part, params.after.as_ref(), window)?;
-        found.rows = found.rows.take(&chosen.rows);
-        (offset, element_indices) = (0, chosen.elements);
+        let (window, after) = ((params.offset, params.limit), params.after.clone());
+        let work = move || {
+            let rows = (&found.keys, &found.rows);
+            let chosen = lists::chosen(&filter, rows, part, after.as_ref(), window)?;
+            found.rows = found.rows.take(&chosen.rows);
+            Ok::<_, Error>((found, chosen.elements))
+        };
+        let done = heavy("choose elements", work).await;
+        (found, element_indices) = done.map_err(|error| Error::Answer { reason: error.to_string() })??;
+        offset = 0;
     }
     let (fields_data, output_fields) = if returned.takes_long(schema, &found) {
         let info = Arc::clone(&info);
