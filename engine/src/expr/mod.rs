@@ -172,7 +172,8 @@ impl Filter {
         Self { predicate }
     }
 
-    /// Whether it analyses texts or compares shapes: too long a work for a thread that answers requests, however few rows there are.
+    /// Whether it analyses texts, compares shapes or looks at elements of structs: too long a work for a thread that answers
+    /// requests, however few rows there are.
     #[must_use]
     pub fn is_long_work(&self) -> bool {
         self.predicate.is_long_work()

@@ -303,11 +303,12 @@ impl Predicate {
         }
     }
 
-    /// Whether texts are analysed or shapes compared, which takes long.
+    /// Whether texts are analysed, shapes compared or elements looked at, which takes long.
     pub(super) fn is_long_work(&self) -> bool {
         match self {
-            Self::TextMatch { .. } | Self::Shape { .. } => true,
-            Self::Not(inner) | Self::Elements { inner, .. } => inner.is_long_work(),
+            // An array has any number of elements.
+            Self::TextMatch { .. } | Self::Shape { .. } | Self::Elements { .. } => true,
+            Self::Not(inner) => inner.is_long_work(),
             Self::All(parts) | Self::Any(parts) => parts.iter().any(Self::is_long_work),
             _ => false,
         }

@@ -298,7 +298,12 @@ impl Querier for QueryNode {
         let found = self.ready(plan.collection, &share, after, !plan.ignore_growing).await?;
         let wanted = plan.partitions.as_deref();
         plan.partitions = readable_partitions(&found.info, wanted, &share.extent, &found.parts)?;
-        let rows = weight(found.rows * plan.queries.len() as u64, plan.filter.as_ref());
+        let field = found.info.schema.field_by_id(plan.field);
+        let rows = match field.map(|field| field.data_type) {
+            // A row has any number of vectors.
+            Some(DataType::ArrayOfVector(_)) => u64::MAX,
+            _ => weight(found.rows * plan.queries.len() as u64, plan.filter.as_ref()),
+        };
         self.compute(began, found.weight(rows), move |cost| {
             let asked = plan.read_at;
             let search = |part: &Taken| {

@@ -141,11 +141,12 @@ impl ParquetRows {
     }
 }
 
-/// Of a column of lists of records, the lists of what is called `part` in them.
+/// Of a column of lists of records, the lists of what is called `part` in them. What a record that is null has in its parts is
+/// nobody's value.
 fn part_of(array: &ArrayRef, part: &str) -> Result<ArrayRef, Misfit> {
     fn lists<O: OffsetSizeTrait>(array: &ArrayRef, part: &str) -> Option<ArrayRef> {
         let lists = array.as_list_opt::<O>()?;
-        let values = lists.values().as_struct_opt()?;
+        let values = lists.values().as_struct_opt().filter(|values| values.null_count() == 0)?;
         let column = values.column_by_name(part)?;
         let field = Arc::new(ArrowField::new("item", column.data_type().clone(), true));
         let (offsets, nulls) = (lists.offsets().clone(), lists.nulls().cloned());
@@ -153,7 +154,8 @@ fn part_of(array: &ArrayRef, part: &str) -> Result<ArrayRef, Misfit> {
         Some(Arc::new(of_part))
     }
     let found = lists::<i32>(array, part).or_else(|| lists::<i64>(array, part));
-    let why = || format!("an array of structs must be a list of records, each with {part}");
+    let why =
+        || format!("an array of structs must be a list of records, none of them null, each with {part}");
     found.ok_or_else(|| Misfit { at: 0, why: why() })
 }
 
@@ -266,6 +268,10 @@ fn lists(each: impl Iterator<Item = ArrayRef>, of: Arrow) -> Result<Values, Stri
         ends.push(count);
         let all: Vec<usize> = (0..list.len()).collect();
         let more = values(list.as_ref(), &all)?;
+        // Lists of what has no type have elements, but no values.
+        if more.len() != list.len() {
+            return Err("an element of a list has no value".to_owned());
+        }
         match &mut items {
             None => items = Some(more),
             Some(items) => join(items, more),

@@ -327,6 +327,11 @@ pub async fn alter_field(
         let data_type = field.map_or(DataType::Json, |field| field.data_type);
         check_field_param(data_type, &request.field_name, key, value)?;
     }
+    // Without one of these nobody could read the rows that are there.
+    let is_needed = |key: &&String| matches!(key.as_str(), "dim" | "max_length" | "max_capacity");
+    if let Some(key) = request.delete_keys.iter().find(is_needed) {
+        return Err(Error::FixedFieldParam { key: key.clone() });
+    }
     let changed = request.properties.iter().map(|pair| &pair.key).chain(&request.delete_keys);
     for key in changed.filter(|_| info.load.is_some()) {
         match key.as_str() {

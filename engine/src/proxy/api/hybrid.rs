@@ -142,6 +142,9 @@ async fn search_all(
 
 /// Whether all searches are of elements of the arrays of one struct: then what they find are elements, too.
 fn are_of_one_struct(info: &CollectionInfo, requests: &[SearchRequest]) -> Result<bool, Error> {
+    if info.schema.structs.is_empty() {
+        return Ok(false);
+    }
     let mut found = None;
     for request in requests {
         let params = convert_search::params(&request.search_params, convert_search::window_of(info))?;

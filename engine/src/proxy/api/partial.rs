@@ -58,6 +58,10 @@ pub fn checked_ops(
             OpType::ArrayRemove => ArrayOp::Remove,
             _ => return Err(Error::FieldOpNotBuilt { op: named, field: name() }),
         };
+        // The arrays of the parts of a struct change together: else parts of different elements would meet.
+        if schema.struct_of(field.id).is_some() {
+            return Err(Error::FieldOpNotBuilt { op: named, field: name() });
+        }
         if !matches!(field.data_type, DataType::Array(_)) {
             let data_type = field.data_type.name();
             return Err(Error::FieldOpType { op: named, field: name(), data_type });

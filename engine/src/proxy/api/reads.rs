@@ -251,12 +251,12 @@ async fn query_rows(proxy: &Proxy, caller: Caller, mut request: QueryRequest) ->
         kind: QueryKind::Rows,
     };
     let mut plan = returned.asked_of(plan);
-    let by_elements = plan.filter.clone().filter(|_| matches!(returned, Returned::Rows(..)));
-    let part = by_elements.as_ref().and_then(Filter::struct_of_elements).and_then(|name| {
-        let of = schema.struct_field(name)?;
-        of.parts.first().copied()
-    });
-    let chooser = by_elements.zip(part);
+    let are_rows = matches!(returned, Returned::Rows(..));
+    let chooser_of = |filter: &Filter| {
+        let of = schema.struct_field(filter.struct_of_elements()?)?;
+        of.parts.first().map(|part| (filter.clone(), *part))
+    };
+    let chooser = plan.filter.as_ref().filter(|_| are_rows).and_then(chooser_of);
     if let Some((filter, part)) = &chooser {
         add_fields(&mut plan.output, filter.fields().into_iter().chain([*part]));
         // The row in which the page before ended may have no more.
@@ -266,11 +266,16 @@ async fn query_rows(proxy: &Proxy, caller: Caller, mut request: QueryRequest) ->
     let mut offset = params.offset;
     let mut element_indices = Vec::new();
     if let Some((filter, part)) = chooser {
-        let window = (params.offset, params.limit);
-        let rows = (&found.keys, &found.rows);
-        let chosen = lists::chosen(&filter, rows, part, params.after.as_ref(), window)?;
-        found.rows = found.rows.take(&chosen.rows);
-        (offset, element_indices) = (0, chosen.elements);
+        let (window, after) = ((params.offset, params.limit), params.after.clone());
+        let work = move || {
+            let rows = (&found.keys, &found.rows);
+            let chosen = lists::chosen(&filter, rows, part, after.as_ref(), window)?;
+            found.rows = found.rows.take(&chosen.rows);
+            Ok::<_, Error>((found, chosen.elements))
+        };
+        let done = heavy("choose elements", work).await;
+        (found, element_indices) = done.map_err(|error| Error::Answer { reason: error.to_string() })??;
+        offset = 0;
     }
     let (fields_data, output_fields) = if returned.takes_long(schema, &found) {
         let info = Arc::clone(&info);

@@ -120,7 +120,7 @@ async fn search_rows(
     add_fields(&mut fields, aggregation.iter().flat_map(Aggregation::fields));
     if aggregation.is_some() {
         // Vectors are not shown in buckets.
-        fields.retain(|id| schema.field_by_id(*id).is_none_or(|field| !field.data_type.is_vector()));
+        fields.retain(|id| schema.field_by_id(*id).is_none_or(|field| !field.data_type.is_searched()));
     }
     let plan = plan(proxy, &info, &mut request, &mut params, (view, partitions, fields), deadline).await?;
     if let Some(aggregation) = &aggregation {

@@ -453,7 +453,7 @@ impl Pool<'_> {
             Key::Text(key) => agg_hit::Pk::StrPk(key.to_string()),
         };
         let fields = self.output.fields.iter().filter_map(|id| self.schema.field_by_id(*id));
-        let shown = fields.filter(|field| !field.data_type.is_vector() && !field.is_dynamic);
+        let shown = fields.filter(|field| !field.data_type.is_searched() && !field.is_dynamic);
         let fields = shown.map(|field| AggHitField {
             field_id: field.id.0,
             field_name: field.name.clone(),

@@ -174,7 +174,7 @@ pub fn named_order(text: &str) -> Result<Vec<(&str, bool)>, Error> {
 fn sorted_by<'a>(name: &str, schema: &'a Schema, of: Ordered) -> Result<(&'a Field, Vec<String>), Error> {
     if let Some(field) = schema.field(name) {
         let has_order = !matches!(field.data_type, DataType::Json | DataType::Array(_) | DataType::Geometry)
-            && !field.data_type.is_vector();
+            && !field.data_type.is_searched();
         return match (has_order, of) {
             (true, _) => Ok((field, Vec::new())),
             (false, Ordered::Search) => {

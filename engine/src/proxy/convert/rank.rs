@@ -297,7 +297,7 @@ fn boost(function: &FunctionSchema, schema: &Schema, zone: &TimeZone) -> Result<
     // Boosts are computed on threads that answer requests.
     if filter.as_ref().is_some_and(Filter::is_long_work) {
         return Err(Error::ReadNotBuilt {
-            what: "text_match or a geometry function in the filter of a boost",
+            what: "text_match, a geometry function or a statement about elements in the filter of a boost",
         });
     }
     Ok(Boost { filter, weight, random })

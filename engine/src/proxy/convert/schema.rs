@@ -398,7 +398,11 @@ pub fn check_load_fields(schema: &Schema, names: &[String]) -> Result<(), Error>
             schema.primary().name
         ));
     }
-    if !schema.vectors().any(|field| names.contains(&field.name)) {
+    let is_named = |field: &Field| {
+        let of = schema.struct_of(field.id);
+        names.contains(&field.name) || of.is_some_and(|of| names.contains(&of.name))
+    };
+    if !schema.searched().any(is_named) {
         return refuse(format!("load fields list [{list}] does not contain vector field"));
     }
     match schema.partition_key().filter(|key| !names.contains(&key.name)) {

@@ -23,6 +23,8 @@ use crate::rpc::CollectionInfo;
 
 /// Most hits of one query, offset included. Source: wire specification 2.9.
 pub const WINDOW: i64 = 16_384;
+/// Most vectors of all lists of one search, each of which is compared with every vector of every row.
+const MAX_LISTED: usize = 131_072;
 /// Most hits of one query of a collection whose mode is the one of large results.
 const LARGE_WINDOW: i64 = 1_000_000;
 /// The property that says how a collection is queried, and the mode of large results.
@@ -353,7 +355,8 @@ fn json_number(name: &'static str, value: &serde_json::Value) -> Result<f32, Err
 /// The query vectors of a placeholder group; under a metric of lists each of them is the vectors of a list on end.
 ///
 /// # Errors
-/// If the bytes are no group, the vectors are not of the field's type and dimension or not finite, or they are not `nq`.
+/// If the bytes are no group, the vectors are not of the field's type and dimension or not finite, or they are not `nq`; if
+/// lists have more vectors than one search takes.
 pub fn queries(group: &Bytes, field: &Field, metric: Metric, nq: i64) -> Result<Vec<Vector>, Error> {
     let group = PlaceholderGroup::decode(group.as_ref())
         .map_err(|reason| Error::PlaceholderBytes { reason: reason.to_string() })?;
@@ -361,6 +364,16 @@ pub fn queries(group: &Bytes, field: &Field, metric: Metric, nq: i64) -> Result<
     check_count(nq, placeholder.values.len())?;
     let are_lists = metric.of_lists().is_some();
     let sent = check_type(field, are_lists, placeholder.r#type)?;
+    if are_lists {
+        let bytes: usize = placeholder.values.iter().map(Vec::len).sum();
+        let vectors = bytes / vector_bytes(field, sent).max(1);
+        if vectors > MAX_LISTED {
+            let text = format!(
+                "the embedding lists of a search may have {MAX_LISTED} vectors, but have {vectors}: invalid parameter"
+            );
+            return Err(Error::Checked { code: 1100, text });
+        }
+    }
     placeholder.values.iter().map(|bytes| query(bytes, field, sent, are_lists)).collect()
 }
 
@@ -414,6 +427,11 @@ fn check_type(field: &Field, are_lists: bool, placeholder: i32) -> Result<DataTy
     Err(Error::QueryType { field_type: field.data_type.name(), search_type })
 }
 
+/// Bytes of one vector of `field` that comes as the type `sent`, which is not sparse.
+fn vector_bytes(field: &Field, sent: DataType) -> usize {
+    if sent == DataType::BinaryVector { field.dim() / 8 } else { field.dim() * narrow::component_bytes(sent) }
+}
+
 fn query(bytes: &[u8], field: &Field, sent: DataType, is_list: bool) -> Result<Vector, Error> {
     if sent == DataType::SparseFloatVector {
         let vector = sparse::vector(bytes)?;
@@ -423,7 +441,7 @@ fn query(bytes: &[u8], field: &Field, sent: DataType, is_list: bool) -> Result<V
         return Ok(Vector::Sparse(vector));
     }
     let is_bits = sent == DataType::BinaryVector;
-    let expected = if is_bits { field.dim() / 8 } else { field.dim() * narrow::component_bytes(sent) };
+    let expected = vector_bytes(field, sent);
     let is_whole = bytes.len() == expected;
     if !is_whole && (!is_list || bytes.is_empty() || !bytes.len().is_multiple_of(expected)) {
         return Err(Error::QuerySize { expected, actual: bytes.len() });

@@ -303,3 +303,50 @@ async fn searches_and_indexes_that_lists_do_not_have_are_refused() {
         assert_good(&index(&proxy, "s[n]", &[("index_type", kind)]).await);
     }
 }
+
+#[tokio::test]
+async fn the_lists_of_a_search_have_no_more_vectors_than_it_takes() {
+    let proxy = with_rows("MAX_SIM_COSINE").await;
+    let two_lists = |vectors: usize| {
+        let (one, rest) = ([1.0_f32, 2.0], vec![0.5_f32; (vectors - 1) * 2]);
+        let mut request = search_request(&[("anns_field", "s[v]"), ("topk", "3")], &[&one[..], &rest[..]]);
+        let Some(SearchInput::PlaceholderGroup(group)) = &request.search_input else { panic!("no vectors") };
+        let mut group = PlaceholderGroup::decode(group.clone()).unwrap();
+        group.placeholders[0].r#type = PlaceholderType::EmbListFloatVector.into();
+        request.search_input = Some(SearchInput::PlaceholderGroup(group.encode_to_vec().into()));
+        request
+    };
+
+    let (code, text) = said(search(&proxy, two_lists(131_073)).await.status);
+
+    let told = "the embedding lists of a search may have 131072 vectors, but have 131073: invalid parameter";
+    assert_eq!((code, text.as_str()), (1100, told));
+}
+
+#[tokio::test]
+async fn what_the_parts_of_a_struct_cannot_be_without_is_not_removed() {
+    let proxy = with_structs("MAX_SIM_COSINE").await;
+    for key in ["dim", "max_capacity"] {
+        let alter = AlterCollectionFieldRequest {
+            collection_name: "c".to_owned(),
+            field_name: "s[v]".to_owned(),
+            delete_keys: vec![key.to_owned()],
+            ..Default::default()
+        };
+        let status = proxy.alter_collection_field(Request::new(alter)).await.unwrap().into_inner();
+        assert_eq!(
+            status.reason,
+            format!("{key} does not allow update in collection field param: invalid parameter")
+        );
+    }
+}
+
+#[tokio::test]
+async fn rows_are_ordered_by_no_array_of_vectors() {
+    let proxy = with_rows("MAX_SIM_COSINE").await;
+
+    let found = query(&proxy, "id > 0", &["id"], &[("limit", "3"), ("order_by_fields", "s[v]")]).await;
+
+    let text = said(found.status).1;
+    assert!(text.contains("ArrayOfVector"), "{text}");
+}
