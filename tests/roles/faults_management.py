@@ -167,7 +167,8 @@ def stops(cluster: Cluster) -> float:
     """A process that is asked to stop ends by itself, and only the one that is meant."""
     proxy, node = cluster.of("proxy")[0], cluster.of("datanode")[0]
     for role in ("proxy", "mixcoord", "querynode", "datanode", "streamingnode"):
-        managed(proxy, f"check/ready?role={role}")
+        # A new leader is not before it has heard all nodes.
+        until(f"{role} ready", 30, lambda: asked(proxy, f"management/check/ready?role={role}")[0] == 200)
     status, said = asked(proxy, "management/stop?role=datanode", "POST")
     equal((status, "this process is a proxy" in said["msg"]), (400, True), "the wrong process")
     begin = time.monotonic()
