@@ -1086,6 +1086,29 @@ fn what_a_query_node_holds_of_all_collections_is_moved_by_hand_or_nothing_is() {
 }
 
 #[test]
+fn what_does_not_fit_on_a_node_together_is_not_moved_there_at_all() {
+    let mut world = World::of(1);
+    world.placer.steer(false, BTreeSet::new());
+    let info = info(7, 1, loaded());
+    world.put(&info, &[manifest(10, &[(1, 400), (2, 400), (3, 400)])]);
+    world.run(4);
+    world.nodes.insert(NodeId(2), Process::new(NodeInfo { memory_bytes: 1000, ..node(2) }));
+    world.run(4);
+    let (from, to) = (NodeId(1), NodeId(2));
+
+    let refused = world.placer.transfer_segments(from, Some(to), &[], world.now);
+    world.run(4);
+    let there = segments_on(&world, to);
+    let moved = world.placer.transfer_segments(from, Some(to), &[SegmentId(1), SegmentId(2)], world.now);
+    world.run(4);
+
+    let text = "no query node that is meant has room for segment 3 of 400 bytes".to_owned();
+    assert_eq!((refused, there), (Err(text), BTreeSet::new()));
+    assert_eq!(moved, Ok(()));
+    assert_eq!(segments_on(&world, to), [SegmentId(1), SegmentId(2)].into());
+}
+
+#[test]
 fn who_follows_a_channel_is_changed_by_hand() {
     let mut world = World::of(2);
     let info = info(7, 2, loaded());
