@@ -181,6 +181,32 @@ fn nodes_keep_what_they_have_of_a_collection_that_cannot_be_read_and_serve_it_ag
 }
 
 #[test]
+fn who_has_not_let_go_of_a_channel_when_its_manifest_is_whole_again_goes_on_with_it() {
+    let mut world = World::of(2);
+    let hurt = info(7, 1, loaded());
+    let of_hurt = [manifest(10, &[(1, 100)])];
+    world.put(&hurt, &of_hurt);
+    world.run(4);
+    let channel = hurt.channels[0].clone();
+    let owner = world.placer.owner(&channel);
+    assert!(owner.is_some());
+
+    let settings = PlaceSettings { settle: Duration::ZERO, ..PlaceSettings::default() };
+    world.placer = Placer::new(2, settings, world.now, Timestamp::ZERO);
+    world.placer.set_aside(hurt.id, "the manifest is damaged".to_owned());
+    world.put(&hurt, &[Arc::default()]);
+    // All have reported, and none has heard of this leader's orders.
+    for process in world.nodes.values() {
+        world.placer.report(process.report(), world.now);
+    }
+    assert_eq!(world.placer.owner(&channel), None);
+
+    world.placer.mend_collection(hurt.clone(), of_hurt.to_vec(), world.now);
+
+    assert_eq!((world.placer.owner(&channel), world.placer.wanted_terms()), (owner, Vec::new()));
+}
+
+#[test]
 fn what_nodes_keep_of_a_collection_that_cannot_be_read_goes_once_it_is_dropped_or_not_loaded() {
     for is_dropped in [true, false] {
         let mut world = World::of(2);
