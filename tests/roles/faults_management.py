@@ -92,6 +92,14 @@ def moved_by_hand(cluster: Cluster, client: MilvusClient, still: Still) -> float
     (one, _), (other, _) = (known[f"{node.host}:{node.internal}"] for node in (first, second))
     managed(proxy, "querycoord/balance/suspend", method="POST")
     equal(managed(proxy, "querycoord/balance/status")["status"], "suspended", "balance")
+
+    def rests() -> bool:
+        before = held(proxy, one), held(proxy, other)
+        time.sleep(2)  # a node reports what it holds at least once a second
+        return all(segments for _, segments in before) and before == (held(proxy, one), held(proxy, other))
+
+    # What was on its way when balance was suspended still arrives, and cannot be moved from where it then no longer is.
+    until("both to hold segments, and nothing to move", 60, rests)
     managed(proxy, "querycoord/node/suspend", method="POST", body={"node_id": one})
     equal(numbers(proxy)[f"{first.host}:{first.internal}"], (one, "Suspend"), "the suspended node")
     refused = asked(proxy, f"management/querycoord/transfer/segment?source_node_id={other}&target_node_id={one}")

@@ -1,6 +1,6 @@
 //! What a proxy away from the coordinator remembers of the catalog.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,13 +65,10 @@ impl Tables {
     }
 }
 
-/// Routes in use that have been replaced, and are to be asked for before somebody needs them.
-#[derive(Debug)]
-struct Renewal {
-    collections: BTreeSet<CollectionId>,
-    /// If the coordinator goes away before it has answered, reads have only the replaced ones to go by.
-    _reading: Reading,
-}
+/// Routes in use that have been replaced, and are to be asked for before somebody needs them. If the coordinator goes away before
+/// it has answered, reads have only the replaced ones to go by: each counts as a read until then. By itself, so that one that is
+/// replaced in the meantime does not make others wait.
+type Renewal = BTreeMap<CollectionId, Reading>;
 
 /// A coordinator whose answers about collections and routes are remembered, and whose ids are fetched ahead; every other
 /// call goes through.
@@ -86,7 +83,7 @@ pub struct CatalogCache {
     pub(super) ids: Ids,
     tables: Mutex<Tables>,
     under_way: Arc<UnderWay>,
-    renewal: Mutex<Option<Renewal>>,
+    renewal: Mutex<Renewal>,
 }
 
 impl CatalogCache {
@@ -172,10 +169,7 @@ impl CatalogCache {
     /// Asks once for routes that were in use when they were replaced. Those that cannot be had while the coordinator is away
     /// stay to be asked for. Cancel safe.
     async fn renew(&self) {
-        let due = match &*self.renewal.lock() {
-            Some(renewal) => renewal.collections.iter().copied().collect(),
-            None => Vec::new(),
-        };
+        let due: Vec<CollectionId> = self.renewal.lock().keys().copied().collect();
         let asked = futures::stream::iter(due)
             .map(async |collection| (collection, self.sound_routes(collection).await));
         let mut answers = std::pin::pin!(asked.buffer_unordered(RENEWED_AT_ONCE));
@@ -184,14 +178,7 @@ impl CatalogCache {
                 continue;
             }
             self.tables.lock().routes.leave(&collection);
-            let mut renewal = self.renewal.lock();
-            let is_last = renewal.as_mut().is_some_and(|renewal| {
-                renewal.collections.remove(&collection);
-                renewal.collections.is_empty()
-            });
-            if is_last {
-                *renewal = None;
-            }
+            self.renewal.lock().remove(&collection);
         }
     }
 
@@ -335,11 +322,11 @@ impl Follower for CatalogCache {
             tables.routes.forget(collection);
         }
         drop(tables);
-        if !in_use.is_empty() {
-            let mut renewal = self.renewal.lock();
-            let begin = || Renewal { collections: BTreeSet::new(), _reading: self.under_way.begin() };
-            renewal.get_or_insert_with(begin).collections.extend(in_use);
+        let mut renewal = self.renewal.lock();
+        for collection in in_use {
+            renewal.entry(collection).or_insert_with(|| self.under_way.begin());
         }
+        drop(renewal);
         // Only now: a read that begins in between is taken for an older one.
         self.under_way.obey(orders.number);
     }

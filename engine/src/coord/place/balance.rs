@@ -73,21 +73,28 @@ impl Placer {
         to: &[NodeId],
     ) -> Result<(), String> {
         let open = |node: NodeId| node != from && (to.is_empty() || to.contains(&node));
+        // What is chosen first takes room from what comes after it.
+        let mut coming: BTreeMap<NodeId, u64> = BTreeMap::new();
+        let mut moves = Vec::with_capacity(chosen.len());
         for one in chosen {
             let site = self.site_of(one);
             self.check_targets(&site, from, to)?;
-            if self.emptiest(&site, one.piece, open).is_none() {
-                let Piece { id, bytes } = one.piece;
+            let Piece { id, bytes } = one.piece;
+            let more = |node: NodeId| coming.get(&node).copied().unwrap_or(0);
+            let seats = site.slots.iter().map(|slot| self.seats.at(*slot));
+            let fitting = seats
+                .filter(|seat| open(seat.node) && seat.fits(bytes.saturating_add(more(seat.node))))
+                .min_by_key(|seat| (seat.load.saturating_add(more(seat.node)), seat.node));
+            let Some(target) = fitting.map(|seat| seat.node) else {
                 return Err(format!(
                     "no query node that is meant has room for segment {id} of {bytes} bytes"
                 ));
-            }
+            };
+            *coming.entry(target).or_default() += bytes;
+            moves.push((one, target));
         }
-        for one in chosen {
-            let site = self.site_of(one);
-            if let Some(target) = self.emptiest(&site, one.piece, open) {
-                self.move_piece(one, from, target);
-            }
+        for (one, target) in moves {
+            self.move_piece(one, from, target);
         }
         Ok(())
     }

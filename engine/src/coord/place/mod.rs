@@ -218,6 +218,16 @@ impl Placer {
         let (id, channels) = (info.id, info.channels.len());
         let keepers = self.end_keeping(id);
         self.take_collection(info, manifests);
+        // Whoever has not let go of a channel yet goes on with it: by its lease it may still answer for it.
+        let open: Vec<_> = self
+            .nodes
+            .iter()
+            .flat_map(|(node, known)| known.opened.iter().map(move |open| (*node, open.clone())))
+            .filter(|(_, open)| self.channels.get(&open.channel).is_some_and(|at| at.0 == id))
+            .collect();
+        for (node, open) in &open {
+            self.absorb(*node, open);
+        }
         self.unowned.extend((0..channels).map(|at| (id, at)));
         self.announce(id);
         self.work();

@@ -181,6 +181,32 @@ fn nodes_keep_what_they_have_of_a_collection_that_cannot_be_read_and_serve_it_ag
 }
 
 #[test]
+fn who_has_not_let_go_of_a_channel_when_its_manifest_is_whole_again_goes_on_with_it() {
+    let mut world = World::of(2);
+    let hurt = info(7, 1, loaded());
+    let of_hurt = [manifest(10, &[(1, 100)])];
+    world.put(&hurt, &of_hurt);
+    world.run(4);
+    let channel = hurt.channels[0].clone();
+    let owner = world.placer.owner(&channel);
+    assert!(owner.is_some());
+
+    let settings = PlaceSettings { settle: Duration::ZERO, ..PlaceSettings::default() };
+    world.placer = Placer::new(2, settings, world.now, Timestamp::ZERO);
+    world.placer.set_aside(hurt.id, "the manifest is damaged".to_owned());
+    world.put(&hurt, &[Arc::default()]);
+    // All have reported, and none has heard of this leader's orders.
+    for process in world.nodes.values() {
+        world.placer.report(process.report(), world.now);
+    }
+    assert_eq!(world.placer.owner(&channel), None);
+
+    world.placer.mend_collection(hurt.clone(), of_hurt.to_vec(), world.now);
+
+    assert_eq!((world.placer.owner(&channel), world.placer.wanted_terms()), (owner, Vec::new()));
+}
+
+#[test]
 fn what_nodes_keep_of_a_collection_that_cannot_be_read_goes_once_it_is_dropped_or_not_loaded() {
     for is_dropped in [true, false] {
         let mut world = World::of(2);
@@ -1083,6 +1109,29 @@ fn what_a_query_node_holds_of_all_collections_is_moved_by_hand_or_nothing_is() {
     assert_eq!((suspended, moved), (Err("query node 2 is suspended".to_owned()), Ok(())));
     assert_eq!(segments_on(&world, from), BTreeSet::new());
     assert_eq!(segments_on(&world, to), &before | &there);
+}
+
+#[test]
+fn what_does_not_fit_on_a_node_together_is_not_moved_there_at_all() {
+    let mut world = World::of(1);
+    world.placer.steer(false, BTreeSet::new());
+    let info = info(7, 1, loaded());
+    world.put(&info, &[manifest(10, &[(1, 400), (2, 400), (3, 400)])]);
+    world.run(4);
+    world.nodes.insert(NodeId(2), Process::new(NodeInfo { memory_bytes: 1000, ..node(2) }));
+    world.run(4);
+    let (from, to) = (NodeId(1), NodeId(2));
+
+    let refused = world.placer.transfer_segments(from, Some(to), &[], world.now);
+    world.run(4);
+    let there = segments_on(&world, to);
+    let moved = world.placer.transfer_segments(from, Some(to), &[SegmentId(1), SegmentId(2)], world.now);
+    world.run(4);
+
+    let text = "no query node that is meant has room for segment 3 of 400 bytes".to_owned();
+    assert_eq!((refused, there), (Err(text), BTreeSet::new()));
+    assert_eq!(moved, Ok(()));
+    assert_eq!(segments_on(&world, to), [SegmentId(1), SegmentId(2)].into());
 }
 
 #[test]
