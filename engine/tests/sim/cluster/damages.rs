@@ -21,6 +21,8 @@ use super::weather::Fault;
 
 /// How long nobody changes the catalog after a leader was killed, at most.
 const LEADERLESS: Duration = Duration::from_secs(10);
+/// Within this time everything has arrived that was sent before. Nobody leads so soon after a leader.
+const ARRIVED: Duration = Duration::from_secs(1);
 /// How long a collection takes to be written and read again once its manifest is whole, at most.
 const BACK: Duration = Duration::from_secs(15);
 
@@ -56,7 +58,8 @@ pub async fn flip(clients: &Clients, rng: &SeededRng) {
             let killed = faults::kill_for(world, &leader, Fault::KillLeader, span(rng, 200, 5_000));
             let name = format!("after_{shard}_{turn}");
             let change = async {
-                // The leader is dead: it would write what it knows over this with its next change.
+                // The leader is dead, and what it had sent has arrived: it would write what it knows over this.
+                tokio::time::sleep(ARRIVED).await;
                 let mut damaged = whole.value.to_vec();
                 let middle = damaged.len() / 2;
                 damaged[middle] ^= 0x10;
