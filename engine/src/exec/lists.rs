@@ -20,7 +20,7 @@ struct Target<'a> {
     lists: Lists<'a>,
     /// The rows that may be hits, ascending.
     rows: Vec<u32>,
-    /// The elements that may be, of all rows; `None` for all.
+    /// The elements of those rows that may be, counted over all rows; `None` for all.
     elements: Option<Bitset>,
 }
 
@@ -86,9 +86,11 @@ fn targets<'a>(plan: &SearchPlan, schema: &Schema, parts: &'a [Arc<Part>]) -> Re
             continue;
         }
         let elements = match &plan.filter {
-            Some(filter) if plan.metric.of_lists().is_none() => {
-                let rows = FilledRows::new(part, schema, &filter.fields());
-                filter.elements(&rows).map_err(|source| Error::Filter { source })?
+            Some(filter) if plan.metric.of_lists().is_none() && filter.struct_of_elements().is_some() => {
+                let mut wanted = Bitset::none(part.rows());
+                rows.iter().for_each(|row| wanted.insert(*row as usize));
+                let filled = FilledRows::new(part, schema, &filter.fields());
+                filter.elements(&filled, Some(&wanted)).map_err(|source| Error::Filter { source })?
             }
             _ => None,
         };

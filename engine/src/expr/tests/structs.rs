@@ -118,7 +118,7 @@ fn statements_about_elements_come_back_from_text_and_from_bytes() {
 #[test]
 fn a_filter_of_elements_tells_which() {
     let chosen = |text: &str| {
-        let elements = parsed(text).elements(&rows()).unwrap();
+        let elements = parsed(text).elements(&rows(), None).unwrap();
         elements.map(|elements| elements.iter().collect::<Vec<usize>>())
     };
 
