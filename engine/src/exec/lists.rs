@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::hash::Hash;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -22,6 +23,21 @@ struct Target<'a> {
     rows: Vec<u32>,
     /// The elements of those rows that may be, counted over all rows; `None` for all.
     elements: Option<Bitset>,
+}
+
+impl Target<'_> {
+    /// The next run of elements in `rest` that may be hits, which is taken off; `None` if there is none left.
+    fn next_run(&self, rest: &mut Range<usize>) -> Option<Range<usize>> {
+        let Some(elements) = &self.elements else {
+            let run = rest.clone();
+            rest.start = rest.end;
+            return (!run.is_empty()).then_some(run);
+        };
+        let start = rest.clone().find(|place| elements.contains(*place))?;
+        let end = (start..rest.end).find(|place| !elements.contains(*place)).unwrap_or(rest.end);
+        rest.start = end;
+        Some(start..end)
+    }
 }
 
 /// One hit, or what may become one.
@@ -94,7 +110,7 @@ fn targets<'a>(plan: &SearchPlan, schema: &Schema, parts: &'a [Arc<Part>]) -> Re
             }
             _ => None,
         };
-        let Some(lists) = Lists::new(arrays, &rows, plan.metric) else { continue };
+        let Some(lists) = Lists::new(arrays, &rows, elements.as_ref(), plan.metric) else { continue };
         targets.push(Target { part: number, lists, rows, elements });
     }
     Ok(targets)
@@ -117,8 +133,7 @@ fn run(
                 return Ok(done);
             }
             let (query, target) = (unit / targets.len(), &targets[unit % targets.len()]);
-            let candidates = compared(plan, target, query)?;
-            done.push((query, nearest(plan, parts, candidates)));
+            done.push((query, compared(plan, parts, target, query)?));
         }
     };
     let words: usize = targets.iter().map(|target| target.lists.words()).sum();
@@ -136,31 +151,38 @@ fn run(
     })
 }
 
-/// All rows, or elements, of a target with their scores for one query.
-fn compared(plan: &SearchPlan, target: &Target<'_>, query: usize) -> Result<Vec<Candidate>, Error> {
-    let query = target.lists.query(&plan.queries[query]).map_err(|source| Error::Search { source })?;
+/// The best rows, or elements, of a target for one query, in the order of [`nearest`].
+fn compared(
+    plan: &SearchPlan,
+    parts: &[Arc<Part>],
+    target: &Target<'_>,
+    query: usize,
+) -> Result<Vec<Candidate>, Error> {
+    let mut query = target.lists.query(&plan.queries[query]).map_err(|source| Error::Search { source })?;
     let range = plan.range.map(|range| ScoreRange { radius: range.outer, range_filter: range.inner });
     let is_wanted = |score: f32| range.as_ref().is_none_or(|range| range.contains(plan.metric, score));
-    let mut room = Vec::new();
     let mut found = Vec::with_capacity(target.rows.len());
     for &row in &target.rows {
         let chosen = Chosen { part: target.part, row };
-        let at = row as usize;
         if plan.metric.of_lists().is_some() {
-            let score = target.lists.max_sim(&query, at, &mut room).filter(|score| is_wanted(*score));
-            found.extend(score.map(|score| Candidate { score, chosen, element: 0 }));
+            let score = target.lists.max_sim(&mut query, row as usize);
+            if let Some(score) = score.filter(|score| is_wanted(*score)) {
+                found.push(Candidate { score, chosen, element: 0 });
+            }
             continue;
         }
-        target.lists.scores(&query, at, &mut room);
-        let places = target.lists.range(at);
-        for ((&score, place), element) in room.iter().zip(places).zip(0..) {
-            let is_allowed = target.elements.as_ref().is_none_or(|elements| elements.contains(place));
-            if is_allowed && is_wanted(score) {
-                found.push(Candidate { score, chosen, element });
+        let mut rest = target.lists.range(row as usize);
+        let start = rest.start;
+        while let Some(run) = target.next_run(&mut rest) {
+            let first = u32::try_from(run.start - start).unwrap_or(u32::MAX);
+            for (&score, element) in target.lists.scores(&mut query, run).iter().zip(first..) {
+                if is_wanted(score) {
+                    found.push(Candidate { score, chosen, element });
+                }
             }
         }
     }
-    Ok(found)
+    Ok(nearest(plan, parts, found))
 }
 
 /// The best candidates, nearest first, equal scores by key, each element of a key once; by groups if that is asked for: then
