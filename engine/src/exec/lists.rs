@@ -161,13 +161,13 @@ fn compared(
     let mut query = target.lists.query(&plan.queries[query]).map_err(|source| Error::Search { source })?;
     let range = plan.range.map(|range| ScoreRange { radius: range.outer, range_filter: range.inner });
     let is_wanted = |score: f32| range.as_ref().is_none_or(|range| range.contains(plan.metric, score));
-    let mut found = Vec::with_capacity(target.rows.len());
+    let mut best = Best::new(plan, parts);
     for &row in &target.rows {
         let chosen = Chosen { part: target.part, row };
         if plan.metric.of_lists().is_some() {
             let score = target.lists.max_sim(&mut query, row as usize);
             if let Some(score) = score.filter(|score| is_wanted(*score)) {
-                found.push(Candidate { score, chosen, element: 0 });
+                best.offer(Candidate { score, chosen, element: 0 });
             }
             continue;
         }
@@ -177,12 +177,55 @@ fn compared(
             let first = u32::try_from(run.start - start).unwrap_or(u32::MAX);
             for (&score, element) in target.lists.scores(&mut query, run).iter().zip(first..) {
                 if is_wanted(score) {
-                    found.push(Candidate { score, chosen, element });
+                    best.offer(Candidate { score, chosen, element });
                 }
             }
         }
     }
-    Ok(nearest(plan, parts, found))
+    Ok(best.finish())
+}
+
+/// Candidates that are kept at least before the best of them are looked for.
+const LEAST_ROOM: usize = 1024;
+
+/// The best candidates of one query so far, and some that may not be: as many as twice those wanted, whatever comes.
+struct Best<'a> {
+    plan: &'a SearchPlan,
+    parts: &'a [Arc<Part>],
+    kept: Vec<Candidate>,
+    /// How many are kept until the best of them are looked for.
+    room: usize,
+    /// As many as are wanted are at least as near as this.
+    bar: Option<f32>,
+}
+
+impl<'a> Best<'a> {
+    fn new(plan: &'a SearchPlan, parts: &'a [Arc<Part>]) -> Self {
+        // A group whose best hit is among the best may have its next one anywhere.
+        let room = match plan.grouping {
+            Some(_) => usize::MAX,
+            None => plan.count.saturating_mul(2).max(LEAST_ROOM),
+        };
+        Self { plan, parts, kept: Vec::new(), room, bar: None }
+    }
+
+    fn offer(&mut self, candidate: Candidate) {
+        // What is as near as the bar may still come before it by its key.
+        if self.bar.is_some_and(|bar| self.plan.metric.nearest_first(candidate.score, bar).is_gt()) {
+            return;
+        }
+        self.kept.push(candidate);
+        if self.kept.len() >= self.room {
+            self.kept = nearest(self.plan, self.parts, std::mem::take(&mut self.kept));
+            if self.kept.len() >= self.plan.count {
+                self.bar = self.kept.last().map(|farthest| farthest.score);
+            }
+        }
+    }
+
+    fn finish(self) -> Vec<Candidate> {
+        nearest(self.plan, self.parts, self.kept)
+    }
 }
 
 /// The best candidates, nearest first, equal scores by key, each element of a key once; by groups if that is asked for: then
