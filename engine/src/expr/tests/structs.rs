@@ -116,6 +116,16 @@ fn statements_about_elements_come_back_from_text_and_from_bytes() {
 }
 
 #[test]
+fn statements_about_elements_are_long_work_and_those_about_whole_arrays_are_not() {
+    for (text, _) in CASES {
+        let filter = parsed(text);
+        let of_elements = text.to_ascii_lowercase();
+        let of_elements = of_elements.contains("match_") || of_elements.contains("element_filter");
+        assert_eq!(filter.is_long_work(), of_elements, "{text}");
+    }
+}
+
+#[test]
 fn a_filter_of_elements_tells_which() {
     let chosen = |text: &str| {
         let elements = parsed(text).elements(&rows(), None).unwrap();
