@@ -172,7 +172,7 @@ fn compared(
             continue;
         }
         let mut rest = target.lists.range(row as usize);
-        let start = rest.start;
+        let (start, before) = (rest.start, best.kept.len());
         while let Some(run) = target.next_run(&mut rest) {
             let first = u32::try_from(run.start - start).unwrap_or(u32::MAX);
             for (&score, element) in target.lists.scores(&mut query, run).iter().zip(first..) {
@@ -181,6 +181,7 @@ fn compared(
                 }
             }
         }
+        best.end_row(before);
     }
     Ok(best.finish())
 }
@@ -188,7 +189,8 @@ fn compared(
 /// Candidates that are kept at least before the best of them are looked for.
 const LEAST_ROOM: usize = 1024;
 
-/// The best candidates of one query so far, and some that may not be: as many as twice those wanted, whatever comes.
+/// The best candidates of one query so far, and some that may not be: about twice as many as are wanted, however many come; of
+/// groups those of every row.
 struct Best<'a> {
     plan: &'a SearchPlan,
     parts: &'a [Arc<Part>],
@@ -221,6 +223,17 @@ impl<'a> Best<'a> {
                 self.bar = self.kept.last().map(|farthest| farthest.score);
             }
         }
+    }
+
+    /// Ends a row whose candidates, where groups are wanted, are those behind the first `before`: with more of them than a group
+    /// has, the others are behind these in the group of any key.
+    fn end_row(&mut self, before: usize) {
+        let Some(grouping) = self.plan.grouping else { return };
+        self.kept[before..].sort_by(|left, right| {
+            let by_element = left.element.cmp(&right.element);
+            self.plan.metric.nearest_first(left.score, right.score).then(by_element)
+        });
+        self.kept.truncate(before.saturating_add(grouping.size));
     }
 
     fn finish(self) -> Vec<Candidate> {

@@ -303,6 +303,29 @@ async fn the_best_of_more_elements_than_are_kept_come_in_order() {
 }
 
 #[tokio::test]
+async fn rows_of_many_elements_come_by_their_best_ones() {
+    let (schema, rows) = (schema(), many());
+    let on = readable(&schema, &rows, 1400).await;
+    let query = [2.0_f32, 1.0];
+    let mut plan = plan(Metric::Ip, &[query.to_vec()], 30);
+    plan.grouping = Some(Grouping { field: KEY, size: 1, strict: false });
+
+    let found = search(&plan, &schema, &on).unwrap();
+
+    let mut all = Vec::new();
+    for row in &rows {
+        for ((_, vector), at) in row.elements.iter().flatten().zip(0..) {
+            all.push((one(Metric::Ip, &query, vector), row.key, at));
+        }
+    }
+    let mut expected = nearest(Metric::Ip, all, usize::MAX);
+    let mut seen = std::collections::HashSet::new();
+    expected.retain(|(_, key, _)| seen.insert(*key));
+    expected.truncate(30);
+    assert_eq!(hits(&found), expected);
+}
+
+#[tokio::test]
 async fn the_best_of_more_lists_than_are_kept_come_in_order() {
     let (schema, rows) = (schema(), many());
     let on = readable(&schema, &rows, 1400).await;
