@@ -22,6 +22,8 @@ pub struct Lists<'a> {
     /// What two vectors are compared by.
     metric: Metric,
     kernels: Kernels,
+    /// How many vectors the rows have that are compared.
+    vectors: usize,
     /// One over the length of each vector that is compared, under COSINE; of the others zero.
     inverse: Vec<f32>,
 }
@@ -78,7 +80,8 @@ impl<'a> Lists<'a> {
             }
             _ => Vec::new(),
         };
-        Some(Self { arrays, elements, metric, kernels, inverse })
+        let vectors = rows.iter().map(|row| arrays.range(*row as usize).len()).sum();
+        Some(Self { arrays, elements, metric, kernels, vectors, inverse })
     }
 
     /// Which vectors, counted over all rows, are those of row `row`.
@@ -87,12 +90,12 @@ impl<'a> Lists<'a> {
         self.arrays.range(row)
     }
 
-    /// Words of 32 bits that all vectors have.
+    /// Words of 32 bits that the vectors of the rows have that are compared.
     #[must_use]
-    pub fn words(&self) -> usize {
+    pub const fn words(&self) -> usize {
         match self.elements {
-            Elements::Dense { values, .. } => values.len(),
-            Elements::Bits { bytes, .. } => bytes.len().div_ceil(4),
+            Elements::Dense { dim, .. } => self.vectors * dim,
+            Elements::Bits { dim, .. } => self.vectors * dim.div_ceil(32),
         }
     }
 
