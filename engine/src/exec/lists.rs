@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::hash::Hash;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -20,8 +21,23 @@ struct Target<'a> {
     lists: Lists<'a>,
     /// The rows that may be hits, ascending.
     rows: Vec<u32>,
-    /// The elements that may be, of all rows; `None` for all.
+    /// The elements of those rows that may be, counted over all rows; `None` for all.
     elements: Option<Bitset>,
+}
+
+impl Target<'_> {
+    /// The next run of elements in `rest` that may be hits, which is taken off; `None` if there is none left.
+    fn next_run(&self, rest: &mut Range<usize>) -> Option<Range<usize>> {
+        let Some(elements) = &self.elements else {
+            let run = rest.clone();
+            rest.start = rest.end;
+            return (!run.is_empty()).then_some(run);
+        };
+        let start = rest.clone().find(|place| elements.contains(*place))?;
+        let end = (start..rest.end).find(|place| !elements.contains(*place)).unwrap_or(rest.end);
+        rest.start = end;
+        Some(start..end)
+    }
 }
 
 /// One hit, or what may become one.
@@ -86,13 +102,15 @@ fn targets<'a>(plan: &SearchPlan, schema: &Schema, parts: &'a [Arc<Part>]) -> Re
             continue;
         }
         let elements = match &plan.filter {
-            Some(filter) if plan.metric.of_lists().is_none() => {
-                let rows = FilledRows::new(part, schema, &filter.fields());
-                filter.elements(&rows).map_err(|source| Error::Filter { source })?
+            Some(filter) if plan.metric.of_lists().is_none() && filter.struct_of_elements().is_some() => {
+                let mut wanted = Bitset::none(part.rows());
+                rows.iter().for_each(|row| wanted.insert(*row as usize));
+                let filled = FilledRows::new(part, schema, &filter.fields());
+                filter.elements(&filled, Some(&wanted)).map_err(|source| Error::Filter { source })?
             }
             _ => None,
         };
-        let Some(lists) = Lists::new(arrays, &rows, plan.metric) else { continue };
+        let Some(lists) = Lists::new(arrays, &rows, elements.as_ref(), plan.metric) else { continue };
         targets.push(Target { part: number, lists, rows, elements });
     }
     Ok(targets)
@@ -115,8 +133,7 @@ fn run(
                 return Ok(done);
             }
             let (query, target) = (unit / targets.len(), &targets[unit % targets.len()]);
-            let candidates = compared(plan, target, query)?;
-            done.push((query, nearest(plan, parts, candidates)));
+            done.push((query, compared(plan, parts, target, query)?));
         }
     };
     let words: usize = targets.iter().map(|target| target.lists.words()).sum();
@@ -134,31 +151,94 @@ fn run(
     })
 }
 
-/// All rows, or elements, of a target with their scores for one query.
-fn compared(plan: &SearchPlan, target: &Target<'_>, query: usize) -> Result<Vec<Candidate>, Error> {
-    let query = target.lists.query(&plan.queries[query]).map_err(|source| Error::Search { source })?;
+/// The best rows, or elements, of a target for one query, in the order of [`nearest`].
+fn compared(
+    plan: &SearchPlan,
+    parts: &[Arc<Part>],
+    target: &Target<'_>,
+    query: usize,
+) -> Result<Vec<Candidate>, Error> {
+    let mut query = target.lists.query(&plan.queries[query]).map_err(|source| Error::Search { source })?;
     let range = plan.range.map(|range| ScoreRange { radius: range.outer, range_filter: range.inner });
     let is_wanted = |score: f32| range.as_ref().is_none_or(|range| range.contains(plan.metric, score));
-    let mut room = Vec::new();
-    let mut found = Vec::with_capacity(target.rows.len());
+    let mut best = Best::new(plan, parts);
     for &row in &target.rows {
         let chosen = Chosen { part: target.part, row };
-        let at = row as usize;
         if plan.metric.of_lists().is_some() {
-            let score = target.lists.max_sim(&query, at, &mut room).filter(|score| is_wanted(*score));
-            found.extend(score.map(|score| Candidate { score, chosen, element: 0 }));
+            let score = target.lists.max_sim(&mut query, row as usize);
+            if let Some(score) = score.filter(|score| is_wanted(*score)) {
+                best.offer(Candidate { score, chosen, element: 0 });
+            }
             continue;
         }
-        target.lists.scores(&query, at, &mut room);
-        let places = target.lists.range(at);
-        for ((&score, place), element) in room.iter().zip(places).zip(0..) {
-            let is_allowed = target.elements.as_ref().is_none_or(|elements| elements.contains(place));
-            if is_allowed && is_wanted(score) {
-                found.push(Candidate { score, chosen, element });
+        let mut rest = target.lists.range(row as usize);
+        let (start, before) = (rest.start, best.kept.len());
+        while let Some(run) = target.next_run(&mut rest) {
+            let first = u32::try_from(run.start - start).unwrap_or(u32::MAX);
+            for (&score, element) in target.lists.scores(&mut query, run).iter().zip(first..) {
+                if is_wanted(score) {
+                    best.offer(Candidate { score, chosen, element });
+                }
+            }
+        }
+        best.end_row(before);
+    }
+    Ok(best.finish())
+}
+
+/// Candidates that are kept at least before the best of them are looked for.
+const LEAST_ROOM: usize = 1024;
+
+/// The best candidates of one query so far, and some that may not be: about twice as many as are wanted, however many come; of
+/// groups those of every row.
+struct Best<'a> {
+    plan: &'a SearchPlan,
+    parts: &'a [Arc<Part>],
+    kept: Vec<Candidate>,
+    /// How many are kept until the best of them are looked for.
+    room: usize,
+    /// As many as are wanted are at least as near as this.
+    bar: Option<f32>,
+}
+
+impl<'a> Best<'a> {
+    fn new(plan: &'a SearchPlan, parts: &'a [Arc<Part>]) -> Self {
+        // A group whose best hit is among the best may have its next one anywhere.
+        let room = match plan.grouping {
+            Some(_) => usize::MAX,
+            None => plan.count.saturating_mul(2).max(LEAST_ROOM),
+        };
+        Self { plan, parts, kept: Vec::new(), room, bar: None }
+    }
+
+    fn offer(&mut self, candidate: Candidate) {
+        // What is as near as the bar may still come before it by its key.
+        if self.bar.is_some_and(|bar| self.plan.metric.nearest_first(candidate.score, bar).is_gt()) {
+            return;
+        }
+        self.kept.push(candidate);
+        if self.kept.len() >= self.room {
+            self.kept = nearest(self.plan, self.parts, std::mem::take(&mut self.kept));
+            if self.kept.len() >= self.plan.count {
+                self.bar = self.kept.last().map(|farthest| farthest.score);
             }
         }
     }
-    Ok(found)
+
+    /// Ends a row whose candidates, where groups are wanted, are those behind the first `before`: with more of them than a group
+    /// has, the others are behind these in the group of any key.
+    fn end_row(&mut self, before: usize) {
+        let Some(grouping) = self.plan.grouping else { return };
+        self.kept[before..].sort_by(|left, right| {
+            let by_element = left.element.cmp(&right.element);
+            self.plan.metric.nearest_first(left.score, right.score).then(by_element)
+        });
+        self.kept.truncate(before.saturating_add(grouping.size));
+    }
+
+    fn finish(self) -> Vec<Candidate> {
+        nearest(self.plan, self.parts, self.kept)
+    }
 }
 
 /// The best candidates, nearest first, equal scores by key, each element of a key once; by groups if that is asked for: then

@@ -244,6 +244,136 @@ proptest! {
     }
 }
 
+/// Scores, keys and elements of the hits; of hits of whole rows the elements are 0.
+fn hits(found: &SearchHits) -> Vec<(f32, i64, i64)> {
+    let elements = found.elements().map_or_else(|| vec![0; found.scores.len()], <[i64]>::to_vec);
+    found.scores.iter().zip(keys(found)).zip(elements).map(|((score, key), at)| (*score, key, at)).collect()
+}
+
+/// The nearest of `all`, equal scores by key and element, each element of a key once.
+fn nearest(metric: Metric, mut all: Vec<(f32, i64, i64)>, count: usize) -> Vec<(f32, i64, i64)> {
+    all.sort_by(|left, right| {
+        let by_key = (left.1, left.2).cmp(&(right.1, right.2));
+        metric.nearest_first(left.0, right.0).then(by_key)
+    });
+    let mut seen = std::collections::HashSet::new();
+    all.retain(|(_, key, element)| seen.insert((*key, *element)));
+    all.truncate(count);
+    all
+}
+
+/// Rows of two elements each, with many equal scores; the last fifty have the keys of the first fifty.
+fn many() -> Vec<Row> {
+    let element = |row: i64, at: i64| {
+        let vector = [((row * 7 + at * 3) % 11 - 5) as f32, ((row * 5 + at) % 7 - 3) as f32];
+        ((row + at) % 4, vector)
+    };
+    let row = |row: i64| Row {
+        key: if row < 1450 { row } else { row - 1450 },
+        elements: Some((0..2).map(|at| element(row, at)).collect()),
+    };
+    (0..1500).map(row).collect()
+}
+
+#[tokio::test]
+async fn the_best_of_more_elements_than_are_kept_come_in_order() {
+    let (schema, rows) = (schema(), many());
+    let on = readable(&schema, &rows, 1400).await;
+    let query = [2.0_f32, 1.0];
+    let filter = expr::parse("element_filter(s, $[n] != 2)", &schema, &Templates::new()).unwrap();
+
+    for (metric, count) in [(Metric::Ip, 1), (Metric::L2, 40), (Metric::Ip, 700), (Metric::L2, 5000)] {
+        for filter in [None, Some(&filter)] {
+            let mut plan = plan(metric, &[query.to_vec()], count);
+            plan.filter = filter.cloned();
+
+            let found = search(&plan, &schema, &on).unwrap();
+
+            let mut all = Vec::new();
+            for row in &rows {
+                for ((number, vector), at) in row.elements.iter().flatten().zip(0..) {
+                    if filter.is_none() || *number != 2 {
+                        all.push((one(metric, &query, vector), row.key, at));
+                    }
+                }
+            }
+            assert_eq!(hits(&found), nearest(metric, all, count), "{metric} {count} {filter:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn rows_of_many_elements_come_by_their_best_ones() {
+    let (schema, rows) = (schema(), many());
+    let on = readable(&schema, &rows, 1400).await;
+    let query = [2.0_f32, 1.0];
+    let mut plan = plan(Metric::Ip, &[query.to_vec()], 30);
+    plan.grouping = Some(Grouping { field: KEY, size: 1, strict: false });
+
+    let found = search(&plan, &schema, &on).unwrap();
+
+    let mut all = Vec::new();
+    for row in &rows {
+        for ((_, vector), at) in row.elements.iter().flatten().zip(0..) {
+            all.push((one(Metric::Ip, &query, vector), row.key, at));
+        }
+    }
+    let mut expected = nearest(Metric::Ip, all, usize::MAX);
+    let mut seen = std::collections::HashSet::new();
+    expected.retain(|(_, key, _)| seen.insert(*key));
+    expected.truncate(30);
+    assert_eq!(hits(&found), expected);
+}
+
+#[tokio::test]
+async fn the_best_of_more_lists_than_are_kept_come_in_order() {
+    let (schema, rows) = (schema(), many());
+    let on = readable(&schema, &rows, 1400).await;
+    let query = [[2.0_f32, 1.0], [-1.0, 3.0]];
+
+    for (metric, count) in [(Metric::MaxSimIp, 40), (Metric::MaxSimL2, 600), (Metric::MaxSimIp, 5000)] {
+        let single = metric.of_lists().unwrap();
+        let found = search(&plan(metric, &[query.concat()], count), &schema, &on).unwrap();
+
+        let score = |row: &Row| {
+            let best = |vector: &[f32; 2]| {
+                let scores = row.elements.iter().flatten().map(|(_, known)| one(single, vector, known));
+                scores.min_by(|left, right| single.nearest_first(*left, *right)).unwrap()
+            };
+            query.iter().map(best).sum::<f32>()
+        };
+        let all = rows.iter().map(|row| (score(row), row.key, 0)).collect();
+        assert_eq!(hits(&found), nearest(metric, all, count), "{metric} {count}");
+    }
+}
+
+#[tokio::test]
+async fn chosen_elements_have_the_cosines_that_they_have_among_all() {
+    let (schema, rows) = (schema(), many());
+    let rows = &rows[..60];
+    let on = readable(&schema, rows, 40).await;
+    let query = [2.0_f32, 1.0];
+    let mut plan = plan(Metric::Cosine, &[query.to_vec()], 500);
+    plan.filter = Some(expr::parse("element_filter(s, $[n] == 3)", &schema, &Templates::new()).unwrap());
+
+    let found = search(&plan, &schema, &on).unwrap();
+
+    let mut left = 0;
+    for row in rows {
+        for ((number, vector), at) in row.elements.iter().flatten().zip(0..) {
+            let of_element: Vec<f32> = hits(&found)
+                .into_iter()
+                .filter(|(_, key, element)| (*key, *element) == (row.key, at))
+                .map(|(score, ..)| score)
+                .collect();
+            let expected = if *number == 3 { vec![one(Metric::Cosine, &query, vector)] } else { Vec::new() };
+            assert!(near(&of_element, &expected), "{of_element:?} and not {expected:?}");
+            left += of_element.len();
+        }
+    }
+    assert_eq!(left, found.scores.len());
+}
+
 #[tokio::test]
 async fn elements_come_by_rows_if_that_is_asked_for() {
     let schema = schema();

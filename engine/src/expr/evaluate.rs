@@ -9,8 +9,8 @@ use crate::expr::lookup;
 use crate::expr::predicate::{Access, ColumnName, Operand, Predicate, Quantity};
 use crate::expr::set::{Set, as_single};
 use crate::expr::syntax::{Arithmetic, Compare, Step};
-use crate::expr::{Error, Literal, Rows};
-use crate::model::{Bitset, Column, ColumnData, Texts};
+use crate::expr::{Error, Literal, Rows, Values};
+use crate::model::{Bitset, ColumnData, Texts};
 
 mod arrays;
 mod elements;
@@ -70,7 +70,7 @@ impl<'r> Evaluation<'r> {
         }
         let mut chosen = answer.set();
         if answer.is_exact {
-            return known_where_valid(answer.column, chosen).map(Some);
+            return known_where_valid(Values::of(answer.column), chosen).map(Some);
         }
         if let Some(wanted) = wanted {
             chosen.intersect(wanted);
@@ -98,7 +98,7 @@ impl<'r> Evaluation<'r> {
             Predicate::CompareColumns { left, compare, right } => self.compare_columns(left, *compare, right),
             Predicate::In { operand, set } => {
                 let column = self.column(&operand.column)?;
-                let yes = is_in(&column.data, &operand.access, set, wanted);
+                let yes = is_in(column.data, &operand.access, set, wanted);
                 known_where_valid(column, yes.ok_or(Error::Column { field: operand.column.id })?)
             }
             Predicate::Like { operand, pattern } => {
@@ -106,7 +106,7 @@ impl<'r> Evaluation<'r> {
                 let like = |texts: &Texts, wanted: Wanted<'_>| {
                     choose(texts.len(), wanted, |row| pattern.matches(texts.get(row)))
                 };
-                let yes = match (&column.data, &operand.access) {
+                let yes = match (column.data, &operand.access) {
                     (ColumnData::VarChar(texts), Access::Whole) => like(texts, wanted),
                     (ColumnData::Array(arrays), Access::Path(path)) => {
                         let yes = arrays::at(arrays, path, wanted, |elements| match elements {
@@ -125,7 +125,7 @@ impl<'r> Evaluation<'r> {
             }
             Predicate::IsNull(column) => {
                 let column = self.column(column)?;
-                let mut yes = column.valid.clone().unwrap_or_else(|| Bitset::all(length));
+                let mut yes = column.valid.cloned().unwrap_or_else(|| Bitset::all(length));
                 yes.invert();
                 Ok(Truth { yes, known: None })
             }
@@ -141,7 +141,7 @@ impl<'r> Evaluation<'r> {
             {
                 let name = column;
                 let column = self.column(name)?;
-                let ColumnData::Array(all) = &column.data else {
+                let ColumnData::Array(all) = column.data else {
                     return Err(Error::Column { field: name.id });
                 };
                 let yes = choose(all.len(), wanted, |row| arrays::contains(all, row, *quantity, values));
@@ -155,7 +155,7 @@ impl<'r> Evaluation<'r> {
             }
             Predicate::Later { column: name, by, compare, value } => {
                 let column = self.column(name)?;
-                let ColumnData::Int64(instants) = &column.data else {
+                let ColumnData::Int64(instants) = column.data else {
                     return Err(Error::Column { field: name.id });
                 };
                 let yes =
@@ -164,7 +164,7 @@ impl<'r> Evaluation<'r> {
             }
             Predicate::Shape { column: name, test } => {
                 let column = self.column(name)?;
-                let ColumnData::Geometry(shapes) = &column.data else {
+                let ColumnData::Geometry(shapes) = column.data else {
                     return Err(Error::Column { field: name.id });
                 };
                 let yes = test
@@ -173,16 +173,16 @@ impl<'r> Evaluation<'r> {
             }
             Predicate::Elements { share, part, inner, .. } => {
                 let (column, all) = self.arrays(part)?;
-                let found = self.elements(inner, all, wanted)?;
+                let passed = self.elements(inner, all, wanted)?;
                 let yes = choose(all.len(), wanted, |row| {
-                    let range = found.range(row);
-                    share.is_met(range.clone().filter(|&at| found.passed.contains(at)).count(), range.len())
+                    let range = all.range(row);
+                    share.is_met(range.clone().filter(|&at| passed.contains(at)).count(), range.len())
                 });
                 known_where_valid(column, yes)
             }
             Predicate::TextMatch { column: name, wanted: words } => {
                 let column = self.column(name)?;
-                let ColumnData::VarChar(texts) = &column.data else {
+                let ColumnData::VarChar(texts) = column.data else {
                     return Err(Error::Column { field: name.id });
                 };
                 // No index of words is kept: each text is analysed anew. A missing one is unknown whatever it holds.
@@ -195,17 +195,17 @@ impl<'r> Evaluation<'r> {
         }
     }
 
-    fn column(&self, name: &ColumnName) -> Result<&'r Column, Error> {
+    fn column(&self, name: &ColumnName) -> Result<Values<'r>, Error> {
         let missing = Error::Column { field: name.id };
-        let column = self.rows.column(name.id).ok_or_else(|| missing.clone())?;
+        let column = self.rows.values(name.id).ok_or_else(|| missing.clone())?;
         let is_fitting =
             column.data.data_type() == name.data_type.held_as() && column.data.len() == self.rows.len();
         if is_fitting { Ok(column) } else { Err(missing) }
     }
 
-    fn json(&self, name: &ColumnName) -> Result<(&'r Column, &'r Texts), Error> {
+    fn json(&self, name: &ColumnName) -> Result<(Values<'r>, &'r Texts), Error> {
         let column = self.column(name)?;
-        match &column.data {
+        match column.data {
             ColumnData::Json(texts) => Ok((column, texts)),
             _ => Err(Error::Column { field: name.id }),
         }
@@ -316,7 +316,7 @@ impl<'r> Evaluation<'r> {
     ) -> Result<Truth, Error> {
         let (left_column, right_column) = (self.column(left)?, self.column(right)?);
         let length = self.rows.len();
-        let yes = match (&left_column.data, &right_column.data) {
+        let yes = match (left_column.data, right_column.data) {
             (ColumnData::VarChar(lefts), ColumnData::VarChar(rights)) => {
                 Bitset::from_fn(length, |row| compare.accepts(Some(lefts.get(row).cmp(rights.get(row)))))
             }
@@ -341,11 +341,11 @@ impl<'r> Evaluation<'r> {
 }
 
 /// A statement about values is unknown where there is none.
-fn known_where_valid(column: &Column, mut yes: Bitset) -> Result<Truth, Error> {
-    if let Some(valid) = &column.valid {
+fn known_where_valid(column: Values<'_>, mut yes: Bitset) -> Result<Truth, Error> {
+    if let Some(valid) = column.valid {
         yes.intersect(valid);
     }
-    Ok(Truth { yes, known: column.valid.clone() })
+    Ok(Truth { yes, known: column.valid.cloned() })
 }
 
 /// The wanted rows that pass `test`, which is asked about these only.
@@ -403,13 +403,13 @@ fn cost(predicate: &Predicate) -> u8 {
 
 /// Compares column `operand` with a constant; `None` if the column does not fit the tree.
 fn compare_value(
-    column: &Column,
+    column: Values<'_>,
     operand: &Operand,
     compare: Compare,
     value: &Literal,
     wanted: Wanted<'_>,
 ) -> Option<Bitset> {
-    match (&column.data, &operand.access) {
+    match (column.data, &operand.access) {
         (ColumnData::Json(texts), Access::Path(path)) => Some(choose(texts.len(), wanted, |row| {
             compare.accepts(order_json(texts.get(row), path, operand.arithmetic.as_ref(), value))
         })),

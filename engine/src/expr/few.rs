@@ -28,8 +28,9 @@ impl Taken {
         let mut fields = BTreeSet::new();
         parts.iter().for_each(|part| part.collect_fields(&mut fields));
         let column = |field: FieldId| {
-            let column = rows.column(field).filter(|column| column.data.len() == rows.len())?;
-            Some(column.take(which))
+            let values = rows.values(field).filter(|values| values.data.len() == rows.len())?;
+            let taken = |valid: &Bitset| Bitset::from_fn(which.len(), |at| valid.contains(which[at]));
+            Some(Column { field, data: values.data.take(which), valid: values.valid.map(taken) })
         };
         let columns = fields.into_iter().map(column).collect::<Option<_>>()?;
         Some(Self { rows: which.len(), columns })

@@ -33,10 +33,31 @@ use crate::base::FieldId;
 use crate::calendar::TimeZone;
 use crate::expr::predicate::Predicate;
 use crate::model::wire::{Damaged, Reader};
-use crate::model::{Batch, Bitset, Column, Keys, Schema, Zone};
+use crate::model::{Batch, Bitset, Column, ColumnData, Keys, Schema, Zone};
 
 /// Values of the template variables of an expression, by name.
 pub type Templates = BTreeMap<String, Literal>;
+
+/// The values of one field, one a row.
+#[derive(Clone, Copy, Debug)]
+pub struct Values<'a> {
+    /// The values.
+    pub data: &'a ColumnData,
+    /// Which rows have a value; `None` says all of them.
+    pub valid: Option<&'a Bitset>,
+}
+
+impl<'a> Values<'a> {
+    /// Those of `column`.
+    const fn of(column: &'a Column) -> Self {
+        Self { data: &column.data, valid: column.valid.as_ref() }
+    }
+
+    /// Whether row `row` has a value.
+    fn is_valid(&self, row: usize) -> bool {
+        self.valid.is_none_or(|valid| valid.contains(row))
+    }
+}
 
 /// Rows that a filter can read, column by column.
 pub trait Rows {
@@ -50,6 +71,11 @@ pub trait Rows {
 
     /// The column of `field` with one value per row; `None` if these rows have none.
     fn column(&self, field: FieldId) -> Option<&Column>;
+
+    /// The values of `field`, one per row; `None` if these rows have none. Rows without columns of their own have values too.
+    fn values(&self, field: FieldId) -> Option<Values<'_>> {
+        self.column(field).map(Values::of)
+    }
 
     /// Indexes of some of the columns, made of just these rows.
     fn indexes(&self) -> &[Arc<ColumnIndex>] {
@@ -117,12 +143,13 @@ impl Filter {
     }
 
     /// The elements of the arrays of a struct that the expression lets through, all arrays of `rows` on end, if it chooses
-    /// elements (`element_filter`); `None` if it chooses rows alone.
+    /// elements (`element_filter`); `None` if it chooses rows alone. Elements of rows that are not `wanted` are not looked at,
+    /// and are none of them.
     ///
     /// # Errors
     /// As [`Self::evaluate`].
-    pub fn elements(&self, rows: &dyn Rows) -> Result<Option<Bitset>, Error> {
-        evaluate::chosen_elements(&self.predicate, rows)
+    pub fn elements(&self, rows: &dyn Rows, wanted: Option<&Bitset>) -> Result<Option<Bitset>, Error> {
+        evaluate::chosen_elements(&self.predicate, rows, wanted)
     }
 
     /// The struct whose elements the expression chooses, if it does.

@@ -74,9 +74,18 @@ fn readable_partitions(
     }
 }
 
-/// The rows that a read is to be taken for: a filter that analyses texts is never short.
+/// The rows that a read is to be taken for: a filter that analyses texts, or looks at elements, is never short.
 fn weight(rows: u64, filter: Option<&Filter>) -> u64 {
     if filter.is_some_and(Filter::is_long_work) { u64::MAX } else { rows }
+}
+
+/// The rows that a search of a field of type `searched` is to be taken for, if it compares `rows` of them.
+fn search_weight(searched: Option<DataType>, rows: u64, filter: Option<&Filter>) -> u64 {
+    match searched {
+        // A row has any number of vectors.
+        Some(DataType::ArrayOfVector(_)) => u64::MAX,
+        _ => weight(rows, filter),
+    }
 }
 
 /// So many rows take as long to look at as one takes to be aggregated, at the longest.
@@ -298,12 +307,8 @@ impl Querier for QueryNode {
         let found = self.ready(plan.collection, &share, after, !plan.ignore_growing).await?;
         let wanted = plan.partitions.as_deref();
         plan.partitions = readable_partitions(&found.info, wanted, &share.extent, &found.parts)?;
-        let field = found.info.schema.field_by_id(plan.field);
-        let rows = match field.map(|field| field.data_type) {
-            // A row has any number of vectors.
-            Some(DataType::ArrayOfVector(_)) => u64::MAX,
-            _ => weight(found.rows * plan.queries.len() as u64, plan.filter.as_ref()),
-        };
+        let searched = found.info.schema.field_by_id(plan.field).map(|field| field.data_type);
+        let rows = search_weight(searched, found.rows * plan.queries.len() as u64, plan.filter.as_ref());
         self.compute(began, found.weight(rows), move |cost| {
             let asked = plan.read_at;
             let search = |part: &Taken| {
@@ -380,8 +385,35 @@ impl Querier for QueryNode {
 mod tests {
     use super::*;
     use crate::base::FieldId;
+    use crate::expr::{self, Templates};
+    use crate::model::{ElementType, StructField, VectorElement};
     use crate::plan::{Aggregate, AggregateOp, GroupField};
-    use crate::segment::fixture::{KEY, NOTE, schema};
+    use crate::segment::fixture::{KEY, NOTE, field, schema};
+
+    #[test]
+    fn searches_of_lists_and_filters_of_elements_are_never_short() {
+        let mut schema = schema(DataType::Int64);
+        let numbers = FieldId(121);
+        schema.fields.push(field(numbers, "s[n]", DataType::Array(ElementType::Int64)));
+        schema.structs.push(StructField {
+            id: FieldId(120),
+            name: "s".to_owned(),
+            description: String::new(),
+            nullable: true,
+            parts: vec![numbers],
+            type_params: Vec::new(),
+        });
+        let filter = |text: &str| expr::parse(text, &schema, &Templates::new()).unwrap();
+        let (of_elements, of_rows) =
+            (filter("element_filter(s, $[n] > 1)"), filter("array_length(s[n]) > 1"));
+        let (vectors, lists) = (DataType::FloatVector, DataType::ArrayOfVector(VectorElement::Float));
+
+        assert_eq!(search_weight(Some(vectors), 3, None), 3);
+        assert_eq!(search_weight(Some(vectors), 3, Some(&of_rows)), 3);
+        assert_eq!(search_weight(Some(vectors), 3, Some(&of_elements)), u64::MAX);
+        assert_eq!(search_weight(Some(lists), 3, None), u64::MAX);
+        assert_eq!(weight(3, Some(&of_elements)), u64::MAX);
+    }
 
     #[test]
     fn rows_with_texts_that_may_be_long_are_aggregated_on_a_thread_that_may_be_busy() {

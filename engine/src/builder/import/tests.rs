@@ -362,21 +362,25 @@ fn packed_parquet_of(rows: usize, with_half: bool, packed: ::parquet::basic::Com
     if with_half {
         columns.push(("half", Arc::new(halves.finish()) as _));
     }
-    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    written(&RecordBatch::try_from_iter(columns).unwrap(), packed)
+}
+
+/// A file of these rows.
+fn written(rows: &arrow_array::RecordBatch, packed: ::parquet::basic::Compression) -> Vec<u8> {
     let mut out = Vec::new();
     let properties = ::parquet::file::properties::WriterProperties::builder()
         .set_compression(packed)
         .set_max_row_group_row_count(Some(50))
         .build();
     let mut writer =
-        ::parquet::arrow::ArrowWriter::try_new(&mut out, batch.schema(), Some(properties)).unwrap();
-    writer.write(&batch).unwrap();
+        ::parquet::arrow::ArrowWriter::try_new(&mut out, rows.schema(), Some(properties)).unwrap();
+    writer.write(rows).unwrap();
     writer.close().unwrap();
     out
 }
 
-/// Lists of records of a number and a list of two numbers; every fifth row has no list.
-fn clips_of(rows: usize) -> arrow_array::ArrayRef {
+/// No list yet, of records of a number and a list of numbers.
+fn no_clips() -> arrow_array::builder::ListBuilder<arrow_array::builder::StructBuilder> {
     use arrow_array::builder::{Float32Builder, Int64Builder, ListBuilder, StructBuilder};
     use arrow_schema::{DataType as Arrow, Field as ArrowField, Fields};
     let vector = Arrow::List(Arc::new(ArrowField::new("item", Arrow::Float32, true)));
@@ -384,15 +388,25 @@ fn clips_of(rows: usize) -> arrow_array::ArrayRef {
         Fields::from(vec![ArrowField::new("n", Arrow::Int64, true), ArrowField::new("v", vector, true)]);
     let builders: Vec<Box<dyn arrow_array::builder::ArrayBuilder>> =
         vec![Box::new(Int64Builder::new()), Box::new(ListBuilder::new(Float32Builder::new()))];
-    let mut clips = ListBuilder::new(StructBuilder::new(parts, builders));
+    ListBuilder::new(StructBuilder::new(parts, builders))
+}
+
+/// Adds a record to the last list, or null instead of it.
+fn add_clip(record: &mut arrow_array::builder::StructBuilder, number: i64, vector: [f32; 2], is_there: bool) {
+    use arrow_array::builder::{Float32Builder, Int64Builder, ListBuilder};
+    record.field_builder::<Int64Builder>(0).unwrap().append_value(number);
+    let vectors = record.field_builder::<ListBuilder<Float32Builder>>(1).unwrap();
+    vectors.values().append_slice(&vector);
+    vectors.append(true);
+    record.append(is_there);
+}
+
+/// Lists of records of a number and a list of two numbers; every fifth row has no list.
+fn clips_of(rows: usize) -> arrow_array::ArrayRef {
+    let mut clips = no_clips();
     for row in 0..rows {
         for at in 0..if row % 5 == 4 { 0 } else { row % 3 } {
-            let record = clips.values();
-            record.field_builder::<Int64Builder>(0).unwrap().append_value((row + at) as i64);
-            let vector = record.field_builder::<ListBuilder<Float32Builder>>(1).unwrap();
-            vector.values().append_slice(&[row as f32, at as f32]);
-            vector.append(true);
-            record.append(true);
+            add_clip(clips.values(), (row + at) as i64, [row as f32, at as f32], true);
         }
         clips.append(row % 5 != 4);
     }
@@ -515,6 +529,34 @@ fn what_a_parquet_file_lacks_or_has_too_much_is_said() {
         assert!(lacks.contains("half"), "{lacks}");
         let cut = taken_in(bucket, "cut.parquet", ImportFormat::Parquet).unwrap_err();
         assert!(cut.contains("does not end as one"), "{cut}");
+    });
+}
+
+#[test]
+fn what_has_no_value_in_a_list_of_parquet_is_refused() {
+    use arrow_array::builder::{ListBuilder, NullBuilder};
+    use arrow_array::{ArrayRef, RecordBatch};
+    let mut untyped = ListBuilder::new(NullBuilder::new());
+    untyped.values().append_null();
+    untyped.append(true);
+    let mut clips = no_clips();
+    add_clip(clips.values(), 1, [1.0, 2.0], true);
+    add_clip(clips.values(), 2, [3.0, 4.0], false);
+    clips.append(true);
+    let file = |name: &str, column: ArrayRef| {
+        let rows = RecordBatch::try_from_iter([(name, column)]).unwrap();
+        written(&rows, ::parquet::basic::Compression::SNAPPY)
+    };
+    let files = [
+        ("words.parquet", file("words", Arc::new(untyped.finish()))),
+        ("clips.parquet", file("clips", Arc::new(clips.finish()))),
+    ];
+
+    with(&files, |bucket| {
+        let untyped = taken_in(bucket, "words.parquet", ImportFormat::Parquet).unwrap_err();
+        assert!(untyped.contains("words: an element of a list has no value"), "{untyped}");
+        let null = taken_in(bucket, "clips.parquet", ImportFormat::Parquet).unwrap_err();
+        assert!(null.contains("none of them null"), "{null}");
     });
 }
 

@@ -1,5 +1,8 @@
 //! Claims about filters of arrays of structs.
 
+use proptest::prelude::*;
+use proptest::sample::Index;
+
 use super::*;
 use crate::model::{StructField, VectorElement};
 
@@ -27,21 +30,23 @@ fn of_structs() -> Schema {
     Schema { description: String::new(), fields, enable_dynamic_field: false, functions: Vec::new(), structs }
 }
 
+/// A row whose elements have these `n` and `t`; its `d` is ten times its key.
+fn row(id: i64, elements: Option<&[(i64, &str)]>) -> Vec<Value> {
+    let array = |value: fn(&(i64, &str)) -> Value| match elements {
+        Some(elements) => Value::Array(elements.iter().map(value).collect()),
+        None => Value::Null,
+    };
+    vec![
+        Value::Int(id),
+        Value::Int(id * 10),
+        array(|(number, _)| Value::Int(*number)),
+        array(|(_, text)| Value::Text((*text).to_owned())),
+        array(|(number, _)| Value::Vector(vec![*number as f32])),
+    ]
+}
+
 /// Rows with the elements `n`, `t` each: two of a kind, mixed, none, and no array at all.
 fn rows() -> Batch {
-    let row = |id: i64, elements: Option<&[(i64, &str)]>| {
-        let array = |value: fn(&(i64, &str)) -> Value| match elements {
-            Some(elements) => Value::Array(elements.iter().map(value).collect()),
-            None => Value::Null,
-        };
-        vec![
-            Value::Int(id),
-            Value::Int(id * 10),
-            array(|(number, _)| Value::Int(*number)),
-            array(|(_, text)| Value::Text((*text).to_owned())),
-            array(|(number, _)| Value::Vector(vec![*number as f32])),
-        ]
-    };
     batch(
         &of_structs(),
         &[
@@ -116,9 +121,19 @@ fn statements_about_elements_come_back_from_text_and_from_bytes() {
 }
 
 #[test]
+fn statements_about_elements_are_long_work_and_those_about_whole_arrays_are_not() {
+    for (text, _) in CASES {
+        let filter = parsed(text);
+        let of_elements = text.to_ascii_lowercase();
+        let of_elements = of_elements.contains("match_") || of_elements.contains("element_filter");
+        assert_eq!(filter.is_long_work(), of_elements, "{text}");
+    }
+}
+
+#[test]
 fn a_filter_of_elements_tells_which() {
     let chosen = |text: &str| {
-        let elements = parsed(text).elements(&rows()).unwrap();
+        let elements = parsed(text).elements(&rows(), None).unwrap();
         elements.map(|elements| elements.iter().collect::<Vec<usize>>())
     };
 
@@ -156,5 +171,81 @@ fn what_is_no_statement_about_elements_is_refused() {
     for (text, part) in cases {
         let found = refusal(text);
         assert!(found.contains(part), "{text}: {found}");
+    }
+}
+
+/// What may be said of an element, and whether it is true of one.
+const SAID: [(&str, fn(i64, &str) -> bool); 6] = [
+    ("$[n] > 2", |number, _| number > 2),
+    ("$[t] == 'a'", |_, text| text == "a"),
+    ("$[n] > 1 and $[t] != 'b'", |number, text| number > 1 && text != "b"),
+    ("$[n] == 3 or $[t] like 'a%'", |number, text| number == 3 || text.starts_with('a')),
+    ("not ($[n] in [1, 2])", |number, _| number != 1 && number != 2),
+    ("$[n] * 2 <= 4", |number, _| number * 2 <= 4),
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn elements_are_looked_at_as_one_by_one(
+        all in prop::collection::vec(
+            prop::option::weighted(0.9, prop::collection::vec((0_i64..6, 0_usize..3), 0..5)),
+            1..60,
+        ),
+        (which, from) in (0_usize..6, 0_i64..60),
+        wanted in prop::option::of(prop::collection::vec(any::<Index>(), 0..6)),
+    ) {
+        let named = |(number, text): &(i64, usize)| (*number, ["a", "ab", "b"][*text]);
+        let all: Vec<Option<Vec<(i64, &str)>>> = all
+            .iter()
+            .map(|elements| elements.as_ref().map(|elements| elements.iter().map(named).collect()))
+            .collect();
+        let rows: Vec<Vec<Value>> =
+            (0..).zip(&all).map(|(id, elements)| row(id, elements.as_deref())).collect();
+        let rows = batch(&of_structs(), &rows);
+        let (said, is_so) = SAID[which];
+        let from = from.min(all.len() as i64 - 1);
+        let wanted = wanted.map(|picked| {
+            let mut rows = Bitset::none(all.len());
+            picked.iter().for_each(|index| rows.insert(index.index(all.len())));
+            rows
+        });
+
+        let filter = parsed(&format!("id >= {from} and element_filter(s, {said})"));
+        let chosen = filter.elements(&rows, wanted.as_ref()).unwrap().unwrap();
+
+        let mut expected = Vec::new();
+        let mut place = 0;
+        for (at, elements) in all.iter().enumerate() {
+            let is_wanted = wanted.as_ref().is_none_or(|wanted| wanted.contains(at)) && at as i64 >= from;
+            for (number, text) in elements.iter().flatten() {
+                if is_wanted && is_so(*number, text) {
+                    expected.push(place);
+                }
+                place += 1;
+            }
+        }
+        prop_assert_eq!(chosen.iter().collect::<Vec<usize>>(), expected);
+        prop_assert_eq!(chosen.len(), place);
+        let cases: [(&str, fn(usize, usize) -> bool); 4] = [
+            ("element_filter(s, SAID)", |passed, _| passed > 0),
+            ("match_all(s, SAID)", |passed, length| passed == length),
+            ("match_least(s, SAID, threshold=2)", |passed, _| passed >= 2),
+            ("not match_any(s, SAID)", |passed, _| passed == 0),
+        ];
+        for (text, is_met) in cases {
+            let text = format!("id >= {from} and {}", text.replace("SAID", said));
+            let found: Vec<usize> = parsed(&text).evaluate(&rows).unwrap().iter().collect();
+            let is_hit = |at: &usize| {
+                let passed = |elements: &Vec<(i64, &str)>| {
+                    let count = elements.iter().filter(|(number, text)| is_so(*number, text)).count();
+                    is_met(count, elements.len())
+                };
+                *at as i64 >= from && all[*at].as_ref().is_some_and(passed)
+            };
+            let expected: Vec<usize> = (0..all.len()).filter(is_hit).collect();
+            prop_assert_eq!(found, expected, "{}", text);
+        }
     }
 }

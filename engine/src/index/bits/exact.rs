@@ -22,7 +22,7 @@ impl<'a> BitExact<'a> {
     }
 
     pub(super) fn of_words(block: &'a BitBlock, metric: Metric, query: Vec<u64>) -> Self {
-        let ones = query.iter().map(|word| word.count_ones()).sum();
+        let ones = ones_of(&query);
         Self { block, metric, query, ones }
     }
 
@@ -101,9 +101,18 @@ impl<'a> BitExact<'a> {
     fn share(&self, common: &[u32], rows: impl Iterator<Item = usize>, out: &mut Vec<f32>) {
         let ones = self.block.ones();
         out.clear();
-        out.extend(common.iter().zip(rows).map(|(&common, row)| {
-            let either = self.ones + ones[row] - common;
-            if either == 0 { 1.0 } else { (either - common) as f32 / either as f32 }
-        }));
+        out.extend(
+            common.iter().zip(rows).map(|(&common, row)| jaccard(common, self.ones + ones[row] - common)),
+        );
     }
+}
+
+/// How many bits of a row are set.
+pub(in crate::index) fn ones_of(words: &[u64]) -> u32 {
+    words.iter().map(|word| word.count_ones()).sum()
+}
+
+/// The distance by `JACCARD` of two rows that have `common` bits of the `either` that one of them has; 1 if none has any.
+pub(in crate::index) fn jaccard(common: u32, either: u32) -> f32 {
+    if either == 0 { 1.0 } else { (either - common) as f32 / either as f32 }
 }

@@ -8,6 +8,7 @@ mod tests;
 use std::sync::{Arc, OnceLock};
 
 use exact::BitExact;
+pub(super) use exact::{jaccard, ones_of};
 use lists::Lists;
 
 use super::artifact::{self, Head};
@@ -110,8 +111,7 @@ impl BitBlock {
 
     /// How many bits are set in each row. Counted at the first call.
     fn ones(&self) -> &[u32] {
-        let count = |row| self.words_of(row).iter().map(|word| word.count_ones()).sum();
-        self.ones.get_or_init(|| (0..self.rows).map(count).collect())
+        self.ones.get_or_init(|| (0..self.rows).map(|row| ones_of(self.words_of(row))).collect())
     }
 
     /// Bytes of memory held.
@@ -178,7 +178,7 @@ impl BitBlock {
 }
 
 /// Adds the words of a row of bytes.
-fn push_words(words: &mut Vec<u64>, row: &[u8]) {
+pub(super) fn push_words(words: &mut Vec<u64>, row: &[u8]) {
     let (whole, rest) = row.as_chunks::<8>();
     words.extend(whole.iter().map(|bytes| u64::from_le_bytes(*bytes)));
     if !rest.is_empty() {

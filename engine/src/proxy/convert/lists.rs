@@ -173,7 +173,7 @@ pub fn chosen(
     (mut offset, limit): (usize, Option<usize>),
 ) -> Result<Chosen, Error> {
     let missing = || Error::Answer { reason: format!("no column of arrays for field {part}") };
-    let passed = filter.elements(rows).map_err(|error| Error::Answer { reason: error.to_string() })?;
+    let passed = filter.elements(rows, None).map_err(|error| Error::Answer { reason: error.to_string() })?;
     let passed = passed.ok_or_else(missing)?;
     let Some(ColumnData::Array(arrays)) = rows.column(part).map(|column| &column.data) else {
         return Err(missing());

@@ -1,6 +1,9 @@
 //! Claims about arrays of structs as clients see them.
 
-use contract::pb::schema::{ArrayArray, StructArrayField, StructArrayFieldSchema, VectorArray};
+use contract::pb::schema::field_partial_update_op::OpType;
+use contract::pb::schema::{
+    ArrayArray, FieldPartialUpdateOp, StructArrayField, StructArrayFieldSchema, VectorArray,
+};
 
 use super::*;
 
@@ -167,6 +170,55 @@ async fn an_upsert_replaces_a_struct_and_a_partial_one_keeps_it() {
 
     let found = query(&proxy, "id > 0", &["s"], &[]).await;
     assert_eq!(bare(found.fields_data[1].clone()), structs(&[&[5], &[], &[7, 8, 9]]));
+}
+
+#[tokio::test]
+async fn no_part_of_a_struct_gains_or_loses_elements_by_itself() {
+    let proxy = with_rows("MAX_SIM_COSINE").await;
+    let Some(field_data::Field::StructArrays(parts)) = structs(&[&[2]]).field else { panic!("no struct") };
+    let numbers = FieldData { field_name: "s[n]".to_owned(), ..parts.fields[0].clone() };
+
+    for (op, name) in [(OpType::ArrayAppend, "ARRAY_APPEND"), (OpType::ArrayRemove, "ARRAY_REMOVE")] {
+        let of_part =
+            FieldPartialUpdateOp { field_name: "s[n]".to_owned(), op: op.into(), ..Default::default() };
+        let request = UpsertRequest {
+            collection_name: "c".to_owned(),
+            num_rows: 1,
+            fields_data: vec![ids(&[1]), numbers.clone()],
+            field_ops: vec![of_part],
+            ..Default::default()
+        };
+        let (code, text) = said(proxy.upsert(Request::new(request)).await.unwrap().into_inner().status);
+        let told = format!("partial update op {name} on field s[n] is not supported yet");
+        assert!(code == 1100 && text.contains(&told), "{told} is not in {code} {text}");
+    }
+
+    let found = query(&proxy, "id > 0", &["s"], &[]).await;
+    assert_eq!(bare(found.fields_data[1].clone()), structs(&[&[1, 2], &[], &[7, 8, 9]]));
+}
+
+#[tokio::test]
+async fn a_struct_may_be_named_to_be_loaded_for_the_only_vectors_that_there_are() {
+    let proxy = Proxy::new(Twin::new().parts());
+    let mut schema = struct_schema();
+    schema.fields.truncate(1);
+    assert_good(&create(&proxy, &schema).await);
+    assert_good(&index(&proxy, "s[v]", &[("index_type", "HNSW"), ("metric_type", "MAX_SIM_COSINE")]).await);
+    let load = async |fields: [&str; 2]| {
+        let load = LoadCollectionRequest {
+            collection_name: "c".to_owned(),
+            load_fields: fields.map(str::to_owned).to_vec(),
+            ..Default::default()
+        };
+        proxy.load_collection(Request::new(load)).await.unwrap().into_inner()
+    };
+
+    let numbers = load(["id", "s[n]"]).await;
+
+    let told = "load fields list [id s[n]] does not contain vector field: invalid parameter";
+    assert_eq!((numbers.code, numbers.reason.as_str()), (1100, told));
+    assert_good(&load(["id", "s[v]"]).await);
+    assert_good(&load(["id", "s"]).await);
 }
 
 #[tokio::test]
