@@ -718,6 +718,7 @@ mod tests {
             partitioned: Timestamp::ZERO,
             indexes: Vec::new(),
             load: None,
+            recorded: true,
         };
         let info = Arc::new(info);
         HeldFigures { info, channels: 2, sealed, sealed_rows: 100, growing: 1, growing_rows: 7 }

@@ -78,6 +78,12 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
+    /// A record of the catalog that was written is not there any more.
+    #[error("the catalog record {key} is gone")]
+    NoRecord {
+        /// Which record.
+        key: String,
+    },
     /// An object of the catalog could not be read or stored.
     #[error("the catalog's object {key} is out of reach")]
     Store {
@@ -162,7 +168,7 @@ impl Kinded for Error {
         match self {
             Self::ReadCatalog { source, .. } | Self::Commit { source } => source.kind(),
             Self::Store { source, .. } => source.kind(),
-            Self::BadRecord { .. } => Kind::Corrupt,
+            Self::BadRecord { .. } | Self::NoRecord { .. } => Kind::Corrupt,
             Self::NotEmpty { .. } | Self::StillWritten | Self::Superseded { .. } => Kind::Conflict,
             Self::Log { source, .. } => source.kind(),
             Self::NoMirror => Kind::NotFound,

@@ -477,6 +477,7 @@ impl Coord for Twin {
             partitioned: Timestamp::ZERO,
             indexes: Vec::new(),
             load: None,
+            recorded: true,
         });
         self.collections.lock().push(info.clone());
         Ok(info)
