@@ -83,6 +83,13 @@ async fn damaged() -> (World, Arc<Coordinator>, Place, Place, Flipped) {
     (world, next, hurt, other, flipped)
 }
 
+/// For other rooms: who leads over the collections `hurt`, whose manifest in the record of this key is damaged, and `other`, of which
+/// a segment of 1,000 rows is sealed.
+pub(crate) async fn beside_damaged() -> (Arc<dyn crate::rpc::Coord>, String) {
+    let (_, coord, _, _, flipped) = damaged().await;
+    (coord as _, flipped.key)
+}
+
 #[tokio::test]
 async fn a_leader_leads_without_a_damaged_manifest_and_refuses_its_collection_alone() {
     let (world, coord, hurt, other, flipped) = damaged().await;

@@ -46,6 +46,9 @@ mod tests;
 mod time;
 mod truncate;
 
+#[cfg(test)]
+pub(crate) use damage_test::beside_damaged;
+
 pub use candidacy::{Candidacy, CandidacyParts, find_leader};
 pub use drive::{CompactionLimits, Limits};
 pub use flaw::Flaw;
