@@ -105,6 +105,28 @@ async fn a_collection_that_is_damaged_is_shown_as_not_loaded_beside_those_that_a
     assert_eq!(show(ShowType::All).await.collection_names, ["c", "d"]);
 }
 
+#[tokio::test]
+async fn a_flush_of_everything_flushes_what_it_can_and_names_what_it_cannot() {
+    let (proxy, twin) = beside_damaged().await;
+    let flush_all = async || {
+        let answer = proxy.flush_all(Request::new(FlushAllRequest::default())).await.unwrap().into_inner();
+        said(answer.status)
+    };
+
+    let (code, text) = flush_all().await;
+
+    assert_eq!(code, 2, "{text}");
+    let begin = "1 of 2 collections are not flushed (default.c), all others are: flush failed: a manifest of";
+    assert!(text.starts_with(begin), "{text}");
+    let other = rpc::CollectionRef::Name { database: "default".to_owned(), name: "d".to_owned() };
+    let other = proxy.coord().collection(other).await.unwrap().id;
+    assert_eq!(*twin.flushed.lock(), [ChannelName::of(other, 0)]);
+
+    twin.damaged.lock().clear();
+    assert_eq!(flush_all().await, (0, String::new()));
+    assert_eq!(twin.flushed.lock().len(), 3);
+}
+
 fn group_config(requests: i32, limits: Option<i32>) -> contract::pb::rg::ResourceGroupConfig {
     let limit = |node_num| contract::pb::rg::ResourceGroupLimit { node_num };
     contract::pb::rg::ResourceGroupConfig {
