@@ -86,8 +86,9 @@ async fn damaged() -> (World, Arc<Coordinator>, Place, Place, Flipped) {
 /// For other rooms: who leads over the collections `hurt`, whose manifest in the record of this key is damaged, and `other`, of which
 /// a segment of 1,000 rows is sealed.
 pub(crate) async fn beside_damaged() -> (Arc<dyn crate::rpc::Coord>, String) {
-    let (_, coord, _, _, flipped) = damaged().await;
-    (coord as _, flipped.key)
+    let (_, leader, _, _, flipped) = damaged().await;
+    let coord: Arc<dyn crate::rpc::Coord> = leader;
+    (coord, flipped.key)
 }
 
 #[tokio::test]
