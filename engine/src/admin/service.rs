@@ -372,3 +372,38 @@ impl Admin for Desk {
         answer(moved.map(|()| pb::TransferReplicasResponse {}))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+    use crate::blob::MemoryBlobs;
+    use crate::log::MemoryLogs;
+
+    #[tokio::test]
+    async fn a_collection_with_a_damaged_manifest_is_listed_with_that_beside_all_others() {
+        let (coord, key) = crate::coord::beside_damaged().await;
+        let desk = Desk::new(AdminParts {
+            coord,
+            candidate: None,
+            blobs: MemoryBlobs::new(),
+            logs: MemoryLogs::new(),
+            mark: Box::new(|_, _| std::future::ready(Ok(())).boxed()),
+            role: "standalone",
+            address: String::new(),
+            host: String::new(),
+            standing: Box::new(Standing::default),
+            settings: Vec::new(),
+        });
+
+        let listed = desk.collections(None).await.unwrap().collections;
+
+        let shown: Vec<_> =
+            listed.iter().map(|one| (one.name.as_str(), one.segments, one.sealed_rows)).collect();
+        assert_eq!(shown, [("hurt", 0, 0), ("other", 1, 1_000)]);
+        let failures: Vec<&str> = listed.iter().map(|one| one.failure.as_str()).collect();
+        assert!(failures[0].contains("is damaged or lost") && failures[0].contains(&key), "{failures:?}");
+        assert_eq!(failures[1], "");
+    }
+}

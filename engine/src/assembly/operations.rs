@@ -512,8 +512,8 @@ mod tests {
     use futures::FutureExt as _;
 
     use super::{
-        Disk, Keeper, MEASURE, Operated, STALE, Stored, machine, pause, routes, show_held, show_machine,
-        show_passing, show_stored,
+        Disk, Keeper, MEASURE, Operated, STALE, Stored, machine, measure_catalog, pause, routes, show_held,
+        show_machine, show_passing, show_stored,
     };
     use crate::base::{CollectionId, DatabaseId, NodeId, Passing, RealClock, Shares, Timestamp, Work};
     use crate::model::Schema;
@@ -718,6 +718,7 @@ mod tests {
             partitioned: Timestamp::ZERO,
             indexes: Vec::new(),
             load: None,
+            recorded: true,
         };
         let info = Arc::new(info);
         HeldFigures { info, channels: 2, sealed, sealed_rows: 100, growing: 1, growing_rows: 7 }
@@ -775,6 +776,27 @@ mod tests {
         };
         assert_eq!(lines, [line("binlog_size", 40), line("index_files_size", 500), line("rows_num", 3)]);
         assert_eq!(shown, [labels("7", "new")]);
+    }
+
+    #[tokio::test]
+    async fn collections_with_a_damaged_manifest_are_counted_and_all_others_measured() {
+        let metrics = Metrics::new(NodeId(1));
+        let (coord, _) = crate::coord::beside_damaged().await;
+        let line = |metrics: &Metrics| {
+            let text = metrics.encode();
+            text.lines().find(|line| line.starts_with("redkite_damaged_collections ")).map(str::to_owned)
+        };
+        let mut shown = Vec::new();
+
+        measure_catalog(&metrics, coord.as_ref(), &mut shown).await;
+
+        assert_eq!(line(&metrics).as_deref(), Some("redkite_damaged_collections 1"));
+        let names: Vec<&str> = shown.iter().map(|[_, _, name]| name.as_str()).collect();
+        assert_eq!(names, ["other"]);
+
+        coord.drop_collection("", "hurt").await.unwrap();
+        measure_catalog(&metrics, coord.as_ref(), &mut shown).await;
+        assert_eq!(line(&metrics).as_deref(), Some("redkite_damaged_collections 0"));
     }
 
     #[test]

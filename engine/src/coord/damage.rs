@@ -35,14 +35,14 @@ impl Damage {
     /// is away.
     pub fn of(channel: &ChannelName, error: &Error) -> Option<Self> {
         let key = match error {
-            Error::BadRecord { key, .. } => key,
+            Error::BadRecord { key, .. } | Error::NoRecord { key } => key,
             Error::Store { key, source } if matches!(source.kind(), Kind::NotFound | Kind::Corrupt) => key,
             _ => return None,
         };
         Some(Self { channel: channel.clone(), key: key.clone(), why: chain(error) })
     }
 
-    /// Whether it is the record itself that is damaged, and not an object that it names.
+    /// Whether it is the record itself that is damaged or gone, and not an object that it names.
     pub fn is_of_record(&self) -> bool {
         self.key == record::channel_key(&self.channel)
     }

@@ -9,6 +9,7 @@ use super::catalog::Garbage;
 use super::change::Change;
 use super::drive::Coordinator;
 use super::large_test::{World, commit, create_named};
+use super::shelf::Shelf;
 use super::{read_mirror, record};
 use crate::base::{ChannelName, CollectionId, Kind, Kinded as _, PartitionId, Position, TaskSet, Timestamp};
 use crate::blob::Blobs as _;
@@ -19,7 +20,7 @@ use crate::segment::fixture::schema;
 
 type Place = (CollectionId, PartitionId);
 
-/// The record of a channel, before and after a bit of it was flipped.
+/// The record of a channel that is damaged or gone, as it was before.
 struct Flipped {
     key: String,
     whole: Bytes,
@@ -39,6 +40,14 @@ impl World {
 
     async fn put_back(&self, flipped: &Flipped) {
         self.put(&flipped.key, flipped.whole.clone()).await;
+    }
+
+    /// Deletes a channel's record.
+    async fn lose(&self, channel: &ChannelName) -> Flipped {
+        let key = record::channel_key(channel);
+        let whole = self.metas.get(&key).await.unwrap().unwrap().value;
+        self.metas.commit(Txn::new().delete(key.clone())).await.unwrap();
+        Flipped { key, whole }
     }
 
     async fn put(&self, key: &str, value: Bytes) {
@@ -72,6 +81,14 @@ async fn damaged() -> (World, Arc<Coordinator>, Place, Place, Flipped) {
     let flipped = world.flip(&channel(hurt)).await;
     let next = world.lead().await.unwrap();
     (world, next, hurt, other, flipped)
+}
+
+/// For other rooms: who leads over the collections `hurt`, whose manifest in the record of this key is damaged, and `other`, of which
+/// a segment of 1,000 rows is sealed.
+pub(crate) async fn beside_damaged() -> (Arc<dyn crate::rpc::Coord>, String) {
+    let (_, leader, _, _, flipped) = damaged().await;
+    let coord: Arc<dyn crate::rpc::Coord> = leader;
+    (coord, flipped.key)
 }
 
 #[tokio::test]
@@ -301,4 +318,67 @@ async fn an_object_of_a_manifest_that_is_lost_is_damage_and_is_named() {
 
     assert!(coord.mend(&info).await.unwrap());
     assert_eq!(known(&coord, place).await, whole);
+}
+
+#[tokio::test]
+async fn a_record_that_is_gone_when_a_leader_starts_is_damage_and_no_empty_channel() {
+    let world = World::new();
+    let first = world.lead().await.unwrap();
+    let full = create_named(&first, "full").await.unwrap();
+    // Nothing was ever sealed of this one, and its record is there all the same.
+    let empty = create_named(&first, "empty").await.unwrap();
+    commit(&first, full, 1).await.unwrap();
+    let whole = [known(&first, full).await, known(&first, empty).await];
+    let lost = [world.lose(&channel(full)).await, world.lose(&channel(empty)).await];
+
+    let coord = world.lead().await.unwrap();
+    for (place, lost) in [full, empty].into_iter().zip(&lost) {
+        is_named(&coord.manifests(place.0).await.unwrap_err(), Kind::Corrupt, &lost.key);
+    }
+    let segment = format!("segments/{}/5/scalars.parquet", full.0);
+    let catalog = coord.catalog.read().clone();
+    let none = std::collections::BTreeSet::new();
+    let found = super::decide::compare(&catalog, &catalog, &[(segment, 1)].into(), &none, Timestamp::MAX);
+    assert_eq!(found.orphans, Vec::<String>::new(), "nothing of it is removed");
+    assert_eq!(found.unread.len(), 2);
+    // The first page of this leader has everything, and keeps what was said of the records that are gone.
+    coord.tidy_mirror().await.unwrap();
+    let image = read_mirror(Arc::clone(&world.blobs) as _).await.unwrap().unwrap();
+    for lost in &lost {
+        assert_eq!(image.records.get(&lost.key).map(String::as_bytes), Some(&lost.whole[..]));
+    }
+    // Nor does who makes the catalog anew take a copy without it for that of an empty channel.
+    let mut copy = image.records;
+    copy.remove(&lost[0].key);
+    let refused = record::read_copy(&copy, &Shelf::new(Arc::clone(&world.blobs) as _)).await.unwrap_err();
+    assert!(refused.kind() == Kind::Corrupt && refused.to_string().contains(&lost[0].key), "{refused}");
+
+    for lost in &lost {
+        world.put_back(lost).await;
+    }
+    for (place, whole) in [full, empty].into_iter().zip(&whole) {
+        let info = coord.collection(CollectionRef::Id(place.0)).await.unwrap();
+        assert!(coord.mend(&info).await.unwrap());
+        assert_eq!(known(&coord, place).await, *whole);
+    }
+}
+
+#[tokio::test]
+async fn a_channel_of_an_earlier_version_has_no_record_before_its_first_flush() {
+    let world = World::new();
+    let first = world.lead().await.unwrap();
+    let place = create_named(&first, "c").await.unwrap();
+    world.lose(&channel(place)).await;
+    // As an earlier version writes what it knows of a collection.
+    let key = format!("collections/{}", place.0);
+    let info = first.collection(CollectionRef::Id(place.0)).await.unwrap();
+    let mut earlier = serde_json::to_value(&*info).unwrap();
+    assert_eq!(earlier.as_object_mut().unwrap().remove("recorded"), Some(serde_json::Value::Bool(true)));
+    world.put(&key, record::encode(&key, &earlier).unwrap()).await;
+
+    let coord = world.lead().await.unwrap();
+
+    assert_eq!(known(&coord, place).await, [Arc::new(ChannelManifest::default())]);
+    commit(&coord, place, 1).await.unwrap();
+    assert_eq!(known(&world.lead().await.unwrap(), place).await, known(&coord, place).await);
 }

@@ -86,8 +86,8 @@ struct Draft {
 }
 
 impl Mirror {
-    /// Of the records as they are, before anything is committed. In the place of those under `spoilt`, which are damaged, stays
-    /// what the bucket says of them: it may be all that is left.
+    /// Of the records as they are, before anything is committed. In the place of those under `spoilt`, which are damaged or gone,
+    /// stays what the bucket says of them: it may be all that is left.
     ///
     /// # Errors
     /// If they cannot be read; if there are damaged ones and it cannot be seen now what the bucket says.
@@ -108,6 +108,8 @@ impl Mirror {
             // Without a copy the damaged one stays: whoever makes the catalog anew is to find it and not an empty channel.
             *value = copies.remove(key).or_else(|| value.take());
         }
+        let gone = spoilt.iter().filter_map(|key| copies.remove_entry(key));
+        puts.extend(gone.map(|(key, value)| (key, Some(value))));
         let whole = Some(puts);
         let noted = Noted { whole, newest: 1, bound, ..Noted::default() };
         Ok(Self {

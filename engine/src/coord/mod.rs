@@ -46,6 +46,9 @@ mod tests;
 mod time;
 mod truncate;
 
+#[cfg(test)]
+pub(crate) use damage_test::beside_damaged;
+
 pub use candidacy::{Candidacy, CandidacyParts, find_leader};
 pub use drive::{CompactionLimits, Limits};
 pub use flaw::Flaw;
@@ -77,6 +80,12 @@ pub enum Error {
         /// Why.
         #[source]
         source: serde_json::Error,
+    },
+    /// A record of the catalog that was written is not there any more.
+    #[error("the catalog record {key} is gone")]
+    NoRecord {
+        /// Which record.
+        key: String,
     },
     /// An object of the catalog could not be read or stored.
     #[error("the catalog's object {key} is out of reach")]
@@ -162,7 +171,7 @@ impl Kinded for Error {
         match self {
             Self::ReadCatalog { source, .. } | Self::Commit { source } => source.kind(),
             Self::Store { source, .. } => source.kind(),
-            Self::BadRecord { .. } => Kind::Corrupt,
+            Self::BadRecord { .. } | Self::NoRecord { .. } => Kind::Corrupt,
             Self::NotEmpty { .. } | Self::StillWritten | Self::Superseded { .. } => Kind::Conflict,
             Self::Log { source, .. } => source.kind(),
             Self::NoMirror => Kind::NotFound,

@@ -287,7 +287,7 @@ pub async fn read_copy(records: &BTreeMap<String, String>, shelf: &Shelf) -> Res
 type Again = (Result<Vec<Change>, Vec<Damage>>, Vec<Write>);
 
 /// Reads the manifests of one collection: the changes that put them, or what is damaged; and the records as they are. A record
-/// that is in `known` and is gone is as damaged as it was: a channel without one would count as empty.
+/// that is in `known` and is gone is as damaged as it was: also where a channel without one would count as empty.
 ///
 /// # Errors
 /// If a store fails.
@@ -306,7 +306,8 @@ pub async fn read_again(
         }
     }
     let Manifests { changes, unread } = read_manifests(&records, shelf, [info]).await?;
-    let gone = known.iter().filter(|one| !records.contains_key(&channel_key(&one.channel))).cloned();
+    let is_gone = |one: &&Damage| !info.recorded && !records.contains_key(&channel_key(&one.channel));
+    let gone = known.iter().filter(is_gone).cloned();
     let damage: Vec<Damage> = unread.into_iter().map(|one| one.damage).chain(gone).collect();
     let writes = records.into_iter().map(|(key, value)| Write::Put { key, value }).collect();
     Ok((if damage.is_empty() { Ok(changes) } else { Err(damage) }, writes))
@@ -417,7 +418,12 @@ async fn read_manifests(
     for info in infos {
         for (shard, channel) in info.channels.iter().enumerate() {
             let key = channel_key(channel);
-            let Some(bytes) = records.get(&key) else { continue };
+            let Some(bytes) = records.get(&key) else {
+                if info.recorded {
+                    unread.push((shard, Unread::of(info.id, channel, Error::NoRecord { key })?));
+                }
+                continue;
+            };
             let (collection, channel) = (info.id, channel.clone());
             match find::<ChannelManifest, Stored>(&key, bytes) {
                 Ok(Found::Here(manifest)) => {

@@ -18,6 +18,9 @@ pub enum Error {
     /// A failure inside a step that Milvus names in front of the cause.
     #[error("{step}: {cause}")]
     Step { step: &'static str, cause: Box<Error> },
+    /// A flush of several collections that flushed all but some, with why the first of these was not.
+    #[error("{refused} of {all} collections are not flushed ({named}), all others are: {cause}")]
+    NotFlushed { refused: usize, all: usize, named: String, cause: Box<Error> },
     /// The server cannot listen any more.
     #[error("cannot accept connections")]
     Accept(#[source] std::io::Error),
@@ -491,7 +494,7 @@ impl Error {
             Self::Peer(error @ (rpc::Error::Stale { .. } | rpc::Error::Failed { .. })) => {
                 code_of_kind(error.kind())
             }
-            Self::Step { cause, .. } => cause.code(),
+            Self::Step { cause, .. } | Self::NotFlushed { cause, .. } => cause.code(),
             Self::Checked { code, .. } | Self::Index { code, .. } => *code,
             Self::RateExceeded { .. } => 8,
             Self::DescribeNotFound { .. } => 100,
@@ -540,7 +543,7 @@ impl Kinded for Error {
             Self::Peer(peer) => peer.kind(),
             Self::Intake(error) => error.kind(),
             Self::Model(error) => error.kind(),
-            Self::Step { cause, .. } => cause.kind(),
+            Self::Step { cause, .. } | Self::NotFlushed { cause, .. } => cause.kind(),
             Self::Accept(source) => Kinded::kind(source),
             Self::Refused(refused) => refused.kind(),
             Self::Timeout => Kind::Unavailable,

@@ -79,23 +79,28 @@ async fn with_collection(auto_id: bool, shards_num: i32) -> Proxy {
 async fn with_twin(auto_id: bool, shards_num: i32) -> (Proxy, Arc<Twin>) {
     let twin = Twin::new();
     let proxy = Proxy::new(twin.parts());
+    make_loaded(&proxy, "c", auto_id, shards_num).await;
+    (proxy, twin)
+}
+
+/// Makes and loads a collection.
+async fn make_loaded(proxy: &Proxy, name: &str, auto_id: bool, shards_num: i32) {
     let create = CreateCollectionRequest {
-        collection_name: "c".to_owned(),
-        schema: schema(auto_id).encode_to_vec(),
+        collection_name: name.to_owned(),
+        schema: CollectionSchema { name: name.to_owned(), ..schema(auto_id) }.encode_to_vec(),
         shards_num,
         ..Default::default()
     };
     assert_good(&proxy.create_collection(Request::new(create)).await.unwrap().into_inner());
     let index = CreateIndexRequest {
-        collection_name: "c".to_owned(),
+        collection_name: name.to_owned(),
         field_name: "vector".to_owned(),
         extra_params: vec![pair("index_type", "FLAT"), pair("metric_type", "L2")],
         ..Default::default()
     };
     assert_good(&proxy.create_index(Request::new(index)).await.unwrap().into_inner());
-    let load = LoadCollectionRequest { collection_name: "c".to_owned(), ..Default::default() };
+    let load = LoadCollectionRequest { collection_name: name.to_owned(), ..Default::default() };
     assert_good(&proxy.load_collection(Request::new(load)).await.unwrap().into_inner());
-    (proxy, twin)
 }
 
 fn assert_good(status: &Status) {

@@ -67,6 +67,8 @@ pub struct Twin {
     pub full_for: Mutex<usize>,
     /// How many of the next flushes seal nothing, as those of an owner that was replaced.
     pub idle_flushes: Mutex<usize>,
+    /// Collections of which a manifest is damaged.
+    pub damaged: Mutex<Vec<CollectionId>>,
     /// Whether nobody hears which databases there are.
     pub silent: AtomicBool,
     /// Up to where each channel is sealed.
@@ -96,6 +98,7 @@ impl Twin {
             end: Mutex::default(),
             full_for: Mutex::default(),
             idle_flushes: Mutex::default(),
+            damaged: Mutex::default(),
             silent: AtomicBool::default(),
             sealed: Mutex::default(),
         })
@@ -143,6 +146,15 @@ impl Twin {
             }
         };
         found.cloned().ok_or_else(|| missing().into())
+    }
+
+    /// Goes on if no manifest of the collection is damaged; else `call` fails so.
+    fn check_whole(&self, id: CollectionId, call: &'static str, kind: Kind) -> Result<(), Error> {
+        if !self.damaged.lock().contains(&id) {
+            return Ok(());
+        }
+        let reason = format!("a manifest of collection {id} is damaged");
+        Err(Error::Failed { call, kind, reason })
     }
 
     fn change(&self, id: CollectionId, change: impl FnOnce(&mut CollectionInfo)) {
@@ -372,6 +384,10 @@ impl Writer for Twin {
     }
 
     async fn flush(&self, channel: &ChannelName) -> Result<(), Error> {
+        if let Some(id) = channel.collection() {
+            // Nobody owns its channels.
+            self.check_whole(id, "flush", Kind::Unavailable)?;
+        }
         self.flushed.lock().push(channel.clone());
         let mut idle = self.idle_flushes.lock();
         if *idle == 0 {
@@ -477,6 +493,7 @@ impl Coord for Twin {
             partitioned: Timestamp::ZERO,
             indexes: Vec::new(),
             load: None,
+            recorded: true,
         });
         self.collections.lock().push(info.clone());
         Ok(info)
@@ -618,7 +635,11 @@ impl Coord for Twin {
     }
 
     async fn load_progress(&self, collection: CollectionRef) -> Result<Option<u8>, Error> {
-        let percent = self.find(&collection)?.load.as_ref().map(|_| 100);
+        let info = self.find(&collection)?;
+        let percent = info.load.as_ref().map(|_| 100);
+        if percent.is_some() {
+            self.check_whole(info.id, "load", Kind::Corrupt)?;
+        }
         let mut full = self.full_for.lock();
         if *full == 0 {
             return Ok(percent);
@@ -629,6 +650,7 @@ impl Coord for Twin {
 
     async fn manifests(&self, collection: CollectionId) -> Result<Vec<Arc<ChannelManifest>>, Error> {
         let info = self.find(&CollectionRef::Id(collection))?;
+        self.check_whole(collection, "manifests", Kind::Corrupt)?;
         let segment = |partition: &Partition| {
             let rows = self.rows.lock();
             SegmentManifest {

@@ -359,6 +359,7 @@ pub(super) fn info(channels: u32, indexes: Vec<IndexDefinition>) -> Arc<Collecti
         partitioned: Timestamp::ZERO,
         indexes,
         load: Some(LoadSpec::default()),
+        recorded: true,
     })
 }
 

@@ -92,6 +92,10 @@ pub struct CollectionInfo {
     pub indexes: Vec<IndexDefinition>,
     /// How it is to be loaded; `None` when it is not.
     pub load: Option<LoadSpec>,
+    /// Whether each of its channels has had a record of what is sealed since the collection was made, so that one without is
+    /// damaged. A collection that an earlier version made or changed does not say so.
+    #[serde(default)]
+    pub recorded: bool,
 }
 
 impl CollectionInfo {

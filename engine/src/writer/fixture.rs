@@ -84,6 +84,7 @@ impl Leader {
             partitioned: Timestamp::ZERO,
             indexes: Vec::new(),
             load: None,
+            recorded: true,
         };
         let known = Known {
             manifest: ChannelManifest::default(),

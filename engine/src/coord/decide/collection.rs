@@ -47,13 +47,22 @@ pub fn create_collection(
         0 => vec![partition(0, DEFAULT_PARTITION.to_owned())],
         count => (0..count).map(|at| partition(at, format!("{DEFAULT_PARTITION}_{at}"))).collect(),
     };
-    Ok(vec![Change::PutCollection(CollectionInfo {
+    let channels: Vec<ChannelName> = (0..wanted.shards).map(|shard| ChannelName::of(id, shard)).collect();
+    // From the beginning, so that one that is gone is not taken for that of an empty channel.
+    let manifests = channels.iter().enumerate().map(|(shard, channel)| Change::PutManifest {
+        collection: id,
+        shard,
+        channel: channel.clone(),
+        manifest: ChannelManifest::default(),
+    });
+    let manifests: Vec<Change> = manifests.collect();
+    let mut changes = vec![Change::PutCollection(CollectionInfo {
         id,
         name: wanted.name.clone(),
         database: database.id,
         database_name: database.name.clone(),
         schema: Arc::new(wanted.schema.clone()),
-        channels: (0..wanted.shards).map(|shard| ChannelName::of(id, shard)).collect(),
+        channels,
         partitions,
         partitions_by_key: wanted.partitions_by_key,
         aliases: Vec::new(),
@@ -64,7 +73,10 @@ pub fn create_collection(
         partitioned: fresh,
         indexes: Vec::new(),
         load: None,
-    })])
+        recorded: true,
+    })];
+    changes.extend(manifests);
+    Ok(changes)
 }
 
 pub fn drop_collection(catalog: &Catalog, database: &str, name: &str, fresh: Timestamp) -> Decision {

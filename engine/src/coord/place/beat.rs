@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Placer;
 use super::node::{Node, Taken};
 use crate::base::{CollectionId, NodeId};
-use crate::rpc::{HeldCollection, NodeInfo, NodeState, Report};
+use crate::rpc::{HeldChannel, HeldCollection, NodeInfo, NodeState, Report};
 
 impl Placer {
     /// Takes over a node's report, also its first. One that is older than what is known is ignored.
@@ -27,11 +27,15 @@ impl Placer {
             return;
         }
         let is_new = !self.nodes.contains_key(&id);
+        let served = self.nodes.get(&id).is_some_and(Node::serves);
         let regroup = self.greet(&report);
         for open in &report.channels {
             self.absorb(id, open);
         }
         self.take_held(id, report.held);
+        if served {
+            self.empty_of_kept(id);
+        }
         self.note_seen(id);
         if self.settled && regroup {
             self.regroup();
@@ -89,6 +93,23 @@ impl Placer {
         keepers
     }
 
+    /// A node that is to be emptied is told to let go of what it keeps whatever the manifests say: nobody can take it over from
+    /// there, and whoever is to have it loads it from the bucket once they are whole. To be called when it is to be emptied from
+    /// now on; one that is before its first orders is not told to keep anything.
+    fn empty_of_kept(&mut self, id: NodeId) {
+        let Some(node) = self.nodes.get(&id).filter(|node| self.settled && !node.serves()) else { return };
+        let kept = node.held.values().filter(|held| self.unreadable.contains_key(&held.collection));
+        let kept: Vec<HeldCollection> = kept.cloned().collect();
+        for HeldCollection { collection, channels, .. } in kept {
+            self.touch(id, collection, true);
+            let number = self.number;
+            let Some(node) = self.nodes.get_mut(&id) else { return };
+            for HeldChannel { channel, segments, .. } in channels {
+                node.take(Taken { number, collection, channel, segments, growing: true });
+            }
+        }
+    }
+
     /// Goes on with what an earlier leader was asked for. Call it before the first report.
     pub fn keep_drains(&mut self, drains: BTreeSet<NodeId>) {
         self.drains = drains;
@@ -109,6 +130,7 @@ impl Placer {
         };
         if known.drained != on {
             known.drained = on;
+            self.empty_of_kept(node);
             if self.settled {
                 self.replace_owner_of(node);
                 self.regroup();

@@ -34,7 +34,12 @@ impl Placer {
             now,
             lease,
             group: known.group.clone(),
-            keep: if whole { self.unreadable.keys().copied().collect() } else { Vec::new() },
+            // Nobody waits for one that is to be emptied to hand over what nobody can take over.
+            keep: if whole && known.serves() {
+                self.unreadable.keys().copied().collect()
+            } else {
+                Vec::new()
+            },
             ..Orders::default()
         };
         let later = (Bound::Excluded(since), Bound::Unbounded);

@@ -10,6 +10,7 @@ use contract::pb::milvus::{
 };
 use contract::pb::schema::{FieldData, LongArray};
 use futures::future::try_join_all;
+use futures::{StreamExt as _, stream};
 use prost::Message;
 
 use super::reads::keys_of;
@@ -25,6 +26,11 @@ use crate::proxy::convert::{filter, output, schema};
 use crate::proxy::limits::{About, Asked, Demand};
 use crate::proxy::{Error, Proxy};
 use crate::rpc::{CollectionInfo, Operation, Refusal, Write};
+
+/// Collections that a flush of all of them seals at a time.
+const SEALED_AT_ONCE: usize = 16;
+/// Collections that it names which were not sealed, at most.
+const NAMED: usize = 10;
 
 /// Adds rows.
 pub async fn insert(proxy: &Proxy, caller: Caller, request: InsertRequest) -> Result<MutationResult, Error> {
@@ -400,6 +406,46 @@ pub async fn seal(proxy: &Proxy, info: &CollectionInfo) -> Result<Sealed, Error>
     Ok(Sealed { at, seconds: i64::try_from(proxy.clock().unix_ms() / 1000).unwrap_or(0), segments })
 }
 
+/// Seals all rows of some collections, also those after one that cannot be sealed. Returns what that made of each, in their order.
+///
+/// # Errors
+/// If some could not be sealed, with their names.
+async fn seal_each(proxy: &Proxy, collections: Vec<Arc<CollectionInfo>>) -> Result<Vec<Sealed>, Error> {
+    let all = collections.len();
+    let one = |(at, info): (usize, Arc<CollectionInfo>)| async move {
+        let sealed = seal(proxy, &info).await;
+        (at, info, sealed)
+    };
+    // Several at a time: one that nobody can seal now is waited for as long as a write may take.
+    let ended = stream::iter(collections.into_iter().enumerate()).map(one).buffer_unordered(SEALED_AT_ONCE);
+    let mut ended: Vec<_> = ended.collect().await;
+    ended.sort_unstable_by_key(|(at, ..)| *at);
+    let (mut done, mut refused, mut names) = (Vec::with_capacity(all), 0, Vec::new());
+    let mut cause = None;
+    for (_, info, sealed) in ended {
+        match sealed {
+            Ok(sealed) => done.push(sealed),
+            Err(error) => {
+                refused += 1;
+                if names.len() < NAMED {
+                    names.push(format!("{}.{}", info.database_name, info.name));
+                }
+                cause.get_or_insert(error);
+            }
+        }
+    }
+    match cause {
+        None => Ok(done),
+        Some(cause) if all == 1 => Err(cause),
+        Some(cause) => {
+            if refused > names.len() {
+                names.push("and others".to_owned());
+            }
+            Err(Error::NotFlushed { refused, all, named: names.join(", "), cause: Box::new(cause) })
+        }
+    }
+}
+
 /// Whether a flush is done: it was when it answered.
 pub async fn flush_state(
     _: &Proxy,
@@ -409,7 +455,8 @@ pub async fn flush_state(
     Ok(GetFlushStateResponse { status: Some(success()), flushed: true })
 }
 
-/// Seals what was written to every collection: of all databases, or of those named.
+/// Seals what was written to every collection: of all databases, or of those named. One that cannot be sealed keeps no other from
+/// it; the call fails then, with its name.
 #[expect(deprecated, reason = "clients still send and read what newer ones leave out")]
 pub async fn flush_all(
     proxy: &Proxy,
@@ -437,11 +484,12 @@ pub async fn flush_all(
         asked.push((db_name, collections));
     }
     admit_flushes(proxy, &caller, asked.iter().flat_map(|(_, collections)| collections).map(|info| &**info))?;
+    let all = asked.iter().flat_map(|(_, collections)| collections.iter().cloned()).collect();
+    let mut ended = seal_each(proxy, all).await?.into_iter();
     let mut flush_results = Vec::new();
     for (db_name, collections) in asked {
         let mut collection_results = Vec::new();
-        for info in &collections {
-            let sealed = seal(proxy, info).await?;
+        for (info, sealed) in collections.iter().zip(&mut ended) {
             collection_results.push(FlushCollectionResult {
                 collection_name: info.name.clone(),
                 segment_ids: Some(LongArray { data: sealed.segments.clone() }),

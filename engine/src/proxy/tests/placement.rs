@@ -77,6 +77,56 @@ async fn a_flush_seals_every_channel() {
     assert_eq!(channels, (0..3).map(|shard| ChannelName::of(id, shard)).collect::<Vec<_>>());
 }
 
+/// A proxy with the loaded collections `c` and `d`, a manifest of the first of which is damaged.
+async fn beside_damaged() -> (Proxy, Arc<Twin>) {
+    let (proxy, twin) = with_twin(false, 1).await;
+    make_loaded(&proxy, "d", false, 1).await;
+    let hurt = rpc::CollectionRef::Name { database: "default".to_owned(), name: "c".to_owned() };
+    let hurt = proxy.coord().collection(hurt).await.unwrap().id;
+    twin.damaged.lock().push(hurt);
+    (proxy, twin)
+}
+
+#[tokio::test]
+#[expect(deprecated, reason = "clients still send and read what newer ones leave out")]
+async fn a_collection_that_is_damaged_is_shown_as_not_loaded_beside_those_that_are() {
+    let (proxy, _twin) = beside_damaged().await;
+    let show = async |r#type: ShowType| {
+        let request = ShowCollectionsRequest { r#type: r#type.into(), ..Default::default() };
+        proxy.show_collections(Request::new(request)).await.unwrap().into_inner()
+    };
+
+    let loaded = show(ShowType::InMemory).await;
+
+    assert_eq!(said(loaded.status), (0, String::new()));
+    assert_eq!(loaded.collection_names, ["c", "d"]);
+    assert_eq!(loaded.in_memory_percentages, [0, 100]);
+    assert_eq!(loaded.query_service_available, [false, true]);
+    assert_eq!(show(ShowType::All).await.collection_names, ["c", "d"]);
+}
+
+#[tokio::test]
+async fn a_flush_of_everything_flushes_what_it_can_and_names_what_it_cannot() {
+    let (proxy, twin) = beside_damaged().await;
+    let flush_all = async || {
+        let answer = proxy.flush_all(Request::new(FlushAllRequest::default())).await.unwrap().into_inner();
+        said(answer.status)
+    };
+
+    let (code, text) = flush_all().await;
+
+    assert_eq!(code, 2, "{text}");
+    let begin = "1 of 2 collections are not flushed (default.c), all others are: flush failed: a manifest of";
+    assert!(text.starts_with(begin), "{text}");
+    let other = rpc::CollectionRef::Name { database: "default".to_owned(), name: "d".to_owned() };
+    let other = proxy.coord().collection(other).await.unwrap().id;
+    assert_eq!(*twin.flushed.lock(), [ChannelName::of(other, 0)]);
+
+    twin.damaged.lock().clear();
+    assert_eq!(flush_all().await, (0, String::new()));
+    assert_eq!(twin.flushed.lock().len(), 3);
+}
+
 fn group_config(requests: i32, limits: Option<i32>) -> contract::pb::rg::ResourceGroupConfig {
     let limit = |node_num| contract::pb::rg::ResourceGroupLimit { node_num };
     contract::pb::rg::ResourceGroupConfig {

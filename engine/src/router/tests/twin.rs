@@ -395,6 +395,7 @@ pub fn info(name: &str, updated: u64) -> CollectionInfo {
         partitioned: Timestamp::ZERO,
         indexes: Vec::new(),
         load: None,
+        recorded: true,
     }
 }
 

@@ -60,6 +60,7 @@ pub(in crate::coord::decide) fn info(partitions: &[i64]) -> CollectionInfo {
         partitioned: Timestamp::ZERO,
         indexes: Vec::new(),
         load: None,
+        recorded: true,
     }
 }
 

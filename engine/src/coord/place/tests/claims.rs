@@ -234,6 +234,57 @@ fn what_nodes_keep_of_a_collection_that_cannot_be_read_goes_once_it_is_dropped_o
 }
 
 #[test]
+fn a_node_that_is_emptied_lets_go_of_what_it_keeps_and_others_have_it_once_it_can_be_read() {
+    // An operator asks, the node does as it stops, and it did before this leader gave any orders.
+    for asked in ["drain", "stop", "earlier"] {
+        let mut world = World::of(2);
+        let hurt = info(7, 1, loaded());
+        let of_hurt = [manifest(10, &[(1, 100), (2, 100)])];
+        world.put(&hurt, &of_hurt);
+        world.run(4);
+        let keepers = |world: &World| -> Vec<NodeId> {
+            world.nodes.values().filter(|process| !process.has.is_empty()).map(Process::id).collect()
+        };
+        let before = keepers(&world);
+        let emptied = before[0];
+        let settings = PlaceSettings { settle: Duration::ZERO, ..PlaceSettings::default() };
+        world.placer = Placer::new(2, settings, world.now, Timestamp::ZERO);
+        world.placer.set_aside(hurt.id, "the manifest is damaged".to_owned());
+        world.put(&hurt, &[Arc::default()]);
+        world.logs.insert(hurt.channels[0].clone(), Log { manifest: of_hurt[0].clone(), tip: 15 });
+        let stops = |world: &mut World| world.nodes.get_mut(&emptied).unwrap().state = NodeState::Draining;
+        if asked == "earlier" {
+            stops(&mut world);
+        } else {
+            world.run(4);
+            assert_eq!(keepers(&world), before, "it is kept until then");
+        }
+
+        match asked {
+            "drain" => assert!(world.placer.drain(emptied, true)),
+            "stop" => stops(&mut world),
+            _ => {}
+        }
+        world.run(4);
+
+        let others: Vec<NodeId> = before.iter().copied().filter(|node| *node != emptied).collect();
+        assert_eq!(keepers(&world), others, "{asked}: nobody else lets go of anything");
+        let status = world.placer.nodes().into_iter().find(|status| status.info.id == emptied).unwrap();
+        assert_eq!((status.remaining, status.held), (0, Vec::new()), "{asked}");
+
+        world.placer.mend_collection(hurt.clone(), of_hurt.to_vec(), world.now);
+        world.run(8);
+
+        let routes = world.placer.routes(hurt.id).unwrap();
+        assert_eq!((routes.harm.as_deref(), routes.replicas.len()), (None, 1), "{asked}");
+        for process in world.nodes.values() {
+            assert_eq!(process.lacks(&routes), None, "{asked}");
+        }
+        assert!(!keepers(&world).contains(&emptied), "{asked}");
+    }
+}
+
+#[test]
 fn one_node_holds_and_owns_everything() {
     let mut world = World::of(1);
     let info = info(7, 1, loaded());

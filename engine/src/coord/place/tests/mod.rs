@@ -53,6 +53,7 @@ fn info(id: i64, shards: u32, load: Option<LoadSpec>) -> Arc<CollectionInfo> {
         partitioned: Timestamp::ZERO,
         indexes: Vec::new(),
         load,
+        recorded: true,
     })
 }
 

@@ -253,6 +253,7 @@ samples! {
         partitioned: Timestamp(9),
         indexes: Vec::sample(),
         load: Option::sample(),
+        recorded: true,
     };
     CollectionRef => CollectionRef::Name { database: String::sample(), name: String::sample() };
     NewCollection => NewCollection {
