@@ -14,10 +14,10 @@ import urllib.request
 from typing import Any, Callable, Iterator
 
 import numpy as np
-from pymilvus import AnnSearchRequest, DataType, MilvusClient, MilvusException, RRFRanker
+from pymilvus import AnnSearchRequest, DataType, MilvusClient, RRFRanker
 from pymilvus.client.embedding_list import EmbeddingList
 
-from suite import equal
+from suite import equal, told
 
 LISTS, ELEMENTS = "clips_by_lists", "clips_by_elements"
 ROWS, DIM = 300, 8
@@ -31,16 +31,6 @@ def rest(uri: str, path: str, body: dict[str, Any]) -> Any:
         found = json.load(answer)
     equal(found["code"], 0, f"{path}: {found}")
     return found["data"]
-
-
-def told(words: str, call: Callable[[], Any]) -> None:
-    """The call is refused, in these words."""
-    try:
-        answer = call()
-    except MilvusException as error:
-        equal(words in str(error.message), True, f"{words!r} in {error.message!r}")
-        return
-    raise AssertionError(f"not refused but answered {str(answer)[:200]}, wanted {words!r}")
 
 
 def vector(seed: int) -> list[float]:

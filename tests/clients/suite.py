@@ -104,6 +104,16 @@ def equal(found: Any, wanted: Any, what: str = "value") -> None:
         raise AssertionError(f"{what}: found {str(found)[:600]}, wanted {str(wanted)[:600]}")
 
 
+def told(words: str, call: Callable[[], Any]) -> None:
+    """The call is refused, in these words."""
+    try:
+        answer = call()
+    except MilvusException as error:
+        equal(words in str(error.message), True, f"{words!r} in {error.message!r}")
+        return
+    raise AssertionError(f"not refused but answered {str(answer)[:200]}, wanted {words!r}")
+
+
 def close(found: float, wanted: float, what: str) -> None:
     if abs(found - wanted) > 1e-3 * max(1.0, abs(wanted)):
         raise AssertionError(f"{what}: found {found}, wanted {wanted}")

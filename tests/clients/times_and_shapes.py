@@ -15,9 +15,9 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, Callable
 from zoneinfo import ZoneInfo
 
-from pymilvus import DataType, MilvusClient, MilvusException
+from pymilvus import DataType, MilvusClient
 
-from suite import equal
+from suite import equal, told
 
 TIMES, SHAPES = "times_held", "shapes_held"
 ROWS = 400
@@ -37,16 +37,6 @@ def rest(uri: str, path: str, body: dict[str, Any]) -> Any:
     answer = post(uri, path, body)
     equal(answer["code"], 0, f"{path}: {answer}")
     return answer["data"]
-
-
-def told(words: str, call: Callable[[], Any]) -> None:
-    """The call is refused, in these words."""
-    try:
-        answer = call()
-    except MilvusException as error:
-        equal(words in str(error.message), True, f"{words!r} in {error.message!r}")
-        return
-    raise AssertionError(f"not refused but answered {str(answer)[:200]}, wanted {words!r}")
 
 
 # ---------------------------------------------------------------- instants
