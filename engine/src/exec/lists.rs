@@ -4,11 +4,10 @@ use std::collections::HashSet;
 use std::hash::Hash;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::allow::{Allowed, FilledRows, Rule};
 use super::gather::{self, Chosen};
-use super::search::ALONE_COMPONENTS;
+use super::share::share_out;
 use super::{Cost, Error};
 use crate::model::{Bitset, Column, ColumnData, Schema};
 use crate::plan::{ELEMENT, SearchHits, SearchPlan, best_of_groups};
@@ -123,31 +122,11 @@ fn run(
     parts: &[Arc<Part>],
     cost: &Cost<'_>,
 ) -> Result<Vec<(usize, Vec<Candidate>)>, Error> {
-    let units = targets.len() * plan.queries.len();
-    let next = AtomicUsize::new(0);
-    let work = || -> Result<Vec<(usize, Vec<Candidate>)>, Error> {
-        let mut done = Vec::new();
-        loop {
-            let unit = next.fetch_add(1, Ordering::Relaxed);
-            if unit >= units {
-                return Ok(done);
-            }
-            let (query, target) = (unit / targets.len(), &targets[unit % targets.len()]);
-            done.push((query, compared(plan, parts, target, query)?));
-        }
-    };
     let words: usize = targets.iter().map(|target| target.lists.words()).sum();
-    if units < 2 || words.saturating_mul(plan.queries.len()) < ALONE_COMPONENTS {
-        return work();
-    }
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(units);
-    std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(|| cost.help(work))).collect();
-        let mut done = work()?;
-        for other in others {
-            done.append(&mut other.join().map_err(|_| Error::Broke)??);
-        }
-        Ok(done)
+    let all = || words.saturating_mul(plan.queries.len());
+    share_out(targets.len() * plan.queries.len(), all, cost, |unit| {
+        let (query, target) = (unit / targets.len(), &targets[unit % targets.len()]);
+        Ok((query, compared(plan, parts, target, query)?))
     })
 }
 

@@ -11,6 +11,7 @@ mod groups;
 mod lists;
 mod query;
 mod search;
+mod share;
 
 #[cfg(test)]
 mod groups_test;

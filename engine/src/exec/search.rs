@@ -4,20 +4,18 @@ use std::collections::HashSet;
 use std::hash::Hash;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Map, Value};
 
 use super::allow::{Allowed, Rule};
 use super::gather::{self, Chosen};
 use super::groups::Groups;
+use super::share::share_out;
 use super::{Cost, Error, Readable, lists};
 use crate::model::{Bitset, DataType, Schema, Vector};
 use crate::plan::{SearchHits, SearchPlan, best_of_groups};
 use crate::segment::{FieldSearch, Hit, Part, ScoreRange, SearchParams};
 
-/// Components read below which a search stays on one thread: about a millisecond of reading.
-pub(super) const ALONE_COMPONENTS: usize = 4 << 20;
 /// Components that one search of an index is taken to read.
 const INDEX_COMPONENTS: usize = 128 << 10;
 
@@ -238,12 +236,12 @@ fn run(
     units: &[Unit],
     cost: &Cost<'_>,
 ) -> Result<Vec<(usize, Answers)>, Error> {
-    let next = AtomicUsize::new(0);
-    let work = || -> Result<Vec<(usize, Answers)>, Error> {
-        let mut done = Vec::new();
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            let Some(unit) = units.get(number) else { return Ok(done) };
+    share_out(
+        units.len(),
+        || components(targets, units),
+        cost,
+        |number| {
+            let unit = &units[number];
             let target = &targets[unit.target];
             let queries: Vec<&Vector> = plan.queries[unit.queries.clone()].iter().collect();
             let answers = match &target.groups {
@@ -253,21 +251,9 @@ fn run(
                     queries.iter().map(one).collect::<Result<_, _>>()?
                 }
             };
-            done.push((number, answers));
-        }
-    };
-    if units.len() < 2 || components(targets, units) < ALONE_COMPONENTS {
-        return work();
-    }
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(units.len());
-    std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(|| cost.help(work))).collect();
-        let mut done = work()?;
-        for other in others {
-            done.append(&mut other.join().map_err(|_| Error::Broke)??);
-        }
-        Ok(done)
-    })
+            Ok((number, answers))
+        },
+    )
 }
 
 /// The best groups of some candidates, which come nearest first: the hits of one group after those of another.
