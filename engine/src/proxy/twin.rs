@@ -398,7 +398,8 @@ impl Writer for Twin {
     }
 
     async fn mark(&self, _: &ChannelName) -> Result<Mark, Error> {
-        Ok(Mark { end: *self.end.lock(), at: self.tick() })
+        let now = self.tick();
+        Ok(Mark { end: *self.end.lock(), at: now, now })
     }
 
     async fn tail(&self, _: &ChannelName, _: Position) -> Result<Tail, Error> {

@@ -102,7 +102,7 @@ impl Writer for NodeTwin {
         }
         self.owned()?;
         let shard = if *channel == ChannelName::of(C, 1) { 7 } else { 3 };
-        Ok(Mark { end: Position(1), at: Timestamp(shard) })
+        Ok(Mark { end: Position(1), at: Timestamp(shard), now: Timestamp(shard) })
     }
 
     async fn tail(&self, _: &ChannelName, _: Position) -> Result<Tail, Error> {
