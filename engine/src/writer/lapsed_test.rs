@@ -204,3 +204,21 @@ async fn an_owner_without_a_log_that_is_owner_no_more_says_nothing() {
     assert!(replaced.is_stale(), "{replaced}");
     assert_eq!(owner_again.kind(), Kind::Unavailable);
 }
+
+#[tokio::test(start_paused = true)]
+async fn followers_get_what_was_acknowledged_and_no_more_while_the_log_takes_nothing() {
+    let (world, log) = world();
+    let node = world.node(1, Arc::clone(&world.clock));
+    world.order(1, &node, true, LEASE);
+    node.write(insert(&[1])).await.unwrap();
+    let begun = node.tail(&channel(), Position(0)).await.unwrap();
+
+    log.fail(false);
+    assert_eq!(node.write(insert(&[2])).await.unwrap_err().kind(), Kind::Unavailable);
+    let anew = node.tail(&channel(), Position(0)).await.unwrap();
+
+    for tail in [begun, anew] {
+        let positions: Vec<_> = tail.map(|record| record.unwrap().0).collect().await;
+        assert_eq!(positions, [Position(0)]);
+    }
+}
