@@ -9,6 +9,7 @@ use contract::settings::Settings;
 use tracing::{info, warn};
 
 use crate::agent::{Agent, AgentParts};
+use crate::assembly::usage::Telling;
 use crate::assembly::{Error, machine};
 use crate::base::{Clock, NodeId, NodeTime, Passing, Rng, Shares, TaskSet, newest_format};
 use crate::blob::Blobs;
@@ -20,7 +21,9 @@ use crate::meta::Metas;
 use crate::querier::{QuerierParts, QuerierSettings, QueryNode};
 use crate::router::{CatalogCache, ReplicaPolicy, Router, RouterParts, RouterSettings};
 use crate::rpc::net::WholeCalls;
-use crate::rpc::{Builder, Coord, Dial, Duties, Follower, NodeInfo, Querier, Reader, Served, Writer};
+use crate::rpc::{
+    Builder, Coord, Dial, Duties, Follower, Measured, NodeInfo, Querier, Reader, Served, Writer,
+};
 use crate::segment::InterimSettings;
 use crate::writer::{ChannelWriter, FlushLimits, Water, WriteLimits, WriterParts};
 
@@ -49,6 +52,8 @@ pub struct NodeSeams {
     pub lock: Option<Arc<File>>,
     /// A rule that a test has the coordinator leave out.
     pub flaw: Option<coord::Flaw>,
+    /// Says what the process takes of its machine; `None` where several nodes are in one process.
+    pub usage: Option<Measured>,
 }
 
 /// Makes duties reachable, beside them those of a proxy, if there is one.
@@ -100,6 +105,10 @@ pub struct Door {
     pub reader: Arc<dyn Reader>,
     /// The cluster's time.
     pub time: Arc<NodeTime>,
+    /// The node, as it introduces itself.
+    pub node: NodeInfo,
+    /// Says what the process takes of its machine, if that is measured.
+    pub usage: Option<Measured>,
 }
 
 impl Node {
@@ -263,8 +272,10 @@ fn assemble(
     let door = info.duties.proxies.then(|| {
         all.push(Arc::clone(&cache) as _);
         let (writer, reader) = (Arc::clone(&router) as _, router as _);
-        Door { coord: cache as _, writer, reader, time: Arc::clone(&time) }
+        let (node, usage) = (info.clone(), seams.usage.clone());
+        Door { coord: cache as _, writer, reader, time: Arc::clone(&time), node, usage }
     });
+    all.extend(seams.usage.clone().map(|usage| Arc::new(Telling(usage)) as Arc<dyn Follower>));
     (Followers { time, all }, Own { door, writer, querier, memory })
 }
 
@@ -293,6 +304,8 @@ async fn introduce(
         }
     };
     info!(node = %id, role = role.name(), address, "node is numbered");
+    let machine_bytes = machine::memory_bytes();
+    let processors = std::thread::available_parallelism().map_or(0, usize::from);
     NodeInfo {
         id,
         address: address.to_owned(),
@@ -300,10 +313,12 @@ async fn introduce(
         role: role.name().to_owned(),
         duties,
         labels: labels(std::env::vars()),
-        memory_bytes: memory_of(machine::memory_bytes(), duties, settings).data,
+        memory_bytes: memory_of(machine_bytes, duties, settings).data,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         newest_format: newest_format(),
         maps_vectors,
+        processors: u32::try_from(processors).unwrap_or(u32::MAX),
+        machine_bytes,
     }
 }
 
