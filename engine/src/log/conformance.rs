@@ -167,7 +167,7 @@ async fn what_is_let_go_is_read_as_before(logs: &dyn Logs) {
         let records = (from..11).map(|number| (Position(u64::from(number)), Bytes::from(vec![number; 3000])));
         records.collect::<Vec<_>>()
     };
-    assert_eq!(append(&*writer, vec![10; 3000]).await, Position(10));
+    assert_eq!(append(&*writer, vec![10u8; 3000]).await, Position(10));
     assert_eq!(rest(&mut *begun).await, expected(1));
     let mut reader = logs.read(&name, Position::FIRST).await.unwrap();
     assert_eq!(rest(&mut *reader).await, expected(0));

@@ -110,18 +110,18 @@ async fn a_log_of_which_all_is_given_up_has_no_file_of_records_left_unless_it_is
         all.into_iter().map(|entry| entry.name).filter(|name| name.ends_with(".log")).count()
     };
 
-    append(&writer, vec![0; 400]).await.unwrap();
+    append(&writer, vec![0u8; 400]).await.unwrap();
     process.logs.truncate(&name(), Position(1)).await.unwrap();
     assert_eq!(files().await, 1, "a new one is not worth its cost");
-    append(&writer, vec![1; 400]).await.unwrap();
-    append(&writer, vec![2; 400]).await.unwrap();
+    append(&writer, vec![1u8; 400]).await.unwrap();
+    append(&writer, vec![2u8; 400]).await.unwrap();
     process.logs.truncate(&name(), Position(2)).await.unwrap();
     assert_eq!(files().await, 1, "it has a record that was not given up");
     process.logs.truncate(&name(), Position(3)).await.unwrap();
     assert_eq!(files().await, 0);
 
-    assert_eq!(append(&writer, vec![3; 40]).await.unwrap(), Position(3));
-    assert_eq!(read_all(&process.logs, Position(3)).await.unwrap(), [(3, Bytes::from(vec![3; 40]))]);
+    assert_eq!(append(&writer, vec![3u8; 40]).await.unwrap(), Position(3));
+    assert_eq!(read_all(&process.logs, Position(3)).await.unwrap(), [(3, Bytes::from(vec![3u8; 40]))]);
     assert_eq!(files().await, 1);
 }
 
