@@ -55,8 +55,8 @@ PARAMS: dict[str, dict[str, int]] = {
     "IVF_PQ": {"nlist": 1024, "m": 48, "nbits": 8},
 }
 LADDERS = {
-    "ef": (10, 12, 14, 16, 18, 20, 24, 28, 32, 36, 40, 48, 56, 64, 80, 96, 128, 160, 192, 256, 384, 512, 768, 1024),
-    "nprobe": (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1024),
+    "ef": (10, 12, 14, 16, 18, 20, 24, 28, 32, 36, 40, 48, 56, 64, 72, 80, 96, 112, 128, 144, 160, 192, 224, 256, 288, 320, 384, 448, 512, 640, 768, 1024),
+    "nprobe": (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 40, 48, 64, 80, 96, 112, 128, 160, 192, 256, 384, 512, 1024),
 }
 BEGAN = time.monotonic()
 
@@ -75,7 +75,7 @@ def rows_of(text: str) -> int:
     return int(float(text.removesuffix("k").removesuffix("M")) * scale)
 
 
-def wait(what: str, seconds: float, check: Callable[[], Any], process: Process) -> Any:
+def wait(what: str, seconds: float, check: Callable[[], Any], process: Process, progress: Callable[[], str] = str) -> Any:
     """Until `check()` is true, with the process alive."""
     end, told = time.monotonic() + seconds, time.monotonic()
     while not (found := check()):
@@ -85,7 +85,7 @@ def wait(what: str, seconds: float, check: Callable[[], Any], process: Process) 
             raise RuntimeError(f"{what}: not after {seconds:.0f} s\n{process.tail(5)}")
         if time.monotonic() - told > 15:
             told = time.monotonic()
-            say(f"… {what}")
+            say(f"… {what} {progress()}")
         time.sleep(0.25)
     return found
 
@@ -245,7 +245,7 @@ def build(server: Server, rows: Set, index: str) -> dict[str, Any]:
     wanted.add_index("vector", index_type=index, metric_type="IP", params=PARAMS[index])
     begin, before = time.monotonic(), cpu_seconds(process.pid)
     client.create_index(NAME, wanted, sync=False)
-    wait(f"the index {index}", 600 + rows.rows / 300, lambda: index_built(client, NAME), process)
+    wait(f"the index {index}", 600 + rows.rows / 300, lambda: index_built(client, NAME), process, lambda: indexed(client))
     about |= {"build_s": time.monotonic() - begin, "build_cpu_s": cpu_seconds(process.pid) - before}
     say(f"{index} built in {about['build_s']:.1f} s, {about['build_cpu_s']:.1f} s of CPU")
     client.load_collection(NAME)
@@ -256,6 +256,11 @@ def build(server: Server, rows: Set, index: str) -> dict[str, Any]:
         time.sleep(1)
     server.rest()
     return about
+
+
+def indexed(client: MilvusClient) -> str:
+    about = client.describe_index(NAME, "vector") or {}
+    return f"({int(about.get('indexed_rows', 0)):,} of {int(about.get('total_rows', 0)):,} rows)"
 
 
 def stored(server: Server) -> int:
