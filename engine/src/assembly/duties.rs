@@ -352,7 +352,7 @@ fn candidacy(
         blobs: Arc::clone(&seams.blobs),
         clock: Arc::clone(&seams.clock),
         dial: Arc::clone(&calls.dial),
-        limits: limits(settings),
+        limits: limits(settings, seams.lock.is_some()),
         lost_after: Duration::from_millis(cluster.lost_after_ms),
         lead: LeadSettings {
             ttl,
@@ -364,7 +364,7 @@ fn candidacy(
     }))
 }
 
-fn limits(settings: &Settings) -> Limits {
+fn limits(settings: &Settings, alone: bool) -> Limits {
     let clustering = &settings.data_coord.compaction.clustering;
     Limits {
         databases: settings.root_coord.max_database_num,
@@ -377,10 +377,7 @@ fn limits(settings: &Settings) -> Limits {
             automatic: settings.data_coord.compaction.enable_auto_compaction,
             clusters: clustering.enable,
             clusters_by_itself: clustering.auto_enable,
-            // What a job reads; of builders is only known that they are about as large as this machine.
-            max_bytes: (settings.data_coord.segment.max_size << 20)
-                .min(share_of(machine::memory_bytes(), 1.0 / 16.0))
-                .max(1 << 20),
+            max_bytes: compacted_bytes(machine::memory_bytes(), alone, settings),
             retention_s: settings.common.retention_duration,
             ..CompactionLimits::default()
         },
@@ -412,6 +409,15 @@ fn querier_settings(memory_bytes: u64, settings: &Settings) -> QuerierSettings {
     }
 }
 
+/// How large compaction makes segments. A search pays for each segment, so few large ones are better than what channels are
+/// sealed with, as far as there is memory to make them: that is known where the builder is this process, `alone`. Unit: bytes.
+fn compacted_bytes(all: u64, alone: bool, settings: &Settings) -> u64 {
+    let sealed = settings.data_coord.segment.max_size << 20;
+    let wanted = if alone && all > 0 { 4 * sealed } else { sealed };
+    // What a job reads; of other builders is only known that they are about as large as this machine.
+    wanted.min(share_of(all, 1.0 / 16.0)).max(1 << 20)
+}
+
 /// How the memory of a process is divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Memory {
@@ -429,9 +435,11 @@ fn memory_of(all: u64, duties: Duties, settings: &Settings) -> Memory {
     if all == 0 {
         return Memory { data: limit, passing: Shares::UNLIMITED };
     }
-    // A job has about four times what it reads in memory, and so has a step of a flush; both are bounded by the memory too.
+    // A job has up to four times what it reads in memory, and so has a step of a flush; both are bounded by the memory too. Large
+    // segments are mostly vectors, which a job has twice and some more of.
     let most = 4 * (settings.data_coord.segment.max_size << 20);
-    let jobs = if duties.builds { most.min(all / 4) } else { 0 };
+    let merges = compacted_bytes(all, duties.queries, settings) / 2 * 5;
+    let jobs = if duties.builds { most.max(merges).min(all / 4) } else { 0 };
     let flushes = if duties.writes { most.min(all / 8) } else { 0 };
     let data = if limit == 0 { all.saturating_sub(PROGRAM + jobs + flushes).max(all / 4) } else { limit };
     // Where data has been given its share, work gets what is left. With nothing left one piece comes after the other.
@@ -497,7 +505,7 @@ mod tests {
 
     use contract::settings::Settings;
 
-    use super::{labels, memory_of};
+    use super::{compacted_bytes, labels, memory_of};
     use crate::base::Shares;
     use crate::rpc::Duties;
 
@@ -513,8 +521,21 @@ mod tests {
         assert_eq!(for_data(0, ALL), 0);
         assert_eq!(for_data(1_024 * MIB, QUERIES), 960 * MIB);
         assert_eq!(for_data(1_024 * MIB, ALL), (960 - 256 - 128) * MIB);
-        assert_eq!(for_data(65_536 * MIB, ALL), (65_536 - 64 - 2 * 2_048) * MIB);
+        assert_eq!(for_data(8_192 * MIB, ALL), (8_192 - 64 - 2_048 - 1_024) * MIB);
+        assert_eq!(for_data(65_536 * MIB, ALL), (65_536 - 64 - 5 * 1_024 - 2_048) * MIB);
         assert_eq!(for_data(80 * MIB, QUERIES), 20 * MIB, "little is better than nothing");
+    }
+
+    #[test]
+    fn segments_become_as_large_as_there_is_memory_to_make_them() {
+        let mut settings = Settings::default();
+        let made = |all, alone, settings: &_| compacted_bytes(all * MIB, alone, settings) / MIB;
+
+        let memory = [0, 8, 600, 8_192, 16_384, 24_576, 65_536];
+        assert_eq!(memory.map(|all| made(all, true, &settings)), [512, 1, 37, 512, 1_024, 1_536, 2_048]);
+        assert_eq!(memory.map(|all| made(all, false, &settings)), [512, 1, 37, 512, 512, 512, 512]);
+        settings.data_coord.segment.max_size = 64;
+        assert_eq!([600, 65_536].map(|all| made(all, true, &settings)), [37, 256]);
     }
 
     #[test]
