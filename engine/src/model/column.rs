@@ -614,7 +614,7 @@ mod tests {
 
     #[test]
     fn no_room_is_taken_for_more_than_there_is_to_come() {
-        // Rows without a value are small in the log, so many of them seem to be to come.
+        // Rows from before the field was added are small in the log, so very many of them seem to be to come.
         let mut all = ColumnData::FloatVector { dim: 4, values: vec![0.0; 40] };
 
         all.reserve(10, 1 << 40, 33 * 16 + 15);
