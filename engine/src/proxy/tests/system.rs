@@ -292,6 +292,7 @@ async fn a_request_for_other_metrics_is_refused() {
     let deep = format!(r#"{{"metric_type": {}{}}}"#, "[".repeat(10_000), "]".repeat(10_000));
     let long = format!(r#"{{"metric_type": "{}"}}"#, "é".repeat(100_000));
     let cut = format!("metric not found[metric={}]", "é".repeat(64));
+    let words = format!(r#""{}""#, "x".repeat(100_000));
     let cases = [
         ("", 1100, bad),
         ("system_info", 1100, bad),
@@ -299,6 +300,7 @@ async fn a_request_for_other_metrics_is_refused() {
         ("null", 1100, bad),
         (r#""system_info""#, 1100, bad),
         (r#"["system_info"]"#, 1100, bad),
+        (words.as_str(), 1100, bad),
         (deep.as_str(), 1100, bad),
         ("{}", 1100, "failed to parse the request of metrics: metric_type not found in request: invalid"),
         (r#"{"metric_type": null}"#, 1100, "metric_type is not a text: invalid parameter"),
@@ -314,6 +316,7 @@ async fn a_request_for_other_metrics_is_refused() {
         let short: String = request.chars().take(80).collect();
         let (found, reason) = said(answer.status);
         assert!(found == code && reason.contains(text), "{short}: {found} {reason}");
+        assert!(reason.len() < 400, "{short}: {} bytes", reason.len());
         assert_eq!(answer.response, "", "{short}");
     }
     let more = metrics(&proxy, r#"{"verbose": true, "metric_type": "system_info", "x": [1]}"#).await;
