@@ -77,7 +77,7 @@ impl Coordinator {
         let when = self.moment();
         self.change("compact", |catalog| {
             let claimed = self.compactions.lock().claimed(catalog);
-            decide::ask_compaction(catalog, collection, (id, when), major, limits.max_bytes, &claimed)
+            decide::ask_compaction(catalog, collection, (id, when), major, limits.sizes, &claimed)
         })
         .await?;
         info!(%collection, id, "compaction asked for");
@@ -186,8 +186,8 @@ impl Coordinator {
         catalog.collections.values().find_map(|info| {
             let manifests = catalog.manifests.get(&info.id)?;
             let is_taken = |id| taken.contains(&id);
-            let merged = decide::next_compaction(info, manifests, limits.max_bytes, pace, is_taken);
-            let clustered = || decide::next_clustering(info, manifests, limits.max_bytes, pace, is_taken);
+            let merged = decide::next_compaction(info, manifests, limits.sizes, pace, is_taken);
+            let clustered = || decide::next_clustering(info, manifests, limits.sizes.any, pace, is_taken);
             if limits.clusters && limits.clusters_by_itself { merged.or_else(clustered) } else { merged }
         })
     }
@@ -235,7 +235,7 @@ impl Coordinator {
         asked: Option<Asked>,
     ) -> Result<(), rpc::Error> {
         let collection = plan.collection;
-        let max_bytes = self.parts.limits.compaction.max_bytes;
+        let max_bytes = self.parts.limits.compaction.sizes.any;
         let cluster = plan.cluster_by.map(|field| ClusterBy { field, max_bytes });
         let most = decide::most_outputs(plan, max_bytes);
         let output = SegmentId(self.fresh("compact", most).await?.as_id());
