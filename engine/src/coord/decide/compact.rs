@@ -42,6 +42,14 @@ impl Sizes {
         Self { any: bytes, merged: bytes }
     }
 
+    /// The same while every node that holds data has `room` for so much more: it keeps what is merged until it has loaded the result, and
+    /// as long as that does not fit it goes on with the old segments and whatever comes after them in the log.
+    #[must_use]
+    pub fn within(self, room: u64) -> Self {
+        // A segment takes more in memory than stored, and two may be on their way.
+        Self { merged: self.merged.min(room / 2).max(self.any), ..self }
+    }
+
     /// What a segment counts of `merged`: the bytes of what is no vector so many times that a segment of nothing else has `any`.
     fn weight(self, segment: &SegmentManifest, schema: &Schema) -> u64 {
         let dense = segment.dense_bytes(schema);

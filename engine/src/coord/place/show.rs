@@ -304,6 +304,17 @@ impl Placer {
         }
     }
 
+    /// What the fullest of the nodes that hold data has room for beside what it is ordered to hold. Unit: bytes of memory; `u64::MAX`
+    /// for no limit.
+    #[must_use]
+    pub fn room(&self) -> u64 {
+        let readers = self.nodes.values().filter(|node| node.info.duties.queries);
+        let seats = readers.filter_map(|node| self.seats.get(node.info.id));
+        let rooms = seats
+            .map(|seat| if seat.limit == u64::MAX { u64::MAX } else { seat.limit.saturating_sub(seat.held) });
+        rooms.min().unwrap_or(u64::MAX)
+    }
+
     /// What the collections ask of the nodes, and how many of those there are; not what is damaged.
     #[must_use]
     pub fn wants(&self) -> Wants {

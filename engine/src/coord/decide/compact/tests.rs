@@ -138,6 +138,15 @@ fn a_merged_segment_may_have_more_of_vectors_than_of_what_is_unpacked_to_be_join
 }
 
 #[test]
+fn segments_are_not_made_larger_than_there_is_room_for_beside_what_they_are_made_of() {
+    let sizes = Sizes { any: 100, merged: 400 };
+    let merged = [0, 199, 201, 600, 800, u64::MAX].map(|room| sizes.within(room).merged);
+
+    assert_eq!(merged, [100, 100, 100, 300, 400, 400]);
+    assert_eq!(sizes.within(0).any, 100);
+}
+
+#[test]
 fn segments_that_are_to_be_clustered_are_not_made_larger_before() {
     assert_eq!(merged(&[(0, 60), (0, 60)], false), Some(vec![1, 2]));
     assert_eq!(merged(&[(0, 60), (0, 60)], true), None);

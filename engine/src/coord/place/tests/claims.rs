@@ -682,6 +682,25 @@ fn what_fits_nowhere_is_said_and_loaded_when_there_is_room() {
 }
 
 #[test]
+fn a_leader_knows_what_the_fullest_node_that_holds_data_has_room_for() {
+    let writes = Duties { writes: true, ..Duties::default() };
+    let mut world = World::new(vec![
+        NodeInfo { memory_bytes: 1000, ..node(1) },
+        NodeInfo { memory_bytes: 10, duties: writes, ..node(2) },
+    ]);
+    world.put(&info(7, 1, loaded()), &[manifest(10, &[(1, 500)])]);
+    world.run(4);
+    assert_eq!(world.placer.room(), 350);
+
+    world.placer.remove_collection(CollectionId(7), world.now);
+    world.run(10);
+    assert_eq!(world.placer.room(), 850);
+    let mut unlimited = World::of(1);
+    unlimited.run(4);
+    assert_eq!(unlimited.placer.room(), u64::MAX);
+}
+
+#[test]
 fn while_a_query_node_puts_no_vectors_on_its_disk_all_are_reckoned_with_whole() {
     let small = |id, maps_vectors| NodeInfo { memory_bytes: 1000, maps_vectors, ..node(id) };
     let mapped = |id| {
