@@ -112,8 +112,9 @@ impl Moment {
 /// What to compact next of a collection, if anything; none of the segments that `taken` says are being worked on.
 ///
 /// First come segments of which all rows have expired at `when`: they are dropped. Then, where there are none, it
-/// merges small segments, below half of what `sizes` allow, up to about that (rows hidden by deletes count), and no larger than a
-/// clustering makes them where rows are clustered, since that follows; automatically only four or more of them, none greater than all others together, so that a row is rewritten as often as
+/// merges small segments, below half of what `sizes` allow, up to about that (rows hidden by deletes count), and where rows are to
+/// be clustered no larger than that makes them;
+/// automatically only four or more of them, none greater than all others together, so that a row is rewritten as often as
 /// its segment doubles. Else rewrites a segment of which deletes may hide more than a fifth, or more than half may have expired, or
 /// that many files of deletes apply to; on demand one that any file applies to or of which any row may have expired.
 pub fn next_compaction(

@@ -70,8 +70,8 @@ pub async fn check_health(
     _: CheckHealthRequest,
 ) -> Result<CheckHealthResponse, Error> {
     // Asked often, and so for what the leader has at hand, not for everything that each node holds.
-    let (view, lead) =
-        tokio::join!(proxy.soon(proxy.visible(caller.login.as_ref())), proxy.soon(proxy.coord().lead()),);
+    let view = proxy.soon(proxy.visible(caller.login.as_ref()));
+    let (view, lead) = tokio::join!(view, proxy.soon(proxy.coord().lead()));
     // Of whom it is not known what they may see nothing is shown by name.
     let shows =
         |database: &str, name: Option<&str>| view.as_ref().is_ok_and(|view| view.shows(database, name));
