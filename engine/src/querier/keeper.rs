@@ -256,7 +256,13 @@ impl Keeper {
                 place.coming = Some(Arc::clone(&shard));
                 self.start_following(shard);
             }
-            Turn::TakeOver => self.take_over(place, order, wanted),
+            Turn::TakeOver => {
+                self.take_over(place, order, wanted);
+                if place.coming.is_none() {
+                    // What it was begun for may not be all that is ordered by now, and nothing else may happen for long.
+                    self.follow(place, order, wanted);
+                }
+            }
             Turn::Stay | Turn::GiveUp => {}
         }
     }

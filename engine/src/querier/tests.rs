@@ -664,6 +664,32 @@ async fn a_node_that_follows_for_deletes_becomes_the_one_that_keeps_rows_and_sto
 }
 
 #[tokio::test]
+async fn a_node_that_is_to_keep_rows_while_it_waits_to_follow_for_deletes_keeps_them_in_the_end() {
+    let mut world = World::new();
+    let sealed = world.seal(1, 5, &[1, 2]).await;
+    let one = manifest(0, &[&sealed]);
+    world.insert(10, 3);
+    let with = hold(&one, &[1], Some(0));
+    let refusals = |world: &World| world.owner.refusals.load(Ordering::SeqCst);
+    let is_loaded = |world: &World| world.node.report().load.bytes_to_load == 0;
+    world.owner.set_down(true);
+    world.node.order(vec![order(vec![hold(&one, &[1], None)])]);
+    while refusals(&world) == 0 || !is_loaded(&world) {
+        tokio::task::yield_now().await;
+    }
+
+    world.node.order(vec![order(vec![with.clone()])]);
+    let before = refusals(&world);
+    while refusals(&world) == before {
+        tokio::task::yield_now().await;
+    }
+    world.owner.set_down(false);
+
+    world.node.until_ready(&with).await;
+    assert_eq!(world.read(share(&[1], Some(0)), ALL).await, Ok(vec![1, 2, 3]));
+}
+
+#[tokio::test]
 async fn an_index_of_a_newer_manifest_is_used_and_a_damaged_segment_is_tried_again() {
     let mut world = World::new();
     let mut sealed = world.seal(1, 5, &(0..300).collect::<Vec<_>>()).await;
