@@ -169,7 +169,7 @@ impl Coordinator {
         asked.count() + usize::from(own.is_some())
     }
 
-    /// A compaction that nobody asked for and that is worth it, of segments that are neither claimed nor worked on.
+    /// A compaction that nobody asked for and that is worth it, or by which functions are computed, of segments that are neither claimed nor worked on.
     fn worthwhile(
         &self,
         catalog: &Catalog,
@@ -177,15 +177,19 @@ impl Coordinator {
         worked_on: BTreeSet<SegmentId>,
     ) -> Option<CompactPlan> {
         let limits = &self.parts.limits.compaction;
-        if !limits.automatic {
-            return None;
-        }
         let mut taken = claimed;
         taken.extend(worked_on);
+        let is_taken = |id| taken.contains(&id);
         let pace = (Pace::Automatic, self.moment());
+        let backfill = catalog.collections.values().find_map(|info| {
+            let manifests = catalog.manifests.get(&info.id)?;
+            decide::next_backfill(info, manifests, pace.1, is_taken)
+        });
+        if backfill.is_some() || !limits.automatic {
+            return backfill;
+        }
         catalog.collections.values().find_map(|info| {
             let manifests = catalog.manifests.get(&info.id)?;
-            let is_taken = |id| taken.contains(&id);
             let merged = decide::next_compaction(info, manifests, limits.max_bytes, pace, is_taken);
             let clustered = || decide::next_clustering(info, manifests, limits.max_bytes, pace, is_taken);
             if limits.clusters && limits.clusters_by_itself { merged.or_else(clustered) } else { merged }
@@ -256,6 +260,16 @@ impl Coordinator {
         if outputs.iter().any(|made| plan.expiry.may_be_of(made)) {
             // It would be planned again and again.
             let reason = "a node of an earlier version has kept what has expired".to_owned();
+            return Err(rpc::Error::Failed { call: "compact", kind: Kind::Unavailable, reason });
+        }
+        let lacks = |made: &SegmentManifest| {
+            info.schema
+                .recomputed()
+                .any(|function| decide::is_to_be_computed(&info.schema, made, function.output))
+        };
+        if outputs.iter().any(lacks) {
+            // The same.
+            let reason = "a node of an earlier version has not computed what functions fill".to_owned();
             return Err(rpc::Error::Failed { call: "compact", kind: Kind::Unavailable, reason });
         }
         for made in &mut outputs {

@@ -102,6 +102,12 @@ impl SegmentManifest {
         deletes.newest > self.unhidden_through()
     }
 
+    /// Whether the rows were stored with vectors of `field`, which have an object of their own.
+    #[must_use]
+    pub fn has_vectors(&self, field: FieldId) -> bool {
+        self.columns.iter().any(|column| column.fields.as_slice() == [field])
+    }
+
     /// Stored bytes of the rows, without indexes.
     #[must_use]
     pub fn stored_bytes(&self) -> u64 {
@@ -122,7 +128,12 @@ impl SegmentManifest {
             if is_vector {
                 return column.object.size_bytes;
             }
-            let widths = column.fields.iter().map(|id| of(id).and_then(DataType::width));
+            if column.fields.iter().all(|id| of(id).is_none()) {
+                // Of a field that was dropped: nobody reads it.
+                return 0;
+            }
+            let known = column.fields.iter().filter_map(of);
+            let widths = known.map(DataType::width);
             let (fixed, others): (Vec<_>, Vec<_>) = widths.partition(Option::is_some);
             let fixed: u64 = fixed.into_iter().flatten().sum();
             let packed = if others.is_empty() { 0 } else { 3 * column.object.size_bytes };

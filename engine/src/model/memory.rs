@@ -266,6 +266,7 @@ mod tests {
             enable_dynamic_field: false,
             functions: Vec::new(),
             structs: Vec::new(),
+            youngest_dropped: None,
         };
         let segment = SegmentManifest {
             id: SegmentId(1),

@@ -120,6 +120,33 @@ pub fn next_compaction(
     })
 }
 
+/// A segment that was sealed before there was a function whose output follows from what is stored, to be rewritten with it; none of
+/// the segments that `taken` says are being worked on. Nobody turns this off: rows would never be found by what is computed.
+pub fn next_backfill(
+    info: &CollectionInfo,
+    manifests: &[std::sync::Arc<ChannelManifest>],
+    when: Moment,
+    taken: impl Fn(SegmentId) -> bool,
+) -> Option<CompactPlan> {
+    let outputs: Vec<FieldId> = info.schema.recomputed().map(|function| function.output).collect();
+    let exists = |id| info.partitions.iter().any(|partition| partition.id == id);
+    let is_wanted = |one: &&SegmentManifest| {
+        outputs.iter().any(|output| !one.has_vectors(*output)) && !taken(one.id) && exists(one.partition)
+    };
+    info.channels.iter().zip(manifests).find_map(|(channel, manifest)| {
+        let source = manifest.segments.iter().find(is_wanted)?;
+        Some(CompactPlan {
+            collection: info.id,
+            channel: channel.clone(),
+            sources: vec![source.clone()],
+            deletes: manifest.deletes.clone(),
+            cluster_by: None,
+            expiry: expiry_at(info, Pace::Automatic, when),
+            keeps_since: when.keeps_since(info),
+        })
+    })
+}
+
 /// The rows that a compaction need not keep.
 fn expiry_at(info: &CollectionInfo, pace: Pace, when: Moment) -> Expiry {
     let until = match pace {

@@ -368,6 +368,7 @@ fn a_field_that_is_added_is_checked_in_milvus_words() {
         enable_dynamic_field: false,
         functions: Vec::new(),
         structs: Vec::new(),
+        youngest_dropped: None,
     };
     for number in 0..MAX_FIELDS {
         let name = format!("f{number}");

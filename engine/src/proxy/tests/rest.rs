@@ -687,7 +687,10 @@ async fn every_path_takes_the_privilege_of_its_call_before_it_looks_at_the_body(
         collections/drop_properties CreateCollection collections/fields/alter_properties CreateCollection
         collections/compact Compaction collections/get_compaction_state -
         collections/truncate DropCollection collections/fields/add AddCollectionField
-        collections/add_function CreateCollection jobs/import/create Import jobs/import/list -
+        collections/add_function CreateCollection collections/alter_function CreateCollection
+        collections/drop_function CreateCollection collections/struct_fields/add AddCollectionField
+        collections/fields/drop AlterCollectionSchema collections/add_function_field AlterCollectionSchema
+        collections/drop_function_field AlterCollectionSchema jobs/import/create Import jobs/import/list -
         databases/list - databases/describe DescribeDatabase databases/create CreateDatabase
         databases/drop DropDatabase databases/alter AlterDatabase databases/alter_properties AlterDatabase
         databases/drop_properties AlterDatabase

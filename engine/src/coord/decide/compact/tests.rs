@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::*;
 use crate::base::{DatabaseId, FieldId, IndexId, Position};
 use crate::coord::catalog::Garbage;
-use crate::model::{ColumnRef, IndexRef, ObjectRef, Partition, Schema};
+use crate::model::{ColumnRef, FunctionKind, IndexRef, ObjectRef, Partition, Schema};
 
 const COLLECTION: CollectionId = CollectionId(1);
 const FRESH: Timestamp = Timestamp(500);
@@ -48,6 +48,7 @@ pub(in crate::coord::decide) fn info(partitions: &[i64]) -> CollectionInfo {
             enable_dynamic_field: false,
             functions: Vec::new(),
             structs: Vec::new(),
+            youngest_dropped: None,
         }),
         channels: vec![ChannelName::of(COLLECTION, 0)],
         partitions: partitions.iter().map(partition).collect(),
@@ -463,4 +464,41 @@ fn rows_that_end_by_a_field_are_dropped_as_far_as_the_manifest_tells() {
     assert_eq!(at(14, Pace::Automatic), Some((vec![1, 2], true)));
     assert_eq!(at(3, Pace::Manual), Some((vec![1], true)));
     assert_eq!(at(0, Pace::Manual), Some((vec![3], false)));
+}
+
+#[test]
+fn segments_of_before_a_function_are_rewritten_whatever_is_turned_off() {
+    let (input, output) = (FieldId(101), FieldId(102));
+    let function = |kind| crate::model::Function {
+        id: 1,
+        name: "f".to_owned(),
+        description: String::new(),
+        kind,
+        input,
+        output,
+        params: Vec::new(),
+    };
+    let of = |kind, partitions: &[i64]| {
+        let mut info = info(partitions);
+        let functions = vec![function(kind)];
+        info.schema = Arc::new(Schema { functions, ..Schema::clone(&info.schema) });
+        info.properties = vec![("collection.autocompaction.enabled".to_owned(), "false".to_owned())];
+        info
+    };
+    let with = SegmentManifest {
+        columns: vec![crate::model::ColumnRef { fields: vec![output], object: object("c/1/v.bin".to_owned(), 9) }],
+        ..segment(1, 90, 10)
+    };
+    let manifests = [Arc::new(manifest(vec![with, segment(2, 90, 10), segment(3, 90, 10)], Vec::new()))];
+    let next = |info: &CollectionInfo, taken: &[i64]| {
+        let plan = next_backfill(info, &manifests, Moment::default(), |id| taken.contains(&id.0))?;
+        Some(plan.sources.iter().map(|source| source.id.0).collect::<Vec<_>>())
+    };
+
+    let counted = of(FunctionKind::Bm25, &[1]);
+    assert_eq!(next(&counted, &[]), Some(vec![2]));
+    assert_eq!(next(&counted, &[2]), Some(vec![3]));
+    assert_eq!(next(&counted, &[2, 3]), None);
+    assert_eq!(next(&of(FunctionKind::Bm25, &[9]), &[]), None, "their partition is gone");
+    assert_eq!(next(&of(FunctionKind::TextEmbedding, &[1]), &[]), None, "nobody asks a model about them");
 }
