@@ -543,10 +543,8 @@ mod tests {
     async fn what_a_function_fills_is_computed_where_rows_came_before_it() {
         let (blobs, old) = (MemoryBlobs::new(), Arc::new(schema(DataType::Int64)));
         let mut new = Schema::clone(&old);
-        new.fields.push(crate::model::Field {
-            nullable: false,
-            ..field(LATER, "later", DataType::FloatVector)
-        });
+        new.fields
+            .push(crate::model::Field { nullable: false, ..field(LATER, "later", DataType::FloatVector) });
         new.functions.push(Function {
             id: 1,
             name: "numbered".to_owned(),
@@ -568,9 +566,8 @@ mod tests {
         }
         let mut whole = batch(&new, &rows(12));
         whole.columns[4].data = numbered(&new, &new.functions[0], &whole).unwrap();
-        let made = write_segment(
-            blobs.as_ref(), COLLECTION, SegmentId(3), PARTITION, &new, &whole, &times(20),
-        );
+        let made =
+            write_segment(blobs.as_ref(), COLLECTION, SegmentId(3), PARTITION, &new, &whole, &times(20));
         let after = made.await.unwrap();
         let all = [before.clone(), vec![after.clone()]].concat();
         let run = async |sources: &[SegmentManifest], id: i64, compute: Option<Compute>| {
@@ -611,7 +608,8 @@ mod tests {
         let new = Arc::new(new);
 
         let sealed = load(&blobs, &new, &source, &[]).await;
-        let made = compact(blobs.as_ref(), COLLECTION, SegmentId(2), &new, &[source.clone()], &[], Rules::default());
+        let made =
+            compact(blobs.as_ref(), COLLECTION, SegmentId(2), &new, &[source.clone()], &[], Rules::default());
         let made = made.await.unwrap().remove(0);
 
         let of_made = load(&blobs, &new, &made, &[]).await;
@@ -624,7 +622,8 @@ mod tests {
         assert!(source.has_vectors(VECTOR) && !made.has_vectors(VECTOR));
         assert_eq!(made.columns.len(), 1, "{:?}", made.columns);
         let bytes = |segment: &SegmentManifest| segment.loaded_bytes(&new);
-        let vectors = source.columns.iter().find(|column| column.fields == [VECTOR]).unwrap().object.size_bytes;
+        let vectors =
+            source.columns.iter().find(|column| column.fields == [VECTOR]).unwrap().object.size_bytes;
         assert!(bytes(&source) < source.loaded_bytes(&old) - vectors / 2, "nobody loads it");
     }
 

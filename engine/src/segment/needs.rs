@@ -28,10 +28,12 @@ pub fn compaction_bytes(schema: &Schema, sources: &[SegmentManifest], deletes: &
     // Computed where some lack it: signatures of one length, or counts of words, each about twice a word; and encoded.
     let computed = schema.recomputed().map(|function| {
         let dim = schema.field_by_id(function.output).map_or(0, Field::dim) as u64;
-        match sources.iter().all(|source| source.has_vectors(function.output)) {
-            true => 0,
-            false if dim > 0 => 2 * rows * (dim / 8),
-            false => 4 * scalars,
+        if sources.iter().all(|source| source.has_vectors(function.output)) {
+            0
+        } else if dim > 0 {
+            2 * rows * (dim / 8)
+        } else {
+            4 * scalars
         }
     });
     // As columns twice, and encoded.

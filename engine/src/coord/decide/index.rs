@@ -374,7 +374,11 @@ mod tests {
         let manifests = [Arc::new(manifest)];
         let indexed = |schema: &Schema| progress(index, schema, &manifests, 1_000, None).indexed_rows;
 
-        assert_eq!(indexed(&info.schema), rows_with + rows_without, "what is small or lacks the field is done");
+        assert_eq!(
+            indexed(&info.schema),
+            rows_with + rows_without,
+            "what is small or lacks the field is done"
+        );
         let function = Function {
             id: 1,
             name: "f".to_owned(),

@@ -82,7 +82,11 @@ async fn a_dropped_field_is_gone_and_one_of_its_name_has_none_of_its_values() {
         fields(&proxy).await,
         [(100, "id"), (101, "vector"), (103, "age")].map(|(id, name)| (id, name.to_owned()))
     );
-    assert_eq!(keys(&proxy, "name == 'b'").await, Vec::<i64>::new(), "it is a dynamic key now, which no row has");
+    assert_eq!(
+        keys(&proxy, "name == 'b'").await,
+        Vec::<i64>::new(),
+        "it is a dynamic key now, which no row has"
+    );
     let dynamic = vec![ids(&[3]), vectors(2, &[3.0, 0.0]), meta(&[r#"{"name": "dyn"}"#])];
     assert_good(&insert(&proxy, 1, dynamic).await.status.unwrap());
     assert_eq!(keys(&proxy, "name == 'dyn'").await, [3]);

@@ -486,7 +486,10 @@ fn segments_of_before_a_function_are_rewritten_whatever_is_turned_off() {
         info
     };
     let with = SegmentManifest {
-        columns: vec![crate::model::ColumnRef { fields: vec![output], object: object("c/1/v.bin".to_owned(), 9) }],
+        columns: vec![crate::model::ColumnRef {
+            fields: vec![output],
+            object: object("c/1/v.bin".to_owned(), 9),
+        }],
         ..segment(1, 90, 10)
     };
     let manifests = [Arc::new(manifest(vec![with, segment(2, 90, 10), segment(3, 90, 10)], Vec::new()))];
