@@ -566,8 +566,8 @@ mod tests {
         }
         let mut whole = batch(&new, &rows(12));
         whole.columns[4].data = numbered(&new, &new.functions[0], &whole).unwrap();
-        let made =
-            write_segment(blobs.as_ref(), COLLECTION, SegmentId(3), PARTITION, &new, &whole, &times(20));
+        let at = times(20);
+        let made = write_segment(blobs.as_ref(), COLLECTION, SegmentId(3), PARTITION, &new, &whole, &at);
         let after = made.await.unwrap();
         let all = [before.clone(), vec![after.clone()]].concat();
         let run = async |sources: &[SegmentManifest], id: i64, compute: Option<Compute>| {
@@ -608,8 +608,8 @@ mod tests {
         let new = Arc::new(new);
 
         let sealed = load(&blobs, &new, &source, &[]).await;
-        let made =
-            compact(blobs.as_ref(), COLLECTION, SegmentId(2), &new, &[source.clone()], &[], Rules::default());
+        let (sources, rules) = ([source.clone()], Rules::default());
+        let made = compact(blobs.as_ref(), COLLECTION, SegmentId(2), &new, &sources, &[], rules);
         let made = made.await.unwrap().remove(0);
 
         let of_made = load(&blobs, &new, &made, &[]).await;
