@@ -16,6 +16,7 @@ mod reread;
 mod seams;
 mod settings;
 mod stores;
+mod usage;
 mod wire;
 
 pub use adopt::{adopt, rebuild_catalog};

@@ -39,7 +39,7 @@ use crate::rpc::{
     self, AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionState, Coord, DatabaseInfo,
     Dial, Flushed, Followed, Fsck, GroupConfig, GroupInfo, HeldTransfer, ImportInfo, IndexProgress, LeadInfo,
     NewCollection, NewImport, NewIndex, NodeState, NodeStatus, OrderNumber, Orders, PolicyChange, Refusal,
-    ReplicaInfo, Report, Routes, SteerChange, Steering,
+    ReplicaInfo, Report, Routes, SteerChange, Steering, Wants,
 };
 
 /// How long a beat waits for news.
@@ -795,7 +795,10 @@ impl Coord for Coordinator {
     }
 
     async fn lead(&self) -> Result<LeadInfo, rpc::Error> {
-        let settled = self.placer.lock().is_settled();
+        let (settled, since, wants) = {
+            let placer = self.placer.lock();
+            (placer.is_settled(), placer.started_at(), placer.wants())
+        };
         Ok(LeadInfo {
             address: self.parts.address.clone(),
             epoch: self.epoch,
@@ -805,6 +808,8 @@ impl Coord for Coordinator {
             newest_format: newest_format(),
             cluster: self.cluster.clone(),
             jobs: Some(self.job_count()),
+            since,
+            wants: Some(Wants { damaged: self.damages(), ..wants }),
         })
     }
 

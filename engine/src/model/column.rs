@@ -189,6 +189,24 @@ impl ColumnData {
         self.extend_range(other, 0..other.len())
     }
 
+    /// Makes room for `rows` more vectors of numbers or bits. If there is too little, then at once for `ahead` further ones too, which
+    /// are about as many as will come: where a column doubles as it grows, it is in memory up to three times while it moves.
+    /// Columns of other types are small, and grow as they need.
+    pub fn reserve(&mut self, rows: usize, ahead: usize) {
+        fn grow<T>(values: &mut Vec<T>, width: usize, rows: usize, ahead: usize) {
+            if values.capacity() - values.len() < rows.saturating_mul(width) {
+                // Never by so little that what comes unforeseen moves the column again and again.
+                let least = values.len() / 4;
+                values.reserve_exact(rows.saturating_add(ahead).saturating_mul(width).max(least));
+            }
+        }
+        match self {
+            Self::FloatVector { dim, values } => grow(values, *dim, rows, ahead),
+            Self::BinaryVector { dim, bytes } => grow(bytes, *dim / 8, rows, ahead),
+            _ => {}
+        }
+    }
+
     /// Adds the rows `range` of `other`, which has them and the same type (and dimension), at the end.
     ///
     /// # Errors
@@ -457,6 +475,11 @@ impl Batch {
         Ok(())
     }
 
+    /// As [`ColumnData::reserve`], of each column.
+    pub fn reserve(&mut self, rows: usize, ahead: usize) {
+        self.columns.iter_mut().for_each(|column| column.data.reserve(rows, ahead));
+    }
+
     /// Bytes of memory that the rows take.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
@@ -557,5 +580,58 @@ impl FromIterator<Key> for Keys {
             all.get_or_insert_with(empty).push(&key);
         }
         all.unwrap_or(Self::Int(Vec::new()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn capacity(data: &ColumnData) -> usize {
+        match data {
+            ColumnData::FloatVector { values, .. } => values.capacity(),
+            ColumnData::BinaryVector { bytes, .. } => bytes.capacity(),
+            _ => 0,
+        }
+    }
+
+    #[test]
+    fn vectors_take_room_once_for_what_is_foreseen() {
+        let columns = [
+            (ColumnData::FloatVector { dim: 4, values: vec![0.5; 40] }, 4),
+            (ColumnData::BinaryVector { dim: 16, bytes: vec![7; 20] }, 2),
+        ];
+        for (mut all, width) in columns {
+            let more = all.clone();
+            for _ in 0..9 {
+                all.reserve(10, 80);
+                all.extend(&more).unwrap();
+                assert_eq!((capacity(&all), all.len() % 10), (100 * width, 0), "{:?}", all.data_type());
+            }
+        }
+    }
+
+    #[test]
+    fn vectors_that_nobody_foresaw_are_not_moved_each_time() {
+        let mut all = ColumnData::FloatVector { dim: 1, values: Vec::new() };
+        let more = ColumnData::FloatVector { dim: 1, values: vec![1.0] };
+        let mut moves = 0;
+        for _ in 0..10_000 {
+            let before = capacity(&all);
+            all.reserve(1, 0);
+            all.extend(&more).unwrap();
+            moves += usize::from(capacity(&all) > before);
+        }
+
+        assert!(moves < 50, "{moves} moves");
+    }
+
+    #[test]
+    fn columns_of_other_types_take_no_room() {
+        let mut ints = ColumnData::Int64(vec![1, 2]);
+
+        ints.reserve(1 << 40, 1 << 60);
+
+        assert_eq!(ints, ColumnData::Int64(vec![1, 2]));
     }
 }

@@ -16,6 +16,7 @@ mod requests;
 mod rest;
 mod schemas;
 mod structs;
+mod system;
 mod texts;
 
 use std::sync::Arc;

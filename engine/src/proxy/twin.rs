@@ -27,9 +27,9 @@ use crate::plan::{
 };
 use crate::rpc::{
     AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionPlan, CompactionState,
-    CompactionStep, Consistency, Coord, DEFAULT_GROUP, DatabaseInfo, Error, Flushed, Followed, Fsck,
+    CompactionStep, Consistency, Coord, DEFAULT_GROUP, DatabaseInfo, Duties, Error, Flushed, Followed, Fsck,
     GroupConfig, GroupInfo, GroupNode, HeldTransfer, ImportInfo, ImportState, ImportTask, IndexProgress,
-    LeadInfo, LoadSpec, Mark, NewCollection, NewImport, NewIndex, NodeStatus, Operation, Orders,
+    LeadInfo, LoadSpec, Mark, NewCollection, NewImport, NewIndex, NodeInfo, NodeStatus, Operation, Orders,
     PolicyChange, Reader, Refusal, ReplicaInfo, ReplicaShard, ReplicaSpec, Report, Routes, SteerChange,
     Steering, Tail, Write, Writer, Written,
 };
@@ -72,8 +72,14 @@ pub struct Twin {
     pub idle_flushes: Mutex<usize>,
     /// Collections of which a manifest is damaged.
     pub damaged: Mutex<Vec<CollectionId>>,
-    /// Whether nobody hears which databases there are.
+    /// Whether nobody hears which databases there are, nor who leads.
     pub silent: AtomicBool,
+    /// Whether nobody is known to lead.
+    pub leaderless: AtomicBool,
+    /// Who leads.
+    pub lead: Mutex<LeadInfo>,
+    /// The nodes that take part.
+    pub nodes: Mutex<Vec<NodeStatus>>,
     /// Up to where each channel is sealed.
     sealed: Mutex<Position>,
 }
@@ -103,6 +109,9 @@ impl Twin {
             idle_flushes: Mutex::default(),
             damaged: Mutex::default(),
             silent: AtomicBool::default(),
+            leaderless: AtomicBool::default(),
+            lead: Mutex::default(),
+            nodes: Mutex::default(),
             sealed: Mutex::default(),
         })
     }
@@ -120,6 +129,15 @@ impl Twin {
             access: AccessSettings::default(),
             limits: LimitSettings::default(),
             models: Models::new(Arc::new(Nowhere), ModelSettings::default(), RealClock::new()),
+            node: NodeInfo {
+                id: NodeId(3),
+                address: "10.0.0.3:19529".to_owned(),
+                host: "pod-3".to_owned(),
+                role: "proxy".to_owned(),
+                duties: Duties { proxies: true, ..Duties::default() },
+                ..NodeInfo::default()
+            },
+            usage: None,
         }
     }
 
@@ -829,7 +847,7 @@ impl Coord for Twin {
     }
 
     async fn nodes(&self) -> Result<Vec<NodeStatus>, Error> {
-        Ok(Vec::new())
+        Ok(self.nodes.lock().clone())
     }
 
     async fn balance(
@@ -981,7 +999,14 @@ impl Coord for Twin {
     }
 
     async fn lead(&self) -> Result<LeadInfo, Error> {
-        Ok(LeadInfo::default())
+        if self.silent.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+        if self.leaderless.load(Ordering::Relaxed) {
+            let reason = "no node is known to lead".to_owned();
+            return Err(Error::Failed { call: "lead", kind: Kind::Unavailable, reason });
+        }
+        Ok(self.lead.lock().clone())
     }
 
     async fn resign(&self) -> Result<LeadInfo, Error> {

@@ -194,9 +194,8 @@ impl Writer for Client {
         self.0.marks.fetch_add(1, Ordering::SeqCst);
         let mut logs = self.0.logs.lock();
         // Times of all channels come from one clock.
-        let at = logs.values().map(|log| log.newest).max().unwrap_or_default();
+        let now = logs.values().map(|log| log.newest).max().unwrap_or_default();
         let log = logs.entry(channel.clone()).or_default();
-        let now = at;
         let at = if self.0.is_busy.load(Ordering::SeqCst) { log.newest } else { now };
         let doomed = self.0.doomed.load(Ordering::SeqCst);
         let end = Position(log.first + log.records.len() as u64 + doomed);

@@ -224,7 +224,7 @@ impl Channel {
     }
 
     /// How far the channel has come. Says nothing about whether this process still owns it. What is under way is not waited for: it
-    /// is of no earlier time than the mark's, and a read that began before it was acknowledged may miss it.
+    /// is later than the mark's time `at`, and a read that began before it was acknowledged may miss it.
     pub fn mark(&self) -> Mark {
         let mut order = self.ordering.lock();
         // Every record that has a time has its position too, acknowledged or not.

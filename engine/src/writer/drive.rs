@@ -391,9 +391,9 @@ impl ChannelWriter {
     }
 }
 
-/// The records of a channel's log, until it is closed here. Who follows a channel must not keep it open: while its log has a
-/// writer in this process, readers wait for that one, and would never see what the next owner writes. What is shown counts as
-/// durable before it is: later reads elsewhere must not miss it.
+/// The records of a channel's log, until it is closed here, and then those that are known to be durable. Who follows a channel must not
+/// keep it open: while its log has a writer in this process, readers wait for that one, and would never see what the next owner writes.
+/// What is shown counts as durable before it is: later reads elsewhere must not miss it.
 fn walk(
     channel: ChannelName,
     reader: Box<dyn LogReader>,
@@ -401,10 +401,21 @@ fn walk(
     closed: CancellationToken,
 ) -> Tail {
     let records = futures::stream::unfold(Some(reader), move |reader| {
-        let (channel, progress) = (channel.clone(), Arc::clone(&progress));
+        let (channel, progress, closed) = (channel.clone(), Arc::clone(&progress), closed.clone());
         async move {
             let mut reader = reader?;
-            match reader.next().await {
+            // A call of the reader that is dropped has taken nothing.
+            let next = tokio::select! {
+                biased;
+                () = closed.cancelled() => None,
+                next = reader.next() => Some(next),
+            };
+            let next = match next {
+                Some(next) => next,
+                None if reader.position() >= progress.end() => return None,
+                None => reader.next().await,
+            };
+            match next {
                 Ok((position, bytes)) => {
                     progress.note(position, record::stamp_of(&bytes).unwrap_or_default());
                     Some((Ok((position, bytes)), Some(reader)))
@@ -416,7 +427,7 @@ fn walk(
             }
         }
     });
-    records.take_until(closed.cancelled_owned()).boxed()
+    records.boxed()
 }
 
 #[async_trait]
@@ -479,9 +490,18 @@ impl Writer for ChannelWriter {
     }
 
     async fn tail(&self, name: &ChannelName, from: Position) -> Result<Tail, rpc::Error> {
-        let channel = self.channel(name).await?;
-        let (progress, closed) = (channel.progress(), channel.closed());
-        drop(channel);
+        let lapsed = self.lapsed.lock().get(name).cloned();
+        let (progress, closed) = match lapsed {
+            Some(progress) => {
+                let closed = CancellationToken::new();
+                closed.cancel();
+                (progress, closed)
+            }
+            None => {
+                let channel = self.channel(name).await?;
+                (channel.progress(), channel.closed())
+            }
+        };
         let failed =
             |source| rpc::Error::failed("follow a log", &Error::ReadLog { channel: name.clone(), source });
         let reader = self.parts.logs.read(name, from).await.map_err(failed)?;

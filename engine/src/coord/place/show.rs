@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Placer;
-use super::collection::{Collection, Follow, Replica};
+use super::collection::{Channel, Collection, Follow, Replica};
 use super::node::{Node, Taken};
 use super::split::Split;
 use crate::base::{ChannelName, CollectionId, NodeId, Position, SegmentId, Timestamp};
 use crate::rpc::{
     DEFAULT_GROUP, Extent, Followed, GroupConfig, GroupInfo, GroupNode, Left, NodeShare, NodeState,
-    NodeStatus, Owner, Place, ReplicaInfo, ReplicaRoute, ReplicaShard, Routes, Share,
+    NodeStatus, Owner, Place, ReplicaInfo, ReplicaRoute, ReplicaShard, Routes, Share, Wants,
 };
 
 /// Nodes that the default group takes. Source: Milvus's default.
@@ -302,6 +302,25 @@ impl Placer {
             segments: segments.into_iter().collect(),
             complete: replica.is_complete(),
         }
+    }
+
+    /// What the collections ask of the nodes, but for what is damaged of them.
+    #[must_use]
+    pub fn wants(&self) -> Wants {
+        let there = self.collections.values().filter(|known| !known.removed);
+        let mut wants = Wants::default();
+        for known in there {
+            wants.collections += 1;
+            wants.to_load += u64::from(known.info.load.is_some());
+            if self.unreadable.contains_key(&known.info.id) {
+                continue;
+            }
+            let is_owned =
+                |channel: &&Channel| channel.counts_for().is_some_and(|node| self.nodes.contains_key(&node));
+            let owned = known.channels.iter().filter(is_owned).count();
+            wants.ownerless += (known.channels.len() - owned) as u64;
+        }
+        wants
     }
 
     /// Every node that takes part, ascending by id.

@@ -37,7 +37,7 @@ const READ_DEADLINE: Duration = Duration::from_millis(20_500);
 /// How long a channel stays where it was moved for balance, less what an order may take longer than the one before.
 const REST: Duration = Duration::from_secs(59);
 
-/// Reads that wait for nobody, and those that wait for owners that give marks.
+/// Reads of every level, and those that need no mark of an owner.
 const READS: &[&str] =
     &["query", "query of a session", "search", "query by key", "bounded query", "eventual query"];
 const LOOSE: &[&str] = &["bounded query", "eventual query"];
