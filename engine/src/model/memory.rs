@@ -267,6 +267,7 @@ mod tests {
             enable_dynamic_field: false,
             functions: Vec::new(),
             structs: Vec::new(),
+            youngest_dropped: None,
         };
         let object = |row| ObjectRef { key: "k".to_owned(), size_bytes: row * ROWS, crc32: 0 };
         let column = |id, row| ColumnRef { fields: vec![FieldId(id)], object: object(row) };
