@@ -459,6 +459,10 @@ impl Coord for Coordinator {
         if change == CollectionChange::Truncate {
             return self.truncate(collection).await;
         }
+        if matches!(change, CollectionChange::DropField { .. } | CollectionChange::DropFunction { .. }) {
+            // What was built of the indexes that go is in the manifests.
+            self.check_named("drop a field", &collection)?;
+        }
         self.check_change(&change)?;
         let now = self.fresh("alter collection", 1).await?;
         let grace = u64::try_from(self.parts.limits.compaction.grace.as_millis()).unwrap_or(u64::MAX);

@@ -305,6 +305,7 @@ pub fn check_new_field(id: FieldId, request: &FieldRequest, collection: &str) ->
     check_field_name(request)?;
     let field = check_field(id, request, collection)?;
     functions::check_match(&field)?;
+    check_memory(&field)?;
     Ok(field)
 }
 

@@ -129,6 +129,9 @@ pub fn next_backfill(
     taken: impl Fn(SegmentId) -> bool,
 ) -> Option<CompactPlan> {
     let outputs: Vec<FieldId> = info.schema.recomputed().map(|function| function.output).collect();
+    if outputs.is_empty() {
+        return None;
+    }
     let exists = |id| info.partitions.iter().any(|partition| partition.id == id);
     let is_wanted = |one: &&SegmentManifest| {
         outputs.iter().any(|output| !one.has_vectors(*output)) && !taken(one.id) && exists(one.partition)
