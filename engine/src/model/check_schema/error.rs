@@ -505,7 +505,7 @@ pub enum SchemaError {
     },
     /// A field is to be added that a model fills: it would have to be asked about every row that is there.
     #[error(
-        "function {function} of type TextEmbedding cannot be added with its output field: add the field as a nullable one, or make the collection with it: invalid parameter"
+        "function {function} of type TextEmbedding cannot be added with its output field, since no model is asked about rows that are there: make the collection with it: invalid parameter"
     )]
     AddedEmbedding {
         /// Name of the function.
