@@ -23,7 +23,10 @@ pub fn query(plan: &QueryPlan, schema: &Schema, on: &Readable) -> Result<QueryRo
     match &plan.kind {
         QueryKind::Rows => {}
         QueryKind::Count => return count(&rule, schema, &parts),
-        QueryKind::Terms { field, terms } => return Ok(statistics(&parts, *field, terms).into_rows()),
+        QueryKind::Terms { field, terms } => {
+            schema.field_by_id(*field).ok_or(Error::NoField { field: *field })?;
+            return Ok(statistics(&parts, *field, terms).into_rows());
+        }
         QueryKind::Aggregates(aggregates) => {
             let mut groups = Groups::new(aggregates);
             aggregate(plan, schema, on, &mut groups)?;

@@ -837,6 +837,7 @@ async fn what_was_dropped_is_neither_shown_nor_searched_nor_filtered_by_although
     let of_note = QueryPlan { output: vec![NOTE], ..plan.clone() };
     let filter = crate::expr::parse("note like 'note%'", &old, &BTreeMap::new()).unwrap();
     let by_note = QueryPlan { filter: Some(filter), ..plan };
+    let of_terms = all_rows(QueryKind::Terms { field: VECTOR, terms: vec![7] });
     let by_vector = SearchPlan {
         collection: COLLECTION,
         partitions: None,
@@ -876,6 +877,7 @@ async fn what_was_dropped_is_neither_shown_nor_searched_nor_filtered_by_although
     let all = async {
         while !(is_refused(query(&of_note).await)
             && is_refused(query(&by_note).await)
+            && is_refused(query(&of_terms).await)
             && is_refused(search().await))
         {
             tokio::task::yield_now().await;
