@@ -187,7 +187,13 @@ impl Cluster {
             harm: None,
             extent: crate::rpc::Extent::Unsaid,
         };
-        let node = NodeInfo { id: NodeId(1), address: "a".to_owned(), duties, ..NodeInfo::default() };
+        let node = NodeInfo {
+            id: NodeId(1),
+            address: "a".to_owned(),
+            duties,
+            newest_format: crate::base::newest_format(),
+            ..NodeInfo::default()
+        };
         let seen = *self.seen.lock();
         let report = Report { node, seen, held: vec![held], ..Report::default() };
         *self.seen.lock() = self.coord.beat(report).await.unwrap().number;
