@@ -30,7 +30,7 @@ import numpy as np
 from pymilvus import DataType, MilvusClient, MilvusException
 
 from grow import exact, grow
-from loading import cpu_seconds, index_built, loadgen
+from loading import cpu_seconds, index_built, loadgen, verdict
 from quota import model
 
 sys.path += [str(Path(__file__).resolve().parents[1] / folder) for folder in ("roles", "soak")]
@@ -493,10 +493,7 @@ def main() -> None:
     print(text, flush=True)
     if given.record:
         record(given, text)
-    failed = broken(lines, small)
-    for each in failed:
-        print(f"not kept: {each}", file=sys.stderr)
-    sys.exit(1 if failed else 0)
+    verdict(broken(lines, small))
 
 
 if __name__ == "__main__":

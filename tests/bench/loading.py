@@ -1,11 +1,13 @@
-"""What programs that measure a server share: the load generator, the collection that it fills, and the server's CPU time."""
+"""What programs that measure a server share: the load generator, the collection that it fills, the server's CPU time,
+and how a program ends."""
 
 from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import time
-from typing import Any
+from typing import Any, NoReturn
 
 from pymilvus import DataType, MilvusClient
 
@@ -45,3 +47,10 @@ def index_built(client: MilvusClient, name: str, field: str = "vector") -> bool:
 def cpu_seconds(pid: int) -> float:
     """CPU time of a process, to the nanosecond: the ticks of /proc are too coarse for a thousand small calls."""
     return time.clock_gettime((~pid << 3) | 2)
+
+
+def verdict(broken: list[str]) -> NoReturn:
+    """Ends the program: with 1 if promises were not kept, which it names."""
+    for text in broken:
+        print(f"not kept: {text}", file=sys.stderr)
+    sys.exit(1 if broken else 0)

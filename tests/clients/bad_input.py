@@ -119,7 +119,7 @@ def upsert(**replaced: Any) -> Call:
     return lambda stub: stub.Upsert(milvus_pb2.UpsertRequest(collection_name=NAME, fields_data=data, num_rows=1))
 
 
-def named(method: str, request: str, **fields: Any) -> Call:
+def named(method: str, request: str, /, **fields: Any) -> Call:
     message = getattr(milvus_pb2, request)(**fields)
     return lambda stub: getattr(stub, method)(message)
 

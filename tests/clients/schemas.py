@@ -10,14 +10,13 @@ from __future__ import annotations
 import json
 import logging
 import sys
-import time
 import urllib.request
 from typing import Any
 
 import numpy as np
 from pymilvus import DataType, FieldSchema, Function, FunctionType, MilvusClient
 
-from suite import equal, refused
+from suite import equal, refused, until
 
 NAME = "schemas"
 # Rows of these keys were sealed before anything changed, written before, written after the fields went, and after they came.
@@ -114,16 +113,9 @@ def add_words(client: MilvusClient, uri: str) -> None:
 
 def wait_for_words(client: MilvusClient) -> None:
     """Rows that were there are found by their words once these are counted; the index says for how many that is still to be done."""
-    end = time.monotonic() + 120
-    while client.describe_index(NAME, "words")["pending_index_rows"]:
-        if time.monotonic() > end:
-            raise AssertionError(f"words are not counted: {client.describe_index(NAME, 'words')}")
-        time.sleep(0.2)
-    wanted = sorted(key for key in KEYS if word(key) == "fox")
-    while (found := by_words(client, "fox")) != wanted:
-        if time.monotonic() > end:
-            raise AssertionError(f"not every row is found by its words: {found}")
-        time.sleep(0.2)
+    until("counting the words of all rows", lambda: client.describe_index(NAME, "words")["pending_index_rows"] == 0)
+    wanted = [key for key in KEYS if word(key) == "fox"]
+    until("finding all rows by their words", lambda: by_words(client, "fox") == wanted)
 
 
 def by_words(client: MilvusClient, text: str) -> list[int]:
@@ -189,8 +181,7 @@ def main() -> int:
         client.flush(NAME)
         look(client)
         job = client.compact(NAME)
-        while client.get_compaction_state(job) != "Completed":
-            time.sleep(0.1)
+        until("a compaction", lambda: client.get_compaction_state(job) == "Completed")
         look(client)
         client.drop_function_field(NAME, "count")
         client.drop_collection_field(NAME, "clips")

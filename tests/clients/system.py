@@ -16,7 +16,7 @@ import grpc
 from pymilvus import MilvusClient
 from pymilvus.grpc_gen import common_pb2, milvus_pb2, milvus_pb2_grpc
 
-from suite import equal, tried
+from suite import equal, tried, until
 
 TAG = f"{int(time.time() * 1000) % 10**9}"
 COORDINATORS = {"mixcoord", "rootcoord", "datacoord", "querycoord"}
@@ -51,14 +51,6 @@ class World:
 
     def mode(self) -> str:
         return self.stub.Connect(milvus_pb2.ConnectRequest(), timeout=30).server_info.deploy_mode
-
-
-def soon(what: str, check: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not check():
-        if time.monotonic() > end:
-            raise AssertionError(f"{what}: not within a minute")
-        time.sleep(0.2)
 
 
 @claim
@@ -98,7 +90,7 @@ def what_the_nodes_take_is_measured(world: World) -> None:
         found = [node["infos"]["hardware_infos"] for node in world.nodes() if node["infos"]["type"] not in COORDINATORS]
         return all(0 < one["memory_usage"] and 0 < one["disk_usage"] <= one["disk"] for one in found)
 
-    soon("figures of all nodes", measured)
+    until("figures of all nodes", measured)
     for node in world.nodes():
         infos = node["infos"]
         if infos["type"] in COORDINATORS:
@@ -137,9 +129,9 @@ def what_a_database_denies_is_said(world: World) -> None:
         return answer.isHealthy, [state for state in answer.quota_states if any(base in reason for reason in answer.reasons)]
 
     world.client.alter_database_properties(base, {"database.force.deny.writing": "true"})
-    soon("a denial", lambda: said() == (True, [quotas.DenyToWrite]))
+    until("a denial", lambda: said() == (True, [quotas.DenyToWrite]))
     world.client.alter_database_properties(base, {"database.force.deny.writing": "false"})
-    soon("no denial", lambda: said() == (True, []))
+    until("no denial", lambda: said() == (True, []))
     world.client.drop_database(base)
 
 

@@ -157,7 +157,7 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "dataCoord.segment.maxSize",
-        "A channel is sealed once it holds so much. Compaction makes segments of that size, in a standalone of up to four times that, and of a sixteenth of the memory at most. MiB, 1 to 8192.",
+        "A channel is sealed once it holds so much. Compaction makes segments of that size, in a standalone of up to four times that where they are of vectors, and of a sixteenth of the memory at most. MiB, 1 to 8192.",
     ),
     key("etcd.auth.enabled", "Whether to log in to etcd."),
     key("etcd.auth.password", "The password; give it by environment, never in a file in Git."),

@@ -14,7 +14,7 @@ use crate::assembly::{Error, machine};
 use crate::base::{Clock, NodeId, NodeTime, Passing, Rng, Shares, TaskSet, newest_format};
 use crate::blob::Blobs;
 use crate::builder::Workshop;
-use crate::coord::{self, Candidacy, CandidacyParts, CompactionLimits, LeadSettings, Limits};
+use crate::coord::{self, Candidacy, CandidacyParts, CompactionLimits, LeadSettings, Limits, Sizes};
 use crate::disk::Scratch;
 use crate::log::Logs;
 use crate::meta::Metas;
@@ -352,7 +352,7 @@ fn candidacy(
         blobs: Arc::clone(&seams.blobs),
         clock: Arc::clone(&seams.clock),
         dial: Arc::clone(&calls.dial),
-        limits: limits(settings, seams.lock.is_some()),
+        limits: limits(settings, seams.lock.is_some().then(|| duties_of(role, settings))),
         lost_after: Duration::from_millis(cluster.lost_after_ms),
         lead: LeadSettings {
             ttl,
@@ -364,7 +364,8 @@ fn candidacy(
     }))
 }
 
-fn limits(settings: &Settings, alone: bool) -> Limits {
+/// `alone` are the duties of a process that does all work itself.
+fn limits(settings: &Settings, alone: Option<Duties>) -> Limits {
     let clustering = &settings.data_coord.compaction.clustering;
     Limits {
         databases: settings.root_coord.max_database_num,
@@ -377,7 +378,7 @@ fn limits(settings: &Settings, alone: bool) -> Limits {
             automatic: settings.data_coord.compaction.enable_auto_compaction,
             clusters: clustering.enable,
             clusters_by_itself: clustering.auto_enable,
-            max_bytes: compacted_bytes(machine::memory_bytes(), alone, settings),
+            sizes: compacted(machine::memory_bytes(), alone, settings),
             retention_s: settings.common.retention_duration,
             ..CompactionLimits::default()
         },
@@ -410,11 +411,22 @@ fn querier_settings(memory_bytes: u64, settings: &Settings) -> QuerierSettings {
 }
 
 /// How large compaction makes segments. A search pays for each segment, so few large ones are better than what channels are
-/// sealed with, as far as there is memory to make them: that is known where the builder is this process, `alone`. Unit: bytes.
-fn compacted_bytes(all: u64, alone: bool, settings: &Settings) -> u64 {
-    let sealed = settings.data_coord.segment.max_size << 20;
-    let wanted = if alone && all > 0 { 4 * sealed } else { sealed };
-    // What a job reads; of other builders is only known that they are about as large as this machine.
+/// sealed with, as far as jobs have the memory to make them: that is known where this process builds, with its duties `alone`.
+fn compacted(all: u64, alone: Option<Duties>, settings: &Settings) -> Sizes {
+    let any = part_of_memory(settings.data_coord.segment.max_size << 20, all);
+    let Some(duties) = alone.filter(|_| all > 0) else { return Sizes::of(any) };
+    let jobs = memory_of(all, duties, settings).passing.jobs;
+    Sizes { any, merged: largest_merge(all, settings).min(jobs / 5 * 2).max(any) }
+}
+
+/// What a process that does all work itself merges at most, if its jobs have two and a half times that. Unit: bytes.
+fn largest_merge(all: u64, settings: &Settings) -> u64 {
+    part_of_memory(4 * (settings.data_coord.segment.max_size << 20), all)
+}
+
+/// So much, or the part of the memory that one job may read: of other builders is only known that they are about as large as this
+/// machine. Unit: bytes.
+fn part_of_memory(wanted: u64, all: u64) -> u64 {
     wanted.min(share_of(all, 1.0 / 16.0)).max(1 << 20)
 }
 
@@ -435,10 +447,10 @@ fn memory_of(all: u64, duties: Duties, settings: &Settings) -> Memory {
     if all == 0 {
         return Memory { data: limit, passing: Shares::UNLIMITED };
     }
-    // A job has up to four times what it reads in memory, and so has a step of a flush; both are bounded by the memory too. Large
-    // segments are mostly vectors, which a job has twice and some more of.
+    // A job has up to four times what it reads in memory, and so has a step of a flush; both are bounded by the memory too. Merged
+    // segments that are larger are so of vectors, which a job has twice and some more of.
     let most = 4 * (settings.data_coord.segment.max_size << 20);
-    let merges = compacted_bytes(all, duties.queries, settings) / 2 * 5;
+    let merges = if duties.queries { largest_merge(all, settings) / 2 * 5 } else { 0 };
     let jobs = if duties.builds { most.max(merges).min(all / 4) } else { 0 };
     let flushes = if duties.writes { most.min(all / 8) } else { 0 };
     let data = if limit == 0 { all.saturating_sub(PROGRAM + jobs + flushes).max(all / 4) } else { limit };
@@ -505,8 +517,9 @@ mod tests {
 
     use contract::settings::Settings;
 
-    use super::{compacted_bytes, labels, memory_of};
+    use super::{compacted, labels, memory_of};
     use crate::base::Shares;
+    use crate::coord::Sizes;
     use crate::rpc::Duties;
 
     const MIB: u64 = 1 << 20;
@@ -529,13 +542,33 @@ mod tests {
     #[test]
     fn segments_become_as_large_as_there_is_memory_to_make_them() {
         let mut settings = Settings::default();
-        let made = |all, alone, settings: &_| compacted_bytes(all * MIB, alone, settings) / MIB;
+        let made = |all, alone, settings: &_| {
+            let Sizes { any, merged } = compacted(all * MIB, alone, settings);
+            (any / MIB, merged / MIB)
+        };
 
         let memory = [0, 8, 600, 8_192, 16_384, 24_576, 65_536];
-        assert_eq!(memory.map(|all| made(all, true, &settings)), [512, 1, 37, 512, 1_024, 1_536, 2_048]);
-        assert_eq!(memory.map(|all| made(all, false, &settings)), [512, 1, 37, 512, 512, 512, 512]);
+        assert_eq!(
+            memory.map(|all| made(all, Some(ALL), &settings)),
+            [(512, 512), (1, 1), (37, 37), (512, 512), (512, 1_024), (512, 1_536), (512, 2_048)]
+        );
+        assert_eq!(
+            memory.map(|all| made(all, None, &settings)),
+            [(512, 512), (1, 1), (37, 37), (512, 512), (512, 512), (512, 512), (512, 512)]
+        );
         settings.data_coord.segment.max_size = 64;
-        assert_eq!([600, 65_536].map(|all| made(all, true, &settings)), [37, 256]);
+        assert_eq!([600, 65_536].map(|all| made(all, Some(ALL), &settings)), [(37, 37), (64, 256)]);
+    }
+
+    #[test]
+    fn what_is_given_to_data_is_no_memory_to_make_segments_in() {
+        let mut settings = Settings::default();
+        let merged = [0, 16_384, 20_480, 24_000].map(|limit_mb| {
+            settings.redkite.memory.limit_mb = limit_mb;
+            compacted(24_576 * MIB, Some(ALL), &settings).merged / MIB
+        });
+
+        assert_eq!(merged, [1_536, 1_536, 1_075, 512]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use tracing::{info, warn};
 
 use crate::base::{CollectionId, Kind, Kinded as _, SegmentId};
 use crate::coord::catalog::Catalog;
-use crate::coord::decide::{self, CompactPlan, Pace};
+use crate::coord::decide::{self, CompactPlan, Pace, Sizes};
 use crate::coord::drive::Coordinator;
 use crate::coord::jobs::Step;
 use crate::model::SegmentManifest;
@@ -86,10 +86,10 @@ impl Coordinator {
             return Err(Refusal::BadParameter { text }.into());
         }
         self.check_readable("compact", collection)?;
-        let when = self.moment();
+        let (sizes, when) = (self.sizes(), self.moment());
         self.change("compact", |catalog| {
             let claimed = self.compactions.lock().claimed(catalog);
-            decide::ask_compaction(catalog, collection, (id, when), major, limits.max_bytes, &claimed)
+            decide::ask_compaction(catalog, collection, (id, when), major, sizes, &claimed)
         })
         .await?;
         info!(%collection, id, "compaction asked for");
@@ -141,9 +141,15 @@ impl Coordinator {
         .await
     }
 
+    /// How large segments are made now. Looks at where things are placed.
+    fn sizes(&self) -> Sizes {
+        let room = self.placer.lock().room();
+        self.parts.limits.compaction.sizes.within(room)
+    }
+
     /// What to compact next, of segments that no job has.
     pub(super) fn next_compaction(&self) -> Option<(CompactPlan, Option<Asked>)> {
-        let when = self.moment();
+        let (sizes, when) = (self.sizes(), self.moment());
         let catalog = self.catalog.read();
         let mut compactions = self.compactions.lock();
         let running = self.running.lock();
@@ -156,7 +162,7 @@ impl Coordinator {
                 return Some((plan, Some(asked)));
             }
         }
-        let (plan, reason) = self.worthwhile(&catalog, &compactions, running.segments())?;
+        let (plan, reason) = self.worthwhile(&catalog, sizes, &compactions, running.segments())?;
         compactions.last = reason;
         Some((plan, None))
     }
@@ -172,7 +178,7 @@ impl Coordinator {
 
     /// How many compactions wait for a node; of those that nobody asked for at most one.
     pub(super) fn waiting_compactions(&self) -> usize {
-        let when = self.moment();
+        let (sizes, when) = (self.sizes(), self.moment());
         let catalog = self.catalog.read();
         let compactions = self.compactions.lock();
         let running = self.running.lock();
@@ -180,7 +186,7 @@ impl Coordinator {
             decide::plan_of(&catalog, *collection, plan, when).is_some()
                 && !plan.sources.iter().any(|id| running.has(*id))
         });
-        let own = self.worthwhile(&catalog, &compactions, running.segments());
+        let own = self.worthwhile(&catalog, sizes, &compactions, running.segments());
         asked.count() + usize::from(own.is_some())
     }
 
@@ -189,6 +195,7 @@ impl Coordinator {
     fn worthwhile(
         &self,
         catalog: &Catalog,
+        sizes: Sizes,
         compactions: &Compactions,
         worked_on: BTreeSet<SegmentId>,
     ) -> Option<(CompactPlan, Reason)> {
@@ -209,8 +216,8 @@ impl Coordinator {
         let of_worth = || {
             catalog.collections.values().filter(|_| limits.enabled && limits.automatic).find_map(|info| {
                 let manifests = catalog.manifests.get(&info.id)?;
-                let merged = decide::next_compaction(info, manifests, limits.max_bytes, pace, is_taken);
-                let clustered = || decide::next_clustering(info, manifests, limits.max_bytes, pace, is_taken);
+                let merged = decide::next_compaction(info, manifests, sizes, pace, is_taken);
+                let clustered = || decide::next_clustering(info, manifests, sizes.any, pace, is_taken);
                 let clusters = limits.clusters && limits.clusters_by_itself;
                 let plan = if clusters { merged.or_else(clustered) } else { merged };
                 plan.map(|plan| (plan, Reason::Worth))
@@ -265,7 +272,7 @@ impl Coordinator {
         asked: Option<Asked>,
     ) -> Result<(), rpc::Error> {
         let collection = plan.collection;
-        let max_bytes = self.parts.limits.compaction.max_bytes;
+        let max_bytes = self.parts.limits.compaction.sizes.any;
         let cluster = plan.cluster_by.map(|field| ClusterBy { field, max_bytes });
         let most = decide::most_outputs(plan, max_bytes);
         let output = SegmentId(self.fresh("compact", most).await?.as_id());

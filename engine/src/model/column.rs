@@ -190,10 +190,11 @@ impl ColumnData {
     }
 
     /// Makes room for `rows` more vectors of numbers or bits. If there is too little, then at once for `ahead` further ones too, which
-    /// are about as many as will come: where a column doubles as it grows, it is in memory up to three times while it moves.
-    /// Columns of other types are small, and grow as they need.
-    pub fn reserve(&mut self, rows: usize, ahead: usize) {
-        fn grow<T>(values: &mut Vec<T>, width: usize, rows: usize, ahead: usize) {
+    /// are about as many as will come, and have no more than `ahead_bytes`: where a column doubles as it grows, it is in memory up to
+    /// three times while it moves. Columns of other types are small, and grow as they need.
+    pub fn reserve(&mut self, rows: usize, ahead: usize, ahead_bytes: usize) {
+        fn grow<T>(values: &mut Vec<T>, width: usize, rows: usize, ahead: usize, ahead_bytes: usize) {
+            let ahead = ahead.min(ahead_bytes / (width * size_of::<T>()).max(1));
             if values.capacity() - values.len() < rows.saturating_mul(width) {
                 // Never by so little that what comes unforeseen moves the column again and again.
                 let least = values.len() / 4;
@@ -201,8 +202,8 @@ impl ColumnData {
             }
         }
         match self {
-            Self::FloatVector { dim, values } => grow(values, *dim, rows, ahead),
-            Self::BinaryVector { dim, bytes } => grow(bytes, *dim / 8, rows, ahead),
+            Self::FloatVector { dim, values } => grow(values, *dim, rows, ahead, ahead_bytes),
+            Self::BinaryVector { dim, bytes } => grow(bytes, *dim / 8, rows, ahead, ahead_bytes),
             _ => {}
         }
     }
@@ -476,8 +477,8 @@ impl Batch {
     }
 
     /// As [`ColumnData::reserve`], of each column.
-    pub fn reserve(&mut self, rows: usize, ahead: usize) {
-        self.columns.iter_mut().for_each(|column| column.data.reserve(rows, ahead));
+    pub fn reserve(&mut self, rows: usize, ahead: usize, ahead_bytes: usize) {
+        self.columns.iter_mut().for_each(|column| column.data.reserve(rows, ahead, ahead_bytes));
     }
 
     /// Bytes of memory that the rows take.
@@ -604,11 +605,21 @@ mod tests {
         for (mut all, width) in columns {
             let more = all.clone();
             for _ in 0..9 {
-                all.reserve(10, 80);
+                all.reserve(10, 80, usize::MAX);
                 all.extend(&more).unwrap();
                 assert_eq!((capacity(&all), all.len() % 10), (100 * width, 0), "{:?}", all.data_type());
             }
         }
+    }
+
+    #[test]
+    fn no_room_is_taken_for_more_than_there_is_to_come() {
+        // Rows from before the field was added are small in the log, so very many of them seem to be to come.
+        let mut all = ColumnData::FloatVector { dim: 4, values: vec![0.0; 40] };
+
+        all.reserve(10, 1 << 40, 33 * 16 + 15);
+
+        assert_eq!(capacity(&all), (10 + 10 + 33) * 4);
     }
 
     #[test]
@@ -618,7 +629,7 @@ mod tests {
         let mut moves = 0;
         for _ in 0..10_000 {
             let before = capacity(&all);
-            all.reserve(1, 0);
+            all.reserve(1, 0, 0);
             all.extend(&more).unwrap();
             moves += usize::from(capacity(&all) > before);
         }
@@ -630,7 +641,7 @@ mod tests {
     fn columns_of_other_types_take_no_room() {
         let mut ints = ColumnData::Int64(vec![1, 2]);
 
-        ints.reserve(1 << 40, 1 << 60);
+        ints.reserve(1 << 40, 1 << 60, usize::MAX);
 
         assert_eq!(ints, ColumnData::Int64(vec![1, 2]));
     }

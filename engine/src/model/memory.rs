@@ -257,33 +257,42 @@ mod tests {
         assert!(!may_lie_on_disk(&dense, &[other]));
     }
 
-    /// What a row of an integer key and a vector takes, under an index of which so many bytes a row are stored.
-    fn row_bytes(dim: u64, index: IndexDefinition, stored: u64) -> u64 {
-        const ROWS: u64 = 1_000;
-        let key = Field { id: FieldId(100), ..field(DataType::Int64, "", &[]) };
-        let schema = Schema {
+    fn schema(fields: Vec<Field>) -> Schema {
+        Schema {
             description: String::new(),
-            fields: vec![key, field(DataType::FloatVector, &dim.to_string(), &[])],
+            fields,
             enable_dynamic_field: false,
             functions: Vec::new(),
             structs: Vec::new(),
             youngest_dropped: None,
-        };
-        let object = |row| ObjectRef { key: "k".to_owned(), size_bytes: row * ROWS, crc32: 0 };
-        let column = |id, row| ColumnRef { fields: vec![FieldId(id)], object: object(row) };
-        let segment = SegmentManifest {
+        }
+    }
+
+    /// A segment of columns, each a field and the bytes stored of it, and of an index of field 101 with `indexed` stored bytes.
+    fn segment(rows: u64, columns: &[(i64, u64)], indexed: u64) -> SegmentManifest {
+        let object = |size_bytes| ObjectRef { key: "k".to_owned(), size_bytes, crc32: 0 };
+        let column = |&(id, bytes)| ColumnRef { fields: vec![FieldId(id)], object: object(bytes) };
+        SegmentManifest {
             id: SegmentId(1),
             partition: PartitionId(2),
-            rows: ROWS,
+            rows,
             oldest: Timestamp(3),
             newest: Timestamp(4),
             clean_through: Timestamp::ZERO,
             clustered_by: None,
             instants: Vec::new(),
             stats: None,
-            columns: vec![column(100, 4), column(101, 4 * dim)],
-            indexes: vec![IndexRef { index: IndexId(1), field: FieldId(101), object: object(stored) }],
-        };
+            columns: columns.iter().map(column).collect(),
+            indexes: vec![IndexRef { index: IndexId(1), field: FieldId(101), object: object(indexed) }],
+        }
+    }
+
+    /// What a row of an integer key and a vector takes, under an index of which so many bytes a row are stored.
+    fn row_bytes(dim: u64, index: IndexDefinition, stored: u64) -> u64 {
+        const ROWS: u64 = 1_000;
+        let key = Field { id: FieldId(100), ..field(DataType::Int64, "", &[]) };
+        let schema = schema(vec![key, field(DataType::FloatVector, &dim.to_string(), &[])]);
+        let segment = segment(ROWS, &[(100, 4 * ROWS), (101, 4 * dim * ROWS)], stored * ROWS);
         let indexes = [index];
         let on_disk = fields_on_disk(&schema, &indexes);
         Needs::new(&schema, &indexes, &on_disk).segment_bytes(&segment).div_ceil(ROWS)
@@ -318,28 +327,8 @@ mod tests {
 
     #[test]
     fn a_segment_whose_vectors_lie_on_the_disk_takes_its_codes() {
-        let object = |size_bytes| ObjectRef { key: "k".to_owned(), size_bytes, crc32: 0 };
-        let schema = Schema {
-            description: String::new(),
-            fields: vec![field(DataType::FloatVector, "128", &[])],
-            enable_dynamic_field: false,
-            functions: Vec::new(),
-            structs: Vec::new(),
-            youngest_dropped: None,
-        };
-        let segment = SegmentManifest {
-            id: SegmentId(1),
-            partition: PartitionId(2),
-            rows: 1_000,
-            oldest: Timestamp(3),
-            newest: Timestamp(4),
-            clean_through: Timestamp::ZERO,
-            clustered_by: None,
-            instants: Vec::new(),
-            stats: None,
-            columns: vec![ColumnRef { fields: vec![FieldId(101)], object: object(512_000) }],
-            indexes: vec![IndexRef { index: IndexId(1), field: FieldId(101), object: object(10_000) }],
-        };
+        let schema = schema(vec![field(DataType::FloatVector, "128", &[])]);
+        let segment = segment(1_000, &[(101, 512_000)], 10_000);
         let taken = |index_type| {
             let indexes = [index(index_type, &[])];
             let on_disk = fields_on_disk(&schema, &indexes);

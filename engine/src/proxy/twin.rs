@@ -80,6 +80,8 @@ pub struct Twin {
     pub lead: Mutex<LeadInfo>,
     /// The nodes that take part.
     pub nodes: Mutex<Vec<NodeStatus>>,
+    /// How often all nodes were listed.
+    pub listings: Mutex<usize>,
     /// Up to where each channel is sealed.
     sealed: Mutex<Position>,
 }
@@ -112,6 +114,7 @@ impl Twin {
             leaderless: AtomicBool::default(),
             lead: Mutex::default(),
             nodes: Mutex::default(),
+            listings: Mutex::default(),
             sealed: Mutex::default(),
         })
     }
@@ -847,6 +850,7 @@ impl Coord for Twin {
     }
 
     async fn nodes(&self) -> Result<Vec<NodeStatus>, Error> {
+        *self.listings.lock() += 1;
         Ok(self.nodes.lock().clone())
     }
 

@@ -227,6 +227,9 @@ impl Router {
                 let limit = Duration::from_millis(self.parts.settings.read_deadline_ms);
                 (began + 2 * limit).max(now + limit)
             });
+            if now >= end {
+                return Err(missed.error);
+            }
             let is_another_left = routes.replicas.iter().any(|replica| is_open(replica, &tried));
             match next(&missed.error) {
                 Next::Nothing => return Err(missed.error),

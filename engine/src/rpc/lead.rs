@@ -30,7 +30,7 @@ pub struct LeadInfo {
     pub wants: Option<Wants>,
 }
 
-/// What the catalog asks of the nodes, and what of it cannot be served.
+/// What the catalog asks of the nodes, who is there for it, and what of it cannot be served.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Wants {
@@ -38,9 +38,13 @@ pub struct Wants {
     pub collections: u64,
     /// Those among them that are to be loaded.
     pub to_load: u64,
-    /// Channels that no node owns or is about to own, without those of collections that are set aside. Means nothing while the
-    /// leader is not settled.
+    /// Channels that no node owns or is about to own, without those of collections that are set aside. This and the counts of
+    /// nodes mean nothing while the leader is not settled.
     pub ownerless: u64,
+    /// Nodes that take part and hold data.
+    pub readers: u64,
+    /// Nodes that take part and own channels.
+    pub writers: u64,
     /// Collections that are set aside since a manifest is damaged or lost, ascending by id.
     pub damaged: Vec<DamagedCollection>,
 }

@@ -32,7 +32,12 @@ impl Progress {
     /// About how many rows are to come where there have been so many, and some more: what is taken in vain is never touched.
     fn rows_to_come(self, rows: usize) -> usize {
         let ahead = (rows as u64).saturating_mul(self.left) / self.read.max(1);
-        usize::try_from(ahead + ahead / 16).unwrap_or(usize::MAX)
+        usize::try_from(ahead.saturating_add(ahead / 16)).unwrap_or(usize::MAX)
+    }
+
+    /// What is to come, in bytes: a vector takes as many in a record as in a column.
+    fn bytes_to_come(self) -> usize {
+        usize::try_from(self.left).unwrap_or(usize::MAX)
     }
 }
 
@@ -81,7 +86,8 @@ impl Stretch {
         let count = rows.rows;
         match self.rows.get_mut(&partition) {
             Some(known) => {
-                known.batch.reserve(count, progress.rows_to_come(known.batch.rows + count));
+                let ahead = progress.rows_to_come(known.batch.rows + count);
+                known.batch.reserve(count, ahead, progress.bytes_to_come());
                 known.batch.extend(&rows)?;
                 known.times.extend(std::iter::repeat_n(at, count));
             }

@@ -304,12 +304,25 @@ impl Placer {
         }
     }
 
-    /// What the collections ask of the nodes, but for what is damaged of them.
+    /// What the fullest of the nodes that hold data has room for beside what it is ordered to hold. Unit: bytes of memory; `u64::MAX`
+    /// for no limit.
+    #[must_use]
+    pub fn room(&self) -> u64 {
+        let readers = self.nodes.values().filter(|node| node.info.duties.queries);
+        let seats = readers.filter_map(|node| self.seats.get(node.info.id));
+        let rooms = seats
+            .map(|seat| if seat.limit == u64::MAX { u64::MAX } else { seat.limit.saturating_sub(seat.held) });
+        rooms.min().unwrap_or(u64::MAX)
+    }
+
+    /// What the collections ask of the nodes, and how many of those there are; not what is damaged.
     #[must_use]
     pub fn wants(&self) -> Wants {
-        let there = self.collections.values().filter(|known| !known.removed);
-        let mut wants = Wants::default();
-        for known in there {
+        let duties = || self.nodes.values().map(|node| node.info.duties);
+        let readers = duties().filter(|duties| duties.queries).count() as u64;
+        let writers = duties().filter(|duties| duties.writes).count() as u64;
+        let mut wants = Wants { readers, writers, ..Wants::default() };
+        for known in self.collections.values().filter(|known| !known.removed) {
             wants.collections += 1;
             wants.to_load += u64::from(known.info.load.is_some());
             if self.unreadable.contains_key(&known.info.id) {

@@ -176,8 +176,8 @@ impl Graph {
         4 * (2 + self.layout.levels.iter().enumerate().map(runs).sum::<usize>())
     }
 
-    /// Appends the stored form: m, entry, the level of each row as a byte, and for each row and layer (lowest first) the
-    /// count of links and the links.
+    /// Appends the stored form, in words: m, entry, and for each row its level and, for each layer (lowest first), the count of
+    /// links and the links.
     pub(super) fn encode(&self, bytes: &mut Vec<u8>) {
         let mut word = |number: u32| bytes.extend_from_slice(&number.to_le_bytes());
         word(self.layout.m as u32);

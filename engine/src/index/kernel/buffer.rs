@@ -22,14 +22,13 @@ enum Lines {
 }
 
 impl Lines {
-    /// As many as have room for so many bytes.
-    fn zeros(bytes: usize) -> Self {
-        let held = || Self::Held(vec![Line([0; 64]); bytes.div_ceil(64)]);
-        if bytes < LARGE {
-            return held();
-        }
+    /// So many. Panics if that is more than can be addressed, as a vector does.
+    fn zeros(lines: usize) -> Self {
+        let held = || Self::Held(vec![Line([0; 64]); lines]);
+        let bytes = lines.checked_mul(size_of::<Line>());
+        let Some(bytes) = bytes.filter(|bytes| *bytes >= LARGE) else { return held() };
         // A system without a mapping to spare may have memory all the same.
-        let Ok(map) = MmapMut::map_anon(bytes.next_multiple_of(64)) else { return held() };
+        let Ok(map) = MmapMut::map_anon(bytes) else { return held() };
         // A refusal changes nothing but speed.
         #[cfg(target_os = "linux")]
         let _ = map.advise(memmap2::Advice::HugePage);
@@ -61,7 +60,8 @@ impl AlignedFloats {
     /// `len` zeros.
     #[must_use]
     pub fn zeros(len: usize) -> Self {
-        Self { lines: Lines::zeros(len * 4), len }
+        // Counted in lines, never in bytes: those of a wrong length might wrap around to few.
+        Self { lines: Lines::zeros(len.div_ceil(16)), len }
     }
 
     /// All values in order.
@@ -119,7 +119,7 @@ impl AlignedBytes {
     /// `len` zeros.
     #[must_use]
     pub fn zeros(len: usize) -> Self {
-        Self { lines: Lines::zeros(len), len }
+        Self { lines: Lines::zeros(len.div_ceil(64)), len }
     }
 
     /// All values in order.
@@ -143,13 +143,20 @@ mod tests {
 
     #[test]
     fn large_memory_is_the_systems_and_small_memory_the_allocators() {
-        for (bytes, is_mapped) in
-            [(0, false), (65, false), (LARGE - 1, false), (LARGE, true), (LARGE + 65, true)]
+        let large = LARGE / 64;
+        for (lines, is_mapped) in
+            [(0, false), (2, false), (large - 1, false), (large, true), (large + 2, true)]
         {
-            let lines = Lines::zeros(bytes);
+            let found = Lines::zeros(lines);
 
-            assert_eq!(matches!(lines, Lines::Mapped(_)), is_mapped, "{bytes} bytes");
+            assert_eq!(matches!(found, Lines::Mapped(_)), is_mapped, "{lines} lines");
         }
+    }
+
+    #[test]
+    #[should_panic(expected = "capacity overflow")]
+    fn a_length_whose_bytes_cannot_be_counted_is_refused_and_not_taken_for_a_small_one() {
+        let _ = AlignedFloats::zeros(usize::MAX / 4 + 2);
     }
 
     #[test]

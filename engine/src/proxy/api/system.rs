@@ -4,6 +4,7 @@ mod health;
 mod metrics;
 mod nodes;
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use contract::pb::common::ServerInfo;
@@ -68,19 +69,13 @@ pub async fn check_health(
     caller: Caller,
     _: CheckHealthRequest,
 ) -> Result<CheckHealthResponse, Error> {
-    let looked = async {
-        // The policy and the nodes are told by the same coordinator.
-        let (view, cluster) = tokio::join!(proxy.visible(caller.login.as_ref()), proxy.cluster());
-        (view.ok(), cluster)
-    };
-    let (view, cluster) = tokio::select! {
-        looked = looked => looked,
-        () = proxy.clock().sleep(PATIENCE) => (None, Err(Unheard::late())),
-    };
+    // Asked often, and so for what the leader has at hand, not for everything that each node holds.
+    let view = proxy.soon(proxy.visible(caller.login.as_ref()));
+    let (view, lead) = tokio::join!(view, proxy.soon(proxy.coord().lead()));
     // Of whom it is not known what they may see nothing is shown by name.
     let shows =
-        |database: &str, name: Option<&str>| view.as_ref().is_some_and(|view| view.shows(database, name));
-    let mut reasons = health::ailments(&cluster, |database, name| shows(database, Some(name)));
+        |database: &str, name: Option<&str>| view.as_ref().is_ok_and(|view| view.shows(database, name));
+    let mut reasons = health::ailments(&lead, |database, name| shows(database, Some(name)));
     let is_healthy = reasons.is_empty();
     let (states, denied) = health::quotas(&proxy.limits().denied(), |database| shows(database, None));
     reasons.extend(denied);
@@ -159,11 +154,14 @@ impl Proxy {
     /// What the coordinator says of itself and of the nodes, or why it says nothing. Ends soon in any case.
     async fn cluster(&self) -> Result<Cluster, Unheard> {
         let asked = async { tokio::try_join!(self.coord().lead(), self.coord().nodes()) };
+        let (lead, nodes) = self.soon(asked).await?;
+        Ok(Cluster { lead, nodes })
+    }
+
+    /// What the coordinator answers, or why it does not. Ends soon in any case.
+    async fn soon<T, E: Display>(&self, asked: impl Future<Output = Result<T, E>>) -> Result<T, Unheard> {
         tokio::select! {
-            answer = asked => match answer {
-                Ok((lead, nodes)) => Ok(Cluster { lead, nodes }),
-                Err(error) => Err(Unheard(error.to_string())),
-            },
+            answer = asked => answer.map_err(|error| Unheard(error.to_string())),
             () = self.clock().sleep(PATIENCE) => Err(Unheard::late()),
         }
     }

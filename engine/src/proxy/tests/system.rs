@@ -60,13 +60,18 @@ fn nodes() -> Vec<NodeStatus> {
     ]
 }
 
+/// So many collections, so many of them to be loaded, and one node that reads, one that writes.
+fn wanting(collections: u64, to_load: u64) -> Wants {
+    Wants { collections, to_load, readers: 1, writers: 1, ..Wants::default() }
+}
+
 fn lead() -> LeadInfo {
     LeadInfo {
         address: "10.0.0.2:19529".to_owned(),
         settled: true,
         version: "0.8.0".to_owned(),
         since: Timestamp::from_unix_ms(JOINED + 1500),
-        wants: Some(Wants::default()),
+        wants: Some(wanting(0, 0)),
         ..LeadInfo::default()
     }
 }
@@ -287,6 +292,7 @@ async fn a_request_for_other_metrics_is_refused() {
     let deep = format!(r#"{{"metric_type": {}{}}}"#, "[".repeat(10_000), "]".repeat(10_000));
     let long = format!(r#"{{"metric_type": "{}"}}"#, "é".repeat(100_000));
     let cut = format!("metric not found[metric={}]", "é".repeat(64));
+    let words = format!(r#""{}""#, "x".repeat(100_000));
     let cases = [
         ("", 1100, bad),
         ("system_info", 1100, bad),
@@ -294,6 +300,7 @@ async fn a_request_for_other_metrics_is_refused() {
         ("null", 1100, bad),
         (r#""system_info""#, 1100, bad),
         (r#"["system_info"]"#, 1100, bad),
+        (words.as_str(), 1100, bad),
         (deep.as_str(), 1100, bad),
         ("{}", 1100, "failed to parse the request of metrics: metric_type not found in request: invalid"),
         (r#"{"metric_type": null}"#, 1100, "metric_type is not a text: invalid parameter"),
@@ -309,6 +316,7 @@ async fn a_request_for_other_metrics_is_refused() {
         let short: String = request.chars().take(80).collect();
         let (found, reason) = said(answer.status);
         assert!(found == code && reason.contains(text), "{short}: {found} {reason}");
+        assert!(reason.len() < 400, "{short}: {} bytes", reason.len());
         assert_eq!(answer.response, "", "{short}");
     }
     let more = metrics(&proxy, r#"{"verbose": true, "metric_type": "system_info", "x": [1]}"#).await;
@@ -387,33 +395,39 @@ fn well() -> (bool, Vec<String>, Vec<QuotaState>) {
 #[tokio::test]
 async fn a_cluster_is_healthy_only_while_its_nodes_can_do_what_is_asked_of_them() {
     let (proxy, twin) = in_cluster();
-    let want = |wants: Wants| twin.lead.lock().wants = Some(wants);
-    let keep = |keep: &[usize]| {
-        let all = nodes();
-        *twin.nodes.lock() = keep.iter().map(|&at| all[at].clone()).collect();
+    let found = async |wants: Wants| {
+        twin.lead.lock().wants = Some(wants);
+        checked(&proxy).await
     };
-    assert_eq!(checked(&proxy).await, well());
-    keep(&[0]);
-    assert_eq!(checked(&proxy).await, well(), "nothing is asked of nodes that are not there");
+    assert_eq!(found(wanting(4, 3)).await, well());
+    assert_eq!(found(Wants::default()).await, well(), "nothing is asked of nodes that are not there");
 
-    want(Wants { collections: 4, to_load: 3, ownerless: 9, damaged: Vec::new() });
     let no_writer = "no node takes part that writes, and there are 4 collections";
     let no_reader = "no query node takes part, and 3 collections are to be loaded";
-    assert_eq!(checked(&proxy).await, ill(&[no_reader, no_writer]));
-    keep(&[0, 1]);
     let ownerless = "9 channels have no owner, nothing can be written to them";
-    assert_eq!(checked(&proxy).await, ill(&[no_reader, ownerless]));
-    keep(&[0, 2]);
-    assert_eq!(checked(&proxy).await, ill(&[no_writer]), "one that hands over still reads");
-    want(Wants { collections: 4, to_load: 3, ..Wants::default() });
-    keep(&[0, 1, 2]);
-    assert_eq!(checked(&proxy).await, well());
+    let orphaned = Wants { ownerless: 9, ..wanting(4, 3) };
+    let unread = Wants { readers: 0, ..orphaned.clone() };
+    let alone = Wants { writers: 0, ..unread.clone() };
+    assert_eq!(found(orphaned).await, ill(&[ownerless]));
+    assert_eq!(found(unread).await, ill(&[no_reader, ownerless]));
+    assert_eq!(found(alone.clone()).await, ill(&[no_reader, no_writer]));
+    assert_eq!(found(Wants { readers: 0, ..wanting(4, 0) }).await, well(), "nothing is to be loaded");
 
-    keep(&[]);
     twin.lead.lock().settled = false;
-    assert_eq!(checked(&proxy).await, well(), "a leader that listens does not know who is there");
+    assert_eq!(found(alone).await, well(), "a leader that listens does not know who is there");
     *twin.lead.lock() = LeadInfo { wants: None, ..lead() };
     assert_eq!(checked(&proxy).await, well(), "a leader of an earlier version does not say");
+}
+
+#[tokio::test]
+async fn nodes_are_not_listed_with_all_that_they_hold_to_see_whether_all_is_well() {
+    let (proxy, twin) = in_cluster();
+
+    checked(&proxy).await;
+    let after_health = *twin.listings.lock();
+    states(&proxy).await;
+
+    assert_eq!((after_health, *twin.listings.lock()), (0, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -447,8 +461,7 @@ fn set_aside(id: i64, name: &str) -> DamagedCollection {
 #[tokio::test]
 async fn collections_that_are_set_aside_are_named_to_who_may_see_them() {
     let (_, twin) = in_cluster();
-    let wants =
-        |damaged: Vec<DamagedCollection>| Some(Wants { collections: 200, damaged, ..Wants::default() });
+    let wants = |damaged: Vec<DamagedCollection>| Some(Wants { damaged, ..wanting(200, 0) });
     twin.lead.lock().wants = wants(vec![set_aside(7, "c"), set_aside(8, "d")]);
     let access = AccessSettings { enabled: true, ..AccessSettings::default() };
     let proxy = Proxy::new(ProxyParts { access, ..twin.parts() });

@@ -2,18 +2,18 @@
 
 use contract::pb::milvus::QuotaState;
 
-use super::{Cluster, Unheard};
+use super::Unheard;
 use crate::proxy::limits::{DENIED, Denied};
-use crate::rpc::{DamagedCollection, NodeState, Wants};
+use crate::rpc::{DamagedCollection, LeadInfo, Wants};
 
 /// As many collections that are set aside are named.
 const MOST_NAMED: usize = 100;
 
 /// Why the database is not healthy, in words; nothing if it is. A collection is only named where `shows` allows that of its
 /// database and its name.
-pub fn ailments(cluster: &Result<Cluster, Unheard>, shows: impl Fn(&str, &str) -> bool) -> Vec<String> {
-    let Cluster { lead, nodes } = match cluster {
-        Ok(cluster) => cluster,
+pub fn ailments(lead: &Result<LeadInfo, Unheard>, shows: impl Fn(&str, &str) -> bool) -> Vec<String> {
+    let lead = match lead {
+        Ok(lead) => lead,
         Err(Unheard(why)) => return vec![format!("the coordinator cannot be reached: {why}")],
     };
     // A leader of an earlier version does not say.
@@ -21,12 +21,11 @@ pub fn ailments(cluster: &Result<Cluster, Unheard>, shows: impl Fn(&str, &str) -
     let mut reasons = Vec::new();
     // Who still listens does not know which nodes there are; what they have goes on meanwhile.
     if lead.settled {
-        let there = || nodes.iter().filter(|node| node.state != NodeState::Leaving);
-        let Wants { collections, to_load, ownerless, .. } = wants;
-        if *to_load > 0 && !there().any(|node| node.info.duties.queries) {
+        let Wants { collections, to_load, ownerless, readers, writers, damaged: _ } = wants;
+        if *to_load > 0 && *readers == 0 {
             reasons.push(format!("no query node takes part, and {to_load} collections are to be loaded"));
         }
-        if *collections > 0 && !there().any(|node| node.info.duties.writes) {
+        if *collections > 0 && *writers == 0 {
             reasons.push(format!("no node takes part that writes, and there are {collections} collections"));
         } else if *ownerless > 0 {
             reasons.push(format!("{ownerless} channels have no owner, nothing can be written to them"));

@@ -13,6 +13,8 @@ use crate::rpc::{NodeInfo, Usage};
 const SYSTEM_INFO: &str = "system_info";
 /// As much of an unknown kind is said again. Unit: characters.
 const MOST_SAID: usize = 64;
+/// As much is said of why a request cannot be read, which may have all of it in it. Unit: characters.
+const MOST_WHY: usize = 200;
 /// Milvus gives sizes of disks in these. Unit: bytes.
 const GB: f64 = 1e9;
 
@@ -22,8 +24,8 @@ const GB: f64 = 1e9;
 /// [`Error::MetricRequest`] for what is no JSON object with a `metric_type`, [`Error::MetricNotFound`] for another kind.
 pub fn check(request: &str) -> Result<(), Error> {
     let unread = |reason: String| Error::MetricRequest { reason };
-    let request: Map<String, Json> =
-        serde_json::from_str(request).map_err(|error| unread(error.to_string()))?;
+    let request: Map<String, Json> = serde_json::from_str(request)
+        .map_err(|error| unread(error.to_string().chars().take(MOST_WHY).collect()))?;
     let asked =
         request.get("metric_type").ok_or_else(|| unread("metric_type not found in request".to_owned()))?;
     let asked = asked.as_str().ok_or_else(|| unread("metric_type is not a text".to_owned()))?;

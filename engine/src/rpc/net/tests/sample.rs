@@ -482,7 +482,14 @@ samples! {
         cluster: String::sample(),
         jobs: Some(JobCount { waiting: 1, running: 2 }),
         since: Timestamp::sample(),
-        wants: Some(Wants { collections: 5, to_load: 3, ownerless: 2, damaged: Vec::sample() }),
+        wants: Some(Wants {
+            collections: 5,
+            to_load: 3,
+            ownerless: 2,
+            readers: 7,
+            writers: 4,
+            damaged: Vec::sample(),
+        }),
     };
     DamagedCollection => DamagedCollection {
         id: CollectionId::sample(),
