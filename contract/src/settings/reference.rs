@@ -147,7 +147,10 @@ pub const KEYS: &[Key] = &[
         "dataCoord.compaction.enableAutoCompaction",
         "Whether sealed segments are compacted without being asked. A collection's property `collection.autocompaction.enabled` can say no.",
     ),
-    key("dataCoord.enableCompaction", "Whether sealed segments are compacted, by themselves or on demand."),
+    key(
+        "dataCoord.enableCompaction",
+        "Whether sealed segments are compacted, by themselves or on demand. What functions that came later fill is computed either way.",
+    ),
     key(
         "dataCoord.segment.maxIdleTime",
         "A channel is sealed once its oldest unsealed row is so old. Seconds, at least 1.",

@@ -712,6 +712,7 @@ mod tests {
                 enable_dynamic_field: false,
                 functions: Vec::new(),
                 structs: Vec::new(),
+                youngest_dropped: None,
             }),
             channels: Vec::new(),
             partitions: Vec::new(),

@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use self::import::Buffers;
 use crate::base::{Clock, Kind, Passing, Permit, Work};
 use crate::blob::{BlobEntry, Blobs};
+use crate::intake::functions;
 use crate::model::{IndexRef, SegmentManifest};
 use crate::rpc::{self, Builder, CompactJob, ImportDone, ImportJob, IndexJob, StoredObject};
 use crate::segment;
@@ -87,7 +88,12 @@ impl Builder for Workshop {
         let CompactJob { collection, schema, sources, deletes, output, cluster, expiry, keeps_since } = &job;
         let _memory = self.admit(CALL, segment::compaction_bytes(schema, sources, deletes)).await?;
         let clustering = cluster.map(|by| segment::Clustering { field: by.field, max_bytes: by.max_bytes });
-        let rules = segment::Rules { clustering, expiry: *expiry, keeps_since: *keeps_since };
+        let rules = segment::Rules {
+            clustering,
+            expiry: *expiry,
+            keeps_since: *keeps_since,
+            compute: Some(functions::fill),
+        };
         segment::compact(self.blobs.as_ref(), *collection, *output, schema, sources, deletes, rules)
             .await
             .map_err(|error| rpc::Error::failed(CALL, &error))

@@ -17,9 +17,21 @@ use crate::rpc::{
 /// A plan of a compaction that was asked for: which one, and its place there.
 pub(super) type Asked = (i64, usize);
 
+/// Why a compaction is begun that nobody asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Reason {
+    /// It is worth it.
+    #[default]
+    Worth,
+    /// Rows lack what a function fills.
+    Function,
+}
+
 /// What this leader knows of compactions beyond the catalog.
 #[derive(Debug, Default)]
 pub(super) struct Compactions {
+    /// Why the last one was begun that nobody asked for.
+    last: Reason,
     /// Plans that a node is at.
     begun: BTreeSet<Asked>,
     /// Segments whose compaction failed for good; not tried again before a restart.
@@ -137,15 +149,11 @@ impl Coordinator {
 
     /// What to compact next, of segments that no job has.
     pub(super) fn next_compaction(&self) -> Option<(CompactPlan, Option<Asked>)> {
-        let limits = &self.parts.limits.compaction;
-        if !limits.enabled {
-            return None;
-        }
         let (sizes, when) = (self.sizes(), self.moment());
         let catalog = self.catalog.read();
         let mut compactions = self.compactions.lock();
         let running = self.running.lock();
-        for (asked, collection, plan) in compactions.waiting(&catalog) {
+        for (asked, collection, plan) in self.asked_for(&catalog, &compactions) {
             if plan.sources.iter().any(|id| running.has(*id)) {
                 continue;
             }
@@ -154,49 +162,71 @@ impl Coordinator {
                 return Some((plan, Some(asked)));
             }
         }
-        let taken = compactions.claimed(&catalog);
-        self.worthwhile(&catalog, sizes, taken, running.segments()).map(|plan| (plan, None))
+        let (plan, reason) = self.worthwhile(&catalog, sizes, &compactions, running.segments())?;
+        compactions.last = reason;
+        Some((plan, None))
+    }
+
+    /// The plans that wait for a node; none where compaction is turned off.
+    fn asked_for(
+        &self,
+        catalog: &Catalog,
+        compactions: &Compactions,
+    ) -> Vec<(Asked, CollectionId, CompactionPlan)> {
+        if self.parts.limits.compaction.enabled { compactions.waiting(catalog) } else { Vec::new() }
     }
 
     /// How many compactions wait for a node; of those that nobody asked for at most one.
     pub(super) fn waiting_compactions(&self) -> usize {
-        if !self.parts.limits.compaction.enabled {
-            return 0;
-        }
         let (sizes, when) = (self.sizes(), self.moment());
         let catalog = self.catalog.read();
         let compactions = self.compactions.lock();
         let running = self.running.lock();
-        let asked = compactions.waiting(&catalog).into_iter().filter(|(_, collection, plan)| {
+        let asked = self.asked_for(&catalog, &compactions).into_iter().filter(|(_, collection, plan)| {
             decide::plan_of(&catalog, *collection, plan, when).is_some()
                 && !plan.sources.iter().any(|id| running.has(*id))
         });
-        let own = self.worthwhile(&catalog, sizes, compactions.claimed(&catalog), running.segments());
+        let own = self.worthwhile(&catalog, sizes, &compactions, running.segments());
         asked.count() + usize::from(own.is_some())
     }
 
-    /// A compaction that nobody asked for and that is worth it, of segments that are neither claimed nor worked on.
+    /// A compaction that nobody asked for, of segments that are neither claimed nor worked on: one that is worth it, or one by which
+    /// functions are computed, also where compaction is turned off. In turn, so that neither has to wait for all of the other.
     fn worthwhile(
         &self,
         catalog: &Catalog,
         sizes: Sizes,
-        claimed: BTreeSet<SegmentId>,
+        compactions: &Compactions,
         worked_on: BTreeSet<SegmentId>,
-    ) -> Option<CompactPlan> {
+    ) -> Option<(CompactPlan, Reason)> {
         let limits = &self.parts.limits.compaction;
-        if !limits.automatic {
-            return None;
-        }
-        let mut taken = claimed;
+        // What nobody carries out claims nothing.
+        let mut taken =
+            if limits.enabled { compactions.claimed(catalog) } else { compactions.refused.clone() };
         taken.extend(worked_on);
+        let is_taken = |id| taken.contains(&id);
         let pace = (Pace::Automatic, self.moment());
-        catalog.collections.values().find_map(|info| {
-            let manifests = catalog.manifests.get(&info.id)?;
-            let is_taken = |id| taken.contains(&id);
-            let merged = decide::next_compaction(info, manifests, sizes, pace, is_taken);
-            let clustered = || decide::next_clustering(info, manifests, sizes.any, pace, is_taken);
-            if limits.clusters && limits.clusters_by_itself { merged.or_else(clustered) } else { merged }
-        })
+        let of_function = || {
+            catalog.collections.values().find_map(|info| {
+                let manifests = catalog.manifests.get(&info.id)?;
+                let plan = decide::next_backfill(info, manifests, pace.1, is_taken);
+                plan.map(|plan| (plan, Reason::Function))
+            })
+        };
+        let of_worth = || {
+            catalog.collections.values().filter(|_| limits.enabled && limits.automatic).find_map(|info| {
+                let manifests = catalog.manifests.get(&info.id)?;
+                let merged = decide::next_compaction(info, manifests, sizes, pace, is_taken);
+                let clustered = || decide::next_clustering(info, manifests, sizes.any, pace, is_taken);
+                let clusters = limits.clusters && limits.clusters_by_itself;
+                let plan = if clusters { merged.or_else(clustered) } else { merged };
+                plan.map(|plan| (plan, Reason::Worth))
+            })
+        };
+        match compactions.last {
+            Reason::Worth => of_function().or_else(of_worth),
+            Reason::Function => of_worth().or_else(of_function),
+        }
     }
 
     /// Has a plan carried out at a node, and commits what comes of it. Doing it again is safe: what is not committed is
@@ -263,6 +293,16 @@ impl Coordinator {
         if outputs.iter().any(|made| plan.expiry.may_be_of(made)) {
             // It would be planned again and again.
             let reason = "a node of an earlier version has kept what has expired".to_owned();
+            return Err(rpc::Error::Failed { call: "compact", kind: Kind::Unavailable, reason });
+        }
+        let lacks = |made: &SegmentManifest| {
+            info.schema
+                .recomputed()
+                .any(|function| decide::is_to_be_computed(&info.schema, made, function.output))
+        };
+        if outputs.iter().any(lacks) {
+            // The same.
+            let reason = "a node of an earlier version has not computed what functions fill".to_owned();
             return Err(rpc::Error::Failed { call: "compact", kind: Kind::Unavailable, reason });
         }
         for made in &mut outputs {

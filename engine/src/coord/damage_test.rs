@@ -11,10 +11,12 @@ use super::drive::Coordinator;
 use super::large_test::{World, commit, create_named};
 use super::shelf::Shelf;
 use super::{read_mirror, record};
-use crate::base::{ChannelName, CollectionId, Kind, Kinded as _, PartitionId, Position, TaskSet, Timestamp};
+use crate::base::{
+    ChannelName, CollectionId, FieldId, Kind, Kinded as _, PartitionId, Position, TaskSet, Timestamp,
+};
 use crate::blob::Blobs as _;
 use crate::meta::{Metas as _, Txn};
-use crate::model::{ChannelManifest, DataType};
+use crate::model::{ChannelManifest, DataType, FunctionOutput};
 use crate::rpc::{
     CollectionChange, CollectionRef, Coord as _, DamagedCollection, Error, Flushed, NewCollection, Unread,
     Wants,
@@ -111,6 +113,13 @@ async fn a_leader_leads_without_a_damaged_manifest_and_refuses_its_collection_al
     is_named(&coord.drop_partition(by_id(), "p").await.unwrap_err(), Kind::Corrupt, key);
     let emptied = coord.alter_collection(by_id(), CollectionChange::Truncate).await;
     is_named(&emptied.unwrap_err(), Kind::Corrupt, key);
+    for change in [
+        CollectionChange::DropField { field: FieldId(103) },
+        CollectionChange::DropFunction { function: "f".to_owned(), output: FunctionOutput::Goes },
+    ] {
+        let dropped = coord.alter_collection(by_id(), change).await;
+        is_named(&dropped.unwrap_err(), Kind::Corrupt, key);
+    }
     let routes = coord.routes(hurt.0).await.unwrap();
     assert!(routes.harm.as_ref().is_some_and(|harm| harm.contains(key)), "{routes:?}");
     assert!(routes.owners.iter().all(|owner| owner.place.is_none()), "{routes:?}");

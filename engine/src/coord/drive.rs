@@ -459,14 +459,21 @@ impl Coord for Coordinator {
         if change == CollectionChange::Truncate {
             return self.truncate(collection).await;
         }
-        if let CollectionChange::AddField { field } = &change {
-            self.check_type(field)?;
+        if matches!(change, CollectionChange::DropField { .. } | CollectionChange::DropFunction { .. }) {
+            // What was built of the indexes that go is in the manifests.
+            self.check_named("drop a field", &collection)?;
         }
+        self.check_change(&change)?;
         let now = self.fresh("alter collection", 1).await?;
+        let grace = u64::try_from(self.parts.limits.compaction.grace.as_millis()).unwrap_or(u64::MAX);
+        let not_before = self.parts.clock.unix_ms().saturating_add(grace);
         self.change("alter collection", |catalog| {
-            decide::alter_collection(catalog, &collection, &change, now)
+            decide::alter_collection(catalog, &collection, &change, now, not_before)
         })
-        .await
+        .await?;
+        // A function has rows to be computed.
+        self.wake.notify_one();
+        Ok(())
     }
 
     async fn collection(&self, collection: CollectionRef) -> Result<Arc<CollectionInfo>, rpc::Error> {
@@ -538,7 +545,7 @@ impl Coord for Coordinator {
         let failures = self.failures.lock();
         let failure = |id| failures.iter().find(|((_, index), _)| *index == id).map(|(_, why)| why.clone());
         let min_rows = self.parts.limits.min_rows_to_index;
-        let progress = |index| decide::progress(index, manifests, min_rows, failure(index.id));
+        let progress = |index| decide::progress(index, &info.schema, manifests, min_rows, failure(index.id));
         Ok(info.indexes.iter().map(progress).collect())
     }
 
@@ -855,6 +862,26 @@ impl Coordinator {
             self.check_format(|| "arrays of structs need".to_owned())?;
         }
         collection.schema.fields.iter().try_for_each(|field| self.check_type(field))
+    }
+
+    /// Refuses what a change adds to a schema, as [`Self::check_schema`] does, and that anything is dropped: an earlier version would take
+    /// a value of a dropped field for one of a field that it is still to hear of.
+    fn check_change(&self, change: &CollectionChange) -> Result<(), Refusal> {
+        match change {
+            CollectionChange::AddField { field } => self.check_type(field),
+            CollectionChange::AddStruct { .. } => self.check_format(|| "arrays of structs need".to_owned()),
+            CollectionChange::AddFunction { .. } | CollectionChange::AlterFunction { .. } => {
+                self.check_format(|| "functions need".to_owned())
+            }
+            CollectionChange::DropField { .. } | CollectionChange::DropFunction { .. } => {
+                self.check_format(|| "dropping a field needs".to_owned())
+            }
+            CollectionChange::SetProperties(_)
+            | CollectionChange::DeleteProperties(_)
+            | CollectionChange::Rename { .. }
+            | CollectionChange::Truncate
+            | CollectionChange::SetFieldParams { .. } => Ok(()),
+        }
     }
 
     /// Refuses a field of a type that came with functions, as [`Self::check_schema`] does.

@@ -19,13 +19,16 @@ use crate::blob::{Blobs as _, MemoryBlobs};
 use crate::builder::Workshop;
 use crate::coord::decide::{SPARED_MS, Sizes};
 use crate::meta::{self, MemoryMetas, Metas, Txn, Versioned};
-use crate::model::{DataType, Function, FunctionKind, Keys, Schema, SegmentManifest, StructField};
+use crate::model::{
+    DataType, Field, Function, FunctionKind, FunctionOutput, Keys, Schema, SegmentManifest, StructField,
+};
 use crate::rpc::{
     CollectionChange, CollectionInfo, CollectionRef, CompactionPlan, CompactionState, CompactionStep,
     Coord as _, DEFAULT_GROUP, Duties, Flushed, HeldChannel, HeldCollection, JobCount, LoadSpec, LocalNodes,
-    NewCollection, NewIndex, NodeInfo, OrderNumber, Refusal, ReplicaSpec, Report, Served, SteerChange,
+    NewCollection, NewIndex, NewOutput, NodeInfo, OrderNumber, Refusal, ReplicaSpec, Report, Served,
+    SteerChange,
 };
-use crate::segment::fixture::{KEY, NUMBER, Row, batch, schema};
+use crate::segment::fixture::{ADDED, KEY, NOTE, NUMBER, Row, batch, field, schema};
 use crate::segment::{Deletes, write_deletes, write_segment};
 
 struct Cluster {
@@ -184,7 +187,13 @@ impl Cluster {
             harm: None,
             extent: crate::rpc::Extent::Unsaid,
         };
-        let node = NodeInfo { id: NodeId(1), address: "a".to_owned(), duties, ..NodeInfo::default() };
+        let node = NodeInfo {
+            id: NodeId(1),
+            address: "a".to_owned(),
+            duties,
+            newest_format: crate::base::newest_format(),
+            ..NodeInfo::default()
+        };
         let seen = *self.seen.lock();
         let report = Report { node, seen, held: vec![held], ..Report::default() };
         *self.seen.lock() = self.coord.beat(report).await.unwrap().number;
@@ -602,7 +611,7 @@ async fn functions_wait_for_the_format_that_has_them() {
         parts: vec![NUMBER],
         type_params: Vec::new(),
     };
-    let structs = vec![of_structs];
+    let structs = vec![of_structs.clone()];
     let with_structs = NewCollection { schema: Schema { structs, ..schema(DataType::Int64) }, ..wanted() };
     let refused = cluster.coord.create_collection(with_structs).await.unwrap_err().to_string();
     assert!(refused.contains("arrays of structs need format 2"), "{refused}");
@@ -620,6 +629,20 @@ async fn functions_wait_for_the_format_that_has_them() {
         let to = CollectionRef::Id(cluster.collection);
         let refused = cluster.coord.alter_collection(to, change).await.unwrap_err().to_string();
         assert!(refused.contains(&expected), "{refused}");
+    }
+    for (change, named) in [
+        (CollectionChange::AddStruct { of: of_structs, parts: Vec::new() }, "arrays of structs need"),
+        (CollectionChange::AddFunction { function: function.clone(), output: None }, "functions need"),
+        (CollectionChange::AlterFunction { function: function.clone() }, "functions need"),
+        (CollectionChange::DropField { field: NUMBER }, "dropping a field needs"),
+        (
+            CollectionChange::DropFunction { function: "f".to_owned(), output: FunctionOutput::Stays },
+            "dropping a field needs",
+        ),
+    ] {
+        let to = CollectionRef::Id(cluster.collection);
+        let refused = cluster.coord.alter_collection(to, change).await.unwrap_err().to_string();
+        assert!(refused.contains(&format!("{named} format 2")), "{refused}");
     }
     for (key, value, named) in [
         ("metric_type", "MHJACCARD", "the metric type MHJACCARD"),
@@ -645,6 +668,77 @@ async fn functions_wait_for_the_format_that_has_them() {
     next.create_collection(wanted()).await.unwrap();
     let found = CollectionRef::Name { database: String::new(), name: "texts".to_owned() };
     assert_eq!(next.collection(found).await.unwrap().schema.functions, std::slice::from_ref(&function));
+}
+
+/// Adds a function that signs notes in a field of its own, to a cluster that writes the format which has such.
+async fn add_signatures(cluster: &Cluster) {
+    let bits = Field {
+        nullable: false,
+        type_params: vec![("dim".to_owned(), "64".to_owned())],
+        ..field(ADDED, "bits", DataType::BinaryVector)
+    };
+    let function = Function {
+        id: 1,
+        name: "sign".to_owned(),
+        description: String::new(),
+        kind: FunctionKind::MinHash,
+        input: NOTE,
+        output: ADDED,
+        params: Vec::new(),
+    };
+    let params = [("index_type", "BIN_FLAT"), ("metric_type", "HAMMING")];
+    let params = params.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
+    let output = Some(NewOutput { field: bits, index: String::new(), params });
+    let change = CollectionChange::AddFunction { function, output };
+    cluster.coord.alter_collection(CollectionRef::Id(cluster.collection), change).await.unwrap();
+}
+
+async fn raise_format(cluster: &mut Cluster) {
+    let raised = super::format::put(Txn::new(), 2).unwrap();
+    cluster.parts.metas.commit(raised).await.unwrap();
+    cluster.change_leader().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_of_before_a_function_are_computed_although_compaction_is_turned_off() {
+    let off = CompactionLimits { enabled: false, automatic: false, ..no_grace() };
+    let mut cluster = Cluster::new(off).await;
+    raise_format(&mut cluster).await;
+    cluster.flush(&[1, 2, 3], &[]).await;
+    cluster.flush(&[], &[2]).await;
+    let before = cluster.segments().await;
+
+    add_signatures(&cluster).await;
+    cluster.until("computed", async || cluster.segments().await[0].has_vectors(ADDED)).await;
+
+    let id = || CollectionRef::Id(cluster.collection);
+    let (after, progress) = (cluster.segments().await, cluster.coord.indexes(id()).await.unwrap());
+    assert_eq!((after.len(), after[0].rows, after[0].id == before[0].id), (1, 2, false));
+    assert_eq!((progress[0].index.field, progress[0].indexed_rows, progress[0].total_rows), (ADDED, 2, 2));
+    let asked = cluster.coord.compact(cluster.collection, false).await.unwrap_err();
+    assert!(asked.to_string().contains("compaction is turned off"), "{asked}");
+    let drop = CollectionChange::DropFunction { function: "sign".to_owned(), output: FunctionOutput::Goes };
+    cluster.coord.alter_collection(id(), drop).await.unwrap();
+    let info = cluster.coord.collection(id()).await.unwrap();
+    assert_eq!((info.schema.youngest_dropped, info.schema.functions.len()), (Some(ADDED), 0));
+    assert_eq!(info.indexes, []);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_worth_a_compaction_and_what_functions_wait_for_take_turns() {
+    let mut cluster = Cluster::new(no_grace()).await;
+    raise_format(&mut cluster).await;
+    cluster.pause().await;
+    for first in [1, 11, 21, 31] {
+        cluster.flush(&[first, first + 1, first + 2], &[]).await;
+    }
+    add_signatures(&cluster).await;
+
+    let sources = || cluster.coord.next_compaction().map(|(plan, _)| plan.sources.len());
+
+    assert_eq!([sources(), sources(), sources()], [Some(1), Some(4), Some(1)]);
+    assert_eq!(cluster.coord.job_count().waiting, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

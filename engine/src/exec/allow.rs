@@ -20,6 +20,8 @@ pub(super) struct Rule<'a> {
     /// Set if the filter is a list of keys.
     keys: Option<Keys>,
     fields: Vec<FieldId>,
+    /// A field of the filter that the schema lacks.
+    lacking: Option<FieldId>,
 }
 
 /// Rows that may be in the answer.
@@ -42,11 +44,19 @@ impl<'a> Rule<'a> {
         let filter = filter.filter(|filter| !filter.is_always_true());
         let keys = filter.and_then(|filter| filter.keys(schema));
         let fields = filter.map(Filter::fields).unwrap_or_default();
-        Self { schema, partitions, expired_before, read_at, filter, keys, fields }
+        let lacking = fields.iter().copied().find(|field| schema.field_by_id(*field).is_none());
+        Self { schema, partitions, expired_before, read_at, filter, keys, fields, lacking }
     }
 
     /// The rows of `part` that may be in the answer; `None` if there are none.
+    ///
+    /// # Errors
+    /// [`Error::NoField`] if the schema lacks a field of the filter, whatever the part has; [`Error::Filter`].
     pub(super) fn allow(&self, part: &Part) -> Result<Option<Allowed>, Error> {
+        // Also where the part has its values still: nobody is told by what was dropped.
+        if let Some(field) = self.lacking {
+            return Err(Error::NoField { field });
+        }
         let visible = part.visible(self.partitions, self.expired_before, self.read_at);
         if matches!(visible, Visible::None) {
             return Ok(None);

@@ -1,6 +1,6 @@
 //! Why a plan could not be run.
 
-use crate::base::{Kind, Kinded};
+use crate::base::{FieldId, Kind, Kinded};
 use crate::{expr, model, plan, segment};
 
 /// Why a plan could not be run. Texts of kind `Invalid` are in the words that Milvus's clients know.
@@ -35,7 +35,7 @@ pub enum Error {
     #[error("field {field} is not in the schema")]
     NoField {
         /// The field.
-        field: crate::base::FieldId,
+        field: FieldId,
     },
     /// A thread of the search ended by a defect.
     #[error("a search thread broke off")]
@@ -43,10 +43,13 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the plan names a field that this schema lacks, which a later one may have.
+    /// The field that the plan names and this schema lacks: a later one may have it, or it was dropped.
     #[must_use]
-    pub const fn is_of_later_schema(&self) -> bool {
-        matches!(self, Self::NoField { .. } | Self::Filter { source: expr::Error::Column { .. } })
+    pub const fn lacking(&self) -> Option<FieldId> {
+        match self {
+            Self::NoField { field } | Self::Filter { source: expr::Error::Column { field } } => Some(*field),
+            _ => None,
+        }
     }
 }
 

@@ -27,6 +27,7 @@ fn wide_schema() -> Schema {
         enable_dynamic_field: false,
         functions: Vec::new(),
         structs: Vec::new(),
+        youngest_dropped: None,
     }
 }
 

@@ -44,6 +44,7 @@ fn schema() -> Arc<Schema> {
         enable_dynamic_field: false,
         functions: Vec::new(),
         structs,
+        youngest_dropped: None,
     })
 }
 

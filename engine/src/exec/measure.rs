@@ -27,6 +27,7 @@ fn wide_schema() -> Schema {
         enable_dynamic_field: false,
         functions: Vec::new(),
         structs: Vec::new(),
+        youngest_dropped: None,
     }
 }
 
@@ -241,6 +242,7 @@ async fn what_statistics_spare() {
         enable_dynamic_field: false,
         functions: Vec::new(),
         structs: Vec::new(),
+        youngest_dropped: None,
     });
     let mut known = Vec::new();
     let (mut with, mut without) = (Vec::new(), Vec::new());

@@ -7,7 +7,7 @@ use super::allow::{Allowed, Rule};
 use super::gather::{self, Chosen};
 use super::{Error, Readable};
 use crate::base::FieldId;
-use crate::model::{Batch, Keys, Metric, Schema};
+use crate::model::{Batch, Bitset, Keys, Metric, Schema};
 use crate::plan::{Groups, Order, QueryKind, QueryPlan, QueryRows, TermStatistics};
 use crate::segment::{FieldSearch, Part};
 
@@ -23,7 +23,10 @@ pub fn query(plan: &QueryPlan, schema: &Schema, on: &Readable) -> Result<QueryRo
     match &plan.kind {
         QueryKind::Rows => {}
         QueryKind::Count => return count(&rule, schema, &parts),
-        QueryKind::Terms { field, terms } => return Ok(statistics(&parts, *field, terms).into_rows()),
+        QueryKind::Terms { field, terms } => {
+            schema.field_by_id(*field).ok_or(Error::NoField { field: *field })?;
+            return Ok(statistics(&parts, *field, terms).into_rows());
+        }
         QueryKind::Aggregates(aggregates) => {
             let mut groups = Groups::new(aggregates);
             aggregate(plan, schema, on, &mut groups)?;
@@ -119,15 +122,16 @@ fn count(rule: &Rule<'_>, schema: &Schema, parts: &[Arc<Part>]) -> Result<QueryR
     })
 }
 
-/// How often terms are in all rows of the parts, seen or not.
+/// How often terms are in all rows of the parts, seen or not. Rows of which nothing was counted, since they were written before that
+/// was asked for, are no texts: else all others would seem long, and their words rare.
 fn statistics(parts: &[Arc<Part>], field: FieldId, terms: &[u32]) -> TermStatistics {
     let mut all = TermStatistics::none(terms.len());
     for part in parts {
-        let found = part.vectors(field);
-        let found =
-            found.and_then(|vectors| FieldSearch::new(part, vectors, Metric::Bm25).term_statistics(terms));
+        let Some(vectors) = part.vectors(field) else { continue };
+        let found = FieldSearch::new(part, vectors, Metric::Bm25).term_statistics(terms);
         let (words, having) = found.unwrap_or_else(|| (0, vec![0; terms.len()]));
-        all.add(&TermStatistics { documents: part.rows() as u64, words, having });
+        let documents = vectors.valid.as_ref().map_or(part.rows(), Bitset::count) as u64;
+        all.add(&TermStatistics { documents, words, having });
     }
     all
 }

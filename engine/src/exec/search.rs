@@ -68,8 +68,9 @@ pub fn search_at_cost(
     cost: &Cost<'_>,
 ) -> Result<SearchHits, Error> {
     let parts = on.parts(plan.ignore_growing);
-    let data_type = schema.field_by_id(plan.field).map(|field| field.data_type);
-    if matches!(data_type, Some(DataType::ArrayOfVector(_))) {
+    // Also where parts have such vectors still: nobody is shown what was dropped.
+    let field = schema.field_by_id(plan.field).ok_or(Error::NoField { field: plan.field })?;
+    if matches!(field.data_type, DataType::ArrayOfVector(_)) {
         return lists::search(plan, schema, &parts, cost);
     }
     let targets = targets(plan, schema, &parts)?;

@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use super::{Readable, query, search};
 use crate::base::{CollectionId, FieldId, IndexId, PartitionId, Position, Timestamp};
 use crate::model::{
-    Batch, ColumnData, DataType, IndexDefinition, Keys, Metric, Schema, SparseRow, SparseRows, SparseVector,
-    Vector,
+    Batch, Column, ColumnData, DataType, IndexDefinition, Keys, Metric, Schema, SparseRow, SparseRows,
+    SparseVector, Vector,
 };
 use crate::plan::{QueryKind, QueryPlan, SearchPlan, TermStatistics};
 use crate::segment::fixture::{KEY, field};
@@ -29,6 +29,7 @@ fn schema() -> Arc<Schema> {
         enable_dynamic_field: false,
         functions: Vec::new(),
         structs: Vec::new(),
+        youngest_dropped: None,
     })
 }
 
@@ -172,4 +173,26 @@ fn statistics_are_of_all_rows() {
         let wanted = TermStatistics { documents: 3, words: 4, having: vec![2, 1, 0] };
         assert_eq!(statistics(&segments(&corpora, indexed), &terms), wanted);
     }
+}
+
+#[test]
+fn rows_of_which_nothing_was_counted_yet_are_no_texts() {
+    let terms = ["a", "b"].map(term_hash);
+    let said = |on: &Readable| (statistics(on, &terms), found(on, "a", (1.2, 0.75), 9));
+    let mut on = segments(&[vec!["a b a".to_owned(), "a".to_owned()]], false);
+    let before = said(&on);
+    let schema = schema();
+    let lacking = Column::absent(&schema.fields[1], 50);
+    // As they are in segments without the column, and in records of before.
+    for (from, counts) in [(100_i64, None), (200, Some(lacking))] {
+        let keys = ColumnData::Int64((from..from + 50).collect());
+        let keys = Column { field: KEY, data: keys, valid: None };
+        let columns = std::iter::once(keys).chain(counts).collect();
+        let growing = Growing::new(Arc::clone(&schema));
+        growing.append(Position(9), PartitionId(1), Timestamp(1), &Batch { rows: 50, columns });
+        on.growing.push(Arc::new(growing));
+    }
+
+    assert_eq!(on.growing.iter().map(|growing| growing.rows()).sum::<usize>(), 102);
+    assert_eq!(said(&on), before);
 }

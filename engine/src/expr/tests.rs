@@ -67,6 +67,7 @@ fn schema() -> Schema {
         enable_dynamic_field: true,
         functions: Vec::new(),
         structs: Vec::new(),
+        youngest_dropped: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! What functions compute of rows: counts of words, and signatures.
 
 use super::Error;
+use crate::base::FieldId;
 use crate::model::check_schema::Signing;
 use crate::model::{
     Batch, Column, ColumnData, DataType, Field, Function, FunctionKind, Schema, SparseRow, SparseRows,
@@ -48,20 +49,60 @@ pub fn not_computed(field: &Field, rows: usize) -> Column {
 /// # Errors
 /// If an analyzer of the schema cannot be, which was checked when the collection was made.
 pub fn compute(schema: &Schema, rows: &mut Batch) -> Result<(), Error> {
-    for function in &schema.functions {
-        let computed = match function.kind {
-            FunctionKind::Bm25 => ColumnData::SparseVector(counted(schema, function, rows)?),
-            FunctionKind::MinHash => signed(schema, function, rows)?,
-            // Whoever may ask a model fills it.
-            FunctionKind::TextEmbedding => continue,
-        };
-        let Some(place) = schema.position(function.output) else { continue };
-        if let Some(column) = rows.columns.get_mut(place) {
-            column.data = computed;
-            column.valid = None;
+    schema.recomputed().try_for_each(|function| put(schema, function, rows))
+}
+
+/// Whether some of whole rows lack what a function fills that [`complete`] computes: they were written before there was the
+/// function, or by somebody who had not heard of it.
+#[must_use]
+pub fn is_incomplete(schema: &Schema, rows: &Batch) -> bool {
+    schema.recomputed().any(|function| lacks(rows, function.output))
+}
+
+/// Computes the columns of which [`is_incomplete`] says so, as [`compute`] does.
+///
+/// # Errors
+/// As there.
+pub fn complete(schema: &Schema, rows: &mut Batch) -> Result<(), Error> {
+    for function in schema.recomputed() {
+        if lacks(rows, function.output) {
+            put(schema, function, rows)?;
         }
     }
     Ok(())
+}
+
+fn lacks(rows: &Batch, field: FieldId) -> bool {
+    let valid = rows.column(field).and_then(|column| column.valid.as_ref());
+    valid.is_some_and(|valid| valid.count() < rows.rows)
+}
+
+/// The column that `function`, which asks no model, fills, of rows that have the columns that it reads.
+///
+/// # Errors
+/// As for [`compute`], in words.
+pub fn fill(schema: &Schema, function: &Function, rows: &Batch) -> Result<ColumnData, String> {
+    computed(schema, function, rows).map_err(|error| error.to_string())
+}
+
+fn put(schema: &Schema, function: &Function, rows: &mut Batch) -> Result<(), Error> {
+    let data = computed(schema, function, rows)?;
+    let place = schema.position(function.output);
+    if let Some(column) = place.and_then(|place| rows.columns.get_mut(place)) {
+        (column.data, column.valid) = (data, None);
+    }
+    Ok(())
+}
+
+fn computed(schema: &Schema, function: &Function, rows: &Batch) -> Result<ColumnData, Error> {
+    match function.kind {
+        FunctionKind::Bm25 => counted(schema, function, rows).map(ColumnData::SparseVector),
+        FunctionKind::MinHash => signed(schema, function, rows),
+        // Whoever may ask a model fills it.
+        FunctionKind::TextEmbedding => {
+            Err(Error::Defect { reason: format!("function {} asks a model", function.name) })
+        }
+    }
 }
 
 /// Computes the signatures of texts.
@@ -140,7 +181,7 @@ fn counted(schema: &Schema, function: &Function, rows: &Batch) -> Result<SparseR
 
 #[cfg(test)]
 mod tests {
-    use super::{ColumnData, FunctionKind, Signer, compute, not_computed};
+    use super::{ColumnData, FunctionKind, Signer, complete, compute, fill, is_incomplete, not_computed};
     use crate::model::check_schema::{FieldRequest, FunctionRequest, SchemaRequest, check_schema};
     use crate::model::{Batch, Bitset, Column, Schema, Texts};
     use crate::text::{MinHash, RunHash};
@@ -207,6 +248,38 @@ mod tests {
             let signer = Signer::new(&schema, &schema.functions[0]).unwrap();
             assert_eq!(signer.sign(Some("Big dog")), wanted, "{level}");
         }
+    }
+
+    #[test]
+    fn rows_that_lack_a_signature_get_it_and_others_are_left_alone() {
+        let schema = signing(&[]).unwrap();
+        let texts = ["big dog", "small cat"].into_iter().collect::<Texts>();
+        let columns = vec![
+            Column { field: schema.fields[0].id, data: ColumnData::Int64(vec![1, 2]), valid: None },
+            Column { field: schema.fields[1].id, data: ColumnData::VarChar(texts), valid: None },
+            not_computed(&schema.fields[2], 2),
+        ];
+        let untouched = Batch { rows: 2, columns };
+        let mut expected = untouched.clone();
+        compute(&schema, &mut expected).unwrap();
+        let of_function = fill(&schema, &schema.functions[0], &untouched).unwrap();
+        assert_eq!(of_function, expected.columns[2].data);
+
+        // What the first row has came with it, the second was written before there was the function.
+        let mut mixed = expected.clone();
+        let mut valid = Bitset::all(2);
+        valid.remove(1);
+        mixed.columns[2].valid = Some(valid);
+        if let ColumnData::BinaryVector { bytes, .. } = &mut mixed.columns[2].data {
+            bytes[8..].fill(0);
+        }
+        for mut rows in [mixed, untouched.clone(), expected.clone()] {
+            let (was_incomplete, before) = (is_incomplete(&schema, &rows), rows.clone());
+            complete(&schema, &mut rows).unwrap();
+            assert_eq!(rows, if was_incomplete { expected.clone() } else { before });
+            assert!(!is_incomplete(&schema, &rows));
+        }
+        assert!(!is_incomplete(&schema, &untouched), "nothing says that these lack one");
     }
 
     #[test]

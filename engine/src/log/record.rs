@@ -230,7 +230,7 @@ pub fn stamp_of(record: &[u8]) -> Option<Timestamp> {
 /// or no value, columns that the schema has no more are left out.
 ///
 /// # Errors
-/// [`Error::NewerSchema`] if a column is younger than every field of the schema: leaving it out would lose its values.
+/// [`Error::NewerSchema`] if a column is younger than every field that the schema has or had: leaving it out would lose its values.
 /// Other [`Error`]s if the bytes are not a message of this schema. Never panics, whatever the bytes.
 pub fn decode(record: &Bytes, schema: &Schema) -> Result<Message, Error> {
     read_message(&mut Reader::new(record), schema).map_err(|failure| match failure {
@@ -286,8 +286,8 @@ fn arrange(mut stored: Vec<Column>, schema: &Schema, rows: usize) -> Result<Batc
         }
         columns.push(column);
     }
-    // Numbers of fields only grow.
-    let newest = schema.fields.iter().map(|field| field.id).max();
+    // Numbers of fields only grow: what has a lower one belonged to a field that was dropped.
+    let newest = schema.newest();
     match stored.iter().find(|column| Some(column.field) > newest) {
         Some(column) => Err(Failure::NewerSchema(column.field)),
         None => Ok(Batch { rows, columns }),
@@ -375,6 +375,7 @@ mod tests {
             enable_dynamic_field: false,
             functions: Vec::new(),
             structs: Vec::new(),
+            youngest_dropped: None,
         }
     }
 
@@ -455,6 +456,7 @@ mod tests {
             enable_dynamic_field: false,
             functions: Vec::new(),
             structs: Vec::new(),
+            youngest_dropped: None,
         };
         let mut rows = Batch::empty(&two);
         rows.rows = 2;
@@ -519,6 +521,32 @@ mod tests {
             values,
             [vec![text.clone(), text], vec![Value::Int(0), Value::Int(1)], vec![Value::Null, Value::Null],]
         );
+    }
+
+    #[test]
+    fn the_values_of_a_dropped_field_are_left_out_also_if_none_is_younger() {
+        let old =
+            Schema { fields: vec![field(100, DataType::Int64), field(101, DataType::Int8)], ..schema() };
+        let record = stamped(encode_insert(PartitionId(1), &batch(&old, 2, 0)), 1);
+        let dropped = Schema {
+            fields: vec![field(100, DataType::Int64)],
+            youngest_dropped: Some(FieldId(101)),
+            ..schema()
+        };
+        // Under the same name, but it is another field.
+        let again = Schema {
+            fields: vec![field(100, DataType::Int64), field(102, DataType::Int8)],
+            ..dropped.clone()
+        };
+
+        let values = |schema: &Schema| match decode(&record, schema) {
+            Ok(Message::Insert { rows, .. }) => {
+                rows.columns.iter().map(|column| column.value(1)).collect::<Vec<_>>()
+            }
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(values(&dropped), [Value::Int(1)]);
+        assert_eq!(values(&again), [Value::Int(1), Value::Null]);
     }
 
     #[test]

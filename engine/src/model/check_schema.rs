@@ -1,8 +1,13 @@
 //! From the schema that a user asks for to one that is checked and numbered.
 
+mod changes;
 mod error;
 mod functions;
 
+pub use changes::{
+    add_field, add_function, add_struct, alter_function, check_added_field, check_added_function,
+    check_added_struct, check_altered_function, drop_field, drop_function,
+};
 pub use error::SchemaError;
 pub use functions::Signing;
 
@@ -10,7 +15,8 @@ use crate::base::FieldId;
 use crate::calendar::{self, TimeZone};
 use crate::model::name::{Named, check_name};
 use crate::model::{
-    DYNAMIC_FIELD, DataType, ElementType, Field, Schema, StructField, Value, VectorElement, part_name,
+    DYNAMIC_FIELD, DataType, ElementType, FIRST_FIELD, Field, Schema, StructField, Value, VectorElement,
+    part_name,
 };
 use crate::shape;
 
@@ -36,8 +42,6 @@ pub const MAX_BITS: i64 = 262_144;
 const ARRAY: i32 = 22;
 /// Milvus's number of arrays of vectors.
 const ARRAY_OF_VECTOR: i32 = 106;
-/// Number of a schema's first field; lower ones are Milvus's hidden row id and time.
-const FIRST_FIELD: i64 = 100;
 /// Names that the system itself uses.
 const RESERVED: [&str; 4] = ["RowID", "Timestamp", DYNAMIC_FIELD, "$namespace_id"];
 
@@ -169,15 +173,15 @@ pub fn check_schema(request: &SchemaRequest) -> Result<Schema, SchemaError> {
     request.fields.iter().try_for_each(check_field_name)?;
     check_primary(&request.fields)?;
     let mut fields = Vec::with_capacity(request.fields.len() + 1);
-    for (id, field) in (FIRST_FIELD..).zip(&request.fields) {
+    for (id, field) in (FIRST_FIELD.0..).zip(&request.fields) {
         fields.push(check_field(FieldId(id), field, &request.name)?);
     }
     check_partition_key(&fields)?;
     check_clustering_key(&fields)?;
-    let next = FIRST_FIELD
-        + i64::try_from(fields.len()).unwrap_or(i64::MAX - FIRST_FIELD)
+    let next = FIRST_FIELD.0
+        + i64::try_from(fields.len()).unwrap_or(i64::MAX - FIRST_FIELD.0)
         + i64::from(request.enable_dynamic_field);
-    let (structs, mut parts) = checked_structs(request, next)?;
+    let (structs, mut parts) = checked_structs(&request.structs, &request.name, next)?;
     let names = fields.iter().map(|field| &field.name).chain(structs.iter().map(|one| &one.name));
     let names: Vec<&String> = names.chain(parts.iter().map(|part| &part.name)).collect();
     for (at, name) in names.iter().enumerate() {
@@ -186,16 +190,11 @@ pub fn check_schema(request: &SchemaRequest) -> Result<Schema, SchemaError> {
         }
     }
     for field in fields.iter().chain(&parts) {
-        if let Some(value) = field.type_param("mmap.enabled")
-            && !["true", "false"].iter().any(|word| value.eq_ignore_ascii_case(word))
-        {
-            return Err(SchemaError::Mmap { value: value.to_owned() });
-        }
-        field.type_param("warmup").map_or(Ok(()), check_warmup)?;
+        check_memory(field)?;
     }
     if request.enable_dynamic_field {
         fields.push(dynamic_field(FieldId(
-            FIRST_FIELD + i64::try_from(fields.len()).unwrap_or(i64::MAX - FIRST_FIELD),
+            FIRST_FIELD.0 + i64::try_from(fields.len()).unwrap_or(i64::MAX - FIRST_FIELD.0),
         )));
     }
     let functions = functions::checked(&request.functions, &fields)?;
@@ -207,23 +206,35 @@ pub fn check_schema(request: &SchemaRequest) -> Result<Schema, SchemaError> {
         functions,
         enable_dynamic_field: request.enable_dynamic_field,
         structs,
+        youngest_dropped: None,
     })
+}
+
+/// Checks what a field says of how it is held in memory.
+fn check_memory(field: &Field) -> Result<(), SchemaError> {
+    if let Some(value) = field.type_param("mmap.enabled")
+        && !["true", "false"].iter().any(|word| value.eq_ignore_ascii_case(word))
+    {
+        return Err(SchemaError::Mmap { value: value.to_owned() });
+    }
+    field.type_param("warmup").map_or(Ok(()), check_warmup)
 }
 
 /// The structs that a user asks for, and all their parts, which are fields like others; numbered from `next` on.
 fn checked_structs(
-    request: &SchemaRequest,
+    requests: &[StructRequest],
+    collection: &str,
     mut next: i64,
 ) -> Result<(Vec<StructField>, Vec<Field>), SchemaError> {
-    let mut structs = Vec::with_capacity(request.structs.len());
+    let mut structs = Vec::with_capacity(requests.len());
     let mut all = Vec::new();
-    for asked in &request.structs {
+    for asked in requests {
         check_any_name(&asked.name)?;
         let id = FieldId(next);
         next += 1;
         let mut parts = Vec::with_capacity(asked.parts.len());
         for part in &asked.parts {
-            parts.push(checked_part(FieldId(next), asked, part, &request.name)?);
+            parts.push(checked_part(FieldId(next), asked, part, collection)?);
             next += 1;
         }
         let Some(first) = parts.first() else {
@@ -294,56 +305,8 @@ pub fn check_new_field(id: FieldId, request: &FieldRequest, collection: &str) ->
     check_field_name(request)?;
     let field = check_field(id, request, collection)?;
     functions::check_match(&field)?;
+    check_memory(&field)?;
     Ok(field)
-}
-
-/// Checks a field that is to be added to a collection that has rows; its number is given by [`add_field`].
-///
-/// # Errors
-/// [`SchemaError`] for the first rule that is broken: the rows that are there have no value for it, so it is neither a key
-/// nor without null.
-pub fn check_added_field(request: &FieldRequest, collection: &str) -> Result<Field, SchemaError> {
-    let field = || request.name.clone();
-    match request {
-        FieldRequest { is_primary: true, .. } => Err(SchemaError::AddedPrimary { field: field() }),
-        FieldRequest { auto_id: true, .. } => Err(SchemaError::AutoId { field: field() }),
-        FieldRequest { is_partition_key: true, .. } => Err(SchemaError::AddedPartitionKey { field: field() }),
-        FieldRequest { is_dynamic: true, .. } => Err(SchemaError::DynamicField),
-        FieldRequest { nullable: false, data_type, .. } if is_vector(*data_type) => {
-            Err(SchemaError::AddedVector { field: field() })
-        }
-        FieldRequest { nullable: false, .. } => Err(SchemaError::AddedNotNull { field: field() }),
-        _ => check_new_field(FieldId(0), request, collection),
-    }
-}
-
-/// `schema` with one field more, which [`check_added_field`] gave: behind the others, before the hidden one, under a
-/// number that is greater than all that there ever were.
-///
-/// # Errors
-/// [`SchemaError`] if there are too many fields or the new one is a second of its name or kind.
-pub fn add_field(schema: &Schema, field: Field) -> Result<Schema, SchemaError> {
-    let known = || schema.fields.iter().filter(|known| !known.is_dynamic);
-    if schema.field(&field.name).is_some() || schema.struct_field(&field.name).is_some() {
-        return Err(SchemaError::Duplicate { field: field.name });
-    }
-    if known().count() >= MAX_FIELDS {
-        return Err(SchemaError::AddedTooMany);
-    }
-    if field.data_type.is_vector() && schema.searched().count() >= MAX_VECTORS {
-        return Err(SchemaError::TooManyVectors);
-    }
-    if field.is_clustering_key {
-        if let Some(other) = known().find(|known| known.is_clustering_key) {
-            return Err(SchemaError::OtherClusteringKey { field: other.name.clone() });
-        }
-        check_clustering_key(std::slice::from_ref(&field))?;
-    }
-    let newest = schema.fields.iter().map(|known| known.id.0).max().unwrap_or(FIRST_FIELD - 1);
-    let mut fields = schema.fields.clone();
-    let place = fields.iter().position(|known| known.is_dynamic).unwrap_or(fields.len());
-    fields.insert(place, Field { id: FieldId(newest + 1), ..field });
-    Ok(Schema { fields, ..schema.clone() })
 }
 
 /// Checks a setting of when data is brought into memory: with the load, after it, or when it is first read.

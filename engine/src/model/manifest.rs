@@ -102,13 +102,26 @@ impl SegmentManifest {
         deletes.newest > self.unhidden_through()
     }
 
+    /// Whether the rows were stored with vectors of `field`, which have an object of their own.
+    #[must_use]
+    pub fn has_vectors(&self, field: FieldId) -> bool {
+        self.columns.iter().any(|column| column.fields.as_slice() == [field])
+    }
+
     /// Stored bytes of the rows, without indexes.
     #[must_use]
     pub fn stored_bytes(&self) -> u64 {
         self.columns.iter().map(|column| column.object.size_bytes).sum()
     }
 
-    /// Of [`Self::stored_bytes`] those of vectors that are stored as they are held, as many bytes in each row.
+    /// Of [`Self::stored_bytes`] those of which a compaction keeps something: not those of vectors that were dropped.
+    #[must_use]
+    pub fn kept_bytes(&self, schema: &Schema) -> u64 {
+        let is_kept = |column: &&ColumnRef| !column.fields.iter().all(|id| schema.is_dropped(*id));
+        self.columns.iter().filter(is_kept).map(|column| column.object.size_bytes).sum()
+    }
+
+    /// Of [`Self::kept_bytes`] those of vectors that are stored as they are held, as many bytes in each row.
     #[must_use]
     pub fn dense_bytes(&self, schema: &Schema) -> u64 {
         let is_dense = |column: &&ColumnRef| {
@@ -133,7 +146,12 @@ impl SegmentManifest {
             if is_vector {
                 return column.object.size_bytes;
             }
-            let widths = column.fields.iter().map(|id| of(id).and_then(DataType::width));
+            if column.fields.iter().all(|id| of(id).is_none()) {
+                // Of a field that was dropped: nobody reads it.
+                return 0;
+            }
+            let known = column.fields.iter().filter_map(of);
+            let widths = known.map(DataType::width);
             let (fixed, others): (Vec<_>, Vec<_>) = widths.partition(Option::is_some);
             let fixed: u64 = fixed.into_iter().flatten().sum();
             let packed = if others.is_empty() { 0 } else { 3 * column.object.size_bytes };

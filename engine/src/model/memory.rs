@@ -264,6 +264,7 @@ mod tests {
             enable_dynamic_field: false,
             functions: Vec::new(),
             structs: Vec::new(),
+            youngest_dropped: None,
         }
     }
 

@@ -7,6 +7,9 @@ use crate::model::{JsonPath, JsonTarget, Metric, Value};
 /// Name of the hidden JSON field that holds the dynamic keys of a row.
 pub const DYNAMIC_FIELD: &str = "$meta";
 
+/// Number of a schema's first field; lower ones are Milvus's hidden row id and time.
+pub const FIRST_FIELD: FieldId = FieldId(100);
+
 /// What arrays are of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum ElementType {
@@ -353,6 +356,27 @@ pub enum FunctionKind {
     TextEmbedding,
 }
 
+impl FunctionKind {
+    /// What Milvus's users call it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bm25 => "BM25",
+            Self::MinHash => "MinHash",
+            Self::TextEmbedding => "TextEmbedding",
+        }
+    }
+}
+
+/// What becomes of the field that a function fills when the function is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum FunctionOutput {
+    /// It stays, with what is in it.
+    Stays,
+    /// It is dropped, too.
+    Goes,
+}
+
 /// Fields that are computed from others whenever a row is written.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Function {
@@ -427,9 +451,28 @@ pub struct Schema {
     /// Fields of arrays of structs, in the user's order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub structs: Vec<StructField>,
+    /// The greatest number of a field or struct that was dropped. No number up to it is given again, and what is stored under the number
+    /// of a dropped field is nobody's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub youngest_dropped: Option<FieldId>,
 }
 
 impl Schema {
+    /// The greatest number that a field or struct has or had; numbers are given one after the other.
+    #[must_use]
+    pub fn newest(&self) -> Option<FieldId> {
+        let fields = self.fields.iter().map(|field| field.id);
+        fields.chain(self.structs.iter().map(|one| one.id)).chain(self.youngest_dropped).max()
+    }
+
+    /// Whether `id` is the number of a field or struct that was there once and is not any more.
+    #[must_use]
+    pub fn is_dropped(&self, id: FieldId) -> bool {
+        let is_there = || self.field_by_id(id).is_some() || self.structs.iter().any(|one| one.id == id);
+        // Lower numbers are no fields of users.
+        id >= FIRST_FIELD && Some(id) <= self.newest() && !is_there()
+    }
+
     /// The field called `name`, the hidden one included.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&Field> {
@@ -474,6 +517,11 @@ impl Schema {
     #[must_use]
     pub fn function_of(&self, output: FieldId) -> Option<&Function> {
         self.functions.iter().find(|function| function.output == output)
+    }
+
+    /// The functions whose output follows from what is stored: BM25 and MinHash. What rows lack of it can be computed at any time.
+    pub fn recomputed(&self) -> impl Iterator<Item = &Function> {
+        self.functions.iter().filter(|function| function.kind != FunctionKind::TextEmbedding)
     }
 
     /// The function that fills `output` with counts of words, which nobody reads.

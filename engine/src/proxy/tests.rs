@@ -14,6 +14,7 @@ mod placement;
 mod reading;
 mod requests;
 mod rest;
+mod schemas;
 mod structs;
 mod system;
 mod texts;

@@ -12,11 +12,14 @@ use crate::base::{
     RealClock, RequestId, SegmentId, Timestamp,
 };
 use crate::inference::{ModelSettings, Models, Nowhere};
+use crate::intake::functions;
 use crate::model::access::{Policy, Role, User};
-use crate::model::check_schema::add_field;
+use crate::model::check_schema::{
+    SchemaError, add_field, add_function, add_struct, alter_function, drop_field, drop_function,
+};
 use crate::model::{
-    Batch, ChannelManifest, Column, IndexDefinition, Key, Keys, Metric, Partition, SegmentManifest, Value,
-    Vector,
+    Batch, ChannelManifest, Column, IndexDefinition, Key, Keys, Metric, Partition, Schema, SegmentManifest,
+    Value, Vector,
 };
 use crate::plan::{
     Aggregates, Groups, Operand, QueryKind, QueryPlan, QueryRows, SearchHits, SearchPlan, TermStatistics,
@@ -182,6 +185,24 @@ impl Twin {
         let mut known = self.collections.lock();
         let info = known.iter_mut().find(|info| info.id == id).unwrap();
         change(Arc::make_mut(info));
+    }
+
+    /// Changes the schema of a collection, and what its rows have: as if every segment had been rewritten.
+    fn reshape(
+        &self,
+        info: &mut CollectionInfo,
+        change: impl FnOnce(&Schema) -> Result<Schema, SchemaError>,
+    ) {
+        let schema = Arc::new(change(&info.schema).unwrap());
+        info.indexes.retain(|index| schema.field_by_id(index.field).is_some());
+        info.schema = schema;
+        for row in self.rows.lock().iter_mut().filter(|row| row.collection == info.id) {
+            let columns = info.schema.fields.iter().map(|field| {
+                row.values.column(field.id).cloned().unwrap_or_else(|| Column::absent(field, 1))
+            });
+            row.values = Batch { rows: 1, columns: columns.collect() };
+            functions::complete(&info.schema, &mut row.values).unwrap();
+        }
     }
 
     fn hide(&self, collection: CollectionId, partition: Option<PartitionId>, keys: &Keys, at: Timestamp) {
@@ -544,14 +565,26 @@ impl Coord for Twin {
                 info.database_name = database;
                 info.name = name;
             }
-            CollectionChange::AddField { field } => {
-                info.schema = Arc::new(add_field(&info.schema, field).unwrap());
-                for row in self.rows.lock().iter_mut().filter(|row| row.collection == id) {
-                    let columns = info.schema.fields.iter().map(|field| {
-                        row.values.column(field.id).cloned().unwrap_or_else(|| Column::absent(field, 1))
-                    });
-                    row.values = Batch { rows: 1, columns: columns.collect() };
+            CollectionChange::AddField { field } => self.reshape(info, |old| add_field(old, field)),
+            CollectionChange::AddStruct { of, parts } => {
+                self.reshape(info, |old| add_struct(old, of, parts));
+            }
+            CollectionChange::DropField { field } => self.reshape(info, |old| drop_field(old, field)),
+            CollectionChange::AddFunction { function, output } => {
+                let field = output.as_ref().map(|output| output.field.clone());
+                self.reshape(info, |old| add_function(old, function, field));
+                if let Some(output) = output {
+                    let field = info.schema.field(&output.field.name).unwrap();
+                    let index =
+                        IndexDefinition::wanted(IndexId(self.id()), &output.index, field, output.params);
+                    info.indexes.push(index);
                 }
+            }
+            CollectionChange::AlterFunction { function } => {
+                self.reshape(info, |old| alter_function(old, function));
+            }
+            CollectionChange::DropFunction { function, output } => {
+                self.reshape(info, |old| drop_function(old, &function, output));
             }
             CollectionChange::Truncate => self.rows.lock().retain(|row| row.collection != id),
             CollectionChange::SetFieldParams { .. } => {}

@@ -108,10 +108,16 @@ fn stale_part(channel: &ChannelName, missing: Missing) -> rpc::Error {
     })
 }
 
-fn exec_failed(call: &'static str, error: &exec::Error) -> rpc::Error {
-    // Whoever asks knows a later schema than the newest order here.
-    if error.is_of_later_schema() {
-        return stale("the schema".to_owned());
+fn exec_failed(call: &'static str, schema: &Schema, error: &exec::Error) -> rpc::Error {
+    match error.lacking() {
+        // Whoever asks knows an earlier schema than this one, and would not be told more by asking again.
+        Some(field) if schema.is_dropped(field) => {
+            let text = format!("field {field} was dropped: collection schema mismatch");
+            return Refusal::BadSearch { text }.into();
+        }
+        // Whoever asks knows a later schema than the newest order here.
+        Some(_) => return stale("the schema".to_owned()),
+        None => {}
     }
     if error.kind() == Kind::Invalid {
         return Refusal::BadSearch { text: error.to_string() }.into();
@@ -316,7 +322,7 @@ impl Querier for QueryNode {
             let search = |part: &Taken| {
                 plan.read_at = asked.min(part.visible);
                 exec::search_at_cost(&plan, &found.info.schema, &part.on, cost)
-                    .map_err(|error| exec_failed("search", &error))
+                    .map_err(|error| exec_failed("search", &found.info.schema, &error))
             };
             let mut parts = found.parts.iter().map(search).collect::<Result<Vec<_>, _>>()?;
             if parts.len() == 1 {
@@ -354,13 +360,14 @@ impl Querier for QueryNode {
                 for part in &found.parts {
                     plan.read_at = asked.min(part.visible);
                     exec::aggregate(&plan, &found.info.schema, &part.on, &mut groups)
-                        .map_err(|error| exec_failed("query", &error))?;
+                        .map_err(|error| exec_failed("query", &found.info.schema, &error))?;
                 }
                 return Ok(groups.into_rows());
             }
             let query = |part: &Taken| {
                 plan.read_at = asked.min(part.visible);
-                exec::query(&plan, &found.info.schema, &part.on).map_err(|error| exec_failed("query", &error))
+                exec::query(&plan, &found.info.schema, &part.on)
+                    .map_err(|error| exec_failed("query", &found.info.schema, &error))
             };
             let mut parts = found.parts.iter().map(query).collect::<Result<Vec<_>, _>>()?;
             if parts.len() == 1 {

@@ -849,3 +849,68 @@ async fn rows_of_a_later_schema_wait_for_the_order_that_has_it() {
     let values: Vec<Value> = (0..3).map(|row| found.rows.columns[0].value(row)).collect();
     assert_eq!(values, [Value::Null, Value::Null, Value::Text("x".to_owned())]);
 }
+
+#[tokio::test]
+async fn what_was_dropped_is_neither_shown_nor_searched_nor_filtered_by_although_it_is_held() {
+    let mut world = World::new();
+    let sealed = world.seal(1, 5, &[1, 2]).await;
+    world.insert(10, 3);
+    let wanted = hold(&manifest(0, &[&sealed]), &[1], Some(0));
+    world.node.order(vec![order(vec![wanted.clone()])]);
+    world.node.until_ready(&wanted).await;
+    let old = schema(DataType::Int64);
+    let plan = all_rows(QueryKind::Rows);
+    let of_note = QueryPlan { output: vec![NOTE], ..plan.clone() };
+    let filter = crate::expr::parse("note like 'note%'", &old, &BTreeMap::new()).unwrap();
+    let by_note = QueryPlan { filter: Some(filter), ..plan };
+    let of_terms = all_rows(QueryKind::Terms { field: VECTOR, terms: vec![7] });
+    let by_vector = SearchPlan {
+        collection: COLLECTION,
+        partitions: None,
+        field: VECTOR,
+        metric: Metric::L2,
+        queries: vec![Row::of(1, 1).vector.unwrap().to_vec().into()],
+        count: 3,
+        grouping: None,
+        params: BTreeMap::new(),
+        range: None,
+        filter: None,
+        output: Vec::new(),
+        read_at: Timestamp::MAX,
+        expired_before: Timestamp::ZERO,
+        ignore_growing: false,
+    };
+    let query = async |plan: &QueryPlan| {
+        let found = world.node.querier.query(plan.clone(), share(&[1], Some(0)), ALL).await;
+        found.map(|rows| rows.keys.len())
+    };
+    let search = async || {
+        let found = world.node.querier.search(by_vector.clone(), share(&[1], Some(0)), ALL).await;
+        found.map(|hits| hits.keys.len())
+    };
+    // The third has no note.
+    assert_eq!((query(&of_note).await, query(&by_note).await, search().await), (Ok(3), Ok(2), Ok(3)));
+
+    let fields = old.fields.iter().filter(|field| field.id != NOTE && field.id != VECTOR);
+    let new = Schema { fields: fields.cloned().collect(), youngest_dropped: Some(VECTOR), ..old.clone() };
+    let info = CollectionInfo { schema: Arc::new(new), ..CollectionInfo::clone(&info(1, Vec::new())) };
+    world.node.obey(world.node.number + 1, vec![HoldOrder { info: Arc::new(info), channels: vec![wanted] }]);
+    // By somebody who has not heard of it.
+    world.insert(20, 4);
+
+    let is_refused =
+        |found: Result<usize, Error>| matches!(found, Err(Error::Refused(Refusal::BadSearch { .. })));
+    let all = async {
+        while !(is_refused(query(&of_note).await)
+            && is_refused(query(&by_note).await)
+            && is_refused(query(&of_terms).await)
+            && is_refused(search().await))
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LONG, all).await.expect("the newer order counts");
+    let said = query(&by_note).await.unwrap_err().to_string();
+    assert_eq!(said, "field 102 was dropped: collection schema mismatch");
+    assert_eq!(world.read(share(&[1], Some(0)), ALL).await, Ok(vec![1, 2, 3, 4]));
+}

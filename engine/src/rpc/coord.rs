@@ -14,8 +14,8 @@ use crate::base::{
 };
 use crate::model::access::Policy;
 use crate::model::{
-    ChannelManifest, DataType, DeleteManifest, Expiry, Field, IndexDefinition, Partition, Schema,
-    SegmentManifest,
+    ChannelManifest, DataType, DeleteManifest, Expiry, Field, Function, FunctionOutput, IndexDefinition,
+    Partition, Schema, SegmentManifest, StructField,
 };
 
 /// The property with how long rows live, in seconds; for ever where it is not positive.
@@ -230,6 +230,38 @@ pub enum CollectionChange {
         /// The field.
         field: Field,
     },
+    /// Adds an array of structs that was checked by itself; its numbers are given. Rows that are there lack it.
+    AddStruct {
+        /// The array.
+        of: StructField,
+        /// Its parts, in its order.
+        parts: Vec<Field>,
+    },
+    /// Drops a field or an array of structs with its parts, and their indexes. Nobody reads what is stored of it any more.
+    DropField {
+        /// Its number; one that was dropped before is fine.
+        field: FieldId,
+    },
+    /// Adds a function that was checked by itself; its number is given.
+    AddFunction {
+        /// The function.
+        function: Function,
+        /// The field that it fills with the index on it, if that is to be added, too: what rows that are there lack of it is
+        /// computed by compaction. Else it fills a field that is there, in rows that are written from now on.
+        output: Option<NewOutput>,
+    },
+    /// Puts a function in the place of the one of its name. Rows that are there keep what is in them.
+    AlterFunction {
+        /// The function.
+        function: Function,
+    },
+    /// Drops a function.
+    DropFunction {
+        /// Its name.
+        function: String,
+        /// What becomes of the field that it fills.
+        output: FunctionOutput,
+    },
     /// Drops all rows that are sealed, and keeps everything else: schema, partitions, indexes, and what is loaded.
     Truncate,
     /// Sets type parameters of a field (`max_length`, `mmap.enabled`, …).
@@ -241,6 +273,17 @@ pub enum CollectionChange {
         /// What to remove.
         removed: Vec<String>,
     },
+}
+
+/// A field that comes with the function that fills it.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct NewOutput {
+    /// The field; its number is given.
+    pub field: Field,
+    /// Name of the index on it; empty for the field's.
+    pub index: String,
+    /// The index's parameters, as in [`NewIndex`].
+    pub params: Vec<(String, String)>,
 }
 
 /// A change of an alias.

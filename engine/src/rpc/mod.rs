@@ -24,7 +24,7 @@ pub use builder::{Builder, ClusterBy, CompactJob, IndexJob, StoredObject};
 pub use coord::{
     AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionPlan, CompactionState,
     CompactionStep, Coord, DatabaseInfo, Flushed, Followed, IndexProgress, LoadSpec, NewCollection, NewIndex,
-    RETENTION, ReplicaSpec, TTL, TTL_FIELD,
+    NewOutput, RETENTION, ReplicaSpec, TTL, TTL_FIELD,
 };
 pub use dial::{Dial, Reader};
 pub use fsck::{Fsck, Resized, Unread};

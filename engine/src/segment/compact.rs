@@ -15,7 +15,7 @@ use super::{Error, read_deletes};
 use crate::base::{CollectionId, FieldId, SegmentId, Timestamp};
 use crate::blob::Blobs;
 use crate::model::{
-    Batch, Bitset, Column, ColumnData, ColumnRef, DeleteManifest, Expiry, Schema, SegmentManifest,
+    Batch, Bitset, Column, ColumnData, ColumnRef, DeleteManifest, Expiry, Function, Schema, SegmentManifest,
 };
 
 /// The rows of one source that stay.
@@ -46,8 +46,11 @@ pub struct Clustering {
     pub max_bytes: u64,
 }
 
+/// Computes the column that a function fills, of rows of which all scalar columns are there; says why not.
+pub type Compute = fn(&Schema, &Function, &Batch) -> Result<ColumnData, String>;
+
 /// What is asked of a compaction besides what deletes hide.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Rules {
     /// How rows are spread over several segments; `None` for one.
     pub clustering: Option<Clustering>,
@@ -55,6 +58,8 @@ pub struct Rules {
     pub expiry: Expiry,
     /// Rows that only deletes of after this time hide stay; `None` for none.
     pub keeps_since: Option<Timestamp>,
+    /// Computes what functions fill where rows lack it, since they were written before there was the function; `None` to leave it.
+    pub compute: Option<Compute>,
 }
 
 /// All rows that stay, and where each was.
@@ -79,14 +84,14 @@ struct Joined {
 ///
 /// In memory at a time: the scalar columns that stay, twice while they are encoded; the vectors of one field of one new
 /// segment, twice while they are encoded; and besides one source's scalar columns with one file of deletes, or its vectors
-/// of one field. Reads every file of deletes once for each source that needs it, and the vectors of each source once for
+/// of one field, or those that a function fills. Reads every file of deletes once for each source that needs it, and the vectors of each source once for
 /// each new segment.
 ///
 /// Not cancel safe: objects may remain that no manifest names.
 ///
 /// # Errors
 /// [`Error::Read`], [`Error::Damaged`], [`Error::Parquet`] and [`Error::TooNew`] if an object is not what was written,
-/// [`Error::Write`] if the store fails, [`Error::Ragged`] if the sources do not fit together.
+/// [`Error::Write`] if the store fails, [`Error::Ragged`] if the sources do not fit together, [`Error::Compute`] if a function fails.
 pub async fn compact(
     blobs: &dyn Blobs,
     collection: CollectionId,
@@ -96,7 +101,7 @@ pub async fn compact(
     deletes: &[DeleteManifest],
     rules: Rules,
 ) -> Result<Vec<SegmentManifest>, Error> {
-    let Rules { clustering, expiry, keeps_since } = rules;
+    let Rules { clustering, expiry, keeps_since, compute } = rules;
     let Some(first) = sources.first() else {
         return Err(Error::Ragged { what: "no segment is to be compacted" });
     };
@@ -113,7 +118,12 @@ pub async fn compact(
     let vectors: Vec<FieldId> = schema.vectors().map(|field| field.id).collect();
     let living = || sources.iter().filter(|source| !expiry.is_all_of(source));
     let stored = |field| living().any(|source| vector_column(source, field).is_some());
-    let vectors: Vec<FieldId> = vectors.into_iter().filter(|field| stored(*field)).collect();
+    let fillings: Vec<(Compute, &Function)> = compute.map_or_else(Vec::new, |compute| {
+        schema.recomputed().filter(|one| lack(&kept, one.output)).map(|one| (compute, one)).collect()
+    });
+    let is_filled = |field: FieldId| fillings.iter().any(|(_, function)| function.output == field);
+    let vectors: Vec<FieldId> =
+        vectors.into_iter().filter(|field| stored(*field) && !is_filled(*field)).collect();
     let of_schema = Arc::clone(schema);
     let most = clustering.map_or(1, |clustering| segments_of(sources, clustering.max_bytes));
     let work_on = move || {
@@ -138,6 +148,12 @@ pub async fn compact(
             columns
                 .push(move_vectors(blobs, collection, id, column.field, (sources, expiry), &layout).await?);
         }
+        let mut rows = rows;
+        for (compute, function) in &fillings {
+            let column;
+            (column, rows) = fill(id, schema, function, *compute, rows).await?;
+            columns.push(write_vectors(blobs, collection, id, function.output, &column).await?);
+        }
         let columns = Columns {
             partition: first.partition,
             columns,
@@ -147,6 +163,27 @@ pub async fn compact(
         made.push(finish(blobs, collection, id, schema, columns, &rows, &times).await?);
     }
     Ok(made)
+}
+
+/// What `function` fills of `rows`, which come back.
+async fn fill(
+    segment: SegmentId,
+    schema: &Arc<Schema>,
+    function: &Function,
+    compute: Compute,
+    rows: Batch,
+) -> Result<(ColumnData, Batch), Error> {
+    let (schema, function) = (Arc::clone(schema), function.clone());
+    let (column, rows) = work(segment, move || (compute(&schema, &function, &rows), rows)).await?;
+    Ok((column.map_err(|cause| Error::Compute { segment, cause })?, rows))
+}
+
+/// Whether some of the rows that stay have no value of `field`, a vector.
+fn lack(kept: &[Kept], field: FieldId) -> bool {
+    kept.iter().any(|kept| {
+        let valid = kept.valid_vectors.get(&field);
+        valid.is_some_and(|valid| kept.rows.iter().any(|row| !valid.contains(*row)))
+    })
 }
 
 /// How many segments of about `max_bytes` the rows of `sources` make at most.
@@ -491,6 +528,103 @@ mod tests {
             assert_eq!((made.clean_through, made.partition), (Timestamp(13), PARTITION));
             assert!(files.iter().all(|file| !made.needs(file)));
         }
+    }
+
+    /// A vector of its number for each row.
+    fn numbered(_: &Schema, _: &Function, rows: &Batch) -> Result<ColumnData, String> {
+        let Some(Column { data: ColumnData::Int64(numbers), .. }) = rows.column(NUMBER) else {
+            return Err("there are no numbers".to_owned());
+        };
+        let values = numbers.iter().flat_map(|number| [*number as f32; DIM]).collect();
+        Ok(ColumnData::FloatVector { dim: DIM, values })
+    }
+
+    #[tokio::test]
+    async fn what_a_function_fills_is_computed_where_rows_came_before_it() {
+        let (blobs, old) = (MemoryBlobs::new(), Arc::new(schema(DataType::Int64)));
+        let mut new = Schema::clone(&old);
+        new.fields
+            .push(crate::model::Field { nullable: false, ..field(LATER, "later", DataType::FloatVector) });
+        new.functions.push(Function {
+            id: 1,
+            name: "numbered".to_owned(),
+            description: String::new(),
+            kind: crate::model::FunctionKind::MinHash,
+            input: NUMBER,
+            output: LATER,
+            params: Vec::new(),
+        });
+        let new = Arc::new(new);
+        let rows = |from: i64| -> Vec<Row> { (from..from + 6).map(|key| Row::of(key, key * 3)).collect() };
+        let times = |at| vec![Timestamp(at); 6];
+        let mut before = Vec::new();
+        for (id, from) in [(1, 0), (2, 6)] {
+            let (rows, times) = (batch(&old, &rows(from)), times(from as u64 + 1));
+            let id = SegmentId(id);
+            let made = write_segment(blobs.as_ref(), COLLECTION, id, PARTITION, &old, &rows, &times);
+            before.push(made.await.unwrap());
+        }
+        let mut whole = batch(&new, &rows(12));
+        whole.columns[4].data = numbered(&new, &new.functions[0], &whole).unwrap();
+        let at = times(20);
+        let made = write_segment(blobs.as_ref(), COLLECTION, SegmentId(3), PARTITION, &new, &whole, &at);
+        let after = made.await.unwrap();
+        let all = [before.clone(), vec![after.clone()]].concat();
+        let run = async |sources: &[SegmentManifest], id: i64, compute: Option<Compute>| {
+            let rules = Rules { compute, ..Rules::default() };
+            let made = compact(blobs.as_ref(), COLLECTION, SegmentId(id), &new, sources, &[], rules).await;
+            let made = made.unwrap().remove(0);
+            let sealed = load(&blobs, &new, &made, &[]).await;
+            let of_row = |(scalars, _): (Vec<Value>, Timestamp)| (scalars[1].clone(), scalars[4].clone());
+            (made.has_vectors(LATER), seen(sealed.part()).into_iter().map(of_row).collect::<Vec<_>>())
+        };
+        let row = |key: i64| {
+            let number = key * 3;
+            (Value::Int(number), Value::Vector(vec![number as f32; DIM]))
+        };
+        let expected = |keys: std::ops::Range<i64>| (true, keys.map(row).collect::<Vec<_>>());
+
+        assert_eq!(run(&before, 10, Some(numbered)).await, expected(0..12));
+        assert_eq!(run(&all, 11, Some(numbered)).await, expected(0..18));
+        assert_eq!(run(&[after], 12, Some(numbered)).await, expected(12..18), "it is there already");
+        let (has_vectors, rows) = run(&before, 13, None).await;
+        assert!(!has_vectors && rows.iter().all(|(_, vector)| *vector == Value::Null), "nobody computes it");
+    }
+
+    #[tokio::test]
+    async fn what_was_dropped_is_not_read_and_does_not_outlive_a_compaction() {
+        let (blobs, old) = (MemoryBlobs::new(), Arc::new(schema(DataType::Int64)));
+        let rows: Vec<Row> = (0..20).map(|key| Row::of(key, key)).collect();
+        let written = batch(&old, &rows);
+        let times = vec![Timestamp(3); 20];
+        let source =
+            write_segment(blobs.as_ref(), COLLECTION, SegmentId(1), PARTITION, &old, &written, &times);
+        let source = source.await.unwrap();
+        let mut new = Schema::clone(&old);
+        new.fields.retain(|field| field.id != VECTOR && field.id != NOTE);
+        // Of the same names, but others.
+        new.fields.push(field(FieldId(104), "note", DataType::VarChar));
+        new.fields.push(field(LATER, "v", DataType::FloatVector));
+        let new = Arc::new(new);
+
+        let sealed = load(&blobs, &new, &source, &[]).await;
+        let (sources, rules) = ([source.clone()], Rules::default());
+        let made = compact(blobs.as_ref(), COLLECTION, SegmentId(2), &new, &sources, &[], rules);
+        let made = made.await.unwrap().remove(0);
+
+        let of_made = load(&blobs, &new, &made, &[]).await;
+        for part in [sealed.part(), of_made.part()] {
+            assert!(part.vectors(VECTOR).is_none() && part.vectors(LATER).is_none());
+            assert!(part.column(NOTE).is_none());
+            let note = part.column(FieldId(104)).unwrap();
+            assert!((0..20).all(|row| note.value(row) == Value::Null));
+        }
+        assert!(source.has_vectors(VECTOR) && !made.has_vectors(VECTOR));
+        assert_eq!(made.columns.len(), 1, "{:?}", made.columns);
+        let bytes = |segment: &SegmentManifest| segment.loaded_bytes(&new);
+        let vectors =
+            source.columns.iter().find(|column| column.fields == [VECTOR]).unwrap().object.size_bytes;
+        assert!(bytes(&source) < source.loaded_bytes(&old) - vectors / 2, "nobody loads it");
     }
 
     #[tokio::test]

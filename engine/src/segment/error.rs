@@ -126,6 +126,14 @@ pub enum Error {
         /// What the runtime said.
         cause: String,
     },
+    /// What a function fills could not be computed.
+    #[error("cannot compute what a function fills in segment {segment}: {cause}")]
+    Compute {
+        /// The segment.
+        segment: SegmentId,
+        /// What the function said.
+        cause: String,
+    },
 }
 
 impl Error {
@@ -151,7 +159,8 @@ impl Error {
             | Self::Interim { .. }
             | Self::NoVectors { .. }
             | Self::Ragged { .. }
-            | Self::Broke { .. } => return None,
+            | Self::Broke { .. }
+            | Self::Compute { .. } => return None,
         };
         Some(Harm { part: part_of(key), is_lost })
     }
@@ -187,6 +196,7 @@ impl Kinded for Error {
             Self::Columns { .. }
             | Self::Ragged { .. }
             | Self::Broke { .. }
+            | Self::Compute { .. }
             | Self::Parquet { reading: false, .. } => Kind::Internal,
         }
     }

@@ -45,6 +45,7 @@ pub(crate) fn schema(key: DataType) -> Schema {
         enable_dynamic_field: false,
         functions: Vec::new(),
         structs: Vec::new(),
+        youngest_dropped: None,
     }
 }
 

@@ -41,7 +41,8 @@ impl Growing {
         Self { schema: RwLock::new(schema), writing: Mutex::default(), parts: RwLock::default() }
     }
 
-    /// Takes over a schema with more fields. Rows that are there lack them: readers see defaults or no value.
+    /// Takes over a newer schema. Rows that are there lack fields that came, and readers see defaults or no value; of fields that went they
+    /// keep what nobody asks for.
     pub fn set_schema(&self, schema: Arc<Schema>) {
         *self.schema.write() = schema;
     }

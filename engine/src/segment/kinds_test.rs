@@ -28,6 +28,7 @@ fn schema() -> Arc<Schema> {
         enable_dynamic_field: false,
         functions: Vec::new(),
         structs: Vec::new(),
+        youngest_dropped: None,
     })
 }
 

@@ -31,7 +31,7 @@ mod store;
 mod vectors;
 
 pub use build::build_index;
-pub use compact::{Clustering, Rules, compact, segments_of};
+pub use compact::{Clustering, Compute, Rules, compact, segments_of};
 pub use deletes::{Deletes, read_deletes, remove_deletes, write_deletes};
 pub use error::{Error, Harm};
 pub use field::FieldSearch;

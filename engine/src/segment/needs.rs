@@ -4,7 +4,7 @@
 use super::build::spec_of;
 use crate::base::FieldId;
 use crate::model::{
-    ColumnRef, DataType, DeleteManifest, IndexDefinition, ObjectRef, Schema, SegmentManifest,
+    ColumnRef, DataType, DeleteManifest, Field, IndexDefinition, ObjectRef, Schema, SegmentManifest,
 };
 
 /// Numbers of a row while segments are joined: where it comes from and goes to, and its place in their order.
@@ -25,9 +25,21 @@ pub fn compaction_bytes(schema: &Schema, sources: &[SegmentManifest], deletes: &
         let times = if field.data_type == DataType::SparseFloatVector { 3 } else { 2 };
         sizes().sum::<u64>() * times + sizes().max().unwrap_or(0)
     });
+    // Computed where some lack it: signatures of one length, or counts of words, each about twice a word; and encoded.
+    let computed = schema.recomputed().map(|function| {
+        let dim = schema.field_by_id(function.output).map_or(0, Field::dim) as u64;
+        if sources.iter().all(|source| source.has_vectors(function.output)) {
+            0
+        } else if dim > 0 {
+            2 * rows * (dim / 8)
+        } else {
+            4 * scalars
+        }
+    });
     // As columns twice, and encoded.
     let while_scalars = 2 * scalars;
-    scalars + rows * ROW_BYTES + while_scalars.max(vectors.max().unwrap_or(0)) + largest_file(deletes)
+    let most = while_scalars.max(vectors.max().unwrap_or(0)).max(computed.max().unwrap_or(0));
+    scalars + rows * ROW_BYTES + most + largest_file(deletes)
 }
 
 /// Building an index over a segment on `threads` threads, see [`build_index`](super::build_index). Unit: bytes.

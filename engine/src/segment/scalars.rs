@@ -380,6 +380,7 @@ mod tests {
             enable_dynamic_field: false,
             functions: Vec::new(),
             structs: Vec::new(),
+            youngest_dropped: None,
         };
         let none = Batch::empty(&schema);
         let found = decode(encode(&none, &[]).unwrap(), &schema).unwrap();
@@ -405,6 +406,7 @@ mod tests {
             enable_dynamic_field: false,
             functions: Vec::new(),
             structs: Vec::new(),
+            youngest_dropped: None,
         };
         let batch = Batch { rows: 2, columns: vec![column(&ints, 2, false)] };
 

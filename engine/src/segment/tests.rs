@@ -226,6 +226,7 @@ async fn what_a_loaded_segment_takes_is_foretold() {
             enable_dynamic_field: false,
             functions: Vec::new(),
             structs: Vec::new(),
+            youngest_dropped: None,
         }
     };
     // Key, whether rows are mostly vector, and how much less may be taken than was foretold, in percent.

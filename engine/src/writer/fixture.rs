@@ -60,7 +60,7 @@ pub(super) struct Known {
 
 /// The coordinator.
 pub(super) struct Leader {
-    info: Arc<CollectionInfo>,
+    pub(super) info: Mutex<Arc<CollectionInfo>>,
     clock: Arc<dyn Clock>,
     pub(super) known: Mutex<Known>,
 }
@@ -99,7 +99,7 @@ impl Leader {
             term: 0,
             last: Timestamp::ZERO,
         };
-        Arc::new(Self { info: Arc::new(info), clock, known: Mutex::new(known) })
+        Arc::new(Self { info: Mutex::new(Arc::new(info)), clock, known: Mutex::new(known) })
     }
 
     /// The time now: later than every one before.
@@ -248,7 +248,7 @@ coordinator! {
         }
 
         async fn collection(&self, _: CollectionRef) -> Result<Arc<CollectionInfo>, Error> {
-            Ok(Arc::clone(&self.info))
+            Ok(Arc::clone(&self.info.lock()))
         }
 
         async fn manifests(&self, _: CollectionId) -> Result<Vec<Arc<ChannelManifest>>, Error> {

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::base::{PartitionId, Position, SegmentId, Timestamp};
+use crate::base::{PartitionId, Position, SegmentId, Timestamp, heavy};
 use crate::blob::Blobs;
+use crate::intake::functions;
 use crate::log::record::{self, Message};
 use crate::log::{LogReader, Logs};
 use crate::model::{Batch, DataType, Keys};
@@ -148,6 +149,18 @@ pub const fn needs(bytes: u64) -> u64 {
     bytes.saturating_mul(3)
 }
 
+/// Rows with what functions fill, also those that were written before there was the function.
+async fn completed(channel: &Channel, info: &CollectionInfo, mut rows: Batch) -> Result<Batch, Error> {
+    if !functions::is_incomplete(&info.schema, &rows) {
+        return Ok(rows);
+    }
+    let failed = |cause: String| Error::Compute { channel: channel.of.name.clone(), cause };
+    let schema = Arc::clone(&info.schema);
+    let work = move || functions::complete(&schema, &mut rows).map(|()| rows);
+    let done = heavy("compute what functions fill", work).await;
+    done.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))
+}
+
 /// Stores what `stretch` holds as sealed objects.
 ///
 /// # Errors
@@ -167,6 +180,7 @@ pub async fn seal(
         if !exists || rows.batch.rows == 0 {
             continue;
         }
+        let (batch, times) = (completed(channel, info, rows.batch).await?, rows.times);
         let id: SegmentId = coord.allocate_segment().await.map_err(|source| channel.no_help(source))?;
         let written = segment::write_segment(
             blobs.as_ref(),
@@ -174,8 +188,8 @@ pub async fn seal(
             id,
             partition,
             &info.schema,
-            &rows.batch,
-            &rows.times,
+            &batch,
+            &times,
         );
         segments.push(written.await.map_err(seal_failed)?);
     }

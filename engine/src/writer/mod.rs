@@ -90,6 +90,14 @@ pub enum Error {
         #[source]
         source: segment::Error,
     },
+    /// What functions fill could not be computed.
+    #[error("cannot compute what functions fill of rows of {channel}: {cause}")]
+    Compute {
+        /// Which channel.
+        channel: ChannelName,
+        /// What was said.
+        cause: String,
+    },
     /// Rows of one channel do not have the same columns.
     #[error("rows of {channel} do not fit together")]
     Mismatch {
@@ -120,7 +128,7 @@ impl Kinded for Error {
             Self::Forgotten { .. } => Kind::Exhausted,
             Self::BadRecord { .. } => Kind::Corrupt,
             Self::Seal { source, .. } => source.kind(),
-            Self::Mismatch { .. } => Kind::Internal,
+            Self::Compute { .. } | Self::Mismatch { .. } => Kind::Internal,
             Self::Coordinate { source, .. } => source.kind(),
         }
     }

@@ -11,16 +11,20 @@ use parking_lot::Mutex;
 use super::fixture::{COLLECTION, PARTITION, World, channel, insert, records};
 use super::{FlushLimits, Water};
 use crate::base::{
-    ChannelName, Clock, Kind, Kinded as _, NodeId, Passing, Position, Rng as _, SeededRng, Shares, TaskSet,
-    TestClock, Timestamp, Work,
+    ChannelName, Clock, FieldId, Kind, Kinded as _, NodeId, Passing, Position, Rng as _, SeededRng, Shares,
+    TaskSet, TestClock, Timestamp, Work,
 };
 use crate::blob::{Blobs as _, Doing, FaultPlan, FaultyBlobs};
+use crate::intake::functions::Signer;
 use crate::log::record::stamp_of;
 use crate::log::{Error as LogError, LogReader, LogWriter, Logs};
+use crate::model::{DataType, Field, Function, FunctionKind, Schema, Value};
 use crate::rpc::{
     Error, Followed, Follower as _, Operation, OrderNumber, Orders, OwnOrder, Refusal, Report, Write,
     Writer as _,
 };
+use crate::segment::Sealed;
+use crate::segment::fixture::{NOTE, field};
 
 const START_MS: u64 = 1_700_000_000_000;
 const LEASE: Duration = Duration::from_secs(5);
@@ -289,6 +293,48 @@ async fn a_flush_goes_in_steps_that_fit_into_memory() {
         .collect();
     assert_eq!(steps, [(0, 1, 2), (1, 2, 2), (2, 3, 2), (3, 4, 2), (4, 5, 2)]);
     assert!(known.flushed.iter().flat_map(|one| &one.segments).all(|segment| segment.partition == PARTITION));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_function_fills_is_computed_of_rows_that_were_written_before_it() {
+    let world = world();
+    let node = world.node(1, Arc::clone(&world.clock));
+    world.order(1, &node, true, LEASE);
+    node.write(insert(&[1, 2, 3])).await.unwrap();
+    let output = FieldId(104);
+    let schema = {
+        let mut info = world.leader.info.lock();
+        let mut schema = Schema::clone(&info.schema);
+        let bits = field(output, "bits", DataType::BinaryVector);
+        let type_params = vec![("dim".to_owned(), "64".to_owned())];
+        schema.fields.push(Field { nullable: false, type_params, ..bits });
+        schema.functions.push(Function {
+            id: 1,
+            name: "sign".to_owned(),
+            description: String::new(),
+            kind: FunctionKind::MinHash,
+            input: NOTE,
+            output,
+            params: Vec::new(),
+        });
+        Arc::make_mut(&mut info).schema = Arc::new(schema);
+        Arc::clone(&info.schema)
+    };
+
+    node.flush(&channel()).await.unwrap();
+
+    let segment = world.leader.known.lock().flushed[0].segments[0].clone();
+    let sealed = Sealed::load(world.blobs.as_ref(), Arc::clone(&schema), &segment, &[]).await.unwrap();
+    let (part, signer) = (sealed.part(), Signer::new(&schema, &schema.functions[0]).unwrap());
+    let vectors = part.vectors(output).unwrap();
+    assert_eq!((vectors.valid.as_ref(), part.rows()), (None, 3));
+    for row in 0..3 {
+        let text = match part.column(NOTE).unwrap().value(row) {
+            Value::Text(text) => Some(text),
+            _ => None,
+        };
+        assert_eq!(vectors.block.value(row), Value::Bits(signer.sign(text.as_deref())), "{text:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

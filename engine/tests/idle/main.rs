@@ -128,6 +128,7 @@ async fn make(coord: &Candidacy, number: usize) {
             enable_dynamic_field: false,
             functions: Vec::new(),
             structs: Vec::new(),
+            youngest_dropped: None,
         },
         shards: 1,
         properties: Vec::new(),

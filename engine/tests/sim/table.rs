@@ -41,6 +41,7 @@ pub fn schema() -> Schema {
         enable_dynamic_field: false,
         functions: Vec::new(),
         structs: Vec::new(),
+        youngest_dropped: None,
     }
 }
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use super::compact::leaving;
 use super::garbage::{leave, leave_held};
+use super::schema::alter_schema;
 use super::{Decision, merged};
 use crate::base::{ChannelName, CollectionId, PartitionId, Timestamp};
 use crate::coord::catalog::Catalog;
 use crate::coord::change::Change;
 use crate::coord::drive::Limits;
-use crate::model::check_schema::add_field;
 use crate::model::{ChannelManifest, DeleteManifest, Partition, SegmentManifest};
 use crate::rpc::{AliasChange, CollectionChange, CollectionInfo, CollectionRef, NewCollection, Refusal};
 
@@ -96,11 +96,14 @@ pub fn drop_collection(catalog: &Catalog, database: &str, name: &str, fresh: Tim
     Ok(changes)
 }
 
+/// - `now`: an unused number.
+/// - `not_before_unix_ms`: nobody who comes after this needs what goes with a field.
 pub fn alter_collection(
     catalog: &Catalog,
     collection: &CollectionRef,
     change: &CollectionChange,
     now: Timestamp,
+    not_before_unix_ms: u64,
 ) -> Decision {
     let old = catalog.collection(collection)?;
     let mut new = CollectionInfo { updated: now, ..CollectionInfo::clone(old) };
@@ -108,9 +111,13 @@ pub fn alter_collection(
         CollectionChange::SetProperties(set) => new.properties = merged(&old.properties, set, &[]),
         CollectionChange::DeleteProperties(removed) => new.properties = merged(&old.properties, &[], removed),
         CollectionChange::Rename { database, name } => rename(catalog, collection, &mut new, database, name)?,
-        CollectionChange::AddField { field } => {
-            let added = add_field(&new.schema, field.clone());
-            new.schema = Arc::new(added.map_err(|error| Refusal::Rule { text: error.to_string() })?);
+        CollectionChange::AddField { .. }
+        | CollectionChange::AddStruct { .. }
+        | CollectionChange::DropField { .. }
+        | CollectionChange::AddFunction { .. }
+        | CollectionChange::AlterFunction { .. }
+        | CollectionChange::DropFunction { .. } => {
+            return alter_schema(catalog, old, change, now, not_before_unix_ms);
         }
         // See [`truncate_collection`].
         CollectionChange::Truncate => return Ok(Vec::new()),
@@ -355,13 +362,14 @@ mod tests {
             enable_dynamic_field: true,
             functions: Vec::new(),
             structs: Vec::new(),
+            youngest_dropped: None,
         });
         let id = CollectionRef::Id(info.id);
         let mut catalog = Catalog::default();
         catalog.apply(Change::PutCollection(info));
         let mut add = |name: &str| {
             let change = CollectionChange::AddField { field: field(0, name) };
-            let changes = alter_collection(&catalog, &id, &change, Timestamp(7))?;
+            let changes = alter_collection(&catalog, &id, &change, Timestamp(7), 0)?;
             changes.into_iter().for_each(|change| catalog.apply(change));
             Ok(catalog.collection(&id)?.clone())
         };

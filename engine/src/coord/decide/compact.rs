@@ -50,10 +50,11 @@ impl Sizes {
         Self { merged: self.merged.min(room / 2).max(self.any), ..self }
     }
 
-    /// What a segment counts of `merged`: the bytes of what is no vector so many times that a segment of nothing else has `any`.
+    /// What a segment counts of `merged`: the bytes of what is no vector so many times that a segment of nothing else has `any`, and
+    /// nothing for what was dropped, which no merge reads.
     fn weight(self, segment: &SegmentManifest, schema: &Schema) -> u64 {
         let dense = segment.dense_bytes(schema);
-        let others = u128::from(segment.stored_bytes().saturating_sub(dense));
+        let others = u128::from(segment.kept_bytes(schema).saturating_sub(dense));
         let others = others * u128::from(self.merged) / u128::from(self.any.max(1));
         u64::try_from(others).unwrap_or(u64::MAX).saturating_add(dense)
     }
@@ -156,6 +157,36 @@ pub fn next_compaction(
         channels().find_map(|(channel, manifest)| {
             let id = worn(info, manifest, (pace, expiry, keeps_since), &taken)?;
             Some(plan(channel, manifest, BTreeSet::from([id])))
+        })
+    })
+}
+
+/// A segment that was sealed before there was a function whose output follows from what is stored, to be rewritten with it; none of
+/// the segments that `taken` says are being worked on. Nobody turns this off: rows would never be found by what is computed.
+pub fn next_backfill(
+    info: &CollectionInfo,
+    manifests: &[std::sync::Arc<ChannelManifest>],
+    when: Moment,
+    taken: impl Fn(SegmentId) -> bool,
+) -> Option<CompactPlan> {
+    let outputs: Vec<FieldId> = info.schema.recomputed().map(|function| function.output).collect();
+    if outputs.is_empty() {
+        return None;
+    }
+    let exists = |id| info.partitions.iter().any(|partition| partition.id == id);
+    let is_wanted = |one: &&SegmentManifest| {
+        outputs.iter().any(|output| !one.has_vectors(*output)) && !taken(one.id) && exists(one.partition)
+    };
+    info.channels.iter().zip(manifests).find_map(|(channel, manifest)| {
+        let source = manifest.segments.iter().find(is_wanted)?;
+        Some(CompactPlan {
+            collection: info.id,
+            channel: channel.clone(),
+            sources: vec![source.clone()],
+            deletes: manifest.deletes.clone(),
+            cluster_by: None,
+            expiry: expiry_at(info, Pace::Automatic, when),
+            keeps_since: when.keeps_since(info),
         })
     })
 }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::garbage::leave;
+use super::garbage::{leave, leave_held};
 use super::{Decision, merged};
-use crate::base::{IndexId, SegmentId, Timestamp};
+use crate::base::{FieldId, IndexId, SegmentId, Timestamp};
 use crate::coord::catalog::Catalog;
 use crate::coord::change::Change;
-use crate::model::{ChannelManifest, IndexDefinition, SegmentManifest};
+use crate::model::{ChannelManifest, IndexDefinition, IndexRef, Schema, SegmentManifest};
 use crate::rpc::{CollectionInfo, CollectionRef, IndexProgress, NewIndex, Refusal};
 
 /// Most indexes of one collection: they are all in one record, which has to stay small.
@@ -32,12 +32,18 @@ pub fn create_index(catalog: &Catalog, wanted: &NewIndex, fresh: Timestamp) -> D
     if old.indexes.iter().any(|known| known.field == field.id && known.json_target(field) == target) {
         return Err(Refusal::SecondIndexOnField);
     }
-    if old.indexes.len() >= MOST_INDEXES {
-        return Err(Refusal::Rule { text: format!("a collection has at most {MOST_INDEXES} indexes") });
-    }
+    check_room(old)?;
     let mut new = CollectionInfo::clone(old);
     new.indexes.push(index);
     Ok(vec![Change::PutCollection(new)])
+}
+
+/// Whether a collection may have one index more.
+pub(super) fn check_room(info: &CollectionInfo) -> Result<(), Refusal> {
+    if info.indexes.len() >= MOST_INDEXES {
+        return Err(Refusal::Rule { text: format!("a collection has at most {MOST_INDEXES} indexes") });
+    }
+    Ok(())
 }
 
 /// Parameters with those that are inside `params` beside the others: clients say them in either way.
@@ -74,21 +80,50 @@ pub fn drop_index(catalog: &Catalog, collection: &CollectionRef, name: &str, fre
     let mut new = CollectionInfo::clone(old);
     new.indexes.retain(|known| known.id != id);
     let mut changes = vec![Change::PutCollection(new)];
-    let mut objects = Vec::new();
-    for (shard, manifest) in catalog.manifests.get(&old.id).into_iter().flatten().enumerate() {
-        let mut kept = ChannelManifest::clone(manifest);
-        for segment in &mut kept.segments {
-            let gone = segment.indexes.iter().filter(|built| built.index == id);
-            objects.extend(gone.map(|built| built.object.key.clone()));
-            segment.indexes.retain(|built| built.index != id);
-        }
-        if kept != **manifest {
-            let channel = old.channels[shard].clone();
-            changes.push(Change::PutManifest { collection: old.id, shard, channel, manifest: kept });
-        }
-    }
+    let (manifests, objects) = without_built(catalog, old, |built| built.index == id);
+    changes.extend(manifests);
     changes.extend(leave(Vec::new(), objects, fresh));
     Ok(changes)
+}
+
+/// Takes the indexes on `fields` out of `info`, and what was built of them out of the manifests. The objects become garbage, to be
+/// removed after `not_before_unix_ms`: unlike those of an index that is dropped by itself, they may be loaded just now.
+pub(super) fn without_indexes_on(
+    catalog: &Catalog,
+    info: &mut CollectionInfo,
+    fields: &[FieldId],
+    fresh: Timestamp,
+    not_before_unix_ms: u64,
+) -> Vec<Change> {
+    if fields.is_empty() {
+        return Vec::new();
+    }
+    info.indexes.retain(|index| !fields.contains(&index.field));
+    let (mut changes, objects) = without_built(catalog, info, |built| fields.contains(&built.field));
+    changes.extend(leave_held(info.id, &[], objects, fresh, not_before_unix_ms));
+    changes
+}
+
+/// The manifests of a collection that change without some built indexes, and the objects of those.
+fn without_built(
+    catalog: &Catalog,
+    info: &CollectionInfo,
+    is_gone: impl Fn(&IndexRef) -> bool,
+) -> (Vec<Change>, Vec<String>) {
+    let (mut changes, mut objects) = (Vec::new(), Vec::new());
+    for (shard, manifest) in catalog.manifests.get(&info.id).into_iter().flatten().enumerate() {
+        let mut kept = ChannelManifest::clone(manifest);
+        for segment in &mut kept.segments {
+            let gone = segment.indexes.iter().filter(|built| is_gone(built));
+            objects.extend(gone.map(|built| built.object.key.clone()));
+            segment.indexes.retain(|built| !is_gone(built));
+        }
+        if kept != **manifest {
+            let channel = info.channels[shard].clone();
+            changes.push(Change::PutManifest { collection: info.id, shard, channel, manifest: kept });
+        }
+    }
+    (changes, objects)
 }
 
 pub fn alter_index(
@@ -111,8 +146,8 @@ pub fn is_scanned(segment: &SegmentManifest, index: &IndexDefinition, min_rows: 
     index.metric.is_none()
         || matches!(index.index_type.as_str(), "FLAT" | "BIN_FLAT" | "SVS_FLAT")
         || segment.rows < min_rows
-        // Vectors have an object of their own, arrays of them are among the scalars.
-        || !segment.columns.iter().any(|column| column.fields.as_slice() == [index.field])
+        // Arrays of vectors are among the scalars.
+        || !segment.has_vectors(index.field)
 }
 
 /// The largest segment that lacks an index it should have, and which one; none of those that `taken` says are being
@@ -141,9 +176,15 @@ pub fn index_jobs<'a>(
         .filter(move |(segment, index)| !taken(segment.id, index.id))
 }
 
-/// How far an index is built.
+/// Whether a segment was sealed before there was the function that fills `field`: what its rows lack is still to be computed.
+pub fn is_to_be_computed(schema: &Schema, segment: &SegmentManifest, field: FieldId) -> bool {
+    !segment.has_vectors(field) && schema.recomputed().any(|function| function.output == field)
+}
+
+/// How far an index of a collection with this schema is built.
 pub fn progress(
     index: &IndexDefinition,
+    schema: &Schema,
     manifests: &[std::sync::Arc<ChannelManifest>],
     min_rows: u64,
     failure: Option<String>,
@@ -153,7 +194,8 @@ pub fn progress(
     for segment in segments {
         total_rows += segment.rows;
         let built = segment.indexes.iter().any(|built| built.index == index.id);
-        if built || is_scanned(segment, index, min_rows) {
+        let waits = is_to_be_computed(schema, segment, index.field);
+        if built || (is_scanned(segment, index, min_rows) && !waits) {
             indexed_rows += segment.rows;
         }
     }
@@ -166,7 +208,6 @@ mod tests {
 
     use super::super::compact::tests::info;
     use super::*;
-    use crate::base::FieldId;
     use crate::model::{DYNAMIC_FIELD, DataType, Field, Schema};
 
     fn field(id: i64, name: &str, data_type: DataType) -> Field {
@@ -201,6 +242,7 @@ mod tests {
             enable_dynamic_field: true,
             functions: Vec::new(),
             structs: Vec::new(),
+            youngest_dropped: None,
         });
         let mut catalog = Catalog::default();
         catalog.apply(Change::PutCollection(info));
@@ -311,5 +353,42 @@ mod tests {
         let (_, info) = collection(&catalog);
         let metrics: Vec<_> = info.indexes.iter().map(|index| index.metric.is_some()).collect();
         assert_eq!(metrics, [true, false]);
+    }
+
+    #[test]
+    fn an_index_waits_for_the_segments_that_are_to_be_computed() {
+        use super::super::compact::tests::segment;
+        use crate::model::{ColumnRef, Function, FunctionKind, ObjectRef};
+
+        let mut catalog = catalog();
+        create(&mut catalog, "", "v", &[("index_type", "HNSW"), ("metric_type", "L2")]).unwrap();
+        let (_, info) = collection(&catalog);
+        let (index, output) = (&info.indexes[0], FieldId(100));
+        let mut with = segment(1, 10, 5);
+        let object = ObjectRef { key: "c/1/100.bin".to_owned(), size_bytes: 9, crc32: 1 };
+        with.columns = vec![ColumnRef { fields: vec![output], object }];
+        let mut without = segment(2, 10, 5);
+        without.columns[0].fields = vec![FieldId(101), FieldId(102)];
+        let (rows_with, rows_without) = (with.rows, without.rows);
+        let manifest = ChannelManifest { segments: vec![with, without], ..ChannelManifest::default() };
+        let manifests = [Arc::new(manifest)];
+        let indexed = |schema: &Schema| progress(index, schema, &manifests, 1_000, None).indexed_rows;
+
+        assert_eq!(
+            indexed(&info.schema),
+            rows_with + rows_without,
+            "what is small or lacks the field is done"
+        );
+        let function = Function {
+            id: 1,
+            name: "f".to_owned(),
+            description: String::new(),
+            kind: FunctionKind::Bm25,
+            input: FieldId(101),
+            output,
+            params: Vec::new(),
+        };
+        let schema = Schema { functions: vec![function], ..Schema::clone(&info.schema) };
+        assert_eq!(indexed(&schema), rows_with);
     }
 }

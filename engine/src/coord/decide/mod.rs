@@ -10,6 +10,7 @@ mod group;
 mod import;
 mod index;
 mod load;
+mod schema;
 mod seal;
 
 #[cfg(test)]
@@ -22,8 +23,8 @@ pub use collection::{
 };
 pub use compact::{
     CompactPlan, Moment, Pace, Sizes, ask_compaction, commit_compaction, give_up_compaction,
-    has_still_expired, leaving, most_outputs, next_clustering, next_compaction, note_compaction, plan_of,
-    still_there,
+    has_still_expired, leaving, most_outputs, next_backfill, next_clustering, next_compaction,
+    note_compaction, plan_of, still_there,
 };
 pub use database::{alter_database, create_database, drop_database};
 pub use fsck::{LISTED, compare};
@@ -33,7 +34,10 @@ pub use import::{
     ImportWork, begun_import, commit_import, commit_step, create_import, deletes_kept_from, end_import,
     fail_import, hold_import, publish_import, wanted_of, work_of,
 };
-pub use index::{alter_index, create_index, drop_index, index_jobs, is_scanned, next_index_job, progress};
+pub use index::{
+    alter_index, create_index, drop_index, index_jobs, is_scanned, is_to_be_computed, next_index_job,
+    progress,
+};
 pub use load::{LoadRequest, load, release};
 pub use seal::{SPARED_MS, Stale, TAKEN_FOR_MS, commit_flush, commit_index, keep_flush, lose_index};
 

@@ -27,7 +27,14 @@ fn of_structs() -> Schema {
         parts: fields[2..].iter().map(|field| field.id).collect(),
         type_params: Vec::new(),
     }];
-    Schema { description: String::new(), fields, enable_dynamic_field: false, functions: Vec::new(), structs }
+    Schema {
+        description: String::new(),
+        fields,
+        enable_dynamic_field: false,
+        functions: Vec::new(),
+        structs,
+        youngest_dropped: None,
+    }
 }
 
 /// A row whose elements have these `n` and `t`; its `d` is ten times its key.

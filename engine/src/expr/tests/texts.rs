@@ -32,6 +32,7 @@ fn schema() -> Schema {
         enable_dynamic_field: false,
         functions: Vec::new(),
         structs: Vec::new(),
+        youngest_dropped: None,
     }
 }
 

@@ -28,6 +28,7 @@ fn schema(fields: Vec<Field>) -> Schema {
         enable_dynamic_field,
         functions: Vec::new(),
         structs: Vec::new(),
+        youngest_dropped: None,
     }
 }
 

@@ -495,6 +495,112 @@ pub enum SchemaError {
         /// Name of the field.
         field: String,
     },
+    /// A field is to be added that the function does not fill.
+    #[error("function {function} does not fill field {field} that is to be added with it: invalid parameter")]
+    AddedOutput {
+        /// Name of the function.
+        function: String,
+        /// Name of the field.
+        field: String,
+    },
+    /// A field is to be added that a model fills: it would have to be asked about every row that is there.
+    #[error(
+        "function {function} of type TextEmbedding cannot be added with its output field, since no model is asked about rows that are there: make the collection with it: invalid parameter"
+    )]
+    AddedEmbedding {
+        /// Name of the function.
+        function: String,
+    },
+    /// A function is to be added to a field that holds what users wrote.
+    #[error(
+        "function {function} of type {kind} can only be added together with its output field: invalid parameter"
+    )]
+    AddedWithoutOutput {
+        /// Name of the function.
+        function: String,
+        /// Milvus's name of the type.
+        kind: &'static str,
+    },
+    /// No function of the name.
+    #[error("function not found: {function}: invalid parameter")]
+    FunctionNotFound {
+        /// The name.
+        function: String,
+    },
+    /// A function is to have another name.
+    #[error("function name cannot be altered from {function} to {other}: invalid parameter")]
+    RenamedFunction {
+        /// Its name.
+        function: String,
+        /// The other one.
+        other: String,
+    },
+    /// A function is to be altered whose results are stored.
+    #[error(
+        "only functions of type TextEmbedding can be altered, function {function} is of type {kind}: invalid parameter"
+    )]
+    AlteredFunction {
+        /// Name of the function.
+        function: String,
+        /// Milvus's name of the type.
+        kind: &'static str,
+    },
+    /// A function is to be dropped without the field that means nothing without it.
+    #[error(
+        "function {function} of type {kind} can only be dropped together with its output field: invalid parameter"
+    )]
+    DroppedWithoutOutput {
+        /// Name of the function.
+        function: String,
+        /// Milvus's name of the type.
+        kind: &'static str,
+    },
+    /// No field to drop.
+    #[error("field not found[field={field}]")]
+    DroppedNotFound {
+        /// Its name or number.
+        field: String,
+    },
+    /// A field is to be dropped without which no row can be.
+    #[error("cannot drop {what} field: {field}: invalid parameter")]
+    DroppedKey {
+        /// What it is.
+        what: &'static str,
+        /// Name of the field.
+        field: String,
+    },
+    /// A part of a struct is to be dropped by itself.
+    #[error("cannot drop sub-field {field} of struct field {of}, drop the struct field: invalid parameter")]
+    DroppedPart {
+        /// Name of the part.
+        field: String,
+        /// Name of the struct.
+        of: String,
+    },
+    /// What a function reads or fills is to be dropped.
+    #[error("cannot drop field {field}: it is the {end} of function {function}: invalid parameter")]
+    DroppedOfFunction {
+        /// Name of the field.
+        field: String,
+        /// Whether the function reads or fills it.
+        end: &'static str,
+        /// Name of the function.
+        function: String,
+    },
+    /// What says which analyzer a text is for is to be dropped.
+    #[error("cannot drop field {field}: it chooses the analyzer of field {of}: invalid parameter")]
+    DroppedChooser {
+        /// Name of the field.
+        field: String,
+        /// Name of the field with the texts.
+        of: String,
+    },
+    /// Nothing to search would be left.
+    #[error("cannot drop the last vector field: {field}: invalid parameter")]
+    DroppedLastVector {
+        /// Name of the field.
+        field: String,
+    },
     /// Two fields of one name.
     #[error("duplicated field name {field}")]
     Duplicate {
@@ -523,6 +629,7 @@ impl SchemaError {
             Self::Name(error) => error.milvus_code(),
             Self::Reserved { .. } => 1701,
             Self::VectorClusteringKey { .. } => 107,
+            Self::DroppedNotFound { .. } => 1700,
             Self::StructVector { .. } => 65_535,
             _ => 1100,
         }

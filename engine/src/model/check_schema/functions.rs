@@ -86,43 +86,78 @@ const TEXT_KEYS: [&str; 4] = ["enable_analyzer", "enable_match", "analyzer_param
 
 /// Checks names and kinds, and that the fields exist: the first rules of a schema.
 pub(super) fn check_requests(request: &SchemaRequest) -> Result<(), SchemaError> {
+    let has_field = |name: &str| request.fields.iter().any(|field| field.name == name);
     for (at, function) in request.functions.iter().enumerate() {
-        let name = || function.name.clone();
-        if function.name.is_empty() {
-            return Err(SchemaError::FunctionWithoutName);
-        }
-        if request.functions[..at].iter().any(|earlier| earlier.name == function.name) {
-            return Err(SchemaError::DuplicateFunction { function: name() });
-        }
-        if let Some((_, kind)) = NOT_BUILT.into_iter().find(|(number, _)| *number == function.kind) {
-            return Err(SchemaError::FunctionNotBuilt { kind });
-        }
-        if !matches!(function.kind, BM25 | TEXT_EMBEDDING | MIN_HASH) {
-            return Err(SchemaError::UnknownFunction);
-        }
-        let is_missing = |wanted: &&String| !request.fields.iter().any(|field| field.name == **wanted);
-        if let Some(field) = function.inputs.iter().find(is_missing) {
-            return Err(SchemaError::FunctionInput { field: field.clone() });
-        }
-        if let Some(field) = function.outputs.iter().find(is_missing) {
-            return Err(SchemaError::FunctionOutput { field: field.clone() });
-        }
-        let mut outputs = request.functions[..at].iter().flat_map(|earlier| &earlier.outputs);
-        if let Some(field) = outputs.find(|field| function.outputs.contains(field)) {
-            return Err(SchemaError::SharedOutput { field: field.clone() });
-        }
+        let earlier = &request.functions[..at];
+        let filled = || earlier.iter().flat_map(|one| &one.outputs).map(String::as_str);
+        let is_taken = earlier.iter().any(|one| one.name == function.name);
+        check_request(function, is_taken, has_field, |name| filled().any(|field| field == name))?;
     }
     Ok(())
 }
 
+/// Checks one function by itself: the same rules.
+///
+/// - `is_taken`: whether there is one of its name.
+/// - `has_field`, `is_filled`: whether there is a field of a name, and whether another function fills it.
+fn check_request(
+    function: &FunctionRequest,
+    is_taken: bool,
+    has_field: impl Fn(&str) -> bool,
+    is_filled: impl Fn(&str) -> bool,
+) -> Result<(), SchemaError> {
+    if function.name.is_empty() {
+        return Err(SchemaError::FunctionWithoutName);
+    }
+    if is_taken {
+        return Err(SchemaError::DuplicateFunction { function: function.name.clone() });
+    }
+    if let Some((_, kind)) = NOT_BUILT.into_iter().find(|(number, _)| *number == function.kind) {
+        return Err(SchemaError::FunctionNotBuilt { kind });
+    }
+    if !matches!(function.kind, BM25 | TEXT_EMBEDDING | MIN_HASH) {
+        return Err(SchemaError::UnknownFunction);
+    }
+    let is_missing = |wanted: &&String| !has_field(wanted);
+    if let Some(field) = function.inputs.iter().find(is_missing) {
+        return Err(SchemaError::FunctionInput { field: field.clone() });
+    }
+    if let Some(field) = function.outputs.iter().find(is_missing) {
+        return Err(SchemaError::FunctionOutput { field: field.clone() });
+    }
+    match function.outputs.iter().find(|field| is_filled(field)) {
+        Some(field) => Err(SchemaError::SharedOutput { field: field.clone() }),
+        None => Ok(()),
+    }
+}
+
 /// The functions over fields that were checked one by one.
 pub(super) fn checked(requests: &[FunctionRequest], fields: &[Field]) -> Result<Vec<Function>, SchemaError> {
-    let one = |(id, request): (i64, &FunctionRequest)| match request.kind {
+    (1..).zip(requests).map(|(id, request)| checked_one(id, request, fields)).collect()
+}
+
+/// A function beside those that there are, over fields that were checked.
+pub(super) fn checked_beside(
+    known: &[Function],
+    request: &FunctionRequest,
+    fields: &[Field],
+) -> Result<Function, SchemaError> {
+    let field = |name: &str| fields.iter().find(|field| field.name == name);
+    let is_filled = |name: &str| {
+        field(name).is_some_and(|field| known.iter().any(|function| function.output == field.id))
+    };
+    let is_taken = known.iter().any(|function| function.name == request.name);
+    check_request(request, is_taken, |name| field(name).is_some(), is_filled)?;
+    let id = known.iter().map(|function| function.id).max().unwrap_or(0) + 1;
+    checked_one(id, request, fields)
+}
+
+fn checked_one(id: i64, request: &FunctionRequest, fields: &[Field]) -> Result<Function, SchemaError> {
+    match request.kind {
         MIN_HASH => min_hash(id, request, fields),
         TEXT_EMBEDDING => embedding(id, request, fields),
         _ => bm25(id, request, fields),
-    };
-    (1..).zip(requests).map(one).collect()
+    }
 }
 
 /// What a model makes of a text. Its parameters are for whoever asks it.

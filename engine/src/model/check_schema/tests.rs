@@ -357,6 +357,13 @@ fn a_field_that_is_added_is_checked_in_milvus_words() {
             FieldRequest { data_type: 21, ..nullable.clone() },
             "type param(max_length) should be specified for the field(f) of collection c",
         ),
+        (
+            FieldRequest {
+                type_params: vec![("mmap.enabled".to_owned(), "x".to_owned())],
+                ..nullable.clone()
+            },
+            "invalid mmap.enabled value: x, expected: true, false",
+        ),
     ];
     for (request, text) in cases {
         assert_eq!(check(request), Err(text.to_owned()));
@@ -368,6 +375,7 @@ fn a_field_that_is_added_is_checked_in_milvus_words() {
         enable_dynamic_field: false,
         functions: Vec::new(),
         structs: Vec::new(),
+        youngest_dropped: None,
     };
     for number in 0..MAX_FIELDS {
         let name = format!("f{number}");

@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use contract::pb::common::{KeyValuePair, Status};
 use contract::pb::milvus::{
-    AddCollectionFieldRequest, AlterCollectionFieldRequest, AlterCollectionRequest,
-    BatchDescribeCollectionRequest, BatchDescribeCollectionResponse, BoolResponse, CreateCollectionRequest,
-    DescribeCollectionRequest, DescribeCollectionResponse, DropCollectionRequest,
-    GetCollectionStatisticsRequest, GetCollectionStatisticsResponse, HasCollectionRequest,
-    RenameCollectionRequest, ShowCollectionsRequest, ShowCollectionsResponse, ShowType,
-    TruncateCollectionRequest, TruncateCollectionResponse,
+    AlterCollectionFieldRequest, AlterCollectionRequest, BatchDescribeCollectionRequest,
+    BatchDescribeCollectionResponse, BoolResponse, CreateCollectionRequest, DescribeCollectionRequest,
+    DescribeCollectionResponse, DropCollectionRequest, GetCollectionStatisticsRequest,
+    GetCollectionStatisticsResponse, HasCollectionRequest, RenameCollectionRequest, ShowCollectionsRequest,
+    ShowCollectionsResponse, ShowType, TruncateCollectionRequest, TruncateCollectionResponse,
 };
 use futures::future::try_join_all;
 
@@ -19,8 +18,8 @@ use crate::base::{CollectionId, Kind, Kinded as _, PartitionId};
 use crate::model::DataType;
 use crate::proxy::convert::params;
 use crate::proxy::convert::schema::{
-    added_field, check_collection_name, check_one_ttl, check_properties, check_warmup,
-    describe as describe_info, new_collection,
+    check_collection_name, check_one_ttl, check_properties, check_warmup, describe as describe_info,
+    new_collection,
 };
 use crate::proxy::convert::search::QUERY_MODE;
 use crate::proxy::convert::status::{failure, success};
@@ -253,20 +252,6 @@ fn check_not_loaded<'a>(
         Some(what) => Err(Error::AlterHeldLoaded { verb, what, collection: info.name.clone() }),
         None => Ok(()),
     }
-}
-
-/// Adds a field; rows that are there have its default or no value.
-pub async fn add_field(
-    proxy: &Proxy,
-    caller: Caller,
-    request: AddCollectionFieldRequest,
-) -> Result<Status, Error> {
-    let info = proxy.info(&caller, &request.db_name, &request.collection_name).await?;
-    proxy.admit_one(&caller, Asked::Alteration, About::collection(&info))?;
-    let field = added_field(&info, &request.schema)?;
-    let change = CollectionChange::AddField { field };
-    proxy.coord().alter_collection(CollectionRef::Id(info.id), change).await?;
-    Ok(success())
 }
 
 /// Removes all rows, and keeps everything else. A row that is written meanwhile may stay or go.

@@ -12,7 +12,7 @@ use tracing::Instrument as _;
 use super::counting::rows_kind;
 use super::{
     Caller, access, aliases, collections, compaction, databases, groups, hybrid, imports, index, load,
-    partitions, placement, reads, rows, search, system, texts,
+    partitions, placement, reads, rows, schema, search, system, texts,
 };
 use crate::base::Kinded as _;
 use crate::proxy::access::table::Asks;
@@ -92,6 +92,12 @@ answers_with_status!(
     ShowCollectionsResponse,
     ShowPartitionsResponse,
 );
+
+impl Failed for AlterCollectionSchemaResponse {
+    fn failed(status: Answer) -> Self {
+        Self { alter_status: Some(status) }
+    }
+}
 
 impl Failed for TruncateCollectionResponse {
     fn failed(status: Answer) -> Self {
@@ -197,7 +203,15 @@ calls! {
     rename_collection(RenameCollectionRequest) -> Answer = collections::rename, "RenameCollection";
     alter_collection(AlterCollectionRequest) -> Answer = collections::alter, "AlterCollection";
     alter_collection_field(AlterCollectionFieldRequest) -> Answer = collections::alter_field, "AlterCollectionField";
-    add_collection_field(AddCollectionFieldRequest) -> Answer = collections::add_field, "AddCollectionField";
+    add_collection_field(AddCollectionFieldRequest) -> Answer = schema::add_field, "AddCollectionField";
+    add_collection_struct_field(AddCollectionStructFieldRequest) -> Answer
+        = schema::add_struct, "AddCollectionStructField";
+    add_collection_function(AddCollectionFunctionRequest) -> Answer = schema::add_function, "AddCollectionFunction";
+    alter_collection_function(AlterCollectionFunctionRequest) -> Answer
+        = schema::alter_function, "AlterCollectionFunction";
+    drop_collection_function(DropCollectionFunctionRequest) -> Answer = schema::drop_function, "DropCollectionFunction";
+    alter_collection_schema(AlterCollectionSchemaRequest) -> AlterCollectionSchemaResponse
+        = schema::alter, "AlterCollectionSchema";
     truncate_collection(TruncateCollectionRequest) -> TruncateCollectionResponse
         = collections::truncate, "TruncateCollection";
     get_collection_statistics(GetCollectionStatisticsRequest) -> GetCollectionStatisticsResponse

@@ -19,6 +19,7 @@ mod placement;
 mod reads;
 pub mod rest;
 mod rows;
+mod schema;
 mod search;
 mod system;
 mod texts;

@@ -18,9 +18,24 @@ use crate::rpc::CollectionInfo;
 pub(super) async fn check(proxy: &Proxy, schema: &Schema) -> Result<(), Error> {
     let deadline = proxy.models().deadline();
     for function in &schema.functions {
-        if function.kind == FunctionKind::TextEmbedding {
-            proxy.models().check(&function.params, dim(schema, function)?, deadline).await?;
-        }
+        check_until(proxy, schema, function, deadline).await?;
+    }
+    Ok(())
+}
+
+/// The same of the model of one function that is to come into a schema.
+pub(super) async fn check_one(proxy: &Proxy, schema: &Schema, function: &Function) -> Result<(), Error> {
+    check_until(proxy, schema, function, proxy.models().deadline()).await
+}
+
+async fn check_until(
+    proxy: &Proxy,
+    schema: &Schema,
+    function: &Function,
+    deadline: Deadline,
+) -> Result<(), Error> {
+    if function.kind == FunctionKind::TextEmbedding {
+        proxy.models().check(&function.params, dim(schema, function)?, deadline).await?;
     }
     Ok(())
 }

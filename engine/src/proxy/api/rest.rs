@@ -40,6 +40,7 @@ mod imports;
 mod indexes;
 mod legacy;
 mod partitions;
+mod schemas;
 mod search;
 mod texts;
 mod unbuilt;
@@ -75,7 +76,7 @@ pub fn router(proxy: Proxy) -> Router {
     // A JSON text takes a few times the room of the same rows on the wire of gRPC.
     let limit = proxy.settings().max_request_bytes.saturating_mul(4);
     Router::new()
-        .nest("/v2/vectordb/collections", collections::router())
+        .nest("/v2/vectordb/collections", collections::router().merge(schemas::router()))
         .nest("/v2/vectordb/databases", databases::router())
         .nest("/v2/vectordb/partitions", partitions::router())
         .nest("/v2/vectordb/entities", entities::router())

@@ -91,7 +91,11 @@ fn field(json: &Json, auto_id: bool) -> Result<FieldSchema, Error> {
     })
 }
 
-fn struct_field(json: &Json) -> Result<StructArrayFieldSchema, Error> {
+/// A field of arrays of structs.
+///
+/// # Errors
+/// As for [`schema`].
+pub fn struct_field(json: &Json) -> Result<StructArrayFieldSchema, Error> {
     let object = object("schema.structFields", json)?;
     let nullable = flag(object, "nullable")?.unwrap_or(false);
     let part = |json: &Json| {
@@ -123,7 +127,11 @@ pub fn shown_struct(of: &StructArrayFieldSchema) -> Json {
     shown
 }
 
-fn function(json: &Json) -> Result<FunctionSchema, Error> {
+/// A function.
+///
+/// # Errors
+/// As for [`schema`].
+pub fn function(json: &Json) -> Result<FunctionSchema, Error> {
     let object = object("schema.functions", json)?;
     let named = text(object, "type");
     let kind = FunctionType::from_str_name(&named);

@@ -13,15 +13,19 @@ use super::search::{LARGE_TOPK, QUERY_MODE};
 use super::status::success;
 use super::texts;
 use super::times::{self, TIMEZONE, zone_of};
+use crate::base::FieldId;
 use crate::calendar::{self, TimeZone};
 use crate::model::check_schema::{
-    self, DefaultRequest, FieldRequest, FunctionRequest, SchemaRequest, StructRequest, add_field,
-    check_added_field, check_schema,
+    self, DefaultRequest, FieldRequest, FunctionRequest, SchemaError, SchemaRequest, StructRequest,
+    add_field, add_function, add_struct, check_added_field, check_added_function, check_added_struct,
+    check_altered_function, check_schema, drop_field, drop_function,
 };
 use crate::model::name::{Named, check_name, group_flaw};
-use crate::model::{DYNAMIC_FIELD, DataType, Field, Function, FunctionKind, Schema, StructField, Value};
+use crate::model::{
+    DYNAMIC_FIELD, DataType, Field, Function, FunctionKind, FunctionOutput, Schema, StructField, Value,
+};
 use crate::proxy::Error;
-use crate::rpc::{CollectionInfo, NewCollection, RETENTION, TTL, TTL_FIELD};
+use crate::rpc::{CollectionChange, CollectionInfo, NewCollection, RETENTION, TTL, TTL_FIELD};
 use crate::shape;
 
 /// Most shards of a collection. Source: wire specification 7.
@@ -176,8 +180,7 @@ fn checked_schema(collection: &str, wire: CollectionSchema, zone: &TimeZone) -> 
         functions: wire.functions.into_iter().map(function_of_wire).collect(),
         structs: wire.struct_array_fields.into_iter().map(|one| struct_of_wire(one, zone)).collect(),
     };
-    let schema = check_schema(&request)
-        .map_err(|error| Error::Checked { code: error.milvus_code(), text: error.to_string() })?;
+    let schema = check_schema(&request).map_err(wrong_schema)?;
     texts::check_analyzers(&schema)?;
     Ok(schema)
 }
@@ -239,14 +242,106 @@ fn function_to_wire(schema: &Schema, function: &Function) -> FunctionSchema {
 ///
 /// # Errors
 /// Milvus's words for the first rule that the field breaks.
-pub fn added_field(info: &CollectionInfo, bytes: &[u8]) -> Result<Field, Error> {
-    let wire =
-        FieldSchema::decode(bytes).map_err(|reason| Error::SchemaBytes { reason: reason.to_string() })?;
+pub fn added_field(info: &CollectionInfo, wire: FieldSchema) -> Result<Field, Error> {
     let request = field_of_wire(wire, &zone_of(&info.properties));
+    let field = check_added_field(&request, &info.name).map_err(wrong_schema)?;
     // Whether it still fits is seen again where it is added.
-    let field = check_added_field(&request, &info.name)
-        .and_then(|field| add_field(&info.schema, field.clone()).map(|_| field));
-    field.map_err(|error| Error::Checked { code: error.milvus_code(), text: error.to_string() })
+    let schema = add_field(&info.schema, field.clone()).map_err(wrong_schema)?;
+    texts::check_analyzers(&schema)?;
+    Ok(field)
+}
+
+/// The array of structs that is to be added to a collection, and its parts, checked; the numbers are not their own yet.
+///
+/// # Errors
+/// As for [`added_field`].
+pub fn added_struct(
+    info: &CollectionInfo,
+    wire: StructArrayFieldSchema,
+) -> Result<(StructField, Vec<Field>), Error> {
+    let request = struct_of_wire(wire, &zone_of(&info.properties));
+    let (of, parts) = check_added_struct(&request, &info.name).map_err(wrong_schema)?;
+    add_struct(&info.schema, of.clone(), parts.clone()).map_err(wrong_schema)?;
+    Ok((of, parts))
+}
+
+/// The function that is to be added to a collection, with the field that it fills if that is to come with it, checked, and what
+/// the schema will be; the numbers are not their own yet.
+///
+/// # Errors
+/// As for [`added_field`].
+pub fn added_function(
+    info: &CollectionInfo,
+    wire: FunctionSchema,
+    output: Option<FieldSchema>,
+) -> Result<(Function, Option<Field>, Schema), Error> {
+    let zone = zone_of(&info.properties);
+    let output = output.map(|output| field_of_wire(output, &zone));
+    let request = function_of_wire(wire);
+    let (function, field) =
+        check_added_function(&info.schema, &request, output.as_ref(), &info.name).map_err(wrong_schema)?;
+    let schema = add_function(&info.schema, function.clone(), field.clone()).map_err(wrong_schema)?;
+    Ok((function, field, schema))
+}
+
+/// What is to be in the place of the function called `name`, checked.
+///
+/// # Errors
+/// As for [`added_field`].
+pub fn altered_function(info: &CollectionInfo, name: &str, wire: FunctionSchema) -> Result<Function, Error> {
+    check_altered_function(&info.schema, name, &function_of_wire(wire)).map_err(wrong_schema)
+}
+
+/// How a client calls a field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Called {
+    /// By its name.
+    Name(String),
+    /// By its number.
+    Number(i64),
+}
+
+/// The change that drops a field or an array of structs.
+///
+/// # Errors
+/// If there is none, or it has to stay.
+pub fn dropped_field(info: &CollectionInfo, called: &Called) -> Result<CollectionChange, Error> {
+    let schema = &info.schema;
+    let found = match called {
+        Called::Name(name) => {
+            let of_field = schema.field(name).map(|field| field.id);
+            of_field.or_else(|| schema.struct_field(name).map(|one| one.id))
+        }
+        Called::Number(id) => Some(FieldId(*id)),
+    };
+    let not_found = || {
+        let field = match called {
+            Called::Name(name) => name.clone(),
+            Called::Number(id) => id.to_string(),
+        };
+        wrong_schema(SchemaError::DroppedNotFound { field })
+    };
+    let field = found.ok_or_else(not_found)?;
+    // Whether it may go is seen again where it is dropped.
+    drop_field(schema, field).map_err(wrong_schema)?;
+    Ok(CollectionChange::DropField { field })
+}
+
+/// The change that drops a function.
+///
+/// # Errors
+/// If there is none, or what it fills has to stay or cannot.
+pub fn dropped_function(
+    info: &CollectionInfo,
+    function: String,
+    output: FunctionOutput,
+) -> Result<CollectionChange, Error> {
+    drop_function(&info.schema, &function, output).map_err(wrong_schema)?;
+    Ok(CollectionChange::DropFunction { function, output })
+}
+
+fn wrong_schema(error: SchemaError) -> Error {
+    Error::Checked { code: error.milvus_code(), text: error.to_string() }
 }
 
 fn field_of_wire(wire: FieldSchema, zone: &TimeZone) -> FieldRequest {

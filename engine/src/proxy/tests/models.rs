@@ -8,7 +8,7 @@ use crate::inference::{Answer, Failure, ModelSettings, Models, Post};
 
 const ALLOW: &str = "collection.function.allowInsertNonBM25FunctionOutputs";
 
-fn asks(endpoint: &str) -> FunctionSchema {
+pub(super) fn asks(endpoint: &str) -> FunctionSchema {
     FunctionSchema {
         name: "meaning".to_owned(),
         r#type: FunctionType::TextEmbedding.into(),
@@ -20,7 +20,7 @@ fn asks(endpoint: &str) -> FunctionSchema {
 }
 
 /// `id` Int64 key, `text` VarChar that a model makes the vector `dense` of, `n` Int64 or null.
-fn schema_of_meanings(dim: &str) -> CollectionSchema {
+pub(super) fn schema_of_meanings(dim: &str) -> CollectionSchema {
     CollectionSchema {
         name: "c".to_owned(),
         fields: vec![
@@ -34,7 +34,7 @@ fn schema_of_meanings(dim: &str) -> CollectionSchema {
     }
 }
 
-async fn created(proxy: &Proxy, schema: &CollectionSchema, properties: &[(&str, &str)]) -> Status {
+pub(super) async fn created(proxy: &Proxy, schema: &CollectionSchema, properties: &[(&str, &str)]) -> Status {
     let create = CreateCollectionRequest {
         collection_name: "c".to_owned(),
         schema: schema.encode_to_vec(),
@@ -53,7 +53,11 @@ async fn with_model(properties: &[(&str, &str)]) -> (Proxy, Arc<FakeModel>) {
 }
 
 /// A loaded collection over some models.
-async fn loaded(models: Arc<Models>, schema: &CollectionSchema, properties: &[(&str, &str)]) -> Proxy {
+pub(super) async fn loaded(
+    models: Arc<Models>,
+    schema: &CollectionSchema,
+    properties: &[(&str, &str)],
+) -> Proxy {
     let proxy = Proxy::new(crate::proxy::ProxyParts { models, ..Twin::new().parts() });
     assert_good(&created(&proxy, schema, properties).await);
     let index = CreateIndexRequest {

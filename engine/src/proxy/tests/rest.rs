@@ -687,7 +687,10 @@ async fn every_path_takes_the_privilege_of_its_call_before_it_looks_at_the_body(
         collections/drop_properties CreateCollection collections/fields/alter_properties CreateCollection
         collections/compact Compaction collections/get_compaction_state -
         collections/truncate DropCollection collections/fields/add AddCollectionField
-        collections/add_function CreateCollection jobs/import/create Import jobs/import/list -
+        collections/add_function CreateCollection collections/alter_function CreateCollection
+        collections/drop_function CreateCollection collections/struct_fields/add AddCollectionField
+        collections/fields/drop AlterCollectionSchema collections/add_function_field AlterCollectionSchema
+        collections/drop_function_field AlterCollectionSchema jobs/import/create Import jobs/import/list -
         databases/list - databases/describe DescribeDatabase databases/create CreateDatabase
         databases/drop DropDatabase databases/alter AlterDatabase databases/alter_properties AlterDatabase
         databases/drop_properties AlterDatabase
@@ -1096,4 +1099,88 @@ async fn arrays_of_structs_are_lists_of_objects() {
         (&json!("s"), &json!(true), &json!("ArrayOfVector"))
     );
     assert_eq!(shown["fields"][1]["elementType"], "FloatVector");
+}
+
+#[tokio::test]
+async fn fields_arrays_of_structs_and_functions_come_and_go() {
+    let proxy = with_books().await;
+    let books = |body: Json| {
+        let mut body = body;
+        body["collectionName"] = json!("books");
+        body
+    };
+    let names = async || {
+        let described = good(&proxy, "collections/describe", books(json!({}))).await;
+        ["fields", "structFields", "functions"].map(|key| {
+            let all = described[key].as_array().cloned().unwrap_or_default();
+            all.iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        })
+    };
+    let text = json!({
+        "fieldName": "text", "dataType": "VarChar", "nullable": true,
+        "elementTypeParams": { "max_length": 64, "enable_analyzer": true },
+    });
+    let part = json!({
+        "fieldName": "n", "dataType": "Array", "elementDataType": "Int64", "elementTypeParams": { "max_capacity": 3 },
+    });
+    let of_structs = json!({ "fieldName": "s", "nullable": true, "fields": [part] });
+    let count = json!({
+        "name": "count", "type": "BM25", "inputFieldNames": ["text"], "outputFieldNames": ["words"],
+    });
+    let words = json!({ "fieldName": "words", "dataType": "SparseFloatVector" });
+    let index = |field: &str| json!([{ "fieldName": field, "indexType": "AUTOINDEX", "metricType": "BM25" }]);
+    let with_output =
+        |index: Json| books(json!({ "schema": words, "function": count, "indexParams": index }));
+
+    good(&proxy, "collections/fields/add", books(json!({ "schema": text }))).await;
+    good(&proxy, "collections/struct_fields/add", books(json!({ "schema": of_structs }))).await;
+    let unbound = bad(&proxy, "collections/add_function_field", with_output(index("text"))).await;
+    assert_eq!(
+        unbound,
+        (
+            1100,
+            "indexParams must have exactly one index, on the function output field words: invalid parameter"
+                .to_owned()
+        )
+    );
+    good(&proxy, "collections/add_function_field", with_output(index("words"))).await;
+
+    assert_eq!(names().await, [vec!["id", "vector", "text", "words"], vec!["s"], vec!["count"]]);
+    let cases = [
+        ("fields/drop", json!({}), 1802, "Key: 'CollectionFieldReq.FieldName'"),
+        ("fields/drop", json!({ "fieldName": "none" }), 1700, "field not found[field=none]"),
+        ("fields/drop", json!({ "fieldName": "text" }), 1100, "it is the input of function count"),
+        ("struct_fields/add", json!({}), 1802, "Key: 'CollectionFieldReqWithSchema.Schema'"),
+        ("struct_fields/add", json!({ "schema": of_structs }), 1100, "duplicated field name s"),
+        ("add_function", json!({}), 1802, "Key: 'CollectionAddFunction.Function'"),
+        ("add_function", json!({ "function": count }), 1100, "duplicate function name count"),
+        ("alter_function", json!({ "function": count }), 1802, "Key: 'CollectionAlterFunction.FunctionName'"),
+        (
+            "alter_function",
+            json!({ "functionName": "count", "function": count }),
+            1100,
+            "only functions of type TextEmbedding can be altered",
+        ),
+        ("drop_function", json!({}), 1802, "Key: 'CollectionDropFunction.FunctionName'"),
+        ("drop_function", json!({ "functionName": "count" }), 1100, "can only be dropped together"),
+        (
+            "add_function_field",
+            json!({ "schema": words, "function": count }),
+            1802,
+            "Key: 'CollectionAddFunctionField.IndexParams'",
+        ),
+        ("drop_function_field", json!({ "functionName": "none" }), 1100, "function not found: none"),
+    ];
+    for (path, body, code, text) in cases {
+        let (found, said) = bad(&proxy, &format!("collections/{path}"), books(body)).await;
+        assert!(found == code && said.contains(text), "{path}: {code} {text} is not in {found} {said}");
+    }
+    let nowhere = json!({ "collectionName": "none", "fieldName": "text" });
+    assert_eq!(bad(&proxy, "collections/fields/drop", nowhere).await.0, 100);
+
+    good(&proxy, "collections/drop_function_field", books(json!({ "functionName": "count" }))).await;
+    good(&proxy, "collections/fields/drop", books(json!({ "fieldName": "s" }))).await;
+    good(&proxy, "collections/fields/drop", books(json!({ "fieldId": 103 }))).await;
+
+    assert_eq!(names().await, [vec!["id", "vector"], vec![], vec![]]);
 }

@@ -390,6 +390,7 @@ pub fn info(name: &str, updated: u64) -> CollectionInfo {
             enable_dynamic_field: false,
             functions: Vec::new(),
             structs: Vec::new(),
+            youngest_dropped: None,
         }),
         channels: vec![channel()],
         partitions: Vec::new(),

@@ -26,14 +26,19 @@ pub(super) enum Repeat {
     Unsafe,
 }
 
-/// A change of name and a new field are refused the second time, and rows that came between would go with the first; the
-/// others set what they name.
+/// A change of name and what is added are refused the second time, a function that is dropped is not found, and rows that came between
+/// would go with the first; the others set what they name.
 pub(super) const fn of_change(change: &CollectionChange) -> Repeat {
     match change {
-        CollectionChange::Rename { .. } | CollectionChange::AddField { .. } | CollectionChange::Truncate => {
-            Repeat::Unsafe
-        }
+        CollectionChange::Rename { .. }
+        | CollectionChange::AddField { .. }
+        | CollectionChange::AddStruct { .. }
+        | CollectionChange::AddFunction { .. }
+        | CollectionChange::DropFunction { .. }
+        | CollectionChange::Truncate => Repeat::Unsafe,
         CollectionChange::SetProperties(_)
+        | CollectionChange::DropField { .. }
+        | CollectionChange::AlterFunction { .. }
         | CollectionChange::DeleteProperties(_)
         | CollectionChange::SetFieldParams { .. } => Repeat::Safe,
     }

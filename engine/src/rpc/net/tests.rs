@@ -17,7 +17,7 @@ use super::coord_call::Repeat;
 use super::{NetDial, NetSettings, Security, ServeParts, Served, serve};
 use crate::base::{ChannelName, CollectionId, Kind, Position, RealClock, RequestId, TaskSet, Timestamp};
 use crate::expr::{Templates, parse};
-use crate::model::{Schema, SegmentManifest};
+use crate::model::{Function, FunctionKind, FunctionOutput, Schema, SegmentManifest, StructField};
 use crate::plan::{QueryKind, QueryPlan, SearchPlan};
 use crate::rpc::*;
 
@@ -59,6 +59,29 @@ async fn pair() -> (Arc<Double>, Arc<Double>, Node, Arc<NetDial>) {
     (here, there, node, dial())
 }
 
+fn struct_field() -> StructField {
+    StructField {
+        id: Sample::sample(),
+        name: String::sample(),
+        description: String::sample(),
+        nullable: true,
+        parts: Vec::sample(),
+        type_params: Vec::sample(),
+    }
+}
+
+fn function() -> Function {
+    Function {
+        id: 3,
+        name: String::sample(),
+        description: String::sample(),
+        kind: FunctionKind::MinHash,
+        input: Sample::sample(),
+        output: Sample::sample(),
+        params: Vec::sample(),
+    }
+}
+
 fn schema() -> Schema {
     let mut field = crate::model::Field::sample();
     field.is_dynamic = false;
@@ -89,6 +112,19 @@ async fn every_call_of_the_coordinator_arrives_as_it_was_made() {
         CollectionChange::DeleteProperties(Vec::sample()),
         CollectionChange::Rename { database: String::sample(), name: String::sample() },
         CollectionChange::AddField { field: Sample::sample() },
+        CollectionChange::AddStruct { of: struct_field(), parts: Vec::sample() },
+        CollectionChange::DropField { field: Sample::sample() },
+        CollectionChange::AddFunction { function: function(), output: None },
+        CollectionChange::AddFunction {
+            function: function(),
+            output: Some(NewOutput {
+                field: Sample::sample(),
+                index: String::sample(),
+                params: Vec::sample(),
+            }),
+        },
+        CollectionChange::AlterFunction { function: function() },
+        CollectionChange::DropFunction { function: String::sample(), output: FunctionOutput::Goes },
         CollectionChange::Truncate,
         CollectionChange::SetFieldParams {
             field: String::sample(),

@@ -207,7 +207,8 @@ impl World {
         plan.keeps_since = self.kept_since();
         let id = SegmentId(self.fresh());
         let clustering = plan.cluster_by.map(|field| segment::Clustering { field, max_bytes });
-        let rules = segment::Rules { clustering, expiry: plan.expiry, keeps_since: plan.keeps_since };
+        let (expiry, keeps_since) = (plan.expiry, plan.keeps_since);
+        let rules = segment::Rules { clustering, expiry, keeps_since, compute: None };
         let (sources, deletes) = (&plan.sources, &plan.deletes);
         let made =
             segment::compact(self.blobs.as_ref(), COLLECTION, id, &self.schema, sources, deletes, rules);

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::*;
 use crate::base::{DatabaseId, FieldId, IndexId, Position};
 use crate::coord::catalog::Garbage;
-use crate::model::{ColumnRef, DataType, Field, IndexRef, ObjectRef, Partition};
+use crate::model::{ColumnRef, DataType, Field, FunctionKind, IndexRef, ObjectRef, Partition};
 use crate::segment::fixture::field;
 
 const COLLECTION: CollectionId = CollectionId(1);
@@ -50,6 +50,7 @@ pub(in crate::coord::decide) fn info(partitions: &[i64]) -> CollectionInfo {
             enable_dynamic_field: false,
             functions: Vec::new(),
             structs: Vec::new(),
+            youngest_dropped: None,
         }),
         channels: vec![ChannelName::of(COLLECTION, 0)],
         partitions: partitions.iter().map(partition).collect(),
@@ -106,16 +107,24 @@ fn a_merge_is_not_larger_than_a_segment_may_be() {
     assert_eq!(next(&of_sizes(&[50, 50]), Pace::Manual, &[]), Some(vec![1, 2]));
 }
 
+fn integers() -> Field {
+    field(FieldId(100), "integers", DataType::Int64)
+}
+
 /// The sources of the next merge of segments that have so many bytes of an integer and of vectors each, where segments of anything
 /// have 100 and merged ones 400.
 fn merged(each: &[(u64, u64)], is_clustered: bool) -> Option<Vec<i64>> {
-    let integers = field(FieldId(100), "integers", DataType::Int64);
     let fields = vec![
-        Field { is_clustering_key: is_clustered, ..integers },
+        Field { is_clustering_key: is_clustered, ..integers() },
         field(FieldId(101), "vectors", DataType::FloatVector),
     ];
+    merged_of(fields, None, each)
+}
+
+/// The same, with these of the fields 100 and 101, the integer and the vectors.
+fn merged_of(fields: Vec<Field>, youngest_dropped: Option<FieldId>, each: &[(u64, u64)]) -> Option<Vec<i64>> {
     let mut info = info(&[1]);
-    info.schema = Arc::new(Schema { fields, ..Schema::clone(&info.schema) });
+    info.schema = Arc::new(Schema { fields, youngest_dropped, ..Schema::clone(&info.schema) });
     let segments = (1..).zip(each).map(|(id, &(integers, vectors))| {
         let mut made = segment(id, integers, 10);
         let object = object(format!("segments/1/{id}/101.bin"), vectors);
@@ -151,6 +160,14 @@ fn segments_that_are_to_be_clustered_are_not_made_larger_before() {
     assert_eq!(merged(&[(0, 60), (0, 60)], false), Some(vec![1, 2]));
     assert_eq!(merged(&[(0, 60), (0, 60)], true), None);
     assert_eq!(merged(&[(0, 40), (0, 40)], true), Some(vec![1, 2]));
+}
+
+#[test]
+fn what_was_dropped_does_not_count_where_segments_are_merged() {
+    let merged = |each: &[(u64, u64)]| merged_of(vec![integers()], Some(FieldId(101)), each);
+
+    assert_eq!(merged(&[(50, 1_000), (50, 1_000)]), Some(vec![1, 2]));
+    assert_eq!(merged(&[(51, 0), (51, 0)]), None, "what is left is too much");
 }
 
 #[test]
@@ -518,4 +535,44 @@ fn rows_that_end_by_a_field_are_dropped_as_far_as_the_manifest_tells() {
     assert_eq!(at(14, Pace::Automatic), Some((vec![1, 2], true)));
     assert_eq!(at(3, Pace::Manual), Some((vec![1], true)));
     assert_eq!(at(0, Pace::Manual), Some((vec![3], false)));
+}
+
+#[test]
+fn segments_of_before_a_function_are_rewritten_whatever_is_turned_off() {
+    let (input, output) = (FieldId(101), FieldId(102));
+    let function = |kind| crate::model::Function {
+        id: 1,
+        name: "f".to_owned(),
+        description: String::new(),
+        kind,
+        input,
+        output,
+        params: Vec::new(),
+    };
+    let of = |kind, partitions: &[i64]| {
+        let mut info = info(partitions);
+        let functions = vec![function(kind)];
+        info.schema = Arc::new(Schema { functions, ..Schema::clone(&info.schema) });
+        info.properties = vec![("collection.autocompaction.enabled".to_owned(), "false".to_owned())];
+        info
+    };
+    let with = SegmentManifest {
+        columns: vec![crate::model::ColumnRef {
+            fields: vec![output],
+            object: object("c/1/v.bin".to_owned(), 9),
+        }],
+        ..segment(1, 90, 10)
+    };
+    let manifests = [Arc::new(manifest(vec![with, segment(2, 90, 10), segment(3, 90, 10)], Vec::new()))];
+    let next = |info: &CollectionInfo, taken: &[i64]| {
+        let plan = next_backfill(info, &manifests, Moment::default(), |id| taken.contains(&id.0))?;
+        Some(plan.sources.iter().map(|source| source.id.0).collect::<Vec<_>>())
+    };
+
+    let counted = of(FunctionKind::Bm25, &[1]);
+    assert_eq!(next(&counted, &[]), Some(vec![2]));
+    assert_eq!(next(&counted, &[2]), Some(vec![3]));
+    assert_eq!(next(&counted, &[2, 3]), None);
+    assert_eq!(next(&of(FunctionKind::Bm25, &[9]), &[]), None, "their partition is gone");
+    assert_eq!(next(&of(FunctionKind::TextEmbedding, &[1]), &[]), None, "nobody asks a model about them");
 }

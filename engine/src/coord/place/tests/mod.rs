@@ -41,6 +41,7 @@ fn info(id: i64, shards: u32, load: Option<LoadSpec>) -> Arc<CollectionInfo> {
             enable_dynamic_field: false,
             functions: Vec::new(),
             structs: Vec::new(),
+            youngest_dropped: None,
         }),
         channels: (0..shards).map(|shard| ChannelName::of(id, shard)).collect(),
         partitions: PARTITIONS.iter().map(partition).collect(),

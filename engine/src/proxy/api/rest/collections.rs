@@ -1,4 +1,5 @@
-//! `collections/…`: the REST form of the calls about collections. What makes one is in `create`.
+//! `collections/…`: the REST form of the calls about collections. What makes one is in `create`, what changes its
+//! schema in `schemas`.
 
 use axum::Router;
 use axum::extract::State;
@@ -6,14 +7,13 @@ use bytes::Bytes;
 use contract::pb::common::{ConsistencyLevel, KeyValuePair, LoadState};
 use contract::pb::milvus::*;
 use http::{Extensions, HeaderMap, Uri};
-use prost::Message as _;
 use serde_json::{Map, Value as Json, json};
 
 use super::indexes::{described, param};
 use super::{Data, Door, Version, Visit, answer, compaction, create, data, nothing};
 use crate::proxy::access::table::Asks;
 use crate::proxy::api::{collections, load, rows};
-use crate::proxy::convert::json_schema::{new_field, shown_field, shown_function, shown_pairs, shown_struct};
+use crate::proxy::convert::json_schema::{shown_field, shown_function, shown_pairs, shown_struct};
 use crate::proxy::{Error, Proxy};
 
 /// Milvus's names of the requests, in complaints about missing keys.
@@ -22,7 +22,6 @@ const RENAME: &str = "RenameCollectionReq";
 const WITH_PROPERTIES: &str = "CollectionReqWithProperties";
 const WITHOUT_PROPERTIES: &str = "DropCollectionPropertiesReq";
 const FIELD: &str = "CollectionFieldReqWithParams";
-const NEW_FIELD: &str = "CollectionFieldReqWithSchema";
 
 /// These paths.
 pub fn router() -> Router<Proxy> {
@@ -40,7 +39,6 @@ pub fn router() -> Router<Proxy> {
         .route("/release", endpoint!("RestReleaseCollection", ReleaseCollectionRequest, release))
         .route("/flush", endpoint!("RestFlush", FlushRequest, flush))
         .route("/truncate", endpoint!("RestTruncateCollection", TruncateCollectionRequest, truncate))
-        .route("/fields/add", endpoint!("RestAddCollectionField", AddCollectionFieldRequest, add_field))
         .route("/alter_properties", endpoint!("RestAlterCollection", AlterCollectionRequest, alter))
         .route("/drop_properties", endpoint!("RestAlterCollection", AlterCollectionRequest, drop_properties))
         .route(
@@ -208,15 +206,6 @@ async fn truncate(proxy: &Proxy, visit: Visit) -> Data {
     let collection_name = visit.required(COLLECTION, "collectionName")?;
     let request = TruncateCollectionRequest { collection_name, ..Default::default() };
     collections::truncate(proxy, visit.caller, request).await?;
-    Ok(nothing())
-}
-
-async fn add_field(proxy: &Proxy, visit: Visit) -> Data {
-    let collection_name = visit.required(NEW_FIELD, "collectionName")?;
-    let schema = visit.body.get("schema").ok_or_else(|| Error::missing(NEW_FIELD, "schema"))?;
-    let schema = new_field(schema)?.encode_to_vec();
-    let request = AddCollectionFieldRequest { collection_name, schema, ..Default::default() };
-    collections::add_field(proxy, visit.caller, request).await?;
     Ok(nothing())
 }
 

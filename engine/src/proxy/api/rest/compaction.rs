@@ -60,6 +60,7 @@ mod tests {
                 enable_dynamic_field: false,
                 functions: Vec::new(),
                 structs: Vec::new(),
+                youngest_dropped: None,
             },
             shards: 1,
             partitions_by_key: 0,

@@ -23,13 +23,6 @@ macro_rules! unbuilt {
 /// These paths.
 pub fn router() -> Router<Proxy> {
     unbuilt! {
-        "collections/fields/drop"(AlterCollectionSchemaRequest);
-        "collections/struct_fields/add"(AddCollectionStructFieldRequest);
-        "collections/add_function"(AddCollectionFunctionRequest);
-        "collections/alter_function"(AlterCollectionFunctionRequest);
-        "collections/drop_function"(DropCollectionFunctionRequest);
-        "collections/add_function_field"(AlterCollectionSchemaRequest);
-        "collections/drop_function_field"(AlterCollectionSchemaRequest);
         "jobs/snapshot/restore_external"(RestoreExternalSnapshotRequest);
         "jobs/snapshot/export"(ExportSnapshotRequest);
         "jobs/snapshot/describe"(GetRestoreSnapshotStateRequest);

@@ -96,7 +96,7 @@ samples! {
         is_clustering_key: true,
         type_params: Vec::sample(),
     };
-    Schema => Schema { description: String::sample(), fields: Vec::sample(), enable_dynamic_field: true, functions: Vec::new(), structs: Vec::new() };
+    Schema => Schema { description: String::sample(), fields: Vec::sample(), enable_dynamic_field: true, functions: Vec::new(), structs: Vec::new(), youngest_dropped: None };
     Partition => Partition { id: PartitionId::sample(), name: String::sample(), created_unix_ms: 9 };
     IndexDefinition => IndexDefinition {
         id: IndexId::sample(),
