@@ -123,9 +123,8 @@ impl World {
         });
         drop(runtime);
         self.wire = None;
-        self.disk = self.disk.crash(self.rng.as_ref());
-        self.files = self.files.crash(self.rng.as_ref());
-        self.unix_ms += 1_000;
+        let (disk, files) = (self.disk.crash(self.rng.as_ref()), self.files.crash(self.rng.as_ref()));
+        self.lose(disk, files);
         *model = std::mem::take(&mut *shared.lock());
         has_broken
     }
@@ -157,6 +156,9 @@ impl World {
             assert_eq!(stored, named, "{story}: what is stored, and what is named");
             std::mem::take(&mut *life.model.lock())
         });
+        drop(runtime);
+        let (disk, files) = (self.disk.crash(self.rng.as_ref()), self.files.crash(self.rng.as_ref()));
+        self.lose(disk, files);
     }
 }
 
