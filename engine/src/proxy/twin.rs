@@ -138,6 +138,7 @@ impl Twin {
                 ..NodeInfo::default()
             },
             usage: None,
+            store: None,
         }
     }
 
