@@ -622,28 +622,31 @@ def etcd_killed(given: argparse.Namespace) -> dict[str, Any]:
 
 @part
 def rolling(given: argparse.Namespace) -> dict[str, Any]:
-    """Every process is replaced, the new one started first."""
+    """Every process is replaced, the new one started first. Clients have one address, as that of a Service: connections that are
+    made after a proxy has come lead to it, and those to the old one last until it ends them."""
     with Cluster(query=2, keep=given.keep) as cluster:
         client = connect(cluster.uri)
         still = Still(client, "still", replicas=2)
         make(client, "moving", replicas=2)
-        workers = Workers()
-        address = [cluster.uri]
-        load = Load(workers, "moving", still, lambda: address[0])
-        time.sleep(2)
-        took, gone = {}, []
-        for role in ("datanode", "streamingnode", "querynode", "mixcoord", "proxy"):
-            for old in cluster.of(role):
-                new = cluster.start(role)
-                if role == "proxy":
-                    address[0] = new.uri
-                    time.sleep(0.5)
-                gone.append(old)
-                took[old.name] = round(stopped(old), 1)
-                time.sleep(1)
-        time.sleep(2)
-        workers.stop()
+        workers, front = Workers(), Relay([cluster.uri.removeprefix("http://")])
+        try:
+            load = Load(workers, "moving", still, lambda: f"http://{front.addresses[0]}")
+            time.sleep(2)
+            took, gone = {}, []
+            for role in ("datanode", "streamingnode", "querynode", "mixcoord", "proxy"):
+                for old in cluster.of(role):
+                    new = cluster.start(role)
+                    if role == "proxy":
+                        front.lead_to(new.uri.removeprefix("http://"))
+                    gone.append(old)
+                    took[old.name] = round(stopped(old), 1)
+                    time.sleep(1)
+            time.sleep(2)
+            workers.stop()
+        finally:
+            front.stop()
         workers.none_failed("search")
+        workers.none_failed("change")
         for kind in WRITES:
             workers.none_failed(kind, 0.0001)
         rows = load.compare(connect(cluster.uri))

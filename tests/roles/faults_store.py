@@ -30,6 +30,15 @@ LEVELS = ("Eventually", "Bounded", "Session", "Strong")
 ENDS = 12.0  # a call has a deadline of 10 s; with the ways there and back it has ended by then
 
 
+def says_of_the_store(cluster: Cluster) -> set[bool]:
+    """Whether CheckHealth of the proxy gives the store as a reason why nothing is well, and whether each `/healthz`, which is 200 all
+    the while, names it."""
+    with grpc.insecure_channel(cluster.uri.removeprefix("http://")) as channel:
+        answer = milvus_pb2_grpc.MilvusServiceStub(channel).CheckHealth(milvus_pb2.CheckHealthRequest(), timeout=5)
+    is_reason = not answer.isHealthy and "the object store does not answer this proxy" in answer.reasons
+    return {is_reason, *("object store: " in node.get("/healthz") for node in cluster.nodes.values() if node.alive())}
+
+
 def took(workers: Workers, since: float, before: float = float("inf")) -> list[float]:
     return sorted(took for kind in WRITES for _, took, error in workers.of(kind, since, before) if error is None)
 
@@ -161,6 +170,7 @@ def bad_store(given: argparse.Namespace) -> dict[str, Any]:
         # Until writers have noticed; then each is told what kind of failure it is, and that it may be tried again.
         time.sleep(min(away / 2, ENDS))
         told = [refusal_of_a_write(cluster, "moving") for _ in range(3)]
+        until("all say that the store is away", 20, lambda: says_of_the_store(cluster) == {True})
         time.sleep(max(0.0, begin + away - time.monotonic()))
         all_alive(cluster)
         back = time.monotonic()
@@ -170,6 +180,7 @@ def bad_store(given: argparse.Namespace) -> dict[str, Any]:
         again = min(moment + spent for moment, spent, error in workers.of("insert", back) if error is None) - back
         client.flush("moving", timeout=max(1.0, 30 - (time.monotonic() - back)))
         flushed = time.monotonic() - back
+        until("nobody says any more that the store is away", 20, lambda: says_of_the_store(cluster) == {False})
         time.sleep(3)
         workers.stop()
         slowest = all_end(workers, begin)

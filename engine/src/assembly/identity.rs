@@ -14,7 +14,7 @@ use crate::coord::{
 use crate::meta::{Metas, Txn};
 
 /// Key of the object that says whose the store is.
-const OBJECT: &str = "redkite.json";
+pub const OBJECT: &str = "redkite.json";
 /// Key of the record that says who we are.
 const RECORD: &str = CLUSTER;
 /// How objects are laid out, as this version writes them.

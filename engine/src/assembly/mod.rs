@@ -7,6 +7,7 @@ mod duties;
 mod growth;
 mod identity;
 mod leave;
+mod lookout;
 mod machine;
 mod management;
 mod meter;

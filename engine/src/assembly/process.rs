@@ -16,6 +16,7 @@ use crate::agent::Agent;
 use crate::assembly::altered::Altered;
 use crate::assembly::identity::mark_finalized;
 use crate::assembly::leave::Leave;
+use crate::assembly::lookout::Lookout;
 use crate::assembly::management::Management;
 use crate::assembly::meter::{ProxyMeter, measured, measured_reader};
 use crate::assembly::reread::Sources;
@@ -27,7 +28,7 @@ use crate::base::{Clock, NodeId, Rng, TaskSet, chain};
 use crate::blob::Blobs;
 use crate::inference::Models;
 use crate::obs::{Compat, Health, Lines, LogFileSettings, Metrics, TraceFormat, TraceSettings};
-use crate::proxy::{self, Gate, ProxyParts, ProxySettings};
+use crate::proxy::{self, Gate, ProxyParts, ProxySettings, StoreSeen};
 use crate::rpc::Served;
 use crate::secure::Acceptor;
 
@@ -198,6 +199,7 @@ pub async fn run(role: Role, settings: &Settings, around: Surroundings) -> Resul
         clock: Arc::clone(&clock),
         metrics: Arc::clone(&metrics),
         models: wire::model_calls(settings, &clock)?,
+        store: look_out(settings, &seams, &health, &tasks),
     };
     let calls = administered(calls, &seams, &public, &about);
     let node = Node::start(role, seams, calls, settings, &tasks).await?;
@@ -260,6 +262,7 @@ struct Public {
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     models: Arc<Models>,
+    store: Option<StoreSeen>,
 }
 
 impl Public {
@@ -281,8 +284,20 @@ impl Public {
             models: Arc::clone(&self.models),
             node: door.node.clone(),
             usage: door.usage.clone(),
+            store: self.store.clone(),
         }
     }
+}
+
+/// Looks from here on whether the object store answers; a store in a directory is not looked at.
+fn look_out(settings: &Settings, seams: &NodeSeams, health: &Health, tasks: &TaskSet) -> Option<StoreSeen> {
+    if !settings.stores_remotely() {
+        return None;
+    }
+    let lookout = Lookout::new(Arc::clone(&seams.blobs), Arc::clone(&seams.clock), health.clone());
+    let seen = lookout.seen();
+    tasks.start("look at the object store", |stop| lookout.run(stop));
+    Some(seen)
 }
 
 /// What the admin API says of this process.

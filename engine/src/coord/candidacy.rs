@@ -192,6 +192,8 @@ impl Candidacy {
         self.leading.store(Some(Arc::clone(&coordinator)));
         let ended = self.keep_leading(&coordinator, held, stop).await;
         self.leading.store(None);
+        // However it ended: whoever waits for nodes is to ask the next leader, to whom they report.
+        coordinator.deposed().cancel();
         tasks.stop();
         // Whatever its tasks still do fails to commit; they end at their next wait.
         drop(tasks.join().await);
@@ -209,11 +211,11 @@ impl Candidacy {
         loop {
             tokio::select! {
                 () = stop.cancelled() => {
-                    self.give_up(held.epoch).await;
+                    self.give_up(coordinator, held.epoch).await;
                     return Ended::Stopped;
                 }
                 () = resigning.cancelled() => {
-                    self.give_up(held.epoch).await;
+                    self.give_up(coordinator, held.epoch).await;
                     // Leaves a standby the time to be first.
                     clock.sleep(settings.ttl).await;
                     return Ended::Deposed;
@@ -225,7 +227,7 @@ impl Candidacy {
             match self.renew(coordinator, &mut held).await {
                 Ok(()) if coordinator.is_unsure() => {
                     // What is stored is read again, under an epoch that a late commit does not expect.
-                    self.give_up(held.epoch).await;
+                    self.give_up(coordinator, held.epoch).await;
                     return Ended::Deposed;
                 }
                 Ok(()) => {}
@@ -265,13 +267,16 @@ impl Candidacy {
         Ok(())
     }
 
-    /// Answers no call any more and says in the record that nobody need wait.
-    async fn give_up(&self, epoch: u64) {
+    /// Takes no call any more and says in the record that nobody need wait. Changes under way that are not committed by then
+    /// do nothing, and whoever asked for them hears that the next leader is the one to ask; those that are committed are
+    /// answered as ever, but for what would wait for nodes, which report to the next leader from here on.
+    async fn give_up(&self, coordinator: &Coordinator, epoch: u64) {
         self.leading.store(None);
         let (metas, address) = (self.parts.metas.as_ref(), &self.parts.lead.address);
         if let Err(error) = lead::give_up(metas, epoch, address).await {
             warn!(error = crate::base::chain(&error), "the lead could not be given up; it ends by itself");
         }
+        coordinator.deposed().cancel();
     }
 
     /// Says in the bucket that nothing is in any log that is not sealed, so that a cluster may take over the catalog; or

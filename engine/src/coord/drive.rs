@@ -157,7 +157,7 @@ pub struct Coordinator {
     pub(super) lacking: Notify,
     /// Until when, on the monotonic clock, nobody else can lead.
     leads_until: Mutex<Duration>,
-    /// Another coordinator has committed.
+    /// Another coordinator has committed, or this one has given up the lead.
     pub(super) deposed: CancellationToken,
     /// A commit may have happened that is not in `catalog`.
     pub(super) unsure: AtomicBool,
@@ -272,7 +272,7 @@ impl Coordinator {
         Ok(coordinator)
     }
 
-    /// Cancelled once another coordinator is known to lead.
+    /// Cancelled once another coordinator is known to lead, or may since this one has given up the lead.
     pub fn deposed(&self) -> CancellationToken {
         self.deposed.clone()
     }
@@ -556,7 +556,7 @@ impl Coord for Coordinator {
         replicas: u32,
         resource_groups: Vec<String>,
     ) -> Result<(), rpc::Error> {
-        self.listened().await;
+        self.listened("load").await?;
         let fresh = self.fresh("load", replicas.max(1)).await?;
         let asked = LoadRequest { partitions: partitions.as_deref(), replicas, groups: &resource_groups };
         let nodes = |group: &str| self.placer.lock().query_nodes(group);
@@ -713,7 +713,7 @@ impl Coord for Coordinator {
     }
 
     async fn transfer_nodes(&self, from: &str, to: &str, count: u32) -> Result<(), rpc::Error> {
-        self.listened().await;
+        self.listened("transfer nodes").await?;
         let nodes = self.placer.lock().query_nodes(from);
         self.change("transfer nodes", |catalog| decide::transfer_nodes(catalog, from, to, count, nodes)).await
     }
@@ -814,6 +814,7 @@ impl Coord for Coordinator {
             jobs: Some(self.job_count()),
             since,
             wants: Some(Wants { damaged: self.damages(), ..wants }),
+            unrenewed: self.check_lead().is_err(),
         })
     }
 
@@ -831,7 +832,7 @@ impl Coord for Coordinator {
     }
 
     async fn finalize(&self, format: u32) -> Result<(u32, u32), rpc::Error> {
-        self.listened().await;
+        self.listened("finalize").await?;
         let (now, to) = {
             // Whoever joins meanwhile has read the record before, or refuses to start after it.
             let _one_at_a_time = self.writable().await;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,15 +12,15 @@ use tokio::net::TcpListener;
 use super::{Candidacy, CandidacyParts, CompactionLimits, LeadSettings, Limits, find_leader, lead, record};
 use crate::agent::{Agent, AgentParts};
 use crate::base::{Clock, Kind, NodeId, NodeTime, RealClock, TaskSet, TestClock, Timestamp};
-use crate::blob::MemoryBlobs;
+use crate::blob::{Blobs, MemoryBlobs};
 use crate::meta::{self, Doing, MemoryMetas, Metas, Txn, Versioned, Write};
 use crate::model::DataType;
 use crate::rpc::net::{
     CoordClient, FindLeader, NetDial, NetSettings, Security, ServeParts, WholeCalls, serve,
 };
 use crate::rpc::{
-    AliasChange, Coord as _, Dial, Duties, LocalNodes, NewCollection, NodeInfo, NodeState, OpenChannel,
-    OrderNumber, OwnOrder, Report, Served,
+    AliasChange, CollectionRef, Coord as _, Dial, Duties, LocalNodes, NewCollection, NodeInfo, NodeState,
+    OpenChannel, OrderNumber, OwnOrder, Report, Served,
 };
 use crate::segment::fixture::schema;
 
@@ -185,6 +185,94 @@ async fn a_node_that_is_to_be_emptied_is_so_under_the_next_leader_too() {
     tasks.join().await.unwrap();
 }
 
+/// Metadata that is some way off, so that much is under way when a leader is told to stop.
+struct Far(Arc<MemoryMetas>);
+
+/// How long a call is on its way there, and its answer on the way back.
+const WAY: Duration = Duration::from_millis(2);
+
+#[async_trait]
+impl Metas for Far {
+    async fn get(&self, key: &str) -> Result<Option<Versioned>, meta::Error> {
+        self.0.get(key).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<(String, Versioned)>, meta::Error> {
+        self.0.list(prefix).await
+    }
+
+    async fn commit(&self, txn: Txn) -> Result<u64, meta::Error> {
+        tokio::time::sleep(WAY).await;
+        let committed = self.0.commit(txn).await;
+        tokio::time::sleep(WAY).await;
+        committed
+    }
+}
+
+/// A candidate with a process of its own, whose tasks are all there is of it: its calls are done to their end, as long as somebody
+/// waits for them.
+async fn process(metas: &Arc<MemoryMetas>, blobs: &Arc<dyn Blobs>) -> (Arc<Candidacy>, TaskSet) {
+    let tasks = TaskSet::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (ttl, address) = (Duration::from_millis(600), listener.local_addr().unwrap().to_string());
+    let lead = LeadSettings { ttl, every: ttl / 6, alone: false, address };
+    let far = Arc::new(Far(Arc::clone(metas)));
+    let parts = CandidacyParts { blobs: Arc::clone(blobs), ..parts(far, RealClock::new(), dial(), lead) };
+    let candidacy = Candidacy::new(parts);
+    let calls = WholeCalls::new(Arc::clone(&candidacy) as _, tasks.clone());
+    let served = Served { coord: Some(calls as _), ..Served::default() };
+    let (clock, grace) = (RealClock::new(), Duration::from_secs(10));
+    let parts = ServeParts { served, security: Security::Trusted, clock, grace };
+    tasks.start("serve", |stop| async move { Ok(serve(listener, parts, stop).await?) });
+    let standing = Arc::clone(&candidacy);
+    tasks.start("lead", |stop| standing.run(stop));
+    (candidacy, tasks)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_change_fails_or_is_done_twice_while_one_leader_after_another_is_told_to_stop() {
+    let (metas, blobs) = (MemoryMetas::new(), MemoryBlobs::new() as Arc<dyn Blobs>);
+    let first = process(&metas, &blobs).await;
+    until("the first leads", async || first.0.leads()).await;
+    let coord = CoordClient::new(Arc::new(Records(Arc::clone(&metas))), dial());
+    let (made, over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    // Each is refused the second time, so that none may be done twice.
+    let change = async |name: &str| {
+        let mut failed = Vec::new();
+        while !over.load(Ordering::Relaxed) {
+            failed.extend(coord.create_database(name, Vec::new()).await.err());
+            failed.extend(coord.drop_database(name).await.err());
+            made.fetch_add(1, Ordering::Relaxed);
+        }
+        failed
+    };
+    let replace = async {
+        let (_, mut leading) = first;
+        for _ in 0..3 {
+            let (next, tasks) = process(&metas, &blobs).await;
+            let before = made.load(Ordering::Relaxed);
+            until("changes are made", async || made.load(Ordering::Relaxed) > before + 5).await;
+            // As SIGTERM does.
+            leading.stop();
+            leading.join().await.unwrap();
+            until("the next one leads", async || next.leads()).await;
+            leading = tasks;
+        }
+        let before = made.load(Ordering::Relaxed);
+        until("changes go on", async || made.load(Ordering::Relaxed) > before + 5).await;
+        over.store(true, Ordering::Relaxed);
+        leading
+    };
+
+    let (one, other, last) = tokio::join!(change("one"), change("other"), replace);
+
+    assert_eq!((one, other), (Vec::new(), Vec::new()));
+    let left: Vec<_> = coord.databases().await.unwrap().into_iter().map(|database| database.name).collect();
+    assert_eq!(left, ["default"]);
+    last.stop();
+    last.join().await.unwrap();
+}
+
 const START_MS: u64 = 1_700_000_000_000;
 const HOUR_MS: u64 = 3_600_000;
 const TTL: Duration = Duration::from_secs(6);
@@ -264,6 +352,45 @@ async fn a_leader_that_listens_gives_no_lease_to_who_goes_by_the_orders_of_anoth
     let (later, is_sure) = beat(&second, seen).await;
     assert!(is_sure && later.epoch > seen.epoch, "{later:?} after {seen:?}");
     assert_eq!(beat(&second, later).await, (later, true));
+    tasks.stop();
+    tasks.join().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_nodes_at_a_leader_that_goes_is_sent_to_the_next_one_at_once() {
+    let (metas, tasks) = (MemoryMetas::new(), TaskSet::new());
+    let first = stand(Arc::clone(&metas) as _, START_MS, false, &tasks);
+    until("the first leads", async || first.leads()).await;
+    make_aliased(&first).await;
+    let begun = tokio::time::Instant::now();
+
+    // It listens for ten minutes before it counts nodes, and nobody reports to it any more.
+    let meant = CollectionRef::Name { database: String::new(), name: "a".to_owned() };
+    let (loaded, resigned) = tokio::join!(first.load(meant, None, 1, Vec::new()), first.resign());
+
+    resigned.unwrap();
+    let error = loaded.unwrap_err();
+    assert!(error.is_stale(), "{error}");
+    assert!(begun.elapsed() < TTL, "{:?}", begun.elapsed());
+    tasks.stop();
+    tasks.join().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_does_not_reach_the_metadata_says_so_until_it_does() {
+    let (metas, tasks) = (MemoryMetas::new(), TaskSet::new());
+    let cut = Arc::new(Cut { metas: Arc::clone(&metas), is_cut: AtomicBool::new(false) });
+    let leader = stand(Arc::clone(&cut) as _, START_MS, false, &tasks);
+    until("it leads", async || leader.leads()).await;
+    let later = async |is_cut: bool| {
+        cut.is_cut.store(is_cut, Ordering::Relaxed);
+        tokio::time::sleep(2 * TTL).await;
+        leader.lead().await.unwrap().unrenewed
+    };
+
+    let said = [later(false).await, later(true).await, later(false).await];
+
+    assert_eq!(said, [false, true, false]);
     tasks.stop();
     tasks.join().await.unwrap();
 }

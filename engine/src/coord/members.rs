@@ -17,6 +17,7 @@ use crate::base::{NodeId, chain};
 use crate::coord::drive::Coordinator;
 use crate::coord::{Error, record};
 use crate::meta::{Metas, Txn};
+use crate::rpc;
 
 /// Record of the highest number that a node was given.
 pub const NUMBERS: &str = "coord/nodes";
@@ -167,7 +168,11 @@ impl Coordinator {
     }
 
     /// Waits until a new leader knows which nodes there are: before that, counting them would only mislead.
-    pub(super) async fn listened(&self) {
+    ///
+    /// # Errors
+    /// [`rpc::Error::Stale`] if the lead ends meanwhile: nodes report to the next leader, so this one would go on by a count
+    /// that is wrong.
+    pub(super) async fn listened(&self, call: &'static str) -> Result<(), rpc::Error> {
         let mut reported = self.reported.subscribe();
         let settled = async {
             while !self.placer.lock().is_settled() {
@@ -178,8 +183,9 @@ impl Coordinator {
             }
         };
         tokio::select! {
-            () = settled => {}
-            () = self.parts.clock.sleep(2 * self.parts.placing.settle) => {}
+            () = settled => Ok(()),
+            () = self.deposed.cancelled() => Err(Error::Deposed.answer(call)),
+            () = self.parts.clock.sleep(2 * self.parts.placing.settle) => Ok(()),
         }
     }
 }

@@ -115,7 +115,7 @@ impl Coordinator {
 
     /// A node that is gone may still be taken out of the record.
     async fn check_query_node(&self, node: NodeId, on: bool) -> Result<(), rpc::Error> {
-        self.listened().await;
+        self.listened("steer a node").await?;
         if !on && self.steer.lock().suspended.contains(&node) {
             return Ok(());
         }
@@ -141,7 +141,7 @@ impl Coordinator {
     /// # Errors
     /// `BadParameter` for what of it cannot be; nothing is moved then.
     pub(super) async fn transfer(&self, transfer: HeldTransfer) -> Result<(), rpc::Error> {
-        self.listened().await;
+        self.listened("transfer what is held").await?;
         let HeldTransfer { from, to, parts } = transfer;
         let moved = self.place(|placer, now| match &parts {
             HeldParts::Segments(segments) => placer.transfer_segments(from, to, segments, now),

@@ -102,6 +102,10 @@ pub trait Meter: Send + Sync + 'static {
     fn slow(&self, kind: &'static str);
 }
 
+/// Says how the object store failed when its process looked last; nothing if it answered, or too few looks have failed. At
+/// once: nobody is waited for.
+pub type StoreSeen = Arc<dyn Fn() -> Option<Kind> + Send + Sync>;
+
 /// What the proxy is made of.
 #[derive(Clone)]
 pub struct ProxyParts {
@@ -129,6 +133,8 @@ pub struct ProxyParts {
     pub node: NodeInfo,
     /// Says what its process takes of its machine, if that is measured.
     pub usage: Option<Measured>,
+    /// Says whether the object store fails, if its process looks at it.
+    pub store: Option<StoreSeen>,
 }
 
 /// The proxy's service. Cloning shares it.
@@ -190,6 +196,10 @@ impl Proxy {
 
     pub(in crate::proxy) fn usage(&self) -> Option<&Measured> {
         self.parts.usage.as_ref()
+    }
+
+    pub(in crate::proxy) fn store_failure(&self) -> Option<Kind> {
+        self.parts.store.as_ref().and_then(|seen| seen())
     }
 
     pub(in crate::proxy) fn meter(&self) -> Option<&dyn Meter> {

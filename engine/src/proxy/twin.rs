@@ -141,6 +141,7 @@ impl Twin {
                 ..NodeInfo::default()
             },
             usage: None,
+            store: None,
         }
     }
 

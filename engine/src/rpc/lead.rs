@@ -28,6 +28,9 @@ pub struct LeadInfo {
     pub since: Timestamp,
     /// What the catalog asks of the nodes; `None` from a version that does not say it.
     pub wants: Option<Wants>,
+    /// Whether it has not reached the metadata for so long that another one may lead: nobody changes the catalog through it until
+    /// it has. Always `false` from a version that does not say it.
+    pub unrenewed: bool,
 }
 
 /// What the catalog asks of the nodes, who is there for it, and what of it cannot be served.

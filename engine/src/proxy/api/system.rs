@@ -75,7 +75,8 @@ pub async fn check_health(
     // Of whom it is not known what they may see nothing is shown by name.
     let shows =
         |database: &str, name: Option<&str>| view.as_ref().is_ok_and(|view| view.shows(database, name));
-    let mut reasons = health::ailments(&lead, |database, name| shows(database, Some(name)));
+    let store = proxy.store_failure();
+    let mut reasons = health::ailments(&lead, store, |database, name| shows(database, Some(name)));
     let is_healthy = reasons.is_empty();
     let (states, denied) = health::quotas(&proxy.limits().denied(), |database| shows(database, None));
     reasons.extend(denied);

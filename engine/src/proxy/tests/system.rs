@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 use super::*;
 use crate::base::{CollectionId, NodeId, Timestamp};
 use crate::proxy::access::{Login, Rights};
-use crate::proxy::{AccessSettings, LimitSettings, ProxyParts, ProxySettings};
+use crate::proxy::{AccessSettings, LimitSettings, ProxyParts, ProxySettings, StoreSeen};
 use crate::rpc::{
     DamagedCollection, Duties, LeadInfo, LoadReport, NodeInfo, NodeState, NodeStatus, Usage, Wants,
 };
@@ -447,6 +447,28 @@ async fn without_a_coordinator_nothing_is_healthy_and_that_is_said_soon() {
     assert!(took < Duration::from_secs(4), "{took:?}");
     assert_eq!(states(&proxy).await.0.state_code(), StateCode::Healthy, "it answers by itself");
     assert_eq!(entries(&proxy).await.len(), 5);
+}
+
+#[tokio::test]
+async fn a_database_whose_store_or_metadata_is_away_is_not_healthy_and_no_address_is_told() {
+    let (_, twin) = in_cluster();
+    let found = async |store: Option<Kind>| {
+        let store: Option<StoreSeen> = Some(Arc::new(move || store));
+        checked(&Proxy::new(ProxyParts { store, ..twin.parts() })).await
+    };
+    let silent = "the object store does not answer this proxy";
+    let unrenewed = "the coordinator does not reach the metadata: the catalog cannot be changed";
+
+    assert_eq!(found(None).await, well());
+    assert_eq!(found(Some(Kind::Unavailable)).await, ill(&[silent]));
+    assert_eq!(found(Some(Kind::Denied)).await, ill(&["the object store does not let this proxy in"]));
+    assert_eq!(found(Some(Kind::Corrupt)).await, ill(&["this proxy cannot read the object store"]));
+    twin.lead.lock().unrenewed = true;
+    assert_eq!(found(None).await, ill(&[unrenewed]));
+    assert_eq!(found(Some(Kind::Unavailable)).await, ill(&[unrenewed, silent]));
+    twin.leaderless.store(true, Ordering::Relaxed);
+    let away = "the coordinator cannot be reached: lead failed: no node is known to lead";
+    assert_eq!(found(Some(Kind::Unavailable)).await, ill(&[away, silent]));
 }
 
 fn set_aside(id: i64, name: &str) -> DamagedCollection {

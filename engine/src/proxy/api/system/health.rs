@@ -3,22 +3,54 @@
 use contract::pb::milvus::QuotaState;
 
 use super::Unheard;
+use crate::base::Kind;
 use crate::proxy::limits::{DENIED, Denied};
 use crate::rpc::{DamagedCollection, LeadInfo, Wants};
 
 /// As many collections that are set aside are named.
 const MOST_NAMED: usize = 100;
 
-/// Why the database is not healthy, in words; nothing if it is. A collection is only named where `shows` allows that of its
-/// database and its name.
-pub fn ailments(lead: &Result<LeadInfo, Unheard>, shows: impl Fn(&str, &str) -> bool) -> Vec<String> {
-    let lead = match lead {
-        Ok(lead) => lead,
-        Err(Unheard(why)) => return vec![format!("the coordinator cannot be reached: {why}")],
+/// Why the database is not healthy, in words; nothing if it is. `store` is how the object store fails, if it does. A collection is
+/// only named where `shows` allows that of its database and its name.
+pub fn ailments(
+    lead: &Result<LeadInfo, Unheard>,
+    store: Option<Kind>,
+    shows: impl Fn(&str, &str) -> bool,
+) -> Vec<String> {
+    let mut reasons = match lead {
+        Ok(lead) => of_the_leader(lead, shows),
+        Err(Unheard(why)) => vec![format!("the coordinator cannot be reached: {why}")],
     };
-    // A leader of an earlier version does not say.
-    let Some(wants) = &lead.wants else { return Vec::new() };
+    reasons.extend(store.map(without_store));
+    reasons
+}
+
+/// What is said of an object store that fails in this way. Where it is and what it said is for operators, whom `/healthz` and the
+/// log lines tell it.
+fn without_store(kind: Kind) -> String {
+    let what = match kind {
+        Kind::Denied => "the object store does not let this proxy in",
+        Kind::Unavailable => "the object store does not answer this proxy",
+        Kind::Invalid
+        | Kind::NotFound
+        | Kind::Exists
+        | Kind::Conflict
+        | Kind::Fenced
+        | Kind::Exhausted
+        | Kind::Corrupt
+        | Kind::Internal => "this proxy cannot read the object store",
+    };
+    what.to_owned()
+}
+
+/// What a leader says that is not well.
+fn of_the_leader(lead: &LeadInfo, shows: impl Fn(&str, &str) -> bool) -> Vec<String> {
     let mut reasons = Vec::new();
+    if lead.unrenewed {
+        reasons.push("the coordinator does not reach the metadata: the catalog cannot be changed".to_owned());
+    }
+    // A leader of an earlier version does not say.
+    let Some(wants) = &lead.wants else { return reasons };
     // Who still listens does not know which nodes there are; what they have goes on meanwhile.
     if lead.settled {
         let Wants { collections, to_load, ownerless, readers, writers, damaged: _ } = wants;

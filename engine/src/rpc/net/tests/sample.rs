@@ -490,6 +490,7 @@ samples! {
             writers: 4,
             damaged: Vec::sample(),
         }),
+        unrenewed: true,
     };
     DamagedCollection => DamagedCollection {
         id: CollectionId::sample(),
