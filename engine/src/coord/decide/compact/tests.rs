@@ -508,9 +508,9 @@ fn rows_that_end_by_a_field_are_dropped_as_far_as_the_manifest_tells() {
     let ends = FieldId(107);
     let field = |id, name: &str, data_type| crate::segment::fixture::field(id, name, data_type);
     let mut info = info(&[1]);
-    let mut schema = Schema::clone(&info.schema);
-    schema.fields.push(field(ends, "ends", crate::model::DataType::Timestamptz));
-    info.schema = Arc::new(schema);
+    let key = field(FieldId(100), "id", crate::model::DataType::Int64);
+    let fields = vec![key, field(ends, "ends", crate::model::DataType::Timestamptz)];
+    info.schema = Arc::new(Schema { fields, ..Schema::clone(&info.schema) });
     info.properties = vec![(crate::rpc::TTL_FIELD.to_owned(), "ends".to_owned())];
     let known = |id, hours: (i64, i64)| SegmentManifest {
         instants: vec![crate::model::Instants {
