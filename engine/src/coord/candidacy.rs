@@ -64,8 +64,8 @@ struct Held {
 /// The lead, as it was taken over.
 struct Taken {
     epoch: u64,
-    /// How far a former leader may go in what it says, and since when, on the monotonic clock, that was seen to stand still.
-    said: Option<(Timestamp, Duration)>,
+    /// Since when, on the monotonic clock, the former leader was seen not to renew; `None` if nobody waited for that.
+    since: Option<Duration>,
 }
 
 /// How a term as leader ended.
@@ -120,10 +120,9 @@ impl Candidacy {
     async fn stand_by(&self) -> Result<Taken, Error> {
         let CandidacyParts { metas, clock, lead: settings, .. } = &self.parts;
         let mut seen = Seen::default();
-        let mut said = None;
         let mut unreachable = false;
         loop {
-            let found = match self.look(&mut said).await {
+            let found = match lead::read(metas.as_ref()).await {
                 Ok(found) => found,
                 Err(error) if settings.alone => return Err(error),
                 Err(error) => {
@@ -146,7 +145,7 @@ impl Candidacy {
                     // A build that could not read the catalog must not keep others from leading.
                     format::read(metas.as_ref()).await?;
                     match lead::take_over(metas.as_ref(), version, &settings.address).await {
-                        Ok(epoch) => return Ok(Taken { epoch, said }),
+                        Ok(epoch) => return Ok(Taken { epoch, since: seen.since(version) }),
                         Err(Error::Deposed) => {
                             seen = Seen::default();
                             clock.sleep(settings.every).await;
@@ -158,21 +157,7 @@ impl Candidacy {
         }
     }
 
-    /// Reads who leads, and whether what leaders may say has moved: also one that took over and did not come to renew would
-    /// else keep the time from being counted.
-    async fn look(&self, said: &mut Option<(Timestamp, Duration)>) -> Result<Option<(u64, Leader)>, Error> {
-        let CandidacyParts { metas, clock, lead: settings, .. } = &self.parts;
-        let found = lead::read(metas.as_ref()).await?;
-        if !settings.alone {
-            let bound = lead::said(metas.as_ref()).await?;
-            if said.is_none_or(|(known, _)| known != bound) {
-                *said = Some((bound, clock.monotonic()));
-            }
-        }
-        Ok(found)
-    }
-
-    async fn lead(&self, Taken { epoch, said }: Taken, stop: &CancellationToken) -> Result<Ended, Error> {
+    async fn lead(&self, Taken { epoch, since }: Taken, stop: &CancellationToken) -> Result<Ended, Error> {
         let CandidacyParts { metas, blobs, clock, dial, limits, lost_after, lead: settings, flaw } =
             &self.parts;
         let placing = PlaceSettings {
