@@ -61,13 +61,6 @@ struct Held {
     renewals: u64,
 }
 
-/// The lead, as it was taken over.
-struct Taken {
-    epoch: u64,
-    /// Since when, on the monotonic clock, the former leader was seen not to renew; `None` if nobody waited for that.
-    since: Option<Duration>,
-}
-
 /// How a term as leader ended.
 enum Ended {
     /// Told to stop; the lead was given up.
@@ -100,7 +93,7 @@ impl Candidacy {
                 taken = self.stand_by() => taken,
             };
             let led = match taken {
-                Ok(taken) => self.lead(taken, &stop).await,
+                Ok(epoch) => self.lead(epoch, &stop).await,
                 Err(error) => Err(error),
             };
             match led {
@@ -116,8 +109,8 @@ impl Candidacy {
         }
     }
 
-    /// Returns once this process has taken over.
-    async fn stand_by(&self) -> Result<Taken, Error> {
+    /// Returns the new epoch once this process has taken over.
+    async fn stand_by(&self) -> Result<u64, Error> {
         let CandidacyParts { metas, clock, lead: settings, .. } = &self.parts;
         let mut seen = Seen::default();
         let mut unreachable = false;
@@ -145,7 +138,7 @@ impl Candidacy {
                     // A build that could not read the catalog must not keep others from leading.
                     format::read(metas.as_ref()).await?;
                     match lead::take_over(metas.as_ref(), version, &settings.address).await {
-                        Ok(epoch) => return Ok(Taken { epoch, since: seen.since(version) }),
+                        Ok(epoch) => return Ok(epoch),
                         Err(Error::Deposed) => {
                             seen = Seen::default();
                             clock.sleep(settings.every).await;
@@ -157,7 +150,7 @@ impl Candidacy {
         }
     }
 
-    async fn lead(&self, Taken { epoch, since }: Taken, stop: &CancellationToken) -> Result<Ended, Error> {
+    async fn lead(&self, epoch: u64, stop: &CancellationToken) -> Result<Ended, Error> {
         let CandidacyParts { metas, blobs, clock, dial, limits, lost_after, lead: settings, flaw } =
             &self.parts;
         let placing = PlaceSettings {
@@ -185,12 +178,6 @@ impl Candidacy {
             // Nobody may have made the catalog anew elsewhere while this process was not there to be seen.
             coordinator.prove_current(stop).await?;
         } else {
-            if let Some(since) = since {
-                // What the former leader's last renewal made durable was so far ahead of the time then.
-                let ahead =
-                    u64::try_from(sooner(settings.ttl).as_micros().div_ceil(1_000)).unwrap_or(u64::MAX);
-                coordinator.went_on(lead::said(metas.as_ref()).await?.minus_ms(ahead), since);
-            }
             // Nothing is said before it is durable up to where.
             self.renew(&coordinator, &mut held).await?;
         }

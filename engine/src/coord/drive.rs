@@ -282,11 +282,6 @@ impl Coordinator {
         self.resigning.clone()
     }
 
-    /// Nobody led for a while, and it was `then` at `since` on the monotonic clock, or later. Before anything is said.
-    pub fn went_on(&self, then: Timestamp, since: Duration) {
-        self.times.lock().went_on(then, since, self.seen());
-    }
-
     /// What a renewal of the lead that is begun now and holds for `ttl` has to make durable.
     pub fn say(&self, ttl: Duration) -> Said {
         self.times.lock().say(self.seen(), ttl)

@@ -68,11 +68,6 @@ pub enum Next {
 }
 
 impl Seen {
-    /// Since when, on the candidate's monotonic clock, it has seen the record with this version; `None` if it never has.
-    pub fn since(&self, version: Option<u64>) -> Option<Duration> {
-        self.last.filter(|(known, _)| Some(*known) == version).map(|(_, since)| since)
-    }
-
     /// Decides on the record as it was just read, at `now`.
     pub fn decide(&mut self, found: Option<(u64, &Leader)>, settings: &LeadSettings, now: Duration) -> Next {
         let Some((version, leader)) = found else { return Next::TakeOver(None) };
@@ -221,11 +216,10 @@ mod tests {
         let mut seen = Seen::default();
 
         let decided: Vec<Next> = [0, 3, 6, 7]
-            .map(|second| seen.decide(Some((5, &leader(false))), &settings(), (second + 1) * SECOND))
+            .map(|second| seen.decide(Some((5, &leader(false))), &settings(), second * SECOND))
             .into();
 
         assert_eq!(decided, [Next::Wait, Next::Wait, Next::Wait, Next::TakeOver(Some(5))]);
-        assert_eq!([seen.since(Some(5)), seen.since(Some(6)), seen.since(None)], [Some(SECOND), None, None]);
     }
 
     #[test]

@@ -100,16 +100,6 @@ impl Allocator {
         self.next.max(Timestamp::from_unix_ms(ahead.max(reckoned)))
     }
 
-    /// Time went on while nobody led: it was `then` at `since` on the monotonic clock, or later. Only ever brings time forward.
-    pub fn went_on(&mut self, then: Timestamp, since: Duration, seen: Seen) {
-        let gone = seen.monotonic.saturating_sub(since);
-        let gone = u64::try_from((gone - gone / SLOWER_BY).as_millis()).unwrap_or(u64::MAX);
-        let reckoned = then.unix_ms().saturating_add(gone);
-        if reckoned > self.now(seen).unix_ms() {
-            (self.at_ms, self.since) = (reckoned, seen.monotonic.max(self.since));
-        }
-    }
-
     /// What time to tell those who reckon on from it until the lead may be another's: they do not get past the bound. Where
     /// the wall clock leaps, this follows it with the next renewal.
     pub fn tell(&mut self, seen: Seen) -> Timestamp {
@@ -209,20 +199,6 @@ mod tests {
         let times = [seen(4_000, 70), seen(5_024, 1_094)].map(|seen| allocator.now(seen));
 
         assert_eq!(times, [ms(5_000_000), ms(5_001_023)]);
-    }
-
-    #[test]
-    fn the_time_for_which_nobody_led_counts() {
-        let begun = |then, since| {
-            let mut allocator = Allocator::starting_at(ms(5_000_000), seen(4_000, 20_000));
-            allocator.went_on(ms(then), Duration::from_millis(since), seen(4_000, 20_000));
-            [seen(4_000, 20_000), seen(5_024, 21_024)].map(|seen| allocator.now(seen))
-        };
-
-        // It was less than the bound ten seconds ago, and is more by now.
-        assert_eq!(begun(4_994_000, 9_760), [ms(5_004_230), ms(5_005_253)]);
-        // What is known of it is less than the bound.
-        assert_eq!(begun(4_994_000, 15_000), [ms(5_000_000), ms(5_001_023)]);
     }
 
     #[test]
