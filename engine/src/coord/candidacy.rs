@@ -12,8 +12,9 @@ use crate::base::{ChannelName, Clock, CollectionId, NodeId, SegmentId, TaskSet, 
 use crate::blob::Blobs;
 use crate::coord::drive::{Coordinator, CoordinatorParts, Limits};
 use crate::coord::format;
-use crate::coord::lead::{self, LeadSettings, Leader, Next, Seen};
+use crate::coord::lead::{self, Heard, LeadSettings, Leader, Next, Seen};
 use crate::coord::place::PlaceSettings;
+use crate::coord::time::{self, Former};
 use crate::coord::{Error, Flaw};
 use crate::meta::Metas;
 use crate::model::ChannelManifest;
@@ -87,13 +88,14 @@ impl Candidacy {
     /// # Errors
     /// Only if the process is the only candidate there can be and the catalog cannot be read: nothing would ever change.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) -> anyhow::Result<()> {
+        let mut heard = Heard::default();
         loop {
             let taken = tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                taken = self.stand_by() => taken,
+                taken = self.stand_by(&mut heard) => taken,
             };
             let led = match taken {
-                Ok(epoch) => self.lead(epoch, &stop).await,
+                Ok((epoch, former)) => self.lead(epoch, former, &stop).await,
                 Err(error) => Err(error),
             };
             match led {
@@ -109,13 +111,26 @@ impl Candidacy {
         }
     }
 
-    /// Returns the new epoch once this process has taken over.
-    async fn stand_by(&self) -> Result<u64, Error> {
+    /// Who leads, with the version of that record. Notes how far leaders may go in what they say; one that is alone has no
+    /// bound of that.
+    async fn look(&self, heard: &mut Heard) -> Result<Option<(u64, Leader)>, Error> {
+        let CandidacyParts { metas, clock, lead: settings, .. } = &self.parts;
+        let found = lead::read(metas.as_ref()).await?;
+        if !settings.alone {
+            // Read after the record, with which it is replaced: so it is the newest if that is still the same when it is taken over.
+            let said = lead::said(metas.as_ref()).await?;
+            heard.note(said, clock.monotonic());
+        }
+        Ok(found)
+    }
+
+    /// Returns the new epoch once this process has taken over, and what it knows of the time of the leaders before.
+    async fn stand_by(&self, heard: &mut Heard) -> Result<(u64, Option<Former>), Error> {
         let CandidacyParts { metas, clock, lead: settings, .. } = &self.parts;
         let mut seen = Seen::default();
         let mut unreachable = false;
         loop {
-            let found = match lead::read(metas.as_ref()).await {
+            let found = match self.look(heard).await {
                 Ok(found) => found,
                 Err(error) if settings.alone => return Err(error),
                 Err(error) => {
@@ -137,8 +152,11 @@ impl Candidacy {
                 Next::TakeOver(version) => {
                     // A build that could not read the catalog must not keep others from leading.
                     format::read(metas.as_ref()).await?;
-                    match lead::take_over(metas.as_ref(), version, &settings.address).await {
-                        Ok(epoch) => return Ok(epoch),
+                    let span = sooner(settings.ttl);
+                    let former = heard.former(span).filter(|_| self.parts.flaw != Some(Flaw::OwnTime));
+                    let said = former.map(|former| former.next_bound(time::Seen::on(clock.as_ref()), span));
+                    match lead::take_over(metas.as_ref(), version, &settings.address, said).await {
+                        Ok(epoch) => return Ok((epoch, former)),
                         Err(Error::Deposed) => {
                             seen = Seen::default();
                             clock.sleep(settings.every).await;
@@ -150,7 +168,12 @@ impl Candidacy {
         }
     }
 
-    async fn lead(&self, epoch: u64, stop: &CancellationToken) -> Result<Ended, Error> {
+    async fn lead(
+        &self,
+        epoch: u64,
+        former: Option<Former>,
+        stop: &CancellationToken,
+    ) -> Result<Ended, Error> {
         let CandidacyParts { metas, blobs, clock, dial, limits, lost_after, lead: settings, flaw } =
             &self.parts;
         let placing = PlaceSettings {
@@ -169,6 +192,7 @@ impl Candidacy {
             placing,
             address: settings.address.clone(),
             alone: settings.alone,
+            former,
             flaw: *flaw,
         };
         let coordinator = Coordinator::start(parts, epoch).await?;

@@ -129,7 +129,7 @@ impl World {
         let metas = Arc::new(metas);
         self.seen.lock().push(Arc::clone(&metas));
         let found = super::lead::read(self.metas.as_ref()).await?.map(|(version, _)| version);
-        let epoch = super::lead::take_over(self.metas.as_ref(), found, "a").await?;
+        let epoch = super::lead::take_over(self.metas.as_ref(), found, "a", None).await?;
         let parts = CoordinatorParts {
             metas,
             blobs: Arc::clone(&self.blobs) as _,
@@ -154,6 +154,7 @@ impl World {
             },
             address: "a".to_owned(),
             alone: false,
+            former: None,
             flaw: None,
         };
         let coordinator = Coordinator::start(parts, epoch).await?;

@@ -30,7 +30,7 @@ use crate::coord::place::{PlaceSettings, Placer};
 use crate::coord::shelf::Shelf;
 use crate::coord::steer::{self, Steer};
 use crate::coord::terms::term_of;
-use crate::coord::time::{Allocation, Allocator, Said, Seen};
+use crate::coord::time::{Allocation, Allocator, Former, Said, Seen};
 use crate::coord::{Error, Flaw, drains, format, lead, record};
 use crate::meta::{Metas, Txn};
 use crate::model::access::Policy;
@@ -120,6 +120,8 @@ pub struct CoordinatorParts {
     pub address: String,
     /// Whether no other process can ever lead.
     pub alone: bool,
+    /// What is known of the time of the leaders before; `None` if nobody has followed them.
+    pub former: Option<Former>,
     /// A rule that a test leaves out.
     pub flaw: Option<Flaw>,
 }
@@ -200,9 +202,15 @@ impl Coordinator {
             Some(stored) => record::decode(TIME, &stored.value)?,
             None => Timestamp::ZERO,
         };
-        // Alone, nobody outlives this process to whom a former one could have said a time.
-        let said = if parts.alone { Timestamp::ZERO } else { lead::said(parts.metas.as_ref()).await? };
-        let times = Allocator::starting_at(bound.max(said), Seen::on(parts.clock.as_ref()));
+        let times = match parts.former {
+            Some(former) => Allocator::following(bound, former, Seen::on(parts.clock.as_ref())),
+            None => {
+                // Alone, nobody outlives this process to whom a former one could have said a time.
+                let said =
+                    if parts.alone { Timestamp::ZERO } else { lead::said(parts.metas.as_ref()).await? };
+                Allocator::starting_at(bound.max(said), Seen::on(parts.clock.as_ref()))
+            }
+        };
         let format = format::read(parts.metas.as_ref()).await?;
         let cluster = parts.metas.get(CLUSTER).await;
         let cluster = cluster.map_err(|source| Error::ReadCatalog { prefix: CLUSTER, source })?;

@@ -7,4 +7,7 @@ pub enum Flaw {
     EarlyRelease,
     /// Replaced objects are removed at once, also while nodes hold or load their segments.
     EarlyGarbage,
+    /// A new leader does not go on with the time of the one before: it begins with its own wall clock, and where that is behind with
+    /// what was made durable, however long ago.
+    OwnTime,
 }

@@ -218,7 +218,7 @@ impl World {
             Mortal { metas: Arc::clone(&self.metas), commits: AtomicUsize::new(0), dies_at, afterwards };
         let metas = Arc::new(metas);
         let found = super::lead::read(self.metas.as_ref()).await?.map(|(version, _)| version);
-        let epoch = super::lead::take_over(self.metas.as_ref(), found, "a").await?;
+        let epoch = super::lead::take_over(self.metas.as_ref(), found, "a", None).await?;
         let parts = CoordinatorParts {
             metas: Arc::clone(&metas) as _,
             blobs: Arc::clone(&self.blobs) as _,
@@ -243,6 +243,7 @@ impl World {
             },
             address: "a".to_owned(),
             alone: true,
+            former: None,
             flaw: None,
         };
         let coord = Coordinator::start(parts, epoch).await?;

@@ -183,7 +183,7 @@ impl World {
         let writer = Some(Arc::new(NoLogs) as _);
         nodes.open("a", Served { builder, writer, ..Served::default() });
         let last = lead::read(metas.as_ref()).await?.map(|(version, _)| version);
-        let epoch = lead::take_over(metas.as_ref(), last, "a").await?;
+        let epoch = lead::take_over(metas.as_ref(), last, "a", None).await?;
         let compaction = CompactionLimits { enabled: false, ..CompactionLimits::default() };
         let parts = CoordinatorParts {
             metas,
@@ -202,6 +202,7 @@ impl World {
             placing: PlaceSettings { settle: Duration::ZERO, ..PlaceSettings::default() },
             address: "a".to_owned(),
             alone: true,
+            former: None,
         };
         let coord = Coordinator::start(parts, epoch).await?;
         coord.leads_until(Duration::MAX);

@@ -3,6 +3,9 @@
 //! Nobody compares clocks of two machines: a candidate measures by its own clock how long it has seen the record
 //! unchanged, and a leader by its own clock how long ago it began its last renewal that succeeded. That two may believe
 //! to lead for a moment does no harm: every commit expects the epoch's version, and only one of them has it.
+//!
+//! Nor does a candidate compare its wall clock with a leader's: it measures the same way how long ago the leader has said its
+//! time, and goes on from there.
 
 use std::time::Duration;
 
@@ -11,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::Timestamp;
 use crate::coord::page::REBUILDING;
+use crate::coord::time::Former;
 use crate::coord::{Error, record};
 use crate::meta::{Metas, Txn, Versioned};
 
@@ -86,6 +90,32 @@ impl Seen {
     }
 }
 
+/// What a candidate has heard of the time: the bound of what leaders say, as it was each time the candidate looked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// The bound, and since when it has been that, on the candidate's monotonic clock.
+    last: Option<(Timestamp, Duration)>,
+    /// Whether it has been another one before.
+    has_moved: bool,
+}
+
+impl Heard {
+    /// Notes the bound as it was just read, at `now`.
+    pub fn note(&mut self, said: Timestamp, now: Duration) {
+        if self.last.is_some_and(|(known, _)| known == said) {
+            return;
+        }
+        self.has_moved |= self.last.is_some();
+        self.last = Some((said, now));
+    }
+
+    /// What that says of the time, if leaders make each bound for the next `span`; `None` before the first look.
+    pub fn former(&self, span: Duration) -> Option<Former> {
+        let (bound, since) = self.last?;
+        Some(Former::of(bound, span, since, self.has_moved))
+    }
+}
+
 /// The record of who leads.
 ///
 /// # Errors
@@ -98,11 +128,17 @@ pub async fn read(metas: &dyn Metas) -> Result<Option<(u64, Leader)>, Error> {
     Ok(Some((version, record::decode(LEADER, &value)?)))
 }
 
-/// Replaces the leader whose record has `version`. Returns the new epoch: the version of both records.
+/// Replaces the leader whose record has `version`, and with it the bound of what leaders say, if the new one has one: whoever comes
+/// next goes on from there, although this one may be gone before its first renewal. Returns the new epoch: the version of both records.
 ///
 /// # Errors
 /// [`Error::Deposed`] if another candidate was faster, or the catalog is being made anew.
-pub async fn take_over(metas: &dyn Metas, version: Option<u64>, address: &str) -> Result<u64, Error> {
+pub async fn take_over(
+    metas: &dyn Metas,
+    version: Option<u64>,
+    address: &str,
+    said: Option<Timestamp>,
+) -> Result<u64, Error> {
     let leader = Leader { address: address.to_owned(), resigned: false };
     let txn = match version {
         Some(version) => Txn::new().expect_version(LEADER, version),
@@ -115,6 +151,10 @@ pub async fn take_over(metas: &dyn Metas, version: Option<u64>, address: &str) -
         .put(EPOCH, Bytes::from(address.to_owned()))
         // So that its version is known to the new leader.
         .put(TURN, Bytes::from_static(b"take over"));
+    let txn = match said {
+        Some(said) => txn.put(SAID, record::encode(SAID, &said)?),
+        None => txn,
+    };
     metas.commit(txn).await.map_err(Error::of_commit)
 }
 
@@ -186,7 +226,9 @@ pub async fn give_up(metas: &dyn Metas, epoch: u64, address: &str) -> Result<(),
 mod tests {
     use std::time::Duration;
 
-    use super::{LeadSettings, Leader, Next, Seen};
+    use super::{Heard, LeadSettings, Leader, Next, Seen};
+    use crate::base::Timestamp;
+    use crate::coord::time::Former;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -220,6 +262,24 @@ mod tests {
             .into();
 
         assert_eq!(decided, [Next::Wait, Next::Wait, Next::Wait, Next::TakeOver(Some(5))]);
+    }
+
+    #[test]
+    fn the_time_that_a_leader_said_is_counted_from_when_it_was_seen_first() {
+        let said = |seconds: u64| Timestamp::from_unix_ms(seconds * 1_000);
+        let mut heard = Heard::default();
+        let mut known = vec![heard.former(6 * SECOND)];
+
+        for (bound, at) in [(106, 1_u32), (106, 3), (107, 4), (107, 90)] {
+            heard.note(said(bound), at * SECOND);
+            known.push(heard.former(6 * SECOND));
+        }
+
+        let of = |bound: u64, since: u32, is_fresh: bool| {
+            Some(Former::of(said(bound), 6 * SECOND, since * SECOND, is_fresh))
+        };
+        let (first, second) = (of(106, 1, false), of(107, 4, true));
+        assert_eq!(known, [None, first, first, second, second]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 
 use super::{Candidacy, CandidacyParts, CompactionLimits, LeadSettings, Limits, find_leader, lead, record};
 use crate::agent::{Agent, AgentParts};
-use crate::base::{Clock, Kind, NodeId, NodeTime, RealClock, TaskSet, TestClock, Timestamp};
+use crate::base::{Clock, Kind, NodeId, NodeTime, RealClock, TaskSet, TestClock, Timestamp, sooner};
 use crate::blob::{Blobs, MemoryBlobs};
 use crate::meta::{self, Doing, MemoryMetas, Metas, Txn, Versioned, Write};
 use crate::model::DataType;
@@ -327,6 +327,48 @@ async fn owners_begin_after_all_that_a_leader_said_although_its_clock_was_wrong(
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_time_goes_on_under_the_next_leader_whether_its_wall_clock_is_an_hour_ahead_or_behind() {
+    for wall_ms in [START_MS + HOUR_MS, START_MS - HOUR_MS] {
+        let (metas, tasks) = (MemoryMetas::new(), TaskSet::new());
+        let cut = Arc::new(Cut { metas: Arc::clone(&metas), is_cut: AtomicBool::new(false) });
+        let began = tokio::time::Instant::now();
+        let first = stand(Arc::clone(&cut) as _, START_MS, false, &tasks);
+        until("the first leads", async || first.leads()).await;
+        let second = stand(Arc::clone(&metas) as _, wall_ms, false, &tasks);
+        // Long enough for the second to see the lead renewed.
+        tokio::time::sleep(2 * TTL).await;
+
+        cut.is_cut.store(true, Ordering::Relaxed);
+        until("the second leads", async || second.leads()).await;
+
+        let now = second.allocate_timestamps(1).await.unwrap().unix_ms();
+        let right = START_MS + began.elapsed().as_millis() as u64;
+        assert!(now.abs_diff(right) < 1_000, "{now} instead of {right}");
+        tasks.stop();
+        tasks.join().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_time_is_lost_to_a_leader_that_is_gone_before_its_first_renewal() {
+    let (metas, tasks) = (MemoryMetas::new(), TaskSet::new());
+    let bound = |now_ms: u64| Some(Timestamp::from_unix_ms(now_ms).plus_ms(sooner(TTL).as_millis() as u64));
+    let first = lead::take_over(metas.as_ref(), None, "a", bound(START_MS)).await.unwrap();
+    let next = stand(Arc::clone(&metas) as _, START_MS - HOUR_MS, false, &tasks);
+    tokio::time::sleep(TTL / 2).await;
+
+    lead::take_over(metas.as_ref(), Some(first), "b", bound(START_MS + 20_000)).await.unwrap();
+    let began = tokio::time::Instant::now();
+    until("the next leads", async || next.leads()).await;
+
+    let now = next.allocate_timestamps(1).await.unwrap().unix_ms();
+    let right = START_MS + 20_000 + began.elapsed().as_millis() as u64;
+    assert!(now.abs_diff(right) < 1_000, "{now} instead of {right}");
+    tasks.stop();
+    tasks.join().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_leader_that_listens_gives_no_lease_to_who_goes_by_the_orders_of_another() {
     let (metas, tasks) = (MemoryMetas::new(), TaskSet::new());
     let first = stand(Arc::clone(&metas) as _, START_MS, false, &tasks);
@@ -577,7 +619,7 @@ async fn a_leader_that_is_alone_and_doubts_a_commit_gives_ids_and_times_as_befor
 #[tokio::test]
 async fn a_renewal_that_comes_late_does_not_take_back_how_far_a_leader_may_go() {
     let metas = MemoryMetas::new();
-    let epoch = lead::take_over(metas.as_ref(), None, "a").await.unwrap();
+    let epoch = lead::take_over(metas.as_ref(), None, "a", None).await.unwrap();
     let leader = lead::Leader { address: "a".to_owned(), resigned: false };
     let renew = async |version, said| {
         lead::renew(metas.as_ref(), epoch, version, said, &leader, Some(Timestamp(said))).await
@@ -591,7 +633,7 @@ async fn a_renewal_that_comes_late_does_not_take_back_how_far_a_leader_may_go() 
     // It finds that it leads all the same, and renews again.
     assert_eq!(lead::version(metas.as_ref(), epoch).await.unwrap(), later);
     renew(later, 11).await.unwrap();
-    lead::take_over(metas.as_ref(), None, "b").await.unwrap_err();
+    lead::take_over(metas.as_ref(), None, "b", None).await.unwrap_err();
 }
 
 /// Collections `a` and `b`, and an alias `x` of `a`.
@@ -688,7 +730,7 @@ async fn a_change_whose_caller_gives_up_is_done_to_its_end_and_the_lead_goes_on(
 #[tokio::test]
 async fn what_a_leader_sent_before_its_last_commit_does_nothing_when_it_comes_late() {
     let metas = MemoryMetas::new();
-    let epoch = lead::take_over(metas.as_ref(), None, "a").await.unwrap();
+    let epoch = lead::take_over(metas.as_ref(), None, "a", None).await.unwrap();
     let of = |turn, number, value: &'static str| {
         let txn = Txn::new().expect_version(lead::EPOCH, epoch).expect_version(lead::TURN, turn);
         txn.mark(lead::TURN, lead::mark_of(epoch, number)).put("k", value)

@@ -236,7 +236,7 @@ async fn a_rebuild_that_was_killed_at_any_step_is_begun_again_and_nobody_leads_b
             break;
         }
         if steps > 0 {
-            let leads = super::lead::take_over(inner.as_ref(), None, "a").await;
+            let leads = super::lead::take_over(inner.as_ref(), None, "a", None).await;
             assert!(matches!(leads, Err(Error::Deposed)), "step {steps}");
         }
         make_anew(&world, inner.as_ref()).await.unwrap();

@@ -60,7 +60,7 @@ impl Metas for Overtaken {
         let committed = self.0.commit(txn).await;
         if self.1.swap(false, Ordering::Relaxed) {
             let (version, _) = super::lead::read(self.0.as_ref()).await.unwrap().unwrap();
-            super::lead::take_over(self.0.as_ref(), Some(version), "b").await.unwrap();
+            super::lead::take_over(self.0.as_ref(), Some(version), "b", None).await.unwrap();
             tokio::time::advance(Duration::from_secs(10)).await;
         }
         committed
@@ -77,7 +77,7 @@ impl Cluster {
         let builder = Some(Workshop::new(Arc::clone(&blobs) as _, 1) as _);
         nodes.open("a", Served { builder, ..Served::default() });
         let metas = MemoryMetas::new();
-        let epoch = super::lead::take_over(metas.as_ref(), None, "a").await.unwrap();
+        let epoch = super::lead::take_over(metas.as_ref(), None, "a", None).await.unwrap();
         let parts = CoordinatorParts {
             metas,
             blobs: Arc::clone(&blobs) as _,
@@ -98,6 +98,7 @@ impl Cluster {
             },
             address: "a".to_owned(),
             alone: true,
+            former: None,
             flaw: None,
         };
         let coord = Coordinator::start(parts.clone(), epoch).await.unwrap();
@@ -139,7 +140,7 @@ impl Cluster {
         self.pause().await;
         let metas = self.parts.metas.as_ref();
         let (version, _) = super::lead::read(metas).await.unwrap().unwrap();
-        let epoch = super::lead::take_over(metas, Some(version), "a").await.unwrap();
+        let epoch = super::lead::take_over(metas, Some(version), "a", None).await.unwrap();
         self.coord = Coordinator::start(self.parts.clone(), epoch).await.unwrap();
         self.coord.leads_until(Duration::MAX);
         self.tasks = TaskSet::new();
@@ -543,7 +544,7 @@ async fn a_flush_committed_by_a_leader_that_is_replaced_at_once_does_not_pass_fo
     let clock = TestClock::starting_at(RealClock::new().unix_ms());
     let parts = CoordinatorParts { metas: Arc::clone(&metas) as _, clock, ..cluster.parts.clone() };
     let (version, _) = super::lead::read(metas.as_ref()).await.unwrap().unwrap();
-    let epoch = super::lead::take_over(metas.as_ref(), Some(version), "a").await.unwrap();
+    let epoch = super::lead::take_over(metas.as_ref(), Some(version), "a", None).await.unwrap();
     let coord = Coordinator::start(parts, epoch).await.unwrap();
     coord.leads_until(Duration::MAX);
     let flushed = Flushed {
@@ -662,7 +663,7 @@ async fn functions_wait_for_the_format_that_has_them() {
     let metas = cluster.parts.metas.as_ref();
     metas.commit(super::format::put(Txn::new(), 2).unwrap()).await.unwrap();
     let (version, _) = super::lead::read(metas).await.unwrap().unwrap();
-    let epoch = super::lead::take_over(metas, Some(version), "a").await.unwrap();
+    let epoch = super::lead::take_over(metas, Some(version), "a", None).await.unwrap();
     let next = Coordinator::start(cluster.parts.clone(), epoch).await.unwrap();
     next.leads_until(Duration::MAX);
     next.create_collection(wanted()).await.unwrap();

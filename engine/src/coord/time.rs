@@ -3,6 +3,9 @@
 //! Time that is only said, to nodes, which reckon on from it, has a bound of its own: the leader makes it durable with each
 //! renewal of the lead, and whoever leads next begins there. So nothing that a node shows within a lease of the one is later
 //! than what the other gives, whatever their wall clocks say.
+//!
+//! Nor does the time leap with the wall clock of who leads next: a candidate that has followed what was said goes on from there by
+//! its monotonic clock.
 
 use std::time::Duration;
 
@@ -11,9 +14,13 @@ use crate::base::{Clock, Timestamp};
 /// How far ahead of the clock the durable bound is set, in milliseconds.
 const WINDOW_MS: u64 = 3_000;
 
-/// While the wall clock is behind, of so many milliseconds one is left out, until it has caught up. That little is within what
-/// owners leave for clocks that run fast.
-const SLOWER_BY: u32 = 1_024;
+/// Of so many milliseconds one is left out while the wall clock is behind, until it has caught up, and one is added while it is
+/// ahead of a time that was taken over. That little is within what owners leave for clocks that run fast.
+const DRAWN_BY: u32 = 1_024;
+
+/// A wall clock that is no further ahead of a time that was taken over is taken for right: when that was said is not known better.
+/// Unit: milliseconds.
+const UNSURE_MS: u64 = 1_000;
 
 /// What both clocks of the leader show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +36,42 @@ impl Seen {
     pub fn on(clock: &dyn Clock) -> Self {
         Self { wall_ms: clock.unix_ms(), monotonic: clock.monotonic() }
     }
+}
+
+/// What a candidate knows of the time that former leaders have said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Former {
+    /// None of them has said a later one.
+    bound: Timestamp,
+    /// What the time was when that bound was made.
+    at: Timestamp,
+    /// When it was made at the latest, on the candidate's monotonic clock.
+    since: Duration,
+    /// Whether it was made only shortly before. Else that may have been any time ago.
+    is_fresh: bool,
+}
+
+impl Former {
+    /// Of a bound that a leader has made for the next `span`, which the candidate saw first at `since`. `is_fresh` says that it had
+    /// seen another one before.
+    pub fn of(bound: Timestamp, span: Duration, since: Duration, is_fresh: bool) -> Self {
+        Self { bound, at: bound.minus_ms(begun_ms(span)), since, is_fresh }
+    }
+
+    /// The bound of what the next leader says for `span`, if it takes over now.
+    pub fn next_bound(self, seen: Seen, span: Duration) -> Timestamp {
+        Allocator::following(Timestamp::ZERO, self, seen).say(seen, span).bound
+    }
+}
+
+/// The whole milliseconds of a span.
+fn whole_ms(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The milliseconds of a span, counting one that is not whole.
+fn begun_ms(span: Duration) -> u64 {
+    u64::try_from(span.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX)
 }
 
 /// How far the leader may go in what it says, by a renewal of the lead.
@@ -53,6 +96,10 @@ pub struct Allocator {
     since: Duration,
     /// The latest renewal; `None` if nobody else can ever lead.
     said: Option<Said>,
+    /// When it began, on the monotonic clock.
+    began: Duration,
+    /// How far the wall clock was ahead then of the time that was taken over. Unit: milliseconds.
+    apart_ms: u64,
 }
 
 /// What to do about a request.
@@ -73,7 +120,26 @@ impl Allocator {
             at_ms: durable_bound.unix_ms(),
             since: seen.monotonic,
             said: None,
+            began: seen.monotonic,
+            apart_ms: 0,
         }
+    }
+
+    /// After a change of leader: the time goes on where the former one's has come to since. How far the wall clock here is ahead of
+    /// that says nothing about the time that has gone, and it is drawn to it slowly; where it is set forward later, that is
+    /// followed. If nobody can tell how long ago the former leader's time was said, the wall clock counts, as at a start.
+    pub fn following(durable_bound: Timestamp, former: Former, seen: Seen) -> Self {
+        let gone_ms = whole_ms(seen.monotonic.saturating_sub(former.since));
+        let next = durable_bound.max(former.bound).max(former.at.plus_ms(gone_ms));
+        let ahead_ms = seen.wall_ms.saturating_sub(next.unix_ms());
+        let apart_ms = if former.is_fresh && ahead_ms > UNSURE_MS { ahead_ms } else { 0 };
+        Self { apart_ms, ..Self::starting_at(next, seen) }
+    }
+
+    /// The wall clock's time, less what is not made up for yet.
+    fn wall_ms(&self, seen: Seen) -> u64 {
+        let made_up_ms = whole_ms(seen.monotonic.saturating_sub(self.began) / DRAWN_BY);
+        seen.wall_ms.saturating_sub(self.apart_ms.saturating_sub(made_up_ms))
     }
 
     /// Takes `count` timestamps, none earlier than the time now.
@@ -87,13 +153,12 @@ impl Allocator {
         Allocation::Given(first)
     }
 
-    /// What time it is, without taking any: at least the latest given, at least the wall clock's. It goes on while that is
-    /// behind.
+    /// What time it is, without taking any: at least the latest given, at least the wall clock's, as far as that is followed. It
+    /// goes on while that is behind.
     pub fn now(&mut self, seen: Seen) -> Timestamp {
         let gone = seen.monotonic.saturating_sub(self.since);
-        let gone = u64::try_from((gone - gone / SLOWER_BY).as_millis()).unwrap_or(u64::MAX);
-        let reckoned = self.at_ms.saturating_add(gone);
-        let ahead = seen.wall_ms.max(self.next.unix_ms());
+        let reckoned = self.at_ms.saturating_add(whole_ms(gone - gone / DRAWN_BY));
+        let ahead = self.wall_ms(seen).max(self.next.unix_ms());
         if ahead >= reckoned {
             (self.at_ms, self.since) = (ahead, seen.monotonic.max(self.since));
         }
@@ -105,8 +170,7 @@ impl Allocator {
     pub fn tell(&mut self, seen: Seen) -> Timestamp {
         let now = self.now(seen);
         let Some(Said { bound, until }) = self.said else { return now };
-        let left = until.saturating_sub(seen.monotonic).as_micros().div_ceil(1_000);
-        now.min(bound.minus_ms(u64::try_from(left).unwrap_or(u64::MAX)))
+        now.min(bound.minus_ms(begun_ms(until.saturating_sub(seen.monotonic))))
     }
 
     /// A time before which everything lies that anybody has shown so far by what this leader has given or told; it takes none, and
@@ -117,8 +181,8 @@ impl Allocator {
 
     /// What a renewal has to make durable that is begun now and holds for `span`.
     pub fn say(&mut self, seen: Seen, span: Duration) -> Said {
-        let ms = u64::try_from(span.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX);
-        Said { bound: self.now(seen).plus_ms(ms), until: seen.monotonic.saturating_add(span) }
+        let bound = self.now(seen).plus_ms(begun_ms(span));
+        Said { bound, until: seen.monotonic.saturating_add(span) }
     }
 
     /// A later bound of what is given is durable now.
@@ -136,7 +200,7 @@ impl Allocator {
 mod tests {
     use std::time::Duration;
 
-    use super::{Allocation, Allocator, Said, Seen};
+    use super::{Allocation, Allocator, Former, Said, Seen};
     use crate::base::Timestamp;
 
     const TTL: Duration = Duration::from_secs(6);
@@ -199,6 +263,76 @@ mod tests {
         let times = [seen(4_000, 70), seen(5_024, 1_094)].map(|seen| allocator.now(seen));
 
         assert_eq!(times, [ms(5_000_000), ms(5_001_023)]);
+    }
+
+    /// Of a leader that has made a bound at 100 s of Unix time, which was first seen when the monotonic clock showed 1 s.
+    fn former(is_fresh: bool) -> Former {
+        Former::of(ms(106_000), TTL, Duration::from_secs(1), is_fresh)
+    }
+
+    /// An hour and 100 s.
+    const AHEAD_MS: u64 = 3_700_000;
+
+    #[test]
+    fn whoever_leads_next_goes_on_with_the_time_and_makes_up_slowly_for_a_wall_clock_that_is_an_hour_ahead() {
+        let mut next = Allocator::following(ms(103_000), former(true), seen(AHEAD_MS, 8_500));
+
+        let times = [(0, 0), (1_024_000, 1_024_000), (2_048_000, 2_048_000)]
+            .map(|(wall_ms, gone_ms)| next.now(seen(AHEAD_MS + wall_ms, 8_500 + gone_ms)).unix_ms());
+
+        assert_eq!(times, [107_500, 1_132_500, 2_157_500]);
+    }
+
+    #[test]
+    fn however_long_nobody_led_no_time_is_lost_to_who_has_followed_the_last_leader() {
+        let begun = |monotonic_ms| {
+            Allocator::following(ms(103_000), former(true), seen(4_000, monotonic_ms))
+                .now(seen(4_000, monotonic_ms))
+                .unix_ms()
+        };
+
+        // A leader that has resigned may have said what it was allowed to, so the next one cannot begin before.
+        assert_eq!([1_200, 7_000, 8_000, 601_000].map(begun), [106_000, 106_000, 107_000, 700_000]);
+    }
+
+    #[test]
+    fn a_wall_clock_that_is_ahead_by_no_more_than_what_nobody_can_know_is_taken_for_right() {
+        let mut next = Allocator::following(ms(103_000), former(true), seen(108_100, 8_500));
+
+        assert_eq!(next.now(seen(108_100, 8_500)), ms(108_100));
+    }
+
+    #[test]
+    fn the_wall_clock_counts_where_nobody_can_tell_how_long_ago_the_last_leader_said_its_time() {
+        let mut ahead = Allocator::following(ms(103_000), former(false), seen(AHEAD_MS, 8_500));
+        let mut behind = Allocator::following(ms(103_000), former(false), seen(4_000, 8_500));
+
+        let times = [ahead.now(seen(AHEAD_MS, 8_500)), behind.now(seen(4_000, 8_500))];
+
+        assert_eq!(times, [ms(AHEAD_MS), ms(107_500)]);
+    }
+
+    #[test]
+    fn a_wall_clock_that_is_set_forward_while_its_machine_leads_is_followed() {
+        let mut next = Allocator::following(ms(103_000), former(true), seen(AHEAD_MS, 8_500));
+
+        let times = [0, 60_000].map(|set_ms| next.now(seen(AHEAD_MS + set_ms, 8_500)).unix_ms());
+
+        assert_eq!(times, [107_500, 167_500]);
+    }
+
+    #[test]
+    fn whoever_takes_over_bounds_what_it_says_by_the_time_that_it_goes_on_with() {
+        let bounds = [true, false].map(|is_fresh| former(is_fresh).next_bound(seen(AHEAD_MS, 8_500), TTL));
+
+        assert_eq!(bounds, [ms(113_500), ms(AHEAD_MS + 6_000)]);
+    }
+
+    #[test]
+    fn nothing_is_given_past_the_durable_bound_by_who_goes_on_with_the_time_either() {
+        let mut next = Allocator::following(ms(103_000), former(true), seen(4_000, 8_500));
+
+        assert_eq!(next.allocate(1, seen(4_000, 8_500)), Allocation::Extend(ms(110_500)));
     }
 
     #[test]

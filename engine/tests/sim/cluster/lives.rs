@@ -1,6 +1,7 @@
 //! Rows that live for a while only, by true time, while clocks are wrong and leaders change.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use contract::role::Role;
@@ -15,6 +16,8 @@ use super::clients::Clients;
 use super::faults::{one_of, span};
 use super::rows::{self, Change, Found, SHARDS, named};
 use super::site::Site;
+use super::weather::Fault;
+use super::world::World;
 
 const NAME: &str = "brief";
 /// How long rows live.
@@ -25,6 +28,14 @@ const LIFE: Duration = Duration::from_secs(30);
 const BOUND: Duration = Duration::from_secs(3);
 /// What may be shown too late besides.
 const LATE: Duration = Duration::from_secs(1);
+/// How much later for each leader that was killed meanwhile: a candidate looks twice a second what the leader says of the time, and
+/// goes on from when it saw that first.
+const LOST: Duration = Duration::from_secs(1);
+/// Until every node knows what a clock that was set, or a leader that was killed, has done to the time: there is another leader
+/// after 7 s, and nodes hear of it within another two, or look for it again.
+const SETTLES: Duration = Duration::from_secs(20);
+/// An answer that took longer may have waited for a leader, and does not say when its time was.
+const PROMPT: Duration = Duration::from_millis(500);
 const LIMIT: Duration = Duration::from_secs(30);
 /// Until something that is tried again works.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -40,6 +51,47 @@ struct Row {
     at: Timestamp,
 }
 
+/// How far the time of the cluster had come by its leader, and when that was asked and answered. Unit of the latter: microseconds.
+#[derive(Clone, Copy)]
+struct Told {
+    at: Timestamp,
+    asked: (u64, u64),
+}
+
+/// What has been done to the time of the cluster, and when that was noticed. Unit: microseconds.
+#[derive(Default)]
+struct Upsets {
+    /// How far ahead the wall clocks of coordinators were at the last look. Unit: milliseconds.
+    ahead_ms: Vec<i64>,
+    /// When one of them was set forward.
+    steps: Vec<u64>,
+    /// When leaders were killed.
+    kills: Vec<u64>,
+}
+
+impl Upsets {
+    fn notice(&mut self, world: &World) {
+        let now = world.now_us();
+        let coordinators = world.sites_of(Role::Coordinator);
+        let ahead_ms: Vec<i64> =
+            coordinators.iter().map(|site| site.error.ahead_ms.load(Ordering::Relaxed)).collect();
+        if ahead_ms.iter().zip(&self.ahead_ms).any(|(now, before)| now > before) {
+            self.steps.push(now);
+        }
+        self.ahead_ms = ahead_ms;
+        let kills = world.all_fired().get(&Fault::KillLeader).copied().unwrap_or_default();
+        self.kills.resize(kills as usize, now);
+    }
+
+    fn steps_since(&self, from: u64) -> u32 {
+        self.steps.iter().filter(|at| **at >= from).count() as u32
+    }
+
+    fn kills_since(&self, from: u64) -> u32 {
+        self.kills.iter().filter(|at| **at >= from).count() as u32
+    }
+}
+
 /// What a read has shown, before it is known how far the time of the cluster had come.
 struct Seen {
     read: (u64, u64),
@@ -53,6 +105,7 @@ struct Lives<'a> {
     info: Arc<CollectionInfo>,
     rows: Vec<Row>,
     seen: Vec<Seen>,
+    upsets: Upsets,
     next: i64,
     /// Rows that had to be shown, and those that must not be.
     had_to: u64,
@@ -63,12 +116,14 @@ struct Lives<'a> {
 pub async fn play(clients: &Clients, rng: &SeededRng) {
     let Some(info) = make(clients).await else { return };
     clients.world.watch(info.id);
-    let (rows, seen) = (Vec::new(), Vec::new());
-    let mut lives = Lives { clients, rng, info, rows, seen, next: 1, had_to: 0, must_not: 0 };
+    let (rows, seen, upsets) = (Vec::new(), Vec::new(), Upsets::default());
+    let mut lives = Lives { clients, rng, info, rows, seen, upsets, next: 1, had_to: 0, must_not: 0 };
     let until = tokio::time::Instant::now() + SPAN;
     while tokio::time::Instant::now() < until {
+        lives.upsets.notice(&clients.world);
         lives.write().await;
         lives.read_all().await;
+        lives.judge_all().await;
         lives.flush_sometimes().await;
         tokio::time::sleep(span(rng, 100, 1_500)).await;
     }
@@ -163,7 +218,7 @@ impl Lives<'_> {
         self.clients.world.sites_of(Role::Proxy)
     }
 
-    /// Writes a row. Its time says how far that of the cluster has come, and what was read before is judged by that.
+    /// Writes a row.
     async fn write(&mut self) {
         let shard = self.rng.below(SHARDS as u64) as usize;
         let key = self.next;
@@ -174,11 +229,7 @@ impl Lives<'_> {
         let proxy = one_of(self.rng, &self.proxies());
         let wrote = |door: Door| async move { door.writer.write(write).await }.boxed();
         let Ok(written) = self.clients.world.ask(&proxy, "write", LIMIT, wrote).await else { return };
-        let row = Row { key, written: (began, self.now_us()), at: written.at };
-        for seen in std::mem::take(&mut self.seen) {
-            self.judge(&seen, row);
-        }
-        self.rows.push(row);
+        self.rows.push(Row { key, written: (began, self.now_us()), at: written.at });
     }
 
     async fn read(&self, proxy: &Site, searches: bool) -> Option<Seen> {
@@ -204,8 +255,25 @@ impl Lives<'_> {
         }
     }
 
-    /// Holds what was shown against true time, with a row that was written after it.
-    fn judge(&mut self, seen: &Seen, later: Row) {
+    /// Asks the leader how far the time of the cluster has come, and judges by that what was read before: no node has heard of a
+    /// later time, though some may not have heard of it yet. What cannot be judged now is later.
+    async fn judge_all(&mut self) {
+        let proxy = one_of(self.rng, &self.proxies());
+        let began = self.now_us();
+        let look = |door: Door| async move { door.coord.allocate_timestamps(1).await }.boxed();
+        let Ok(at) = self.clients.world.ask(&proxy, "time", LIMIT, look).await else { return };
+        let told = Told { at, asked: (began, self.now_us()) };
+        if told.asked.1 - told.asked.0 > PROMPT.as_micros() as u64 {
+            return;
+        }
+        self.upsets.notice(&self.clients.world);
+        for seen in std::mem::take(&mut self.seen) {
+            self.judge(&seen, told);
+        }
+    }
+
+    /// Holds what was shown against true time.
+    fn judge(&mut self, seen: &Seen, told: Told) {
         let us = |span: Duration| span.as_micros() as u64;
         for row in &self.rows {
             let (began, ended) = row.written;
@@ -214,7 +282,8 @@ impl Lives<'_> {
             }
             let is_shown = seen.found.get(row.key).is_some();
             let (youngest, oldest) = (seen.read.0 - ended, seen.read.1 - began);
-            if youngest > us(LIFE + LATE + BOUND) {
+            let from = began.saturating_sub(us(SETTLES));
+            if youngest > us(LIFE + LATE + BOUND + self.upsets.kills_since(from) * LOST) {
                 self.must_not += 1;
                 if is_shown {
                     let age = Duration::from_micros(youngest);
@@ -223,10 +292,15 @@ impl Lives<'_> {
                         .violated(format!("{} shows key {} at an age of {age:?}", seen.via, row.key));
                 }
             }
-            // A wall clock that leaps ahead, of who leads or of who leads next, takes the time of the cluster along: all that is
-            // there is as much older. The times of two writes tell of it.
-            let by_cluster = 1_000 * later.at.unix_ms().saturating_sub(row.at.unix_ms());
-            let leap = by_cluster.saturating_sub(later.written.0.saturating_sub(ended));
+            // Where the wall clock of who leads is set forward it takes the time of the cluster along, and all that is there is as
+            // much older. Nothing else makes it leap: not the wall clock of who leads next either.
+            let leap = match self.upsets.steps_since(from) {
+                0 => 0,
+                _ => {
+                    let by_cluster = 1_000 * told.at.unix_ms().saturating_sub(row.at.unix_ms());
+                    by_cluster.saturating_sub(told.asked.0.saturating_sub(ended))
+                }
+            };
             if oldest + leap < us(LIFE - BOUND) {
                 self.had_to += 1;
                 if !is_shown {

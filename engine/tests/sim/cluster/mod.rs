@@ -52,11 +52,12 @@ const ENOUGH_STOPS: u64 = 100;
 const REPORT: &str = "report of a seed: ";
 
 /// Defects by the names that a seed's process is told.
-const DEFECTS: [(&str, Defect); 5] = [
+const DEFECTS: [(&str, Defect); 6] = [
     ("early-acknowledge", Defect::Log(engine::log::Flaw::EarlyAcknowledgement)),
     ("skipped-fence", Defect::Log(engine::log::Flaw::TakenIsOwn)),
     ("early-release", Defect::Coord(engine::coord::Flaw::EarlyRelease)),
     ("early-garbage", Defect::Coord(engine::coord::Flaw::EarlyGarbage)),
+    ("own-time", Defect::Coord(engine::coord::Flaw::OwnTime)),
     ("nameless-writes", Defect::Nameless),
 ];
 
@@ -190,13 +191,18 @@ fn the_same_seed_gives_the_same_run_and_another_seed_another() {
 
 /// A planted defect is found within so many seeds, and it is the defect that is found.
 fn is_found(defect: &str) {
-    let special = Special { defect: Some(defect), ..Special::default() };
+    is_found_by(None, defect);
+}
+
+/// The same, by a named plan if one is given.
+fn is_found_by(plan: Option<&str>, defect: &str) {
+    let special = Special { plan, defect: Some(defect) };
     let reports = all(0..200, special, |report| !report.violations.is_empty());
     let found = reports.iter().find(|report| !report.violations.is_empty());
     let found = found.unwrap_or_else(|| panic!("{defect} was not found in {} seeds", reports.len()));
     println!("{defect}: found by seed {} after {}: {}", found.seed, reports.len(), found.violations[0]);
     assert_eq!(
-        in_a_process(found.seed, Special::default(), Show::Nothing).violations,
+        in_a_process(found.seed, Special { plan, defect: None }, Show::Nothing).violations,
         Vec::<String>::new(),
         "without {defect}"
     );
@@ -224,6 +230,12 @@ fn segments_that_are_let_go_of_early_are_found() {
 #[ignore = "searches up to 200 seeds: make sim DEFECTS=1"]
 fn garbage_that_is_removed_early_is_found() {
     is_found("early-garbage");
+}
+
+#[test]
+#[ignore = "searches up to 200 seeds: make sim DEFECTS=1"]
+fn a_leader_that_goes_by_its_own_clock_is_found() {
+    is_found_by(Some("time-to-live"), "own-time");
 }
 
 #[test]
