@@ -110,9 +110,6 @@ pub enum Error {
     /// Two columns, at least one of them JSON.
     #[error("two column comparison with JSON type is not supported")]
     TwoJsonColumns,
-    /// A whole JSON column is compared.
-    #[error("can not comparisons jsonField directly")]
-    WholeJson,
     /// A whole array is compared otherwise than for equality with a list, or arrays with other columns.
     #[error("can not comparisons array fields directly")]
     WholeArray,

@@ -209,8 +209,6 @@ pub(super) enum Class {
     Text,
     /// Whatever is inside JSON.
     Json,
-    /// A whole JSON value.
-    WholeJson,
     /// Instants, as whole numbers.
     Time,
     /// A shape.
@@ -222,11 +220,18 @@ pub(super) enum Class {
 }
 
 impl Operand {
+    /// A whole JSON value as what is at the empty path, which may be a number, a text or a list.
+    pub(super) fn looked_into(mut self) -> Self {
+        if self.column.data_type == DataType::Json && self.access == Access::Whole {
+            self.access = Access::Path(Vec::new());
+        }
+        self
+    }
+
     /// What the value can be compared with.
     pub(super) fn class(&self) -> Class {
         match (&self.access, self.value_type()) {
             (Access::Length(_), _) => Class::Int,
-            (Access::Path(_), DataType::Json) => Class::Json,
             (_, DataType::Bool) => Class::Bool,
             (_, data_type) if data_type.is_integer() => {
                 if matches!(self.arithmetic, Some((_, Literal::Double(_)))) {
@@ -237,7 +242,7 @@ impl Operand {
             }
             (_, data_type) if data_type.is_number() => Class::Float,
             (_, DataType::VarChar) => Class::Text,
-            (_, DataType::Json) => Class::WholeJson,
+            (_, DataType::Json) => Class::Json,
             (_, DataType::Timestamptz) => Class::Time,
             (_, DataType::Geometry) => Class::Shape,
             (_, DataType::Array(_)) => Class::Array,
