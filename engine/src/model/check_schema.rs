@@ -512,8 +512,8 @@ fn check_dim(field: &Field) -> Result<(), SchemaError> {
     let dim = number(field.type_param("dim").ok_or_else(|| SchemaError::NoDim { field: name() })?)?;
     if field.data_type.element() == DataType::BinaryVector {
         return match dim {
-            dim if !(MIN_BITS..=MAX_BITS).contains(&dim) => Err(SchemaError::Bits { dim, field: name() }),
             dim if dim % 8 != 0 => Err(SchemaError::BitsOfBytes { dim, field: name() }),
+            dim if !(MIN_BITS..=MAX_BITS).contains(&dim) => Err(SchemaError::Bits { dim, field: name() }),
             _ => Ok(()),
         };
     }

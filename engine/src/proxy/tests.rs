@@ -784,7 +784,12 @@ async fn index_parameters_are_checked_and_shown_as_given() {
         (
             "vector",
             &[("index_type", "IVF_RABITQ"), ("refine", "maybe")],
-            "invalid bool value, key: 'refine', value: 'maybe': invalid parameter",
+            "Type conflict in json: param 'refine' (\"maybe\") should be a boolean: invalid parameter",
+        ),
+        (
+            "vector",
+            &[("index_type", "HNSW_PQ"), ("m", "7")],
+            "The dimension of the vector (dim) should be a multiple of the number of subquantizers (m). Dimension:2, m:7",
         ),
         (
             "vector",

@@ -130,10 +130,12 @@ fn binary_vectors_have_whole_bytes_and_sparse_ones_no_dimension() {
         refused(&format!("invalid dimension: 262152 of field w. {range}"))
     );
     assert_eq!(check(100, Some("0")), refused(&format!("invalid dimension: 0 of field w. {range}")));
-    assert_eq!(
-        check(100, Some("9")),
-        refused("invalid dimension: 9 of field w. binary vector dimension should be multiple of 8.")
-    );
+    // Whole bytes are looked for first.
+    for dim in ["9", "2", "262145"] {
+        let text =
+            format!("invalid dimension: {dim} of field w. binary vector dimension should be multiple of 8.");
+        assert_eq!(check(100, Some(dim)), refused(&text));
+    }
     assert_eq!(
         check(100, None),
         refused(

@@ -58,6 +58,7 @@ async fn search_all(
         queries.sum()
     })?;
     let deadline = proxy.models().deadline();
+    partitions_of_read(&info, &request.partition_names)?;
     check_loaded(proxy, &info).await?;
     let schema = &info.schema;
     if request.requests.is_empty() {

@@ -69,6 +69,7 @@ async fn search_rows(
     proxy.admit(&caller, Asked::Search, about, || queries_of(&request))?;
     let deadline = proxy.models().deadline();
     check_built(&request)?;
+    let partitions = partitions_of_read(&info, &request.partition_names)?;
     check_loaded(proxy, &info).await?;
     let schema = &info.schema;
     let mut params = convert_search::params(&request.search_params, convert_search::window_of(&info))?;
@@ -81,7 +82,6 @@ async fn search_rows(
     let (field, templates) = (request.travel_timestamp, &mut request.expr_template_values);
     let travel = travel::asked(field, &request.search_params, templates, &request.dsl)?;
     let view = proxy.view(&info, params.iterator, asked, travel).await?;
-    let partitions = partitions_of_read(&info, &request.partition_names)?;
     let times = Times::of_read(&request.search_params, &info.properties)?;
     let again =
         Again::of(request.function_score.as_ref(), &params, (schema, &times.zone), asked_queries(&request))?;

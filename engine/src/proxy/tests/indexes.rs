@@ -55,6 +55,11 @@ async fn an_index_on_a_json_path_is_checked_in_milvus_words() {
         ("j", &[CAST, ("json_path", "1.0")], "cannot parse identifier: 1.0"),
         ("j", &[("params", r#"{"json_cast_type": "bool", "json_path": 1}"#)], "cannot parse identifier: 1"),
         ("j", &[CAST, ("json_path", "j['a'")], "cannot parse identifier: j['a'"),
+        (
+            "j",
+            &[CAST, ("json_path", "/")],
+            "cannot parse identifier: /, error: line 1:0 mismatched input '/'",
+        ),
         ("j", &[CAST, ("json_path", "text")], "fieldID not match with field name"),
         ("j", &[CAST, ("json_path", "key['a']")], "fieldID not match with field name"),
         ("key", &[CAST, ("json_path", "j['a']")], "fieldID not match with field name"),
