@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::SearchHits;
 use crate::base::FieldId;
-use crate::model::{Column, Value};
+use crate::model::{Column, Metric, Value};
 
 /// What a search by groups wants. Its `count` counts groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +80,16 @@ impl SearchHits {
             })
             .collect();
         self.chosen(chosen.iter().map(Vec::len).collect(), &chosen.concat())
+    }
+
+    /// The same hits of each query by their scores, the nearest first; equal ones in the order they came.
+    #[must_use]
+    pub fn nearest_first(&self, metric: Metric) -> Self {
+        let mut chosen: Vec<usize> = (0..self.scores.len()).collect();
+        for span in self.spans() {
+            chosen[span].sort_by(|&left, &right| metric.nearest_first(self.scores[left], self.scores[right]));
+        }
+        self.chosen(self.counts.clone(), &chosen)
     }
 }
 

@@ -130,6 +130,7 @@ async fn search_all(
         offset: params.offset,
         round_decimal: params.round_decimal,
         group_field: grouping.map(|grouping| grouping.field),
+        elements_by: None,
         batch: None,
         highlighting: None,
     };

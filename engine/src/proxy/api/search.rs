@@ -108,11 +108,12 @@ async fn search_rows(
     };
     let mut fields = output.fields.clone();
     add_fields(&mut fields, highlighting.iter().flat_map(Highlighting::fields));
-    let giving = Giving {
+    let mut giving = Giving {
         limit: params.limit,
         offset: params.offset,
         round_decimal: params.round_decimal,
         group_field: params.groups.resolve(schema)?.map(|grouping| grouping.field),
+        elements_by: None,
         batch: params.batch.clone(),
         highlighting,
     };
@@ -127,6 +128,9 @@ async fn search_rows(
         aggregation.check(plan.queries.len())?;
     }
     let (metric, count, grouping) = (plan.metric, plan.count, plan.grouping);
+    if again.ranker.is_none() && again.order.by.is_empty() {
+        giving.elements_by = grouping.map(|_| metric);
+    }
     let mut hits = if plan.queries.is_empty() {
         let output = plan.output.iter().filter_map(|id| schema.field_by_id(*id));
         let rows = Batch { rows: 0, columns: output.map(Column::empty).collect() };
