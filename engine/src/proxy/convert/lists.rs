@@ -40,7 +40,7 @@ pub fn check(
     }
     if Collapse::taken(params, metric)? != Collapse::Best {
         return Err(Error::ReadNotBuilt {
-            what: "an element_scope other than max outside of a hybrid search",
+            what: "an element_scope other than max where elements do not become rows",
         });
     }
     if are_elements(field, metric) {
