@@ -392,7 +392,8 @@ fn cost(predicate: &Predicate) -> u8 {
         | Predicate::In { operand, .. }
         | Predicate::Like { operand, .. } => match operand.column.data_type {
             crate::model::DataType::Json => 3,
-            crate::model::DataType::VarChar | crate::model::DataType::Array(_) => 2,
+            text if text.is_text() => 2,
+            crate::model::DataType::Array(_) => 2,
             _ => 1,
         },
         Predicate::CompareColumns { .. } | Predicate::Later { .. } => 2,

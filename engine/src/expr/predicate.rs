@@ -241,7 +241,7 @@ impl Operand {
                 }
             }
             (_, data_type) if data_type.is_number() => Class::Float,
-            (_, DataType::VarChar) => Class::Text,
+            (_, text) if text.is_text() => Class::Text,
             (_, DataType::Json) => Class::Json,
             (_, DataType::Timestamptz) => Class::Time,
             (_, DataType::Geometry) => Class::Shape,

@@ -156,7 +156,7 @@ fn scalars(field: &Field, data_type: DataType, values: Values) -> Result<scalar_
         (DataType::Double, Values::Ints(all)) => {
             Data::DoubleData(DoubleArray { data: all.into_iter().map(|value| value as f64).collect() })
         }
-        (DataType::VarChar | DataType::Timestamptz, Values::Texts(data)) => {
+        (DataType::VarChar | DataType::Text | DataType::Timestamptz, Values::Texts(data)) => {
             Data::StringData(StringArray { data })
         }
         (DataType::Geometry, Values::Texts(data)) => Data::GeometryWktData(GeometryWktArray { data }),
@@ -268,9 +268,8 @@ fn none_of(data_type: DataType) -> Values {
         DataType::Bool => Values::Bools(Vec::new()),
         DataType::Float => Values::Singles(Vec::new()),
         DataType::Double => Values::Doubles(Vec::new()),
-        DataType::VarChar | DataType::Timestamptz | DataType::Geometry | DataType::Json => {
-            Values::Texts(Vec::new())
-        }
+        text if text.is_text() => Values::Texts(Vec::new()),
+        DataType::Timestamptz | DataType::Geometry | DataType::Json => Values::Texts(Vec::new()),
         DataType::Array(_) | DataType::ArrayOfVector(_) => {
             Values::Lists { ends: Vec::new(), items: Box::new(Values::Ints(Vec::new())) }
         }

@@ -229,7 +229,7 @@ impl Resolver<'_> {
 
     fn text_field(&self, node: Node<'_>, wrong: Error) -> Result<Operand, Error> {
         match self.resolve(node)? {
-            Typed::Operand(operand) if operand.column.data_type == DataType::VarChar => Ok(operand),
+            Typed::Operand(operand) if operand.column.data_type.is_text() => Ok(operand),
             _ => Err(wrong),
         }
     }
@@ -297,7 +297,7 @@ impl Resolver<'_> {
         let NodeKind::Name(name) = &node.kind else { return Err(wrong) };
         let field =
             self.schema.field(name).ok_or_else(|| Error::UnknownField { name: (*name).to_owned() })?;
-        if field.data_type != DataType::VarChar {
+        if !field.data_type.is_text() {
             return Err(Error::MatchType { operation: words });
         }
         if !field.type_param("enable_match").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
