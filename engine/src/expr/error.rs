@@ -383,11 +383,11 @@ pub enum Error {
         /// The call as written.
         text: String,
     },
-    /// A function of this name does not exist.
-    #[error("function {name} not found")]
+    /// A function of this name that takes values of these types does not exist.
+    #[error("function {call} not found")]
     UnknownFunction {
-        /// Name as written.
-        name: String,
+        /// Its name, and the types in brackets.
+        call: String,
     },
     /// Milvus has it, this version does not.
     #[error("{operation} is not supported")]

@@ -211,6 +211,11 @@ fn check_vector(field: &Field, name: &str, family: Family, flat: &[(String, Stri
         Family::Bits | Family::Signatures if of_bits => {}
         Family::Sparse if of_pairs => {}
         Family::ByParts if matches!(element, DataType::FloatVector | DataType::BinaryVector) => {}
+        // What is wrong with a scalar index is looked for last.
+        Family::Scalar | Family::ScalarNotBuilt if metric_name(flat).is_none() => {
+            let text = "metric type not set for vector index: invalid parameter[expected=valid index params][actual=invalid index params]";
+            return Err(bare(text.to_owned()));
+        }
         _ => {
             let data_type = field.data_type.name();
             return Err(invalid(format!("data type {data_type} can't build with this index {name}")));
@@ -628,6 +633,18 @@ fn check_path(schema: &Schema, field: &Field, path: &str) -> Result<(), Error> {
         Some(_) => Err(invalid("fieldID not match with field name")),
         None => Err(refused(format!("field {} not exist", parsed.base))),
     }
+}
+
+/// Checks that only a bitmap is told whether to keep the places of its values.
+///
+/// # Errors
+/// Milvus's words for an index of another type.
+pub fn check_offsets(index_type: &str, set: &[(String, String)]) -> Result<(), Error> {
+    let is_set = set.iter().any(|(key, _)| key == "indexoffsetcache.enabled");
+    if is_set && !index_type.eq_ignore_ascii_case("BITMAP") {
+        return Err(invalid("invalid offset cache index params"));
+    }
+    Ok(())
 }
 
 /// Checks that every parameter to set (with a value) or to remove (without) may change after an index was made.

@@ -182,3 +182,24 @@ async fn every_name_for_processors_is_taken_and_none_for_graphics_cards() {
     let refused = create(&proxy, "", "vector", &list).await;
     assert!(refused.reason.contains("param 'search_list_size' (0) should be in range"), "{}", refused.reason);
 }
+
+#[tokio::test]
+async fn only_a_bitmap_is_told_to_keep_the_places_of_its_values() {
+    let proxy = with_json(false).await;
+    let alter = async |name: &str| {
+        let alter = AlterIndexRequest {
+            collection_name: "c".to_owned(),
+            index_name: name.to_owned(),
+            extra_params: vec![pair("indexoffsetcache.enabled", "true")],
+            ..Default::default()
+        };
+        proxy.alter_index(Request::new(alter)).await.unwrap().into_inner()
+    };
+    assert_good(&create(&proxy, "bits", "text", &[("index_type", "BITMAP")]).await);
+    assert_good(&create(&proxy, "values", "id", &[("index_type", "INVERTED")]).await);
+
+    assert_good(&alter("bits").await);
+    let refused = alter("values").await;
+    let told = "invalid offset cache index params: invalid parameter";
+    assert_eq!((refused.code, refused.reason.as_str()), (1100, told));
+}
