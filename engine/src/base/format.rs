@@ -8,7 +8,7 @@
 /// newest.
 pub const FIRST_FORMAT: u32 = 1;
 
-/// The version from which on schemas have functions, and fields of instants and of shapes. An earlier one would read a schema
+/// The version from which on schemas have functions, and fields of instants, of shapes and of long texts. An earlier one would read a schema
 /// without its functions, and lose them with its next change; the fields it could not read at all.
 pub const FUNCTIONS_FORMAT: u32 = 2;
 

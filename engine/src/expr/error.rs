@@ -110,9 +110,6 @@ pub enum Error {
     /// Two columns, at least one of them JSON.
     #[error("two column comparison with JSON type is not supported")]
     TwoJsonColumns,
-    /// A whole JSON column is compared.
-    #[error("can not comparisons jsonField directly")]
-    WholeJson,
     /// A whole array is compared otherwise than for equality with a list, or arrays with other columns.
     #[error("can not comparisons array fields directly")]
     WholeArray,
@@ -386,11 +383,11 @@ pub enum Error {
         /// The call as written.
         text: String,
     },
-    /// A function of this name does not exist.
-    #[error("function {name} not found")]
+    /// A function of this name that takes values of these types does not exist.
+    #[error("function {call} not found")]
     UnknownFunction {
-        /// Name as written.
-        name: String,
+        /// Its name, and the types in brackets.
+        call: String,
     },
     /// Milvus has it, this version does not.
     #[error("{operation} is not supported")]

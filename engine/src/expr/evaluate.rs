@@ -96,6 +96,7 @@ impl<'r> Evaluation<'r> {
                 known_where_valid(column, yes.ok_or(Error::Column { field: operand.column.id })?)
             }
             Predicate::CompareColumns { left, compare, right } => self.compare_columns(left, *compare, right),
+            Predicate::Begins { column, with } => self.begins(column, with),
             Predicate::In { operand, set } => {
                 let column = self.column(&operand.column)?;
                 let yes = is_in(column.data, &operand.access, set, wanted);
@@ -331,13 +332,27 @@ impl<'r> Evaluation<'r> {
                 compare.accepts(numbers.and_then(|(left, right)| left.order(right)))
             }),
         };
-        let truth = known_where_valid(left_column, yes)?;
-        let mut both = known_where_valid(right_column, truth.yes)?;
-        if let (Some(known), Some(more)) = (&mut both.known, &truth.known) {
-            known.intersect(more);
-        }
-        Ok(Truth { known: both.known.or(truth.known), yes: both.yes })
+        known_where_both(left_column, right_column, yes)
     }
+
+    fn begins(&self, column: &ColumnName, with: &ColumnName) -> Result<Truth, Error> {
+        let (texts, starts) = (self.column(column)?, self.column(with)?);
+        let (ColumnData::VarChar(all), ColumnData::VarChar(beginnings)) = (texts.data, starts.data) else {
+            return Err(Error::Column { field: column.id });
+        };
+        let begins = |row: usize| all.get(row).starts_with(beginnings.get(row));
+        known_where_both(texts, starts, Bitset::from_fn(self.rows.len(), begins))
+    }
+}
+
+/// A statement about two values is unknown where one of them is missing.
+fn known_where_both(left: Values<'_>, right: Values<'_>, yes: Bitset) -> Result<Truth, Error> {
+    let truth = known_where_valid(left, yes)?;
+    let mut both = known_where_valid(right, truth.yes)?;
+    if let (Some(known), Some(more)) = (&mut both.known, &truth.known) {
+        known.intersect(more);
+    }
+    Ok(Truth { known: both.known.or(truth.known), yes: both.yes })
 }
 
 /// A statement about values is unknown where there is none.
@@ -392,10 +407,11 @@ fn cost(predicate: &Predicate) -> u8 {
         | Predicate::In { operand, .. }
         | Predicate::Like { operand, .. } => match operand.column.data_type {
             crate::model::DataType::Json => 3,
-            crate::model::DataType::VarChar | crate::model::DataType::Array(_) => 2,
+            text if text.is_text() => 2,
+            crate::model::DataType::Array(_) => 2,
             _ => 1,
         },
-        Predicate::CompareColumns { .. } | Predicate::Later { .. } => 2,
+        Predicate::CompareColumns { .. } | Predicate::Begins { .. } | Predicate::Later { .. } => 2,
         Predicate::Exists { .. } | Predicate::Contains { .. } | Predicate::Elements { .. } => 3,
         Predicate::TextMatch { .. } | Predicate::Shape { .. } => 4,
     }

@@ -177,8 +177,8 @@ impl Filter {
         zone::may_hold(&self.predicate, zones)
     }
 
-    /// The primary keys, as often and in the order as written, if the expression is exactly a list of them or
-    /// equality with one.
+    /// The primary keys, each once, in the order as written, if the expression is exactly a list of them or equality
+    /// with one.
     #[must_use]
     pub fn keys(&self, schema: &Schema) -> Option<Keys> {
         self.predicate.keys(schema.primary())

@@ -1,6 +1,6 @@
 //! The typed tree: what remains of an expression once names, types and constants are settled.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt::{Display, Formatter};
 use std::sync::Arc;
 
@@ -43,6 +43,13 @@ pub(super) enum Predicate {
         compare: Compare,
         /// Right column.
         right: ColumnName,
+    },
+    /// The text of one column begins with that of another.
+    Begins {
+        /// The column of texts.
+        column: ColumnName,
+        /// The column of what they begin with.
+        with: ColumnName,
     },
     /// A value is one of many.
     In {
@@ -190,7 +197,7 @@ pub(super) struct Operand {
 pub(super) enum Access {
     /// All of it.
     Whole,
-    /// What is at a path, not empty, inside JSON; or the one element of an array that an index names.
+    /// What is at a path inside JSON, empty for the whole value; or the one element of an array that an index names.
     Path(Vec<Step>),
     /// Number of elements of the array at a path inside JSON, 0 if there is none; of an array with an empty path.
     Length(Vec<Step>),
@@ -209,8 +216,6 @@ pub(super) enum Class {
     Text,
     /// Whatever is inside JSON.
     Json,
-    /// A whole JSON value.
-    WholeJson,
     /// Instants, as whole numbers.
     Time,
     /// A shape.
@@ -222,11 +227,18 @@ pub(super) enum Class {
 }
 
 impl Operand {
+    /// A whole JSON value as what is at the empty path, which may be a number, a text or a list.
+    pub(super) fn looked_into(mut self) -> Self {
+        if self.column.data_type == DataType::Json && self.access == Access::Whole {
+            self.access = Access::Path(Vec::new());
+        }
+        self
+    }
+
     /// What the value can be compared with.
     pub(super) fn class(&self) -> Class {
         match (&self.access, self.value_type()) {
             (Access::Length(_), _) => Class::Int,
-            (Access::Path(_), DataType::Json) => Class::Json,
             (_, DataType::Bool) => Class::Bool,
             (_, data_type) if data_type.is_integer() => {
                 if matches!(self.arithmetic, Some((_, Literal::Double(_)))) {
@@ -236,8 +248,8 @@ impl Operand {
                 }
             }
             (_, data_type) if data_type.is_number() => Class::Float,
-            (_, DataType::VarChar) => Class::Text,
-            (_, DataType::Json) => Class::WholeJson,
+            (_, text) if text.is_text() => Class::Text,
+            (_, DataType::Json) => Class::Json,
             (_, DataType::Timestamptz) => Class::Time,
             (_, DataType::Geometry) => Class::Shape,
             (_, DataType::Array(_)) => Class::Array,
@@ -291,7 +303,9 @@ impl Predicate {
             Self::Compare { operand, .. } | Self::In { operand, .. } | Self::Like { operand, .. } => {
                 fields.insert(operand.column.id);
             }
-            Self::CompareColumns { left, right, .. } => fields.extend([left.id, right.id]),
+            Self::CompareColumns { left, right, .. } | Self::Begins { column: left, with: right } => {
+                fields.extend([left.id, right.id]);
+            }
             Self::IsNull(column)
             | Self::Exists { column, .. }
             | Self::Contains { column, .. }
@@ -333,7 +347,7 @@ impl Predicate {
         }
     }
 
-    /// The keys that this lists, if it does nothing else.
+    /// The keys that this lists, each once, if it does nothing else.
     pub(super) fn keys(&self, primary: &Field) -> Option<Keys> {
         let (operand, values) = match self {
             Self::In { operand, set } => (operand, set.values()),
@@ -347,10 +361,19 @@ impl Predicate {
             return None;
         }
         let mut keys = Keys::empty(primary.data_type);
+        let (mut numbers, mut texts) = (HashSet::new(), HashSet::new());
         for value in values {
             match (value, primary.data_type) {
-                (Literal::Int(key), DataType::Int64) => keys.push(&Key::Int(*key)),
-                (Literal::Text(key), DataType::VarChar) => keys.push(&Key::Text(Arc::from(key.as_str()))),
+                (Literal::Int(key), DataType::Int64) => {
+                    if numbers.insert(*key) {
+                        keys.push(&Key::Int(*key));
+                    }
+                }
+                (Literal::Text(key), DataType::VarChar) => {
+                    if texts.insert(key.as_str()) {
+                        keys.push(&Key::Text(Arc::from(key.as_str())));
+                    }
+                }
                 _ => return None,
             }
         }
@@ -465,6 +488,7 @@ impl Display for Predicate {
             Self::CompareColumns { left, compare, right } => {
                 write!(out, "{} {} {}", left.name, compare.sign(), right.name)
             }
+            Self::Begins { column, with } => write!(out, "starts_with({}, {})", column.name, with.name),
             Self::In { operand, set } => write!(out, "{operand} in {set}"),
             Self::Like { operand, pattern } => {
                 write!(out, "{operand} {} ", if pattern.is_regex() { "=~" } else { "like" })?;

@@ -399,7 +399,7 @@ impl Resolver<'_> {
 
     fn is_in(&self, left: Node<'_>, right: Node<'_>) -> Result<Predicate, Error> {
         let operand = match self.resolve(left)? {
-            Typed::Operand(operand) => operand,
+            Typed::Operand(operand) => operand.looked_into(),
             Typed::Literal(_) => return Err(Error::InOnConstant),
             Typed::Instant(_) | Typed::Interval(_) => return Err(Error::InOnConstant),
             Typed::Predicate(_) | Typed::Later(..) => return Err(Error::InOnExpression),
@@ -408,10 +408,8 @@ impl Resolver<'_> {
             return Err(Error::InOnExpression);
         }
         let class = operand.class();
-        match class {
-            Class::WholeJson => return Err(Error::WholeJson),
-            Class::Array => return Err(Error::WholeArray),
-            _ => {}
+        if class == Class::Array {
+            return Err(Error::WholeArray);
         }
         let to = operand.value_type().name();
         let right_span = right.span;
@@ -447,6 +445,7 @@ impl Resolver<'_> {
 
     fn like(&self, left: Node<'_>, right: Node<'_>) -> Result<Predicate, Error> {
         let Typed::Operand(operand) = self.resolve(left)? else { return Err(Error::LikeType) };
+        let operand = operand.looked_into();
         if operand.arithmetic.is_some() || !matches!(operand.class(), Class::Text | Class::Json) {
             return Err(Error::LikeType);
         }
@@ -463,11 +462,8 @@ impl Resolver<'_> {
 
     /// `left =~ right`, or `left !~ right`. An element that an array lacks does not match.
     fn regex(&self, left: Node<'_>, right: Node<'_>, negated: bool) -> Result<Predicate, Error> {
-        let Typed::Operand(mut operand) = self.resolve(left)? else { return Err(Error::RegexType) };
-        // A whole JSON value is looked at as what is at the empty path: it may be a text.
-        if operand.column.data_type == DataType::Json && operand.access == Access::Whole {
-            operand.access = Access::Path(Vec::new());
-        }
+        let Typed::Operand(operand) = self.resolve(left)? else { return Err(Error::RegexType) };
+        let operand = operand.looked_into();
         if operand.arithmetic.is_some() || !matches!(operand.class(), Class::Text | Class::Json) {
             return Err(Error::RegexType);
         }
@@ -542,7 +538,7 @@ const fn fits(value: &Literal, class: Class) -> bool {
         Class::Float => matches!(value, Literal::Int(_) | Literal::Double(_)),
         Class::Text => matches!(value, Literal::Text(_)),
         Class::Json => true,
-        Class::WholeJson | Class::Shape | Class::Array | Class::Vector => false,
+        Class::Shape | Class::Array | Class::Vector => false,
     }
 }
 
@@ -563,7 +559,6 @@ fn check_operand(operator: Arithmetic, operand: &Operand) -> Result<(), Error> {
         Class::Time => refuse("timestamptz"),
         Class::Shape => refuse("geometry"),
         Class::Array => refuse("array"),
-        Class::WholeJson => Err(Error::WholeJson),
         Class::Int | Class::Float | Class::Json => {
             if operand.arithmetic.is_some() || matches!(operand.access, Access::Length(_)) {
                 return Err(Error::ArithmeticNested);

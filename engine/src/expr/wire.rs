@@ -74,6 +74,11 @@ pub(super) fn put_predicate(out: &mut BytesMut, predicate: &Predicate) {
             out.put_u8(place(&COMPARES, compare));
             put_column(out, right);
         }
+        Predicate::Begins { column, with } => {
+            out.put_u8(20);
+            put_column(out, column);
+            put_column(out, with);
+        }
         Predicate::In { operand, set } => {
             out.put_u8(7);
             put_operand(out, operand);
@@ -314,6 +319,7 @@ pub(super) fn read_predicate(reader: &mut Reader<'_>, depth: usize) -> Result<Pr
             let (of, part) = (read_text(reader)?.into(), read_column(reader)?);
             Predicate::Elements { share, of, part, inner: Box::new(read_predicate(reader, depth + 1)?) }
         }
+        20 => Predicate::Begins { column: read_column(reader)?, with: read_column(reader)? },
         _ => return Err(Damaged("it has an unknown kind of statement")),
     })
 }

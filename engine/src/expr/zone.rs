@@ -28,7 +28,7 @@ pub(super) fn may_hold<'a>(predicate: &Predicate, zones: &dyn Fn(FieldId) -> Opt
         }
         Predicate::Like { operand, .. } => zone_of(&operand.column).is_none_or(has_value),
         Predicate::IsNull(column) => zone_of(column).is_none_or(|zone| zone.nulls > 0),
-        Predicate::CompareColumns { left, right, .. } => {
+        Predicate::CompareColumns { left, right, .. } | Predicate::Begins { column: left, with: right } => {
             [left, right].into_iter().all(|column| zone_of(column).is_none_or(has_value))
         }
         Predicate::Not(inner) => match &**inner {

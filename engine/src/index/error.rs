@@ -123,7 +123,7 @@ pub enum Error {
         high: i64,
     },
     /// A build parameter that is neither true nor false.
-    #[error("invalid bool value, key: '{key}', value: '{value}': invalid parameter")]
+    #[error("Type conflict in json: param '{key}' (\"{value}\") should be a boolean: invalid parameter")]
     NotBool {
         /// The parameter.
         key: &'static str,

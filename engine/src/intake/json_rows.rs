@@ -393,7 +393,9 @@ fn empty(field: &Field) -> field_data::Field {
         DataType::Int64 => Data::LongData(LongArray::default()),
         DataType::Float => Data::FloatData(FloatArray::default()),
         DataType::Double => Data::DoubleData(DoubleArray::default()),
-        DataType::VarChar | DataType::Timestamptz => Data::StringData(StringArray::default()),
+        DataType::VarChar | DataType::Text | DataType::Timestamptz => {
+            Data::StringData(StringArray::default())
+        }
         DataType::Geometry => Data::GeometryWktData(GeometryWktArray::default()),
         DataType::Json => Data::JsonData(JsonArray::default()),
         DataType::Array(element) => Data::ArrayData(ArrayArray {

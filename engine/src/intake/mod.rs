@@ -73,6 +73,7 @@ pub const fn wire_type(data_type: DataType) -> WireType {
         DataType::Float => WireType::Float,
         DataType::Double => WireType::Double,
         DataType::VarChar => WireType::VarChar,
+        DataType::Text => WireType::Text,
         DataType::Json => WireType::Json,
         DataType::Timestamptz => WireType::Timestamptz,
         DataType::Geometry => WireType::Geometry,

@@ -284,7 +284,7 @@ pub(super) fn wrong_type(field: &Field, actual: &'static str) -> Error {
         DataType::Int64 => "long",
         DataType::Float => "float",
         DataType::Double => "double",
-        DataType::VarChar => "string",
+        DataType::VarChar | DataType::Text => "string",
         DataType::Json => "json",
         DataType::Timestamptz => "timestamptz string",
         DataType::Geometry => "geometry",
@@ -311,7 +311,7 @@ fn scalars(field: &Field, zone: &TimeZone, data: Option<scalar_field::Data>) -> 
         (DataType::Int64, Some(Data::LongData(values))) => ColumnData::Int64(values.data),
         (DataType::Float, Some(Data::FloatData(values))) => ColumnData::Float(values.data),
         (DataType::Double, Some(Data::DoubleData(values))) => ColumnData::Double(values.data),
-        (DataType::VarChar, Some(Data::StringData(values))) => {
+        (DataType::VarChar | DataType::Text, Some(Data::StringData(values))) => {
             ColumnData::VarChar(values.data.iter().map(String::as_str).collect())
         }
         (DataType::Json, Some(Data::JsonData(values))) => {

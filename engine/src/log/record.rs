@@ -392,7 +392,7 @@ mod tests {
                     DataType::Int64 => Value::Int(number),
                     DataType::Float => Value::Float(number as f32 / 3.0),
                     DataType::Double => Value::Double(number as f64 / 7.0),
-                    DataType::VarChar => Value::Text(format!("ü{number}")),
+                    DataType::VarChar | DataType::Text => Value::Text(format!("ü{number}")),
                     DataType::Timestamptz => Value::Int(number),
                     DataType::Geometry => {
                         Value::Shape(vec![number as u8; number.unsigned_abs() as usize % 5])

@@ -7,7 +7,7 @@ use serde::de::IgnoredAny;
 
 use crate::base::{Kind, Kinded};
 use crate::model::{
-    Arrays, Batch, Column, ColumnData, DYNAMIC_FIELD, Field, Schema, SparseRows, StructField, Texts,
+    Arrays, Batch, Column, ColumnData, DYNAMIC_FIELD, DataType, Field, Schema, SparseRows, StructField, Texts,
 };
 
 /// Longest text of one JSON value. Unit: bytes.
@@ -82,9 +82,11 @@ pub enum RowError {
     SparseNegative,
     /// A text longer than its field takes.
     #[error(
-        "length of varchar field {field} exceeds max length, row number: {row}, length: {length}, max length: {limit}: invalid parameter[expected=valid length string][actual=string length exceeds max length]"
+        "length of {kind} field {field} exceeds max length, row number: {row}, length: {length}, max length: {limit}: invalid parameter[expected=valid length string][actual=string length exceeds max length]"
     )]
     TextLength {
+        /// What error texts call such fields: `varchar` or `text`.
+        kind: &'static str,
         /// Name of the field.
         field: String,
         /// Row, from 0.
@@ -338,7 +340,8 @@ fn check_texts(field: &Field, texts: &Texts) -> Result<(), RowError> {
     match texts.iter().enumerate().find(|(_, text)| text.len() > limit) {
         None => Ok(()),
         Some((row, text)) => {
-            Err(RowError::TextLength { field: field.name.clone(), row, length: text.len(), limit })
+            let kind = if field.data_type == DataType::Text { "text" } else { "varchar" };
+            Err(RowError::TextLength { kind, field: field.name.clone(), row, length: text.len(), limit })
         }
     }
 }

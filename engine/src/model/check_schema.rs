@@ -26,7 +26,8 @@ pub const MAX_FIELDS: usize = 64;
 pub const MAX_VECTORS: usize = 10;
 /// Longest text of a `VarChar` field. Unit: bytes.
 pub const MAX_TEXT_BYTES: i64 = 65_535;
-/// Most bytes of a default shape: it is there once for each row that lacks the field.
+/// Most bytes of a default text, and of a default shape: it is there once for each row that lacks the field.
+const MAX_DEFAULT_TEXT: usize = 65_535;
 const MAX_DEFAULT_SHAPE: usize = 4096;
 /// Most elements of an array.
 pub const MAX_CAPACITY: i64 = 4096;
@@ -391,7 +392,7 @@ fn stored_type(number: i32, element: i32) -> Result<DataType, SchemaError> {
         ARRAY => element_type(element).map(DataType::Array),
         23 => Ok(DataType::Json),
         24 => Ok(DataType::Geometry),
-        25 => unsupported("Text"),
+        25 => Ok(DataType::Text),
         26 => Ok(DataType::Timestamptz),
         100 => Ok(DataType::BinaryVector),
         101 => Ok(DataType::FloatVector),
@@ -475,8 +476,8 @@ fn check_dim(field: &Field) -> Result<(), SchemaError> {
     let dim = number(field.type_param("dim").ok_or_else(|| SchemaError::NoDim { field: name() })?)?;
     if field.data_type.element() == DataType::BinaryVector {
         return match dim {
-            dim if !(MIN_BITS..=MAX_BITS).contains(&dim) => Err(SchemaError::Bits { dim, field: name() }),
             dim if dim % 8 != 0 => Err(SchemaError::BitsOfBytes { dim, field: name() }),
+            dim if !(MIN_BITS..=MAX_BITS).contains(&dim) => Err(SchemaError::Bits { dim, field: name() }),
             _ => Ok(()),
         };
     }
@@ -542,11 +543,13 @@ fn check_default(field: &Field, default: &DefaultRequest, zone: &TimeZone) -> Re
         (DataType::Float, DefaultRequest::Float(value)) => Err(out_of_range(value.to_string())),
         (DataType::Double, DefaultRequest::Double(value)) if value.is_finite() => Ok(Value::Double(*value)),
         (DataType::Double, DefaultRequest::Double(value)) => Err(out_of_range(value.to_string())),
-        (DataType::VarChar, DefaultRequest::Text(text)) if text.len() <= field.max_length() => {
+        (DataType::VarChar | DataType::Text, DefaultRequest::Text(text)) => {
+            // It is there once for each row that lacks the field.
+            let limit = field.max_length().min(MAX_DEFAULT_TEXT);
+            if text.len() > limit {
+                return Err(SchemaError::DefaultLength { length: text.len(), limit });
+            }
             Ok(Value::Text(text.clone()))
-        }
-        (DataType::VarChar, DefaultRequest::Text(text)) => {
-            Err(SchemaError::DefaultLength { length: text.len(), limit: field.max_length() })
         }
         (DataType::Timestamptz, DefaultRequest::Text(text)) => calendar::parse(text, zone)
             .map(Value::Int)

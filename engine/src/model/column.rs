@@ -95,7 +95,7 @@ impl ColumnData {
             DataType::Int64 | DataType::Timestamptz => Self::Int64(Vec::new()),
             DataType::Float => Self::Float(Vec::new()),
             DataType::Double => Self::Double(Vec::new()),
-            DataType::VarChar => Self::VarChar(Texts::new()),
+            DataType::VarChar | DataType::Text => Self::VarChar(Texts::new()),
             DataType::Json => Self::Json(Texts::new()),
             DataType::Geometry => Self::Geometry(ByteRows::new()),
             DataType::Array(element) => Self::Array(Arrays::new(element)),

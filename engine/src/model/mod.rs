@@ -37,7 +37,8 @@ pub use manifest::{
 pub use metric::Metric;
 pub use schema::{
     DYNAMIC_FIELD, DataType, ElementType, FIRST_FIELD, Field, Function, FunctionKind, FunctionOutput,
-    IndexDefinition, Partition, Schema, StructField, VectorElement, boolean, index_param, part_name,
+    IndexDefinition, MAX_LONG_TEXT_BYTES, Partition, Schema, StructField, VectorElement, boolean,
+    index_param, part_name,
 };
 pub use sparse::{SparseRow, SparseRows, SparseVector};
 pub use texts::Texts;

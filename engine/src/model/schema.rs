@@ -4,6 +4,9 @@ use super::json_path::first_key;
 use crate::base::{FieldId, PartitionId};
 use crate::model::{JsonPath, JsonTarget, Metric, Value};
 
+/// Longest value of a `Text` field. Unit: bytes. Source: wire specification 2.4.
+pub const MAX_LONG_TEXT_BYTES: usize = 2 << 20;
+
 /// Name of the hidden JSON field that holds the dynamic keys of a row.
 pub const DYNAMIC_FIELD: &str = "$meta";
 
@@ -123,6 +126,8 @@ pub enum DataType {
     Double,
     /// UTF-8 text of at most `max_length` bytes.
     VarChar,
+    /// UTF-8 text of at most [`MAX_LONG_TEXT_BYTES`] bytes, which is no key and makes no groups.
+    Text,
     /// Any JSON value, kept as its text.
     Json,
     /// At most `max_capacity` values of one type.
@@ -149,7 +154,7 @@ pub enum DataType {
 
 impl DataType {
     /// Every type, for tables and tests.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::Bool,
         Self::Int8,
         Self::Int16,
@@ -167,6 +172,7 @@ impl DataType {
         Self::SparseFloatVector,
         Self::Timestamptz,
         Self::Geometry,
+        Self::Text,
         Self::Array(ElementType::Bool),
         Self::Array(ElementType::Int8),
         Self::Array(ElementType::Int16),
@@ -194,6 +200,7 @@ impl DataType {
             Self::Float => "Float",
             Self::Double => "Double",
             Self::VarChar => "VarChar",
+            Self::Text => "Text",
             Self::Json => "JSON",
             Self::Array(_) => "Array",
             Self::Timestamptz => "Timestamptz",
@@ -237,12 +244,13 @@ impl DataType {
     }
 
     /// The type of the columns that hold such values: narrower vectors are held as the singles that they are exactly,
-    /// instants as the numbers that they are.
+    /// instants as the numbers that they are, long texts as texts.
     #[must_use]
     pub const fn held_as(self) -> Self {
         match self {
             dense if dense.is_dense() => Self::FloatVector,
             Self::Timestamptz => Self::Int64,
+            Self::Text => Self::VarChar,
             Self::ArrayOfVector(VectorElement::Binary) => self,
             Self::ArrayOfVector(_) => Self::ArrayOfVector(VectorElement::Float),
             other => other,
@@ -264,7 +272,13 @@ impl DataType {
     /// Whether only processes of format 2 and later know this type.
     #[must_use]
     pub const fn is_newer(self) -> bool {
-        matches!(self, Self::Timestamptz | Self::Geometry | Self::ArrayOfVector(_))
+        matches!(self, Self::Timestamptz | Self::Geometry | Self::Text | Self::ArrayOfVector(_))
+    }
+
+    /// Whether values of this type are texts.
+    #[must_use]
+    pub const fn is_text(self) -> bool {
+        matches!(self, Self::VarChar | Self::Text)
     }
 
     /// Whether values of this type are whole numbers.
@@ -326,9 +340,12 @@ impl Field {
         }
     }
 
-    /// Longest text of a `VarChar` field or element, in bytes.
+    /// Longest text of a field of texts or element of one, in bytes. Of a `Text` field no parameter says it.
     #[must_use]
     pub fn max_length(&self) -> usize {
+        if self.data_type == DataType::Text {
+            return MAX_LONG_TEXT_BYTES;
+        }
         self.type_param("max_length").and_then(|length| length.parse().ok()).unwrap_or(65_535)
     }
 

@@ -40,6 +40,7 @@ pub const fn type_code(data_type: DataType) -> u8 {
         DataType::SparseFloatVector => 15,
         DataType::Timestamptz => 16,
         DataType::Geometry => 17,
+        DataType::Text => 18,
         DataType::Array(ElementType::Bool) => 33,
         DataType::Array(ElementType::Int8) => 34,
         DataType::Array(ElementType::Int16) => 35,
@@ -373,6 +374,7 @@ impl<'a> Reader<'a> {
                 )
             }
             DataType::Timestamptz
+            | DataType::Text
             | DataType::Float16Vector
             | DataType::BFloat16Vector
             | DataType::Int8Vector
@@ -556,7 +558,7 @@ mod tests {
     fn type_codes_are_for_ever() {
         let codes = DataType::ALL.map(type_code);
 
-        let (scalars, vectors, newer, arrays) = (1..=9, 10..=15, 16..=17, 33..=45);
+        let (scalars, vectors, newer, arrays) = (1..=9, 10..=15, 16..=18, 33..=45);
         assert_eq!(codes.to_vec(), scalars.chain(vectors).chain(newer).chain(arrays).collect::<Vec<u8>>());
         assert_eq!(codes.map(type_of), DataType::ALL.map(Some));
     }

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::SearchHits;
 use crate::base::FieldId;
-use crate::model::{Column, Value};
+use crate::model::{Column, Keys, Metric, Value};
 
 /// What a search by groups wants. Its `count` counts groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +80,39 @@ impl SearchHits {
             })
             .collect();
         self.chosen(chosen.iter().map(Vec::len).collect(), &chosen.concat())
+    }
+
+    /// The same hits of each query by their scores, the nearest first; equal ones in the order they came.
+    #[must_use]
+    pub fn nearest_first(&self, metric: Metric) -> Self {
+        let mut chosen: Vec<usize> = (0..self.scores.len()).collect();
+        for span in self.spans() {
+            chosen[span].sort_by(|&left, &right| metric.nearest_first(self.scores[left], self.scores[right]));
+        }
+        self.chosen(self.counts.clone(), &chosen)
+    }
+
+    /// One hit of each key instead of those of its elements, which come best first: with the sum of the scores of its best
+    /// `most`. The nearest come first.
+    #[must_use]
+    pub fn summed(&self, metric: Metric, most: usize) -> Self {
+        let (mut counts, mut chosen, mut scores) = (Vec::new(), Vec::new(), Vec::new());
+        for span in self.spans() {
+            let groups = match &self.keys {
+                Keys::Int(keys) => best_of_groups(span, |hit| keys[hit], usize::MAX, most),
+                Keys::Text(keys) => best_of_groups(span, |hit| keys.get(hit), usize::MAX, most),
+            };
+            let sum = |group: &Vec<usize>| group.iter().map(|&hit| self.scores[hit]).sum::<f32>();
+            let mut rows: Vec<(usize, f32)> =
+                groups.iter().filter_map(|group| Some((*group.first()?, sum(group)))).collect();
+            rows.sort_by(|(_, left), (_, right)| metric.nearest_first(*left, *right));
+            counts.push(rows.len());
+            for (hit, score) in rows {
+                chosen.push(hit);
+                scores.push(score);
+            }
+        }
+        Self { scores, ..self.chosen(counts, &chosen) }
     }
 }
 

@@ -228,3 +228,20 @@ fn hits_that_changed_places_come_by_groups_again() {
 
     assert_eq!(grouped, all.chosen(vec![5], &[0, 2, 1, 4, 3]));
 }
+
+#[test]
+fn rows_have_the_sum_of_their_best_elements() {
+    // Two queries; the elements of a row share its key.
+    let rows: [Row; 7] =
+        [(1, 9, None), (2, 8, None), (2, 7, None), (2, 6, None), (1, 1, None), (3, 5, None), (4, 4, None)];
+    let found = SearchHits { counts: vec![5, 2], ..hits(&rows) };
+    let summed = |metric, most| {
+        let summed = found.summed(metric, most);
+        (summed.counts, summed.keys, summed.scores)
+    };
+    let keys = |keys: &[i64]| Keys::Int(keys.to_vec());
+
+    assert_eq!(summed(Metric::Ip, 2), (vec![2, 2], keys(&[2, 1, 3, 4]), vec![15.0, 10.0, 5.0, 4.0]));
+    assert_eq!(summed(Metric::Ip, usize::MAX).2, [21.0, 10.0, 5.0, 4.0]);
+    assert_eq!(summed(Metric::Ip, 1), (vec![2, 2], keys(&[1, 2, 3, 4]), vec![9.0, 8.0, 5.0, 4.0]));
+}

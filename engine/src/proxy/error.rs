@@ -163,7 +163,7 @@ pub enum Error {
     // Deletes.
     #[error("delete plan can't be empty or always true : {expr}: invalid parameter")]
     DeleteEverything { expr: String },
-    #[error("failed to create delete plan: {text}: invalid parameter")]
+    #[error("failed to create delete plan: {text}: query plan failed: invalid parameter")]
     DeletePlan { text: String },
 
     // Reads.

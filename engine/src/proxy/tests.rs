@@ -357,7 +357,7 @@ async fn keys_may_not_repeat_in_an_upsert() {
 }
 
 #[tokio::test]
-async fn a_delete_counts_keys_sent_and_rows_matched() {
+async fn a_delete_counts_each_key_that_is_sent_and_rows_matched() {
     let proxy = with_collection(false, 2).await;
     insert(&proxy, 3, vec![ids(&[1, 2, 3]), vectors(2, &[0.0; 6]), ages(&[1, 2, 3])]).await;
     let delete = async |expr: &str| {
@@ -366,7 +366,7 @@ async fn a_delete_counts_keys_sent_and_rows_matched() {
         proxy.delete(Request::new(request)).await.unwrap().into_inner()
     };
 
-    assert_eq!(delete("id in [1, 1000, 1001]").await.delete_cnt, 3);
+    assert_eq!(delete("id in [1, 1000, 1001, 1, 1000]").await.delete_cnt, 3);
     assert_eq!(delete("age >= 3").await.delete_cnt, 1);
     assert!(said(delete("").await.status).1.starts_with("delete plan can't be empty or always true"));
     assert!(
@@ -785,7 +785,12 @@ async fn index_parameters_are_checked_and_shown_as_given() {
         (
             "vector",
             &[("index_type", "IVF_RABITQ"), ("refine", "maybe")],
-            "invalid bool value, key: 'refine', value: 'maybe': invalid parameter",
+            "Type conflict in json: param 'refine' (\"maybe\") should be a boolean: invalid parameter",
+        ),
+        (
+            "vector",
+            &[("index_type", "HNSW_PQ"), ("m", "7")],
+            "The dimension of the vector (dim) should be a multiple of the number of subquantizers (m). Dimension:2, m:7",
         ),
         (
             "vector",
@@ -807,6 +812,12 @@ async fn index_parameters_are_checked_and_shown_as_given() {
             "vector",
             &[("index_type", "BIN_FLAT")],
             "data type FloatVector can't build with this index BIN_FLAT",
+        ),
+        ("vector", &[("index_type", "STL_SORT")], "metric type not set for vector index: invalid parameter"),
+        (
+            "vector",
+            &[("index_type", "STL_SORT"), ("metric_type", "L2")],
+            "data type FloatVector can't build with this index STL_SORT",
         ),
         ("nope", &[], "json index must specify cast type: missing parameter"),
         ("id", &[("index_type", "BITMAP")], "create bitmap index on primary key not supported"),

@@ -107,6 +107,7 @@ const fn fixed_bytes(data_type: DataType) -> u64 {
         | DataType::Double
         | DataType::Timestamptz
         | DataType::VarChar
+        | DataType::Text
         | DataType::Json
         | DataType::Array(_)
         | DataType::ArrayOfVector(_)

@@ -297,7 +297,7 @@ fn data_of(data_type: DataType, array: &ArrayRef) -> Option<ColumnData> {
         DataType::Int64 | DataType::Timestamptz => numbers::<Int64Type>(array).map(ColumnData::Int64),
         DataType::Float => numbers::<Float32Type>(array).map(ColumnData::Float),
         DataType::Double => numbers::<Float64Type>(array).map(ColumnData::Double),
-        DataType::VarChar => texts(array, "").map(ColumnData::VarChar),
+        DataType::VarChar | DataType::Text => texts(array, "").map(ColumnData::VarChar),
         DataType::Json => texts(array, "null").map(ColumnData::Json),
         DataType::Geometry => {
             let shapes = array.as_binary_opt::<i64>()?;
@@ -334,7 +334,7 @@ mod tests {
             DataType::Bool => Value::Bool(number % 2 == 0),
             DataType::Float => Value::Float(number as f32 / 3.0),
             DataType::Double => Value::Double(number as f64 / 7.0),
-            DataType::VarChar => Value::Text("文".repeat((number % 3) as usize)),
+            DataType::VarChar | DataType::Text => Value::Text("文".repeat((number % 3) as usize)),
             DataType::Json => Value::Json(format!("[{number}, \"ü\"]")),
             DataType::Geometry => Value::Shape(vec![number as u8; (number % 5) as usize]),
             DataType::ArrayOfVector(VectorElement::Binary) => {

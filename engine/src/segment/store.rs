@@ -14,13 +14,16 @@ use crate::model::{
 /// First line of a manifest object, before the checksum of the rest.
 const MANIFEST_FORMAT: &str = "redkite-segment/1";
 
+/// Longest text that the manifest object has as the least or the greatest of a column. Unit: bytes.
+const LONGEST_TEXT: usize = 256;
+
 /// What the manifest object says of a scalar column.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 struct Statistics {
     field: FieldId,
     /// Rows without a value.
     nulls: u64,
-    /// Least and greatest value, `None` without any, and for JSON and arrays.
+    /// Least and greatest value, `None` without any, for JSON and arrays, and if one is a long text.
     min: Option<Value>,
     max: Option<Value>,
 }
@@ -204,7 +207,9 @@ fn statistics_of(column: &Column) -> Statistics {
                 .map(|(a, b)| (Value::Float(a), Value::Float(b))),
             ColumnData::Double(all) => span(rows().map(|row| all[row]), |a, b| a < b)
                 .map(|(a, b)| (Value::Double(a), Value::Double(b))),
+            // Long texts would make manifests as large as the data.
             ColumnData::VarChar(all) => span(rows().map(|row| all.get(row)), |a, b| a < b)
+                .filter(|(a, b)| a.len() <= LONGEST_TEXT && b.len() <= LONGEST_TEXT)
                 .map(|(a, b)| (Value::Text(a.to_owned()), Value::Text(b.to_owned()))),
             ColumnData::Json(_)
             | ColumnData::Geometry(_)

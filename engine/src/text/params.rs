@@ -13,7 +13,7 @@ const MAX_FILTERS: usize = 32;
 
 /// Milvus's analyzers, tokenizers and filters that are not here.
 const ANALYZERS_NOT_BUILT: [&str; 2] = ["arabic", "thai"];
-const TOKENIZERS_NOT_BUILT: [&str; 5] = ["icu", "lindera", "language_identifier", "grpc", "char_group"];
+const TOKENIZERS_NOT_BUILT: [&str; 4] = ["lindera", "language_identifier", "grpc", "char_group"];
 const FILTERS_NOT_BUILT: [&str; 1] = ["pinyin"];
 
 /// How a text is cut, and what its words pass then.
@@ -88,15 +88,14 @@ fn custom(of: &Of<'_>) -> Result<Steps, Error> {
     Ok((tokenizer, filters))
 }
 
+/// The tokenizer called `name`. As in Milvus, parameters that it does not know say nothing.
 fn tokenizer(name: &str, given: &Map<String, Value>) -> Result<Tokenizer, Error> {
     let of = Of { what: format!("the tokenizer {name}"), given };
     match name {
-        "standard" | "whitespace" => {
-            of.check_keys(&["type"])?;
-            Ok(if name == "standard" { Tokenizer::Standard } else { Tokenizer::Whitespace })
-        }
+        "standard" => Ok(Tokenizer::Standard),
+        "whitespace" => Ok(Tokenizer::Whitespace),
+        "icu" => Ok(Tokenizer::Icu(Words::new(None, false, false))),
         "jieba" => {
-            of.check_keys(&["type", "dict", "mode", "hmm"])?;
             let words = if given.contains_key("dict") { of.texts("dict")? } else { vec!["_default_"] };
             let search = match given.get("mode").map(Value::as_str) {
                 None | Some(Some("search")) => true,
@@ -204,7 +203,6 @@ impl<'a> Of<'a> {
 
     fn texts(&self, key: &'static str) -> Result<Vec<&'a str>, Error> {
         let list = match self.given.get(key) {
-            Some(Value::String(text)) => return Ok(vec![text.as_str()]),
             Some(Value::Array(list)) => list.iter().map(Value::as_str).collect(),
             _ => None,
         };

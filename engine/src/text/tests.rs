@@ -58,7 +58,7 @@ fn analyzers_of_every_type_do_what_they_are_named_for() {
 #[test]
 fn tokenizers_cut_where_they_say() {
     let custom = |tokenizer: &str| format!(r#"{{"tokenizer": {tokenizer}}}"#);
-    let cases: [(&str, &str, &[&str]); 8] = [
+    let cases: [(&str, &str, &[&str]); 10] = [
         (r#""standard""#, "It's 3.14, Dr. Who: naïve—ok", &["It's", "3.14", "Dr", "Who", "naïve", "ok"]),
         (r#""whitespace""#, " a-b\tc,d \n", &["a-b", "c,d"]),
         (r#""jieba""#, "你好!世界。", &["你好", "!", "世界", "。"]),
@@ -79,6 +79,12 @@ fn tokenizers_cut_where_they_say() {
             &["结巴分词器", "中文"],
         ),
         (r#"{"type": "jieba", "dict": [], "hmm": false}"#, "中文", &["中", "文"]),
+        (r#"{"type": "jieba", "mode": "exact", "mood": 1}"#, "世界", &["世界"]),
+        (
+            r#""icu""#,
+            "Привет! It's 3.14, 中文测试。テスト",
+            &["Привет", "!", " ", "It's", " ", "3.14", ",", " ", "中文", "测试", "。", "テスト"],
+        ),
     ];
     for (tokenizer, text, wanted) in cases {
         assert_eq!(words(&custom(tokenizer), text), wanted, "{tokenizer}");
@@ -101,7 +107,7 @@ fn filters_change_words_in_their_order() {
         (r#""cncharonly""#, "ab 中a 。", &["中a"]),
         (r#""removepunct""#, "a! ! ... — $ é 。", &["a!", "é"]),
         (r#"{"type": "stop", "stop_words": ["_english_", "x"]}"#, "the x of y", &["y"]),
-        (r#"{"type": "stop", "stop_words": "y"}"#, "x y", &["x"]),
+        (r#"{"type": "stop", "stop_words": []}"#, "x y", &["x", "y"]),
         (r#"{"type": "length", "min": 2, "max": 3}"#, "a äb abc abcd", &["äb", "abc"]),
         (r#"{"type": "stemmer", "language": "English"}"#, "running databases", &["run", "databas"]),
         (r#"{"type": "stemmer", "language": "german"}"#, "häuser", &["haus"]),
@@ -147,12 +153,12 @@ fn what_is_unknown_is_refused() {
         (r#"{"type": "thai"}"#.to_owned(), "unsupported analyzer: thai is not built yet"),
         (r#"{"type": "english", "filter": []}"#.to_owned(), "unknown parameter filter of an analyzer"),
         (r#"{"tokenizr": "standard"}"#.to_owned(), "unknown parameter tokenizr of an analyzer"),
-        (r#"{"tokenizer": "icu"}"#.to_owned(), "unsupported tokenizer: icu is not built yet"),
+        (r#"{"tokenizer": "lindera"}"#.to_owned(), "unsupported tokenizer: lindera is not built yet"),
         (r#"{"tokenizer": "nope"}"#.to_owned(), "unsupported tokenizer: nope"),
         (r#"{"tokenizer": 3}"#.to_owned(), "parameter tokenizer of an analyzer must be"),
         (
-            r#"{"tokenizer": {"type": "standard", "x": 1}}"#.to_owned(),
-            "unknown parameter x of the tokenizer standard",
+            r#"{"tokenizer": {"type": "jieba", "dict": "中文"}}"#.to_owned(),
+            "parameter dict of the tokenizer jieba must be a list of texts",
         ),
         (
             r#"{"tokenizer": {"type": "jieba", "mode": "x"}}"#.to_owned(),
@@ -167,6 +173,10 @@ fn what_is_unknown_is_refused() {
         (
             filter(r#"{"type": "stop", "stop_words": ["_klingon_"]}"#),
             "unsupported list of stop words: _klingon_",
+        ),
+        (
+            filter(r#"{"type": "stop", "stop_words": "y"}"#),
+            "parameter stop_words of the filter stop must be a list of texts",
         ),
         (filter(r#""stop""#), "parameter stop_words of the filter stop must be a list of texts"),
         (filter(r#"{"type": "length", "max": -1}"#), "parameter max of the filter length must be"),
@@ -269,6 +279,7 @@ fn all_params() -> Vec<String> {
         r#"{"type": "chinese"}"#,
         r#"{"tokenizer": {"type": "jieba", "mode": "exact", "hmm": false}, "filter": ["removepunct"]}"#,
         r#"{"tokenizer": {"type": "jieba", "dict": ["ab", "中国"]}}"#,
+        r#"{"tokenizer": "icu"}"#,
         r#"{"tokenizer": {"type": "jieba", "dict": ["_default_", "人民共", "a"]}}"#,
         r#"{"tokenizer": "whitespace", "filter": ["asciifolding", "decimaldigit", "lowercase", "cncharonly"]}"#,
         r#"{"tokenizer": "whitespace", "filter": [{"type": "decompounder", "word_list": ["a", "ab", "é"]},

@@ -86,6 +86,8 @@ impl Values {
 /// # Errors
 /// For values of a kind that the field does not take, and for the first one that does not fit.
 pub fn to_wire(field: &Field, values: Values, valid: Vec<bool>) -> Result<FieldData, Misfit> {
+    // An empty column of a file may be of any kind.
+    let values = if values.len() == 0 { none_of(field.data_type) } else { values };
     let (values, valid) = without_nulls(field, values, valid);
     let payload = if let DataType::ArrayOfVector(element) = field.data_type {
         let Values::Lists { ends, items } = values else { return Err(wrong_kind(field, &values)) };
@@ -154,7 +156,7 @@ fn scalars(field: &Field, data_type: DataType, values: Values) -> Result<scalar_
         (DataType::Double, Values::Ints(all)) => {
             Data::DoubleData(DoubleArray { data: all.into_iter().map(|value| value as f64).collect() })
         }
-        (DataType::VarChar | DataType::Timestamptz, Values::Texts(data)) => {
+        (DataType::VarChar | DataType::Text | DataType::Timestamptz, Values::Texts(data)) => {
             Data::StringData(StringArray { data })
         }
         (DataType::Geometry, Values::Texts(data)) => Data::GeometryWktData(GeometryWktArray { data }),
@@ -260,12 +262,19 @@ fn vector_arrays(
     Ok(VectorField { dim, data: Some(Data::VectorArray(all)), ..Default::default() })
 }
 
-const fn none_of(scalar: DataType) -> Values {
-    match scalar {
+/// No value, of a kind that fields of the type take.
+fn none_of(data_type: DataType) -> Values {
+    match data_type {
         DataType::Bool => Values::Bools(Vec::new()),
         DataType::Float => Values::Singles(Vec::new()),
         DataType::Double => Values::Doubles(Vec::new()),
-        DataType::VarChar | DataType::Timestamptz | DataType::Geometry => Values::Texts(Vec::new()),
+        text if text.is_text() => Values::Texts(Vec::new()),
+        DataType::Timestamptz | DataType::Geometry | DataType::Json => Values::Texts(Vec::new()),
+        DataType::Array(_) | DataType::ArrayOfVector(_) => {
+            Values::Lists { ends: Vec::new(), items: Box::new(Values::Ints(Vec::new())) }
+        }
+        DataType::SparseFloatVector => Values::Sparse(Vec::new()),
+        vector if vector.is_vector() => Values::Bytes { ends: Vec::new(), bytes: Vec::new() },
         _ => Values::Ints(Vec::new()),
     }
 }

@@ -274,6 +274,7 @@ fn add_texts<'v>(
                 | DataType::Float
                 | DataType::Double
                 | DataType::VarChar
+                | DataType::Text
                 | DataType::Timestamptz
                 | DataType::Geometry,
             ) => quoted(text),

@@ -153,6 +153,9 @@ fn part_of(array: &ArrayRef, part: &str) -> Result<ArrayRef, Misfit> {
         let of_part = GenericListArray::<O>::try_new(field, offsets, Arc::clone(column), nulls).ok()?;
         Some(Arc::new(of_part))
     }
+    if *array.data_type() == Arrow::Null {
+        return Ok(Arc::clone(array));
+    }
     let found = lists::<i32>(array, part).or_else(|| lists::<i64>(array, part));
     let why =
         || format!("an array of structs must be a list of records, none of them null, each with {part}");
@@ -161,7 +164,9 @@ fn part_of(array: &ArrayRef, part: &str) -> Result<ArrayRef, Misfit> {
 
 /// One column of the protocol. The place of a misfit is that of its row.
 fn column(field: &Field, array: &ArrayRef) -> Result<FieldData, Misfit> {
-    let is_there = |row: usize| !array.is_null(row);
+    // A column without a type has no list of its nulls, but is nothing else.
+    let nulls = array.logical_nulls();
+    let is_there = |row: usize| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row));
     let there: Vec<usize> = (0..array.len()).filter(|row| is_there(*row)).collect();
     let valid = if there.len() == array.len() {
         Vec::new()
@@ -252,7 +257,7 @@ fn values(array: &dyn Array, rows: &[usize]) -> Result<Values, String> {
         Arrow::LargeList(_) => lists!(array.as_list::<i64>()),
         Arrow::FixedSizeList(_, _) => lists!(array.as_fixed_size_list()),
         Arrow::Struct(_) => sparse(array, rows)?,
-        // A column of which no file knows the type has no value at all.
+        // A column without a type has no value at all.
         Arrow::Null => Values::Texts(Vec::new()),
         other => return Err(format!("its type {other} is none that a field has")),
     })

@@ -295,24 +295,28 @@ fn schema() -> Schema {
 
 /// The rows of a file, taken in as those of an insert are.
 fn taken_in(bucket: &Bucket, path: &str, format: ImportFormat) -> Result<Batch, String> {
-    let schema = schema();
+    taken_in_as(&schema(), bucket, path, format)
+}
+
+/// The rows of a file, taken in by a schema.
+fn taken_in_as(schema: &Schema, bucket: &Bucket, path: &str, format: ImportFormat) -> Result<Batch, String> {
     let options = ImportOptions::default();
     let files = bucket.files(&[path.to_owned()]).map_err(|error| error.to_string())?;
-    let open = Source::open(format, &files, &schema, &options, (ImportPlace::default(), 8 << 20));
+    let open = Source::open(format, &files, schema, &options, (ImportPlace::default(), 8 << 20));
     let mut source = open.map_err(|error| error.to_string())?;
-    let mut all = Batch::empty(&schema);
+    let mut all = Batch::empty(schema);
     while let Some((fields, rows)) =
-        source.next(&schema, 8 << 20).map_err(|error| crate::base::chain(&error))?
+        source.next(schema, 8 << 20).map_err(|error| crate::base::chain(&error))?
     {
         let sent = sent(
-            &schema,
+            schema,
             &TimeZone::default(),
             (fields, rows as u32),
             (KeyColumn::ByAutoId, crate::intake::rows::Outputs::Computed),
         )
         .map_err(|error| error.to_string())?;
-        let batch = sent.whole(&schema).map_err(|error| error.to_string())?;
-        check_rows(&schema, &batch).map_err(|error| error.to_string())?;
+        let batch = sent.whole(schema).map_err(|error| error.to_string())?;
+        check_rows(schema, &batch).map_err(|error| error.to_string())?;
         all.extend(&batch).map_err(|error| error.to_string())?;
     }
     Ok(all)
@@ -557,6 +561,34 @@ fn what_has_no_value_in_a_list_of_parquet_is_refused() {
         assert!(untyped.contains("words: an element of a list has no value"), "{untyped}");
         let null = taken_in(bucket, "clips.parquet", ImportFormat::Parquet).unwrap_err();
         assert!(null.contains("none of them null"), "{null}");
+    });
+}
+
+#[test]
+fn a_column_of_parquet_without_a_type_is_null_in_every_row() {
+    use arrow_array::{ArrayRef, Int64Array, NullArray, RecordBatch};
+    let mut schema = schema();
+    schema.fields.iter_mut().filter(|field| !field.is_primary).for_each(|field| field.nullable = true);
+    let ids = Arc::new(Int64Array::from_iter_values(0..3)) as ArrayRef;
+    let others = ["maybe", "note", "words", "more", "vec", "half", "bits", "pairs", "clips"];
+    let nothing = others.map(|name| (name, Arc::new(NullArray::new(3)) as ArrayRef));
+    let columns = std::iter::once(("id", ids)).chain(nothing);
+    let rows = RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true)));
+    let file = written(&rows.unwrap(), ::parquet::basic::Compression::SNAPPY);
+    let refused = file.clone();
+
+    with(&[("a.parquet", file)], move |bucket| {
+        let batch = taken_in_as(&schema, bucket, "a.parquet", ImportFormat::Parquet).unwrap();
+        assert_eq!(batch.rows, 3);
+        for column in &batch.columns {
+            let is_key = column.field == schema.fields[0].id;
+            let found: Vec<bool> = (0..3).map(|row| column.is_valid(row)).collect();
+            assert_eq!(found, [is_key; 3], "field {}", column.field.0);
+        }
+    });
+    with(&[("a.parquet", refused)], |bucket| {
+        let refused = taken_in(bucket, "a.parquet", ImportFormat::Parquet).unwrap_err();
+        assert!(refused.contains("may not be null"), "{refused}");
     });
 }
 

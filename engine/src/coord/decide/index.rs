@@ -21,15 +21,20 @@ pub fn create_index(catalog: &Catalog, wanted: &NewIndex, fresh: Timestamp) -> D
         .ok_or_else(|| Refusal::IndexFieldNotFound { field: wanted.field.clone() })?;
     let id = IndexId(fresh.as_id());
     let index = IndexDefinition::wanted(id, &wanted.name, field, wanted.params.clone());
-    if let Some(known) = old.indexes.iter().find(|known| known.name == index.name) {
+    // A JSON field has an index for each path and type that its values are taken as, any other field one.
+    let target = index.json_target(field);
+    let is_in_place =
+        |known: &&IndexDefinition| known.field == field.id && known.json_target(field) == target;
+    let named = old.indexes.iter().find(|known| known.name == index.name);
+    // Without a name, the one that is in its place is meant, whatever that is called.
+    let meant = || old.indexes.iter().find(is_in_place).filter(|_| wanted.name.is_empty());
+    if let Some(known) = named.or_else(meant) {
         // Milvus takes an index whose warm-up is set for another one, also when it is asked for in the same words again.
         let is_warmed = index.param("warmup").is_some();
         let same = !is_warmed && known.field == index.field && spread(&known.params) == spread(&index.params);
         return if same { Ok(Vec::new()) } else { Err(Refusal::IndexDiffers) };
     }
-    // A JSON field has an index for each path and type that its values are taken as, any other field one.
-    let target = index.json_target(field);
-    if old.indexes.iter().any(|known| known.field == field.id && known.json_target(field) == target) {
+    if old.indexes.iter().any(|known| is_in_place(&known)) {
         return Err(Refusal::SecondIndexOnField);
     }
     check_room(old)?;
@@ -299,6 +304,19 @@ mod tests {
         assert_eq!(create(&mut catalog, "", "n", &[]), Ok("n".to_owned()));
         assert_eq!(create(&mut catalog, "m", "n", &[]), Err(Refusal::SecondIndexOnField));
         assert_eq!(collection(&catalog).1.indexes.len(), 5);
+    }
+
+    #[test]
+    fn an_index_without_a_name_is_the_one_that_is_there_in_the_same_words() {
+        let mut catalog = catalog();
+        let wanted: &[(&str, &str)] = &[("index_type", "INVERTED")];
+        let other: &[(&str, &str)] = &[("index_type", "STL_SORT")];
+
+        assert_eq!(create(&mut catalog, "own", "n", wanted), Ok("own".to_owned()));
+        assert_eq!(create(&mut catalog, "", "n", wanted), Ok("own".to_owned()));
+        assert_eq!(create(&mut catalog, "", "n", other), Err(Refusal::IndexDiffers));
+        assert_eq!(create(&mut catalog, "n", "n", wanted), Err(Refusal::SecondIndexOnField));
+        assert_eq!(collection(&catalog).1.indexes.len(), 1);
     }
 
     #[test]

@@ -77,20 +77,40 @@ impl Resolver<'_> {
                 let to = self.given(text, function, wrong())?;
                 Ok(Typed::Predicate(Predicate::Shape { column, test: ShapeTest::Lies { relation, to } }))
             }
-            "empty" if options.is_empty() => {
-                let [text] = <[Node<'_>; 1]>::try_from(arguments).map_err(|_| wrong())?;
-                let operand = self.text_field(text, wrong())?;
-                let value = Literal::Text(String::new());
-                Ok(Typed::Predicate(Predicate::Compare { operand, compare: Compare::Equal, value }))
-            }
-            "starts_with" if options.is_empty() => {
-                let [text, start] = two(arguments).ok_or_else(wrong)?;
-                let operand = self.text_field(text, wrong())?;
-                let Typed::Literal(Literal::Text(start)) = self.resolve(start)? else { return Err(wrong()) };
-                Ok(Typed::Predicate(Predicate::Like { operand, pattern: Pattern::prefix(&start) }))
-            }
-            _ => Err(Error::UnknownFunction { name: name.to_owned() }),
+            other => self.plain_call(other, arguments, options.is_empty()),
         }
+    }
+
+    /// A call of a function that is told from others by the types of what it takes.
+    fn plain_call(&self, name: &str, arguments: Vec<Node<'_>>, is_plain: bool) -> Result<Typed, Error> {
+        let taken =
+            arguments.into_iter().map(|argument| self.resolve(argument)).collect::<Result<Vec<_>, _>>()?;
+        let is_text = |operand: &Operand| {
+            let is_whole = operand.access == Access::Whole && operand.arithmetic.is_none();
+            is_whole && operand.column.data_type.is_text()
+        };
+        let predicate = match (name, taken.as_slice()) {
+            ("empty", [Typed::Operand(text)]) if is_plain && is_text(text) => Predicate::Compare {
+                operand: text.clone(),
+                compare: Compare::Equal,
+                value: Literal::Text(String::new()),
+            },
+            ("starts_with", [Typed::Operand(text), Typed::Literal(Literal::Text(start))])
+                if is_plain && is_text(text) =>
+            {
+                Predicate::Like { operand: text.clone(), pattern: Pattern::prefix(start) }
+            }
+            ("starts_with", [Typed::Operand(text), Typed::Operand(start)])
+                if is_plain && is_text(text) && is_text(start) =>
+            {
+                Predicate::Begins { column: text.column.clone(), with: start.column.clone() }
+            }
+            _ => {
+                let types: Vec<&str> = taken.iter().map(native_name).collect();
+                return Err(Error::UnknownFunction { call: format!("{name}({})", types.join(", ")) });
+            }
+        };
+        Ok(Typed::Predicate(predicate))
     }
 
     /// `match_any(struct, statement)` and its like: so many elements of a row's array are so.
@@ -227,13 +247,6 @@ impl Resolver<'_> {
         path.ok_or_else(|| refuse(self.written(span)))
     }
 
-    fn text_field(&self, node: Node<'_>, wrong: Error) -> Result<Operand, Error> {
-        match self.resolve(node)? {
-            Typed::Operand(operand) if operand.column.data_type == DataType::VarChar => Ok(operand),
-            _ => Err(wrong),
-        }
-    }
-
     /// `text_match(field, "words"[, minimum_should_match=n])`: one word is enough unless more are wanted.
     fn text_match(
         &self,
@@ -297,7 +310,7 @@ impl Resolver<'_> {
         let NodeKind::Name(name) = &node.kind else { return Err(wrong) };
         let field =
             self.schema.field(name).ok_or_else(|| Error::UnknownField { name: (*name).to_owned() })?;
-        if field.data_type != DataType::VarChar {
+        if !field.data_type.is_text() {
             return Err(Error::MatchType { operation: words });
         }
         if !field.type_param("enable_match").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
@@ -328,6 +341,29 @@ fn wanted(field: &Field, text: &str, rule: Rule) -> Result<Typed, Error> {
     let wanted = TextMatch::new(params, text, rule)
         .map_err(|source| Error::Match { field: field.name.clone(), source })?;
     Ok(Typed::Predicate(Predicate::TextMatch { column: ColumnName::of(field), wanted }))
+}
+
+/// The type of a value as Milvus's engine calls it.
+fn native_name(value: &Typed) -> &'static str {
+    let data_type = match value {
+        Typed::Operand(operand) => operand.value_type(),
+        Typed::Literal(Literal::Int(_)) => DataType::Int64,
+        Typed::Literal(Literal::Double(_)) => DataType::Double,
+        Typed::Literal(Literal::Text(_)) => DataType::VarChar,
+        Typed::Literal(Literal::Bool(_)) | Typed::Predicate(_) => DataType::Bool,
+        other => return other.type_name(),
+    };
+    match data_type {
+        DataType::Bool => "bool",
+        DataType::Int8 => "int8_t",
+        DataType::Int16 => "int16_t",
+        DataType::Int32 => "int32_t",
+        DataType::Int64 => "int64_t",
+        DataType::Float => "float",
+        DataType::Double => "double",
+        DataType::VarChar | DataType::Text => "string",
+        other => other.name(),
+    }
 }
 
 fn two(arguments: Vec<Node<'_>>) -> Option<[Node<'_>; 2]> {

@@ -77,10 +77,10 @@ pub(super) fn compare_operand(
     value: Literal,
     side: Side,
 ) -> Result<Predicate, Error> {
+    let operand = operand.looked_into();
     let class = operand.class();
     let is_equality = matches!(compare, Compare::Equal | Compare::NotEqual);
     let is_fitting = match (class, &value) {
-        (Class::WholeJson, _) => return Err(Error::WholeJson),
         (Class::Array, _) if !is_equality => return Err(Error::WholeArray),
         (Class::Array, Literal::List(values)) => {
             if let DataType::Array(element) = operand.column.data_type

@@ -131,8 +131,8 @@ fn refusals_name_what_is_wrong() {
             "st_within(geo, 'POINT')",
             "failed to parse the geometry of st_within: cannot parse WKT: expected '(', found ''",
         ),
-        ("st_around(geo, 'POINT (1 1)')", "function st_around not found"),
-        ("St_Within(geo, 'POINT (1 1)')", "function St_Within not found"),
+        ("st_around(geo, 'POINT (1 1)')", "function st_around(Geometry, string) not found"),
+        ("St_Within(geo, 'POINT (1 1)')", "function st_within(Geometry, string) not found"),
         (
             "st_dwithin(geo, 'LINESTRING (0 0, 1 1)', 5)",
             "st_dwithin only supports a POINT geometry, but got: 'LINESTRING (0 0, 1 1)'",

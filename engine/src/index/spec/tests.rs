@@ -182,7 +182,7 @@ fn refusals_are_in_milvus_words() {
         ),
         (
             &[("index_type", "HNSW_SQ"), ("metric_type", "IP"), ("refine", "1")],
-            "invalid bool value, key: 'refine', value: '1': invalid parameter",
+            "Type conflict in json: param 'refine' (\"1\") should be a boolean: invalid parameter",
         ),
         (
             &[("index_type", "HNSW_PRQ"), ("metric_type", "IP"), ("nrq", "17")],

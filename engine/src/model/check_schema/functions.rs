@@ -166,7 +166,7 @@ fn embedding(id: i64, request: &FunctionRequest, fields: &[Field]) -> Result<Fun
     let input = only(&request.inputs, fields).ok_or_else(|| {
         wrong(format!("must have exactly one input field, but got {}", request.inputs.len()))
     })?;
-    if input.data_type != DataType::VarChar {
+    if !input.data_type.is_text() {
         let data_type = input.data_type.name();
         return Err(wrong(format!("input field must be a VARCHAR/TEXT field, got {data_type} field")));
     }
@@ -199,7 +199,7 @@ fn min_hash(id: i64, request: &FunctionRequest, fields: &[Field]) -> Result<Func
     let input = only(&request.inputs, fields).ok_or_else(|| {
         wrong(format!("exactly one input field is needed, but got {}", request.inputs.len()))
     })?;
-    if input.data_type != DataType::VarChar {
+    if !input.data_type.is_text() {
         let data_type = input.data_type.name();
         return Err(wrong(format!("input field must be a VARCHAR/TEXT field, got {data_type} field")));
     }
@@ -231,7 +231,7 @@ fn min_hash(id: i64, request: &FunctionRequest, fields: &[Field]) -> Result<Func
 fn bm25(id: i64, request: &FunctionRequest, fields: &[Field]) -> Result<Function, SchemaError> {
     let input =
         only(&request.inputs, fields).ok_or(SchemaError::Bm25Inputs { count: request.inputs.len() })?;
-    if input.data_type != DataType::VarChar {
+    if !input.data_type.is_text() {
         return Err(SchemaError::Bm25InputType { data_type: input.data_type.name() });
     }
     if !input.is_on("enable_analyzer") {
@@ -271,7 +271,7 @@ fn only<'a>(names: &[String], fields: &'a [Field]) -> Option<&'a Field> {
 /// Checks what a field says of its texts, as far as it can be without knowing analyzers.
 pub(super) fn check_match(field: &Field) -> Result<(), SchemaError> {
     let name = || field.name.clone();
-    if field.data_type != DataType::VarChar {
+    if !field.data_type.is_text() {
         return match TEXT_KEYS.iter().find(|key| field.type_param(key).is_some_and(|value| value != "false"))
         {
             Some(key) if !field.is_dynamic => Err(SchemaError::AnalyzerOfOthers { key, field: name() }),

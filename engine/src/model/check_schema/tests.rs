@@ -130,10 +130,12 @@ fn binary_vectors_have_whole_bytes_and_sparse_ones_no_dimension() {
         refused(&format!("invalid dimension: 262152 of field w. {range}"))
     );
     assert_eq!(check(100, Some("0")), refused(&format!("invalid dimension: 0 of field w. {range}")));
-    assert_eq!(
-        check(100, Some("9")),
-        refused("invalid dimension: 9 of field w. binary vector dimension should be multiple of 8.")
-    );
+    // Whole bytes are looked for first.
+    for dim in ["9", "2", "262145"] {
+        let text =
+            format!("invalid dimension: {dim} of field w. binary vector dimension should be multiple of 8.");
+        assert_eq!(check(100, Some(dim)), refused(&text));
+    }
     assert_eq!(
         check(100, None),
         refused(
@@ -141,6 +143,31 @@ fn binary_vectors_have_whole_bytes_and_sparse_ones_no_dimension() {
         )
     );
     assert_eq!(check(104, Some("8")), refused("dim should not be specified for sparse vector field w(104)"));
+}
+
+#[test]
+fn a_long_text_needs_no_length_and_may_have_a_default() {
+    let check = |default: &str, params: &[(&str, &str)]| -> Result<_, (i32, String)> {
+        let mut request = good();
+        request.fields.push(FieldRequest {
+            nullable: true,
+            default: Some(DefaultRequest::Text(default.to_owned())),
+            type_params: params.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect(),
+            ..field("t", 25)
+        });
+        let schema = check_schema(&request).map_err(|error| (error.milvus_code(), error.to_string()))?;
+        Ok(schema.field("t").map(|field| (field.data_type, field.max_length(), field.default.clone())))
+    };
+
+    let whole = Some((DataType::Text, 2 << 20, Some(Value::Text("x".to_owned()))));
+    assert_eq!(check("x", &[]), Ok(whole.clone()));
+    assert_eq!(
+        check("x", &[("max_length", "1"), ("enable_analyzer", "true"), ("enable_match", "true")]),
+        Ok(whole)
+    );
+    let refused = check(&"x".repeat(65_536), &[]);
+    let text = "the length (65536) of string exceeds max length (65535)";
+    assert!(refused.unwrap_err().1.starts_with(text));
 }
 
 #[test]
@@ -218,10 +245,11 @@ fn refusals_speak_as_milvus_does() {
             1100,
             "string data type not supported yet, please use VarChar type instead",
         ),
-        (|all| all.fields[3].data_type = 25, 1100, "data type Text is not supported"),
+        (|all| all.fields[3].data_type = 200, 1100, "data type ArrayOfStruct is not supported"),
         (|all| all.fields[3].data_type = 22, 1100, "element data type None is not valid"),
         (|all| array(all, 22), 1100, "element type Array is not supported"),
         (|all| array(all, 23), 1100, "element type JSON is not supported"),
+        (|all| array(all, 25), 1100, "element type Text is not supported"),
         (|all| array(all, 101), 1100, "element type FloatVector is not supported"),
         (|all| array(all, 77), 1100, "element data type 77 is not valid"),
         (|all| array(all, 20), 1100, "string data type not supported yet, please use VarChar type instead"),

@@ -10,8 +10,9 @@ use super::{Caller, models, partitions_of_read, search as searches};
 use crate::base::{FieldId, Timestamp};
 use crate::calendar::TimeZone;
 use crate::inference::Deadline;
-use crate::model::{DataType, Schema};
+use crate::model::{DataType, Metric, Schema};
 use crate::plan::{Fusion, Grouping, RankPlan, SearchHits, SearchPlan, rank};
+use crate::proxy::convert::lists::Collapse;
 use crate::proxy::convert::rank::{self as convert_rank, Judging, MAX_REQUESTS, RankParams, Ranker};
 use crate::proxy::convert::search::Giving;
 use crate::proxy::convert::status::success;
@@ -58,6 +59,7 @@ async fn search_all(
         queries.sum()
     })?;
     let deadline = proxy.models().deadline();
+    partitions_of_read(&info, &request.partition_names)?;
     check_loaded(proxy, &info).await?;
     let schema = &info.schema;
     if request.requests.is_empty() {
@@ -100,18 +102,20 @@ async fn search_all(
         asked.push(common.plan(proxy, &info, one));
     }
     // Models and nodes may be asked for each of them.
-    let plans: Vec<SearchPlan> =
+    let planned: Vec<(SearchPlan, Collapse)> =
         futures::stream::iter(asked).buffered(searches::AT_ONCE).try_collect().await?;
+    let (plans, collapses): (Vec<SearchPlan>, Vec<Collapse>) = planned.into_iter().unzip();
     let queries = plans.first().map_or(0, |plan| plan.queries.len());
     if let Some(other) = plans.iter().find(|plan| plan.queries.len() != queries) {
         return Err(Error::RequestCountsDiffer { expected: queries, actual: other.queries.len() });
     }
-    let metrics = plans.iter().map(|plan| plan.metric).collect();
+    let metrics: Vec<Metric> = plans.iter().map(|plan| plan.metric).collect();
     let asked = plans.into_iter().map(|plan| searches::run(proxy, &info, plan, view));
     let mut answers: Vec<SearchHits> =
         futures::stream::iter(asked).buffered(searches::AT_ONCE).try_collect().await?;
     if !is_same {
-        answers = answers.into_iter().map(SearchHits::of_rows).collect();
+        let by = collapses.into_iter().zip(&metrics);
+        answers = answers.into_iter().zip(by).map(|(hits, (by, metric))| by.rows_of(hits, *metric)).collect();
     }
     let ranking = RankPlan {
         metrics,
@@ -129,6 +133,7 @@ async fn search_all(
         offset: params.offset,
         round_decimal: params.round_decimal,
         group_field: grouping.map(|grouping| grouping.field),
+        elements_by: None,
         batch: None,
         highlighting: None,
     };
@@ -205,13 +210,14 @@ struct Common<'a> {
 }
 
 impl Common<'_> {
-    /// One of the searches. It finds its own limit, and the hybrid search's offset on top.
+    /// One of the searches, and how elements that it finds become rows. It finds its own limit, and the hybrid search's offset
+    /// on top.
     async fn plan(
         &self,
         proxy: &Proxy,
         info: &CollectionInfo,
         request: &mut SearchRequest,
-    ) -> Result<SearchPlan, Error> {
+    ) -> Result<(SearchPlan, Collapse), Error> {
         let mut params = convert_search::params(&request.search_params, convert_search::window_of(info))?;
         check_same_collection(params.collection_id.as_deref(), info, "may have")?;
         if params.iterator {
@@ -230,6 +236,7 @@ impl Common<'_> {
         let metric = params.metric(info, field)?;
         let of_elements = lists::are_elements(field, metric);
         lists::check_in_hybrid(&info.schema, (field, metric), &params, self.grouping, self.is_same)?;
+        let collapse = if of_elements { Collapse::taken(&mut params, metric)? } else { Collapse::Best };
         let names = if self.names.is_empty() { &request.partition_names } else { self.names };
         let partitions = partitions_of_read(info, names)?;
         params.offset = params.offset.max(self.params.offset);
@@ -237,12 +244,12 @@ impl Common<'_> {
         // Groups are a matter of the whole: a search by groups of its own would hide rows from the others.
         params.groups.clone_from(&self.params.groups);
         let mut plan = searches::plan(proxy, info, request, &mut params, seen, self.deadline).await?;
-        if of_elements && !self.is_same {
+        if of_elements && !self.is_same && collapse == Collapse::Best {
             // The best element stands for its row.
             plan.grouping = Some(Grouping { field: info.schema.primary().id, size: 1, strict: false });
         }
         if params.without.is_empty() {
-            Ok(plan)
+            Ok((plan, collapse))
         } else {
             Err(Error::SearchIds { text: "a hybrid search by a key whose vector is null".to_owned() })
         }

@@ -60,6 +60,9 @@ pub async fn alter(proxy: &Proxy, caller: Caller, request: AlterIndexRequest) ->
     if info.load.is_some() {
         return Err(Error::AlterIndexLoaded { collection: info.name.clone() });
     }
+    if let Some(known) = info.indexes.iter().find(|known| known.name == request.index_name) {
+        index::check_offsets(&known.index_type, &set)?;
+    }
     proxy
         .coord()
         .alter_index(CollectionRef::Id(info.id), &request.index_name, set, request.delete_keys)

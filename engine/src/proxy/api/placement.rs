@@ -104,6 +104,8 @@ pub async fn loaded_segments(
             state: SegmentState::Sealed.into(),
             node_ids: nodes,
             level: SegmentLevel::L1.into(),
+            // Whoever holds a segment has the order of its keys.
+            is_sorted: true,
             ..Default::default()
         });
     }

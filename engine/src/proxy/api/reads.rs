@@ -205,6 +205,7 @@ pub(super) async fn keys_of(
 async fn query_rows(proxy: &Proxy, caller: Caller, mut request: QueryRequest) -> Result<QueryResults, Error> {
     let info = proxy.info(&caller, &request.db_name, &request.collection_name).await?;
     proxy.admit_one(&caller, Asked::Query, About::partitions(&info, &request.partition_names))?;
+    let partitions = partitions_of_read(&info, &request.partition_names)?;
     check_loaded(proxy, &info).await?;
     let schema = &info.schema;
     let params = convert_query::params(&request.query_params, window_of(&info))?;
@@ -240,7 +241,7 @@ async fn query_rows(proxy: &Proxy, caller: Caller, mut request: QueryRequest) ->
     let view = proxy.view(&info, params.iterator, asked, travel).await?;
     let plan = QueryPlan {
         collection: info.id,
-        partitions: partitions_of_read(&info, &request.partition_names)?,
+        partitions,
         filter: view.living(schema, filter)?,
         limit: params.limit.map(|limit| limit + params.offset),
         order: None,

@@ -69,6 +69,7 @@ async fn search_rows(
     proxy.admit(&caller, Asked::Search, about, || queries_of(&request))?;
     let deadline = proxy.models().deadline();
     check_built(&request)?;
+    let partitions = partitions_of_read(&info, &request.partition_names)?;
     check_loaded(proxy, &info).await?;
     let schema = &info.schema;
     let mut params = convert_search::params(&request.search_params, convert_search::window_of(&info))?;
@@ -81,7 +82,6 @@ async fn search_rows(
     let (field, templates) = (request.travel_timestamp, &mut request.expr_template_values);
     let travel = travel::asked(field, &request.search_params, templates, &request.dsl)?;
     let view = proxy.view(&info, params.iterator, asked, travel).await?;
-    let partitions = partitions_of_read(&info, &request.partition_names)?;
     let times = Times::of_read(&request.search_params, &info.properties)?;
     let again =
         Again::of(request.function_score.as_ref(), &params, (schema, &times.zone), asked_queries(&request))?;
@@ -108,11 +108,12 @@ async fn search_rows(
     };
     let mut fields = output.fields.clone();
     add_fields(&mut fields, highlighting.iter().flat_map(Highlighting::fields));
-    let giving = Giving {
+    let mut giving = Giving {
         limit: params.limit,
         offset: params.offset,
         round_decimal: params.round_decimal,
         group_field: params.groups.resolve(schema)?.map(|grouping| grouping.field),
+        elements_by: None,
         batch: params.batch.clone(),
         highlighting,
     };
@@ -127,6 +128,9 @@ async fn search_rows(
         aggregation.check(plan.queries.len())?;
     }
     let (metric, count, grouping) = (plan.metric, plan.count, plan.grouping);
+    if again.ranker.is_none() && again.order.by.is_empty() {
+        giving.elements_by = grouping.map(|_| metric);
+    }
     let mut hits = if plan.queries.is_empty() {
         let output = plan.output.iter().filter_map(|id| schema.field_by_id(*id));
         let rows = Batch { rows: 0, columns: output.map(Column::empty).collect() };

@@ -52,7 +52,7 @@ pub fn of_delete(
     }
     let templates = literals(templates)?;
     let filter = expr::parse_in(text.trim(), schema, &templates, zone)
-        .map_err(|detail| Error::DeletePlan { text: complaint(text, &detail) })?;
+        .map_err(|detail| Error::DeletePlan { text: format!("cannot parse expression: {text}: {detail}") })?;
     if filter.is_always_true() { Err(everything()) } else { Ok(filter) }
 }
 

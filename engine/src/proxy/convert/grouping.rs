@@ -112,6 +112,7 @@ const fn engine_name(data_type: DataType) -> &'static str {
         DataType::Float => "FLOAT",
         DataType::Double => "DOUBLE",
         DataType::VarChar => "VARCHAR",
+        DataType::Text => "TEXT",
         DataType::Json => "JSON",
         DataType::Timestamptz => "TIMESTAMPTZ",
         DataType::Geometry => "GEOMETRY",

@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use super::params::{boolean, shown};
 use super::texts::analyzer;
 use crate::base::FieldId;
-use crate::model::{Column, ColumnData, DataType, Field, Function, Schema, Texts};
+use crate::model::{Column, ColumnData, Field, Function, Schema, Texts};
 use crate::plan::SearchHits;
 use crate::proxy::Error;
 use crate::text::{Analyzer, FieldAnalyzer, Fragments, Tags, matches};
@@ -171,7 +171,7 @@ struct Highlighted {
 
 impl Highlighted {
     fn new(schema: &Schema, field: &Field) -> Result<Self, Error> {
-        if field.data_type != DataType::VarChar || !field.is_on("enable_analyzer") {
+        if !field.data_type.is_text() || !field.is_on("enable_analyzer") {
             return Err(Error::NotAnalyzed { field: field.name.clone() });
         }
         let analyzer = analyzer(field)?;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use super::params::{boolean, plain, shown};
 use super::schema::check_warmup;
+use crate::expr::{self, Templates};
 use crate::model::{DataType, Field, FunctionKind, JsonPath, Metric, Schema};
 use crate::proxy::Error;
 
@@ -210,6 +211,11 @@ fn check_vector(field: &Field, name: &str, family: Family, flat: &[(String, Stri
         Family::Bits | Family::Signatures if of_bits => {}
         Family::Sparse if of_pairs => {}
         Family::ByParts if matches!(element, DataType::FloatVector | DataType::BinaryVector) => {}
+        // What is wrong with a scalar index is looked for last.
+        Family::Scalar | Family::ScalarNotBuilt if metric_name(flat).is_none() => {
+            let text = "metric type not set for vector index: invalid parameter[expected=valid index params][actual=invalid index params]";
+            return Err(bare(text.to_owned()));
+        }
         _ => {
             let data_type = field.data_type.name();
             return Err(invalid(format!("data type {data_type} can't build with this index {name}")));
@@ -409,7 +415,8 @@ fn check_dense(field: &Field, name: &str, flat: &[(String, String)]) -> Result<(
     if matches!(name, "HNSW_PQ" | "HNSW_PRQ" | "IVF_PQ") {
         check_number(flat, "m", 1, 65_536)?;
         check_number(flat, "nbits", 1, 24)?;
-        check_parts(field.dim(), flat)?;
+        // Milvus words it in two ways.
+        check_parts(if name == "IVF_PQ" { "a vector" } else { "the vector" }, field.dim(), flat)?;
     }
     if name == "HNSW_PRQ" {
         check_number(flat, "nrq", 1, 16)?;
@@ -442,11 +449,11 @@ fn given<'a>(flat: &'a [(String, String)], key: &str) -> Option<&'a str> {
     flat.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
 }
 
-/// Product codes cut a vector into equal parts.
-fn check_parts(dim: usize, flat: &[(String, String)]) -> Result<(), Error> {
+/// Product codes cut a vector into equal parts. `vector` is what error texts call it.
+fn check_parts(vector: &str, dim: usize, flat: &[(String, String)]) -> Result<(), Error> {
     match given(flat, "m").and_then(|m| m.trim().parse::<usize>().ok()) {
         Some(m) if m > 0 && !dim.is_multiple_of(m) => Err(invalid(format!(
-            "The dimension of a vector (dim) should be a multiple of the number of subquantizers (m). Dimension:{dim}, m:{m}"
+            "The dimension of {vector} (dim) should be a multiple of the number of subquantizers (m). Dimension:{dim}, m:{m}"
         ))),
         _ => Ok(()),
     }
@@ -455,7 +462,8 @@ fn check_parts(dim: usize, flat: &[(String, String)]) -> Result<(), Error> {
 fn check_boolean(flat: &[(String, String)], key: &str) -> Result<(), Error> {
     match given(flat, key) {
         Some(value) if !["true", "false"].iter().any(|known| known.eq_ignore_ascii_case(value)) => {
-            Err(invalid(format!("invalid bool value, key: '{key}', value: '{value}'")))
+            let value = shown(value);
+            Err(invalid(format!("Type conflict in json: param '{key}' (\"{value}\") should be a boolean")))
         }
         _ => Ok(()),
     }
@@ -614,12 +622,29 @@ fn check_target(
 /// Checks that a path begins at `field`: with its name, or with a key of the dynamic field.
 fn check_path(schema: &Schema, field: &Field, path: &str) -> Result<(), Error> {
     let refused = |why: String| invalid(format!("cannot parse identifier: {path}, error: {why}"));
-    let parsed = JsonPath::parse(path).ok_or_else(|| refused("it is no path into JSON".to_owned()))?;
+    let parsed = JsonPath::parse(path).ok_or_else(|| match expr::parse(path, schema, &Templates::new()) {
+        Err(wrong @ (expr::Error::Token { .. } | expr::Error::Mismatched { .. })) => {
+            refused(wrong.to_string())
+        }
+        _ => refused("it is no path into JSON".to_owned()),
+    })?;
     match schema.field(&parsed.base).or_else(|| schema.dynamic()) {
         Some(found) if found.id == field.id => Ok(()),
         Some(_) => Err(invalid("fieldID not match with field name")),
         None => Err(refused(format!("field {} not exist", parsed.base))),
     }
+}
+
+/// Checks that only a bitmap is told whether to keep the places of its values.
+///
+/// # Errors
+/// Milvus's words for an index of another type.
+pub fn check_offsets(index_type: &str, set: &[(String, String)]) -> Result<(), Error> {
+    let is_set = set.iter().any(|(key, _)| key == "indexoffsetcache.enabled");
+    if is_set && !index_type.eq_ignore_ascii_case("BITMAP") {
+        return Err(invalid("invalid offset cache index params"));
+    }
+    Ok(())
 }
 
 /// Checks that every parameter to set (with a value) or to remove (without) may change after an index was made.

@@ -162,7 +162,7 @@ fn default_value(field: &str, data_type: WireType, json: &Json) -> Result<ValueF
         WireType::Int64 => whole(json).map(Data::LongData),
         WireType::Float => json.as_f64().map(single).map(Data::FloatData),
         WireType::Double => json.as_f64().map(Data::DoubleData),
-        WireType::VarChar | WireType::Timestamptz | WireType::Geometry => {
+        WireType::VarChar | WireType::Text | WireType::Timestamptz | WireType::Geometry => {
             json.as_str().map(|text| Data::StringData(text.to_owned()))
         }
         _ => Some(Data::BytesData(json.to_string().into_bytes())),

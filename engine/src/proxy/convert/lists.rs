@@ -3,11 +3,12 @@
 use contract::pb::milvus::ElementIndices;
 use contract::pb::schema::LongArray;
 
+use super::params::shown;
 use super::search::SearchParams;
 use crate::base::FieldId;
 use crate::expr::Filter;
 use crate::model::{Batch, ColumnData, DataType, Field, Keys, Metric, Schema};
-use crate::plan::Grouping;
+use crate::plan::{Grouping, SearchHits};
 use crate::proxy::Error;
 
 /// How hits of elements become hits of rows in a hybrid search.
@@ -37,8 +38,10 @@ pub fn check(
     if !matches!(field.data_type, DataType::ArrayOfVector(_)) {
         return Ok(());
     }
-    if let Some(scope) = params.index.remove(SCOPE) {
-        check_scope(&scope)?;
+    if Collapse::taken(params, metric)? != Collapse::Best {
+        return Err(Error::ReadNotBuilt {
+            what: "an element_scope other than max where elements do not become rows",
+        });
     }
     if are_elements(field, metric) {
         return match grouping {
@@ -62,14 +65,62 @@ pub fn check(
     Ok(())
 }
 
-/// Of the ways in which elements become rows, the best one of each row is taken.
-fn check_scope(scope: &str) -> Result<(), Error> {
-    let json: serde_json::Value = serde_json::from_str(scope).unwrap_or_default();
-    let strategy = json.pointer("/collapse/strategy").and_then(serde_json::Value::as_str);
-    match strategy {
-        Some("max") => Ok(()),
-        Some(_) => Err(Error::ReadNotBuilt { what: "an element_scope other than max" }),
-        None => Err(refused("element_scope must name a collapse strategy")),
+/// How the elements that a search of a hybrid search finds become rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Collapse {
+    /// The best element of a row stands for it.
+    Best,
+    /// A row has the sum of the scores of its best elements.
+    Sum {
+        /// Of so many at most.
+        most: usize,
+    },
+}
+
+impl Collapse {
+    /// What the parameters say, and takes it out of them: the best element where they say nothing.
+    ///
+    /// # Errors
+    /// For what is no such word, and for sums of scores of which smaller ones are nearer.
+    pub fn taken(params: &mut SearchParams, metric: Metric) -> Result<Self, Error> {
+        let Some(scope) = params.index.remove(SCOPE) else { return Ok(Self::Best) };
+        let json: serde_json::Value = serde_json::from_str(&scope).unwrap_or_default();
+        let strategy = json.pointer("/collapse/strategy").and_then(serde_json::Value::as_str);
+        let sum = match strategy {
+            Some("max") => return Ok(Self::Best),
+            Some("sum") => Self::Sum { most: usize::MAX },
+            Some("topk_sum") => {
+                let count = json.pointer("/collapse/topk").and_then(serde_json::Value::as_u64);
+                let most = count.and_then(|count| usize::try_from(count).ok()).filter(|most| *most > 0);
+                Self::Sum {
+                    most: most
+                        .ok_or_else(|| refused("element_scope.collapse.topk must be a positive integer"))?,
+                }
+            }
+            Some(other) => {
+                let other = shown(other);
+                return Err(refused(&format!(
+                    "element_scope.collapse.strategy {other} is not supported, it is one of [max, sum, topk_sum]"
+                )));
+            }
+            None => return Err(refused("element_scope must name a collapse strategy")),
+        };
+        if metric.larger_is_nearer() {
+            return Ok(sum);
+        }
+        Err(refused(&format!(
+            "element_scope.collapse.strategy {} is only supported for metrics of which a larger score is nearer, not for {metric}",
+            strategy.unwrap_or_default()
+        )))
+    }
+
+    /// The rows of what was found.
+    #[must_use]
+    pub fn rows_of(self, hits: SearchHits, metric: Metric) -> SearchHits {
+        match self {
+            Self::Sum { most } if hits.elements().is_some() => hits.summed(metric, most).of_rows(),
+            Self::Best | Self::Sum { .. } => hits.of_rows(),
+        }
     }
 }
 

@@ -232,7 +232,7 @@ fn model(
     };
     let field = match schema.field(input) {
         None => return Err(Error::RerankField { field: input.clone() }),
-        Some(field) if field.data_type == DataType::VarChar => field.id,
+        Some(field) if field.data_type.is_text() => field.id,
         Some(other) => {
             return Err(Error::ModelType { field: input.clone(), data_type: other.data_type.name() });
         }

@@ -468,6 +468,8 @@ pub struct Giving {
     pub round_decimal: Option<i32>,
     /// The field whose values are the groups that hits come by.
     pub group_field: Option<FieldId>,
+    /// The metric by whose scores elements of rows come, the nearest first, instead of group after group.
+    pub elements_by: Option<Metric>,
     /// Where an iterator of the second kind stands.
     pub batch: Option<IteratorBatch>,
     /// What is highlighted in texts of the hits.
@@ -485,6 +487,10 @@ pub fn results(
     hits: SearchHits,
 ) -> Result<SearchResultData, Error> {
     let hits = past_offset(giving, hits);
+    let hits = match giving.elements_by {
+        Some(metric) if hits.elements().is_some() => hits.nearest_first(metric),
+        _ => hits,
+    };
     let group_by_field_value =
         giving.group_field.map(|field| group_values(schema, field, &hits, &output.times)).transpose()?;
     let highlighted = giving.highlighting.as_ref().map(|highlighting| highlighting.results(&hits));
@@ -571,5 +577,58 @@ fn round(scores: &mut [f32], digits: i32) {
     let unit = 10_f64.powi(digits);
     for score in scores {
         *score = ((f64::from(*score) * unit).round() / unit) as f32;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::check_schema::{FieldRequest, SchemaRequest, check_schema};
+    use crate::model::{Batch, ColumnData, Keys};
+    use crate::plan::ELEMENT;
+
+    /// Two groups of two elements each, group after group.
+    fn elements() -> SearchHits {
+        let column =
+            |field, values: &[i64]| Column { field, data: ColumnData::Int64(values.to_vec()), valid: None };
+        SearchHits {
+            counts: vec![4],
+            keys: Keys::Int(vec![1, 1, 2, 2]),
+            scores: vec![0.9, 0.5, 0.8, 0.7],
+            rows: Batch {
+                rows: 4,
+                columns: vec![column(FieldId(100), &[1, 1, 2, 2]), column(ELEMENT, &[0, 1, 2, 0])],
+            },
+        }
+    }
+
+    #[test]
+    fn elements_of_groups_come_by_their_scores_once_groups_are_skipped() {
+        let field = |name: &str, data_type, params: &[(&str, &str)]| FieldRequest {
+            name: name.to_owned(),
+            data_type,
+            is_primary: name == "id",
+            type_params: params.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect(),
+            ..FieldRequest::default()
+        };
+        let fields = vec![field("id", 5, &[]), field("v", 101, &[("dim", "2")])];
+        let request = SchemaRequest { name: "c".to_owned(), fields, ..SchemaRequest::default() };
+        let schema = check_schema(&request).unwrap();
+        let output = Output { fields: Vec::new(), keys: None, names: Vec::new(), times: Times::default() };
+        let given = |offset, elements_by| {
+            let giving = Giving {
+                limit: 2,
+                offset,
+                group_field: Some(FieldId(100)),
+                elements_by,
+                ..Giving::default()
+            };
+            let found = results(&schema, &giving, &output, elements()).unwrap();
+            (found.scores, found.element_indices.unwrap().data)
+        };
+
+        assert_eq!(given(0, Some(Metric::Cosine)), (vec![0.9, 0.8, 0.7, 0.5], vec![0, 2, 0, 1]));
+        assert_eq!(given(1, Some(Metric::Cosine)), (vec![0.8, 0.7], vec![2, 0]));
+        assert_eq!(given(0, None), (vec![0.9, 0.5, 0.8, 0.7], vec![0, 1, 2, 0]));
     }
 }

@@ -15,7 +15,7 @@ use crate::text::{self, MAX_QUERY_BYTES};
 /// # Errors
 /// If one cannot be, or the field that chooses is not there or holds no texts.
 pub fn check_analyzers(schema: &Schema) -> Result<(), Error> {
-    for field in schema.fields.iter().filter(|field| field.data_type == DataType::VarChar) {
+    for field in schema.fields.iter().filter(|field| field.data_type.is_text()) {
         let analyzer = analyzer(field)?;
         let Some(name) = analyzer.by_field() else { continue };
         match schema.field(name) {

@@ -55,6 +55,11 @@ async fn an_index_on_a_json_path_is_checked_in_milvus_words() {
         ("j", &[CAST, ("json_path", "1.0")], "cannot parse identifier: 1.0"),
         ("j", &[("params", r#"{"json_cast_type": "bool", "json_path": 1}"#)], "cannot parse identifier: 1"),
         ("j", &[CAST, ("json_path", "j['a'")], "cannot parse identifier: j['a'"),
+        (
+            "j",
+            &[CAST, ("json_path", "/")],
+            "cannot parse identifier: /, error: line 1:0 mismatched input '/'",
+        ),
         ("j", &[CAST, ("json_path", "text")], "fieldID not match with field name"),
         ("j", &[CAST, ("json_path", "key['a']")], "fieldID not match with field name"),
         ("key", &[CAST, ("json_path", "j['a']")], "fieldID not match with field name"),
@@ -176,4 +181,25 @@ async fn every_name_for_processors_is_taken_and_none_for_graphics_cards() {
     let list = [("index_type", "DISKANN"), ("metric_type", "L2"), ("search_list_size", "0")];
     let refused = create(&proxy, "", "vector", &list).await;
     assert!(refused.reason.contains("param 'search_list_size' (0) should be in range"), "{}", refused.reason);
+}
+
+#[tokio::test]
+async fn only_a_bitmap_is_told_to_keep_the_places_of_its_values() {
+    let proxy = with_json(false).await;
+    let alter = async |name: &str| {
+        let alter = AlterIndexRequest {
+            collection_name: "c".to_owned(),
+            index_name: name.to_owned(),
+            extra_params: vec![pair("indexoffsetcache.enabled", "true")],
+            ..Default::default()
+        };
+        proxy.alter_index(Request::new(alter)).await.unwrap().into_inner()
+    };
+    assert_good(&create(&proxy, "bits", "text", &[("index_type", "BITMAP")]).await);
+    assert_good(&create(&proxy, "values", "id", &[("index_type", "INVERTED")]).await);
+
+    assert_good(&alter("bits").await);
+    let refused = alter("values").await;
+    let told = "invalid offset cache index params: invalid parameter";
+    assert_eq!((refused.code, refused.reason.as_str()), (1100, told));
 }

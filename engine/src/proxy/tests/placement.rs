@@ -251,8 +251,8 @@ async fn it_is_shown_where_a_collection_is() {
     assert_eq!(shards, [(7, vec![7]), (7, vec![7])]);
     assert_eq!(shown[0].resource_group_name, "__default_resource_group");
     let segments: Vec<_> =
-        loaded().await.infos.into_iter().map(|segment| (segment.num_rows, segment.node_ids)).collect();
-    assert_eq!(segments, [(2, vec![7])]);
+        loaded().await.infos.into_iter().map(|one| (one.num_rows, one.is_sorted, one.node_ids)).collect();
+    assert_eq!(segments, [(2, true, vec![7])]);
     let request = GetPersistentSegmentInfoRequest { collection_name: name(), ..Default::default() };
     let stored = proxy.get_persistent_segment_info(Request::new(request)).await.unwrap().into_inner();
     assert_eq!(

@@ -628,3 +628,34 @@ async fn only_scores_of_words_can_be_highlighted() {
         assert_eq!(said(answer.status), (1100, text));
     }
 }
+
+#[tokio::test]
+async fn a_partition_that_is_not_there_is_named_although_nothing_is_loaded() {
+    let proxy = filled().await;
+    let release = ReleaseCollectionRequest { collection_name: "c".to_owned(), ..Default::default() };
+    assert_good(&proxy.release_collection(Request::new(release)).await.unwrap().into_inner());
+    let partition_names = vec!["gone".to_owned()];
+    let a_search = || search_request(&[("topk", "1")], &[ORIGIN]);
+
+    let search_named = SearchRequest { partition_names: partition_names.clone(), ..a_search() };
+    let searched = search(&proxy, search_named).await;
+    let hybrid_named = HybridSearchRequest {
+        partition_names: partition_names.clone(),
+        ..hybrid(both("1"), &[("limit", "1")])
+    };
+    let ranked = ask(&proxy, hybrid_named).await;
+    let query_named = QueryRequest {
+        collection_name: "c".to_owned(),
+        expr: "id > 0".to_owned(),
+        partition_names,
+        ..Default::default()
+    };
+    let queried = proxy.query(Request::new(query_named)).await.unwrap().into_inner();
+    let unnamed = search(&proxy, a_search()).await;
+
+    for status in [searched.status, ranked.status, queried.status] {
+        let (_, text) = said(status);
+        assert!(text.contains("partition name gone not found"), "{text}");
+    }
+    assert!(said(unnamed.status).1.contains("collection not loaded"));
+}

@@ -634,6 +634,21 @@ async fn an_import_asked_for_over_rest_is_followed_over_rest() {
     let message = "import job does not exist, jobID=1: importing data failed";
     assert_eq!(missing, json!({ "code": 2100, "message": message }));
     assert_eq!(v2(&proxy, "jobs/import/describe", json!({})).await["code"], 1802);
+    assert_eq!(good(&proxy, "jobs/import/get_progress", json!({ "jobID": job })).await["jobId"], job);
+    let refused = [
+        (json!({ "options": "auto_commit=false" }), "options must be an object of texts"),
+        (json!({ "options": ["auto_commit=false"] }), "options must be an object of texts"),
+        (json!({ "options": { "auto_commit": false } }), "option auto_commit must be a string, got false"),
+        (json!({ "options": { "auto_commit": null } }), "option auto_commit must be a string, got null"),
+        (json!({ "partitionName": 12345 }), "partitionName must be a string, got 12345"),
+    ];
+    for (more, told) in refused {
+        let mut asked = json!({ "collectionName": "books", "files": [["a.parquet"]] });
+        asked.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let answer = v2(&proxy, "jobs/import/create", asked).await;
+        let text = answer["message"].as_str().unwrap();
+        assert!(answer["code"] != 0 && text.contains(told), "{told} is not in {answer}");
+    }
     assert_eq!(good(&proxy, "jobs/import/abort", json!({ "jobId": job })).await, json!({}));
     assert_eq!(good(&proxy, "jobs/import/describe", json!({ "jobId": job })).await["state"], "Failed");
 }

@@ -334,7 +334,7 @@ async fn searches_and_indexes_that_lists_do_not_have_are_refused() {
         assert!(text.contains(part), "{text} and not {part}");
     }
     let indexes: [(&str, &[(&str, &str)], &str); 4] = [
-        ("s[v]", &[("index_type", "INVERTED")], "can't build with this index INVERTED"),
+        ("s[v]", &[("index_type", "INVERTED")], "metric type not set for vector index"),
         (
             "s[v]",
             &[("index_type", "HNSW"), ("metric_type", "HAMMING")],

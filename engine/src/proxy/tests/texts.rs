@@ -449,3 +449,63 @@ async fn each_row_is_analysed_in_its_language() {
     assert_eq!(hits(&proxy, by_text("seas", &[])).await.0, [2]);
     assert_eq!(hits(&proxy, by_text("seas", &[("analyzer_name", "en")])).await.0, [1]);
 }
+
+#[tokio::test]
+async fn a_long_text_is_kept_found_and_ranked_as_a_short_one_is() {
+    let mut schema = schema_of_texts();
+    schema.fields[1].data_type = Wire::Text.into();
+    schema.fields[1].type_params.retain(|param| param.key != "max_length");
+    let proxy = Proxy::new(Twin::new().parts());
+    assert_good(&created(&proxy, &schema).await);
+    assert_good(&indexed(&proxy, "words", &[]).await);
+    let load = LoadCollectionRequest { collection_name: "c".to_owned(), ..Default::default() };
+    assert_good(&proxy.load_collection(Request::new(load)).await.unwrap().into_inner());
+    let long = format!("{}a fox", "dog ".repeat(30_000));
+    let column = |data: &[&str]| FieldData { r#type: Wire::Text.into(), ..texts(data) };
+    let some = FieldData { valid_data: vec![true, true, false], ..column(&["a fox", &long]) };
+    assert_good(&insert(&proxy, 3, vec![ids(&[1, 2, 3]), some, numbers(&[1, 2, 3])]).await.status.unwrap());
+
+    let whole = query(&proxy, "text like 'dog%'", &["text"], &[]).await;
+    assert_eq!(longs(&whole.fields_data[0]), [2]);
+    let wanted = FieldData { valid_data: vec![true], field_id: 101, ..column(&[&long]) };
+    assert_eq!(whole.fields_data[1], wanted);
+    let found = async |filter: &str| longs(&query(&proxy, filter, &["id"], &[]).await.fields_data[0]);
+    assert_eq!(found("text == 'a fox'").await, [1]);
+    assert_eq!(found("text in ['a fox', 'x']").await, [1]);
+    assert_eq!(found("text is null").await, [3]);
+    assert_eq!(found("text_match(text, 'foxes')").await, [1, 2]);
+    assert_eq!(hits(&proxy, by_text("fox", &[])).await.0, [1, 2]);
+    let longest = " ".repeat(2 << 20);
+    assert_good(&insert(&proxy, 1, vec![ids(&[4]), column(&[&longest])]).await.status.unwrap());
+    let longer = insert(&proxy, 1, vec![ids(&[5]), column(&[&format!("{longest} ")])]).await;
+    let told =
+        "length of text field text exceeds max length, row number: 0, length: 2097153, max length: 2097152";
+    let text = said(longer.status).1;
+    assert!(text.contains(told), "{text}");
+}
+
+#[tokio::test]
+async fn a_long_text_is_no_key_and_makes_no_groups() {
+    let of_text = |change: fn(&mut FieldSchema)| {
+        let mut schema = schema_of_texts();
+        schema.functions.clear();
+        schema.fields[1] = field("text", Wire::Text, &[]);
+        change(&mut schema.fields[1]);
+        schema.fields[0].is_primary_key = !schema.fields[1].is_primary_key;
+        schema
+    };
+    let proxy = Proxy::new(Twin::new().parts());
+    let refused = async |change: fn(&mut FieldSchema)| created(&proxy, &of_text(change)).await.reason;
+
+    let text = refused(|field| field.is_primary_key = true).await;
+    assert!(text.contains("the data type of primary key should be Int64 or VarChar"), "{text}");
+    let text = refused(|field| field.is_partition_key = true).await;
+    assert!(text.contains("the data type of partition key should be Int64 or VarChar"), "{text}");
+    assert_good(&created(&proxy, &of_text(|field| field.nullable = true)).await);
+    assert_good(&indexed(&proxy, "words", &[("index_type", "AUTOINDEX"), ("metric_type", "IP")]).await);
+    let load = LoadCollectionRequest { collection_name: "c".to_owned(), ..Default::default() };
+    assert_good(&proxy.load_collection(Request::new(load)).await.unwrap().into_inner());
+    let groups = query(&proxy, "id > 0", &["count(*)"], &[("group_by_fields", "text")]).await;
+    let text = said(groups.status).1;
+    assert!(text.contains("text") && text.contains("unsupported data type Text"), "{text}");
+}

@@ -22,7 +22,7 @@ pub async fn compact(proxy: &Proxy, visit: Visit) -> Data {
 
 /// How far a compaction is.
 pub async fn state(proxy: &Proxy, visit: Visit) -> Data {
-    let job = visit.body.get("jobID");
+    let job = visit.value("jobID");
     // Numbers of 64 bits come as texts too.
     let number = job.and_then(|job| job.as_i64().or_else(|| job.as_str()?.parse().ok()));
     let compaction_id = number.ok_or_else(|| Error::missing("GetCompactionStateReq", "jobID"))?;

@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use super::{Data, Door, Version, Visit, answer, data, nothing};
 use crate::proxy::access::table::Asks;
 use crate::proxy::api::imports::{self, Wanted};
-use crate::proxy::convert::params::plain;
+use crate::proxy::convert::params::{plain, shown};
 use crate::proxy::{Error, Proxy};
 use crate::rpc::{ImportInfo, ImportState, ImportTask};
 
@@ -33,23 +33,46 @@ async fn create(proxy: &Proxy, visit: Visit) -> Data {
     let wanted = Wanted {
         database: String::new(),
         collection: visit.required(CREATE, "collectionName")?,
-        partition: visit.body.get("partitionName").map(plain).unwrap_or_default(),
+        partition: match visit.value("partitionName") {
+            None => String::new(),
+            Some(Json::String(name)) => name.clone(),
+            Some(other) => return Err(no_text("partitionName", other)),
+        },
     };
-    let files = visit.body.get("files").ok_or_else(|| Error::missing(CREATE, "files"))?;
+    let files = visit.value("files").ok_or_else(|| Error::missing(CREATE, "files"))?;
     let wrong =
         || Error::WrongKind { what: "files", wanted: "a list of lists of paths", actual: plain(files) };
     let files: Vec<Vec<String>> = serde_json::from_value(files.clone()).map_err(|_| wrong())?;
-    let options = match visit.body.get("options") {
-        Some(Json::Object(pairs)) => pairs.iter().map(|(key, value)| (key.clone(), plain(value))).collect(),
-        _ => Vec::new(),
+    let options = match visit.value("options") {
+        None => Vec::new(),
+        Some(Json::Object(pairs)) => pairs.iter().map(option).collect::<Result<_, _>>()?,
+        Some(other) => {
+            let actual = shown(&plain(other));
+            return Err(Error::WrongKind { what: "options", wanted: "an object of texts", actual });
+        }
     };
     let id = imports::begin(proxy, &visit.caller, wanted, files, options).await?;
     Ok(data(json!({ "jobId": id.to_string() })))
 }
 
+/// An option of an import, whose value is a text.
+fn option((key, value): (&String, &Json)) -> Result<(String, String), Error> {
+    match value {
+        Json::String(text) => Ok((key.clone(), text.clone())),
+        other => {
+            let (key, value) = (shown(key), shown(&plain(other)));
+            Err(imports::refused(&format!("option {key} must be a string, got {value}")))
+        }
+    }
+}
+
+fn no_text(what: &'static str, value: &Json) -> Error {
+    Error::WrongKind { what, wanted: "a string", actual: shown(&plain(value)) }
+}
+
 /// The number of the import that is meant: a text, or a number.
 fn job(visit: &Visit) -> Result<i64, Error> {
-    let given = visit.body.get("jobId").map(plain).filter(|text| !text.is_empty());
+    let given = visit.value("jobId").map(plain).filter(|text| !text.is_empty());
     let given = given.ok_or_else(|| Error::missing(JOB, "jobId"))?;
     given.parse().map_err(|_| imports::refused(&format!("parse job id failed, jobID={given}")))
 }
@@ -59,7 +82,7 @@ async fn describe(proxy: &Proxy, visit: Visit) -> Data {
 }
 
 async fn list(proxy: &Proxy, visit: Visit) -> Data {
-    let collection = visit.body.get("collectionName").map(plain).unwrap_or_default();
+    let collection = visit.value("collectionName").map(plain).unwrap_or_default();
     let known = imports::of_database(proxy, &visit.caller, "", &collection).await?;
     let records: Vec<Json> = known.iter().map(record).collect();
     Ok(data(json!({ "records": records })))

@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The longest that one may say.
 const MOST_PATIENCE: Duration = Duration::from_secs(86_400);
 /// Keys whose values are the client's data, in which a null means something.
-const DATA: [&str; 2] = ["data", "exprParams"];
+const DATA: [&str; 3] = ["data", "exprParams", "options"];
 /// The names of the levels of consistency.
 const LEVELS: &str = "[Strong, Session, Bounded, Eventually, Customized]";
 
@@ -168,9 +168,15 @@ impl Visit {
         Ok(allowed)
     }
 
+    /// The value of a key, whatever the case of its letters, as in Go; one that is written just so comes first.
+    pub(super) fn value(&self, key: &str) -> Option<&Json> {
+        let alike = || self.body.iter().find(|(known, _)| known.eq_ignore_ascii_case(key));
+        self.body.get(key).or_else(|| alike().map(|(_, value)| value))
+    }
+
     /// A text that must be there. `request` is the name of the request's type in Milvus's words.
     pub(super) fn required(&self, request: &str, key: &str) -> Result<String, Error> {
-        match self.body.get(key).and_then(Json::as_str) {
+        match self.value(key).and_then(Json::as_str) {
             Some(text) if !text.is_empty() => Ok(text.to_owned()),
             _ => Err(Error::missing(request, key)),
         }
@@ -178,7 +184,7 @@ impl Visit {
 
     /// The texts of a list; empty if there is none.
     pub(super) fn texts(&self, key: &str) -> Vec<String> {
-        let list = self.body.get(key).and_then(Json::as_array);
+        let list = self.value(key).and_then(Json::as_array);
         list.map(|list| list.iter().filter_map(Json::as_str).map(str::to_owned).collect()).unwrap_or_default()
     }
 
@@ -190,12 +196,12 @@ impl Visit {
 
     /// A text; empty if there is none.
     pub(super) fn text(&self, key: &str) -> String {
-        self.body.get(key).and_then(Json::as_str).unwrap_or_default().to_owned()
+        self.value(key).and_then(Json::as_str).unwrap_or_default().to_owned()
     }
 
     /// The pairs of an object as the wire has them; none if there is none.
     pub(super) fn pairs(&self, key: &str) -> Vec<KeyValuePair> {
-        self.body.get(key).map(json_schema::pairs).unwrap_or_default()
+        self.value(key).map(json_schema::pairs).unwrap_or_default()
     }
 
     /// The pairs of an object that must have some.
