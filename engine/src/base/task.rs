@@ -2,9 +2,10 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::task::Poll;
 
 use parking_lot::Mutex;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 /// Why a set of tasks ended before it was told to.
@@ -50,12 +51,38 @@ pub async fn heavy<T: Send + 'static>(
 
 type Outcome = (&'static str, anyhow::Result<()>);
 
+/// What of a set has not been waited for.
+#[derive(Default)]
+struct Running {
+    tasks: JoinSet<Outcome>,
+    /// The first failure among those that were let go of, until somebody is told.
+    failure: Option<TaskError>,
+}
+
+impl Running {
+    /// Lets go of tasks that have ended: while nobody waits for the set, each would stay.
+    fn reap(&mut self) {
+        while let Some(ended) = self.tasks.try_join_next() {
+            self.failure = self.failure.take().or_else(|| failure_of(ended));
+        }
+    }
+}
+
+fn failure_of(ended: Result<Outcome, JoinError>) -> Option<TaskError> {
+    match ended {
+        Ok((_, Ok(()))) => None,
+        Ok((name, Err(source))) => Some(TaskError::Failed { name, source }),
+        Err(broken) => Some(TaskError::Broke { name: "unnamed", cause: broken.to_string() }),
+    }
+}
+
 /// The long-lived futures of one process or of one duty. The first failure stops the rest.
 ///
-/// Cloning shares the set. Dropping the last clone aborts what still runs.
+/// Cloning shares the set. Dropping the last clone aborts what still runs. Of a task that has ended only a failure is kept
+/// once the next one starts, whether anybody waits for the set or not.
 #[derive(Clone)]
 pub struct TaskSet {
-    running: Arc<Mutex<JoinSet<Outcome>>>,
+    running: Arc<Mutex<Running>>,
     stop: CancellationToken,
 }
 
@@ -69,7 +96,7 @@ impl TaskSet {
     /// An empty set.
     #[must_use]
     pub fn new() -> Self {
-        Self { running: Arc::new(Mutex::new(JoinSet::new())), stop: CancellationToken::new() }
+        Self { running: Arc::default(), stop: CancellationToken::new() }
     }
 
     /// The token that tells every task of this set to stop.
@@ -85,7 +112,9 @@ impl TaskSet {
         W: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
         let future = work(self.stop.clone());
-        self.running.lock().spawn(async move { (name, future.await) });
+        let mut running = self.running.lock();
+        running.reap();
+        running.tasks.spawn(async move { (name, future.await) });
     }
 
     /// Tells every task to stop; [`Self::join`] waits for that.
@@ -95,7 +124,7 @@ impl TaskSet {
 
     /// Ends every task where it waits, as the end of the process would.
     pub fn abort(&self) {
-        self.running.lock().abort_all();
+        self.running.lock().tasks.abort_all();
     }
 
     /// Waits until all tasks have ended. The first failure stops the others and is returned once they have ended.
@@ -104,12 +133,7 @@ impl TaskSet {
     /// [`TaskError`] of the first task that failed. Cancel safe: a later call goes on waiting.
     pub async fn join(&self) -> Result<(), TaskError> {
         let mut first_failure = None;
-        while let Some(ended) = self.next_ended().await {
-            let failure = match ended {
-                Ok((_, Ok(()))) => None,
-                Ok((name, Err(source))) => Some(TaskError::Failed { name, source }),
-                Err(broken) => Some(TaskError::Broke { name: "unnamed", cause: broken.to_string() }),
-            };
+        while let Some(failure) = self.next_ended().await {
             if failure.is_some() {
                 self.stop.cancel();
                 first_failure = first_failure.or(failure);
@@ -118,9 +142,17 @@ impl TaskSet {
         first_failure.map_or(Ok(()), Err)
     }
 
-    /// The next task to end, `None` when none is left. Polls under the lock and never holds it across a wait.
-    async fn next_ended(&self) -> Option<Result<Outcome, tokio::task::JoinError>> {
-        std::future::poll_fn(|context| self.running.lock().poll_join_next(context)).await
+    /// How the next task ended, `None` when none is left. Polls under the lock and never holds it across a wait.
+    async fn next_ended(&self) -> Option<Option<TaskError>> {
+        std::future::poll_fn(|context| {
+            let mut running = self.running.lock();
+            // Whoever waits was woken by a task that may have been let go of since.
+            if let Some(failure) = running.failure.take() {
+                return Poll::Ready(Some(Some(failure)));
+            }
+            running.tasks.poll_join_next(context).map(|ended| ended.map(failure_of))
+        })
+        .await
     }
 }
 
@@ -148,6 +180,40 @@ mod tests {
         let there = heavy("look", || std::thread::current().id()).await.unwrap();
 
         assert_ne!(there, served);
+    }
+
+    #[tokio::test]
+    async fn a_set_that_nobody_waits_for_keeps_nothing_of_tasks_that_have_ended() {
+        let tasks = TaskSet::new();
+        for _ in 0..100 {
+            let (held, ended) = tokio::sync::oneshot::channel::<()>();
+            tasks.start("end", |_| async move {
+                drop(held);
+                Ok(())
+            });
+            drop(ended.await);
+        }
+
+        assert_eq!(tasks.running.lock().tasks.len(), 1, "the last one, until another starts");
+        tasks.join().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_failure_that_nobody_waited_for_is_told_although_others_have_started_since() {
+        let tasks = TaskSet::new();
+        for name in ["the first", "the second"] {
+            tasks.start(name, |_| async { Err(anyhow::anyhow!("it failed")) });
+            tokio::task::yield_now().await;
+        }
+        tasks.start("wait to be stopped", |stop| async move {
+            stop.cancelled().await;
+            Ok(())
+        });
+
+        assert_eq!(tasks.running.lock().tasks.len(), 1, "both that failed are let go of");
+        let ended = tasks.join().await;
+
+        assert!(matches!(ended, Err(TaskError::Failed { name: "the first", .. })), "{ended:?}");
     }
 
     #[tokio::test]

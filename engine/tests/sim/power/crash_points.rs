@@ -106,16 +106,16 @@ impl Metas for WiredMetas {
 impl World {
     /// Lives through [`story`] until the call number `calls` breaks off; `false` if there are no so many calls.
     pub fn live_until_call(&mut self, model: &mut Model, calls: i64, takes_effect: bool) -> bool {
-        self.life += 1;
         let wire = Wire::new(calls, takes_effect);
         self.wire = Some(Arc::clone(&wire));
         let runtime = runtime();
+        let process = self.begin(&runtime);
         let shared = Arc::new(Mutex::new(std::mem::take(model)));
         let has_broken = runtime.block_on(async {
-            let told = async {
-                let life = self.start(Arc::clone(&shared), Arc::default()).await;
+            let told = self.soon(async {
+                let life = self.start(&process, Arc::clone(&shared), Arc::default()).await;
                 tell(&life).await;
-            };
+            });
             tokio::select! {
                 () = wire.broken() => true,
                 () = told => false,
@@ -125,6 +125,7 @@ impl World {
         self.wire = None;
         self.disk = self.disk.crash(self.rng.as_ref());
         self.files = self.files.crash(self.rng.as_ref());
+        self.end(process);
         self.unix_ms += 1_000;
         *model = std::mem::take(&mut *shared.lock());
         has_broken
@@ -133,17 +134,20 @@ impl World {
     /// Starts the node once more: the rows are those of the model at once, after all that was begun is done, and when two
     /// hours have gone by, after which nothing is left that nobody names.
     pub fn settle(&mut self, model: &mut Model) {
-        self.life += 1;
         let runtime = runtime();
+        let process = self.begin(&runtime);
         let story = self.story();
+        let shared = Arc::new(Mutex::new(std::mem::take(model)));
         *model = runtime.block_on(async {
-            let life = self.start(Arc::new(Mutex::new(std::mem::take(model))), Arc::default()).await;
-            self.find_and_compare(&life).await;
-            compact(&life).await;
-            indexed(&life).await;
-            self.find_and_compare(&life).await;
+            let life = self.start_and_compare(&process, &shared, &Arc::default()).await;
+            self.soon(async {
+                compact(&life).await;
+                indexed(&life).await;
+                self.find_and_compare(&life).await;
+            })
+            .await;
             tokio::time::sleep(Duration::from_secs(2 * 3_600 + 600)).await;
-            self.find_and_compare(&life).await;
+            self.soon(self.find_and_compare(&life)).await;
             let manifests = life.door.coord.manifests(life.info.id).await.expect("manifests");
             let segments = manifests.iter().flat_map(|manifest| &manifest.segments);
             let mut named: BTreeSet<String> = segments.flat_map(SegmentManifest::objects).collect();
@@ -157,6 +161,8 @@ impl World {
             assert_eq!(stored, named, "{story}: what is stored, and what is named");
             std::mem::take(&mut *life.model.lock())
         });
+        drop(runtime);
+        self.end(process);
     }
 }
 

@@ -1,6 +1,7 @@
 //! The world of one seed: storage that outlives the node, and lives of the node.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -23,6 +24,7 @@ use engine::rpc::{
     CollectionInfo, CollectionRef, Consistency, LocalNodes, NewCollection, NewIndex, Operation, Write,
 };
 use parking_lot::Mutex;
+use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 
 use super::model::{Change, Model};
@@ -38,6 +40,10 @@ const WORKERS: usize = 4;
 const SHARDS: u32 = 2;
 /// About as many steps as a life has that change the catalog or local objects.
 const STEPS: u64 = 600;
+/// Where the node's calls to itself go.
+const OWN: &str = "local";
+/// What takes longer, of simulated time, does not come to an end.
+const PATIENCE: Duration = Duration::from_secs(3_600);
 
 /// What happened in all lives of all seeds.
 #[derive(Clone, Copy, Debug, Default)]
@@ -70,6 +76,16 @@ pub struct World {
     files: Arc<SimFiles>,
     wire: Option<Arc<Wire>>,
     unix_ms: u64,
+}
+
+/// What of a life outlasts its runtime: the disks it had, and what its parts hold each other by.
+struct Process {
+    disk: Arc<SimDisk>,
+    files: Arc<SimFiles>,
+    /// Every part of the node has it.
+    clock: Arc<TestClock>,
+    tasks: TaskSet,
+    calls: Arc<LocalNodes>,
 }
 
 /// What is left of a life.
@@ -108,11 +124,42 @@ impl World {
         format!("seed {} life {}", self.seed, self.life)
     }
 
+    /// The next life, on the disks as they are, in `runtime`.
+    fn begin(&mut self, runtime: &Runtime) -> Process {
+        self.life += 1;
+        let _inside = runtime.enter();
+        Process {
+            disk: Arc::clone(&self.disk),
+            files: Arc::clone(&self.files),
+            clock: TestClock::starting_at(self.unix_ms),
+            tasks: TaskSet::new(),
+            calls: LocalNodes::new(),
+        }
+    }
+
+    /// Lets go of a life whose runtime is gone, and of all that the node had: a catalog that is closed writes, so this comes
+    /// after the disks have lost their power. Thousands of lives follow each other, and none may leave anything behind.
+    fn end(&self, process: Process) {
+        let Process { disk, files, clock, tasks, calls } = process;
+        // The node holds the table in which it is found itself.
+        calls.close(OWN);
+        drop((tasks, calls));
+        let of_world = [Arc::ptr_eq(&disk, &self.disk), Arc::ptr_eq(&files, &self.files)].map(usize::from);
+        let held = [Arc::strong_count(&clock), Arc::strong_count(&disk), Arc::strong_count(&files)];
+        let expected = [1, 1 + of_world[0], 1 + of_world[1]];
+        assert_eq!(
+            held,
+            expected,
+            "{}: who holds its clock, log and files once the node is gone",
+            self.story()
+        );
+    }
+
     /// Starts the node, checks what it finds, lets workers work, and takes the power away: at a random moment, or amid a step
     /// of the catalog or of local objects, also while the node starts.
     pub fn live_and_lose_power(&mut self, model: &mut Model) -> Totals {
-        self.life += 1;
         let runtime = runtime();
+        let process = self.begin(&runtime);
         let work_for = Duration::from_micros(2_000 + self.rng.below(60_000));
         let (shared, totals) = (Arc::new(Mutex::new(std::mem::take(model))), Arc::default());
         let (left, ended) = (Arc::new(Mutex::new(None)), Arc::new(Notify::new()));
@@ -120,8 +167,7 @@ impl World {
         self.end_amid_step(steps, &shared, &totals, &left, &ended);
         runtime.block_on(async {
             let lived = async {
-                let life = self.start(Arc::clone(&shared), Arc::clone(&totals)).await;
-                self.find_and_compare(&life).await;
+                let life = self.start_and_compare(&process, &shared, &totals).await;
                 let workers = (0..WORKERS).map(|worker| work(Arc::clone(&life), worker));
                 let flusher = flush_now_and_then(Arc::clone(&life));
                 tokio::select! {
@@ -146,6 +192,7 @@ impl World {
             totals: *totals.lock(),
         });
         (self.disk, self.files, *model) = (disk, files, at_end);
+        self.end(process);
         self.unix_ms += 1_000;
         totals.crashes = 1;
         totals.in_flight_at_crash = model.in_flight() as u64;
@@ -163,12 +210,12 @@ impl World {
         ended: &Arc<Notify>,
     ) {
         let to_go = AtomicU64::new(steps);
-        let (disk, files) = (Arc::clone(&self.disk), Arc::downgrade(&self.files));
+        let (disk, files) = (Arc::downgrade(&self.disk), Arc::downgrade(&self.files));
         let (model, totals, left, ended) =
             (Arc::clone(model), Arc::clone(totals), Arc::clone(left), Arc::clone(ended));
         let rng = SeededRng::new(self.rng.next_u64());
         self.files.watch(move || {
-            let Some(files) = files.upgrade() else { return };
+            let (Some(disk), Some(files)) = (disk.upgrade(), files.upgrade()) else { return };
             if to_go.fetch_sub(1, Ordering::SeqCst) != 0 {
                 return;
             }
@@ -182,19 +229,47 @@ impl World {
 
     /// Starts the node once more and compares.
     pub fn check(&mut self, model: &mut Model) {
-        self.life += 1;
         let runtime = runtime();
+        let process = self.begin(&runtime);
+        let shared = Arc::new(Mutex::new(std::mem::take(model)));
         runtime.block_on(async {
-            let life = self.start(Arc::new(Mutex::new(std::mem::take(model))), Arc::default()).await;
-            self.find_and_compare(&life).await;
+            self.start_and_compare(&process, &shared, &Arc::default()).await;
         });
+        drop(runtime);
+        self.end(process);
     }
 
-    async fn start(&self, model: Arc<Mutex<Model>>, totals: Arc<Mutex<Totals>>) -> Arc<Life> {
-        let clock: Arc<dyn Clock> = TestClock::starting_at(self.unix_ms);
-        let tasks = TaskSet::new();
+    /// Starts the node, with the rows of `model`.
+    async fn start_and_compare(
+        &self,
+        process: &Process,
+        model: &Arc<Mutex<Model>>,
+        totals: &Arc<Mutex<Totals>>,
+    ) -> Arc<Life> {
+        self.soon(async {
+            let life = self.start(process, Arc::clone(model), Arc::clone(totals)).await;
+            self.find_and_compare(&life).await;
+            life
+        })
+        .await
+    }
+
+    /// Says whose work it is that never comes to an end.
+    async fn soon<T>(&self, work: impl Future<Output = T>) -> T {
+        let done = tokio::time::timeout(PATIENCE, work).await;
+        done.unwrap_or_else(|_| panic!("{}: nothing has come of it in {PATIENCE:?}", self.story()))
+    }
+
+    async fn start(
+        &self,
+        process: &Process,
+        model: Arc<Mutex<Model>>,
+        totals: Arc<Mutex<Totals>>,
+    ) -> Arc<Life> {
+        let clock: Arc<dyn Clock> = Arc::clone(&process.clock) as _;
+        let tasks = &process.tasks;
         let metrics = Metrics::new(NodeId(1));
-        let disk: Arc<dyn Disk> = Arc::clone(&self.disk) as _;
+        let disk: Arc<dyn Disk> = Arc::clone(&process.disk) as _;
         let small =
             FileLogSettings { segment_bytes: 4 << 10, recent_bytes: 2 << 10, ..FileLogSettings::default() };
         let logs = FileLogs::new(disk, tasks.clone(), Arc::clone(&clock), metrics.log.clone(), small);
@@ -203,9 +278,10 @@ impl World {
         settings.redkite.build_threads = 1;
         settings.data_coord.segment.max_idle_time = 1;
         let rng = SeededRng::new(self.rng.next_u64());
-        let opened = LocalBlobs::open_in(Arc::clone(&self.files) as _, "/data/blobs", Arc::clone(&rng) as _);
+        let files = &process.files;
+        let opened = LocalBlobs::open_in(Arc::clone(files) as _, "/data/blobs", Arc::clone(&rng) as _);
         let mut blobs: Arc<dyn Blobs> = opened.await.expect("the objects are opened");
-        let opened = RedbMetas::open_simulated(Arc::clone(&self.files), "/data/meta.redb");
+        let opened = RedbMetas::open_simulated(Arc::clone(files), "/data/meta.redb");
         let mut metas: Arc<dyn Metas> = opened.await.expect("the catalog is opened");
         if let Some(wire) = &self.wire {
             (blobs, metas) = wire.around(blobs, metas);
@@ -223,17 +299,15 @@ impl World {
             flaw: None,
             usage: None,
         };
-        let local = LocalNodes::new();
+        let own = Arc::clone(&process.calls);
         let calls = NodeCalls {
-            address: "local".to_owned(),
-            dial: Arc::clone(&local) as _,
+            address: OWN.to_owned(),
+            dial: Arc::clone(&own) as _,
             coord: None,
-            publish: Box::new(move |served, _| local.open("local", served)),
+            publish: Box::new(move |served, _| own.open(OWN, served)),
         };
-        let node = Node::start(Role::Standalone, seams, calls, &settings, &tasks).await;
+        let node = Node::start(Role::Standalone, seams, calls, &settings, tasks).await;
         let door = node.expect("the node starts").door.expect("a standalone has a door");
-        // The set aborts its tasks when it is dropped; the runtime ends them all at once instead.
-        std::mem::forget(tasks);
         let info = prepare(&door).await;
         let rng = SeededRng::new(self.rng.next_u64());
         let values = Mutex::new(self.life as i64 * 1_000_000);
@@ -246,7 +320,7 @@ impl World {
     }
 }
 
-fn runtime() -> tokio::runtime::Runtime {
+fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime")
 }
 
