@@ -15,7 +15,7 @@ use tracing::{info, warn};
 
 use crate::base::{
     ChannelName, Clock, CollectionId, DRIFT, Kind, Kinded, NodeId, NodeTime, Origin, Passing, Position,
-    Timestamp,
+    TaskSet, Timestamp,
 };
 use crate::blob::Blobs;
 use crate::log::{LogReader, Logs, record};
@@ -55,6 +55,8 @@ pub struct WriterParts {
     pub clock: Arc<dyn Clock>,
     /// The cluster's time.
     pub time: Arc<NodeTime>,
+    /// Where it does what goes on when nobody waits for it any more.
+    pub tasks: TaskSet,
     /// When to seal.
     pub limits: FlushLimits,
     /// How much may be written.
