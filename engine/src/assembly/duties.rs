@@ -229,6 +229,7 @@ fn assemble(
             blobs: Arc::clone(&seams.blobs),
             clock: Arc::clone(clock),
             time: Arc::clone(&time),
+            tasks: tasks.clone(),
             limits: flush_limits(info.memory_bytes, settings),
             writes: write_limits(info.memory_bytes, settings),
             memory: memory.clone(),

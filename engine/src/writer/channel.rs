@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -14,7 +14,7 @@ use crate::log::{LogWriter, record};
 use crate::model::DataType;
 use crate::rpc::{Followed, Mark, Request};
 use crate::writer::Error;
-use crate::writer::former::Reached;
+use crate::writer::former::{Reached, ReadBack};
 use crate::writer::pressure::{Sealed, Unsealed};
 use crate::writer::requests::{Known, Place, Requests, Signed};
 
@@ -130,9 +130,7 @@ pub struct Channel {
     /// Held from taking a time to taking a position, so that both have one order.
     ordering: Mutex<Order>,
     /// How far back it is known which requests the log holds.
-    pub reached: tokio::sync::Mutex<Reached>,
-    /// Whether names of calls were looked for in what earlier owners wrote.
-    pub knows_names: AtomicBool,
+    pub read_back: Mutex<ReadBack>,
     progress: Arc<Progress>,
     /// One flush at a time; has the checkpoint that the next one starts from.
     pub flushing: tokio::sync::Mutex<Position>,
@@ -155,7 +153,7 @@ impl Channel {
         // Everything found in the log at opening is durable and counts as acknowledged.
         let progress = Arc::new(Progress::new(of.end, of.newest));
         let order = Order { last: of.newest, requests: Requests::new(of.newest) };
-        let reached = Reached { from: of.end, floor: of.newest, is_all: false };
+        let read_back = Mutex::new(ReadBack::new(of.end, of.newest));
         let (ordering, flushing) = (Mutex::new(order), tokio::sync::Mutex::new(of.checkpoint));
         // How large a rest is shows when it is sealed; that it is there is enough for its age to count.
         let is_rest = of.end > of.checkpoint;
@@ -172,8 +170,7 @@ impl Channel {
             log,
             time,
             ordering,
-            reached: tokio::sync::Mutex::new(reached),
-            knows_names: AtomicBool::new(false),
+            read_back,
             progress,
             flushing,
             unsealed,
@@ -259,9 +256,11 @@ impl Channel {
         self.ordering.lock().requests.clear(at);
     }
 
-    /// Adds requests of earlier owners, as [`Requests::note_former`] says.
-    pub fn note_former(&self, former: &[(Signed, Place)], floor: Timestamp) {
-        self.ordering.lock().requests.note_former(former, floor);
+    /// Adds requests of earlier owners, as [`Requests::note_former`] says, for which the log was read back so far.
+    pub fn note_former(&self, former: &[(Signed, Place)], reached: Reached) {
+        self.ordering.lock().requests.note_former(former, reached.floor);
+        // Only now: whoever finds that it was read finds what was read.
+        self.read_back.lock().reached = reached;
     }
 
     /// Gives an encoded record its time, appends it and waits until it is durable, unless the log has it already.

@@ -15,7 +15,7 @@ use tracing::{info, warn};
 
 use crate::base::{
     ChannelName, Clock, CollectionId, DRIFT, Kind, Kinded, NodeId, NodeTime, Origin, Passing, Position,
-    Timestamp,
+    TaskSet, Timestamp,
 };
 use crate::blob::Blobs;
 use crate::log::{LogReader, Logs, record};
@@ -55,6 +55,8 @@ pub struct WriterParts {
     pub clock: Arc<dyn Clock>,
     /// The cluster's time.
     pub time: Arc<NodeTime>,
+    /// Where it does what goes on when nobody waits for it any more.
+    pub tasks: TaskSet,
     /// When to seal.
     pub limits: FlushLimits,
     /// How much may be written.
@@ -131,21 +133,23 @@ impl ChannelWriter {
     }
 
     async fn channel(&self, name: &ChannelName) -> Result<Arc<Channel>, rpc::Error> {
-        let order = self.order(name)?;
+        self.order(name)?;
         if let Some(open) = self.channels.read().get(name) {
             return Ok(Arc::clone(open));
         }
         let turn = Arc::clone(self.opening.lock().entry(name.clone()).or_default());
         let opened = {
             let _one_at_a_time = turn.lock().await;
-            self.open_once(name, &order).await
+            self.open_once(name).await
         };
         drop(turn);
         self.opening.lock().retain(|_, turn| Arc::strong_count(turn) > 1);
         opened
     }
 
-    async fn open_once(&self, name: &ChannelName, order: &OwnOrder) -> Result<Arc<Channel>, rpc::Error> {
+    async fn open_once(&self, name: &ChannelName) -> Result<Arc<Channel>, rpc::Error> {
+        // By the present order: each of those who waited under one that is over would else open the log, and in vain.
+        let order = self.order(name)?;
         if let Some(open) = self.channels.read().get(name) {
             return Ok(Arc::clone(open));
         }
@@ -153,7 +157,7 @@ impl ChannelWriter {
         // The right may have been taken away meanwhile, or given anew after another had it; then nobody is to find the
         // channel open.
         let owned = self.owned.read();
-        if owned.channels.get(name) != Some(order) {
+        if owned.channels.get(name) != Some(&order) {
             return Err(no_right(name));
         }
         self.channels.write().insert(name.clone(), Arc::clone(&channel));

@@ -181,6 +181,7 @@ impl World {
             blobs,
             clock,
             time,
+            tasks: TaskSet::new(),
             limits: self.flushes,
             writes: self.writes,
             memory: self.memory.clone(),

@@ -5,17 +5,20 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use tokio::sync::watch;
 use tracing::{debug, warn};
 
 use super::drive::ChannelWriter;
 use crate::base::{Kind, Kinded as _, NAMED_MS, Origin, REQUESTS_FORMAT, Timestamp, chain};
-use crate::log::record;
+use crate::log::{self, record};
 use crate::model::Keys;
 use crate::rpc::{self, Request};
+use crate::writer::Error;
 use crate::writer::channel::{Channel, Entry};
+use crate::writer::former::{self, Ending};
 use crate::writer::requests::{Known, MADE_MS, Place, Signed};
 
-/// How long a write waits for names to be read back: less than a write has in all.
+/// How long writes wait for names to be read back, all of them together: less than a write has in all.
 const NAMES_WITHIN: Duration = Duration::from_secs(8);
 
 impl ChannelWriter {
@@ -45,12 +48,13 @@ impl ChannelWriter {
         let opened = channel.of.newest;
         // What came after it was opened is known; what was sent before may be there from an earlier owner.
         let is_old = entry.request.is_some() && entry.since() < opened;
-        if is_old {
+        // Once some were forgotten nobody can tell of older ones anyway.
+        if is_old && channel.takes_former() {
             let to = entry.since().max(opened.minus_ms(MADE_MS));
-            if let Err(error) = channel.reach_back(self.parts.logs.as_ref(), to).await {
-                warn!(channel = %channel.of.name, error = chain(&error), "earlier requests could not be read back");
+            if let Err(error) = self.reach_back(channel, to).await {
+                warn!(channel = %channel.of.name, error = chain(&*error), "earlier requests could not be read back");
                 if entry.is_repeat() {
-                    return Err(rpc::Error::failed("write", &error));
+                    return Err(rpc::Error::failed("write", &*error));
                 }
             }
         }
@@ -68,27 +72,80 @@ impl ChannelWriter {
         }
     }
 
-    /// Reads back what was inserted under names before the channel was opened; once, and for as long as a write may wait for it.
-    /// What is not found by then is not known. While the log is away nothing is said to be new: its rows may be in there.
+    /// Reads back what was inserted under names before the channel was opened; once, and for as long as writes may wait for it.
+    /// What is not found by then is not known until it is. While the log is away nothing is said to be new: its rows may be in there.
     async fn recall_names(&self, channel: &Arc<Channel>) -> Result<(), rpc::Error> {
-        if channel.knows_names.load(Ordering::Acquire) {
-            return Ok(());
-        }
         let to = channel.of.newest.minus_ms(NAMED_MS);
+        let left = channel.read_back.lock().names_left(self.parts.clock.monotonic(), NAMES_WITHIN);
+        let Some(left) = left else { return Ok(()) };
         tokio::select! {
             biased;
-            read = channel.reach_back(self.parts.logs.as_ref(), to) => if let Err(error) = read {
-                warn!(channel = %channel.of.name, error = chain(&error), "names could not be read back");
+            read = self.reach_back(channel, to) => if let Err(error) = read {
+                warn!(channel = %channel.of.name, error = chain(&*error), "names could not be read back");
                 if error.kind() == Kind::Unavailable {
-                    return Err(rpc::Error::failed("write", &error));
+                    return Err(rpc::Error::failed("write", &*error));
                 }
+                channel.read_back.lock().give_up_names();
             },
-            () = self.parts.clock.sleep(NAMES_WITHIN) => {
+            () = self.parts.clock.sleep(left) => {
                 debug!(channel = %channel.of.name, "there is too much to read names back");
             }
         }
-        channel.knows_names.store(true, Ordering::Release);
         Ok(())
+    }
+
+    /// Makes known which requests the log holds that are later than `to`, as far as it still has them.
+    ///
+    /// # Errors
+    /// If the log cannot be read. Cancel safe: what was begun goes on.
+    async fn reach_back(&self, channel: &Arc<Channel>, to: Timestamp) -> Result<(), Arc<Error>> {
+        // One that was begun for another write may not go back far enough for this one.
+        while let Some(mut ending) = self.reading(channel, to) {
+            let ended = match ending.wait_for(Option::is_some).await {
+                Ok(ended) => ended.clone(),
+                Err(_) => None,
+            };
+            ended.unwrap_or_else(|| {
+                let name = &channel.of.name;
+                let source = log::Error::Stopped { channel: name.clone() };
+                Err(Arc::new(Error::ReadLog { channel: name.clone(), source }))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The reading of a channel's log that goes on, or else one that goes back to `to`; `None` if it was read back that far. It is
+    /// nobody's: a client that waits for less than it takes, and asks again and again, would else begin it anew each time, until
+    /// what it has sent before is too old to be looked for.
+    fn reading(&self, channel: &Arc<Channel>, to: Timestamp) -> Option<Ending> {
+        let mut read_back = channel.read_back.lock();
+        let reached = read_back.reached;
+        if reached.covers(to) {
+            return None;
+        }
+        if let Some(ending) = &read_back.under_way {
+            return Some(ending.clone());
+        }
+        let (tell, ending) = watch::channel(None);
+        read_back.under_way = Some(ending.clone());
+        let (logs, name, closed) = (Arc::clone(&self.parts.logs), channel.of.name.clone(), channel.closed());
+        // Not held meanwhile: once nobody else has it, it is to be closed.
+        let channel = Arc::downgrade(channel);
+        self.parts.tasks.start("read requests back", move |stop| async move {
+            let read = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                () = closed.cancelled() => return Ok(()),
+                read = former::read_back(logs.as_ref(), &name, reached, to) => read,
+            };
+            if let Some(channel) = channel.upgrade() {
+                let ended = read.map(|(former, reached)| channel.note_former(&former, reached));
+                channel.read_back.lock().end(ended.as_ref().err());
+                tell.send_replace(Some(ended.map_err(Arc::new)));
+            }
+            Ok(())
+        });
+        Some(ending)
     }
 
     /// The time of an insert that a call of the same name has made, unless its rows were dropped with the whole collection since.

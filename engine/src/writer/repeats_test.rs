@@ -1,8 +1,9 @@
 //! Claims about writes that are sent again.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::base::{ChannelName, Kind, Kinded as _, Position, RequestId, TestClock, Timestamp};
 use crate::log::{Error as LogError, LogReader, LogWriter, Logs, record};
@@ -243,18 +244,41 @@ async fn the_same_rows_under_the_same_name_are_added_once_whichever_owner_is_ask
     assert_eq!(inserts(&world).await, 4, "1 and 2 under the first name, 1 under the second, 1 without");
 }
 
-/// Logs that cannot be read now and then, though they can be written.
-struct Unread(Arc<dyn Logs>, Arc<AtomicBool>);
+/// How logs are read.
+#[derive(Clone, Copy)]
+enum Reads {
+    /// As they are.
+    Usual,
+    /// Each beginning takes so long.
+    Take(Duration),
+    /// They cannot be.
+    Fail,
+}
+
+/// Logs that are slow to read or cannot be read now and then, though they can be written.
+struct Hindered(Arc<dyn Logs>, Arc<Mutex<Reads>>);
+
+impl Hindered {
+    /// A world with such logs, and what says how they are read.
+    fn world() -> (World, Arc<Mutex<Reads>>) {
+        let (mut world, reads) = (world(), Arc::new(Mutex::new(Reads::Usual)));
+        world.logs = Arc::new(Self(Arc::clone(&world.logs), Arc::clone(&reads)));
+        (world, reads)
+    }
+}
 
 #[async_trait::async_trait]
-impl Logs for Unread {
+impl Logs for Hindered {
     async fn open(&self, name: &ChannelName, term: u64) -> Result<Arc<dyn LogWriter>, LogError> {
         self.0.open(name, term).await
     }
 
     async fn read(&self, name: &ChannelName, from: Position) -> Result<Box<dyn LogReader>, LogError> {
-        if self.1.load(Ordering::SeqCst) {
-            return Err(LogError::Stopped { channel: name.clone() });
+        let reads = *self.1.lock();
+        match reads {
+            Reads::Usual => {}
+            Reads::Take(time) => tokio::time::sleep(time).await,
+            Reads::Fail => return Err(LogError::Stopped { channel: name.clone() }),
         }
         self.0.read(name, from).await
     }
@@ -274,9 +298,7 @@ impl Logs for Unread {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_new_under_a_name_while_the_log_cannot_be_read() {
-    let away = Arc::new(AtomicBool::new(false));
-    let mut world = world();
-    world.logs = Arc::new(Unread(Arc::clone(&world.logs), Arc::clone(&away)));
+    let (world, reads) = Hindered::world();
     let (old, new) = (world.node(1, Arc::clone(&world.clock)), world.node(2, Arc::clone(&world.clock)));
     world.order(1, &old, true, LEASE);
     let written = old.write(named(1, insert(&[1]))).await.unwrap();
@@ -284,13 +306,99 @@ async fn nothing_is_new_under_a_name_while_the_log_cannot_be_read() {
     // The channel is open by then.
     new.write(insert(&[2])).await.unwrap();
 
-    away.store(true, Ordering::SeqCst);
+    *reads.lock() = Reads::Fail;
     let refused = new.write(named(1, insert(&[1]))).await.unwrap_err();
     new.write(insert(&[3])).await.unwrap();
-    away.store(false, Ordering::SeqCst);
+    *reads.lock() = Reads::Usual;
     let repeated = new.write(named(1, insert(&[1]))).await;
 
     assert_eq!((refused.kind(), repeated, inserts(&world).await), (Kind::Unavailable, Ok(written), 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_never_waits_as_long_as_the_log_takes_to_be_read_is_answered_and_adds_nothing_twice() {
+    let (world, reads) = Hindered::world();
+    let (old, new) = (world.node(1, Arc::clone(&world.clock)), world.node(2, Arc::clone(&world.clock)));
+    world.order(1, &old, true, LEASE);
+    let written = old.write(named(1, insert(&[1]))).await.unwrap();
+    world.order(2, &new, true, LEASE);
+    new.write(insert(&[2])).await.unwrap();
+    *reads.lock() = Reads::Take(Duration::from_secs(1));
+
+    let began = tokio::time::Instant::now();
+    let answer = loop {
+        let call = new.write(named(1, insert(&[1])));
+        if let Ok(answer) = tokio::time::timeout(Duration::from_millis(350), call).await {
+            break answer;
+        }
+    };
+    let took = began.elapsed();
+
+    *reads.lock() = Reads::Usual;
+    assert_eq!((answer, inserts(&world).await), (Ok(written), 2));
+    assert!(took < Duration::from_secs(8), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repeat_of_what_an_earlier_owner_took_is_answered_however_short_its_client_waits() {
+    let (world, reads) = Hindered::world();
+    let (old, new) = (world.node(1, Arc::clone(&world.clock)), world.node(2, Arc::clone(&world.clock)));
+    world.order(1, &old, true, LEASE);
+    let write = first(&world, 1, insert(&[1]));
+    let written = old.write(write.clone()).await.unwrap();
+    world.order(2, &new, true, LEASE);
+    new.write(insert(&[2])).await.unwrap();
+    *reads.lock() = Reads::Take(Duration::from_secs(1));
+
+    let mut answer = None;
+    for _ in 0..20 {
+        let call = new.write(again(&write));
+        answer = answer.or(tokio::time::timeout(Duration::from_millis(350), call).await.ok());
+    }
+
+    *reads.lock() = Reads::Usual;
+    assert_eq!((answer, inserts(&world).await), (Some(Ok(written)), 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_are_known_of_earlier_owners_although_the_present_one_has_forgotten_requests() {
+    let world = world();
+    let (old, new) = (world.node(1, Arc::clone(&world.clock)), world.node(2, Arc::clone(&world.clock)));
+    world.order(1, &old, true, LEASE);
+    let written = old.write(named(1, insert(&[1]))).await.unwrap();
+    world.order(2, &new, true, LEASE);
+    new.write(insert(&[2])).await.unwrap();
+    // Later than the channel was opened, so that nothing is read back for these.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    new.write(first(&world, 1, insert(&[3]))).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    new.write(first(&world, 2, insert(&[4]))).await.unwrap();
+
+    let repeated = new.write(named(1, insert(&[1]))).await;
+
+    assert_eq!((repeated, inserts(&world).await), (Ok(written), 4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_of_a_log_that_is_given_up_while_it_is_read_back_is_known_by_its_name() {
+    let (world, reads) = Hindered::world();
+    let (old, new) = (world.node(1, Arc::clone(&world.clock)), world.node(2, Arc::clone(&world.clock)));
+    world.order(1, &old, true, LEASE);
+    old.write(named(1, insert(&[1]))).await.unwrap();
+    let kept = old.write(named(2, insert(&[2]))).await.unwrap();
+    world.order(2, &new, true, LEASE);
+    new.write(insert(&[3])).await.unwrap();
+    *reads.lock() = Reads::Take(Duration::from_secs(1));
+
+    // After it was looked where to begin, and before it is begun there.
+    let truncated = async {
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        world.logs.truncate(&channel(), Position(1)).await
+    };
+    let (repeated, truncated) = futures::join!(new.write(named(2, insert(&[2]))), truncated);
+
+    truncated.unwrap();
+    assert_eq!(repeated, Ok(kept));
 }
 
 #[tokio::test(start_paused = true)]

@@ -672,3 +672,27 @@ async fn a_channel_that_takes_long_to_open_holds_up_no_other() {
     tasks.stop();
     tasks.join().await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_channel_that_is_given_anew_meanwhile_does_not_open_it_once_more() {
+    let world = world();
+    let node = world.node(1, Arc::clone(&world.clock));
+    world.order(1, &node, true, LEASE);
+    world.leader.known.lock().term_takes = Duration::from_secs(1);
+    let own = OwnOrder { channel: channel(), collection: COLLECTION, term: 2 };
+    let number = OrderNumber { epoch: 1, number: 2 };
+    let anew = Orders { number, own: Some(vec![own]), lease: LEASE, ..Orders::default() };
+    let (name, began) = (channel(), tokio::time::Instant::now());
+
+    let asked = futures::future::join_all((0..6).map(|_| node.mark(&name)));
+    let given = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        node.obey(&anew, world.clock.monotonic());
+    };
+    let (marks, ()) = futures::join!(asked, given);
+
+    let refused = marks.iter().filter(|mark| mark.as_ref().is_err_and(Error::is_stale)).count();
+    let answered = marks.iter().filter(|mark| mark.is_ok()).count();
+    assert_eq!((refused, answered), (1, 5), "only the first had begun under the former order");
+    assert!(began.elapsed() < Duration::from_secs(3), "it was opened twice: {:?}", began.elapsed());
+}

@@ -7,8 +7,12 @@ use std::time::Duration;
 
 use contract::role::Role;
 use engine::assembly::Door;
-use engine::base::{RequestId, Rng as _, SeededRng};
+use engine::base::{NodeId, Position, RequestId, Rng, SeededRng, TaskSet, TestClock};
 use engine::blob::Doing;
+use engine::expr::{self, Templates};
+use engine::log::record::{self, Message};
+use engine::log::{self, LogReader as _, Logs as _, ObjectLogSettings, ObjectLogs};
+use engine::obs::Metrics;
 use engine::plan::QueryKind;
 use engine::rpc::{CollectionInfo, Consistency, Error};
 use futures::FutureExt as _;
@@ -33,6 +37,8 @@ const AMPLIFIED: u64 = 2;
 const SLOWED: u32 = 5;
 /// How long a client waits that then sends the same again.
 const IMPATIENT: Duration = Duration::from_millis(350);
+/// How long such a client goes without an answer once nothing goes wrong any more, at most.
+const ANSWERED: Duration = MINUTE;
 
 /// The leader is killed every 20 s for ten minutes. Each time the catalog can be changed again soon.
 pub async fn kill_leaders(clients: &Clients, rng: &SeededRng) {
@@ -296,11 +302,69 @@ impl Blind<'_> {
                     let found = rows::read_back(&rows.rows);
                     if found.as_ref() != Ok(&wanted) || count != wanted.len() as u64 {
                         world.violated(format!("{count} rows of {}: {found:?}", wanted.len()));
+                        self.explain(&proxy, &wanted).await;
                     }
                 }
                 Err(error) => world.violated(format!("rows that were sent blindly: {error}")),
             }
         }
+    }
+}
+
+/// Where a row was inserted: its key, and the record that it is in.
+type Inserted = (i64, String);
+
+impl Blind<'_> {
+    /// Says of each key that is not there once how often it is there, and which records the logs still have of it.
+    async fn explain(&self, proxy: &Site, wanted: &Found) {
+        let world = &self.clients.world;
+        let inserted = self.inserted().await;
+        for (key, _) in wanted.iter() {
+            let mut plan = rows::query(self.info.id, QueryKind::Count);
+            let filter = expr::parse(&format!("id == {key}"), &self.info.schema, &Templates::default());
+            plan.filter = Some(filter.expect("a filter"));
+            let read = |door: Door| async move { door.reader.query(plan, Consistency::Strong).await }.boxed();
+            let count = world.ask(proxy, "query", MINUTE, read).await.map(|found| found.count);
+            if count == Ok(1) {
+                continue;
+            }
+            let of_key = inserted.iter().filter(|(other, _)| *other == key);
+            let records: Vec<&str> = of_key.map(|(_, record)| record.as_str()).collect();
+            world.violated(format!("key {key} is there {count:?} times: {}", records.join(", ")));
+        }
+    }
+
+    /// What the logs of the collection's channels have of inserts.
+    async fn inserted(&self) -> Vec<Inserted> {
+        let world = &self.clients.world;
+        let clock = TestClock::starting_at(world.now_us() / 1_000);
+        let (rng, metrics) = (Arc::clone(&world.rng) as Arc<dyn Rng>, Metrics::new(NodeId(0)).log.clone());
+        let settings = ObjectLogSettings::default();
+        let logs = ObjectLogs::new(world.blobs(), TaskSet::new(), clock, rng, metrics, settings);
+        let mut inserted = Vec::new();
+        for channel in &self.info.channels {
+            let reader = match logs.read(channel, Position(0)).await {
+                Err(log::Error::Truncated { first, .. }) => logs.read(channel, first).await,
+                reader => reader,
+            };
+            let mut reader = match reader {
+                Ok(reader) => reader,
+                Err(error) => {
+                    world.violated(format!("the log of {channel} cannot be read: {error}"));
+                    continue;
+                }
+            };
+            while let Ok(Some((position, payload))) = reader.try_next().await {
+                let Ok(Message::Insert { at, rows, .. }) = record::decode(&payload, &self.info.schema) else {
+                    continue;
+                };
+                let origin = record::origin_of(&payload);
+                let record = format!("record {position} of {channel}, at {at:?}, {origin:?}");
+                let keys = rows::read_back(&rows).unwrap_or_default();
+                inserted.extend(keys.iter().map(|(key, _)| (key, record.clone())));
+            }
+        }
+        inserted
     }
 }
 
@@ -333,8 +397,13 @@ pub async fn repeat_blindly(clients: &Clients, rng: &SeededRng) {
         world.weather.lock().loss_permille = 0;
         world.weather.lock().reset_permille = 0;
         blind.is_over.store(true, Ordering::Relaxed);
+        Instant::now()
     };
-    future::join(inserting, hurting).await;
+    let (_, ended) = future::join(inserting, hurting).await;
+    let waited = ended.elapsed();
+    if waited > ANSWERED {
+        world.violated(format!("clients that do not wait for long were answered after {waited:?}"));
+    }
     blind.look().await;
     let (repeats, rows) = (blind.repeats.load(Ordering::Relaxed), blind.rows.lock().len());
     world.note(format!("{rows} rows after {repeats} repeats"));
