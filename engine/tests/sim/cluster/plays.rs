@@ -11,7 +11,7 @@ use engine::base::{NodeId, Position, RequestId, Rng, SeededRng, TaskSet, TestClo
 use engine::blob::Doing;
 use engine::expr::{self, Templates};
 use engine::log::record::{self, Message};
-use engine::log::{self, LogReader as _, Logs as _, ObjectLogSettings, ObjectLogs};
+use engine::log::{self, Logs as _, ObjectLogSettings, ObjectLogs};
 use engine::obs::Metrics;
 use engine::plan::QueryKind;
 use engine::rpc::{CollectionInfo, Consistency, Error};
