@@ -93,9 +93,9 @@ fn message_line(position: Position, message: &Message, schema: &Schema) -> Json 
             "position": position.0, "timestamp": at.0, "kind": "delete",
             "partition": partition.map(|partition| partition.0), "keys": rows::keys(keys),
         }),
-        Message::Upsert { at, partition, within, replaced, rows } => json!({
+        Message::Upsert { at, partition, replaced, rows } => json!({
             "position": position.0, "timestamp": at.0, "kind": "upsert", "partition": partition.0,
-            "within": within.map(|partition| partition.0), "replaced": rows::keys(replaced), "rows": whole(rows),
+            "replaced": rows::keys(replaced), "rows": whole(rows),
         }),
     }
 }

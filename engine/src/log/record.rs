@@ -6,7 +6,7 @@
 //! |---|---|
 //! | 0 | magic, 0xB5 |
 //! | 1 | version, 1 or 2 |
-//! | 2 | kind: 1 insert, 2 delete, 3 upsert, 4 upsert within its partition; the last one only where version 2 is written |
+//! | 2 | kind: 1 insert, 2 delete, 3 upsert |
 //! | 3 | version 1: zero; version 2: 1 if a request's number follows the body, 2 if a client's, 3 if both in this order |
 //! | 4..8 | zero |
 //! | 8..16 | timestamp, put there by [`stamp`] |
@@ -31,7 +31,6 @@ const UNSIGNED: u8 = 1;
 const INSERT: u8 = 1;
 const DELETE: u8 = 2;
 const UPSERT: u8 = 3;
-const UPSERT_WITHIN: u8 = 4;
 /// Where the timestamp is.
 const STAMP: std::ops::Range<usize> = 8..16;
 /// Bytes before the body.
@@ -69,8 +68,6 @@ pub enum Message {
         at: Timestamp,
         /// Where the rows go.
         partition: PartitionId,
-        /// Older rows go away in this partition only, which is the rows' own, or in all.
-        within: Option<PartitionId>,
         /// Keys whose older rows go away.
         replaced: Keys,
         /// Whole rows, in the schema's column order.
@@ -143,17 +140,10 @@ pub fn encode_delete(partition: Option<PartitionId>, keys: &Keys) -> BytesMut {
     out
 }
 
-/// The bytes of a [`Message::Upsert`] whose time is still zero. Older rows go away in `within` only if that is the rows' own
-/// partition, and everybody who reads the log knows of it; else in all.
+/// The bytes of a [`Message::Upsert`] whose time is still zero.
 #[must_use]
-pub fn encode_upsert(
-    partition: PartitionId,
-    within: Option<PartitionId>,
-    replaced: &Keys,
-    rows: &Batch,
-) -> BytesMut {
-    let kind = if within == Some(partition) { UPSERT_WITHIN } else { UPSERT };
-    let mut out = head(kind, 8 + keys_bytes(replaced) + rows_bytes(rows));
+pub fn encode_upsert(partition: PartitionId, replaced: &Keys, rows: &Batch) -> BytesMut {
+    let mut out = head(UPSERT, 8 + keys_bytes(replaced) + rows_bytes(rows));
     out.put_i64_le(partition.0);
     put_keys(&mut out, replaced);
     put_rows(&mut out, rows);
@@ -333,16 +323,12 @@ fn read_message(reader: &mut Reader<'_>, schema: &Schema) -> Result<Message, Fai
                 keys: reader.keys().map_err(damaged)?,
             }
         }
-        UPSERT | UPSERT_WITHIN => {
-            let partition = PartitionId(reader.i64().map_err(damaged)?);
-            Message::Upsert {
-                at,
-                partition,
-                within: (kind == UPSERT_WITHIN).then_some(partition),
-                replaced: reader.keys().map_err(damaged)?,
-                rows: rows(reader, schema)?,
-            }
-        }
+        UPSERT => Message::Upsert {
+            at,
+            partition: PartitionId(reader.i64().map_err(damaged)?),
+            replaced: reader.keys().map_err(damaged)?,
+            rows: rows(reader, schema)?,
+        },
         _ => return Err(Failure::Damaged("it is of an unknown kind")),
     };
     if reader.remaining() == numbers {
@@ -476,7 +462,7 @@ mod tests {
         rows.columns[1].data = ColumnData::VarChar(["ab", ""].into_iter().collect());
         rows.columns[1].valid = Some(Bitset::from_fn(2, |row| row == 0));
 
-        let record = stamped(encode_upsert(PartitionId(5), None, &Keys::Int(vec![7]), &rows), 0x0102);
+        let record = stamped(encode_upsert(PartitionId(5), &Keys::Int(vec![7]), &rows), 0x0102);
 
         let expected = [
             b"\xb5\x01\x03\0\0\0\0\0\x02\x01\0\0\0\0\0\0".as_slice(),
@@ -489,27 +475,7 @@ mod tests {
         assert_eq!(record, expected.concat());
         let message = decode(&record, &two).unwrap();
         let (at, partition) = (Timestamp(0x0102), PartitionId(5));
-        let replaced = Keys::Int(vec![7]);
-        assert_eq!(message, Message::Upsert { at, partition, within: None, replaced, rows });
-    }
-
-    #[test]
-    fn an_upsert_within_its_partition_is_of_a_kind_of_its_own() {
-        let schema = schema();
-        let (partition, at) = (PartitionId(5), Timestamp(9));
-        let (replaced, rows) = (keys(3), batch(&schema, 3, 1));
-        let record = |within| stamped(encode_upsert(partition, within, &replaced, &rows), at.0);
-        let message = |within| {
-            let (replaced, rows) = (replaced.clone(), rows.clone());
-            Ok(Message::Upsert { at, partition, within, replaced, rows })
-        };
-
-        let (own, all) = (record(Some(partition)), record(None));
-        assert_eq!((own[2], all[2], record(Some(PartitionId(6)))[2]), (4, 3, 3));
-        assert_eq!(decode(&own, &schema), message(Some(partition)));
-        assert_eq!(decode(&all, &schema), message(None));
-        assert_ne!(content_of(&own), content_of(&all));
-        assert!(!is_insert(&own));
+        assert_eq!(message, Message::Upsert { at, partition, replaced: Keys::Int(vec![7]), rows });
     }
 
     #[test]
@@ -641,9 +607,7 @@ mod tests {
             changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
         ) {
             let schema = schema();
-            let within = (rows % 3 == 0).then_some(PartitionId(1));
-            let (keys, batch) = (keys(rows as i64), batch(&schema, rows, 1));
-            let mut record = encode_upsert(PartitionId(1), within, &keys, &batch);
+            let mut record = encode_upsert(PartitionId(1), &keys(rows as i64), &batch(&schema, rows, 1));
             if rows % 2 == 0 {
                 sign(&mut record, &Origin { request: Some(RequestId(rows as u128)), client: None });
             }
@@ -662,7 +626,7 @@ mod tests {
 
         #[test]
         fn noise_never_panics(noise in prop::collection::vec(any::<u8>(), 0..200)) {
-            let mut record = vec![MAGIC, VERSION, noise.first().map_or(1, |byte| byte % 6), 0, 0, 0, 0, 0];
+            let mut record = vec![MAGIC, VERSION, noise.first().map_or(1, |byte| byte % 4), 0, 0, 0, 0, 0];
             record.extend(noise);
             let _ = decode(&record.into(), &schema());
         }

@@ -356,48 +356,6 @@ async fn keys_may_not_repeat_in_an_upsert() {
 }
 
 #[tokio::test]
-async fn an_upsert_into_a_named_partition_leaves_the_rows_of_others() {
-    let proxy = with_collection(false, 2).await;
-    let named = |name: &str| if name.is_empty() { Vec::new() } else { vec![name.to_owned()] };
-    for name in ["one", "two"] {
-        let create = CreatePartitionRequest {
-            collection_name: "c".to_owned(),
-            partition_name: name.to_owned(),
-            ..Default::default()
-        };
-        assert_good(&proxy.create_partition(Request::new(create)).await.unwrap().into_inner());
-    }
-    let put = async |name: &str, age: i32| {
-        let request = UpsertRequest {
-            collection_name: "c".to_owned(),
-            partition_name: name.to_owned(),
-            num_rows: 1,
-            fields_data: vec![ids(&[1]), vectors(2, &[0.0; 2]), ages(&[age])],
-            ..Default::default()
-        };
-        assert_good(&proxy.upsert(Request::new(request)).await.unwrap().into_inner().status.unwrap());
-    };
-    let there = async |name: &str, filter: &str| {
-        let request = QueryRequest {
-            collection_name: "c".to_owned(),
-            expr: filter.to_owned(),
-            partition_names: named(name),
-            ..Default::default()
-        };
-        longs(&proxy.query(Request::new(request)).await.unwrap().into_inner().fields_data[0]).len()
-    };
-
-    put("one", 1).await;
-    put("two", 2).await;
-    put("two", 3).await;
-    assert_eq!((there("one", "age == 1").await, there("two", "age == 3").await), (1, 1));
-    assert_eq!((there("two", "age == 2").await, there("", "id == 1").await), (0, 1));
-    put("", 4).await;
-    assert_eq!((there("one", "id == 1").await, there("two", "id == 1").await), (0, 0));
-    assert_eq!(there("", "age == 4").await, 1);
-}
-
-#[tokio::test]
 async fn a_delete_counts_each_key_that_is_sent_and_rows_matched() {
     let proxy = with_collection(false, 2).await;
     insert(&proxy, 3, vec![ids(&[1, 2, 3]), vectors(2, &[0.0; 6]), ages(&[1, 2, 3])]).await;

@@ -396,8 +396,8 @@ impl Writer for Twin {
         match write.operation {
             Operation::Insert { partition, rows } => self.add(write.collection, partition, &rows, at),
             Operation::Delete { partition, keys } => self.hide(write.collection, partition, &keys, at),
-            Operation::Upsert { partition, within, replaced, rows } => {
-                self.hide(write.collection, within, &replaced, at);
+            Operation::Upsert { partition, replaced, rows } => {
+                self.hide(write.collection, None, &replaced, at);
                 self.add(write.collection, partition, &rows, at);
             }
         }

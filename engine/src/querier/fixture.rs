@@ -85,7 +85,7 @@ impl Owner {
     pub(super) fn upsert(&self, channel: &ChannelName, at: u64, partition: i64, rows: &[Row]) -> Position {
         let keys = Keys::Int(rows.iter().map(|row| row.key).collect());
         let rows = batch(&schema(DataType::Int64), rows);
-        self.append(channel, at, record::encode_upsert(PartitionId(partition), None, &keys, &rows))
+        self.append(channel, at, record::encode_upsert(PartitionId(partition), &keys, &rows))
     }
 
     fn append(&self, channel: &ChannelName, at: u64, mut encoded: BytesMut) -> Position {

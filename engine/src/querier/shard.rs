@@ -257,8 +257,8 @@ impl Shard {
                 delete(&mut following, at, partition, keys);
                 at
             }
-            Message::Upsert { at, partition, within, replaced, rows } => {
-                delete(&mut following, at, within, replaced);
+            Message::Upsert { at, partition, replaced, rows } => {
+                delete(&mut following, at, None, replaced);
                 append(at, partition, &rows);
                 at
             }

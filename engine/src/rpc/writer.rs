@@ -32,8 +32,6 @@ pub enum Operation {
     Upsert {
         /// Where the rows go.
         partition: PartitionId,
-        /// Older rows go away in this partition only, which is the rows' own, or in all.
-        within: Option<PartitionId>,
         /// Keys whose older rows go away.
         replaced: Arc<Keys>,
         /// Whole rows, in the schema's column order.

@@ -15,7 +15,7 @@ use tracing::{info, warn};
 
 use crate::base::{
     ChannelName, Clock, CollectionId, DRIFT, Kind, Kinded, NodeId, NodeTime, Origin, Passing, Position,
-    REQUESTS_FORMAT, Timestamp,
+    Timestamp,
 };
 use crate::blob::Blobs;
 use crate::log::{LogReader, Logs, record};
@@ -436,10 +436,8 @@ impl Writer for ChannelWriter {
         let encoded = match &write.operation {
             Operation::Insert { partition, rows } => record::encode_insert(*partition, rows),
             Operation::Delete { partition, keys } => record::encode_delete(*partition, keys),
-            Operation::Upsert { partition, within, replaced, rows } => {
-                // Who reads an earlier format does not know of it.
-                let within = within.filter(|_| self.format.load(Ordering::Relaxed) >= REQUESTS_FORMAT);
-                record::encode_upsert(*partition, within, replaced, rows)
+            Operation::Upsert { partition, replaced, rows } => {
+                record::encode_upsert(*partition, replaced, rows)
             }
         };
         let channel = self.channel_soon(&write.channel).await?;

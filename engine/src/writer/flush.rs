@@ -67,8 +67,8 @@ impl Stretch {
         match message {
             Message::Insert { at, partition, rows } => self.add_rows(at, partition, rows, progress)?,
             Message::Delete { at, partition, keys } => self.add_deletes(at, partition, &keys),
-            Message::Upsert { at, partition, within, replaced, rows } => {
-                self.add_deletes(at, within, &replaced);
+            Message::Upsert { at, partition, replaced, rows } => {
+                self.add_deletes(at, None, &replaced);
                 self.add_rows(at, partition, rows, progress)?;
             }
         }

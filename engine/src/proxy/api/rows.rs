@@ -64,7 +64,6 @@ pub async fn upsert(proxy: &Proxy, caller: Caller, request: UpsertRequest) -> Re
     admit_rows(proxy, &caller, Asked::Upsert, (&info, &request.partition_name), &request)?;
     check_schema_is_current(&info, request.schema_timestamp)?;
     let placement = Placement::of(&info, &request.partition_name)?;
-    let named = request.partition_name.clone();
     let ops = partial::checked_ops(&info.schema, &request.field_ops, &request.fields_data)?;
     let (mut rows, to_ask) = whole_rows(proxy, &info, &ops, request).await?;
     let replaced = keys_of_rows(&info, &rows)?;
@@ -78,12 +77,7 @@ pub async fn upsert(proxy: &Proxy, caller: Caller, request: UpsertRequest) -> Re
     let rows = texts::with_computed(&info, rows).await?;
     let rows = models::with_embedded(proxy, &info, &to_ask, rows).await?;
     let keys = keys_of_rows(&info, &rows)?;
-    // As in Milvus, the rows of other partitions stay when one is named.
-    let within = match placement {
-        Placement::One(partition) if !named.is_empty() => Some(partition),
-        Placement::One(_) | Placement::ByKey => None,
-    };
-    let writes = upserts(&info, (placement, within), &replaced, &keys, rows);
+    let writes = upserts(&info, placement, &replaced, &keys, rows);
     let at = write_all(proxy, caller.request_id(), writes).await?;
     if let Some(meter) = proxy.meter() {
         meter.changed("Upsert", keys.len());
@@ -288,18 +282,17 @@ fn inserts(info: &CollectionInfo, placement: Placement, keys: &Keys, rows: Batch
 }
 
 /// The writes of an upsert: in every channel the keys to replace that live there, with the rows to add that belong there.
-/// The two differ only where the server makes new keys. Older rows go away in the partition given, or in all.
+/// The two differ only where the server makes new keys.
 fn upserts(
     info: &CollectionInfo,
-    (placement, within): (Placement, Option<PartitionId>),
+    placement: Placement,
     replaced: &Keys,
     keys: &Keys,
     rows: Batch,
 ) -> Vec<Write> {
     if let (Placement::One(partition), 1) = (placement, info.channels.len()) {
         let replaced = Arc::new(replaced.clone());
-        let rows = Arc::new(rows);
-        return vec![write_to(info, 0, Operation::Upsert { partition, within, replaced, rows })];
+        return vec![write_to(info, 0, Operation::Upsert { partition, replaced, rows: Arc::new(rows) })];
     }
     let mut olds = route::by_shard(replaced, info.channels.len());
     let mut writes = Vec::new();
@@ -308,7 +301,6 @@ fn upserts(
         let old = if same_keys { share.rows.clone() } else { std::mem::take(&mut olds[share.shard]) };
         let operation = Operation::Upsert {
             partition: share.partition,
-            within,
             replaced: Arc::new(replaced.take(&old)),
             rows: Arc::new(rows.take(&share.rows)),
         };
@@ -319,7 +311,7 @@ fn upserts(
     }
     for (shard, old) in olds.into_iter().enumerate().filter(|(_, old)| !old.is_empty()) {
         let keys = Arc::new(replaced.take(&old));
-        writes.push(write_to(info, shard, Operation::Delete { partition: within, keys }));
+        writes.push(write_to(info, shard, Operation::Delete { partition: None, keys }));
     }
     writes
 }

@@ -459,7 +459,7 @@ pub fn delete(key: i64) -> Write {
 
 pub fn upsert(replaced: i64, key: i64) -> Write {
     let replaced = Arc::new(Keys::Int(vec![replaced]));
-    to(Operation::Upsert { partition: PartitionId(1), within: None, replaced, rows: rows(&[key]) })
+    to(Operation::Upsert { partition: PartitionId(1), replaced, rows: rows(&[key]) })
 }
 
 #[async_trait]

@@ -150,14 +150,7 @@ async fn every_call_of_a_writer_arrives_as_it_was_made() {
         Operation::Delete { partition: None, keys: Arc::new(crate::plan::SearchHits::sample().keys) },
         Operation::Upsert {
             partition: Sample::sample(),
-            within: None,
             replaced: Arc::new(crate::plan::SearchHits::sample().keys),
-            rows: Arc::sample(),
-        },
-        Operation::Upsert {
-            partition: Sample::sample(),
-            within: Some(Sample::sample()),
-            replaced: Arc::new(crate::model::Keys::Int(vec![3])),
             rows: Arc::sample(),
         },
     ];

@@ -63,7 +63,7 @@ impl Change {
             Self::Insert(rows) => Operation::Insert { partition, rows: batch(rows).1 },
             Self::Upsert(rows) => {
                 let (replaced, rows) = batch(rows);
-                Operation::Upsert { partition, within: None, replaced, rows }
+                Operation::Upsert { partition, replaced, rows }
             }
             Self::Delete(keys) => {
                 Operation::Delete { partition: None, keys: Arc::new(Keys::Int(keys.clone())) }

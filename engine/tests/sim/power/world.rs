@@ -377,7 +377,7 @@ fn write_of(info: &CollectionInfo, worker: usize, change: &Change) -> Write {
     let operation = match change {
         Change::Put(rows) => {
             let (replaced, rows) = batch(rows);
-            Operation::Upsert { partition, within: None, replaced, rows }
+            Operation::Upsert { partition, replaced, rows }
         }
         Change::Remove(keys) => {
             Operation::Delete { partition: None, keys: Arc::new(Keys::Int(keys.clone())) }

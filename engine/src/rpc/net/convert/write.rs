@@ -20,9 +20,8 @@ pub(in crate::rpc::net) fn write_to(write: &Write) -> pb::WriteCall {
             partition: partition.map(|partition| partition.0),
             keys: encode_keys(keys),
         }),
-        Operation::Upsert { partition, within, replaced, rows } => Wire::Upsert(pb::Upsert {
+        Operation::Upsert { partition, replaced, rows } => Wire::Upsert(pb::Upsert {
             partition: partition.0,
-            within: within.map(|partition| partition.0),
             replaced: encode_keys(replaced),
             rows: encode_rows(rows),
         }),
@@ -65,7 +64,6 @@ pub(in crate::rpc::net) fn write_from(call: pb::WriteCall) -> Result<Write, Dama
         }
         Wire::Upsert(upsert) => Operation::Upsert {
             partition: PartitionId(upsert.partition),
-            within: upsert.within.map(PartitionId),
             replaced: keys_of(&upsert.replaced)?,
             rows: rows_of(&upsert.rows)?,
         },
