@@ -53,7 +53,7 @@ fn segments<'a>(text: &'a str, words: &Words) -> Vec<(usize, &'a str)> {
 
 /// Whether a part begins with a Chinese character: Japanese and older Korean texts have them, too.
 fn is_chinese(segment: &str) -> bool {
-    let is_one = |letter| matches!(letter, '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}');
+    let is_one = |letter: char| matches!(letter, '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}');
     segment.chars().next().is_some_and(is_one)
 }
 

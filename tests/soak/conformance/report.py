@@ -20,6 +20,7 @@ KINDS = {
     "text": "built, but says it in other words",
     "bug": "wrong",
     "decided": "meant to be so",
+    "service": "needs a service that is not here",
     "time": "too slow here",
     "open": "not looked into yet",
 }

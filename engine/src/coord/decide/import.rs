@@ -312,9 +312,9 @@ pub fn end_import(catalog: &Catalog, id: i64, commits: bool, fresh: Timestamp, n
     let refuse = |what: &str| Refusal::Import {
         text: format!("import job {what}, jobID={id}: importing data failed"),
     };
-    let import = catalog.imports.get(&id).ok_or_else(|| refuse("does not exist"))?;
+    let import = catalog.imports.get(&id).ok_or_else(|| refuse("not found"))?;
     match (commits, import.info.state) {
-        (true, ImportState::Failed) => Err(refuse("has failed and cannot be committed")),
+        (true, ImportState::Failed) => Err(refuse("has failed, expected Uncommitted")),
         (true, ImportState::Completed) => Ok(Vec::new()),
         (true, _) if import.info.may_commit => Ok(Vec::new()),
         (true, ImportState::Uncommitted) => {
@@ -322,7 +322,7 @@ pub fn end_import(catalog: &Catalog, id: i64, commits: bool, fresh: Timestamp, n
             import.info.may_commit = true;
             Ok(vec![Change::PutImport(import)])
         }
-        (true, _) => Err(refuse("is not in the state Uncommitted and cannot be committed")),
+        (true, _) => Err(refuse("is under way, expected Uncommitted")),
         (false, ImportState::Failed) => Ok(Vec::new()),
         (false, _) if import.info.state == ImportState::Completed || import.is_committed => {
             Err(refuse("is committed and cannot be aborted"))

@@ -11,7 +11,7 @@ use crate::proxy::convert::params::{boolean, shown};
 use crate::proxy::convert::status::success;
 use crate::proxy::limits::{About, Asked};
 use crate::proxy::{Error, Proxy};
-use crate::rpc::{ImportFormat, ImportInfo, ImportOptions, ImportState, NewImport, Refusal};
+use crate::rpc::{CollectionInfo, ImportFormat, ImportInfo, ImportOptions, ImportState, NewImport, Refusal};
 
 /// Most files of one import. Source: wire specification 7.
 const MAX_FILES: usize = 1024;
@@ -52,8 +52,9 @@ pub async fn begin(
 ) -> Result<i64, Error> {
     let info = proxy.info(caller, &wanted.database, &wanted.collection).await?;
     proxy.admit_one(caller, Asked::Import, About::collection(&info))?;
-    check_files(&files)?;
+    check_kind(&info, &wanted.partition, &options)?;
     let options = options_of(options)?;
+    check_files(&files)?;
     let partition = match (info.schema.partition_key().is_some(), wanted.partition.as_str()) {
         (true, "") => None,
         (true, _) => {
@@ -92,12 +93,49 @@ fn check_files(files: &[Vec<String>]) -> Result<(), Error> {
     Ok(())
 }
 
+fn truth(key: &str, value: &str) -> Result<bool, Error> {
+    boolean(value)
+        .ok_or_else(|| refused(&format!("option {key} must be true or false, got {}", shown(value))))
+}
+
+/// Refuses what is no import of files of rows, for what is wrong with how it is asked for if something is.
+fn check_kind(info: &CollectionInfo, partition: &str, options: &[(String, String)]) -> Result<(), Error> {
+    let given = |names: &[&str]| {
+        let named = options.iter().find(|(key, _)| names.contains(&key.as_str()));
+        named.map(|(_, value)| value.as_str())
+    };
+    let is_on = |key: &str| given(&[key]).map_or(Ok(false), |value| truth(key, value));
+    let not_supported =
+        |key: &str| refused(&format!("option {key} is not supported: only files of rows are imported"));
+    if is_on("l0_import")? {
+        return Err(match info.load {
+            Some(_) => refused("l0_import: the collection is loaded, release it first"),
+            None => not_supported("l0_import"),
+        });
+    }
+    if !is_on("backup")? {
+        return Ok(());
+    }
+    if partition.is_empty() {
+        return Err(refused("the partition that a backup is imported into must be specified"));
+    }
+    let number = |names: &[&str]| {
+        let parsed = |value: &str| {
+            let wrong = || refused(&format!("parse {} failed, invalid number {}", names[0], shown(value)));
+            value.trim().parse::<u64>().map_err(|_| wrong())
+        };
+        given(names).map(parsed).transpose()
+    };
+    number(&["storage_version", "storageVersion"])?;
+    let (start, end) = (number(&["start_ts", "startTs"])?, number(&["end_ts", "endTs"])?);
+    if start.zip(end).is_some_and(|(start, end)| start > end) {
+        return Err(refused("invalid range of times: start_ts is larger than end_ts"));
+    }
+    Err(not_supported("backup"))
+}
+
 fn options_of(pairs: Vec<(String, String)>) -> Result<ImportOptions, Error> {
     let mut options = ImportOptions::default();
-    let truth = |key: &str, value: &str| {
-        boolean(value)
-            .ok_or_else(|| refused(&format!("option {key} must be true or false, got {}", shown(value))))
-    };
     for (key, value) in pairs {
         match key.as_str() {
             "timeout" => {
@@ -113,11 +151,6 @@ fn options_of(pairs: Vec<(String, String)>) -> Result<ImportOptions, Error> {
             }
             "nullkey" => options.null = value,
             "auto_commit" => options.commits = truth(&key, &value)?,
-            "backup" | "l0_import" if truth(&key, &value)? => {
-                return Err(refused(&format!(
-                    "option {key} is not supported: only files of rows are imported"
-                )));
-            }
             // Others say how Milvus stores what it imports, or are of no import of rows.
             _ => {}
         }
@@ -159,7 +192,7 @@ fn milliseconds(text: &str) -> Option<u64> {
 /// If there is none.
 pub async fn find(proxy: &Proxy, id: i64) -> Result<ImportInfo, Error> {
     let mut known = proxy.coord().imports(Some(id)).await?;
-    known.pop().ok_or_else(|| refused(&format!("import job does not exist, jobID={id}")))
+    known.pop().ok_or_else(|| refused(&format!("import job not found, jobID={id}")))
 }
 
 /// The imports of a database; of one collection, if it is named.
@@ -297,9 +330,7 @@ mod tests {
         let wanted =
             ImportOptions { separator: '|', null: "\\N".to_owned(), timeout_ms: Some(2000), commits: false };
         assert_eq!(read(&all), Ok(wanted));
-        for bad in
-            [("sep", "||"), ("sep", "\n"), ("timeout", "soon"), ("auto_commit", "x"), ("backup", "true")]
-        {
+        for bad in [("sep", "||"), ("sep", "\n"), ("timeout", "soon"), ("auto_commit", "x")] {
             assert!(read(&[bad]).is_err(), "{bad:?}");
         }
     }

@@ -620,6 +620,7 @@ async fn an_import_asked_for_over_rest_is_followed_over_rest() {
         "progress": 24,
         "importedRows": 5,
         "totalRows": 10,
+        "createTime": "2024-05-06T07:08:09Z",
         "fileSize": 100,
         "details": [
             detail("[a/1.parquet]", 100, "Importing", 50, 5, 10),
@@ -631,16 +632,26 @@ async fn an_import_asked_for_over_rest_is_followed_over_rest() {
     let record = json!({ "jobId": job, "collectionName": "books", "state": "Importing", "progress": 24 });
     assert_eq!(listed, json!({ "records": [record] }));
     let missing = v2(&proxy, "jobs/import/describe", json!({ "jobId": "1" })).await;
-    let message = "import job does not exist, jobID=1: importing data failed";
+    let message = "import job not found, jobID=1: importing data failed";
     assert_eq!(missing, json!({ "code": 2100, "message": message }));
     assert_eq!(v2(&proxy, "jobs/import/describe", json!({})).await["code"], 1802);
     assert_eq!(good(&proxy, "jobs/import/get_progress", json!({ "jobID": job })).await["jobId"], job);
+    let backup = |mut options: Json| {
+        options["backup"] = json!("true");
+        json!({ "partitionName": "_default", "options": options })
+    };
     let refused = [
         (json!({ "options": "auto_commit=false" }), "options must be an object of texts"),
         (json!({ "options": ["auto_commit=false"] }), "options must be an object of texts"),
         (json!({ "options": { "auto_commit": false } }), "option auto_commit must be a string, got false"),
         (json!({ "options": { "auto_commit": null } }), "option auto_commit must be a string, got null"),
         (json!({ "partitionName": 12345 }), "partitionName must be a string, got 12345"),
+        (json!({ "options": { "l0_import": "true" } }), "the collection is loaded"),
+        (json!({ "options": { "backup": "true" } }), "must be specified"),
+        (backup(json!({ "start_ts": "soon" })), "parse start_ts failed, invalid number soon"),
+        (backup(json!({ "storage_version": "abc" })), "parse storage_version failed, invalid number abc"),
+        (backup(json!({ "startTs": "2", "endTs": "1" })), "start_ts is larger than end_ts"),
+        (backup(json!({ "storage_version": "2" })), "option backup is not supported"),
     ];
     for (more, told) in refused {
         let mut asked = json!({ "collectionName": "books", "files": [["a.parquet"]] });

@@ -128,6 +128,7 @@ fn described(import: &ImportInfo) -> Json {
     let sum = |of: fn(&ImportTask) -> u64| import.tasks.iter().map(of).sum::<u64>();
     described["importedRows"] = json!(import.rows());
     described["totalRows"] = json!(sum(total));
+    described["createTime"] = json!(shown_time(import.created_unix_ms));
     described["fileSize"] = json!(sum(|task| task.bytes));
     if import.ended_unix_ms > 0 {
         described["completeTime"] = json!(shown_time(import.ended_unix_ms));
