@@ -17,7 +17,7 @@ use crate::blob::{Error, trust};
 use super::settings::CloudSettings;
 
 /// Longest pause before the second attempt; it doubles with each one. Unit: ms.
-const FIRST_PAUSE_MS: u64 = 50;
+const FIRST_PAUSE_MS: u64 = 20;
 /// Longest pause at all. Unit: ms.
 const LONGEST_PAUSE_MS: u64 = 5_000;
 /// What a body has to travel at; longer ones get more time. Unit: bytes per second.

@@ -18,8 +18,8 @@ use super::clock::ServerTime;
 
 /// Before a refused request is made again for the first time; it doubles, and chance shortens it. The library's own second
 /// would make a write that was refused once ten times as slow as others. With this one, and 15 of 100 requests refused, 99 of 100 writes
-/// take less than five times what they take else (the simulated plan `busy-store`; six times with 100 ms).
-const FIRST_BACKOFF: Duration = Duration::from_millis(50);
+/// take less than five times what they take else (the simulated plan `busy-store`; up to six times with 50 ms).
+const FIRST_BACKOFF: Duration = Duration::from_millis(20);
 
 /// How a bucket is named in a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]

@@ -16,7 +16,7 @@ use super::weather::{End, Fault};
 use super::world::World;
 
 /// The longest pause before a call is repeated for the first time, as the clients of stores have it. Unit: ms.
-const FIRST_PAUSE_MS: u64 = 50;
+const FIRST_PAUSE_MS: u64 = 20;
 
 #[derive(Debug, thiserror::Error)]
 #[error("injected: {0:?}")]
