@@ -257,8 +257,8 @@ def what_is_not_built_says_so(world: World) -> None:
 
     refused(lambda: make(FunctionType.BM25), (1100, 65535), "BM25 function input field must set enable_analyzer to true")
     refused(lambda: make(FunctionType.TEXTEMBEDDING), (1100, 65535), "text embedding function: param provider is missing")
-    analyzer = {"enable_analyzer": True, "analyzer_params": {"tokenizer": "icu"}}
-    refused(lambda: make(FunctionType.BM25, **analyzer), (2000,), "unsupported tokenizer: icu is not built yet")
+    analyzer = {"enable_analyzer": True, "analyzer_params": {"tokenizer": "lindera"}}
+    refused(lambda: make(FunctionType.BM25, **analyzer), (2000,), "unsupported tokenizer: lindera is not built yet")
 
 
 def main() -> None:
