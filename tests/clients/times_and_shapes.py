@@ -218,7 +218,7 @@ def write_shapes(client: MilvusClient, uri: str) -> None:
         told("failed to insert invalid geometry", lambda: client.insert(SHAPES, [row(1) | {"geo": text}]))
     told("invalid coordinate", lambda: client.insert(SHAPES, [row(1) | {"geo": "POINT (here there)"}]))
     bad = client.prepare_index_params()
-    bad.add_index("vec", index_type="RTREE")
+    bad.add_index("vec", index_type="RTREE", metric_type="L2")
     told("RTREE", lambda: client.create_index(SHAPES, bad))
     bad = client.prepare_index_params()
     bad.add_index("plain", index_type="INVERTED")
