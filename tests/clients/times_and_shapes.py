@@ -258,7 +258,7 @@ def look_at_shapes(client: MilvusClient, uri: str, when: str) -> None:
         ("st_within(geo, 'POLYGON ((0 0, 10 0, 10 10))')", "must be closed"),
         ("st_within(id, 'POINT (1 1)')", "is not a geometry datatype"),
         ("st_within(geo)", "does not accept these parameters"),
-        ("st_around(geo, 'POINT (1 1)')", "function st_around not found"),
+        ("st_around(geo, 'POINT (1 1)')", "function st_around(Geometry, string) not found"),
         ("st_dwithin(geo, 'POINT (1 1)', -1)", "not negative"),
         ("geo == 'POINT (1 1)'", "comparisons between Geometry and VarChar are not supported"),
     ):
