@@ -8,7 +8,8 @@ use parking_lot::Mutex;
 use crate::base::{ChannelName, Kind, Kinded as _, Position, RequestId, TestClock, Timestamp};
 use crate::log::{Error as LogError, LogReader, LogWriter, Logs, record};
 use crate::model::Keys;
-use crate::rpc::{Operation, Request, Write, Writer as _};
+use crate::rpc::{Operation, Request, Write, Writer as _, Written};
+use crate::writer::ChannelWriter;
 use crate::writer::fixture::{COLLECTION, World, channel, insert, records};
 
 const START_MS: u64 = 1_700_000_000_000;
@@ -296,8 +297,8 @@ impl Logs for Hindered {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn nothing_is_new_under_a_name_while_the_log_cannot_be_read() {
+/// A channel that the second of two nodes has opened, after the first had done insert 1, with what was said of that.
+async fn taken_over() -> (World, Arc<Mutex<Reads>>, [Arc<ChannelWriter>; 2], Written) {
     let (world, reads) = Hindered::world();
     let (old, new) = (world.node(1, Arc::clone(&world.clock)), world.node(2, Arc::clone(&world.clock)));
     world.order(1, &old, true, LEASE);
@@ -305,7 +306,12 @@ async fn nothing_is_new_under_a_name_while_the_log_cannot_be_read() {
     world.order(2, &new, true, LEASE);
     // The channel is open by then.
     new.write(insert(&[2])).await.unwrap();
+    (world, reads, [old, new], written)
+}
 
+#[tokio::test(start_paused = true)]
+async fn nothing_is_new_under_a_name_while_the_log_cannot_be_read() {
+    let (world, reads, [_old, new], written) = taken_over().await;
     *reads.lock() = Reads::Fail;
     let refused = new.write(named(1, insert(&[1]))).await.unwrap_err();
     new.write(insert(&[3])).await.unwrap();
@@ -317,12 +323,7 @@ async fn nothing_is_new_under_a_name_while_the_log_cannot_be_read() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_never_waits_as_long_as_the_log_takes_to_be_read_is_answered_and_adds_nothing_twice() {
-    let (world, reads) = Hindered::world();
-    let (old, new) = (world.node(1, Arc::clone(&world.clock)), world.node(2, Arc::clone(&world.clock)));
-    world.order(1, &old, true, LEASE);
-    let written = old.write(named(1, insert(&[1]))).await.unwrap();
-    world.order(2, &new, true, LEASE);
-    new.write(insert(&[2])).await.unwrap();
+    let (world, reads, [_old, new], written) = taken_over().await;
     *reads.lock() = Reads::Take(Duration::from_secs(1));
 
     let began = tokio::time::Instant::now();

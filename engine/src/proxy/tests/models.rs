@@ -59,10 +59,20 @@ pub(super) async fn loaded(
     properties: &[(&str, &str)],
 ) -> Proxy {
     let proxy = Proxy::new(crate::proxy::ProxyParts { models, ..Twin::new().parts() });
+    loaded_by(proxy, schema, properties, "dense").await
+}
+
+/// The same by this proxy, with an index on the vectors of a field.
+pub(super) async fn loaded_by(
+    proxy: Proxy,
+    schema: &CollectionSchema,
+    properties: &[(&str, &str)],
+    field: &str,
+) -> Proxy {
     assert_good(&created(&proxy, schema, properties).await);
     let index = CreateIndexRequest {
         collection_name: "c".to_owned(),
-        field_name: "dense".to_owned(),
+        field_name: field.to_owned(),
         extra_params: vec![pair("index_type", "FLAT"), pair("metric_type", "L2")],
         ..Default::default()
     };

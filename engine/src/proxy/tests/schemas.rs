@@ -5,7 +5,7 @@ use contract::pb::milvus::alter_collection_schema_request::drop_request::Identif
 use contract::pb::milvus::alter_collection_schema_request::{Action, AddRequest, DropRequest, FieldInfo};
 use contract::pb::schema::{FunctionSchema, FunctionType, StructArrayFieldSchema};
 
-use super::models::{asks, created, loaded, schema_of_meanings};
+use super::models::{asks, loaded, loaded_by, schema_of_meanings};
 use super::texts::{by_text, texts};
 use super::*;
 use crate::inference::fake::FakeModel;
@@ -247,26 +247,11 @@ async fn with_plain_texts() -> (Proxy, Arc<Twin>) {
         ],
         ..Default::default()
     };
-    let proxy = loaded_with(&twin, &schema).await;
+    let proxy = loaded_by(Proxy::new(twin.parts()), &schema, &[], "vector").await;
     let sent =
         vec![ids(&[1, 2, 3]), vectors(2, &[0.0; 6]), texts(&["a fox", "a dog", "the fox and the dog"])];
     assert_good(&insert(&proxy, 3, sent).await.status.unwrap());
     (proxy, twin)
-}
-
-async fn loaded_with(twin: &Arc<Twin>, schema: &CollectionSchema) -> Proxy {
-    let proxy = Proxy::new(twin.parts());
-    assert_good(&created(&proxy, schema, &[]).await);
-    let index = CreateIndexRequest {
-        collection_name: "c".to_owned(),
-        field_name: "vector".to_owned(),
-        extra_params: vec![pair("index_type", "FLAT"), pair("metric_type", "L2")],
-        ..Default::default()
-    };
-    assert_good(&proxy.create_index(Request::new(index)).await.unwrap().into_inner());
-    let load = LoadCollectionRequest { collection_name: "c".to_owned(), ..Default::default() };
-    assert_good(&proxy.load_collection(Request::new(load)).await.unwrap().into_inner());
-    proxy
 }
 
 fn counting() -> FunctionSchema {
