@@ -214,43 +214,17 @@ pub fn check(milvus: &Milvus, platform: &Platform, facts: &Facts) -> Result<Chec
     let global_image = components.global.image.as_deref().filter(|image| !image.is_empty());
     let level = image::level(components.global.version.as_deref(), global_image, &platform.catalog);
     let wanted = component::wanted(mode, components, level);
+    let read = |component: Component, written: &Written<'_>, faults: &mut Faults| {
+        workload::read(component, &components.global, written, &platform.pull_policy, &resolve, faults)
+    };
     let mut workloads: Vec<Workload> = wanted
         .iter()
-        .flat_map(|component| {
-            let written = component::written(components, *component);
-            workload::read(
-                *component,
-                &components.global,
-                &written,
-                &platform.pull_policy,
-                &resolve,
-                &mut faults,
-            )
-        })
+        .flat_map(|component| read(*component, &component::written(components, *component), &mut faults))
         .collect();
-    let mut left_alone = Vec::new();
-    for group in &facts.groups {
-        if !is_wanted(group, milvus, &facts.groups) {
-            left_alone.push(resource_group::resource_group_workload(group));
-            continue;
-        }
-        let own = component::written(components, Component::QueryNode).own;
-        let written = Written { own, groups: &[] };
-        // What is wrong with it was found above.
-        let mut known = Faults::default();
-        let base = workload::read(
-            Component::QueryNode,
-            &components.global,
-            &written,
-            &platform.pull_policy,
-            &resolve,
-            &mut known,
-        );
-        let last = workloads.iter().rposition(|workload| workload.component == Component::QueryNode);
-        if let (Some(base), Some(last)) = (base.first(), last) {
-            workloads.insert(last + 1, resource_group::read(group, base));
-        }
-    }
+    let own = component::written(components, Component::QueryNode).own;
+    // What is wrong with it was found above.
+    let query_nodes = read(Component::QueryNode, &Written { own, groups: &[] }, &mut Faults::default());
+    let left_alone = add_resource_groups(milvus, &facts.groups, query_nodes.first(), &mut workloads);
     check_workload_names(&name, &workloads, &mut faults);
     check_images(overriding.is_some(), platform, &workloads, &mut faults);
     check_autoscaling(milvus, components, &wanted, &mut faults);
@@ -273,11 +247,7 @@ pub fn check(milvus: &Milvus, platform: &Platform, facts: &Facts) -> Result<Chec
         standby: components.enable_rolling_update != Some(false),
         serving: serving(mode, components),
         target_ports_by_number: components.target_port_type == Some(TargetPortType::Integer),
-        config_map: components
-            .active_config_map
-            .clone()
-            .filter(|map| !map.is_empty())
-            .unwrap_or_else(|| name.clone()),
+        config_map: text_or(components.active_config_map.as_ref(), &name),
         settings: settings::user(&name, config, &own, &foundation, &certificates::settings(&certificates)),
         hook: hook.cloned(),
         config_rolls: components.update_config_map_only != Some(true),
@@ -288,11 +258,7 @@ pub fn check(milvus: &Milvus, platform: &Platform, facts: &Facts) -> Result<Chec
         },
         stream: dependencies.msg_stream_type.unwrap_or_default(),
         metrics: (components.disable_metric != Some(true)).then(|| Metrics {
-            interval: components
-                .metric_interval
-                .clone()
-                .filter(|interval| !interval.is_empty())
-                .unwrap_or_else(|| "30s".to_owned()),
+            interval: text_or(components.metric_interval.as_ref(), "30s"),
             labels: components.metric_labels.clone().unwrap_or_default(),
         }),
         budgets: redkite.and_then(|redkite| redkite.disruption_budgets) != Some(false),
@@ -320,6 +286,33 @@ pub fn check(milvus: &Milvus, platform: &Platform, facts: &Facts) -> Result<Chec
         name: name.clone(),
     };
     if faults.0.is_empty() { Ok(checked) } else { Err(faults.0) }
+}
+
+/// Puts the workloads of resource groups behind those of query nodes, of which they have what the spec says of the latter. Returns the
+/// names of the Deployments that are to be left alone.
+fn add_resource_groups(
+    milvus: &Milvus,
+    groups: &[MilvusResourceGroup],
+    query_nodes: Option<&Workload>,
+    workloads: &mut Vec<Workload>,
+) -> Vec<String> {
+    let mut left_alone = Vec::new();
+    for group in groups {
+        if !is_wanted(group, milvus, groups) {
+            left_alone.push(resource_group::resource_group_workload(group));
+            continue;
+        }
+        let last = workloads.iter().rposition(|workload| workload.component == Component::QueryNode);
+        if let (Some(query_nodes), Some(last)) = (query_nodes, last) {
+            workloads.insert(last + 1, resource_group::read(group, query_nodes));
+        }
+    }
+    left_alone
+}
+
+/// What is written, unless that is nothing.
+fn text_or(written: Option<&String>, default: &str) -> String {
+    written.filter(|text| !text.is_empty()).map_or_else(|| default.to_owned(), Clone::clone)
 }
 
 /// Whether a resource group is to have pods as it says.
