@@ -14,6 +14,7 @@ use crate::model::{Bitset, ColumnData, Texts};
 
 mod arrays;
 mod elements;
+mod texts;
 
 pub(super) use elements::chosen as chosen_elements;
 
@@ -102,28 +103,7 @@ impl<'r> Evaluation<'r> {
                 let yes = is_in(column.data, &operand.access, set, wanted);
                 known_where_valid(column, yes.ok_or(Error::Column { field: operand.column.id })?)
             }
-            Predicate::Like { operand, pattern } => {
-                let column = self.column(&operand.column)?;
-                let like = |texts: &Texts, wanted: Wanted<'_>| {
-                    choose(texts.len(), wanted, |row| pattern.matches(texts.get(row)))
-                };
-                let yes = match (column.data, &operand.access) {
-                    (ColumnData::VarChar(texts), Access::Whole) => like(texts, wanted),
-                    (ColumnData::Array(arrays), Access::Path(path)) => {
-                        let yes = arrays::at(arrays, path, wanted, |elements| match elements {
-                            ColumnData::VarChar(texts) => Some(like(texts, None)),
-                            _ => None,
-                        });
-                        yes.ok_or(Error::Column { field: operand.column.id })?
-                    }
-                    (ColumnData::Json(texts), Access::Path(path)) => choose(texts.len(), wanted, |row| {
-                        let found = find(texts.get(row), path).and_then(Found::read);
-                        matches!(found, Some(Found::Text(text)) if pattern.matches(&text))
-                    }),
-                    _ => return Err(Error::Column { field: operand.column.id }),
-                };
-                known_where_valid(column, yes)
-            }
+            Predicate::Like { operand, pattern } => self.like(operand, pattern, wanted),
             Predicate::IsNull(column) => {
                 let column = self.column(column)?;
                 let mut yes = column.valid.cloned().unwrap_or_else(|| Bitset::all(length));
@@ -137,22 +117,8 @@ impl<'r> Evaluation<'r> {
                 });
                 Ok(Truth { yes, known: None })
             }
-            Predicate::Contains { column, quantity, values, .. }
-                if matches!(column.data_type, crate::model::DataType::Array(_)) =>
-            {
-                let name = column;
-                let column = self.column(name)?;
-                let ColumnData::Array(all) = column.data else {
-                    return Err(Error::Column { field: name.id });
-                };
-                let yes = choose(all.len(), wanted, |row| arrays::contains(all, row, *quantity, values));
-                known_where_valid(column, yes)
-            }
             Predicate::Contains { column, path, quantity, values } => {
-                let (column, texts) = self.json(column)?;
-                let yes =
-                    choose(texts.len(), wanted, |row| contains(texts.get(row), path, *quantity, values));
-                known_where_valid(column, yes)
+                self.contains(column, path, *quantity, values, wanted)
             }
             Predicate::Later { column: name, by, compare, value } => {
                 let column = self.column(name)?;
@@ -181,18 +147,7 @@ impl<'r> Evaluation<'r> {
                 });
                 known_where_valid(column, yes)
             }
-            Predicate::TextMatch { column: name, wanted: words } => {
-                let column = self.column(name)?;
-                let ColumnData::VarChar(texts) = column.data else {
-                    return Err(Error::Column { field: name.id });
-                };
-                // No index of words is kept: each text is analysed anew. A missing one is unknown whatever it holds.
-                let matcher = words.matcher();
-                let yes = choose(texts.len(), wanted, |row| {
-                    column.is_valid(row) && matcher.matches(texts.get(row))
-                });
-                known_where_valid(column, yes)
-            }
+            Predicate::TextMatch { column, wanted: words } => self.text_match(column, words, wanted),
         }
     }
 
@@ -333,6 +288,25 @@ impl<'r> Evaluation<'r> {
             }),
         };
         known_where_both(left_column, right_column, yes)
+    }
+
+    /// What arrays hold, those of a column or those in JSON.
+    fn contains(
+        &self,
+        name: &ColumnName,
+        path: &[Step],
+        quantity: Quantity,
+        values: &[Literal],
+        wanted: Wanted<'_>,
+    ) -> Result<Truth, Error> {
+        if matches!(name.data_type, crate::model::DataType::Array(_)) {
+            let (column, all) = self.arrays(name)?;
+            let yes = choose(all.len(), wanted, |row| arrays::contains(all, row, quantity, values));
+            return known_where_valid(column, yes);
+        }
+        let (column, texts) = self.json(name)?;
+        let yes = choose(texts.len(), wanted, |row| contains(texts.get(row), path, quantity, values));
+        known_where_valid(column, yes)
     }
 
     fn begins(&self, column: &ColumnName, with: &ColumnName) -> Result<Truth, Error> {
