@@ -151,36 +151,11 @@ impl Running {
 pub async fn run(role: Role, settings: &Settings, around: Surroundings) -> Result<Running, Error> {
     let altered = Altered::new(settings.clone(), Arc::clone(&around.sources), around.lines.clone());
     let seams_around = Surroundings { sources: altered.sources(), ..around.clone() };
-    let Surroundings { clock, tasks, health, metrics, lines, .. } = around;
     let name = role.name();
-    health.failing(name, "starting");
+    around.health.failing(name, "starting");
     // The operators' port answers first, so that a slow start can be watched.
-    let operators = listen(&settings.redkite.metrics_listen).await?;
-    let client_port = settings.proxy.listen.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
-    let client_port = client_port.unwrap_or(contract::names::API_PORT);
-    let keeper = Arc::new(operations::Keeper {
-        checks_users: wire::access(settings).enabled,
-        tokens: wire::tokens_of_operators(settings, &clock).await,
-        gate: OnceLock::new(),
-    });
-    let asked_to_stop = CancellationToken::new();
-    let management = Arc::new(Management {
-        role,
-        health: health.clone(),
-        settings: altered,
-        coord: OnceLock::new(),
-        stop: asked_to_stop.clone(),
-    });
-    let operated = operations::Operated {
-        role,
-        health: health.clone(),
-        metrics: Arc::clone(&metrics),
-        client_port,
-        lines,
-        keeper: Arc::clone(&keeper),
-        management: Arc::clone(&management),
-    };
-    tasks.start("serve operators", |stop| operations::serve_operations(operators, operated, stop));
+    let operators = Operators::serve(role, settings, altered, &around).await?;
+    let Surroundings { clock, tasks, health, metrics, .. } = around;
     let clients = match role {
         Role::Proxy | Role::Standalone => Some(listen(&settings.proxy.listen).await?),
         _ => None,
@@ -205,10 +180,7 @@ pub async fn run(role: Role, settings: &Settings, around: Surroundings) -> Resul
     let node = Node::start(role, seams, calls, settings, &tasks).await?;
     about.know(&node);
     metrics.number(node.id);
-    let gate = Gate::new(Arc::clone(&node.coord), wire::access(settings), Arc::clone(&clock));
-    // Nobody else sets it.
-    let _ = keeper.gate.set(gate);
-    let _ = management.coord.set(Arc::clone(&node.coord));
+    operators.know(&node, settings, &clock);
     let mut client_door = None;
     if let (Some(listener), Some(door)) = (clients, node.door.clone()) {
         let parts = public.parts(&door);
@@ -217,27 +189,13 @@ pub async fn run(role: Role, settings: &Settings, around: Surroundings) -> Resul
         client_door = Some(door.clone());
         tasks.start("serve clients", |stop| door.serve(listener, parts, acceptor, stop));
     }
-    let machine = operations::Machine {
-        metrics: Arc::clone(&metrics),
-        folder: PathBuf::from(&settings.local_storage.path),
-        taken,
-        clock: Arc::clone(&clock),
-    };
-    tasks.start("measure the machine", |stop| operations::measure_machine(machine, stop));
-    let gauges = operations::Gauges {
-        metrics,
-        coord: node.candidacy.clone(),
-        querier: node.querier.clone(),
-        memory: node.memory.clone(),
-        clock: Arc::clone(&clock),
-    };
-    tasks.start("measure", |stop| operations::measure(gauges, stop));
+    measure(&node, taken, settings, (&metrics, &clock), &tasks);
     report_health(&node, name, &health, &tasks);
     let running = Running {
         role,
         clients: clients_at,
         inside: inside_at,
-        asked_to_stop,
+        asked_to_stop: operators.asked_to_stop,
         agent: node.agent.clone(),
         health,
         patience: Duration::from_secs(settings.query_node.graceful_stop_timeout),
@@ -253,6 +211,82 @@ pub async fn run(role: Role, settings: &Settings, around: Surroundings) -> Resul
     let (clients, operators) = (&settings.proxy.listen, &settings.redkite.metrics_listen);
     info!(role = name, %clients, %operators, data = settings.local_storage.path, "process serves");
     Ok(running)
+}
+
+/// The port of operators, which answers before there is a node.
+struct Operators {
+    keeper: Arc<operations::Keeper>,
+    management: Arc<Management>,
+    asked_to_stop: CancellationToken,
+}
+
+impl Operators {
+    async fn serve(
+        role: Role,
+        settings: &Settings,
+        altered: Altered,
+        around: &Surroundings,
+    ) -> Result<Self, Error> {
+        let listener = listen(&settings.redkite.metrics_listen).await?;
+        let client_port = settings.proxy.listen.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+        let keeper = Arc::new(operations::Keeper {
+            checks_users: wire::access(settings).enabled,
+            tokens: wire::tokens_of_operators(settings, &around.clock).await,
+            gate: OnceLock::new(),
+        });
+        let asked_to_stop = CancellationToken::new();
+        let management = Arc::new(Management {
+            role,
+            health: around.health.clone(),
+            settings: altered,
+            coord: OnceLock::new(),
+            stop: asked_to_stop.clone(),
+        });
+        let operated = operations::Operated {
+            role,
+            health: around.health.clone(),
+            metrics: Arc::clone(&around.metrics),
+            client_port: client_port.unwrap_or(contract::names::API_PORT),
+            lines: around.lines.clone(),
+            keeper: Arc::clone(&keeper),
+            management: Arc::clone(&management),
+        };
+        around.tasks.start("serve operators", |stop| operations::serve_operations(listener, operated, stop));
+        Ok(Self { keeper, management, asked_to_stop })
+    }
+
+    /// From here on users are known, and whoever leads.
+    fn know(&self, node: &Node, settings: &Settings, clock: &Arc<dyn Clock>) {
+        let gate = Gate::new(Arc::clone(&node.coord), wire::access(settings), Arc::clone(clock));
+        // Nobody else sets it.
+        let _ = self.keeper.gate.set(gate);
+        let _ = self.management.coord.set(Arc::clone(&node.coord));
+    }
+}
+
+/// Measures from here on what the node holds and what the process takes of its machine.
+fn measure(
+    node: &Node,
+    taken: Arc<Taken>,
+    settings: &Settings,
+    (metrics, clock): (&Arc<Metrics>, &Arc<dyn Clock>),
+    tasks: &TaskSet,
+) {
+    let machine = operations::Machine {
+        metrics: Arc::clone(metrics),
+        folder: PathBuf::from(&settings.local_storage.path),
+        taken,
+        clock: Arc::clone(clock),
+    };
+    tasks.start("measure the machine", |stop| operations::measure_machine(machine, stop));
+    let gauges = operations::Gauges {
+        metrics: Arc::clone(metrics),
+        coord: node.candidacy.clone(),
+        querier: node.querier.clone(),
+        memory: node.memory.clone(),
+        clock: Arc::clone(clock),
+    };
+    tasks.start("measure", |stop| operations::measure(gauges, stop));
 }
 
 /// What Milvus's API is made of, at each port that carries it.
