@@ -31,7 +31,7 @@ use ring::digest::{Context, SHA256};
 
 use super::access::Login;
 use super::{Error, Proxy};
-use crate::base::{PartitionId, RequestId};
+use crate::base::{PartitionId, RequestId, heavy};
 use crate::model::access::ROOT;
 use crate::rpc::{CollectionInfo, CollectionRef};
 
@@ -128,4 +128,12 @@ fn partitions_of_read(info: &CollectionInfo, names: &[String]) -> Result<Option<
             .ok_or_else(|| Error::PartitionNameNotFound { partition: name.clone() })
     };
     names.iter().map(id).collect::<Result<_, _>>().map(Some)
+}
+
+/// Does `work` where a thread may be busy.
+async fn computed<T: Send + 'static>(
+    name: &'static str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
+    heavy(name, work).await.map_err(|error| Error::Answer { reason: error.to_string() })
 }

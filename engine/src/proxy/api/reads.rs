@@ -5,8 +5,8 @@ use std::sync::Arc;
 use contract::pb::milvus::{QueryRequest, QueryResults};
 use contract::pb::schema::FieldData;
 
-use super::{Caller, partitions_of_read};
-use crate::base::{FieldId, PartitionId, Timestamp, heavy};
+use super::{Caller, computed, partitions_of_read};
+use crate::base::{FieldId, PartitionId, Timestamp};
 use crate::expr::Filter;
 use crate::model::{Batch, Expiry, Keys, Schema};
 use crate::plan::{Order, QueryKind, QueryPlan, QueryRows};
@@ -274,14 +274,13 @@ async fn query_rows(proxy: &Proxy, caller: Caller, mut request: QueryRequest) ->
             found.rows = found.rows.take(&chosen.rows);
             Ok::<_, Error>((found, chosen.elements))
         };
-        let done = heavy("choose elements", work).await;
-        (found, element_indices) = done.map_err(|error| Error::Answer { reason: error.to_string() })??;
+        (found, element_indices) = computed("choose elements", work).await??;
         offset = 0;
     }
     let (fields_data, output_fields) = if returned.takes_long(schema, &found) {
         let info = Arc::clone(&info);
         let work = move || returned.shown(&info.schema, found, offset);
-        heavy("show rows", work).await.map_err(|error| Error::Answer { reason: error.to_string() })??
+        computed("show rows", work).await??
     } else {
         returned.shown(schema, found, offset)?
     };

@@ -14,8 +14,8 @@ use futures::{StreamExt as _, stream};
 use prost::Message;
 
 use super::reads::keys_of;
-use super::{Caller, DEFAULT_PARTITION, models, partial, partitions, texts};
-use crate::base::{PartitionId, RequestId, Timestamp, heavy};
+use super::{Caller, DEFAULT_PARTITION, computed, models, partial, partitions, texts};
+use crate::base::{PartitionId, RequestId, Timestamp};
 use crate::intake::route::Share;
 use crate::intake::{Error as Rejected, check_rows, route};
 use crate::model::{Batch, Function, Keys};
@@ -142,8 +142,7 @@ async fn converted(
     }
     let info = Arc::clone(info);
     let work = move || sent(&info.schema, &zone, columns, (keys, outputs));
-    let sent = heavy("convert rows", work).await;
-    Ok(sent.map_err(|error| Error::Answer { reason: error.to_string() })??)
+    Ok(computed("convert rows", work).await??)
 }
 
 /// Removes the rows of some keys, or the rows that match and whatever shares their keys.

@@ -11,12 +11,13 @@ use contract::pb::milvus::{SearchRequest, SearchResults};
 use contract::pb::schema::{FunctionScore, IDs, SearchResultData, i_ds};
 
 use super::reads::{View, add_fields, at_peer, check_loaded, check_same_collection, rows_of_keys};
-use super::{Caller, models, partitions_of_read, texts};
-use crate::base::{FieldId, PartitionId, Timestamp, heavy};
+use super::{Caller, computed, models, partitions_of_read, texts};
+use crate::base::{FieldId, PartitionId, Timestamp};
 use crate::calendar::TimeZone;
 use crate::inference::Deadline;
 use crate::model::{
-    Batch, Column, DataType, Field, FunctionKind, IndexDefinition, Key, Keys, Metric, Schema, Vector,
+    Batch, Column, DataType, Field, Function, FunctionKind, IndexDefinition, Key, Keys, Metric, Schema,
+    Vector,
 };
 use crate::plan::{Fusion, Group, Grouping, Mode, Order, RankPlan, SearchHits, SearchPlan, groups_of, rank};
 use crate::proxy::convert::aggregate::Aggregation;
@@ -87,13 +88,7 @@ async fn search_rows(
         Again::of(request.function_score.as_ref(), &params, (schema, &times.zone), asked_queries(&request))?;
     again.check(proxy)?;
     let output = output::resolve(schema, &request.output_fields, times)?;
-    // Batches are cut by the scores of the metric, which a ranker changes.
-    if (params.iterator || params.batch.is_some()) && again.ranker.is_some() {
-        return Err(Error::IteratorRanker);
-    }
-    if matches!(again.ranker, Some(Ranker::Boosting(_))) && params.groups.field.is_some() {
-        return Err(Error::BoostGroups);
-    }
+    again.check_beside(&params)?;
     if let Some(batch) = params.batch.as_mut().filter(|batch| batch.token.is_empty()) {
         batch.token = token(&info, view.session);
     }
@@ -132,9 +127,7 @@ async fn search_rows(
         giving.elements_by = grouping.map(|_| metric);
     }
     let mut hits = if plan.queries.is_empty() {
-        let output = plan.output.iter().filter_map(|id| schema.field_by_id(*id));
-        let rows = Batch { rows: 0, columns: output.map(Column::empty).collect() };
-        SearchHits { keys: Keys::empty(schema.primary().data_type), rows, ..SearchHits::none(0) }
+        no_hits(&plan, schema)
     } else {
         let hits = run(proxy, &info, plan, view).await?;
         let again = again.judged(proxy, &params.without, &hits, deadline).await?;
@@ -145,8 +138,7 @@ async fn search_rows(
     let results = match aggregation {
         Some(aggregation) if takes_long(schema) => {
             let info = Arc::clone(&info);
-            let work = move || aggregation.results(&info.schema, &output, &hits);
-            heavy("show buckets", work).await.map_err(|error| Error::Answer { reason: error.to_string() })?
+            computed("show buckets", move || aggregation.results(&info.schema, &output, &hits)).await?
         }
         Some(aggregation) => aggregation.results(schema, &output, &hits),
         None => results(&info, giving, output, hits).await?,
@@ -157,6 +149,13 @@ async fn search_rows(
         collection_name: request.collection_name,
         session_ts: view.session.0,
     })
+}
+
+/// The hits of no query.
+fn no_hits(plan: &SearchPlan, schema: &Schema) -> SearchHits {
+    let output = plan.output.iter().filter_map(|id| schema.field_by_id(*id));
+    let rows = Batch { rows: 0, columns: output.map(Column::empty).collect() };
+    SearchHits { keys: Keys::empty(schema.primary().data_type), rows, ..SearchHits::none(0) }
 }
 
 /// The hits as the wire has them, made where a thread may be busy if that takes long.
@@ -170,8 +169,7 @@ pub(super) async fn results(
         return convert_search::results(&info.schema, &giving, &output, hits);
     }
     let info = Arc::clone(info);
-    let work = move || convert_search::results(&info.schema, &giving, &output, hits);
-    heavy("show hits", work).await.map_err(|error| Error::Answer { reason: error.to_string() })?
+    computed("show hits", move || convert_search::results(&info.schema, &giving, &output, hits)).await?
 }
 
 /// What an aggregation asks for. It is made of the nearest hits, as many as there may be.
@@ -234,12 +232,63 @@ pub(super) async fn plan(
     if metric == Metric::MhJaccard && params.radius.is_some() {
         return Err(Error::SignatureRange);
     }
+    let Queries { mut vectors, to_embed } =
+        queries_asked(proxy, info, request, params, (field, metric), view).await?;
+    let count = to_embed.as_ref().map_or(vectors.len(), |(_, texts)| texts.len());
+    let asked = count + params.without.len();
+    if params.batch.is_some() && asked != 1 {
+        return Err(Error::IteratorQueries { nq: asked });
+    }
+    convert_search::check_hits(count, params.limit + params.offset)?;
+    let times = Times::of_read(&request.search_params, &info.properties)?;
+    let templates = std::mem::take(&mut request.expr_template_values);
+    let filter = view.living(schema, filter::of_read(&request.dsl, schema, &times.zone, templates)?)?;
+    lists::check_filter(schema, field, metric, filter.as_ref())?;
+    let range = params.range(metric)?;
+    if let Some((function, texts)) = to_embed {
+        vectors = models::queries(proxy, (field, function), texts, deadline).await?;
+    }
+    Ok(SearchPlan {
+        collection: info.id,
+        partitions,
+        field: field.id,
+        metric,
+        queries: vectors,
+        count: params.limit + params.offset,
+        grouping,
+        params: std::mem::take(&mut params.index),
+        range,
+        filter,
+        output,
+        read_at: view.read_at,
+        expired_before: view.expiry.written_before,
+        ignore_growing: params.ignore_growing,
+    })
+}
+
+/// What a search searches by.
+struct Queries<'a> {
+    vectors: Vec<Vector>,
+    /// Texts of which the model of a function makes vectors. It is asked once everything else is known to be right.
+    to_embed: Option<(&'a Function, Vec<String>)>,
+}
+
+/// Takes what a request searches by, and computes what can be computed here. Queries by the keys of rows without a vector are noted in
+/// `params`.
+async fn queries_asked<'a>(
+    proxy: &Proxy,
+    info: &'a CollectionInfo,
+    request: &mut SearchRequest,
+    params: &mut SearchParams,
+    (field, metric): (&Field, Metric),
+    view: View,
+) -> Result<Queries<'a>, Error> {
+    let schema = &info.schema;
     let signing = schema.function_of(field.id).filter(|function| function.kind == FunctionKind::MinHash);
     let counting = schema.counts_of(field.id);
     let embedding = schema.embedding_of(field.id);
-    // A model is asked once everything else is known to be right.
     let mut to_embed = None;
-    let mut queries = match (request.search_input.take(), counting) {
+    let vectors = match (request.search_input.take(), counting) {
         (Some(SearchInput::PlaceholderGroup(group)), None)
             if embedding.is_some() && convert_texts::are_texts(&group) =>
         {
@@ -274,36 +323,7 @@ pub(super) async fn plan(
         }
         (None, _) => return Err(Error::NoSearchInput),
     };
-    let count = to_embed.as_ref().map_or(queries.len(), |(_, texts)| texts.len());
-    let asked = count + params.without.len();
-    if params.batch.is_some() && asked != 1 {
-        return Err(Error::IteratorQueries { nq: asked });
-    }
-    convert_search::check_hits(count, params.limit + params.offset)?;
-    let times = Times::of_read(&request.search_params, &info.properties)?;
-    let templates = std::mem::take(&mut request.expr_template_values);
-    let filter = view.living(schema, filter::of_read(&request.dsl, schema, &times.zone, templates)?)?;
-    lists::check_filter(schema, field, metric, filter.as_ref())?;
-    let range = params.range(metric)?;
-    if let Some((function, texts)) = to_embed {
-        queries = models::queries(proxy, (field, function), texts, deadline).await?;
-    }
-    Ok(SearchPlan {
-        collection: info.id,
-        partitions,
-        field: field.id,
-        metric,
-        queries,
-        count: params.limit + params.offset,
-        grouping,
-        params: std::mem::take(&mut params.index),
-        range,
-        filter,
-        output,
-        read_at: view.read_at,
-        expired_before: view.expiry.written_before,
-        ignore_growing: params.ignore_growing,
-    })
+    Ok(Queries { vectors, to_embed })
 }
 
 /// The hits of a search.
@@ -387,6 +407,18 @@ impl Again {
             Some(Ranker::Model(judging)) => Ok(proxy.models().ranking(&judging.params).map(|_| ())?),
             _ => Ok(()),
         }
+    }
+
+    /// Refuses what does not go together.
+    fn check_beside(&self, params: &SearchParams) -> Result<(), Error> {
+        // Batches are cut by the scores of the metric, which a ranker changes.
+        if (params.iterator || params.batch.is_some()) && self.ranker.is_some() {
+            return Err(Error::IteratorRanker);
+        }
+        if matches!(self.ranker, Some(Ranker::Boosting(_))) && params.groups.field.is_some() {
+            return Err(Error::BoostGroups);
+        }
+        Ok(())
     }
 
     /// The same once the model, where there is one, has been asked about the hits. Of the queries `without` a vector there are

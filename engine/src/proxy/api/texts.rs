@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use contract::pb::milvus::{AnalyzerResult, AnalyzerToken, RunAnalyzerRequest, RunAnalyzerResponse};
 
-use super::Caller;
 use super::reads::View;
-use crate::base::heavy;
+use super::{Caller, computed};
 use crate::model::{Batch, Field, Function, SparseVector, Vector};
 use crate::plan::{QueryKind, QueryPlan, TermStatistics};
 use crate::proxy::convert::search::SearchParams;
@@ -85,14 +84,6 @@ fn token_to_wire(token: Token, with_detail: bool, with_hash: bool) -> AnalyzerTo
         position_length: 1,
         ..plain
     }
-}
-
-/// Runs `work` where a thread may be busy.
-async fn computed<T: Send + 'static>(
-    name: &'static str,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Error> {
-    heavy(name, work).await.map_err(|error| Error::Answer { reason: error.to_string() })
 }
 
 /// Whole rows with what functions compute of them.
