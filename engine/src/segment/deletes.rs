@@ -5,17 +5,15 @@
 //! times `u64`, for each a flag whether it is for one partition `u8`, the partitions `i64`, then the keys: integers
 //! `i64`, or the ends of the texts `u64` and their bytes.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut as _, Bytes};
 
-use super::object::{create, deletes_key, put_values, read};
+use super::object::{Form, Wrong, create, deletes_key, put_values, read};
 use super::{Error, KeyRef, key_at};
 use crate::base::{ChannelName, CollectionId, PartitionId, Timestamp};
 use crate::blob::Blobs;
 use crate::model::{DeleteManifest, Keys, Texts};
 
-const MAGIC: [u8; 4] = *b"RKDL";
-const VERSION: u32 = 1;
-const HEAD_BYTES: usize = 16;
+const FORM: Form = Form { magic: *b"RKDL", version: 1, stranger: "it does not begin as deletes do" };
 const INTS: u8 = 5;
 const TEXTS: u8 = 8;
 
@@ -64,12 +62,7 @@ pub async fn write_deletes(
 /// [`Error::Read`] if the store fails, [`Error::Damaged`] or [`Error::TooNew`] if the object is not what was written.
 pub async fn read_deletes(blobs: &dyn Blobs, manifest: &DeleteManifest) -> Result<Deletes, Error> {
     let body = read(blobs, &manifest.object).await?;
-    let key = &manifest.object.key;
-    match decode(&body) {
-        Ok(deletes) => Ok(deletes),
-        Err(Wrong::TooNew(version)) => Err(Error::TooNew { key: key.clone(), version }),
-        Err(Wrong::Damaged(what)) => Err(Error::Damaged { key: key.clone(), what }),
-    }
+    decode(&body).map_err(|wrong| wrong.at(&manifest.object.key))
 }
 
 /// Removes the object of deletes; none is fine.
@@ -81,17 +74,8 @@ pub async fn remove_deletes(blobs: &dyn Blobs, manifest: &DeleteManifest) -> Res
     blobs.delete(key).await.map_err(|source| Error::Remove { key: key.clone(), source })
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wrong {
-    Damaged(&'static str),
-    TooNew(u32),
-}
-
-fn encode(deletes: &Deletes) -> Bytes {
-    let mut out = BytesMut::with_capacity(HEAD_BYTES + 16 + deletes.keys.len() * 25);
-    out.put_slice(&MAGIC);
-    out.put_u32_le(VERSION);
-    out.put_u64_le(0);
+pub(super) fn encode(deletes: &Deletes) -> Bytes {
+    let mut out = FORM.begin(16 + deletes.keys.len() * 25);
     out.put_u64_le(deletes.keys.len() as u64);
     out.put_u64_le(u64::from(if matches!(deletes.keys, Keys::Int(_)) { INTS } else { TEXTS }));
     put_values(&mut out, &deletes.times, |time| time.0.to_le_bytes());
@@ -107,26 +91,12 @@ fn encode(deletes: &Deletes) -> Bytes {
             out.put_slice(bytes);
         }
     }
-    let crc = crc32fast::hash(&out[HEAD_BYTES..]);
-    out[8..12].copy_from_slice(&crc.to_le_bytes());
-    out.freeze()
+    Form::finish(out)
 }
 
-fn decode(body: &[u8]) -> Result<Deletes, Wrong> {
-    const SHORT: Wrong = Wrong::Damaged("it ends too early");
-    let (head, body) = body.split_first_chunk::<HEAD_BYTES>().ok_or(SHORT)?;
-    let word = |at: usize| u32::from_le_bytes(std::array::from_fn(|byte| head[at + byte]));
-    if head[..4] != MAGIC || word(12) != 0 {
-        return Err(Wrong::Damaged("it does not begin as deletes do"));
-    }
-    match word(4) {
-        VERSION => {}
-        0 => return Err(Wrong::Damaged("it has no version")),
-        version => return Err(Wrong::TooNew(version)),
-    }
-    if crc32fast::hash(body) != word(8) {
-        return Err(Wrong::Damaged("its checksum is wrong"));
-    }
+pub(super) fn decode(object: &[u8]) -> Result<Deletes, Wrong> {
+    const SHORT: Wrong = Wrong::SHORT;
+    let body = FORM.open(object)?;
     let (rows, body) = body.split_first_chunk::<8>().ok_or(SHORT)?;
     let rows = usize::try_from(u64::from_le_bytes(*rows)).map_err(|_| SHORT)?;
     let (&[kind, ..], body) = body.split_first_chunk::<8>().ok_or(SHORT)?;

@@ -1,11 +1,78 @@
 //! Objects of segments: their names, and how they are written and read whole with their checksums.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut as _, Bytes, BytesMut};
 
 use super::Error;
 use crate::base::{ChannelName, CollectionId, FieldId, IndexId, SegmentId};
 use crate::blob::Blobs;
 use crate::model::{DESCRIPTION, ObjectRef};
+
+/// Why bytes are not the object that they are to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wrong {
+    Damaged(&'static str),
+    TooNew(u32),
+}
+
+impl Wrong {
+    pub(super) const SHORT: Self = Self::Damaged("it ends too early");
+
+    /// What is wrong with the object under `key`.
+    pub(super) fn at(self, key: &str) -> Error {
+        let key = key.to_owned();
+        match self {
+            Self::Damaged(what) => Error::Damaged { key, what },
+            Self::TooNew(version) => Error::TooNew { key, version },
+        }
+    }
+}
+
+/// Unit: bytes.
+const HEAD_BYTES: usize = 16;
+
+/// How objects of one kind begin: magic, version `u32`, CRC-32 of everything from byte 16 on `u32`, zero `u32`.
+pub(super) struct Form {
+    pub(super) magic: [u8; 4],
+    /// At least 1.
+    pub(super) version: u32,
+    /// What is wrong with bytes that begin otherwise.
+    pub(super) stranger: &'static str,
+}
+
+impl Form {
+    /// Begins an object, of which `more` bytes are to follow. It needs [`Self::finish`].
+    pub(super) fn begin(&self, more: usize) -> BytesMut {
+        let mut out = BytesMut::with_capacity(HEAD_BYTES + more);
+        out.put_slice(&self.magic);
+        out.put_u32_le(self.version);
+        out.put_u64_le(0);
+        out
+    }
+
+    pub(super) fn finish(mut out: BytesMut) -> Bytes {
+        let crc = crc32fast::hash(&out[HEAD_BYTES..]);
+        out[8..12].copy_from_slice(&crc.to_le_bytes());
+        out.freeze()
+    }
+
+    /// What follows the head, if the object is as it was written.
+    pub(super) fn open<'o>(&self, object: &'o [u8]) -> Result<&'o [u8], Wrong> {
+        let (head, body) = object.split_first_chunk::<HEAD_BYTES>().ok_or(Wrong::SHORT)?;
+        let word = |at: usize| u32::from_le_bytes(std::array::from_fn(|byte| head[at + byte]));
+        if head[..4] != self.magic || word(12) != 0 {
+            return Err(Wrong::Damaged(self.stranger));
+        }
+        match word(4) {
+            0 => return Err(Wrong::Damaged("it has no version")),
+            version if version != self.version => return Err(Wrong::TooNew(version)),
+            _ => {}
+        }
+        if crc32fast::hash(body) != word(8) {
+            return Err(Wrong::Damaged("its checksum is wrong"));
+        }
+        Ok(body)
+    }
+}
 
 pub(super) fn scalars_key(collection: CollectionId, segment: SegmentId) -> String {
     format!("segments/{collection}/{segment}/scalars.parquet")

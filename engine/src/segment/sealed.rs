@@ -12,7 +12,7 @@ use super::part::{Part, Vectors};
 use super::runs::Runs;
 use super::stats::Stats;
 use super::vectors::{Mapped, Pieces, Wrong};
-use super::{Deletes, Error, scalars, stats, vectors};
+use super::{Deletes, Error, scalars, vectors};
 use crate::base::{FieldId, IndexId, Kind, Kinded as _, PartitionId, SegmentId, chain, heavy};
 use crate::blob::{self, Blobs};
 use crate::disk::{Reads, Scratch};
@@ -313,11 +313,8 @@ async fn read_stats(
 ) -> Result<Option<Stats>, Error> {
     let Some(object) = &manifest.stats else { return Ok(None) };
     let body = read(blobs, object).await?;
-    let key = || object.key.clone();
-    Stats::decode(&body, schema.primary().id).map(Some).map_err(|wrong| match wrong {
-        stats::Wrong::Damaged(what) => Error::Damaged { key: key(), what },
-        stats::Wrong::TooNew(version) => Error::TooNew { key: key(), version },
-    })
+    let stats = Stats::decode(&body, schema.primary().id);
+    stats.map(Some).map_err(|wrong| wrong.at(&object.key))
 }
 
 /// The scalar columns and times of a segment.

@@ -7,26 +7,18 @@
 //! rows (see `model::wire`); then the bits of a split-block Bloom filter of the keys, to the end. Integer keys are in it
 //! as eight bytes, texts as their bytes.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut as _, Bytes};
 use parquet::bloom_filter::Sbbf;
 
 use super::keys::KeyRef;
+use super::object::{Form, Wrong};
 use crate::base::FieldId;
 use crate::model::wire::{Reader, put_rows};
 use crate::model::{Batch, Column, ColumnData, Value, Zone};
 
-const MAGIC: [u8; 4] = *b"RKST";
-const VERSION: u32 = 1;
-const HEAD_BYTES: usize = 16;
+const FORM: Form = Form { magic: *b"RKST", version: 1, stranger: "it does not begin as statistics do" };
 /// The share of keys that a segment lacks and may seem to have.
 const FALSE_HITS: f64 = 0.01;
-
-/// Why bytes are no statistics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wrong {
-    Damaged(&'static str),
-    TooNew(u32),
-}
 
 /// What is known of some rows.
 pub(super) struct Stats {
@@ -85,10 +77,7 @@ impl Stats {
 
     /// The object.
     pub(super) fn encode(&self) -> Bytes {
-        let mut out = BytesMut::new();
-        out.put_slice(&MAGIC);
-        out.put_u32_le(VERSION);
-        out.put_u64_le(0);
+        let mut out = FORM.begin(0);
         out.put_u64_le(self.zones.first().map_or(0, |zone| zone.rows));
         out.put_u32_le(self.zones.len() as u32);
         for zone in &self.zones {
@@ -100,27 +89,12 @@ impl Stats {
         // Writing to memory cannot fail.
         let _ = self.keys.write_bitset(&mut bits);
         out.put_slice(&bits);
-        let crc = crc32fast::hash(&out[HEAD_BYTES..]);
-        out[8..12].copy_from_slice(&crc.to_le_bytes());
-        out.freeze()
+        Form::finish(out)
     }
 
     /// The statistics in an object of a segment with keys in the column `primary`.
-    pub(super) fn decode(body: &[u8], primary: FieldId) -> Result<Self, Wrong> {
-        const SHORT: Wrong = Wrong::Damaged("it ends too early");
-        let (head, body) = body.split_first_chunk::<HEAD_BYTES>().ok_or(SHORT)?;
-        let word = |at: usize| u32::from_le_bytes(std::array::from_fn(|byte| head[at + byte]));
-        if head[..4] != MAGIC || word(12) != 0 {
-            return Err(Wrong::Damaged("it does not begin as statistics do"));
-        }
-        match word(4) {
-            VERSION => {}
-            0 => return Err(Wrong::Damaged("it has no version")),
-            version => return Err(Wrong::TooNew(version)),
-        }
-        if crc32fast::hash(body) != word(8) {
-            return Err(Wrong::Damaged("its checksum is wrong"));
-        }
+    pub(super) fn decode(object: &[u8], primary: FieldId) -> Result<Self, Wrong> {
+        let body = FORM.open(object)?;
         let damaged = |_| Wrong::Damaged("its values cannot be read");
         let mut reader = Reader::new(body);
         let rows = u64::from_le_bytes(reader.array().map_err(damaged)?);
