@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use contract::names;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction, Lifecycle, LifecycleHandler,
-    PodSecurityContext, PodSpec, PodTemplateSpec, Probe, SeccompProfile, SecretKeySelector, SecurityContext,
-    SleepAction, TopologySpreadConstraint,
+    Capabilities, Container, ContainerPort, EnvVar, HTTPGetAction, Lifecycle, LifecycleHandler,
+    PodSecurityContext, PodSpec, PodTemplateSpec, Probe, SeccompProfile, SecurityContext, SleepAction,
+    TopologySpreadConstraint,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -292,30 +292,19 @@ fn command(workload: &Workload) -> (Option<Vec<String>>, Vec<String>) {
 
 /// Environment: what Secrets hold by reference, then the user's, which win.
 fn environment(checked: &Checked, workload: &Workload) -> Vec<EnvVar> {
-    let from = |variable: &str, secret: &str, key: &str| EnvVar {
-        name: variable.to_owned(),
-        value: None,
-        value_from: Some(EnvVarSource {
-            secret_key_ref: Some(SecretKeySelector {
-                name: secret.to_owned(),
-                key: key.to_owned(),
-                optional: None,
-            }),
-            ..EnvVarSource::default()
-        }),
-    };
     let mut environment = Vec::new();
     if let DataStore::Bucket(bucket) = &checked.store
-        && let Some(secret) = &bucket.secret
+        && let Some(name) = &bucket.secret
     {
-        environment.extend(storage::KEYS.map(|(variable, key)| from(variable, secret, key)));
+        environment.extend(storage::KEYS.map(|(variable, key)| secret::variable(variable, name, key)));
     }
-    if let Log::Kafka { secret: Some(secret), .. } = &checked.log {
-        environment.push(from(names::ENV_KAFKA_USER, secret, names::SECRET_KAFKA_USER));
-        environment.push(from(names::ENV_KAFKA_PASSWORD, secret, names::SECRET_KAFKA_PASSWORD));
+    if let Log::Kafka { secret: Some(name), .. } = &checked.log {
+        environment.push(secret::variable(names::ENV_KAFKA_USER, name, names::SECRET_KAFKA_USER));
+        environment.push(secret::variable(names::ENV_KAFKA_PASSWORD, name, names::SECRET_KAFKA_PASSWORD));
     }
     let settings = secret::name(checked);
-    environment.extend(checked.settings.secret.keys().map(|variable| from(variable, &settings, variable)));
+    let keys = checked.settings.secret.keys();
+    environment.extend(keys.map(|key| secret::variable(key, &settings, key)));
     environment.retain(|ours| !workload.pod.env.iter().any(|theirs| theirs.name == ours.name));
     environment.extend(workload.pod.env.clone());
     environment

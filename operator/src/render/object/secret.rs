@@ -1,7 +1,7 @@
 //! Secrets: settings that a user wrote into the spec in clear text, and random ones that are made once.
 
 use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, Secret, SecretKeySelector};
 
 use contract::names;
 
@@ -11,6 +11,22 @@ use crate::render::{Checked, StoreKind, hash};
 /// Name of the Secret with settings of the spec.
 pub(super) fn name(checked: &Checked) -> String {
     format!("{}-settings", checked.name)
+}
+
+/// A variable with the value under a key of a Secret.
+pub(super) fn variable(name: &str, secret: &str, key: &str) -> EnvVar {
+    EnvVar {
+        name: name.to_owned(),
+        value: None,
+        value_from: Some(EnvVarSource {
+            secret_key_ref: Some(SecretKeySelector {
+                name: secret.to_owned(),
+                key: key.to_owned(),
+                optional: None,
+            }),
+            ..EnvVarSource::default()
+        }),
+    }
 }
 
 /// The Secret with settings of the spec, if any of them is secret.

@@ -8,15 +8,15 @@ use contract::names;
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec};
 use k8s_openapi::api::core::v1::{
     Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, HTTPGetAction, ObjectFieldSelector,
-    PersistentVolumeClaim, PersistentVolumeClaimSpec, PodSpec, PodTemplateSpec, Probe, SecretKeySelector,
-    Service, ServicePort, ServiceSpec, TCPSocketAction, TopologySpreadConstraint, Volume, VolumeMount,
-    VolumeResourceRequirements,
+    PersistentVolumeClaim, PersistentVolumeClaimSpec, PodSpec, PodTemplateSpec, Probe, Service, ServicePort,
+    ServiceSpec, TCPSocketAction, TopologySpreadConstraint, Volume, VolumeMount, VolumeResourceRequirements,
 };
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::deployment::{container_security, pod_security};
+use super::secret::variable;
 use crate::render::{Checked, Store, StoreKind};
 
 /// Port of calls between members of etcd.
@@ -244,8 +244,8 @@ fn container(checked: &Checked, store: &Store, name: &str) -> Container {
             None,
             ["--port", ":9000", "posix", DATA_DIR].map(str::to_owned).into(),
             vec![
-                key("ROOT_ACCESS_KEY", name, names::SECRET_ACCESS_KEY),
-                key("ROOT_SECRET_KEY", name, names::SECRET_SECRET_KEY),
+                variable("ROOT_ACCESS_KEY", name, names::SECRET_ACCESS_KEY),
+                variable("ROOT_SECRET_KEY", name, names::SECRET_SECRET_KEY),
             ],
             vec![port("http", store.kind.port())],
         ),
@@ -304,21 +304,6 @@ fn pod_name() -> EnvVar {
             field_ref: Some(ObjectFieldSelector {
                 api_version: None,
                 field_path: "metadata.name".to_owned(),
-            }),
-            ..EnvVarSource::default()
-        }),
-    }
-}
-
-fn key(variable: &str, secret: &str, key: &str) -> EnvVar {
-    EnvVar {
-        name: variable.to_owned(),
-        value: None,
-        value_from: Some(EnvVarSource {
-            secret_key_ref: Some(SecretKeySelector {
-                name: secret.to_owned(),
-                key: key.to_owned(),
-                optional: None,
             }),
             ..EnvVarSource::default()
         }),
