@@ -522,7 +522,7 @@ mod tests {
         show_machine, show_passing, show_stored,
     };
     use crate::base::{CollectionId, DatabaseId, NodeId, Passing, RealClock, Shares, Timestamp, Work};
-    use crate::model::Schema;
+    use crate::model::fixture::schema_of;
     use crate::obs::{Health, Lines, Metrics, TraceSettings};
     use crate::querier::HeldFigures;
     use crate::rpc::CollectionInfo;
@@ -706,14 +706,7 @@ mod tests {
             name: name.to_owned(),
             database: DatabaseId(1),
             database_name: "default".to_owned(),
-            schema: Arc::new(Schema {
-                description: String::new(),
-                fields: Vec::new(),
-                enable_dynamic_field: false,
-                functions: Vec::new(),
-                structs: Vec::new(),
-                youngest_dropped: None,
-            }),
+            schema: Arc::new(schema_of(Vec::new())),
             channels: Vec::new(),
             partitions: Vec::new(),
             partitions_by_key: 0,

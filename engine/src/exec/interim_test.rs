@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::{Readable, search};
 use crate::base::{CollectionId, IndexId, PartitionId, Position, Rng as _, SeededRng, Timestamp};
 use crate::expr;
+use crate::model::fixture::schema_of;
 use crate::model::{Batch, ColumnData, DataType, IndexDefinition, Keys, Metric, Schema};
 use crate::plan::{SearchHits, SearchPlan};
 use crate::segment::fixture::{KEY, NUMBER, VECTOR, field};
@@ -21,14 +22,7 @@ fn wide_schema() -> Schema {
     vector.type_params = vec![("dim".to_owned(), DIM.to_string())];
     vector.nullable = false;
     let fields = vec![field(KEY, "id", DataType::Int64), field(NUMBER, "n", DataType::Int64), vector];
-    Schema {
-        description: String::new(),
-        fields,
-        enable_dynamic_field: false,
-        functions: Vec::new(),
-        structs: Vec::new(),
-        youngest_dropped: None,
-    }
+    schema_of(fields)
 }
 
 /// `count` vectors around 60 centres.

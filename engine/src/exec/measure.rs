@@ -7,6 +7,7 @@ use super::{Readable, query, search};
 use crate::base::{CollectionId, IndexId, PartitionId, Position, Rng as _, SeededRng, SegmentId, Timestamp};
 use crate::blob::MemoryBlobs;
 use crate::expr;
+use crate::model::fixture::schema_of;
 use crate::model::{Batch, ColumnData, DataType, IndexDefinition, Keys, Metric, Schema};
 use crate::plan::{QueryKind, QueryPlan, SearchPlan};
 use crate::segment::fixture::{KEY, NUMBER, VECTOR, field};
@@ -21,14 +22,7 @@ fn wide_schema() -> Schema {
     let mut vector = field(VECTOR, "v", DataType::FloatVector);
     vector.type_params = vec![("dim".to_owned(), WIDE.to_string())];
     let fields = vec![field(KEY, "id", DataType::Int64), vector];
-    Schema {
-        description: String::new(),
-        fields,
-        enable_dynamic_field: false,
-        functions: Vec::new(),
-        structs: Vec::new(),
-        youngest_dropped: None,
-    }
+    schema_of(fields)
 }
 
 /// Numbers that look random and are the same each time.
@@ -236,14 +230,7 @@ async fn what_statistics_spare() {
     const EACH: usize = 10_000;
     let (blobs, rng) = (MemoryBlobs::new(), SeededRng::new(1));
     let fields = vec![field(KEY, "id", DataType::Int64), field(NUMBER, "n", DataType::Int64)];
-    let schema = Arc::new(Schema {
-        description: String::new(),
-        fields,
-        enable_dynamic_field: false,
-        functions: Vec::new(),
-        structs: Vec::new(),
-        youngest_dropped: None,
-    });
+    let schema = Arc::new(schema_of(fields));
     let mut known = Vec::new();
     let (mut with, mut without) = (Vec::new(), Vec::new());
     for number in 0..SEGMENTS {

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::{Readable, query, search};
 use crate::base::{CollectionId, FieldId, IndexId, PartitionId, Position, Timestamp};
+use crate::model::fixture::schema_of;
 use crate::model::{
     Batch, Column, ColumnData, DataType, IndexDefinition, Keys, Metric, Schema, SparseRow, SparseRows,
     SparseVector, Vector,
@@ -23,14 +24,7 @@ fn schema() -> Arc<Schema> {
     let mut words = field(WORDS, "words", DataType::SparseFloatVector);
     (words.nullable, words.type_params) = (false, Vec::new());
     let fields = vec![field(KEY, "id", DataType::Int64), words];
-    Arc::new(Schema {
-        description: String::new(),
-        fields,
-        enable_dynamic_field: false,
-        functions: Vec::new(),
-        structs: Vec::new(),
-        youngest_dropped: None,
-    })
+    Arc::new(schema_of(fields))
 }
 
 /// Each corpus as a segment, in two records, with an index if `indexed`.

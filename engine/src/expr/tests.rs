@@ -10,6 +10,7 @@ mod times_and_shapes;
 
 use crate::base::FieldId;
 use crate::expr::{Filter, Literal, Templates, parse};
+use crate::model::fixture::schema_of;
 use crate::model::{Batch, Bitset, Column, ColumnData, DataType, ElementType, Field, Schema, Value};
 
 /// A field of a test schema.
@@ -59,15 +60,13 @@ fn schema() -> Schema {
         ("$meta", DataType::Json, false),
     ];
     Schema {
-        description: String::new(),
-        fields: (100..)
-            .zip(fields)
-            .map(|(id, (name, data_type, nullable))| field(id, name, data_type, nullable))
-            .collect(),
         enable_dynamic_field: true,
-        functions: Vec::new(),
-        structs: Vec::new(),
-        youngest_dropped: None,
+        ..schema_of(
+            (100..)
+                .zip(fields)
+                .map(|(id, (name, data_type, nullable))| field(id, name, data_type, nullable))
+                .collect(),
+        )
     }
 }
 

@@ -92,6 +92,7 @@ mod tests {
 
     use crate::base::FieldId;
     use crate::expr;
+    use crate::model::fixture::schema_of;
     use crate::model::{DataType, Field, Schema, Value, Zone};
 
     fn schema() -> Schema {
@@ -115,14 +116,7 @@ mod tests {
             field(3, "t", DataType::VarChar),
             field(4, "empty", DataType::Int8),
         ];
-        Schema {
-            description: String::new(),
-            fields,
-            enable_dynamic_field: false,
-            functions: Vec::new(),
-            structs: Vec::new(),
-            youngest_dropped: None,
-        }
+        schema_of(fields)
     }
 
     #[test]

@@ -343,6 +343,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::fixture::schema_of;
     use crate::model::{Bitset, ElementType, Field, SparseVector, Value, VectorElement};
 
     fn field(id: i64, data_type: DataType) -> Field {
@@ -369,14 +370,7 @@ mod tests {
     fn schema() -> Schema {
         let others = DataType::ALL.into_iter().zip(101..).map(|(data_type, id)| field(id, data_type));
         let fields = std::iter::once(field(100, DataType::VarChar)).chain(others).collect();
-        Schema {
-            description: String::new(),
-            fields,
-            enable_dynamic_field: false,
-            functions: Vec::new(),
-            structs: Vec::new(),
-            youngest_dropped: None,
-        }
+        schema_of(fields)
     }
 
     /// `rows` rows whose values follow from `seed`; every third value is missing.
@@ -450,14 +444,7 @@ mod tests {
 
     #[test]
     fn the_format_is_this() {
-        let two = Schema {
-            description: String::new(),
-            fields: vec![field(100, DataType::Int64), field(101, DataType::VarChar)],
-            enable_dynamic_field: false,
-            functions: Vec::new(),
-            structs: Vec::new(),
-            youngest_dropped: None,
-        };
+        let two = schema_of(vec![field(100, DataType::Int64), field(101, DataType::VarChar)]);
         let mut rows = Batch::empty(&two);
         rows.rows = 2;
         rows.columns[0].data = ColumnData::Int64(vec![1, -1]);

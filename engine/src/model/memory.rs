@@ -194,6 +194,7 @@ fn code_bytes(dim: u64, definition: &IndexDefinition, links: Option<u64>) -> u64
 mod tests {
     use super::*;
     use crate::base::{PartitionId, SegmentId, Timestamp};
+    use crate::model::fixture::schema_of;
     use crate::model::{ColumnRef, Metric, ObjectRef};
 
     fn field(data_type: DataType, dim: &str, params: &[(&str, &str)]) -> Field {
@@ -258,14 +259,7 @@ mod tests {
     }
 
     fn schema(fields: Vec<Field>) -> Schema {
-        Schema {
-            description: String::new(),
-            fields,
-            enable_dynamic_field: false,
-            functions: Vec::new(),
-            structs: Vec::new(),
-            youngest_dropped: None,
-        }
+        schema_of(fields)
     }
 
     /// A segment of columns, each a field and the bytes stored of it, and of an index of field 101 with `indexed` stored bytes.

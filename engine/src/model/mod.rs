@@ -12,6 +12,8 @@ pub mod check_schema;
 mod column;
 mod ends;
 mod expiry;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod json_path;
 mod manifest;
 pub mod memory;

@@ -1,6 +1,7 @@
 //! Schemas and rows for tests of segments and of what reads them.
 
 use crate::base::FieldId;
+use crate::model::fixture::schema_of;
 use crate::model::{Batch, Bitset, ColumnData, DataType, Field, Keys, Schema, Value};
 
 pub(crate) const KEY: FieldId = FieldId(100);
@@ -39,14 +40,7 @@ pub(crate) fn schema(key: DataType) -> Schema {
         field(NOTE, "note", DataType::VarChar),
         field(VECTOR, "v", DataType::FloatVector),
     ];
-    Schema {
-        description: String::new(),
-        fields,
-        enable_dynamic_field: false,
-        functions: Vec::new(),
-        structs: Vec::new(),
-        youngest_dropped: None,
-    }
+    schema_of(fields)
 }
 
 /// One row of [`schema`]; the key is a number or that number as text.

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::base::{CollectionId, FieldId, IndexId, PartitionId, Position, SegmentId, Timestamp};
 use crate::blob::MemoryBlobs;
+use crate::model::fixture::schema_of;
 use crate::model::{Batch, Bitset, DataType, IndexDefinition, Metric, Schema, SparseVector, Value, Vector};
 
 const BITS: FieldId = FieldId(110);
@@ -22,14 +23,7 @@ fn schema() -> Arc<Schema> {
     let mut pairs = field(PAIRS, "pairs", DataType::SparseFloatVector);
     pairs.type_params.clear();
     let fields = vec![field(KEY, "id", DataType::Int64), bits, pairs];
-    Arc::new(Schema {
-        description: String::new(),
-        fields,
-        enable_dynamic_field: false,
-        functions: Vec::new(),
-        structs: Vec::new(),
-        youngest_dropped: None,
-    })
+    Arc::new(schema_of(fields))
 }
 
 /// The vectors of a row; every seventh has none, every eleventh of the sparse ones is empty.

@@ -326,6 +326,7 @@ fn data_of(data_type: DataType, array: &ArrayRef) -> Option<ColumnData> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::fixture::schema_of;
     use crate::model::{ElementType, Value};
     use crate::segment::fixture::field;
 
@@ -374,14 +375,7 @@ mod tests {
                 ..field(FieldId(id), "f", data_type)
             })
             .collect();
-        let schema = Schema {
-            description: String::new(),
-            fields,
-            enable_dynamic_field: false,
-            functions: Vec::new(),
-            structs: Vec::new(),
-            youngest_dropped: None,
-        };
+        let schema = schema_of(fields);
         let none = Batch::empty(&schema);
         let found = decode(encode(&none, &[]).unwrap(), &schema).unwrap();
         assert!(found.times.is_empty() && found.columns.iter().all(|column| column.data.is_empty()));
@@ -400,14 +394,7 @@ mod tests {
     fn arrays_of_another_type_are_refused() {
         let ints = field(FieldId(100), "f", DataType::Array(ElementType::Int64));
         let texts = field(FieldId(100), "f", DataType::Array(ElementType::VarChar));
-        let schema = |field: &Field| Schema {
-            description: String::new(),
-            fields: vec![field.clone()],
-            enable_dynamic_field: false,
-            functions: Vec::new(),
-            structs: Vec::new(),
-            youngest_dropped: None,
-        };
+        let schema = |field: &Field| schema_of(vec![field.clone()]);
         let batch = Batch { rows: 2, columns: vec![column(&ints, 2, false)] };
 
         let body = encode(&batch, &[Timestamp(1), Timestamp(2)]).unwrap();

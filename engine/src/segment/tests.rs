@@ -11,6 +11,7 @@ use crate::base::{
 };
 use crate::blob::{Blobs, MemoryBlobs};
 use crate::disk::{Reads, Scratch};
+use crate::model::fixture::schema_of;
 use crate::model::{
     Batch, Column, ColumnData, DataType, IndexDefinition, Metric, Schema, SegmentManifest, Value, Vector,
     memory,
@@ -220,14 +221,7 @@ async fn what_a_loaded_segment_takes_is_foretold() {
         let mut vectors = field(VECTOR, "v", DataType::FloatVector);
         vectors.type_params = vec![("dim".to_owned(), "256".to_owned())];
         let fields = vec![field(KEY, "id", key), vectors];
-        Schema {
-            description: String::new(),
-            fields,
-            enable_dynamic_field: false,
-            functions: Vec::new(),
-            structs: Vec::new(),
-            youngest_dropped: None,
-        }
+        schema_of(fields)
     };
     // Key, whether rows are mostly vector, and how much less may be taken than was foretold, in percent.
     for (key, is_wide, most) in [

@@ -333,6 +333,7 @@ mod tests {
     use super::super::compact::tests::{catalog, file, info, segment};
     use super::*;
     use crate::base::{FieldId, Position, SegmentId};
+    use crate::model::fixture::schema_of;
     use crate::model::{DYNAMIC_FIELD, DataType, Field, Schema};
 
     fn field(id: i64, name: &str) -> Field {
@@ -356,14 +357,7 @@ mod tests {
     fn a_field_is_added_before_the_hidden_one_under_a_number_of_its_own() {
         let mut info = info(&[1]);
         let fields = vec![field(100, "id"), field(101, DYNAMIC_FIELD)];
-        info.schema = Arc::new(Schema {
-            description: String::new(),
-            fields,
-            enable_dynamic_field: true,
-            functions: Vec::new(),
-            structs: Vec::new(),
-            youngest_dropped: None,
-        });
+        info.schema = Arc::new(Schema { enable_dynamic_field: true, ..schema_of(fields) });
         let id = CollectionRef::Id(info.id);
         let mut catalog = Catalog::default();
         catalog.apply(Change::PutCollection(info));

@@ -213,6 +213,7 @@ mod tests {
 
     use super::super::compact::tests::info;
     use super::*;
+    use crate::model::fixture::schema_of;
     use crate::model::{DYNAMIC_FIELD, DataType, Field, Schema};
 
     fn field(id: i64, name: &str, data_type: DataType) -> Field {
@@ -241,14 +242,7 @@ mod tests {
             field(103, DYNAMIC_FIELD, DataType::Json),
         ];
         let mut info = info(&[1]);
-        info.schema = Arc::new(Schema {
-            description: String::new(),
-            fields,
-            enable_dynamic_field: true,
-            functions: Vec::new(),
-            structs: Vec::new(),
-            youngest_dropped: None,
-        });
+        info.schema = Arc::new(Schema { enable_dynamic_field: true, ..schema_of(fields) });
         let mut catalog = Catalog::default();
         catalog.apply(Change::PutCollection(info));
         catalog

@@ -2,6 +2,7 @@
 
 use crate::base::FieldId;
 use crate::expr::{Filter, Literal, Templates, parse};
+use crate::model::fixture::schema_of;
 use crate::model::{Batch, Bitset, Column, ColumnData, DataType, Field, Schema, Texts};
 
 /// A key, `t` whose English words are matched, `s` whose words are not.
@@ -26,14 +27,7 @@ fn schema() -> Schema {
         field(101, "t", DataType::VarChar, &english),
         field(102, "s", DataType::VarChar, &[]),
     ];
-    Schema {
-        description: String::new(),
-        fields,
-        enable_dynamic_field: false,
-        functions: Vec::new(),
-        structs: Vec::new(),
-        youngest_dropped: None,
-    }
+    schema_of(fields)
 }
 
 /// Rows of `t`; the last one has no value.

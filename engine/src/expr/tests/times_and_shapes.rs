@@ -11,6 +11,7 @@ use super::field;
 use crate::base::{FieldId, IndexId};
 use crate::calendar::{self, EARLIEST, Interval, LATEST, TimeZone};
 use crate::expr::{ColumnIndex, ColumnIndexSpec, Filter, Rows, Templates, parse, parse_in};
+use crate::model::fixture::schema_of;
 use crate::model::{Batch, Bitset, Column, DataType, IndexDefinition, Schema, Value};
 use crate::shape;
 
@@ -21,14 +22,7 @@ fn schema() -> Schema {
         field(3, "seen", DataType::Timestamptz, true),
         field(4, "geo", DataType::Geometry, true),
     ];
-    Schema {
-        description: String::new(),
-        fields,
-        enable_dynamic_field: false,
-        functions: Vec::new(),
-        structs: Vec::new(),
-        youngest_dropped: None,
-    }
+    schema_of(fields)
 }
 
 struct Indexed {

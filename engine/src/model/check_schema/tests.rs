@@ -5,7 +5,8 @@ use super::{
     check_schema,
 };
 use crate::base::FieldId;
-use crate::model::{DataType, ElementType, Schema, Value};
+use crate::model::fixture::schema_of;
+use crate::model::{DataType, ElementType, Value};
 
 fn field(name: &str, data_type: i32) -> FieldRequest {
     let type_params = match data_type {
@@ -397,14 +398,7 @@ fn a_field_that_is_added_is_checked_in_milvus_words() {
         assert_eq!(check(request), Err(text.to_owned()));
     }
 
-    let mut schema = Schema {
-        description: String::new(),
-        fields: Vec::new(),
-        enable_dynamic_field: false,
-        functions: Vec::new(),
-        structs: Vec::new(),
-        youngest_dropped: None,
-    };
+    let mut schema = schema_of(Vec::new());
     for number in 0..MAX_FIELDS {
         let name = format!("f{number}");
         let field = check_added_field(&FieldRequest { name, ..nullable.clone() }, "c").unwrap();

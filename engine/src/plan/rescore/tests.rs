@@ -1,5 +1,6 @@
 use super::*;
 use crate::expr::Templates;
+use crate::model::fixture::schema_of;
 use crate::model::{Column, ColumnData, DataType, Field, Keys, Schema};
 
 const KEY: FieldId = FieldId(100);
@@ -20,14 +21,7 @@ fn schema() -> Schema {
         is_clustering_key: false,
         type_params: Vec::new(),
     };
-    Schema {
-        description: String::new(),
-        fields: vec![field(KEY, "id"), field(PRICE, "price")],
-        enable_dynamic_field: false,
-        functions: Vec::new(),
-        structs: Vec::new(),
-        youngest_dropped: None,
-    }
+    schema_of(vec![field(KEY, "id"), field(PRICE, "price")])
 }
 
 fn hits(metric_scores: &[f32]) -> SearchHits {

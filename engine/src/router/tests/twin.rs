@@ -13,7 +13,8 @@ use crate::base::{
     SeededRng, SegmentId, TestClock, Timestamp,
 };
 use crate::model::access::Policy;
-use crate::model::{Batch, ChannelManifest, Column, ColumnData, DataType, Field, Keys, Metric, Schema};
+use crate::model::fixture::schema_of;
+use crate::model::{Batch, ChannelManifest, Column, ColumnData, DataType, Field, Keys, Metric};
 use crate::plan::{Groups, Operand, QueryKind, QueryPlan, QueryRows, SearchHits, SearchPlan};
 use crate::router::{CatalogCache, Router, RouterParts, RouterSettings};
 use crate::rpc::*;
@@ -384,14 +385,7 @@ pub fn info(name: &str, updated: u64) -> CollectionInfo {
         name: name.to_owned(),
         database: DatabaseId(1),
         database_name: "d".to_owned(),
-        schema: Arc::new(Schema {
-            description: String::new(),
-            fields: vec![key],
-            enable_dynamic_field: false,
-            functions: Vec::new(),
-            structs: Vec::new(),
-            youngest_dropped: None,
-        }),
+        schema: Arc::new(schema_of(vec![key])),
         channels: vec![channel()],
         partitions: Vec::new(),
         partitions_by_key: 0,

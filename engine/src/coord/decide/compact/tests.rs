@@ -3,6 +3,7 @@ use std::sync::Arc;
 use super::*;
 use crate::base::{DatabaseId, FieldId, IndexId, Position};
 use crate::coord::catalog::Garbage;
+use crate::model::fixture::schema_of;
 use crate::model::{ColumnRef, DataType, Field, FunctionKind, IndexRef, ObjectRef, Partition};
 use crate::segment::fixture::field;
 
@@ -44,14 +45,7 @@ pub(in crate::coord::decide) fn info(partitions: &[i64]) -> CollectionInfo {
         name: "c".to_owned(),
         database: DatabaseId(1),
         database_name: "default".to_owned(),
-        schema: Arc::new(Schema {
-            description: String::new(),
-            fields: Vec::new(),
-            enable_dynamic_field: false,
-            functions: Vec::new(),
-            structs: Vec::new(),
-            youngest_dropped: None,
-        }),
+        schema: Arc::new(schema_of(Vec::new())),
         channels: vec![ChannelName::of(COLLECTION, 0)],
         partitions: partitions.iter().map(partition).collect(),
         partitions_by_key: 0,

@@ -11,9 +11,8 @@ use std::sync::Arc;
 use crate::base::{
     ChannelName, CollectionId, DatabaseId, FieldId, NodeId, PartitionId, Position, SegmentId, Timestamp,
 };
-use crate::model::{
-    ChannelManifest, ColumnRef, DataType, Field, ObjectRef, Partition, Schema, SegmentManifest,
-};
+use crate::model::fixture::schema_of;
+use crate::model::{ChannelManifest, ColumnRef, DataType, Field, ObjectRef, Partition, SegmentManifest};
 use crate::rpc::{CollectionInfo, DEFAULT_GROUP, Duties, GroupConfig, LoadSpec, NodeInfo, ReplicaSpec};
 
 /// What a test breaks on purpose, to see that it would be found.
@@ -35,14 +34,7 @@ fn info(id: i64, shards: u32, load: Option<LoadSpec>) -> Arc<CollectionInfo> {
         name: format!("c{id}"),
         database: DatabaseId(1),
         database_name: "default".to_owned(),
-        schema: Arc::new(Schema {
-            description: String::new(),
-            fields: vec![vectors()],
-            enable_dynamic_field: false,
-            functions: Vec::new(),
-            structs: Vec::new(),
-            youngest_dropped: None,
-        }),
+        schema: Arc::new(schema_of(vec![vectors()])),
         channels: (0..shards).map(|shard| ChannelName::of(id, shard)).collect(),
         partitions: PARTITIONS.iter().map(partition).collect(),
         partitions_by_key: 0,

@@ -399,6 +399,7 @@ mod tests {
 
     use super::*;
     use crate::expr::{Templates, parse};
+    use crate::model::fixture::schema_of;
     use crate::model::{DataType, Field, Keys, Schema};
 
     fn schema() -> Schema {
@@ -417,14 +418,7 @@ mod tests {
             type_params: Vec::new(),
         };
         let fields = vec![field(100, "id", DataType::Int64), field(101, "d", DataType::Double)];
-        Schema {
-            description: String::new(),
-            fields,
-            enable_dynamic_field: false,
-            functions: Vec::new(),
-            structs: Vec::new(),
-            youngest_dropped: None,
-        }
+        schema_of(fields)
     }
 
     /// Filters whose numbers are as odd as they can be; every kind of filter is tested in its own room.
