@@ -521,11 +521,12 @@ mod tests {
         Disk, Keeper, MEASURE, Operated, STALE, Stored, machine, measure_catalog, pause, routes, show_held,
         show_machine, show_passing, show_stored,
     };
-    use crate::base::{CollectionId, DatabaseId, NodeId, Passing, RealClock, Shares, Timestamp, Work};
+    use crate::base::{CollectionId, NodeId, Passing, RealClock, Shares, Work};
     use crate::model::fixture::schema_of;
     use crate::obs::{Health, Lines, Metrics, TraceSettings};
     use crate::querier::HeldFigures;
     use crate::rpc::CollectionInfo;
+    use crate::rpc::fixture::collection;
     use crate::secure::Tokens;
 
     fn shown() -> Operated {
@@ -701,25 +702,8 @@ mod tests {
     }
 
     fn held(id: i64, name: &str, sealed: usize) -> HeldFigures {
-        let info = CollectionInfo {
-            id: CollectionId(id),
-            name: name.to_owned(),
-            database: DatabaseId(1),
-            database_name: "default".to_owned(),
-            schema: Arc::new(schema_of(Vec::new())),
-            channels: Vec::new(),
-            partitions: Vec::new(),
-            partitions_by_key: 0,
-            aliases: Vec::new(),
-            properties: Vec::new(),
-            consistency: 0,
-            created: Timestamp::ZERO,
-            updated: Timestamp::ZERO,
-            partitioned: Timestamp::ZERO,
-            indexes: Vec::new(),
-            load: None,
-            recorded: true,
-        };
+        let info =
+            CollectionInfo { name: name.to_owned(), ..collection(CollectionId(id), schema_of(Vec::new())) };
         let info = Arc::new(info);
         HeldFigures { info, channels: 2, sealed, sealed_rows: 100, growing: 1, growing_rows: 7 }
     }

@@ -12,14 +12,14 @@ use tokio::sync::watch;
 
 use super::{QuerierParts, QuerierSettings, QueryNode};
 use crate::base::{
-    ChannelName, CollectionId, DatabaseId, Kind, PartitionId, Passing, Position, RealClock, SegmentId,
-    TaskSet, Timestamp,
+    ChannelName, CollectionId, Kind, PartitionId, Passing, Position, RealClock, SegmentId, TaskSet, Timestamp,
 };
 use crate::blob::MemoryBlobs;
 use crate::disk::Scratch;
 use crate::log::record;
-use crate::model::{Batch, ChannelManifest, DataType, IndexDefinition, Keys, Schema};
+use crate::model::{Batch, ChannelManifest, DataType, IndexDefinition, Keys};
 use crate::plan::{QueryKind, QueryPlan};
+use crate::rpc::fixture::collection;
 use crate::rpc::{
     ChannelShare, CollectionInfo, Error, Follower as _, HeldChannel, HeldCollection, HoldChannel, HoldOrder,
     LoadSpec, Mark, OrderNumber, Orders, Report, Share, Tail, Write, Writer, Written,
@@ -345,25 +345,11 @@ pub(super) fn channel(number: u32) -> ChannelName {
 }
 
 pub(super) fn info(channels: u32, indexes: Vec<IndexDefinition>) -> Arc<CollectionInfo> {
-    let schema: Arc<Schema> = Arc::new(schema(DataType::Int64));
     Arc::new(CollectionInfo {
-        id: COLLECTION,
-        name: "c".to_owned(),
-        database: DatabaseId(1),
-        database_name: "default".to_owned(),
-        schema,
         channels: (0..channels).map(channel).collect(),
-        partitions: Vec::new(),
-        partitions_by_key: 0,
-        aliases: Vec::new(),
-        properties: Vec::new(),
-        consistency: 0,
-        created: Timestamp::ZERO,
-        updated: Timestamp::ZERO,
-        partitioned: Timestamp::ZERO,
         indexes,
         load: Some(LoadSpec::default()),
-        recorded: true,
+        ..collection(COLLECTION, schema(DataType::Int64))
     })
 }
 

@@ -6,6 +6,8 @@
 mod builder;
 mod coord;
 mod dial;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod fsck;
 mod group;
 mod import;

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::{ChannelWriter, FlushLimits, Water, WriteLimits, WriterParts};
 use crate::base::{
-    ChannelName, Clock, CollectionId, DatabaseId, Kind, NodeId, NodeTime, PartitionId, Passing, Position,
+    ChannelName, Clock, CollectionId, Kind, NodeId, NodeTime, PartitionId, Passing, Position,
     REQUESTS_FORMAT, SeededRng, SegmentId, TaskSet, Timestamp,
 };
 use crate::blob::{Blobs, MemoryBlobs};
@@ -17,6 +17,7 @@ use crate::log::{Logs, MemoryLogs, ObjectLogSettings, ObjectLogs};
 use crate::model::access::Policy;
 use crate::model::{ChannelManifest, DataType, Partition};
 use crate::obs::Metrics;
+use crate::rpc::fixture::collection;
 use crate::rpc::{
     AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionState, Coord, DatabaseInfo,
     Error, Flushed, Followed, Follower as _, Fsck, GroupConfig, GroupInfo, HeldTransfer, ImportInfo,
@@ -68,23 +69,9 @@ pub(super) struct Leader {
 impl Leader {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
         let info = CollectionInfo {
-            id: COLLECTION,
-            name: "c".to_owned(),
-            database: DatabaseId(1),
-            database_name: "default".to_owned(),
-            schema: Arc::new(schema(DataType::Int64)),
             channels: vec![channel()],
             partitions: vec![Partition { id: PARTITION, name: "_default".to_owned(), created_unix_ms: 0 }],
-            partitions_by_key: 0,
-            aliases: Vec::new(),
-            properties: Vec::new(),
-            consistency: 0,
-            created: Timestamp::ZERO,
-            updated: Timestamp::ZERO,
-            partitioned: Timestamp::ZERO,
-            indexes: Vec::new(),
-            load: None,
-            recorded: true,
+            ..collection(COLLECTION, schema(DataType::Int64))
         };
         let known = Known {
             manifest: ChannelManifest::default(),

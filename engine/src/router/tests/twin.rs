@@ -9,14 +9,15 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use crate::base::{
-    ChannelName, Clock, CollectionId, DatabaseId, FieldId, Kind, NodeId, NodeTime, PartitionId, Position,
-    SeededRng, SegmentId, TestClock, Timestamp,
+    ChannelName, Clock, CollectionId, FieldId, Kind, NodeId, NodeTime, PartitionId, Position, SeededRng,
+    SegmentId, TestClock, Timestamp,
 };
 use crate::model::access::Policy;
 use crate::model::fixture::schema_of;
 use crate::model::{Batch, ChannelManifest, Column, ColumnData, DataType, Field, Keys, Metric};
 use crate::plan::{Groups, Operand, QueryKind, QueryPlan, QueryRows, SearchHits, SearchPlan};
 use crate::router::{CatalogCache, Router, RouterParts, RouterSettings};
+use crate::rpc::fixture::collection;
 use crate::rpc::*;
 
 pub const C: CollectionId = CollectionId(1);
@@ -381,23 +382,14 @@ pub fn info(name: &str, updated: u64) -> CollectionInfo {
         type_params: Vec::new(),
     };
     CollectionInfo {
-        id: C,
         name: name.to_owned(),
-        database: DatabaseId(1),
         database_name: "d".to_owned(),
-        schema: Arc::new(schema_of(vec![key])),
         channels: vec![channel()],
-        partitions: Vec::new(),
-        partitions_by_key: 0,
         aliases: vec!["a".to_owned()],
-        properties: Vec::new(),
         consistency: 2,
         created: Timestamp(1),
         updated: Timestamp(updated),
-        partitioned: Timestamp::ZERO,
-        indexes: Vec::new(),
-        load: None,
-        recorded: true,
+        ..collection(C, schema_of(vec![key]))
     }
 }
 

@@ -1,10 +1,11 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::base::{DatabaseId, FieldId, IndexId, Position};
+use crate::base::{FieldId, IndexId, Position};
 use crate::coord::catalog::Garbage;
 use crate::model::fixture::schema_of;
 use crate::model::{ColumnRef, DataType, Field, FunctionKind, IndexRef, ObjectRef, Partition};
+use crate::rpc::fixture::collection;
 use crate::segment::fixture::field;
 
 const COLLECTION: CollectionId = CollectionId(1);
@@ -41,23 +42,11 @@ pub(in crate::coord::decide) fn file(newest: u64, rows: u64) -> DeleteManifest {
 pub(in crate::coord::decide) fn info(partitions: &[i64]) -> CollectionInfo {
     let partition = |id: &i64| Partition { id: PartitionId(*id), name: format!("p{id}"), created_unix_ms: 0 };
     CollectionInfo {
-        id: COLLECTION,
-        name: "c".to_owned(),
-        database: DatabaseId(1),
-        database_name: "default".to_owned(),
-        schema: Arc::new(schema_of(Vec::new())),
         channels: vec![ChannelName::of(COLLECTION, 0)],
         partitions: partitions.iter().map(partition).collect(),
-        partitions_by_key: 0,
-        aliases: Vec::new(),
-        properties: Vec::new(),
-        consistency: 0,
         created: Timestamp(1),
         updated: Timestamp(1),
-        partitioned: Timestamp::ZERO,
-        indexes: Vec::new(),
-        load: None,
-        recorded: true,
+        ..collection(COLLECTION, schema_of(Vec::new()))
     }
 }
 

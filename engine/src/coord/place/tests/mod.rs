@@ -8,11 +8,10 @@ mod simulation;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::base::{
-    ChannelName, CollectionId, DatabaseId, FieldId, NodeId, PartitionId, Position, SegmentId, Timestamp,
-};
+use crate::base::{ChannelName, CollectionId, FieldId, NodeId, PartitionId, Position, SegmentId, Timestamp};
 use crate::model::fixture::schema_of;
 use crate::model::{ChannelManifest, ColumnRef, DataType, Field, ObjectRef, Partition, SegmentManifest};
+use crate::rpc::fixture::collection;
 use crate::rpc::{CollectionInfo, DEFAULT_GROUP, Duties, GroupConfig, LoadSpec, NodeInfo, ReplicaSpec};
 
 /// What a test breaks on purpose, to see that it would be found.
@@ -30,23 +29,11 @@ fn info(id: i64, shards: u32, load: Option<LoadSpec>) -> Arc<CollectionInfo> {
     let id = CollectionId(id);
     let partition = |id: &PartitionId| Partition { id: *id, name: format!("p{id}"), created_unix_ms: 0 };
     Arc::new(CollectionInfo {
-        id,
         name: format!("c{id}"),
-        database: DatabaseId(1),
-        database_name: "default".to_owned(),
-        schema: Arc::new(schema_of(vec![vectors()])),
         channels: (0..shards).map(|shard| ChannelName::of(id, shard)).collect(),
         partitions: PARTITIONS.iter().map(partition).collect(),
-        partitions_by_key: 0,
-        aliases: Vec::new(),
-        properties: Vec::new(),
-        consistency: 0,
-        created: Timestamp::ZERO,
-        updated: Timestamp::ZERO,
-        partitioned: Timestamp::ZERO,
-        indexes: Vec::new(),
         load,
-        recorded: true,
+        ..collection(id, schema_of(vec![vectors()]))
     })
 }
 
