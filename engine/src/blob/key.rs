@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use bytes::Bytes;
+
 use super::Error;
 
 /// Longest key. Unit: bytes. S3 allows 1024 with the root path before it.
@@ -41,6 +43,18 @@ pub(super) fn check_prefix(prefix: &str) -> Result<(), Error> {
         return Ok(());
     };
     Err(Error::BadKey { key: prefix.to_owned(), why })
+}
+
+/// Checks a key and a range in its object. Returns whether any byte is asked for.
+pub(super) fn check_range(key: &str, range: &Range<u64>) -> Result<bool, Error> {
+    check_key(key)?;
+    if range.start > range.end { Err(bad_range(key, range)) } else { Ok(range.start < range.end) }
+}
+
+/// What a server gave of `range`, if that is all of it: of a range that reaches over the end it gives what there is.
+pub(super) fn whole_range(part: Option<Bytes>, key: &str, range: &Range<u64>) -> Result<Bytes, Error> {
+    let whole = part.filter(|part| part.len() as u64 == range.end - range.start);
+    whole.ok_or_else(|| bad_range(key, range))
 }
 
 /// The error for a range that is not within an object.

@@ -27,7 +27,7 @@ use parking_lot::Mutex;
 
 use crate::base::{Clock, Kind, Rng};
 
-use super::key::{bad_range, check_key, check_prefix};
+use super::key::{check_key, check_prefix, check_range, whole_range};
 use super::{BlobEntry, Blobs, Doing, Error, Outside};
 pub use settings::{AzureCredentials, CloudSettings, GoogleCredentials, Provider};
 use transport::{Transport, extra_ms};
@@ -358,18 +358,12 @@ impl Blobs for CloudBlobs {
     }
 
     async fn read_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, Error> {
-        check_key(key)?;
-        if range.start == range.end {
+        if !check_range(key, &range)? {
             return Ok(Bytes::new());
-        }
-        if range.start > range.end {
-            return Err(bad_range(key, &range));
         }
         let fetch = self.shared.fetch(key, Some(range.clone()));
         let part = self.shared.in_time(Doing::Read, key, 0, fetch).await?;
-        // Of a range that reaches over the end a server gives what there is.
-        let whole = part.filter(|part| part.len() as u64 == range.end - range.start);
-        whole.ok_or_else(|| bad_range(key, &range))
+        whole_range(part, key, &range)
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<BlobEntry>, Error> {

@@ -30,7 +30,7 @@ use tracing::{info, warn};
 
 use crate::base::Rng;
 
-use super::key::{bad_range, check_key, check_prefix};
+use super::key::{check_key, check_prefix, check_range, whole_range};
 use super::{BlobEntry, Blobs, Doing, Error, Outside};
 use answer::Answer;
 use clock::ServerTime;
@@ -344,18 +344,12 @@ impl Blobs for S3Blobs {
     }
 
     async fn read_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, Error> {
-        check_key(key)?;
-        if range.start == range.end {
+        if !check_range(key, &range)? {
             return Ok(Bytes::new());
-        }
-        if range.start > range.end {
-            return Err(bad_range(key, &range));
         }
         let header = format!("bytes={}-{}", range.start, range.end - 1);
         let part = self.shared.fetch(key, Some(&header)).await?;
-        // Of a range that reaches over the end a server gives what there is.
-        let whole = part.filter(|part| part.len() as u64 == range.end - range.start);
-        whole.ok_or_else(|| bad_range(key, &range))
+        whole_range(part, key, &range)
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<BlobEntry>, Error> {
