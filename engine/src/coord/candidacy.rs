@@ -10,12 +10,12 @@ use tracing::{info, warn};
 
 use crate::base::{ChannelName, Clock, CollectionId, NodeId, SegmentId, TaskSet, Timestamp, sooner};
 use crate::blob::Blobs;
-use crate::coord::drive::{Coordinator, CoordinatorParts, Limits};
+use crate::coord::drive::{Coordinator, CoordinatorParts};
 use crate::coord::format;
 use crate::coord::lead::{self, Heard, LeadSettings, Leader, Next, Seen};
 use crate::coord::place::PlaceSettings;
 use crate::coord::time::{self, Former};
-use crate::coord::{Error, Flaw};
+use crate::coord::{Error, Flaw, Limits};
 use crate::meta::Metas;
 use crate::model::ChannelManifest;
 use crate::model::access::Policy;

@@ -9,8 +9,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use super::drive::{CompactionLimits, Coordinator, CoordinatorParts, Limits};
+use super::drive::{Coordinator, CoordinatorParts};
 use super::place::PlaceSettings;
+use super::{CompactionLimits, Limits};
 use crate::base::{ChannelName, Kinded as _, Position, RealClock, TaskSet, Timestamp};
 use crate::blob::{Blobs as _, MemoryBlobs};
 use crate::builder::Workshop;

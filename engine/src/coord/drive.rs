@@ -12,15 +12,15 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::base::{
-    ChannelName, Clock, CollectionId, DatabaseId, FIRST_FORMAT, FUNCTIONS_FORMAT, IndexId, Kind, NodeId,
-    SegmentId, Timestamp, newest_format,
+    ChannelName, Clock, CollectionId, DatabaseId, FIRST_FORMAT, IndexId, Kind, NodeId, SegmentId, Timestamp,
+    newest_format,
 };
 use crate::blob::Blobs;
 use crate::coord::catalog::{Catalog, DEFAULT_DATABASE};
 use crate::coord::change::Change;
 use crate::coord::compaction::Compactions;
 use crate::coord::damage::Damage;
-use crate::coord::decide::{self, LoadRequest, Sizes};
+use crate::coord::decide::{self, LoadRequest};
 use crate::coord::imports::Imports;
 use crate::coord::jobs::{Lost, Running};
 use crate::coord::members::{self, Members};
@@ -31,10 +31,10 @@ use crate::coord::shelf::Shelf;
 use crate::coord::steer::{self, Steer};
 use crate::coord::terms::term_of;
 use crate::coord::time::{Allocation, Allocator, Former, Said, Seen};
-use crate::coord::{Error, Flaw, drains, format, lead, record};
+use crate::coord::{Error, Flaw, Limits, drains, format, lead, record};
 use crate::meta::{Metas, Txn};
+use crate::model::ChannelManifest;
 use crate::model::access::Policy;
-use crate::model::{ChannelManifest, Field, Metric, index_param};
 use crate::rpc::{
     self, AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionState, Coord, DatabaseInfo,
     Dial, Flushed, Followed, Fsck, GroupConfig, GroupInfo, HeldTransfer, ImportInfo, IndexProgress, LeadInfo,
@@ -44,62 +44,10 @@ use crate::rpc::{
 
 /// How long a beat waits for news.
 const BEAT: Duration = Duration::from_secs(1);
-/// Algorithms of sparse indexes that came with functions.
-const NEWER_ALGORITHMS: [&str; 3] = ["SINDI", "BLOCK_MAX_MAXSCORE", "BLOCK_MAX_WAND"];
 /// How long a change waits for proxies that do not answer; they are lost a little later.
 pub(super) const HEARD_WITHIN: Duration = Duration::from_secs(3);
 /// Record of the bound below which time and ids may be handed out.
 pub(super) const TIME: &str = "coord/time";
-
-/// How much of everything there may be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Databases.
-    pub databases: usize,
-    /// Collections in all databases together.
-    pub collections: usize,
-    /// Partitions of one collection.
-    pub partitions: usize,
-    /// Sealed segments with fewer rows are scanned instead of indexed.
-    pub min_rows_to_index: u64,
-    /// Resource groups.
-    pub groups: usize,
-    /// When segments are compacted.
-    pub compaction: CompactionLimits,
-}
-
-/// When segments are compacted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CompactionLimits {
-    /// Whether at all, also on demand.
-    pub enabled: bool,
-    /// Whether without being asked.
-    pub automatic: bool,
-    /// Whether collections with a clustering key are clustered at all, also on demand.
-    pub clusters: bool,
-    /// Whether that is done without being asked.
-    pub clusters_by_itself: bool,
-    /// How large segments are made.
-    pub sizes: Sizes,
-    /// How long replaced objects stay, at least.
-    pub grace: Duration,
-    /// How long what is gone can be read as it was in collections that do not say so. Unit: seconds.
-    pub retention_s: u64,
-}
-
-impl Default for CompactionLimits {
-    fn default() -> Self {
-        Self {
-            enabled: true,
-            automatic: true,
-            clusters: true,
-            clusters_by_itself: true,
-            sizes: Sizes::of(512 << 20),
-            grace: Duration::from_secs(60),
-            retention_s: 0,
-        }
-    }
-}
 
 /// What a coordinator stands on.
 #[derive(Clone)]
@@ -861,78 +809,6 @@ impl Coord for Coordinator {
 }
 
 impl Coordinator {
-    /// Refuses functions, arrays of structs, and types of fields that came with them, while a version that does not know them may read the
-    /// catalog.
-    fn check_schema(&self, collection: &NewCollection) -> Result<(), Refusal> {
-        if !collection.schema.functions.is_empty() {
-            self.check_format(|| "functions need".to_owned())?;
-        }
-        if !collection.schema.structs.is_empty() {
-            self.check_format(|| "arrays of structs need".to_owned())?;
-        }
-        collection.schema.fields.iter().try_for_each(|field| self.check_type(field))
-    }
-
-    /// Refuses what a change adds to a schema, as [`Self::check_schema`] does, and that anything is dropped: an earlier version would take
-    /// a value of a dropped field for one of a field that it is still to hear of.
-    fn check_change(&self, change: &CollectionChange) -> Result<(), Refusal> {
-        match change {
-            CollectionChange::AddField { field } => self.check_type(field),
-            CollectionChange::AddStruct { .. } => self.check_format(|| "arrays of structs need".to_owned()),
-            CollectionChange::AddFunction { .. } | CollectionChange::AlterFunction { .. } => {
-                self.check_format(|| "functions need".to_owned())
-            }
-            CollectionChange::DropField { .. } | CollectionChange::DropFunction { .. } => {
-                self.check_format(|| "dropping a field needs".to_owned())
-            }
-            CollectionChange::SetProperties(_)
-            | CollectionChange::DeleteProperties(_)
-            | CollectionChange::Rename { .. }
-            | CollectionChange::Truncate
-            | CollectionChange::SetFieldParams { .. } => Ok(()),
-        }
-    }
-
-    /// Refuses a field of a type that came with functions, as [`Self::check_schema`] does.
-    fn check_type(&self, field: &Field) -> Result<(), Refusal> {
-        if !field.data_type.is_newer() {
-            return Ok(());
-        }
-        self.check_format(|| {
-            format!("the data type {} of field {} needs", field.data_type.name(), field.name)
-        })
-    }
-
-    /// Refuses metrics and algorithms that came with functions, as [`Self::check_schema`] does.
-    fn check_index(&self, index: &NewIndex) -> Result<(), Refusal> {
-        let named = |key| index_param(&index.params, key);
-        if let Some(metric @ (Metric::Substructure | Metric::Superstructure | Metric::MhJaccard)) =
-            named("metric_type").and_then(|name| Metric::from_name(&name))
-        {
-            self.check_format(|| format!("the metric type {} needs", metric.name()))?;
-        }
-        match named("inverted_index_algo") {
-            Some(name) if NEWER_ALGORITHMS.contains(&name.as_str()) => {
-                self.check_format(|| format!("the algorithm {name} of sparse indexes needs"))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Refuses what came with functions while the cluster writes an earlier format. `what` needs it, with its verb.
-    fn check_format(&self, what: impl FnOnce() -> String) -> Result<(), Refusal> {
-        let format = self.format.load(Ordering::Acquire);
-        if format >= FUNCTIONS_FORMAT {
-            return Ok(());
-        }
-        let text = format!(
-            "{} format {FUNCTIONS_FORMAT} and the cluster writes {format}: run redkite ctl finalize once no process of an \
-             earlier version is left",
-            what()
-        );
-        Err(Refusal::Rule { text })
-    }
-
     /// The time now, for decisions of its own. Not told to anybody, so nothing has to be made durable for it.
     pub(super) fn timestamps_now(&self) -> Timestamp {
         self.times.lock().now(self.seen())

@@ -10,8 +10,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::drive::{CompactionLimits, Coordinator, CoordinatorParts, Limits};
+use super::drive::{Coordinator, CoordinatorParts};
 use super::place::PlaceSettings;
+use super::{CompactionLimits, Limits};
 use crate::base::{
     ChannelName, Clock, FUNCTIONS_FORMAT, Kind, NodeId, Position, RealClock, TaskSet, Timestamp,
 };

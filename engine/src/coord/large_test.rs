@@ -9,9 +9,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use super::drive::{CompactionLimits, Coordinator, CoordinatorParts, Limits};
+use super::drive::{Coordinator, CoordinatorParts};
 use super::place::PlaceSettings;
-use super::{Error, lead, record};
+use super::{CompactionLimits, Error, Limits, lead, record};
 use crate::base::{
     ChannelName, CollectionId, FieldId, Kind, Kinded as _, NodeId, PartitionId, Position, RealClock,
     SegmentId, TaskSet, Timestamp,

@@ -28,8 +28,10 @@ mod large_test;
 mod lead;
 #[cfg(test)]
 mod lead_tests;
+mod limits;
 mod members;
 mod mirror;
+mod newer;
 mod page;
 mod place;
 mod rebuild;
@@ -51,10 +53,10 @@ pub(crate) use damage_test::beside_damaged;
 
 pub use candidacy::{Candidacy, CandidacyParts, find_leader};
 pub use decide::Sizes;
-pub use drive::{CompactionLimits, Limits};
 pub use flaw::Flaw;
 pub use format::{put as put_format, read as read_format};
 pub use lead::LeadSettings;
+pub use limits::{CompactionLimits, Limits};
 pub use page::{CLUSTER, Image, REBUILDING};
 pub use rebuild::{LogEnds, Rebuilt, check_empty, newest_generation, own_generation, read_mirror, rebuild};
 

@@ -9,8 +9,9 @@ use parking_lot::Mutex;
 
 use super::catalog::Compaction;
 use super::change::Change;
-use super::drive::{CompactionLimits, Coordinator, CoordinatorParts, Limits};
+use super::drive::{Coordinator, CoordinatorParts};
 use super::place::PlaceSettings;
+use super::{CompactionLimits, Limits};
 use crate::base::{
     ChannelName, Clock as _, CollectionId, Kind, Kinded as _, NodeId, PartitionId, Position, RealClock,
     SegmentId, TaskSet, TestClock, Timestamp,

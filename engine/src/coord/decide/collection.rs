@@ -8,9 +8,9 @@ use super::garbage::{leave, leave_held};
 use super::schema::alter_schema;
 use super::{Decision, merged};
 use crate::base::{ChannelName, CollectionId, PartitionId, Timestamp};
+use crate::coord::Limits;
 use crate::coord::catalog::Catalog;
 use crate::coord::change::Change;
-use crate::coord::drive::Limits;
 use crate::model::{ChannelManifest, DeleteManifest, Partition, SegmentManifest};
 use crate::rpc::{AliasChange, CollectionChange, CollectionInfo, CollectionRef, NewCollection, Refusal};
 

@@ -2,9 +2,9 @@
 
 use super::{Decision, merged};
 use crate::base::{DatabaseId, Timestamp};
+use crate::coord::Limits;
 use crate::coord::catalog::{Catalog, DEFAULT_DATABASE};
 use crate::coord::change::Change;
-use crate::coord::drive::Limits;
 use crate::rpc::{DatabaseInfo, Refusal};
 
 pub fn create_database(
