@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use contract::pb::milvus::{QueryRequest, QueryResults};
+use contract::pb::milvus::{ElementIndices, QueryRequest, QueryResults};
 use contract::pb::schema::FieldData;
 
 use super::{Caller, computed, partitions_of_read};
@@ -12,6 +12,7 @@ use crate::model::{Batch, Expiry, Keys, Schema};
 use crate::plan::{Order, QueryKind, QueryPlan, QueryRows};
 use crate::proxy::convert::grouping::{self, Ordered};
 use crate::proxy::convert::output::{self, Output};
+use crate::proxy::convert::query::QueryParams;
 use crate::proxy::convert::query_aggregates::AggregateQuery;
 use crate::proxy::convert::search::window_of;
 use crate::proxy::convert::status::success;
@@ -253,28 +254,15 @@ async fn query_rows(proxy: &Proxy, caller: Caller, mut request: QueryRequest) ->
     };
     let mut plan = returned.asked_of(plan);
     let are_rows = matches!(returned, Returned::Rows(..));
-    let chooser_of = |filter: &Filter| {
-        let of = schema.struct_field(filter.struct_of_elements()?)?;
-        of.parts.first().map(|part| (filter.clone(), *part))
-    };
-    let chooser = plan.filter.as_ref().filter(|_| are_rows).and_then(chooser_of);
-    if let Some((filter, part)) = &chooser {
-        add_fields(&mut plan.output, filter.fields().into_iter().chain([*part]));
-        // The row in which the page before ended may have no more.
-        plan.limit = plan.limit.map(|limit| limit + usize::from(params.after.is_some()));
+    let elements = plan.filter.as_ref().filter(|_| are_rows);
+    let elements = elements.and_then(|filter| ChosenElements::of(schema, filter));
+    if let Some(elements) = &elements {
+        elements.ask(&mut plan, &params);
     }
     let mut found = proxy.reader().query(plan, view.consistency).await?;
-    let mut offset = params.offset;
-    let mut element_indices = Vec::new();
-    if let Some((filter, part)) = chooser {
-        let (window, after) = ((params.offset, params.limit), params.after.clone());
-        let work = move || {
-            let rows = (&found.keys, &found.rows);
-            let chosen = lists::chosen(&filter, rows, part, after.as_ref(), window)?;
-            found.rows = found.rows.take(&chosen.rows);
-            Ok::<_, Error>((found, chosen.elements))
-        };
-        (found, element_indices) = computed("choose elements", work).await??;
+    let (mut offset, mut element_indices) = (params.offset, Vec::new());
+    if let Some(elements) = elements {
+        (found, element_indices) = elements.choose(found, &params).await?;
         offset = 0;
     }
     let (fields_data, output_fields) = if returned.takes_long(schema, &found) {
@@ -293,6 +281,43 @@ async fn query_rows(proxy: &Proxy, caller: Caller, mut request: QueryRequest) ->
         primary_field_name: schema.primary().name.clone(),
         element_indices,
     })
+}
+
+/// The elements of an array of structs that a filter chooses: a query returns these, one by one, in the place of their rows.
+struct ChosenElements {
+    filter: Filter,
+    /// A part of the struct.
+    part: FieldId,
+}
+
+impl ChosenElements {
+    fn of(schema: &Schema, filter: &Filter) -> Option<Self> {
+        let of = schema.struct_field(filter.struct_of_elements()?)?;
+        of.parts.first().map(|part| Self { filter: filter.clone(), part: *part })
+    }
+
+    /// Has a plan bring what choosing them needs.
+    fn ask(&self, plan: &mut QueryPlan, params: &QueryParams) {
+        add_fields(&mut plan.output, self.filter.fields().into_iter().chain([self.part]));
+        // The row in which the page before ended may have no more.
+        plan.limit = plan.limit.map(|limit| limit + usize::from(params.after.is_some()));
+    }
+
+    /// The rows of the page, with the elements of each.
+    async fn choose(
+        self,
+        mut found: QueryRows,
+        params: &QueryParams,
+    ) -> Result<(QueryRows, Vec<ElementIndices>), Error> {
+        let (window, after) = ((params.offset, params.limit), params.after.clone());
+        let work = move || {
+            let rows = (&found.keys, &found.rows);
+            let chosen = lists::chosen(&self.filter, rows, self.part, after.as_ref(), window)?;
+            found.rows = found.rows.take(&chosen.rows);
+            Ok::<_, Error>((found, chosen.elements))
+        };
+        computed("choose elements", work).await?
+    }
 }
 
 /// Adds fields to those that are read, each once.
