@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use contract::pb::common::KeyValuePair;
 use contract::pb::milvus::{HybridSearchRequest, SearchRequest, SearchResults};
 use futures::{StreamExt as _, TryStreamExt as _};
 
@@ -96,19 +97,8 @@ async fn search_all(
     }
     let names = &request.partition_names;
     let common = Common { params: &params, grouping, names, fields, view, deadline, is_same };
-    let mut asked = Vec::with_capacity(request.requests.len());
-    for one in &mut request.requests {
-        hand_down(&request.rank_params, &mut one.search_params);
-        asked.push(common.plan(proxy, &info, one));
-    }
-    // Models and nodes may be asked for each of them.
-    let planned: Vec<(SearchPlan, Collapse)> =
-        futures::stream::iter(asked).buffered(searches::AT_ONCE).try_collect().await?;
-    let (plans, collapses): (Vec<SearchPlan>, Vec<Collapse>) = planned.into_iter().unzip();
+    let (plans, collapses) = common.plans(proxy, &info, &request.rank_params, &mut request.requests).await?;
     let queries = plans.first().map_or(0, |plan| plan.queries.len());
-    if let Some(other) = plans.iter().find(|plan| plan.queries.len() != queries) {
-        return Err(Error::RequestCountsDiffer { expected: queries, actual: other.queries.len() });
-    }
     let metrics: Vec<Metric> = plans.iter().map(|plan| plan.metric).collect();
     let asked = plans.into_iter().map(|plan| searches::run(proxy, &info, plan, view));
     let mut answers: Vec<SearchHits> =
@@ -210,6 +200,30 @@ struct Common<'a> {
 }
 
 impl Common<'_> {
+    /// All searches, which must have as many queries, and how elements that each finds become rows.
+    async fn plans(
+        &self,
+        proxy: &Proxy,
+        info: &CollectionInfo,
+        rank_params: &[KeyValuePair],
+        requests: &mut [SearchRequest],
+    ) -> Result<(Vec<SearchPlan>, Vec<Collapse>), Error> {
+        let mut asked = Vec::with_capacity(requests.len());
+        for one in requests {
+            hand_down(rank_params, &mut one.search_params);
+            asked.push(self.plan(proxy, info, one));
+        }
+        // Models and nodes may be asked for each of them.
+        let planned: Vec<(SearchPlan, Collapse)> =
+            futures::stream::iter(asked).buffered(searches::AT_ONCE).try_collect().await?;
+        let (plans, collapses): (Vec<SearchPlan>, Vec<Collapse>) = planned.into_iter().unzip();
+        let queries = plans.first().map_or(0, |plan| plan.queries.len());
+        match plans.iter().map(|plan| plan.queries.len()).find(|actual| *actual != queries) {
+            Some(actual) => Err(Error::RequestCountsDiffer { expected: queries, actual }),
+            None => Ok((plans, collapses)),
+        }
+    }
+
     /// One of the searches, and how elements that it finds become rows. It finds its own limit, and the hybrid search's offset
     /// on top.
     async fn plan(
