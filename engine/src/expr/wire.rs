@@ -124,41 +124,49 @@ pub(super) fn put_predicate(out: &mut BytesMut, predicate: &Predicate) {
             out.put_u8(place(&COMPARES, compare));
             out.put_i64_le(*value);
         }
-        Predicate::Shape { column, test } => match test {
-            ShapeTest::Lies { relation, to } => {
-                out.put_u8(16);
-                put_column(out, column);
-                out.put_u8(place(&RELATIONS, relation));
-                out.put_u32_le(to.bytes().len() as u32);
-                out.put_slice(to.bytes());
-            }
-            ShapeTest::Near(Near { center, metres }) => {
-                out.put_u8(17);
-                put_column(out, column);
-                center.iter().chain([metres]).for_each(|number| out.put_u64_le(number.to_bits()));
-            }
-            ShapeTest::IsSound => {
-                out.put_u8(18);
-                put_column(out, column);
-            }
-        },
+        Predicate::Shape { column, test } => put_shape(out, column, test),
         Predicate::Elements { share, of, part, inner } => {
-            let (kind, count) = match *share {
-                Share::Filter => (0, 0),
-                Share::All => (1, 0),
-                Share::Any => (2, 0),
-                Share::Least(count) => (3, count),
-                Share::Most(count) => (4, count),
-                Share::Exact(count) => (5, count),
-            };
             out.put_u8(19);
-            out.put_u8(kind);
-            out.put_u64_le(count);
+            put_share(out, *share);
             put_text(out, of);
             put_column(out, part);
             put_predicate(out, inner);
         }
     }
+}
+
+fn put_shape(out: &mut BytesMut, column: &ColumnName, test: &ShapeTest) {
+    match test {
+        ShapeTest::Lies { relation, to } => {
+            out.put_u8(16);
+            put_column(out, column);
+            out.put_u8(place(&RELATIONS, relation));
+            out.put_u32_le(to.bytes().len() as u32);
+            out.put_slice(to.bytes());
+        }
+        ShapeTest::Near(Near { center, metres }) => {
+            out.put_u8(17);
+            put_column(out, column);
+            center.iter().chain([metres]).for_each(|number| out.put_u64_le(number.to_bits()));
+        }
+        ShapeTest::IsSound => {
+            out.put_u8(18);
+            put_column(out, column);
+        }
+    }
+}
+
+fn put_share(out: &mut BytesMut, share: Share) {
+    let (kind, count) = match share {
+        Share::Filter => (0, 0),
+        Share::All => (1, 0),
+        Share::Any => (2, 0),
+        Share::Least(count) => (3, count),
+        Share::Most(count) => (4, count),
+        Share::Exact(count) => (5, count),
+    };
+    out.put_u8(kind);
+    out.put_u64_le(count);
 }
 
 fn put_text(out: &mut BytesMut, text: &str) {
@@ -306,21 +314,25 @@ pub(super) fn read_predicate(reader: &mut Reader<'_>, depth: usize) -> Result<Pr
         }
         18 => Predicate::Shape { column: read_column(reader)?, test: ShapeTest::IsSound },
         19 => {
-            let (kind, count) = (reader.u8()?, u64::from_le_bytes(reader.array()?));
-            let share = match kind {
-                0 => Share::Filter,
-                1 => Share::All,
-                2 => Share::Any,
-                3 => Share::Least(count),
-                4 => Share::Most(count),
-                5 => Share::Exact(count),
-                _ => return Err(Damaged("it has an unknown share of elements")),
-            };
+            let share = read_share(reader)?;
             let (of, part) = (read_text(reader)?.into(), read_column(reader)?);
             Predicate::Elements { share, of, part, inner: Box::new(read_predicate(reader, depth + 1)?) }
         }
         20 => Predicate::Begins { column: read_column(reader)?, with: read_column(reader)? },
         _ => return Err(Damaged("it has an unknown kind of statement")),
+    })
+}
+
+fn read_share(reader: &mut Reader<'_>) -> Result<Share, Damaged> {
+    let (kind, count) = (reader.u8()?, u64::from_le_bytes(reader.array()?));
+    Ok(match kind {
+        0 => Share::Filter,
+        1 => Share::All,
+        2 => Share::Any,
+        3 => Share::Least(count),
+        4 => Share::Most(count),
+        5 => Share::Exact(count),
+        _ => return Err(Damaged("it has an unknown share of elements")),
     })
 }
 
