@@ -274,8 +274,10 @@ def what_is_wrong_is_said_at_once_or_fails_the_import_with_file_and_row(client: 
     schema = schema_of(client, ["vec", "int8", "text"])
     create(client, "strict", schema)
     good = [row(key, ["vec", "int8", "text"]) for key in range(5)]
-    refused("strict", [], "import request is empty")
-    refused("strict", [[]], "no file to import")
+    refused("strict", [], "import request is empty", 1100)
+    refused("strict", [[]], "import request is empty", 1100)
+    refused("strict", [["a.json"], []], "no file to import")
+    refused("strict", [["a.json"]], "options.auto_commit must be a string, got bool", 1801, options={"auto_commit": False})
     refused("strict", [["a.txt"]], "unexpected file type, files=[a.txt]")
     refused("strict", [["a.parquet", "b.parquet"]], "accepts only one file")
     refused("strict", [["a.json"]] * 1025, "1024")

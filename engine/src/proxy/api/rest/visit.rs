@@ -22,8 +22,9 @@ use crate::proxy::{Error, Proxy};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The longest that one may say.
 const MOST_PATIENCE: Duration = Duration::from_secs(86_400);
-/// Keys whose values are the client's data, in which a null means something.
-const DATA: [&str; 2] = ["data", "exprParams"];
+/// Keys whose values are the client's data, in which a null means something; that of an option is refused, never taken for the
+/// absence of the option.
+const DATA: [&str; 3] = ["data", "exprParams", "options"];
 /// The names of the levels of consistency.
 const LEVELS: &str = "[Strong, Session, Bounded, Eventually, Customized]";
 
