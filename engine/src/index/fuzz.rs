@@ -1,7 +1,5 @@
 //! Fuzz target of stored indexes.
 
-use std::collections::BTreeSet;
-
 use super::artifact::{Head, seal};
 use super::{BitBlock, Block, Index, IndexSpec, IndexType, Range, SearchParams, SparseBlock, VectorBlock};
 use crate::model::{Bitset, Metric, SparseRows, SparseVector, Vector};
@@ -29,8 +27,8 @@ fn blocks() -> [(Block, Vector); 3] {
     ]
 }
 
-/// Any bytes are refused as an index, or are one that searches: hits are rows that are allowed, none twice, all of them if
-/// they are asked for. The head and the checksum are right, so that what lies behind them is reached.
+/// Any bytes are refused as an index, or are one that searches: hits are rows that are allowed, and no more than are asked for. The
+/// head and the checksum are right, so that what lies behind them is reached. How good the hits are is not promised of any bytes.
 ///
 /// The first byte chooses the kind of the vectors, the second the type, the third the metric; the rest is the body.
 pub fn index(data: &[u8]) {
@@ -49,16 +47,12 @@ pub fn index(data: &[u8]) {
     assert!(index.memory_bytes() <= 1 << 20, "{} bytes", index.memory_bytes());
     let some = Bitset::from_fn(ROWS, |row| row % 3 != 1);
     let params = SearchParams { nprobe: Some(1), ..SearchParams::default() };
-    for (allowed, least) in [(None, ROWS), (Some(&some), some.count())] {
-        for k in [1, ROWS] {
+    for allowed in [None, Some(&some)] {
+        for k in [1, ROWS, ROWS + 1] {
             let Ok(hits) = index.search(query, k, &params, allowed) else { continue };
-            let rows: BTreeSet<u32> = hits.iter().map(|hit| hit.row).collect();
-            assert_eq!(rows.len(), hits.len(), "a row came twice");
             let is_allowed = |row: usize| row < ROWS && allowed.is_none_or(|allowed| allowed.contains(row));
-            assert!(rows.iter().all(|row| is_allowed(*row as usize)));
-            if !matches!(block, Block::Sparse(_)) {
-                assert_eq!(hits.len(), k.min(least));
-            }
+            assert!(hits.iter().all(|hit| is_allowed(hit.row as usize)), "{hits:?}");
+            assert!(hits.len() <= k, "{hits:?}");
         }
     }
     let range = Range { radius: 1.0, range_filter: None };
