@@ -30,7 +30,10 @@ pub fn call(data: &[u8]) {
 }
 
 /// What is understood of a message, said again, is understood as the same.
-fn said<T: Message + Default + Clone + PartialEq>(data: &[u8], again: impl Fn(T) -> Option<T>) {
+fn said<T: Message + Default + Clone + PartialEq + std::fmt::Debug>(
+    data: &[u8],
+    again: impl Fn(T) -> Option<T>,
+) {
     let Ok(message) = T::decode(data) else { return };
     let Some(first) = again(message) else { return };
     let second = again(first.clone()).unwrap_or_else(|| panic!("what is said is understood"));
