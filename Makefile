@@ -35,5 +35,5 @@ sim: ## Simulated worlds: a cluster (SEEDS=n fresh ones, SEED=one again), or los
 soak: ## A long proof: PART=kill9 | sim | fuzz | roles | charts | guides | promises | load | many | conformance
 	@tests/soak/run $(PART)
 
-bench: ## Measure on this machine (PEERS=milvus,hnswlib,faiss for the peers in the same run; PART=scale | writes | filters)
+bench: ## Measure on this machine (PEERS=milvus,hnswlib,faiss for the peers in the same run; PART=scale | writes | filters | growth)
 	@tests/bench/run

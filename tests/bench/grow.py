@@ -45,3 +45,18 @@ def grow(data: Path, rows: int, out: Path) -> None:
         made = 0.5 * (base[one] + base[other]) + rng.standard_normal((count, base.shape[1]), dtype=np.float32) * SIGMA
         grown[first : first + count] = made / np.linalg.norm(made, axis=1, keepdims=True)
     grown.flush()
+
+
+def exact(vectors: Path, queries: Path, top: int, out: Path) -> None:
+    """Writes which rows are nearest to each query by inner product, nearest first."""
+    rows, asked = np.load(vectors, mmap_mode="r"), np.load(queries)
+    ids, scores = np.zeros((len(asked), 0), np.int32), np.zeros((len(asked), 0), np.float32)
+    for first in range(0, len(rows), STEP):
+        found = asked @ rows[first : first + STEP].T
+        near = np.argpartition(-found, min(top, found.shape[1] - 1), axis=1)[:, :top]
+        scores = np.concatenate([scores, np.take_along_axis(found, near, 1)], 1)
+        ids = np.concatenate([ids, (near + first).astype(np.int32)], 1)
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :top]
+        scores, ids = np.take_along_axis(scores, order, 1), np.take_along_axis(ids, order, 1)
+    with open(out, "wb") as file:
+        np.save(file, np.ascontiguousarray(ids.astype("<i4")))

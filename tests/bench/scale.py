@@ -28,7 +28,7 @@ from pymilvus import DataType, MilvusClient
 
 from capped import CappedCluster, Meter
 from cluster import wait_for
-from loading import command, index_built, loadgen
+from loading import command, index_built, loadgen, verdict
 from quota import model
 
 NAME = "scale"
@@ -257,9 +257,7 @@ def main() -> None:
         if given.record:
             record(given, part, lines, scale.constant)
         failed += [f"{part}: {text}" for text in broken(lines, scale.constant)]
-    for text in failed:
-        print(f"not kept: {text}", file=sys.stderr)
-    sys.exit(1 if failed else 0)
+    verdict(failed)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from pymilvus import DataType, MilvusClient
 
 from capped import cpu_seconds
 from cluster import RELEASE, Cluster, Process, free_port, get, wait_for
-from loading import loadgen
+from loading import loadgen, verdict
 from quota import model
 
 DIM = 384
@@ -204,10 +204,7 @@ def main() -> None:
         lines += measure(given, kind)
     if given.record:
         record(given, lines)
-    failed = broken(lines)
-    for text in failed:
-        print(f"not kept: {text}", file=sys.stderr)
-    sys.exit(1 if failed else 0)
+    verdict(broken(lines))
 
 
 if __name__ == "__main__":

@@ -119,7 +119,7 @@ def upsert(**replaced: Any) -> Call:
     return lambda stub: stub.Upsert(milvus_pb2.UpsertRequest(collection_name=NAME, fields_data=data, num_rows=1))
 
 
-def named(method: str, request: str, **fields: Any) -> Call:
+def named(method: str, request: str, /, **fields: Any) -> Call:
     message = getattr(milvus_pb2, request)(**fields)
     return lambda stub: getattr(stub, method)(message)
 
@@ -247,6 +247,11 @@ CASES: list[tuple[str, Call, int | tuple[int, ...], str]] = [
     ("query a missing collection", query("id > 0", collection=MISSING), 100, NOT_FOUND),
     ("query what is not loaded", query("id > 0", collection=f"bare_{TAG}"), 101, "collection not loaded"),
     ("query a missing partition", query("id > 0", partitions=("p9",)), INVALID + (200,), "partition name p9 not found"),
+    # -- metrics
+    ("metrics by no request", named("GetMetrics", "GetMetricsRequest"), INVALID, "failed to parse the request of metrics"),
+    ("metrics of a list", named("GetMetrics", "GetMetricsRequest", request="[1]"), INVALID, "failed to parse the request of metrics"),
+    ("metrics without a type", named("GetMetrics", "GetMetricsRequest", request="{}"), INVALID, "metric_type not found in request"),
+    ("metrics that are not there", named("GetMetrics", "GetMetricsRequest", request='{"metric_type": "weather"}'), 1200, "metric not found[metric=weather]"),
     # -- flush
     ("flush a missing collection", named("Flush", "FlushRequest", collection_names=[MISSING]), 100, NOT_FOUND),
 ]

@@ -8,22 +8,14 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any, Callable
+from typing import Any
 
 from pymilvus import DataType, MilvusClient
 
-from suite import equal
+from suite import equal, until
 
 NAME, DIM, ROWS = "lives", 4, 100
 TTL = "collection.ttl.seconds"
-
-
-def until(what: str, done: Callable[[], bool]) -> None:
-    end = time.time() + 60
-    while not done():
-        if time.time() > end:
-            raise AssertionError(f"{what} took over a minute")
-        time.sleep(0.1)
 
 
 def make(client: MilvusClient, properties: dict[str, str]) -> None:

@@ -104,6 +104,15 @@ def equal(found: Any, wanted: Any, what: str = "value") -> None:
         raise AssertionError(f"{what}: found {str(found)[:600]}, wanted {str(wanted)[:600]}")
 
 
+def until(what: str, done: Callable[[], bool]) -> None:
+    """Waits until `done()`; a minute is enough for everything."""
+    end = time.monotonic() + 60
+    while not done():
+        if time.monotonic() > end:
+            raise AssertionError(f"{what} took over a minute")
+        time.sleep(0.1)
+
+
 def told(words: str, call: Callable[[], Any]) -> None:
     """The call is refused, in these words."""
     try:

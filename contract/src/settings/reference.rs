@@ -152,7 +152,10 @@ pub const KEYS: &[Key] = &[
         "dataCoord.segment.maxIdleTime",
         "A channel is sealed once its oldest unsealed row is so old. Seconds, at least 1.",
     ),
-    key("dataCoord.segment.maxSize", "A channel is sealed once it holds so much. MiB, 1 to 8192."),
+    key(
+        "dataCoord.segment.maxSize",
+        "A channel is sealed once it holds so much. Compaction makes segments of that size, in a standalone of up to four times that where they are of vectors, and of a sixteenth of the memory at most. MiB, 1 to 8192.",
+    ),
     key("etcd.auth.enabled", "Whether to log in to etcd."),
     key("etcd.auth.password", "The password; give it by environment, never in a file in Git."),
     key(

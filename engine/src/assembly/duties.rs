@@ -9,18 +9,21 @@ use contract::settings::Settings;
 use tracing::{info, warn};
 
 use crate::agent::{Agent, AgentParts};
+use crate::assembly::usage::Telling;
 use crate::assembly::{Error, machine};
 use crate::base::{Clock, NodeId, NodeTime, Passing, Rng, Shares, TaskSet, newest_format};
 use crate::blob::Blobs;
 use crate::builder::Workshop;
-use crate::coord::{self, Candidacy, CandidacyParts, CompactionLimits, LeadSettings, Limits};
+use crate::coord::{self, Candidacy, CandidacyParts, CompactionLimits, LeadSettings, Limits, Sizes};
 use crate::disk::Scratch;
 use crate::log::Logs;
 use crate::meta::Metas;
 use crate::querier::{QuerierParts, QuerierSettings, QueryNode};
 use crate::router::{CatalogCache, ReplicaPolicy, Router, RouterParts, RouterSettings};
 use crate::rpc::net::WholeCalls;
-use crate::rpc::{Builder, Coord, Dial, Duties, Follower, NodeInfo, Querier, Reader, Served, Writer};
+use crate::rpc::{
+    Builder, Coord, Dial, Duties, Follower, Measured, NodeInfo, Querier, Reader, Served, Writer,
+};
 use crate::segment::InterimSettings;
 use crate::writer::{ChannelWriter, FlushLimits, Water, WriteLimits, WriterParts};
 
@@ -49,6 +52,8 @@ pub struct NodeSeams {
     pub lock: Option<Arc<File>>,
     /// A rule that a test has the coordinator leave out.
     pub flaw: Option<coord::Flaw>,
+    /// Says what the process takes of its machine; `None` where several nodes are in one process.
+    pub usage: Option<Measured>,
 }
 
 /// Makes duties reachable, beside them those of a proxy, if there is one.
@@ -100,6 +105,10 @@ pub struct Door {
     pub reader: Arc<dyn Reader>,
     /// The cluster's time.
     pub time: Arc<NodeTime>,
+    /// The node, as it introduces itself.
+    pub node: NodeInfo,
+    /// Says what the process takes of its machine, if that is measured.
+    pub usage: Option<Measured>,
 }
 
 impl Node {
@@ -263,8 +272,10 @@ fn assemble(
     let door = info.duties.proxies.then(|| {
         all.push(Arc::clone(&cache) as _);
         let (writer, reader) = (Arc::clone(&router) as _, router as _);
-        Door { coord: cache as _, writer, reader, time: Arc::clone(&time) }
+        let (node, usage) = (info.clone(), seams.usage.clone());
+        Door { coord: cache as _, writer, reader, time: Arc::clone(&time), node, usage }
     });
+    all.extend(seams.usage.clone().map(|usage| Arc::new(Telling(usage)) as Arc<dyn Follower>));
     (Followers { time, all }, Own { door, writer, querier, memory })
 }
 
@@ -293,6 +304,8 @@ async fn introduce(
         }
     };
     info!(node = %id, role = role.name(), address, "node is numbered");
+    let machine_bytes = machine::memory_bytes();
+    let processors = std::thread::available_parallelism().map_or(0, usize::from);
     NodeInfo {
         id,
         address: address.to_owned(),
@@ -300,10 +313,12 @@ async fn introduce(
         role: role.name().to_owned(),
         duties,
         labels: labels(std::env::vars()),
-        memory_bytes: memory_of(machine::memory_bytes(), duties, settings).data,
+        memory_bytes: memory_of(machine_bytes, duties, settings).data,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         newest_format: newest_format(),
         maps_vectors,
+        processors: u32::try_from(processors).unwrap_or(u32::MAX),
+        machine_bytes,
     }
 }
 
@@ -337,7 +352,7 @@ fn candidacy(
         blobs: Arc::clone(&seams.blobs),
         clock: Arc::clone(&seams.clock),
         dial: Arc::clone(&calls.dial),
-        limits: limits(settings),
+        limits: limits(settings, seams.lock.is_some().then(|| duties_of(role, settings))),
         lost_after: Duration::from_millis(cluster.lost_after_ms),
         lead: LeadSettings {
             ttl,
@@ -349,7 +364,8 @@ fn candidacy(
     }))
 }
 
-fn limits(settings: &Settings) -> Limits {
+/// `alone` are the duties of a process that does all work itself.
+fn limits(settings: &Settings, alone: Option<Duties>) -> Limits {
     let clustering = &settings.data_coord.compaction.clustering;
     Limits {
         databases: settings.root_coord.max_database_num,
@@ -362,10 +378,7 @@ fn limits(settings: &Settings) -> Limits {
             automatic: settings.data_coord.compaction.enable_auto_compaction,
             clusters: clustering.enable,
             clusters_by_itself: clustering.auto_enable,
-            // What a job reads; of builders is only known that they are about as large as this machine.
-            max_bytes: (settings.data_coord.segment.max_size << 20)
-                .min(share_of(machine::memory_bytes(), 1.0 / 16.0))
-                .max(1 << 20),
+            sizes: compacted(machine::memory_bytes(), alone, settings),
             retention_s: settings.common.retention_duration,
             ..CompactionLimits::default()
         },
@@ -397,6 +410,26 @@ fn querier_settings(memory_bytes: u64, settings: &Settings) -> QuerierSettings {
     }
 }
 
+/// How large compaction makes segments. A search pays for each segment, so few large ones are better than what channels are
+/// sealed with, as far as jobs have the memory to make them: that is known where this process builds, with its duties `alone`.
+fn compacted(all: u64, alone: Option<Duties>, settings: &Settings) -> Sizes {
+    let any = part_of_memory(settings.data_coord.segment.max_size << 20, all);
+    let Some(duties) = alone.filter(|_| all > 0) else { return Sizes::of(any) };
+    let jobs = memory_of(all, duties, settings).passing.jobs;
+    Sizes { any, merged: largest_merge(all, settings).min(jobs / 5 * 2).max(any) }
+}
+
+/// What a process that does all work itself merges at most, if its jobs have two and a half times that. Unit: bytes.
+fn largest_merge(all: u64, settings: &Settings) -> u64 {
+    part_of_memory(4 * (settings.data_coord.segment.max_size << 20), all)
+}
+
+/// So much, or the part of the memory that one job may read: of other builders is only known that they are about as large as this
+/// machine. Unit: bytes.
+fn part_of_memory(wanted: u64, all: u64) -> u64 {
+    wanted.min(share_of(all, 1.0 / 16.0)).max(1 << 20)
+}
+
 /// How the memory of a process is divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Memory {
@@ -414,9 +447,11 @@ fn memory_of(all: u64, duties: Duties, settings: &Settings) -> Memory {
     if all == 0 {
         return Memory { data: limit, passing: Shares::UNLIMITED };
     }
-    // A job has about four times what it reads in memory, and so has a step of a flush; both are bounded by the memory too.
+    // A job has up to four times what it reads in memory, and so has a step of a flush; both are bounded by the memory too. Merged
+    // segments that are larger are so of vectors, which a job has twice and some more of.
     let most = 4 * (settings.data_coord.segment.max_size << 20);
-    let jobs = if duties.builds { most.min(all / 4) } else { 0 };
+    let merges = if duties.queries { largest_merge(all, settings) / 2 * 5 } else { 0 };
+    let jobs = if duties.builds { most.max(merges).min(all / 4) } else { 0 };
     let flushes = if duties.writes { most.min(all / 8) } else { 0 };
     let data = if limit == 0 { all.saturating_sub(PROGRAM + jobs + flushes).max(all / 4) } else { limit };
     // Where data has been given its share, work gets what is left. With nothing left one piece comes after the other.
@@ -482,8 +517,9 @@ mod tests {
 
     use contract::settings::Settings;
 
-    use super::{labels, memory_of};
+    use super::{compacted, labels, memory_of};
     use crate::base::Shares;
+    use crate::coord::Sizes;
     use crate::rpc::Duties;
 
     const MIB: u64 = 1 << 20;
@@ -498,8 +534,41 @@ mod tests {
         assert_eq!(for_data(0, ALL), 0);
         assert_eq!(for_data(1_024 * MIB, QUERIES), 960 * MIB);
         assert_eq!(for_data(1_024 * MIB, ALL), (960 - 256 - 128) * MIB);
-        assert_eq!(for_data(65_536 * MIB, ALL), (65_536 - 64 - 2 * 2_048) * MIB);
+        assert_eq!(for_data(8_192 * MIB, ALL), (8_192 - 64 - 2_048 - 1_024) * MIB);
+        assert_eq!(for_data(65_536 * MIB, ALL), (65_536 - 64 - 5 * 1_024 - 2_048) * MIB);
         assert_eq!(for_data(80 * MIB, QUERIES), 20 * MIB, "little is better than nothing");
+    }
+
+    #[test]
+    fn segments_become_as_large_as_there_is_memory_to_make_them() {
+        let mut settings = Settings::default();
+        let made = |all, alone, settings: &_| {
+            let Sizes { any, merged } = compacted(all * MIB, alone, settings);
+            (any / MIB, merged / MIB)
+        };
+
+        let memory = [0, 8, 600, 8_192, 16_384, 24_576, 65_536];
+        assert_eq!(
+            memory.map(|all| made(all, Some(ALL), &settings)),
+            [(512, 512), (1, 1), (37, 37), (512, 512), (512, 1_024), (512, 1_536), (512, 2_048)]
+        );
+        assert_eq!(
+            memory.map(|all| made(all, None, &settings)),
+            [(512, 512), (1, 1), (37, 37), (512, 512), (512, 512), (512, 512), (512, 512)]
+        );
+        settings.data_coord.segment.max_size = 64;
+        assert_eq!([600, 65_536].map(|all| made(all, Some(ALL), &settings)), [(37, 37), (64, 256)]);
+    }
+
+    #[test]
+    fn what_is_given_to_data_is_no_memory_to_make_segments_in() {
+        let mut settings = Settings::default();
+        let merged = [0, 16_384, 20_480, 24_000].map(|limit_mb| {
+            settings.redkite.memory.limit_mb = limit_mb;
+            compacted(24_576 * MIB, Some(ALL), &settings).merged / MIB
+        });
+
+        assert_eq!(merged, [1_536, 1_536, 1_075, 512]);
     }
 
     #[test]

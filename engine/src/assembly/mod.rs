@@ -18,6 +18,7 @@ mod reread;
 mod seams;
 mod settings;
 mod stores;
+mod usage;
 mod wire;
 
 pub use adopt::{adopt, rebuild_catalog};

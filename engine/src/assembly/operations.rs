@@ -19,9 +19,10 @@ use tracing::info;
 
 use super::machine::{self, Disk};
 use super::management::Management;
+use super::usage::Taken;
 use crate::base::{Clock, Kind, Kinded as _, Passing, Work, chain};
 use crate::coord::Candidacy;
-use crate::obs::{ComponentHealth, Health, Lines, Metrics};
+use crate::obs::{ComponentHealth, Health, Lines, Metrics, ProcessFigures};
 use crate::proxy::{Gate, Refused};
 use crate::querier::{HeldFigures, QueryNode};
 use crate::rpc::{CollectionInfo, Coord, Duties};
@@ -292,6 +293,8 @@ pub struct Machine {
     pub metrics: Arc<Metrics>,
     /// The folder that local files are in.
     pub folder: PathBuf,
+    /// Where what the coordinator is told goes.
+    pub taken: Arc<Taken>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
 }
@@ -329,12 +332,15 @@ pub async fn measure(gauges: Gauges, stop: CancellationToken) -> anyhow::Result<
 pub async fn measure_machine(gauges: Machine, stop: CancellationToken) -> anyhow::Result<()> {
     loop {
         let folder = gauges.folder.clone();
-        let look = tokio::task::spawn_blocking(move || (machine::memory_bytes(), machine::disk(&folder)));
+        let look = tokio::task::spawn_blocking(move || {
+            (machine::memory_bytes(), machine::disk(&folder), ProcessFigures::now())
+        });
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             looked = look => {
-                if let Ok((memory_bytes, disk)) = looked {
+                if let Ok((memory_bytes, disk, process)) = looked {
                     show_machine(&gauges.metrics, memory_bytes, disk);
+                    gauges.taken.note(gauges.clock.monotonic(), &process, disk);
                 }
             }
         }

@@ -19,6 +19,7 @@ use crate::assembly::leave::Leave;
 use crate::assembly::management::Management;
 use crate::assembly::meter::{ProxyMeter, measured, measured_reader};
 use crate::assembly::reread::Sources;
+use crate::assembly::usage::Taken;
 use crate::assembly::{
     Door, Error, Node, NodeCalls, NodeSeams, Publish, machine, open_seams, operations, wire,
 };
@@ -187,7 +188,9 @@ pub async fn run(role: Role, settings: &Settings, around: Surroundings) -> Resul
     let bound = |listener: &Option<TcpListener>| listener.as_ref().and_then(|one| one.local_addr().ok());
     let (clients_at, inside_at) = (bound(&clients), bound(&internal));
     let address = own_address(settings, internal.as_ref())?;
+    let taken = Taken::new();
     let seams = open_seams(role, settings, &seams_around).await?;
+    let seams = NodeSeams { usage: Some(taken.measured()), ..seams };
     let calls = wire::open(role, settings, &seams, address, internal, &tasks).await?;
     let about = Arc::new(About { role, health: health.clone(), agent: OnceLock::new() });
     let public = Public {
@@ -215,6 +218,7 @@ pub async fn run(role: Role, settings: &Settings, around: Surroundings) -> Resul
     let machine = operations::Machine {
         metrics: Arc::clone(&metrics),
         folder: PathBuf::from(&settings.local_storage.path),
+        taken,
         clock: Arc::clone(&clock),
     };
     tasks.start("measure the machine", |stop| operations::measure_machine(machine, stop));
@@ -268,9 +272,15 @@ impl Public {
             time: Arc::clone(&door.time),
             meter: Some(Arc::new(ProxyMeter::new(Arc::clone(&self.metrics)))),
             access: wire::access(&self.settings),
-            settings: ProxySettings { slow_query: slow_query(&self.settings), ..wire::proxy(&self.settings) },
+            settings: ProxySettings {
+                slow_query: slow_query(&self.settings),
+                is_alone: door.node.role == Role::Standalone.name(),
+                ..wire::proxy(&self.settings)
+            },
             limits: wire::limits(&self.settings),
             models: Arc::clone(&self.models),
+            node: door.node.clone(),
+            usage: door.usage.clone(),
         }
     }
 }

@@ -83,7 +83,7 @@ pub async fn open_seams(role: Role, settings: &Settings, around: &Surroundings) 
     let blobs = cached(role, settings, root, blobs, &clock).await?;
     let alone = alone && settings.etcd.endpoints.is_empty();
     let scratch = scratch(role, root).await;
-    Ok(NodeSeams { blobs, metas, scratch, logs, clock, rng, alone, lock, flaw: None })
+    Ok(NodeSeams { blobs, metas, scratch, logs, clock, rng, alone, lock, flaw: None, usage: None })
 }
 
 /// Whether this bucket and this metadata are ones to start with; a cluster's coordinator may take over a sealed catalog.

@@ -6,7 +6,7 @@ use tracing::{info, warn};
 
 use crate::base::{CollectionId, Kind, Kinded as _, SegmentId};
 use crate::coord::catalog::Catalog;
-use crate::coord::decide::{self, CompactPlan, Pace};
+use crate::coord::decide::{self, CompactPlan, Pace, Sizes};
 use crate::coord::drive::Coordinator;
 use crate::coord::jobs::Step;
 use crate::model::SegmentManifest;
@@ -74,10 +74,10 @@ impl Coordinator {
             return Err(Refusal::BadParameter { text }.into());
         }
         self.check_readable("compact", collection)?;
-        let when = self.moment();
+        let (sizes, when) = (self.sizes(), self.moment());
         self.change("compact", |catalog| {
             let claimed = self.compactions.lock().claimed(catalog);
-            decide::ask_compaction(catalog, collection, (id, when), major, limits.max_bytes, &claimed)
+            decide::ask_compaction(catalog, collection, (id, when), major, sizes, &claimed)
         })
         .await?;
         info!(%collection, id, "compaction asked for");
@@ -129,13 +129,19 @@ impl Coordinator {
         .await
     }
 
+    /// How large segments are made now. Looks at where things are placed.
+    fn sizes(&self) -> Sizes {
+        let room = self.placer.lock().room();
+        self.parts.limits.compaction.sizes.within(room)
+    }
+
     /// What to compact next, of segments that no job has.
     pub(super) fn next_compaction(&self) -> Option<(CompactPlan, Option<Asked>)> {
         let limits = &self.parts.limits.compaction;
         if !limits.enabled {
             return None;
         }
-        let when = self.moment();
+        let (sizes, when) = (self.sizes(), self.moment());
         let catalog = self.catalog.read();
         let mut compactions = self.compactions.lock();
         let running = self.running.lock();
@@ -149,7 +155,7 @@ impl Coordinator {
             }
         }
         let taken = compactions.claimed(&catalog);
-        self.worthwhile(&catalog, taken, running.segments()).map(|plan| (plan, None))
+        self.worthwhile(&catalog, sizes, taken, running.segments()).map(|plan| (plan, None))
     }
 
     /// How many compactions wait for a node; of those that nobody asked for at most one.
@@ -157,7 +163,7 @@ impl Coordinator {
         if !self.parts.limits.compaction.enabled {
             return 0;
         }
-        let when = self.moment();
+        let (sizes, when) = (self.sizes(), self.moment());
         let catalog = self.catalog.read();
         let compactions = self.compactions.lock();
         let running = self.running.lock();
@@ -165,7 +171,7 @@ impl Coordinator {
             decide::plan_of(&catalog, *collection, plan, when).is_some()
                 && !plan.sources.iter().any(|id| running.has(*id))
         });
-        let own = self.worthwhile(&catalog, compactions.claimed(&catalog), running.segments());
+        let own = self.worthwhile(&catalog, sizes, compactions.claimed(&catalog), running.segments());
         asked.count() + usize::from(own.is_some())
     }
 
@@ -173,6 +179,7 @@ impl Coordinator {
     fn worthwhile(
         &self,
         catalog: &Catalog,
+        sizes: Sizes,
         claimed: BTreeSet<SegmentId>,
         worked_on: BTreeSet<SegmentId>,
     ) -> Option<CompactPlan> {
@@ -186,8 +193,8 @@ impl Coordinator {
         catalog.collections.values().find_map(|info| {
             let manifests = catalog.manifests.get(&info.id)?;
             let is_taken = |id| taken.contains(&id);
-            let merged = decide::next_compaction(info, manifests, limits.max_bytes, pace, is_taken);
-            let clustered = || decide::next_clustering(info, manifests, limits.max_bytes, pace, is_taken);
+            let merged = decide::next_compaction(info, manifests, sizes, pace, is_taken);
+            let clustered = || decide::next_clustering(info, manifests, sizes.any, pace, is_taken);
             if limits.clusters && limits.clusters_by_itself { merged.or_else(clustered) } else { merged }
         })
     }
@@ -235,7 +242,7 @@ impl Coordinator {
         asked: Option<Asked>,
     ) -> Result<(), rpc::Error> {
         let collection = plan.collection;
-        let max_bytes = self.parts.limits.compaction.max_bytes;
+        let max_bytes = self.parts.limits.compaction.sizes.any;
         let cluster = plan.cluster_by.map(|field| ClusterBy { field, max_bytes });
         let most = decide::most_outputs(plan, max_bytes);
         let output = SegmentId(self.fresh("compact", most).await?.as_id());

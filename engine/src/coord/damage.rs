@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use crate::base::{ChannelName, CollectionId, Kind, Kinded as _, chain};
 use crate::coord::drive::Coordinator;
 use crate::coord::{Error, record};
-use crate::rpc::{self, CollectionInfo, CollectionRef};
+use crate::rpc::{self, CollectionInfo, CollectionRef, DamagedCollection};
 
 /// How often what is damaged is read again.
 const LOOK: Duration = Duration::from_secs(5);
@@ -112,6 +112,19 @@ impl Coordinator {
     fn damaged(&self) -> Vec<Arc<CollectionInfo>> {
         let catalog = self.catalog.read();
         catalog.unreadable.keys().filter_map(|id| catalog.collections.get(id)).cloned().collect()
+    }
+
+    /// The collections that are set aside, ascending by id, and what is damaged of them.
+    pub(super) fn damages(&self) -> Vec<DamagedCollection> {
+        let catalog = self.catalog.read();
+        let known = catalog.unreadable.keys().filter_map(|id| catalog.collections.get(id));
+        let shown = known.map(|info| DamagedCollection {
+            id: info.id,
+            database: info.database_name.clone(),
+            name: info.name.clone(),
+            what: catalog.damage_of(info.id).map(ToString::to_string).unwrap_or_default(),
+        });
+        shown.collect()
     }
 
     /// Takes all manifests of a collection over if none is damaged any more; whether that was so.

@@ -15,7 +15,10 @@ use crate::base::{ChannelName, CollectionId, Kind, Kinded as _, PartitionId, Pos
 use crate::blob::Blobs as _;
 use crate::meta::{Metas as _, Txn};
 use crate::model::{ChannelManifest, DataType};
-use crate::rpc::{CollectionChange, CollectionRef, Coord as _, Error, Flushed, NewCollection, Unread};
+use crate::rpc::{
+    CollectionChange, CollectionRef, Coord as _, DamagedCollection, Error, Flushed, NewCollection, Unread,
+    Wants,
+};
 use crate::segment::fixture::schema;
 
 type Place = (CollectionId, PartitionId);
@@ -119,6 +122,25 @@ async fn a_leader_leads_without_a_damaged_manifest_and_refuses_its_collection_al
     coord.alter_collection(by_id(), rename).await.unwrap();
     is_named(&coord.manifests(hurt.0).await.unwrap_err(), Kind::Corrupt, key);
     assert_eq!(world.metas.get(&flipped.key).await.unwrap(), record, "nothing is written in its place");
+}
+
+#[tokio::test]
+async fn a_leader_says_which_collections_are_set_aside_until_they_come_back() {
+    let (world, coord, hurt, _, flipped) = damaged().await;
+    let info = coord.collection(CollectionRef::Id(hurt.0)).await.unwrap();
+
+    let wants = coord.lead().await.unwrap().wants.unwrap();
+
+    let what = wants.damaged.first().map(|damaged| damaged.what.clone()).unwrap();
+    assert!(what.contains("is damaged or lost") && what.contains(&flipped.key), "{what}");
+    let set_aside =
+        DamagedCollection { id: hurt.0, database: info.database_name.clone(), name: "hurt".to_owned(), what };
+    let damaged = vec![set_aside];
+    assert_eq!(wants, Wants { collections: 2, to_load: 0, damaged, ..wants.clone() });
+
+    world.put_back(&flipped).await;
+    assert!(coord.mend(&info).await.unwrap());
+    assert_eq!(coord.lead().await.unwrap().wants.unwrap().damaged, []);
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use crate::coord::catalog::{Catalog, DEFAULT_DATABASE};
 use crate::coord::change::Change;
 use crate::coord::compaction::Compactions;
 use crate::coord::damage::Damage;
-use crate::coord::decide::{self, LoadRequest};
+use crate::coord::decide::{self, LoadRequest, Sizes};
 use crate::coord::imports::Imports;
 use crate::coord::jobs::{Lost, Running};
 use crate::coord::members::{self, Members};
@@ -39,7 +39,7 @@ use crate::rpc::{
     self, AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionState, Coord, DatabaseInfo,
     Dial, Flushed, Followed, Fsck, GroupConfig, GroupInfo, HeldTransfer, ImportInfo, IndexProgress, LeadInfo,
     NewCollection, NewImport, NewIndex, NodeState, NodeStatus, OrderNumber, Orders, PolicyChange, Refusal,
-    ReplicaInfo, Report, Routes, SteerChange, Steering,
+    ReplicaInfo, Report, Routes, SteerChange, Steering, Wants,
 };
 
 /// How long a beat waits for news.
@@ -79,8 +79,8 @@ pub struct CompactionLimits {
     pub clusters: bool,
     /// Whether that is done without being asked.
     pub clusters_by_itself: bool,
-    /// The size to which segments are merged. Unit: bytes.
-    pub max_bytes: u64,
+    /// How large segments are made.
+    pub sizes: Sizes,
     /// How long replaced objects stay, at least.
     pub grace: Duration,
     /// How long what is gone can be read as it was in collections that do not say so. Unit: seconds.
@@ -94,7 +94,7 @@ impl Default for CompactionLimits {
             automatic: true,
             clusters: true,
             clusters_by_itself: true,
-            max_bytes: 512 << 20,
+            sizes: Sizes::of(512 << 20),
             grace: Duration::from_secs(60),
             retention_s: 0,
         }
@@ -792,7 +792,10 @@ impl Coord for Coordinator {
     }
 
     async fn lead(&self) -> Result<LeadInfo, rpc::Error> {
-        let settled = self.placer.lock().is_settled();
+        let (settled, since, wants) = {
+            let placer = self.placer.lock();
+            (placer.is_settled(), placer.started_at(), placer.wants())
+        };
         Ok(LeadInfo {
             address: self.parts.address.clone(),
             epoch: self.epoch,
@@ -802,6 +805,8 @@ impl Coord for Coordinator {
             newest_format: newest_format(),
             cluster: self.cluster.clone(),
             jobs: Some(self.job_count()),
+            since,
+            wants: Some(Wants { damaged: self.damages(), ..wants }),
         })
     }
 

@@ -52,6 +52,7 @@ mod truncate;
 pub(crate) use damage_test::beside_damaged;
 
 pub use candidacy::{Candidacy, CandidacyParts, find_leader};
+pub use decide::Sizes;
 pub use drive::{CompactionLimits, Limits};
 pub use flaw::Flaw;
 pub use format::{put as put_format, read as read_format};

@@ -17,7 +17,7 @@ use crate::base::{
 };
 use crate::blob::{Blobs as _, MemoryBlobs};
 use crate::builder::Workshop;
-use crate::coord::decide::SPARED_MS;
+use crate::coord::decide::{SPARED_MS, Sizes};
 use crate::meta::{self, MemoryMetas, Metas, Txn, Versioned};
 use crate::model::{DataType, Function, FunctionKind, Keys, Schema, SegmentManifest, StructField};
 use crate::rpc::{
@@ -424,7 +424,8 @@ async fn a_compaction_goes_on_under_another_leader_and_its_state_is_known_there(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_collection_is_clustered_on_demand_once_and_only_by_a_key() {
-    let limits = CompactionLimits { automatic: false, max_bytes: 5_000, ..CompactionLimits::default() };
+    let limits =
+        CompactionLimits { automatic: false, sizes: Sizes::of(5_000), ..CompactionLimits::default() };
     let mut schema = schema(DataType::Int64);
     schema.fields[1].is_clustering_key = true;
     let mut cluster = Cluster::of(limits.clone(), schema).await;

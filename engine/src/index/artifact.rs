@@ -21,15 +21,26 @@ pub(super) struct Head {
 }
 
 /// Head, body and checksum as one run of bytes; `shape` of the block is its dimension (0 for sparse rows) and its rows.
-pub(super) fn seal(head: Head, (dim, rows): Shape, body: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(HEAD_BYTES + body.len() + 4);
+pub(super) fn seal(head: Head, shape: Shape, body: &[u8]) -> Vec<u8> {
+    seal_written(head, shape, body.len(), |bytes| bytes.extend_from_slice(body))
+}
+
+/// As [`seal`], with a body that `write` appends to what is there: so large ones are in memory once. `body_bytes` is how long it
+/// will be.
+pub(super) fn seal_written(
+    head: Head,
+    (dim, rows): Shape,
+    body_bytes: usize,
+    write: impl FnOnce(&mut Vec<u8>),
+) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HEAD_BYTES + body_bytes + 4);
     bytes.extend_from_slice(&MAGIC);
     bytes.extend_from_slice(&VERSION.to_le_bytes());
     bytes.push(type_code(head.index_type));
     bytes.push(metric_code(head.metric));
     bytes.extend_from_slice(&(dim as u32).to_le_bytes());
     bytes.extend_from_slice(&(rows as u32).to_le_bytes());
-    bytes.extend_from_slice(body);
+    write(&mut bytes);
     bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
     bytes
 }

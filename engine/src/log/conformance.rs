@@ -21,6 +21,7 @@ pub(super) async fn run(logs: Arc<dyn Logs>) {
         a_channel_can_be_read_before_it_is_opened(&*logs).await;
         truncated_records_are_gone_and_positions_go_on(&*logs).await;
         a_reader_that_was_overtaken_is_told(&*logs).await;
+        what_is_let_go_is_read_as_before(&*logs).await;
         a_removed_channel_begins_anew(&*logs).await;
         channels_are_listed(&*logs).await;
         what_cannot_be_is_refused(&*logs).await;
@@ -147,6 +148,29 @@ async fn truncated_records_are_gone_and_positions_go_on(logs: &dyn Logs) {
     assert_eq!(append(&*writer, "after").await, Position(11));
     let mut reader = logs.read(&name, Position(11)).await.unwrap();
     assert_eq!(rest(&mut *reader).await, [(Position(11), Bytes::from("after"))]);
+}
+
+async fn what_is_let_go_is_read_as_before(logs: &dyn Logs) {
+    let name = channel("let-go");
+    logs.let_go(&name, Position(1));
+    let writer = logs.open(&name, 1).await.unwrap();
+    for number in 0..10u8 {
+        append(&*writer, vec![number; 3000]).await;
+    }
+    let mut begun = logs.read(&name, Position::FIRST).await.unwrap();
+    begun.next().await.unwrap();
+
+    logs.let_go(&name, Position(7));
+    logs.let_go(&name, Position(1000));
+
+    let expected = |from: u8| {
+        let records = (from..11).map(|number| (Position(u64::from(number)), Bytes::from(vec![number; 3000])));
+        records.collect::<Vec<_>>()
+    };
+    assert_eq!(append(&*writer, vec![10u8; 3000]).await, Position(10));
+    assert_eq!(rest(&mut *begun).await, expected(1));
+    let mut reader = logs.read(&name, Position::FIRST).await.unwrap();
+    assert_eq!(rest(&mut *reader).await, expected(0));
 }
 
 async fn a_reader_that_was_overtaken_is_told(logs: &dyn Logs) {

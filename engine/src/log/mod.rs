@@ -83,6 +83,13 @@ pub trait Logs: Send + Sync + 'static {
     /// Kinds of the store.
     async fn truncate(&self, channel: &ChannelName, before: Position) -> Result<(), Error>;
 
+    /// Says that hardly anybody will read the records before `before` any more: none of them need be kept in memory. They can
+    /// still be read.
+    fn let_go(&self, channel: &ChannelName, before: Position) {
+        // Most logs keep none.
+        let _ = (channel, before);
+    }
+
     /// Removes the channel with all its records and its terms; no error if there is none. Its writer is fenced and
     /// its readers get [`Error::Removed`]. Opening the name again begins a new channel at position 0.
     ///

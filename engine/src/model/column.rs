@@ -189,6 +189,25 @@ impl ColumnData {
         self.extend_range(other, 0..other.len())
     }
 
+    /// Makes room for `rows` more vectors of numbers or bits. If there is too little, then at once for `ahead` further ones too, which
+    /// are about as many as will come, and have no more than `ahead_bytes`: where a column doubles as it grows, it is in memory up to
+    /// three times while it moves. Columns of other types are small, and grow as they need.
+    pub fn reserve(&mut self, rows: usize, ahead: usize, ahead_bytes: usize) {
+        fn grow<T>(values: &mut Vec<T>, width: usize, rows: usize, ahead: usize, ahead_bytes: usize) {
+            let ahead = ahead.min(ahead_bytes / (width * size_of::<T>()).max(1));
+            if values.capacity() - values.len() < rows.saturating_mul(width) {
+                // Never by so little that what comes unforeseen moves the column again and again.
+                let least = values.len() / 4;
+                values.reserve_exact(rows.saturating_add(ahead).saturating_mul(width).max(least));
+            }
+        }
+        match self {
+            Self::FloatVector { dim, values } => grow(values, *dim, rows, ahead, ahead_bytes),
+            Self::BinaryVector { dim, bytes } => grow(bytes, *dim / 8, rows, ahead, ahead_bytes),
+            _ => {}
+        }
+    }
+
     /// Adds the rows `range` of `other`, which has them and the same type (and dimension), at the end.
     ///
     /// # Errors
@@ -457,6 +476,11 @@ impl Batch {
         Ok(())
     }
 
+    /// As [`ColumnData::reserve`], of each column.
+    pub fn reserve(&mut self, rows: usize, ahead: usize, ahead_bytes: usize) {
+        self.columns.iter_mut().for_each(|column| column.data.reserve(rows, ahead, ahead_bytes));
+    }
+
     /// Bytes of memory that the rows take.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
@@ -557,5 +581,68 @@ impl FromIterator<Key> for Keys {
             all.get_or_insert_with(empty).push(&key);
         }
         all.unwrap_or(Self::Int(Vec::new()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn capacity(data: &ColumnData) -> usize {
+        match data {
+            ColumnData::FloatVector { values, .. } => values.capacity(),
+            ColumnData::BinaryVector { bytes, .. } => bytes.capacity(),
+            _ => 0,
+        }
+    }
+
+    #[test]
+    fn vectors_take_room_once_for_what_is_foreseen() {
+        let columns = [
+            (ColumnData::FloatVector { dim: 4, values: vec![0.5; 40] }, 4),
+            (ColumnData::BinaryVector { dim: 16, bytes: vec![7; 20] }, 2),
+        ];
+        for (mut all, width) in columns {
+            let more = all.clone();
+            for _ in 0..9 {
+                all.reserve(10, 80, usize::MAX);
+                all.extend(&more).unwrap();
+                assert_eq!((capacity(&all), all.len() % 10), (100 * width, 0), "{:?}", all.data_type());
+            }
+        }
+    }
+
+    #[test]
+    fn no_room_is_taken_for_more_than_there_is_to_come() {
+        // Rows from before the field was added are small in the log, so very many of them seem to be to come.
+        let mut all = ColumnData::FloatVector { dim: 4, values: vec![0.0; 40] };
+
+        all.reserve(10, 1 << 40, 33 * 16 + 15);
+
+        assert_eq!(capacity(&all), (10 + 10 + 33) * 4);
+    }
+
+    #[test]
+    fn vectors_that_nobody_foresaw_are_not_moved_each_time() {
+        let mut all = ColumnData::FloatVector { dim: 1, values: Vec::new() };
+        let more = ColumnData::FloatVector { dim: 1, values: vec![1.0] };
+        let mut moves = 0;
+        for _ in 0..10_000 {
+            let before = capacity(&all);
+            all.reserve(1, 0, 0);
+            all.extend(&more).unwrap();
+            moves += usize::from(capacity(&all) > before);
+        }
+
+        assert!(moves < 50, "{moves} moves");
+    }
+
+    #[test]
+    fn columns_of_other_types_take_no_room() {
+        let mut ints = ColumnData::Int64(vec![1, 2]);
+
+        ints.reserve(1 << 40, 1 << 60, usize::MAX);
+
+        assert_eq!(ints, ColumnData::Int64(vec![1, 2]));
     }
 }

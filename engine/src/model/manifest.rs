@@ -108,6 +108,17 @@ impl SegmentManifest {
         self.columns.iter().map(|column| column.object.size_bytes).sum()
     }
 
+    /// Of [`Self::stored_bytes`] those of vectors that are stored as they are held, as many bytes in each row.
+    #[must_use]
+    pub fn dense_bytes(&self, schema: &Schema) -> u64 {
+        let is_dense = |column: &&ColumnRef| {
+            let [id] = column.fields.as_slice() else { return false };
+            let held = schema.field_by_id(*id).map(|field| field.data_type);
+            held.is_some_and(|held| held.is_dense() || held == DataType::BinaryVector)
+        };
+        self.columns.iter().filter(is_dense).map(|column| column.object.size_bytes).sum()
+    }
+
     /// What the rows are taken to need in memory, without indexes of vectors. Vectors are stored as they are held, and so is what
     /// is said of keys; scalars are stored packed: those of a fixed width are counted, others are taken for three times what the
     /// object has that they are in. Unit: bytes.

@@ -257,29 +257,77 @@ mod tests {
         assert!(!may_lie_on_disk(&dense, &[other]));
     }
 
-    #[test]
-    fn a_segment_whose_vectors_lie_on_the_disk_takes_its_codes() {
-        let object = |size_bytes| ObjectRef { key: "k".to_owned(), size_bytes, crc32: 0 };
-        let schema = Schema {
+    fn schema(fields: Vec<Field>) -> Schema {
+        Schema {
             description: String::new(),
-            fields: vec![field(DataType::FloatVector, "128", &[])],
+            fields,
             enable_dynamic_field: false,
             functions: Vec::new(),
             structs: Vec::new(),
-        };
-        let segment = SegmentManifest {
+        }
+    }
+
+    /// A segment of columns, each a field and the bytes stored of it, and of an index of field 101 with `indexed` stored bytes.
+    fn segment(rows: u64, columns: &[(i64, u64)], indexed: u64) -> SegmentManifest {
+        let object = |size_bytes| ObjectRef { key: "k".to_owned(), size_bytes, crc32: 0 };
+        let column = |&(id, bytes)| ColumnRef { fields: vec![FieldId(id)], object: object(bytes) };
+        SegmentManifest {
             id: SegmentId(1),
             partition: PartitionId(2),
-            rows: 1_000,
+            rows,
             oldest: Timestamp(3),
             newest: Timestamp(4),
             clean_through: Timestamp::ZERO,
             clustered_by: None,
             instants: Vec::new(),
             stats: None,
-            columns: vec![ColumnRef { fields: vec![FieldId(101)], object: object(512_000) }],
-            indexes: vec![IndexRef { index: IndexId(1), field: FieldId(101), object: object(10_000) }],
-        };
+            columns: columns.iter().map(column).collect(),
+            indexes: vec![IndexRef { index: IndexId(1), field: FieldId(101), object: object(indexed) }],
+        }
+    }
+
+    /// What a row of an integer key and a vector takes, under an index of which so many bytes a row are stored.
+    fn row_bytes(dim: u64, index: IndexDefinition, stored: u64) -> u64 {
+        const ROWS: u64 = 1_000;
+        let key = Field { id: FieldId(100), ..field(DataType::Int64, "", &[]) };
+        let schema = schema(vec![key, field(DataType::FloatVector, &dim.to_string(), &[])]);
+        let segment = segment(ROWS, &[(100, 4 * ROWS), (101, 4 * dim * ROWS)], stored * ROWS);
+        let indexes = [index];
+        let on_disk = fields_on_disk(&schema, &indexes);
+        Needs::new(&schema, &indexes, &on_disk).segment_bytes(&segment).div_ceil(ROWS)
+    }
+
+    #[test]
+    fn the_page_about_performance_says_what_a_row_is_reckoned_to_take() {
+        const PAGE: &str = include_str!("../../../docs/performance.md");
+        // Of lists the number of each row's list is stored; a graph is reckoned with its whole room, however little is stored.
+        let known: [(&str, &str, &[(&str, &str)], u64); 9] = [
+            ("FLAT", "FLAT", &[], 0),
+            ("HNSW, M=16", "HNSW", &[("M", "16")], 0),
+            ("HNSW, M=30", "HNSW", &[], 0),
+            ("AUTOINDEX", "AUTOINDEX", &[], 0),
+            ("IVF_FLAT", "IVF_FLAT", &[], 4),
+            ("HNSW_SQ, M=16", "HNSW_SQ", &[("M", "16")], 0),
+            ("DISKANN", "DISKANN", &[], 0),
+            ("IVF_SQ8", "IVF_SQ8", &[], 4),
+            ("IVF_PQ", "IVF_PQ", &[], 4),
+        ];
+        let wanted = known.map(|(name, kind, params, stored)| {
+            (name, [384, 768, 1536].map(|dim| row_bytes(dim, index(kind, params), stored)))
+        });
+
+        let lines = PAGE.lines().skip_while(|line| !line.starts_with("| index | 384 |")).skip(2);
+        let told = lines.take_while(|line| line.starts_with('|')).map(|line| {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            (cells[1], [2, 3, 4].map(|at| cells[at].replace(',', "").parse::<u64>().unwrap()))
+        });
+        assert_eq!(told.collect::<Vec<_>>(), wanted);
+    }
+
+    #[test]
+    fn a_segment_whose_vectors_lie_on_the_disk_takes_its_codes() {
+        let schema = schema(vec![field(DataType::FloatVector, "128", &[])]);
+        let segment = segment(1_000, &[(101, 512_000)], 10_000);
         let taken = |index_type| {
             let indexes = [index(index_type, &[])];
             let on_disk = fields_on_disk(&schema, &indexes);

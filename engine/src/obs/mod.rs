@@ -15,6 +15,7 @@ pub use health::{ComponentHealth, Health};
 pub use lines::Compat;
 pub use log_file::LogFileSettings;
 pub use metrics::{Counter, CounterBy, Gauge, GaugeBy, Histogram, HistogramBy, LogMetrics, Metrics};
+pub use process::ProcessFigures;
 pub use trace::{Lines, TraceError, TraceFormat, TraceSettings};
 
 /// An instant in UTC, written as `format` says. Unit: Unix milliseconds.

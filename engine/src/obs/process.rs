@@ -7,6 +7,27 @@ use super::names;
 /// Clock ticks per second in `/proc/self/stat`; 100 on every Linux that we run on.
 const TICKS_PER_SECOND: f64 = 100.0;
 
+/// What the operating system says that this process takes; `None` of what it does not say.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ProcessFigures {
+    /// Memory but for pages of files, which the system gives up when memory is short. Unit: bytes.
+    pub held_bytes: Option<u64>,
+    /// User and system time of all threads since the start. Unit: seconds.
+    pub cpu_seconds: Option<f64>,
+}
+
+impl ProcessFigures {
+    /// What it takes now.
+    #[must_use]
+    pub fn now() -> Self {
+        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+        Self {
+            held_bytes: held_bytes(&read("/proc/self/status")).map(|bytes| bytes as u64),
+            cpu_seconds: cpu_seconds(&read("/proc/self/stat")),
+        }
+    }
+}
+
 /// Appends the process's own metrics to `text` in Prometheus's format; leaves out what cannot be read.
 pub(super) fn encode(text: &mut String) {
     let line = |text: &mut String, (name, help): (&str, &str), kind: &str, number: f64| {

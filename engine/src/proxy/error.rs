@@ -422,6 +422,12 @@ pub enum Error {
     #[error("field {field} does not enable analyzer: invalid parameter")]
     NotAnalyzed { field: String },
 
+    // Metrics.
+    #[error("failed to parse the request of metrics: {reason}: invalid parameter")]
+    MetricRequest { reason: String },
+    #[error("metric not found[metric={metric}]")]
+    MetricNotFound { metric: String },
+
     // Users.
     #[error("cannot hash the password: {reason}")]
     Hash { reason: String },
@@ -510,6 +516,7 @@ impl Error {
             Self::AlterQueryMode => 702,
             Self::Model(error) => error.code(),
             Self::Intake(error) => error.code(),
+            Self::MetricNotFound { .. } => 1200,
             Self::MissingParameter { .. } => 1802,
             Self::Refused(refused) => refused.code(),
             Self::Timeout => 10_001,
@@ -549,9 +556,10 @@ impl Kinded for Error {
             Self::Timeout => Kind::Unavailable,
             Self::RateExceeded { .. } => Kind::Exhausted,
             Self::Hash { .. } | Self::Answer { .. } | Self::Serve(_) => Kind::Internal,
-            Self::DescribeNotFound { .. } | Self::PartitionNameNotFound { .. } | Self::NoReplicas { .. } => {
-                Kind::NotFound
-            }
+            Self::DescribeNotFound { .. }
+            | Self::PartitionNameNotFound { .. }
+            | Self::NoReplicas { .. }
+            | Self::MetricNotFound { .. } => Kind::NotFound,
             _ => Kind::Invalid,
         }
     }

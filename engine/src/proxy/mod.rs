@@ -32,7 +32,7 @@ use limits::Limits;
 
 use crate::base::{Clock, Kind, NodeTime};
 use crate::inference::Models;
-use crate::rpc::{Coord, Reader, Writer};
+use crate::rpc::{Coord, Measured, NodeInfo, Reader, Writer};
 
 /// What the proxy tells clients about itself, and its limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub struct ProxySettings {
     pub commit: String,
     /// When it was built, for people.
     pub built_at: String,
+    /// Whether its process is all there is of the database.
+    pub is_alone: bool,
     /// Largest request over gRPC. Unit: bytes.
     pub max_request_bytes: usize,
     /// Largest answer over gRPC. Unit: bytes.
@@ -60,6 +62,7 @@ impl Default for ProxySettings {
             version: "3.0.1".to_owned(),
             commit: "unknown".to_owned(),
             built_at: "unknown".to_owned(),
+            is_alone: true,
             max_request_bytes: 64 << 20,
             max_answer_bytes: 256 << 20,
             slow_query: Some(Duration::from_secs(5)),
@@ -127,6 +130,10 @@ pub struct ProxyParts {
     pub limits: LimitSettings,
     /// Who is asked for what models compute.
     pub models: Arc<Models>,
+    /// The node that the proxy is on, as it introduces itself.
+    pub node: NodeInfo,
+    /// Says what its process takes of its machine, if that is measured.
+    pub usage: Option<Measured>,
 }
 
 /// The proxy's service. Cloning shares it.
@@ -180,6 +187,14 @@ impl Proxy {
 
     pub(in crate::proxy) fn settings(&self) -> &ProxySettings {
         &self.parts.settings
+    }
+
+    pub(in crate::proxy) fn node(&self) -> &NodeInfo {
+        &self.parts.node
+    }
+
+    pub(in crate::proxy) fn usage(&self) -> Option<&Measured> {
+        self.parts.usage.as_ref()
     }
 
     pub(in crate::proxy) fn meter(&self) -> Option<&dyn Meter> {

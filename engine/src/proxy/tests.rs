@@ -15,6 +15,7 @@ mod reading;
 mod requests;
 mod rest;
 mod structs;
+mod system;
 mod texts;
 
 use std::sync::Arc;

@@ -30,9 +30,9 @@ use crate::plan::{
 };
 use crate::rpc::{
     AliasChange, CollectionChange, CollectionInfo, CollectionRef, CompactionPlan, CompactionState,
-    CompactionStep, Consistency, Coord, DEFAULT_GROUP, DatabaseInfo, Error, Flushed, Followed, Fsck,
+    CompactionStep, Consistency, Coord, DEFAULT_GROUP, DatabaseInfo, Duties, Error, Flushed, Followed, Fsck,
     GroupConfig, GroupInfo, GroupNode, HeldTransfer, ImportInfo, ImportState, ImportTask, IndexProgress,
-    LeadInfo, LoadSpec, Mark, NewCollection, NewImport, NewIndex, NodeStatus, Operation, Orders,
+    LeadInfo, LoadSpec, Mark, NewCollection, NewImport, NewIndex, NodeInfo, NodeStatus, Operation, Orders,
     PolicyChange, Reader, Refusal, ReplicaInfo, ReplicaShard, ReplicaSpec, Report, Routes, SteerChange,
     Steering, Tail, Write, Writer, Written,
 };
@@ -75,8 +75,16 @@ pub struct Twin {
     pub idle_flushes: Mutex<usize>,
     /// Collections of which a manifest is damaged.
     pub damaged: Mutex<Vec<CollectionId>>,
-    /// Whether nobody hears which databases there are.
+    /// Whether nobody hears which databases there are, nor who leads.
     pub silent: AtomicBool,
+    /// Whether nobody is known to lead.
+    pub leaderless: AtomicBool,
+    /// Who leads.
+    pub lead: Mutex<LeadInfo>,
+    /// The nodes that take part.
+    pub nodes: Mutex<Vec<NodeStatus>>,
+    /// How often all nodes were listed.
+    pub listings: Mutex<usize>,
     /// Up to where each channel is sealed.
     sealed: Mutex<Position>,
 }
@@ -106,6 +114,10 @@ impl Twin {
             idle_flushes: Mutex::default(),
             damaged: Mutex::default(),
             silent: AtomicBool::default(),
+            leaderless: AtomicBool::default(),
+            lead: Mutex::default(),
+            nodes: Mutex::default(),
+            listings: Mutex::default(),
             sealed: Mutex::default(),
         })
     }
@@ -123,6 +135,15 @@ impl Twin {
             access: AccessSettings::default(),
             limits: LimitSettings::default(),
             models: Models::new(Arc::new(Nowhere), ModelSettings::default(), RealClock::new()),
+            node: NodeInfo {
+                id: NodeId(3),
+                address: "10.0.0.3:19529".to_owned(),
+                host: "pod-3".to_owned(),
+                role: "proxy".to_owned(),
+                duties: Duties { proxies: true, ..Duties::default() },
+                ..NodeInfo::default()
+            },
+            usage: None,
         }
     }
 
@@ -404,7 +425,8 @@ impl Writer for Twin {
     }
 
     async fn mark(&self, _: &ChannelName) -> Result<Mark, Error> {
-        Ok(Mark { end: *self.end.lock(), at: self.tick() })
+        let now = self.tick();
+        Ok(Mark { end: *self.end.lock(), at: now, now })
     }
 
     async fn tail(&self, _: &ChannelName, _: Position) -> Result<Tail, Error> {
@@ -801,7 +823,8 @@ impl Coord for Twin {
     }
 
     async fn nodes(&self) -> Result<Vec<NodeStatus>, Error> {
-        Ok(Vec::new())
+        *self.listings.lock() += 1;
+        Ok(self.nodes.lock().clone())
     }
 
     async fn balance(
@@ -953,7 +976,14 @@ impl Coord for Twin {
     }
 
     async fn lead(&self) -> Result<LeadInfo, Error> {
-        Ok(LeadInfo::default())
+        if self.silent.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+        if self.leaderless.load(Ordering::Relaxed) {
+            let reason = "no node is known to lead".to_owned();
+            return Err(Error::Failed { call: "lead", kind: Kind::Unavailable, reason });
+        }
+        Ok(self.lead.lock().clone())
     }
 
     async fn resign(&self) -> Result<LeadInfo, Error> {

@@ -55,6 +55,8 @@ pub(super) struct Owner {
     pub(super) marks: AtomicUsize,
     /// Records that were taken and will be lost: marks count them.
     pub(super) doomed: AtomicU64,
+    /// Whether a write is always under way: then marks have the time of the channel's last record.
+    pub(super) is_busy: AtomicBool,
     /// Calls, and waits of tails, that found it down.
     pub(super) refusals: AtomicUsize,
 }
@@ -192,10 +194,12 @@ impl Writer for Client {
         self.0.marks.fetch_add(1, Ordering::SeqCst);
         let mut logs = self.0.logs.lock();
         // Times of all channels come from one clock.
-        let at = logs.values().map(|log| log.newest).max().unwrap_or_default();
+        let now = logs.values().map(|log| log.newest).max().unwrap_or_default();
         let log = logs.entry(channel.clone()).or_default();
+        let at = if self.0.is_busy.load(Ordering::SeqCst) { log.newest } else { now };
         let doomed = self.0.doomed.load(Ordering::SeqCst);
-        Ok(Mark { end: Position(log.first + log.records.len() as u64 + doomed), at })
+        let end = Position(log.first + log.records.len() as u64 + doomed);
+        Ok(Mark { end, at, now })
     }
 
     async fn tail(&self, channel: &ChannelName, from: Position) -> Result<Tail, Error> {

@@ -82,6 +82,13 @@ pub(super) async fn reach(
         ReadAfter::Nothing | ReadAfter::Everything => None,
     };
     let is_enough = |mark: &Mark| wanted.is_some_and(|time| mark.at >= time);
+    // Of an answer to a question that began after this read did. Who reads the past must know what was there, also of what nobody has
+    // acknowledged.
+    let is_enough_now = |mark: &Mark| match after {
+        ReadAfter::Time(time) => mark.now >= time,
+        ReadAfter::History(_) => false,
+        ReadAfter::Nothing | ReadAfter::Everything => true,
+    };
     let mut pause = PAUSE.0;
     loop {
         match after {
@@ -99,9 +106,9 @@ pub(super) async fn reach(
         // Drawn anew each time: an answer that was no help must not be given again.
         let ticket = shard.marks.ticket();
         match shard.marks.next(ticket, is_enough, writer, &shard.channel).await {
-            Ok(mark) if after == ReadAfter::Everything || is_enough(&mark) => return Ok(wait(mark).await),
+            Ok(mark) if is_enough(&mark) || is_enough_now(&mark) => return Ok(wait(mark).await),
             Err(rpc::Error::Refused(refusal)) => return Err(refusal.into()),
-            // The owner's clock is behind, or there is no owner just now.
+            // The owner's clock is behind, writes are under way, or there is no owner just now.
             Ok(_) | Err(_) => {}
         }
         tokio::select! {

@@ -204,12 +204,13 @@ impl QueryNode {
         after: ReadAfter,
         with_growing: bool,
     ) -> Result<Found, rpc::Error> {
+        let began = self.shared.parts.clock.monotonic();
         loop {
             let held = self.find(id)?;
             let shards = shards_of(&held, share)?;
             let mut parts = take(&shards, share, with_growing)?;
             if after != ReadAfter::Nothing || !share.times.is_empty() {
-                if self.wait(&shards, share, after).await? == Reached::Replaced {
+                if self.wait(&shards, share, after, began).await? == Reached::Replaced {
                     continue;
                 }
                 // From the shards that were waited for, even if another has taken the place of one: they are as right.
@@ -225,12 +226,13 @@ impl QueryNode {
         }
     }
 
-    /// Waits until all shards have applied enough.
+    /// Waits until all shards have applied enough, for as long as a read may that `began` then (monotonic).
     async fn wait(
         &self,
         shards: &[Arc<Shard>],
         share: &Share,
         after: ReadAfter,
+        began: Duration,
     ) -> Result<Reached, rpc::Error> {
         let (writer, clock) = (self.shared.parts.writer.as_ref(), self.shared.parts.clock.as_ref());
         let one = |(at, shard): (usize, &Arc<Shard>)| {
@@ -239,7 +241,7 @@ impl QueryNode {
                 tokio::select! {
                     biased;
                     reached = reach(&shard, after, writer, clock) => reached,
-                    late = self.late(&shard.channel) => Err(late),
+                    late = self.late(&shard.channel, began) => Err(late),
                 }
             }
         };
@@ -251,9 +253,9 @@ impl QueryNode {
     }
 
     /// The error of a read that waited for as long as it may, then.
-    async fn late(&self, channel: &ChannelName) -> rpc::Error {
-        let deadline = self.shared.parts.settings.follow_deadline;
-        self.shared.parts.clock.sleep(deadline).await;
+    async fn late(&self, channel: &ChannelName, began: Duration) -> rpc::Error {
+        let (clock, deadline) = (&self.shared.parts.clock, self.shared.parts.settings.follow_deadline);
+        clock.sleep((began + deadline).saturating_sub(clock.monotonic())).await;
         let reason = format!("{channel} could not be followed far enough within {} ms", deadline.as_millis());
         rpc::Error::Failed { call: "read", kind: Kind::Unavailable, reason }
     }

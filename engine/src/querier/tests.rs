@@ -318,6 +318,28 @@ async fn a_read_waits_for_what_it_must_see_and_no_longer_than_its_deadline() {
 }
 
 #[tokio::test]
+async fn reads_of_the_present_do_not_wait_for_writes_that_are_under_way_and_reads_of_the_past_do() {
+    let mut world = World::new();
+    world.insert(10, 1);
+    let wanted = hold(&manifest(0, &[]), &[], Some(0));
+    world.node.order(vec![order(vec![wanted.clone()])]);
+    world.node.until_ready(&wanted).await;
+    // The owner's time goes on by what it writes elsewhere.
+    world.owner.insert(&channel(1), 20, 1, &[Row::of(2, 2)]);
+    world.owner.is_busy.store(true, Ordering::SeqCst);
+    let part = share(&[], Some(0));
+
+    let (session, strong) = (ReadAfter::Time(Timestamp(20)), ALL);
+    let past = ReadAfter::History(Timestamp(20));
+    assert_eq!(world.read(Arc::clone(&part), session).await, Ok(vec![1]));
+    assert_eq!(world.read(Arc::clone(&part), strong).await, Ok(vec![1]));
+    assert_eq!(world.read(Arc::clone(&part), past).await.unwrap_err().kind(), Kind::Unavailable);
+
+    world.owner.is_busy.store(false, Ordering::SeqCst);
+    assert_eq!(world.read(part, past).await, Ok(vec![1]));
+}
+
+#[tokio::test]
 async fn reads_that_wait_together_ask_the_owner_together() {
     let mut world = World::new();
     world.insert(10, 1);

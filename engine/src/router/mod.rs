@@ -111,6 +111,12 @@ pub enum Error {
     /// A node of an earlier version was asked for aggregates.
     #[error("a query node is of an earlier version, which knows no aggregates of queries")]
     NoAggregates,
+    /// A copy had not applied what a read must see when its time was up.
+    #[error("what a read of {collection} must see could not be waited for any longer")]
+    Behind {
+        /// Which collection.
+        collection: CollectionId,
+    },
     /// A node of a copy did not say how far it has come with each channel of its part.
     #[error("a node did not say at which time its part of {collection} can be read")]
     Times {
@@ -133,6 +139,7 @@ impl Kinded for Error {
             | Self::NoAnswer { .. }
             | Self::NoReplica { .. }
             | Self::NoWriter
+            | Self::Behind { .. }
             | Self::UnknownOutcome { .. } => Kind::Unavailable,
             Self::Merge { source, .. } => source.kind(),
             Self::Times { .. } | Self::NoAggregates => Kind::Internal,

@@ -129,6 +129,23 @@ impl Plan for QueryPlan {
     }
 }
 
+/// What is asked of a copy.
+#[derive(Debug)]
+struct Wish<'a, P> {
+    plan: &'a P,
+    after: ReadAfter,
+    /// When waiting for what must be seen ends (monotonic), if there has been waiting in vain; else a node decides.
+    end: Option<Duration>,
+}
+
+impl<P> Clone for Wish<'_, P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<P> Copy for Wish<'_, P> {}
+
 /// A read that went wrong: what was said, and which copies were asked.
 struct Missed {
     error: rpc::Error,
@@ -169,6 +186,9 @@ impl Router {
 
     /// Asks copy after copy until one answers as a whole. Fresh routes are asked for when those in hand turn out to be
     /// old or all their copies have failed; a copy that failed is asked again only after the others, and a pause.
+    ///
+    /// Waiting, be it for routes, a copy or writes, takes twice the deadline at most: whoever waited in vain for as long as
+    /// one copy waits deserves a second try. Reading itself takes as long as it takes.
     async fn read<P: Plan>(&self, plan: P, consistency: Consistency) -> Result<P::Answer, rpc::Error> {
         let collection = plan.collection();
         let _reading = self.parts.cache.as_ref().map(|cache| cache.reading());
@@ -176,6 +196,9 @@ impl Router {
         let graceful_ms = self.parts.settings.graceful_ms;
         let after = read_after(consistency, self.now(), graceful_ms, memory.newest());
         let mut patience = self.patience(self.parts.settings.read_deadline_ms);
+        let began = self.parts.clock.monotonic();
+        // When waiting for writes to be seen ends, once something has failed.
+        let mut end = None;
         let (mut seen, mut tried): (Option<Arc<Routes>>, Vec<i64>) = (None, Vec::new());
         let brief = Duration::from_millis(self.parts.settings.fresh_ms);
         let mut long = 10 * brief;
@@ -186,7 +209,8 @@ impl Router {
             tried.extend(&short);
             let missed = match self.choose(&routes, &tried, &memory) {
                 Some(first) => {
-                    match self.ask_one_or_two(&plan, after, &routes, (first, &short), &memory).await {
+                    let wish = Wish { plan: &plan, after, end };
+                    match self.ask_one_or_two(wish, &routes, (first, &short), &memory).await {
                         Ok(answer) => return Ok(answer),
                         Err(missed) => missed,
                     }
@@ -198,6 +222,14 @@ impl Router {
                 }
             };
             tried.extend(missed.replicas);
+            let now = self.parts.clock.monotonic();
+            let end = *end.get_or_insert_with(|| {
+                let limit = Duration::from_millis(self.parts.settings.read_deadline_ms);
+                (began + 2 * limit).max(now + limit)
+            });
+            if now >= end {
+                return Err(missed.error);
+            }
             let is_another_left = routes.replicas.iter().any(|replica| is_open(replica, &tried));
             match next(&missed.error) {
                 Next::Nothing => return Err(missed.error),
@@ -209,7 +241,7 @@ impl Router {
             }
             let version = routes.version;
             seen = Some(routes);
-            let wait = if is_another_left { brief } else { long };
+            let wait = if is_another_left { brief } else { long.min(end.saturating_sub(now)) };
             routes = self.readable(P::CALL, collection, &mut patience, &mut seen, wait).await?;
             if routes.version == version && !is_another_left {
                 // A coordinator that is slow rather than away must be heard out in the end.
@@ -286,8 +318,7 @@ impl Router {
     /// wins.
     async fn ask_one_or_two<P: Plan>(
         &self,
-        plan: &P,
-        after: ReadAfter,
+        wish: Wish<'_, P>,
         routes: &Routes,
         (first, short): (usize, &[i64]),
         memory: &Memory,
@@ -295,7 +326,7 @@ impl Router {
         let replica = &routes.replicas[first];
         let missed = |error| Missed { error, replicas: vec![replica.id] };
         if routes.replicas.len() < 2 {
-            return self.ask_replica(plan, after, replica).await.map_err(missed);
+            return self.ask_replica(wish, replica).await.map_err(missed);
         }
         let started = self.parts.clock.monotonic();
         let least = Duration::from_millis(self.parts.settings.hedge_after_ms);
@@ -304,7 +335,7 @@ impl Router {
             pace.begin(self.parts.settings.hedge_percent);
             pace.limit(least)
         };
-        let one = Box::pin(self.ask_replica(plan, after, replica));
+        let one = Box::pin(self.ask_replica(wish, replica));
         let outcome = match limit {
             None => one.await.map_err(missed),
             Some(limit) => match select(one, self.parts.clock.sleep(limit)).await {
@@ -312,7 +343,7 @@ impl Router {
                 Either::Right(((), one)) => match self.second(routes, (first, short), memory) {
                     None => one.await.map_err(missed),
                     Some(second) => {
-                        let other = Box::pin(self.ask_replica(plan, after, second));
+                        let other = Box::pin(self.ask_replica(wish, second));
                         first_good(one, replica.id, other, second.id).await
                     }
                 },
@@ -340,29 +371,54 @@ impl Router {
     /// Asks all nodes of one copy at once: every part, or none.
     ///
     /// Where nodes have parts of one channel, all of them read it at one time: they say first which times they can read
-    /// at, and that is also where the waiting for `after` is done.
+    /// at, and that is also where the waiting for writes is done. So it is where the waiting has an end.
     async fn ask_replica<P: Plan>(
         &self,
-        plan: &P,
-        after: ReadAfter,
+        wish: Wish<'_, P>,
         replica: &ReplicaRoute,
     ) -> Result<P::Answer, rpc::Error> {
-        if let [only] = replica.nodes.as_slice() {
+        let Wish { plan, after, end } = wish;
+        let nodes = replica.nodes.as_slice();
+        let waits_apart = end.is_some() && after != ReadAfter::Nothing;
+        if let [only] = nodes
+            && !waits_apart
+        {
             return self.ask_node(plan, after, only).await;
         }
-        let collection = plan.collection();
         // A read that is bound to a time has its one time already.
-        let parts = if plan.read_at() == Timestamp::MAX && is_spread(&replica.nodes) {
-            let spans = replica.nodes.iter().map(|part| self.reach(collection, after, part));
-            let spans = try_join_all(spans).await?;
-            let Some(timed) = at_one_time(&replica.nodes, &spans) else {
-                return Err(rpc::Error::failed(P::CALL, &Error::Times { collection }));
-            };
-            try_join_all(timed.iter().map(|part| self.ask_node(plan, ReadAfter::Nothing, part))).await?
+        let is_free = plan.read_at() == Timestamp::MAX;
+        let spans = if waits_apart || (is_free && is_spread(nodes)) {
+            Some(self.spans(wish, nodes).await?)
         } else {
-            try_join_all(replica.nodes.iter().map(|part| self.ask_node(plan, after, part))).await?
+            None
+        };
+        let parts = match spans {
+            Some(spans) if is_free => {
+                let Some(timed) = at_one_time(nodes, &spans) else {
+                    return Err(rpc::Error::failed(P::CALL, &Error::Times { collection: plan.collection() }));
+                };
+                try_join_all(timed.iter().map(|part| self.ask_node(plan, ReadAfter::Nothing, part))).await?
+            }
+            _ => try_join_all(nodes.iter().map(|part| self.ask_node(plan, after, part))).await?,
         };
         self::merge(plan, parts).await
+    }
+
+    /// The times that each of `nodes` can read its part at, once all of them have reached what must be seen.
+    async fn spans<P: Plan>(
+        &self,
+        Wish { plan, after, end }: Wish<'_, P>,
+        nodes: &[NodeShare],
+    ) -> Result<Vec<Vec<TimeSpan>>, rpc::Error> {
+        let collection = plan.collection();
+        let spans = try_join_all(nodes.iter().map(|part| self.reach(collection, after, part)));
+        let Some(end) = end else { return spans.await };
+        let left = end.saturating_sub(self.parts.clock.monotonic());
+        tokio::select! {
+            biased;
+            spans = spans => spans,
+            () = self.parts.clock.sleep(left) => Err(rpc::Error::failed(P::CALL, &Error::Behind { collection })),
+        }
     }
 
     /// The times that a node can read its part at.

@@ -16,7 +16,8 @@ use crate::rpc::{
 };
 
 /// How often it is looked whether the owner that has not answered yet is still the owner: for writes, which only proxies send,
-/// and for other calls, since query nodes, which keep no routes, ask the coordinator each time.
+/// who are told of new routes, and for other calls, for which the coordinator is asked each time, since query nodes are told
+/// nothing.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 const LOOK_SELDOM: Duration = Duration::from_secs(1);
 
@@ -99,8 +100,12 @@ impl Router {
     /// never will be.
     async fn replaced(&self, tries: &Tries, place: &Place) {
         loop {
-            self.parts.clock.sleep(if tries.end.is_some() { LOOK_AGAIN } else { LOOK_SELDOM }).await;
-            let routes = self.routes(tries.collection, None).await;
+            let (pause, seen) = match tries.end {
+                Some(_) => (LOOK_AGAIN, None),
+                None => (LOOK_SELDOM, tries.seen.as_ref()),
+            };
+            self.parts.clock.sleep(pause).await;
+            let routes = self.routes(tries.collection, seen).await;
             if let Some(now) = routes.ok().and_then(|routes| owner(&routes, &tries.channel))
                 && now != *place
             {

@@ -35,11 +35,11 @@ pub use import::{
     ImportDone, ImportFormat, ImportInfo, ImportJob, ImportOptions, ImportPlace, ImportState, ImportTask,
     NewImport,
 };
-pub use lead::{JobCount, LeadInfo};
+pub use lead::{DamagedCollection, JobCount, LeadInfo, Wants};
 pub use local::{LocalNodes, Served};
 pub use node::{
-    Duties, Follower, HeldChannel, HeldCollection, HoldChannel, HoldOrder, LoadReport, NodeInfo, NodeState,
-    OpenChannel, OrderNumber, Orders, OwnOrder, Report,
+    Duties, Follower, HeldChannel, HeldCollection, HoldChannel, HoldOrder, LoadReport, Measured, NodeInfo,
+    NodeState, OpenChannel, OrderNumber, Orders, OwnOrder, Report, Usage,
 };
 pub use policy::PolicyChange;
 pub use querier::Querier;

@@ -51,6 +51,11 @@ pub struct NodeInfo {
     pub newest_format: u32,
     /// Whether it puts vectors on its disk that need not be in memory; a node that is too old to say does not.
     pub maps_vectors: bool,
+    /// Processors that it may use; 0 from a node that does not say.
+    pub processors: u32,
+    /// Memory that its machine or container has for it, for people: what it may hold of data is less. Unit: bytes; 0 if it is not
+    /// known.
+    pub machine_bytes: u64,
 }
 
 impl NodeInfo {
@@ -159,7 +164,27 @@ pub struct LoadReport {
     pub fullness: f64,
     /// Jobs of a builder under way.
     pub jobs: u32,
+    /// What its process takes of its machine.
+    pub usage: Usage,
 }
+
+/// What a process takes of its machine or container, and how full its disk is, as measured lately; 0 where that is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Usage {
+    /// Processor time of all its threads, in processors.
+    #[serde(deserialize_with = "number")]
+    pub processors: f64,
+    /// Its memory, without pages of files that the system can read again. Unit: bytes.
+    pub memory_bytes: u64,
+    /// What anybody has stored on the volume of its data directory. Unit: bytes.
+    pub disk_bytes: u64,
+    /// The same and what it may still store there. Unit: bytes.
+    pub disk_limit_bytes: u64,
+}
+
+/// Says what the process takes now. Returns at once.
+pub type Measured = Arc<dyn Fn() -> Usage + Send + Sync>;
 
 /// A number; JSON has none that is not finite and writes `null`, which must not lose the whole report.
 fn number<'de, D: serde::Deserializer<'de>>(from: D) -> Result<f64, D::Error> {

@@ -87,8 +87,11 @@ pub struct Written {
 pub struct Mark {
     /// Every write acknowledged before the call lies before this position.
     pub end: Position,
-    /// Every write at or before this time lies before `end`, and every later write gets a later time.
+    /// Every write at or before this time lies before `end`, and every later write gets a later time. Less than `now` while writes are
+    /// under way: whether they will be there, and of which time, is not decided.
     pub at: Timestamp,
+    /// The owner's time when it was asked. Who comes with a time up to this one misses nothing before `end` that was acknowledged.
+    pub now: Timestamp,
 }
 
 /// A walk along a channel's durable records, as the owner sends them.

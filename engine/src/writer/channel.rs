@@ -75,6 +75,44 @@ pub enum Outcome {
     Before(Place),
 }
 
+/// How far a channel's log is known to be durable. Outlives the opening of the channel: what was acknowledged stays so while the log
+/// is away.
+#[derive(Debug)]
+pub struct Progress {
+    /// Position after the last record that is known to be durable: one that was acknowledged, or that somebody who follows has seen.
+    end: AtomicU64,
+    /// The latest time that the next owner finds in the log, or knows of as this one does.
+    at: AtomicU64,
+}
+
+impl Progress {
+    fn new(end: Position, at: Timestamp) -> Self {
+        Self { end: AtomicU64::new(end.0), at: AtomicU64::new(at.0) }
+    }
+
+    /// Notes that the record at `position`, of the time `at`, is durable, and with it every one before.
+    pub fn note(&self, position: Position, at: Timestamp) {
+        self.end.fetch_max(position.next().0, Ordering::AcqRel);
+        self.at.fetch_max(at.0, Ordering::AcqRel);
+    }
+
+    /// The position after the last record that is known to be durable.
+    pub fn end(&self) -> Position {
+        Position(self.end.load(Ordering::Acquire))
+    }
+
+    fn at(&self) -> Timestamp {
+        Timestamp(self.at.load(Ordering::Acquire))
+    }
+
+    /// What is certain at `now` whatever becomes of records that are under way.
+    pub fn mark(&self, now: Timestamp) -> Mark {
+        // In this order: an end that is noted in between is later than the time.
+        let at = self.at();
+        Mark { end: self.end(), at, now: now.max(at) }
+    }
+}
+
 /// What has one order with the log.
 struct Order {
     /// The time of the last record.
@@ -95,10 +133,7 @@ pub struct Channel {
     pub reached: tokio::sync::Mutex<Reached>,
     /// Whether names of calls were looked for in what earlier owners wrote.
     pub knows_names: AtomicBool,
-    /// Position after the last acknowledged record.
-    durable_end: AtomicU64,
-    /// The latest time that the next owner finds in the log, or knows of as this one does.
-    durable_at: AtomicU64,
+    progress: Arc<Progress>,
     /// One flush at a time; has the checkpoint that the next one starts from.
     pub flushing: tokio::sync::Mutex<Position>,
     /// What a flush would seal.
@@ -118,7 +153,7 @@ impl Channel {
     /// A channel that was just opened.
     pub fn new(of: Opened, log: Arc<dyn LogWriter>, time: Arc<NodeTime>, now: Duration) -> Self {
         // Everything found in the log at opening is durable and counts as acknowledged.
-        let (durable_end, durable_at) = (AtomicU64::new(of.end.0), AtomicU64::new(of.newest.0));
+        let progress = Arc::new(Progress::new(of.end, of.newest));
         let order = Order { last: of.newest, requests: Requests::new(of.newest) };
         let reached = Reached { from: of.end, floor: of.newest, is_all: false };
         let (ordering, flushing) = (Mutex::new(order), tokio::sync::Mutex::new(of.checkpoint));
@@ -139,8 +174,7 @@ impl Channel {
             ordering,
             reached: tokio::sync::Mutex::new(reached),
             knows_names: AtomicBool::new(false),
-            durable_end,
-            durable_at,
+            progress,
             flushing,
             unsealed,
             followed,
@@ -156,9 +190,14 @@ impl Channel {
         self.closed.clone()
     }
 
-    /// The position after the last acknowledged record.
+    /// How far its log is known to be durable; goes on without the channel.
+    pub fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
+    }
+
+    /// The position after the last record that is known to be durable.
     pub fn durable_end(&self) -> Position {
-        Position(self.durable_end.load(Ordering::Acquire))
+        self.progress.end()
     }
 
     /// How many bytes of records a step of a flush that begins at `from` has, at most `most`.
@@ -184,20 +223,20 @@ impl Channel {
         place.position.0 < self.sealed_to.load(Ordering::Acquire)
     }
 
-    /// How far the channel has come. Says nothing about whether this process still owns it.
+    /// How far the channel has come. Says nothing about whether this process still owns it. What is under way is not waited for: it
+    /// is later than the mark's time `at`, and a read that began before it was acknowledged may miss it.
     pub fn mark(&self) -> Mark {
         let mut order = self.ordering.lock();
         // Every record that has a time has its position too, acknowledged or not.
-        let at = self.time.next().max(order.last);
-        order.last = at;
-        Mark { end: self.log.next_position(), at }
+        let (now, end) = (self.time.next().max(order.last), self.log.next_position());
+        order.last = now;
+        if self.progress.end() >= end { Mark { end, at: now, now } } else { self.progress.mark(now) }
     }
 
     /// Whether the next owner is sure to begin after this mark although the log has nothing of it: not on a node that goes
     /// ahead of the coordinator's time, by which that owner begins.
     pub fn is_bounded(&self, mark: &Mark) -> bool {
-        let durable = Timestamp(self.durable_at.load(Ordering::Acquire));
-        mark.at <= durable.max(self.time.reckoned().plus_ms(AHEAD_MS))
+        mark.at <= self.progress.at().max(self.time.reckoned().plus_ms(AHEAD_MS))
     }
 
     /// The time now, as this node has it.
@@ -255,8 +294,7 @@ impl Channel {
             unsealed.since.get_or_insert(now);
         }
         let position = appending.durable().await.map_err(|source| self.append_failed(source))?;
-        self.durable_end.fetch_max(position.next().0, Ordering::AcqRel);
-        self.durable_at.fetch_max(at.0, Ordering::AcqRel);
+        self.progress.note(position, at);
         Ok(Outcome::Done(at))
     }
 

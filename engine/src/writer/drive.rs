@@ -25,7 +25,7 @@ use crate::rpc::{
     Report, Tail, Write, Writer, Written,
 };
 use crate::writer::Error;
-use crate::writer::channel::{AHEAD_MS, Channel, Entry, Opened, Outcome};
+use crate::writer::channel::{AHEAD_MS, Channel, Entry, Opened, Outcome, Progress};
 use crate::writer::lease::Lease;
 use crate::writer::pressure::{FlushLimits, WriteLimits};
 
@@ -71,6 +71,8 @@ pub struct ChannelWriter {
     /// What the coordinator says is ours; a channel is opened when it is first needed.
     owned: RwLock<Owned>,
     pub(super) channels: RwLock<HashMap<ChannelName, Arc<Channel>>>,
+    /// Channels that are still ours and whose log has failed, until they are open again.
+    lapsed: Mutex<HashMap<ChannelName, Arc<Progress>>>,
     /// Held while a channel is opened, so that each is opened once. One that takes long holds up no other.
     opening: Mutex<HashMap<ChannelName, Arc<tokio::sync::Mutex<()>>>>,
     lease: Lease,
@@ -106,6 +108,7 @@ impl ChannelWriter {
             parts,
             owned: RwLock::default(),
             channels: RwLock::default(),
+            lapsed: Mutex::default(),
             opening: Mutex::default(),
             lease: Lease::default(),
             format: AtomicU32::new(0),
@@ -154,6 +157,7 @@ impl ChannelWriter {
             return Err(no_right(name));
         }
         self.channels.write().insert(name.clone(), Arc::clone(&channel));
+        self.lapsed.lock().remove(name);
         drop(owned);
         self.changed.notify_one();
         Ok(channel)
@@ -231,6 +235,36 @@ impl ChannelWriter {
         }
     }
 
+    /// The same for one whose log has failed. Nobody acknowledges anything then, and while no other can be owner, what was acknowledged
+    /// is all there is: reads that ask how far the channel has come need not wait for the log.
+    fn lapse(&self, channel: &Arc<Channel>) {
+        // What is open was opened under the present order, and no other order comes meanwhile.
+        let _ordered = self.owned.read();
+        if self.is_open(channel) {
+            self.lapsed.lock().insert(channel.of.name.clone(), channel.progress());
+            self.give_up(channel);
+        }
+    }
+
+    /// Somebody else has opened the channel: this opening answers for it no longer.
+    fn forget_lapsed(&self, channel: &Arc<Channel>) {
+        let mut lapsed = self.lapsed.lock();
+        if lapsed.get(&channel.of.name).is_some_and(|known| Arc::ptr_eq(known, &channel.progress())) {
+            lapsed.remove(&channel.of.name);
+        }
+    }
+
+    /// How far a channel has come whose log has failed; `None` if it is open, or another may own it.
+    fn mark_of_lapsed(&self, name: &ChannelName) -> Option<Mark> {
+        let lapsed = || self.lapsed.lock().get(name).cloned();
+        let progress = lapsed()?;
+        let mark = progress.mark(self.parts.time.next());
+        // Looked at after the mark was taken, as for one that is open.
+        let is_ours = self.lease.holds(self.parts.clock.monotonic())
+            && lapsed().is_some_and(|now| Arc::ptr_eq(&now, &progress));
+        is_ours.then_some(mark)
+    }
+
     /// An owner before us may have committed a last flush after we had looked: then what we believe of the channel is old,
     /// its checkpoint has moved or the log before it is gone.
     pub(super) fn give_up_if_sealed_by_another(&self, channel: &Arc<Channel>, error: &rpc::Error) {
@@ -254,8 +288,13 @@ impl ChannelWriter {
     pub(super) async fn append(&self, channel: &Arc<Channel>, entry: Entry) -> Result<Outcome, rpc::Error> {
         let written = channel.write(entry, self.parts.clock.monotonic()).await;
         written.map_err(|error| {
-            if matches!(error.kind(), Kind::Fenced | Kind::Unavailable) {
-                self.give_up(channel);
+            match error.kind() {
+                Kind::Unavailable => self.lapse(channel),
+                Kind::Fenced => {
+                    self.give_up(channel);
+                    self.forget_lapsed(channel);
+                }
+                _ => {}
             }
             rpc::Error::failed("write", &error)
         })
@@ -324,7 +363,9 @@ impl ChannelWriter {
         let before = std::mem::replace(&mut owned.channels, now);
         let mut open = self.channels.write();
         let count = open.len();
-        open.retain(|name, _| owned.channels.get(name) == before.get(name));
+        let is_as_before = |name: &ChannelName| owned.channels.get(name) == before.get(name);
+        open.retain(|name, _| is_as_before(name));
+        self.lapsed.lock().retain(|name, _| is_as_before(name));
         if open.len() < count {
             self.changed.notify_one();
         }
@@ -350,15 +391,35 @@ impl ChannelWriter {
     }
 }
 
-/// The records of a channel's log, until it is closed here. Who follows a channel must not keep it open: while its log has a
-/// writer in this process, readers wait for that one, and would never see what the next owner writes.
-fn walk(channel: ChannelName, reader: Box<dyn LogReader>, closed: CancellationToken) -> Tail {
+/// The records of a channel's log, until it is closed here, and then those that are known to be durable. Who follows a channel must not
+/// keep it open: while its log has a writer in this process, readers wait for that one, and would never see what the next owner writes.
+/// What is shown counts as durable before it is: later reads elsewhere must not miss it.
+fn walk(
+    channel: ChannelName,
+    reader: Box<dyn LogReader>,
+    progress: Arc<Progress>,
+    closed: CancellationToken,
+) -> Tail {
     let records = futures::stream::unfold(Some(reader), move |reader| {
-        let channel = channel.clone();
+        let (channel, progress, closed) = (channel.clone(), Arc::clone(&progress), closed.clone());
         async move {
             let mut reader = reader?;
-            match reader.next().await {
-                Ok(record) => Some((Ok(record), Some(reader))),
+            // A call of the reader that is dropped has taken nothing.
+            let next = tokio::select! {
+                biased;
+                () = closed.cancelled() => None,
+                next = reader.next() => Some(next),
+            };
+            let next = match next {
+                Some(next) => next,
+                None if reader.position() >= progress.end() => return None,
+                None => reader.next().await,
+            };
+            match next {
+                Ok((position, bytes)) => {
+                    progress.note(position, record::stamp_of(&bytes).unwrap_or_default());
+                    Some((Ok((position, bytes)), Some(reader)))
+                }
                 Err(source) => {
                     let error = Error::ReadLog { channel, source };
                     Some((Err(rpc::Error::failed("follow a log", &error)), None))
@@ -366,7 +427,7 @@ fn walk(channel: ChannelName, reader: Box<dyn LogReader>, closed: CancellationTo
             }
         }
     });
-    records.take_until(closed.cancelled_owned()).boxed()
+    records.boxed()
 }
 
 #[async_trait]
@@ -410,6 +471,9 @@ impl Writer for ChannelWriter {
     }
 
     async fn mark(&self, name: &ChannelName) -> Result<Mark, rpc::Error> {
+        if let Some(mark) = self.mark_of_lapsed(name) {
+            return Ok(mark);
+        }
         let channel = self.channel(name).await?;
         let mark = channel.mark();
         let is_bounded = channel.is_bounded(&mark);
@@ -426,16 +490,28 @@ impl Writer for ChannelWriter {
     }
 
     async fn tail(&self, name: &ChannelName, from: Position) -> Result<Tail, rpc::Error> {
-        let closed = self.channel(name).await?.closed();
+        let lapsed = self.lapsed.lock().get(name).cloned();
+        let (progress, closed) = match lapsed {
+            Some(progress) => {
+                let closed = CancellationToken::new();
+                closed.cancel();
+                (progress, closed)
+            }
+            None => {
+                let channel = self.channel(name).await?;
+                (channel.progress(), channel.closed())
+            }
+        };
         let failed =
             |source| rpc::Error::failed("follow a log", &Error::ReadLog { channel: name.clone(), source });
         let reader = self.parts.logs.read(name, from).await.map_err(failed)?;
-        Ok(walk(name.clone(), reader, closed))
+        Ok(walk(name.clone(), reader, progress, closed))
     }
 
     async fn forget(&self, channels: &[ChannelName]) -> Result<(), rpc::Error> {
         for name in channels {
             let open = self.channels.write().remove(name);
+            self.lapsed.lock().remove(name);
             if let Some(channel) = open {
                 // A flush that still runs must not read a log that is being removed.
                 let _idle = channel.flushing.lock().await;
@@ -506,7 +582,7 @@ mod tests {
         };
         let channel = Channel::new(of, log, NodeTime::new(RealClock::new()), Duration::ZERO);
         let reader = logs.read(&name, Position(0)).await.unwrap();
-        let mut records = walk(name, reader, channel.closed());
+        let mut records = walk(name, reader, channel.progress(), channel.closed());
         assert_eq!(records.next().await.unwrap().unwrap(), (Position(0), Bytes::from_static(b"one")));
 
         drop(channel);

@@ -19,6 +19,27 @@ struct Rows {
     times: Vec<Timestamp>,
 }
 
+/// How far the reading of a stretch has come, its present record included. Unit: bytes.
+#[derive(Clone, Copy)]
+struct Progress {
+    read: u64,
+    /// About what is still to come.
+    left: u64,
+}
+
+impl Progress {
+    /// About how many rows are to come where there have been so many, and some more: what is taken in vain is never touched.
+    fn rows_to_come(self, rows: usize) -> usize {
+        let ahead = (rows as u64).saturating_mul(self.left) / self.read.max(1);
+        usize::try_from(ahead.saturating_add(ahead / 16)).unwrap_or(usize::MAX)
+    }
+
+    /// What is to come, in bytes: a vector takes as many in a record as in a column.
+    fn bytes_to_come(self) -> usize {
+        usize::try_from(self.left).unwrap_or(usize::MAX)
+    }
+}
+
 /// What a stretch of the log holds.
 pub struct Stretch {
     /// Its first position.
@@ -42,13 +63,13 @@ impl Stretch {
     }
 
     /// Adds the next record.
-    fn take(&mut self, message: Message) -> Result<(), crate::model::TypeMismatch> {
+    fn take(&mut self, message: Message, progress: Progress) -> Result<(), crate::model::TypeMismatch> {
         match message {
-            Message::Insert { at, partition, rows } => self.add_rows(at, partition, rows)?,
+            Message::Insert { at, partition, rows } => self.add_rows(at, partition, rows, progress)?,
             Message::Delete { at, partition, keys } => self.add_deletes(at, partition, &keys),
             Message::Upsert { at, partition, replaced, rows } => {
                 self.add_deletes(at, None, &replaced);
-                self.add_rows(at, partition, rows)?;
+                self.add_rows(at, partition, rows, progress)?;
             }
         }
         Ok(())
@@ -59,10 +80,13 @@ impl Stretch {
         at: Timestamp,
         partition: PartitionId,
         rows: Batch,
+        progress: Progress,
     ) -> Result<(), crate::model::TypeMismatch> {
         let count = rows.rows;
         match self.rows.get_mut(&partition) {
             Some(known) => {
+                let ahead = progress.rows_to_come(known.batch.rows + count);
+                known.batch.reserve(count, ahead, progress.bytes_to_come());
                 known.batch.extend(&rows)?;
                 known.times.extend(std::iter::repeat_n(at, count));
             }
@@ -97,6 +121,7 @@ pub async fn read(
     let read_failed = |source| Error::ReadLog { channel: channel.of.name.clone(), source };
     let mut reader: Box<dyn LogReader> = logs.read(&channel.of.name, from).await.map_err(read_failed)?;
     let mut stretch = Stretch::empty(from, info.schema.primary().data_type);
+    let expected = channel.unsealed.lock().bytes.min(most_bytes);
     let mut bytes = 0;
     while reader.position() < to && bytes < most_bytes.max(1) {
         let (position, payload) = reader.next().await.map_err(read_failed)?;
@@ -109,8 +134,9 @@ pub async fn read(
         }
         let message = record::decode(&payload, &info.schema)
             .map_err(|source| Error::BadRecord { channel: channel.of.name.clone(), source })?;
+        let progress = Progress { read: bytes, left: expected.saturating_sub(bytes) };
         stretch
-            .take(message)
+            .take(message, progress)
             .map_err(|source| Error::Mismatch { channel: channel.of.name.clone(), source })?;
         stretch.to = reader.position();
     }
@@ -175,4 +201,19 @@ pub async fn seal(
         deletes,
         named_through,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_rows_are_to_come_as_there_were_in_as_many_bytes_and_some_more() {
+        let of = |rows, read, left| Progress { read, left }.rows_to_come(rows);
+
+        assert_eq!(of(10, 1_000, 9_600), 96 + 6);
+        assert_eq!(of(5, 1_000, 9_600), 48 + 3, "half the rows were of another partition");
+        assert_eq!(of(10, 1_000, 0), 0);
+        assert_eq!(of(0, 0, 9_600), 0);
+    }
 }

@@ -9,6 +9,8 @@ mod drive;
 mod fixture;
 mod flush;
 mod former;
+#[cfg(test)]
+mod lapsed_test;
 mod lease;
 mod pressure;
 mod recall;

@@ -113,6 +113,13 @@ pub struct Sealed {
     pub is_named: bool,
 }
 
+/// The position before which all that is sealed has been read by who follows too: from there on it waits to be given up, and
+/// hardly anybody reads it. `None` for nothing.
+pub(super) fn read_by_all(sealed: &VecDeque<Sealed>, needed_from: Option<Position>) -> Option<Position> {
+    let needed = needed_from?;
+    sealed.iter().map(|stretch| stretch.to).take_while(|to| *to <= needed).last()
+}
+
 /// The position before which records may go, each given once. `sealed` has stretches, oldest first. `needed_from` is what
 /// followers still need; `None` if that is not known.
 pub(super) fn may_go(
@@ -210,5 +217,17 @@ mod tests {
         let named = [stretches[0], Sealed { is_named: true, ..stretches[1] }, stretches[2]];
         assert_eq!(of(named, Some(30), 709), Some((10, 2)), "one of the second may be made again");
         assert_eq!(of(named, Some(30), 710), Some((30, 0)));
+    }
+
+    #[test]
+    fn what_is_sealed_and_followed_is_read_by_all_at_once_whoever_named_it() {
+        let stretch = |to, is_named| Sealed { to: Position(to), since: Duration::from_secs(100), is_named };
+        let sealed = VecDeque::from([stretch(10, false), stretch(20, true), stretch(30, false)]);
+        let read =
+            |needed: Option<u64>| read_by_all(&sealed, needed.map(Position)).map(|position| position.0);
+
+        assert_eq!([read(None), read(Some(9))], [None, None]);
+        assert_eq!([read(Some(20)), read(Some(29)), read(Some(u64::MAX))], [Some(20), Some(20), Some(30)]);
+        assert_eq!(read_by_all(&VecDeque::new(), Some(Position(5))), None);
     }
 }

@@ -136,8 +136,14 @@ impl ChannelWriter {
     pub(super) async fn truncate_sealed(&self) {
         for channel in self.open_channels() {
             let needed_from = channel.followed.lock().needs_from;
-            let gone =
-                pressure::may_go(&mut channel.sealed.lock(), needed_from, self.parts.clock.monotonic());
+            let (read, gone) = {
+                let mut sealed = channel.sealed.lock();
+                let read = pressure::read_by_all(&sealed, needed_from);
+                (read, pressure::may_go(&mut sealed, needed_from, self.parts.clock.monotonic()))
+            };
+            if let Some(before) = read {
+                self.parts.logs.let_go(&channel.of.name, before);
+            }
             let Some(before) = gone else { continue };
             if let Err(error) = self.parts.logs.truncate(&channel.of.name, before).await {
                 // The next flush gives up this stretch too.

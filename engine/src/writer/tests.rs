@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::FutureExt as _;
+use parking_lot::Mutex;
 
 use super::fixture::{COLLECTION, PARTITION, World, channel, insert, records};
 use super::{FlushLimits, Water};
@@ -15,6 +16,7 @@ use crate::base::{
 };
 use crate::blob::{Blobs as _, Doing, FaultPlan, FaultyBlobs};
 use crate::log::record::stamp_of;
+use crate::log::{Error as LogError, LogReader, LogWriter, Logs};
 use crate::rpc::{
     Error, Followed, Follower as _, Operation, OrderNumber, Orders, OwnOrder, Refusal, Report, Write,
     Writer as _,
@@ -390,6 +392,67 @@ async fn sealed_records_stay_until_no_follower_needs_them() {
     assert!(!has_first().await);
     tasks.stop();
     tasks.join().await.unwrap();
+}
+
+/// Logs that note what they are told to keep in memory no more.
+struct Noting {
+    inner: Arc<dyn Logs>,
+    noted: Arc<Mutex<Vec<Position>>>,
+}
+
+#[async_trait]
+impl Logs for Noting {
+    async fn open(&self, name: &ChannelName, term: u64) -> Result<Arc<dyn LogWriter>, LogError> {
+        self.inner.open(name, term).await
+    }
+
+    async fn read(&self, name: &ChannelName, from: Position) -> Result<Box<dyn LogReader>, LogError> {
+        self.inner.read(name, from).await
+    }
+
+    async fn truncate(&self, name: &ChannelName, before: Position) -> Result<(), LogError> {
+        self.inner.truncate(name, before).await
+    }
+
+    fn let_go(&self, _: &ChannelName, before: Position) {
+        self.noted.lock().push(before);
+    }
+
+    async fn remove(&self, name: &ChannelName) -> Result<(), LogError> {
+        self.inner.remove(name).await
+    }
+
+    async fn channels(&self) -> Result<Vec<ChannelName>, LogError> {
+        self.inner.channels().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn sealed_records_leave_memory_once_those_who_follow_have_read_them_and_stay_in_the_log() {
+    let mut world = world();
+    let noted = Arc::new(Mutex::new(Vec::new()));
+    world.logs = Arc::new(Noting { inner: Arc::clone(&world.logs), noted: Arc::clone(&noted) });
+    let node = world.node(1, Arc::clone(&world.clock));
+    world.order(1, &node, true, Duration::MAX);
+    for key in 0..4 {
+        node.write(insert(&[key])).await.unwrap();
+    }
+    let follow = async |needs_from: u64| {
+        let followed = Followed { needs_from: Some(Position(needs_from)), fullness: 0.0 };
+        world.leader.known.lock().followed = followed;
+        node.ask_followers().await;
+        node.truncate_sealed().await;
+    };
+
+    follow(4).await;
+    let unsealed = noted.lock().len();
+    node.flush(&channel()).await.unwrap();
+    follow(3).await;
+    let unread = noted.lock().len();
+    follow(4).await;
+
+    assert_eq!((unsealed, unread, noted.lock().as_slice()), (0, 0, [Position(4)].as_slice()));
+    assert!(world.logs.read(&channel(), Position(0)).await.is_ok(), "it is sealed only just now");
 }
 
 #[tokio::test(start_paused = true)]

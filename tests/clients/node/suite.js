@@ -78,6 +78,12 @@ async function main() {
   ok(await client.delete({ collection_name: NAME, filter: 'id in [1, 2, 3]' }));
   assert.equal(await count(client), ROWS - 3);
 
+  const health = ok(await client.checkHealth());
+  assert.equal(health.isHealthy, true, `${health.reasons}`);
+  const metric = ok(await client.getMetric({ request: { metric_type: 'system_info' } }));
+  const types = new Set(metric.response.nodes_info.map(node => node.infos.type));
+  for (const type of ['proxy', 'rootcoord', 'querynode', 'streamingnode', 'datanode']) assert.ok(types.has(type), type);
+
   const alias = `alias_${NAME}`;
   ok(await client.createAlias({ collection_name: NAME, alias }));
   assert.equal(ok(await client.describeAlias({ collection_name: NAME, alias })).collection, NAME);

@@ -7,7 +7,7 @@ use super::garbage::leave_held;
 use crate::base::{ChannelName, CollectionId, FieldId, PartitionId, SegmentId, Timestamp};
 use crate::coord::catalog::{Catalog, Compaction};
 use crate::coord::change::Change;
-use crate::model::{ChannelManifest, DeleteManifest, Expiry, IndexRef, SegmentManifest};
+use crate::model::{ChannelManifest, DeleteManifest, Expiry, IndexRef, Schema, SegmentManifest};
 use crate::rpc::{CollectionInfo, CollectionRef, CompactionPlan, CompactionStep, Refusal};
 
 /// Small segments that are worth merging without being asked.
@@ -24,6 +24,40 @@ const EXPIRED_FOR_MS: u64 = 10_000;
 const MANY_FILES: usize = 100;
 /// A collection's property that turns automatic compaction off.
 const PROPERTY: &str = "collection.autocompaction.enabled";
+
+/// How large segments are made. Unit: stored bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// What a merged segment has of rows without their vectors, and a clustered one of all.
+    pub any: u64,
+    /// What a merged segment has in all; at least `any`. Vectors are joined as they are stored, where everything else is unpacked
+    /// for that and takes many times as much, so a segment may have more of them.
+    pub merged: u64,
+}
+
+impl Sizes {
+    /// The same whatever the rows are.
+    #[must_use]
+    pub const fn of(bytes: u64) -> Self {
+        Self { any: bytes, merged: bytes }
+    }
+
+    /// The same while every node that holds data has `room` for so much more: it keeps what is merged until it has loaded the result, and
+    /// as long as that does not fit it goes on with the old segments and whatever comes after them in the log.
+    #[must_use]
+    pub fn within(self, room: u64) -> Self {
+        // A segment takes more in memory than stored, and two may be on their way.
+        Self { merged: self.merged.min(room / 2).max(self.any), ..self }
+    }
+
+    /// What a segment counts of `merged`: the bytes of what is no vector so many times that a segment of nothing else has `any`.
+    fn weight(self, segment: &SegmentManifest, schema: &Schema) -> u64 {
+        let dense = segment.dense_bytes(schema);
+        let others = u128::from(segment.stored_bytes().saturating_sub(dense));
+        let others = others * u128::from(self.merged) / u128::from(self.any.max(1));
+        u64::try_from(others).unwrap_or(u64::MAX).saturating_add(dense)
+    }
+}
 
 /// How eagerly to look for work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,20 +112,23 @@ impl Moment {
 /// What to compact next of a collection, if anything; none of the segments that `taken` says are being worked on.
 ///
 /// First come segments of which all rows have expired at `when`: they are dropped. Then, where there are none, it
-/// merges small segments, below half of `max_bytes`, up to about that size (stored bytes; rows hidden by deletes count);
+/// merges small segments, below half of what `sizes` allow, up to about that (rows hidden by deletes count), and where rows are to
+/// be clustered no larger than that makes them;
 /// automatically only four or more of them, none greater than all others together, so that a row is rewritten as often as
 /// its segment doubles. Else rewrites a segment of which deletes may hide more than a fifth, or more than half may have expired, or
 /// that many files of deletes apply to; on demand one that any file applies to or of which any row may have expired.
 pub fn next_compaction(
     info: &CollectionInfo,
     manifests: &[std::sync::Arc<ChannelManifest>],
-    max_bytes: u64,
+    sizes: Sizes,
     (pace, when): (Pace, Moment),
     taken: impl Fn(SegmentId) -> bool,
 ) -> Option<CompactPlan> {
     if pace == Pace::Automatic && is_off(info) {
         return None;
     }
+    let sizes = if clustering_key(info).is_some() { Sizes::of(sizes.any) } else { sizes };
+    let weight = |one: &SegmentManifest| sizes.weight(one, &info.schema);
     let (expiry, keeps_since) = (expiry_at(info, pace, when), when.keeps_since(info));
     let plan = |channel: &ChannelName, manifest: &ChannelManifest, chosen: BTreeSet<SegmentId>| CompactPlan {
         collection: info.id,
@@ -110,8 +147,11 @@ pub fn next_compaction(
         })
     };
     let expired = of_partitions(&|manifest, partition| expired_ones(manifest, partition, expiry, &taken));
-    let merged =
-        || of_partitions(&|manifest, partition| small_ones(manifest, partition, max_bytes, pace, &taken));
+    let merged = || {
+        of_partitions(&|manifest, partition| {
+            small_ones(manifest, partition, (sizes.merged, &weight), pace, &taken)
+        })
+    };
     expired.or_else(merged).or_else(|| {
         channels().find_map(|(channel, manifest)| {
             let id = worn(info, manifest, (pace, expiry, keeps_since), &taken)?;
@@ -215,21 +255,21 @@ pub fn most_outputs(plan: &CompactPlan, max_bytes: u64) -> u32 {
     u32::try_from(bytes.div_ceil(max_bytes.max(1))).unwrap_or(u32::MAX).max(1)
 }
 
-/// Small segments of a partition that are worth merging.
+/// Small segments of a partition that are worth merging, up to the most that one may weigh.
 fn small_ones(
     manifest: &ChannelManifest,
     partition: PartitionId,
-    max_bytes: u64,
+    (most, weight): (u64, &dyn Fn(&SegmentManifest) -> u64),
     pace: Pace,
     taken: impl Fn(SegmentId) -> bool,
 ) -> Option<BTreeSet<SegmentId>> {
     let is_small = |one: &&SegmentManifest| {
         // What is clustered would not be any more.
         let is_clustered = one.clustered_by.is_some();
-        one.partition == partition && one.stored_bytes() <= max_bytes / 2 && !is_clustered && !taken(one.id)
+        one.partition == partition && weight(one) <= most / 2 && !is_clustered && !taken(one.id)
     };
     let small = manifest.segments.iter().filter(is_small);
-    let mut sizes: Vec<(u64, SegmentId)> = small.map(|one| (one.stored_bytes(), one.id)).collect();
+    let mut sizes: Vec<(u64, SegmentId)> = small.map(|one| (weight(one), one.id)).collect();
     sizes.sort_unstable();
     let enough = if pace == Pace::Manual { 2 } else { ENOUGH };
     if sizes.len() < enough {
@@ -238,7 +278,7 @@ fn small_ones(
     let mut sum = 0;
     let fitting = sizes.iter().take_while(|(bytes, _)| {
         sum += bytes;
-        sum <= max_bytes
+        sum <= most
     });
     let fitting = fitting.count();
     let is_full = fitting < sizes.len();
@@ -310,7 +350,7 @@ pub fn ask_compaction(
     collection: CollectionId,
     (id, when): (i64, Moment),
     major: bool,
-    max_bytes: u64,
+    sizes: Sizes,
     claimed: &BTreeSet<SegmentId>,
 ) -> Decision {
     let info = catalog.collection(&CollectionRef::Id(collection))?;
@@ -326,9 +366,9 @@ pub fn ask_compaction(
     loop {
         let is_claimed = |id| claimed.contains(&id);
         let next = if major {
-            next_clustering(info, manifests, max_bytes, pace, is_claimed)
+            next_clustering(info, manifests, sizes.any, pace, is_claimed)
         } else {
-            next_compaction(info, manifests, max_bytes, pace, is_claimed)
+            next_compaction(info, manifests, sizes, pace, is_claimed)
         };
         let Some(plan) = next else { break };
         let sources: Vec<SegmentId> = plan.sources.iter().map(|source| source.id).collect();

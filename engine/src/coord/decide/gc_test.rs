@@ -234,7 +234,8 @@ impl World {
         let manifests = [self.manifest()];
         let info = Arc::clone(&self.catalog.collections[&COLLECTION]);
         let taken = |id| self.in_work.contains(&id);
-        let Some(plan) = next_compaction(&info, &manifests, 2_000, (Pace::Manual, Moment::default()), taken)
+        let Some(plan) =
+            next_compaction(&info, &manifests, Sizes::of(2_000), (Pace::Manual, Moment::default()), taken)
         else {
             return;
         };

@@ -21,8 +21,9 @@ pub use collection::{
     truncate_collection,
 };
 pub use compact::{
-    CompactPlan, Moment, Pace, ask_compaction, commit_compaction, give_up_compaction, has_still_expired,
-    leaving, most_outputs, next_clustering, next_compaction, note_compaction, plan_of, still_there,
+    CompactPlan, Moment, Pace, Sizes, ask_compaction, commit_compaction, give_up_compaction,
+    has_still_expired, leaving, most_outputs, next_clustering, next_compaction, note_compaction, plan_of,
+    still_there,
 };
 pub use database::{alter_database, create_database, drop_database};
 pub use fsck::{LISTED, compare};

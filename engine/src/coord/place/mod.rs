@@ -297,6 +297,12 @@ impl Placer {
         self.expected.as_ref().is_some_and(BTreeSet::is_empty)
     }
 
+    /// Since when this leader leads, by its wall clock.
+    #[must_use]
+    pub const fn started_at(&self) -> Timestamp {
+        self.started_at
+    }
+
     /// The nodes that take part.
     #[must_use]
     pub fn present(&self) -> BTreeSet<NodeId> {

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Placer;
-use super::collection::{Collection, Follow, Replica};
+use super::collection::{Channel, Collection, Follow, Replica};
 use super::node::{Node, Taken};
 use super::split::Split;
 use crate::base::{ChannelName, CollectionId, NodeId, Position, SegmentId, Timestamp};
 use crate::rpc::{
     DEFAULT_GROUP, Extent, Followed, GroupConfig, GroupInfo, GroupNode, Left, NodeShare, NodeState,
-    NodeStatus, Owner, Place, ReplicaInfo, ReplicaRoute, ReplicaShard, Routes, Share,
+    NodeStatus, Owner, Place, ReplicaInfo, ReplicaRoute, ReplicaShard, Routes, Share, Wants,
 };
 
 /// Nodes that the default group takes. Source: Milvus's default.
@@ -302,6 +302,38 @@ impl Placer {
             segments: segments.into_iter().collect(),
             complete: replica.is_complete(),
         }
+    }
+
+    /// What the fullest of the nodes that hold data has room for beside what it is ordered to hold. Unit: bytes of memory; `u64::MAX`
+    /// for no limit.
+    #[must_use]
+    pub fn room(&self) -> u64 {
+        let readers = self.nodes.values().filter(|node| node.info.duties.queries);
+        let seats = readers.filter_map(|node| self.seats.get(node.info.id));
+        let rooms = seats
+            .map(|seat| if seat.limit == u64::MAX { u64::MAX } else { seat.limit.saturating_sub(seat.held) });
+        rooms.min().unwrap_or(u64::MAX)
+    }
+
+    /// What the collections ask of the nodes, and how many of those there are; not what is damaged.
+    #[must_use]
+    pub fn wants(&self) -> Wants {
+        let duties = || self.nodes.values().map(|node| node.info.duties);
+        let readers = duties().filter(|duties| duties.queries).count() as u64;
+        let writers = duties().filter(|duties| duties.writes).count() as u64;
+        let mut wants = Wants { readers, writers, ..Wants::default() };
+        for known in self.collections.values().filter(|known| !known.removed) {
+            wants.collections += 1;
+            wants.to_load += u64::from(known.info.load.is_some());
+            if self.unreadable.contains_key(&known.info.id) {
+                continue;
+            }
+            let is_owned =
+                |channel: &&Channel| channel.counts_for().is_some_and(|node| self.nodes.contains_key(&node));
+            let owned = known.channels.iter().filter(is_owned).count();
+            wants.ownerless += (known.channels.len() - owned) as u64;
+        }
+        wants
     }
 
     /// Every node that takes part, ascending by id.

@@ -168,8 +168,16 @@ impl Graph {
         (self.base.len() + self.upper.len()) * 4 + self.layout.levels.len() * (1 + size_of::<usize>())
     }
 
-    /// Appends the stored form: m, entry, the level of each row as a byte, and for each row and layer (lowest first) the
-    /// count of links and the links.
+    /// How long the stored form is. Unit: bytes.
+    pub(super) fn stored_bytes(&self) -> usize {
+        let runs = |(row, &level): (usize, &u8)| {
+            1 + (0..=level).map(|level| 1 + self.links(row as u32, level).len()).sum::<usize>()
+        };
+        4 * (2 + self.layout.levels.iter().enumerate().map(runs).sum::<usize>())
+    }
+
+    /// Appends the stored form, in words: m, entry, and for each row its level and, for each layer (lowest first), the count of
+    /// links and the links.
     pub(super) fn encode(&self, bytes: &mut Vec<u8>) {
         let mut word = |number: u32| bytes.extend_from_slice(&number.to_le_bytes());
         word(self.layout.m as u32);

@@ -291,16 +291,17 @@ impl VectorIndex for Hnsw {
     }
 
     fn encode(&self) -> Vec<u8> {
-        let mut body = Vec::new();
-        self.graph.encode(&mut body);
-        self.twins.encode(&mut body);
-        if has_width(self.index_type) {
-            body.extend_from_slice(&self.width.code().to_le_bytes());
-        }
-        artifact::seal(
+        let width = has_width(self.index_type).then(|| self.width.code().to_le_bytes());
+        let width = width.as_ref().map(<[u8; 4]>::as_slice).unwrap_or_default();
+        artifact::seal_written(
             Head { index_type: self.index_type, metric: self.metric },
             (self.block.dim(), self.block.rows()),
-            &body,
+            self.graph.stored_bytes() + self.twins.stored_bytes() + width.len(),
+            |body| {
+                self.graph.encode(body);
+                self.twins.encode(body);
+                body.extend_from_slice(width);
+            },
         )
     }
 }

@@ -85,6 +85,11 @@ impl Twins {
         self.pairs.len() * 8
     }
 
+    /// How long the stored form is. Unit: bytes.
+    pub(super) const fn stored_bytes(&self) -> usize {
+        4 + self.pairs.len() * 8
+    }
+
     /// Appends the stored form: the number of pairs, and the pairs.
     pub(super) fn encode(&self, bytes: &mut Vec<u8>) {
         bytes.extend_from_slice(&(self.pairs.len() as u32).to_le_bytes());

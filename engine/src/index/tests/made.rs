@@ -301,6 +301,19 @@ fn a_stored_index_answers_as_before() {
 }
 
 #[test]
+fn an_index_is_written_into_memory_that_is_taken_once() {
+    let mut rows = clustered(1500, 64, 20, 12);
+    // The graph keeps rows that are equal beside its links.
+    rows.copy_within(0..64 * 40, 64 * 700);
+    let block = VectorBlock::new(64, &rows).unwrap();
+    for spec in METRICS.into_iter().flat_map(specs) {
+        let bytes = built(&spec, &block).encode();
+
+        assert_eq!(bytes.capacity(), bytes.len(), "{spec:?}");
+    }
+}
+
+#[test]
 fn stored_links_that_lead_nowhere_are_refused() {
     let block = VectorBlock::new(2, &clustered(50, 2, 3, 13)).unwrap();
     let bytes = built(&IndexSpec::hnsw(Metric::L2, 4, 20), &block).encode();

@@ -159,11 +159,17 @@ impl Channel {
         Ok(())
     }
 
-    /// Gives up the records before `before`, durably, and removes the files that then hold nothing else.
-    pub async fn give_up(&self, files: &mut Files, before: u64) -> Result<(), Error> {
-        let (first_before, first) = {
+    /// Keeps none of the records before `before` in memory any more.
+    pub fn let_go(&self, before: u64) {
+        self.recent.forget_before(self.id, before);
+    }
+
+    /// Gives up the records before `before`, durably, and removes the files that then hold nothing else; the one that is being
+    /// written only if it has `leave_bytes`.
+    pub async fn give_up(&self, files: &mut Files, before: u64, leave_bytes: u64) -> Result<(), Error> {
+        let (first_before, first, next) = {
             let tail = self.tail.lock();
-            (tail.first, before.min(tail.next))
+            (tail.first, before.min(tail.next), tail.next)
         };
         if first > first_before {
             self.dir.mark(Name::First(first)).await?;
@@ -171,6 +177,8 @@ impl Channel {
             self.recent.forget_before(self.id, first);
             self.dir.remove(Name::First(first_before)).await?;
         }
+        // Nobody knows when the next record comes, and until then it would stay.
+        files.active = files.active.filter(|active| first < next || active.size_bytes < leave_bytes);
         let kept = files.active.map(|active| active.base);
         let given_up = self.tail.lock().given_up_files(kept);
         for (base, info) in given_up {

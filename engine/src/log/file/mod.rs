@@ -42,6 +42,10 @@ use names::{Name, decode_channel};
 use reader::Reader;
 use writer::Writing;
 
+/// A file that has this part of its full size is left once all its records are given up. A smaller one goes on: a new file costs
+/// two syncs.
+const LEFT_PART: u64 = 64;
+
 /// Sizes of the file log.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
@@ -198,7 +202,14 @@ impl Logs for FileLogs {
 
     async fn truncate(&self, channel: &ChannelName, before: Position) -> Result<(), Error> {
         let (channel, mut files) = self.hold(channel).await?;
-        channel.give_up(&mut files, before.0).await
+        channel.give_up(&mut files, before.0, self.settings.segment_bytes / LEFT_PART).await
+    }
+
+    fn let_go(&self, channel: &ChannelName, before: Position) {
+        let known = self.channels.lock().by_name.get(channel).cloned();
+        if let Some(channel) = known {
+            channel.let_go(before.0);
+        }
     }
 
     async fn remove(&self, channel: &ChannelName) -> Result<(), Error> {

@@ -86,6 +86,46 @@ async fn records_and_terms_are_there_after_reopening() {
 }
 
 #[tokio::test]
+async fn what_is_let_go_is_in_memory_no_more() {
+    let process = process(SimDisk::new(), FileLogSettings::default());
+    let writer = process.logs.open(&name(), 1).await.unwrap();
+    for number in 0..3u8 {
+        append(&writer, vec![number; 40]).await.unwrap();
+    }
+    let (channel, _) = process.logs.hold(&name()).await.unwrap();
+
+    process.logs.let_go(&name(), Position(2));
+
+    assert_eq!([0, 1, 2].map(|position| channel.recent(position).is_some()), [false, false, true]);
+}
+
+#[tokio::test]
+async fn a_log_of_which_all_is_given_up_has_no_file_of_records_left_unless_it_is_small() {
+    let disk = SimDisk::new();
+    let settings = FileLogSettings { segment_bytes: 64 * 1_000, ..FileLogSettings::default() };
+    let process = process(disk.clone(), settings);
+    let writer = process.logs.open(&name(), 1).await.unwrap();
+    let files = async || {
+        let all = disk.list("c").await.unwrap();
+        all.into_iter().map(|entry| entry.name).filter(|name| name.ends_with(".log")).count()
+    };
+
+    append(&writer, vec![0u8; 400]).await.unwrap();
+    process.logs.truncate(&name(), Position(1)).await.unwrap();
+    assert_eq!(files().await, 1, "a new one is not worth its cost");
+    append(&writer, vec![1u8; 400]).await.unwrap();
+    append(&writer, vec![2u8; 400]).await.unwrap();
+    process.logs.truncate(&name(), Position(2)).await.unwrap();
+    assert_eq!(files().await, 1, "it has a record that was not given up");
+    process.logs.truncate(&name(), Position(3)).await.unwrap();
+    assert_eq!(files().await, 0);
+
+    assert_eq!(append(&writer, vec![3u8; 40]).await.unwrap(), Position(3));
+    assert_eq!(read_all(&process.logs, Position(3)).await.unwrap(), [(3, Bytes::from(vec![3u8; 40]))]);
+    assert_eq!(files().await, 1);
+}
+
+#[tokio::test]
 async fn a_directory_is_used_by_one_process_at_a_time() {
     let dir = tempfile::tempdir().unwrap();
     let _held = OsDisk::open(dir.path()).await.unwrap();

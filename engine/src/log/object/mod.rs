@@ -322,6 +322,13 @@ impl Logs for ObjectLogs {
         }
     }
 
+    fn let_go(&self, channel: &ChannelName, before: Position) {
+        let known = self.channels.lock().by_name.get(channel).map(|channel| channel.id);
+        if let Some(id) = known {
+            self.recent.forget_before(id, before.0);
+        }
+    }
+
     async fn remove(&self, channel: &ChannelName) -> Result<(), Error> {
         let (channel, _gate) = self.hold(channel).await?;
         if self.store.end_life(&channel).await? {

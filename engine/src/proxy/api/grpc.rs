@@ -68,6 +68,7 @@ answers_with_status!(
     GetIndexStatisticsResponse,
     GetLoadStateResponse,
     GetLoadingProgressResponse,
+    GetMetricsResponse,
     GetPartitionStatisticsResponse,
     GetPersistentSegmentInfoResponse,
     GetQuerySegmentInfoResponse,
@@ -171,6 +172,7 @@ calls! {
     get_version(GetVersionRequest) -> GetVersionResponse = system::version, "GetVersion";
     check_health(CheckHealthRequest) -> CheckHealthResponse = system::check_health, "CheckHealth";
     get_component_states(GetComponentStatesRequest) -> ComponentStates = system::component_states, "GetComponentStates";
+    get_metrics(GetMetricsRequest) -> GetMetricsResponse = system::metrics, "GetMetrics";
     alloc_timestamp(AllocTimestampRequest) -> AllocTimestampResponse = system::timestamp, "AllocTimestamp";
 
     import(ImportRequest) -> ImportResponse = imports::import, "Import";

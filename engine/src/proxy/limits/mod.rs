@@ -30,7 +30,7 @@ const EVERY: Duration = Duration::from_secs(3);
 /// Every so many times it is asked how many proxies there are, which takes a list of all nodes.
 const ROUNDS: u32 = 10;
 /// Milvus's reason of a denial. Source: wire specification 2.17.
-const DENIED: &str = "access has been disabled by the administrator";
+pub const DENIED: &str = "access has been disabled by the administrator";
 /// How long a call that changed a database waits until it is known what that denies.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How properties that deny something begin.
@@ -104,6 +104,17 @@ impl Learnt {
         let Some(denials) = self.denials.get(database) else { return false };
         asked.denials().iter().any(|key| denials.contains(*key))
     }
+}
+
+/// What is denied now, whoever asks for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Denied {
+    /// Whether reads of all databases are.
+    pub reads: bool,
+    /// Whether writes to all databases are.
+    pub writes: bool,
+    /// By database, its properties that deny something.
+    pub databases: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// The limits of a proxy, and how much of them is used up.
@@ -263,6 +274,18 @@ impl Limits {
         let nodes = coord.nodes().await?;
         self.learn_proxies(nodes.iter().filter(|node| node.info.duties.proxies).count());
         Ok(())
+    }
+
+    /// What is denied, as far as it is known.
+    pub fn denied(&self) -> Denied {
+        if !self.settings.enabled {
+            return Denied::default();
+        }
+        Denied {
+            reads: self.settings.denies_reads,
+            writes: self.settings.denies_writes,
+            databases: self.learnt.load().denials.clone(),
+        }
     }
 
     /// Whether there are rates to share.

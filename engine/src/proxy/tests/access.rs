@@ -134,6 +134,7 @@ async fn a_user_without_roles_may_make_the_open_calls_and_no_other() {
             "GetPersistentSegmentInfo",
             "GetQuerySegmentInfo",
             "GetReplicas",
+            "GetMetrics",
             "GetComponentStates",
             "GetCompactionState",
             "GetCompactionStateWithPlans",

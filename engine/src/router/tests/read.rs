@@ -410,6 +410,46 @@ async fn a_search_gives_up_when_its_routes_stay_old() {
     assert!(started.elapsed() >= Duration::from_secs(10) && started.elapsed() < Duration::from_secs(11));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_read_ends_after_two_deadlines_however_late_its_last_try_began() {
+    let world = World::new();
+    world.publish(None, &[&[1]]);
+    let (router, node) = (world.router(), world.node(1));
+    node.behind.store(true, Relaxed);
+    let started = tokio::time::Instant::now();
+    let away = async {
+        tokio::time::sleep(Duration::from_secs(9)).await;
+        node.dead.store(true, Relaxed);
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        node.dead.store(false, Relaxed);
+    };
+
+    let (read, ()) = futures::join!(router.query(query(), Consistency::Strong), away);
+
+    assert_eq!(read.unwrap_err().kind(), Kind::Unavailable);
+    assert!(started.elapsed() >= Duration::from_secs(20), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_millis(20_100), "{:?}", started.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_that_waited_in_vain_once_gets_an_answer_that_takes_long() {
+    let world = World::new();
+    world.publish(None, &[&[1]]);
+    hold(&world, &[(1, &[1])]);
+    let (router, node) = (world.router(), world.node(1));
+    node.behind.store(true, Relaxed);
+    node.slow_ms.store(15_000, Relaxed);
+    let there = async {
+        tokio::time::sleep(Duration::from_secs(16)).await;
+        node.behind.store(false, Relaxed);
+    };
+
+    let (read, ()) = futures::join!(router.query(query(), Consistency::Strong), there);
+
+    assert_eq!(read.unwrap().keys, Keys::Int(vec![1]));
+    assert_eq!(*node.after.lock(), [ReadAfter::Everything, ReadAfter::Everything, ReadAfter::Nothing]);
+}
+
 /// A router that has read once, from one of two copies, before the coordinator stopped to answer.
 async fn read_before_silence(world: &Arc<World>) -> Arc<Router> {
     world.publish(None, &[&[1], &[2]]);

@@ -47,6 +47,8 @@ pub struct NodeTwin {
     pub forgets: AtomicBool,
     /// Does not hold what it is asked for.
     pub stale: AtomicBool,
+    /// Does not come to have what a read must see, which it says after ten seconds.
+    pub behind: AtomicBool,
     pub slow_ms: AtomicU64,
     pub reads: AtomicUsize,
     pub keys: Mutex<Vec<i64>>,
@@ -71,6 +73,15 @@ impl NodeTwin {
         } else {
             Err(stale())
         }
+    }
+
+    /// Waits until what a read must see is here.
+    async fn follow(&self, after: ReadAfter) -> Result<(), Error> {
+        let is_here = after == ReadAfter::Nothing || !self.behind.load(Ordering::Relaxed);
+        if !is_here && !self.dead.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+        }
+        if is_here && !self.dead.load(Ordering::Relaxed) { Ok(()) } else { Err(unavailable()) }
     }
 }
 
@@ -102,7 +113,7 @@ impl Writer for NodeTwin {
         }
         self.owned()?;
         let shard = if *channel == ChannelName::of(C, 1) { 7 } else { 3 };
-        Ok(Mark { end: Position(1), at: Timestamp(shard) })
+        Ok(Mark { end: Position(1), at: Timestamp(shard), now: Timestamp(shard) })
     }
 
     async fn tail(&self, _: &ChannelName, _: Position) -> Result<Tail, Error> {
@@ -127,9 +138,7 @@ impl Querier for NodeTwin {
         self.shares.lock().push(share);
         let slow = Duration::from_millis(self.slow_ms.load(Ordering::Relaxed));
         tokio::time::sleep(slow).await;
-        if self.dead.load(Ordering::Relaxed) {
-            return Err(unavailable());
-        }
+        self.follow(after).await?;
         if self.stale.load(Ordering::Relaxed) {
             return Err(stale());
         }
@@ -163,9 +172,7 @@ impl Querier for NodeTwin {
         after: ReadAfter,
     ) -> Result<Vec<TimeSpan>, Error> {
         self.after.lock().push(after);
-        if self.dead.load(Ordering::Relaxed) {
-            return Err(unavailable());
-        }
+        self.follow(after).await?;
         Ok(vec![*self.span.lock(); share.channels.len()])
     }
 }

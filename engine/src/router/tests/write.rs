@@ -209,23 +209,26 @@ async fn an_owner_that_is_replaced_before_it_answers_is_not_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_mark_is_asked_of_the_next_owner_once_there_is_one() {
-    let world = World::new();
-    world.publish(Some(1), &[]);
-    world.node(1).hangs.store(true, Relaxed);
-    world.node(2).owns.store(true, Relaxed);
-    let router = world.router_with(RouterSettings::default(), None);
-    let started = tokio::time::Instant::now();
+async fn a_mark_is_asked_of_the_next_owner_once_there_is_one_although_nobody_tells_of_it() {
+    for keeps_routes in [false, true] {
+        let world = World::new();
+        world.publish(Some(1), &[]);
+        world.node(1).hangs.store(true, Relaxed);
+        world.node(2).owns.store(true, Relaxed);
+        let cache = keeps_routes.then(|| CatalogCache::new(world.clone()));
+        let router = world.router_with(RouterSettings::default(), cache);
+        let started = tokio::time::Instant::now();
 
-    let takeover = async {
-        tokio::time::sleep(Duration::from_secs(6)).await;
-        world.publish(Some(2), &[]);
-    };
-    let channel = upsert(1, 1).channel;
-    let (marked, ()) = futures::join!(router.mark(&channel), takeover);
+        let takeover = async {
+            tokio::time::sleep(Duration::from_secs(6)).await;
+            world.publish(Some(2), &[]);
+        };
+        let channel = upsert(1, 1).channel;
+        let (marked, ()) = futures::join!(router.mark(&channel), takeover);
 
-    assert!(marked.is_ok(), "{marked:?}");
-    assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
+        assert!(marked.is_ok(), "{marked:?}");
+        assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -180,7 +180,8 @@ impl Writer for Remote {
         };
         let answer = self.call("mark", Some(self.links.settings().brief), send).await?.into_inner();
         convert::answered("mark", answer.error)?;
-        Ok(Mark { end: Position(answer.end), at: Timestamp(answer.at) })
+        let at = Timestamp(answer.at);
+        Ok(Mark { end: Position(answer.end), at, now: at.max(Timestamp(answer.now)) })
     }
 
     async fn tail(&self, channel: &ChannelName, from: Position) -> Result<Tail, Error> {

@@ -72,7 +72,7 @@ impl Desk {
 
     async fn mark(&self, call: pb::ChannelCall) -> Result<pb::MarkAnswer, Error> {
         let mark = self.writer()?.mark(&ChannelName(call.channel.into())).await?;
-        Ok(pb::MarkAnswer { error: None, end: mark.end.0, at: mark.at.0 })
+        Ok(pb::MarkAnswer { error: None, end: mark.end.0, at: mark.at.0, now: mark.now.0 })
     }
 
     async fn search(&self, call: pb::SearchCall) -> Result<pb::SearchAnswer, Error> {

@@ -37,8 +37,9 @@ const READ_DEADLINE: Duration = Duration::from_millis(20_500);
 /// How long a channel stays where it was moved for balance, less what an order may take longer than the one before.
 const REST: Duration = Duration::from_secs(59);
 
-/// Reads that wait for nobody, and those that wait for owners that give marks.
-const LOOSEST: &[&str] = &["eventual query"];
+/// Reads of every level, and those that need no mark of an owner.
+const READS: &[&str] =
+    &["query", "query of a session", "search", "query by key", "bounded query", "eventual query"];
 const LOOSE: &[&str] = &["bounded query", "eventual query"];
 /// Workers that do nothing but write, so that writes tell how writes do.
 const WRITERS: i64 = 4;
@@ -125,7 +126,7 @@ impl Script {
             Self::MetadataAway => (Fault::MetaAway, Promises { writes_within: Some(OWNERLESS), ..used }),
             Self::StoreDown => (
                 Fault::StoreDown,
-                Promises { works: Works::These(LOOSEST), writes_fail_within: Some(DEADLINE), ..nothing },
+                Promises { works: Works::These(READS), writes_fail_within: Some(DEADLINE), ..nothing },
             ),
             Self::Flapping => (Fault::Kill, owners),
             Self::Orphans => (Fault::Kill, nothing),

@@ -535,6 +535,7 @@ impl World {
             alone: false,
             lock: None,
             flaw,
+            usage: None,
         };
         match Node::start(site.role, seams, calls, &self.settings, &life.tasks).await {
             Ok(node) => {

@@ -221,6 +221,7 @@ impl World {
             alone: true,
             lock: None,
             flaw: None,
+            usage: None,
         };
         let local = LocalNodes::new();
         let calls = NodeCalls {

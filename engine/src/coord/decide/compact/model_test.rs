@@ -200,7 +200,7 @@ impl World {
         let is_busy = |id| busy.contains(&id);
         let planned = match self.below(3) {
             0 => next_clustering(&info, &manifests, max_bytes, pace, is_busy),
-            _ => next_compaction(&info, &manifests, max_bytes, pace, is_busy),
+            _ => next_compaction(&info, &manifests, Sizes::of(max_bytes), pace, is_busy),
         };
         let Some(mut plan) = planned else { return };
         plan.expiry.written_before = self.expired_at(self.kept_since().unwrap_or(Timestamp::MAX));

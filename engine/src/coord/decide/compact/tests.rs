@@ -3,10 +3,12 @@ use std::sync::Arc;
 use super::*;
 use crate::base::{DatabaseId, FieldId, IndexId, Position};
 use crate::coord::catalog::Garbage;
-use crate::model::{ColumnRef, IndexRef, ObjectRef, Partition, Schema};
+use crate::model::{ColumnRef, DataType, Field, IndexRef, ObjectRef, Partition};
+use crate::segment::fixture::field;
 
 const COLLECTION: CollectionId = CollectionId(1);
 const FRESH: Timestamp = Timestamp(500);
+const HUNDRED: Sizes = Sizes::of(100);
 
 fn object(key: String, size_bytes: u64) -> ObjectRef {
     ObjectRef { key, size_bytes, crc32: 0 }
@@ -78,8 +80,9 @@ pub(in crate::coord::decide) fn catalog(partitions: &[i64], manifest: ChannelMan
 
 fn next(manifest: &ChannelManifest, pace: Pace, taken: &[i64]) -> Option<Vec<i64>> {
     let manifests = [Arc::new(manifest.clone())];
-    let plan =
-        next_compaction(&info(&[1]), &manifests, 100, (pace, Moment::default()), |id| taken.contains(&id.0))?;
+    let plan = next_compaction(&info(&[1]), &manifests, HUNDRED, (pace, Moment::default()), |id| {
+        taken.contains(&id.0)
+    })?;
     Some(plan.sources.iter().map(|source| source.id.0).collect())
 }
 
@@ -101,6 +104,53 @@ fn four_small_segments_are_merged_and_three_only_on_demand() {
 fn a_merge_is_not_larger_than_a_segment_may_be() {
     assert_eq!(next(&of_sizes(&[40, 45, 41, 42]), Pace::Automatic, &[]), Some(vec![1, 3]));
     assert_eq!(next(&of_sizes(&[50, 50]), Pace::Manual, &[]), Some(vec![1, 2]));
+}
+
+/// The sources of the next merge of segments that have so many bytes of an integer and of vectors each, where segments of anything
+/// have 100 and merged ones 400.
+fn merged(each: &[(u64, u64)], is_clustered: bool) -> Option<Vec<i64>> {
+    let integers = field(FieldId(100), "integers", DataType::Int64);
+    let fields = vec![
+        Field { is_clustering_key: is_clustered, ..integers },
+        field(FieldId(101), "vectors", DataType::FloatVector),
+    ];
+    let mut info = info(&[1]);
+    info.schema = Arc::new(Schema { fields, ..Schema::clone(&info.schema) });
+    let segments = (1..).zip(each).map(|(id, &(integers, vectors))| {
+        let mut made = segment(id, integers, 10);
+        let object = object(format!("segments/1/{id}/101.bin"), vectors);
+        made.columns.push(ColumnRef { fields: vec![FieldId(101)], object });
+        made
+    });
+    let manifests = [Arc::new(manifest(segments.collect(), Vec::new()))];
+    let sizes = Sizes { any: 100, merged: 400 };
+    let plan = next_compaction(&info, &manifests, sizes, (Pace::Manual, Moment::default()), |_| false)?;
+    Some(plan.sources.iter().map(|source| source.id.0).collect())
+}
+
+#[test]
+fn a_merged_segment_may_have_more_of_vectors_than_of_what_is_unpacked_to_be_joined() {
+    assert_eq!(merged(&[(0, 100); 5], false), Some(vec![1, 2, 3, 4]));
+    assert_eq!(merged(&[(30, 0); 5], false), Some(vec![1, 2, 3]));
+    assert_eq!(merged(&[(10, 60); 5], false), Some(vec![1, 2, 3, 4]));
+    assert_eq!(merged(&[(0, 200), (0, 200)], false), Some(vec![1, 2]));
+    assert_eq!(merged(&[(51, 0), (51, 0)], false), None, "they are more than half of what may be");
+}
+
+#[test]
+fn segments_are_not_made_larger_than_there_is_room_for_beside_what_they_are_made_of() {
+    let sizes = Sizes { any: 100, merged: 400 };
+    let merged = [0, 199, 201, 600, 800, u64::MAX].map(|room| sizes.within(room).merged);
+
+    assert_eq!(merged, [100, 100, 100, 300, 400, 400]);
+    assert_eq!(sizes.within(0).any, 100);
+}
+
+#[test]
+fn segments_that_are_to_be_clustered_are_not_made_larger_before() {
+    assert_eq!(merged(&[(0, 60), (0, 60)], false), Some(vec![1, 2]));
+    assert_eq!(merged(&[(0, 60), (0, 60)], true), None);
+    assert_eq!(merged(&[(0, 40), (0, 40)], true), Some(vec![1, 2]));
 }
 
 #[test]
@@ -128,9 +178,12 @@ fn a_collection_can_be_left_alone() {
     let manifests = [Arc::new(of_sizes(&[1, 1, 1, 1]))];
 
     assert!(
-        next_compaction(&info, &manifests, 100, (Pace::Automatic, Moment::default()), |_| false).is_none()
+        next_compaction(&info, &manifests, HUNDRED, (Pace::Automatic, Moment::default()), |_| false)
+            .is_none()
     );
-    assert!(next_compaction(&info, &manifests, 100, (Pace::Manual, Moment::default()), |_| false).is_some());
+    assert!(
+        next_compaction(&info, &manifests, HUNDRED, (Pace::Manual, Moment::default()), |_| false).is_some()
+    );
 }
 
 fn plan_of(manifest: &ChannelManifest, sources: &[i64]) -> CompactPlan {
@@ -287,7 +340,7 @@ fn of_hours(id: i64, bytes: u64, oldest: u64, newest: u64) -> SegmentManifest {
 fn next_at(hours: u64, ttl: &str, manifest: &ChannelManifest, pace: Pace) -> Option<(Vec<i64>, bool)> {
     let now = Timestamp::from_unix_ms(hours * HOUR_MS);
     let manifests = [Arc::new(manifest.clone())];
-    let plan = next_compaction(&with_ttl(ttl), &manifests, 100, (pace, moment(now)), |_| false)?;
+    let plan = next_compaction(&with_ttl(ttl), &manifests, HUNDRED, (pace, moment(now)), |_| false)?;
     Some((plan.sources.iter().map(|source| source.id.0).collect(), plan.leaves_nothing()))
 }
 
@@ -332,7 +385,8 @@ fn what_had_expired_when_a_compaction_was_asked_for_stays_if_it_has_not_any_more
     let manifest = manifest(vec![of_hours(1, 100, 10, 20)], Vec::new());
     let mut catalog = catalog(&[1], manifest);
     catalog.apply(Change::PutCollection(with_ttl("3600")));
-    let asked = ask_compaction(&catalog, COLLECTION, (5, moment(now)), false, 100, &BTreeSet::new()).unwrap();
+    let asked =
+        ask_compaction(&catalog, COLLECTION, (5, moment(now)), false, HUNDRED, &BTreeSet::new()).unwrap();
     let [Change::PutCompaction(asked)] = &asked[..] else { panic!("{asked:?}") };
 
     let plan = |catalog: &Catalog| {
@@ -356,7 +410,8 @@ fn a_plan_that_drops_what_is_seen_again_is_not_carried_out() {
     let manifest = manifest(vec![of_hours(1, 100, 10, 12), of_hours(2, 100, 11, 13)], Vec::new());
     let mut catalog = catalog(&[1], manifest.clone());
     catalog.apply(Change::PutCollection(with_ttl("3600")));
-    let asked = ask_compaction(&catalog, COLLECTION, (5, moment(now)), false, 100, &BTreeSet::new()).unwrap();
+    let asked =
+        ask_compaction(&catalog, COLLECTION, (5, moment(now)), false, HUNDRED, &BTreeSet::new()).unwrap();
     let [Change::PutCompaction(asked)] = &asked[..] else { panic!("{asked:?}") };
     let plan = super::plan_of(&catalog, COLLECTION, &asked.plans[0], moment(now)).unwrap();
     assert!(plan.sources.len() == 2 && plan.leaves_nothing());
@@ -407,7 +462,7 @@ fn what_was_deleted_since_the_kept_past_began_is_no_reason_to_compact() {
     };
     let next = |hours: u64, properties: &[(&str, &str)], pace: Pace| {
         let (info, when) = keeping(properties);
-        let plan = next_compaction(&info, &[with_deletes(hours)], 100, (pace, when), |_| false)?;
+        let plan = next_compaction(&info, &[with_deletes(hours)], HUNDRED, (pace, when), |_| false)?;
         Some(plan.keeps_since)
     };
     let hour = [(crate::rpc::RETENTION, "3600")];
@@ -425,7 +480,7 @@ fn what_had_not_expired_when_the_kept_past_began_stays() {
     let (info, when) = keeping(&[(crate::rpc::TTL, "3600"), (crate::rpc::RETENTION, "3600")]);
     let manifests = [Arc::new(manifest(vec![of_hours(1, 90, 0, 0), of_hours(2, 90, 2, 2)], Vec::new()))];
 
-    let plan = next_compaction(&info, &manifests, 100, (Pace::Manual, when), |_| false).unwrap();
+    let plan = next_compaction(&info, &manifests, HUNDRED, (Pace::Manual, when), |_| false).unwrap();
 
     assert_eq!(plan.sources.iter().map(|source| source.id.0).collect::<Vec<_>>(), [1]);
     assert_eq!(plan.expiry.written_before, time(1).next());
@@ -454,7 +509,7 @@ fn rows_that_end_by_a_field_are_dropped_as_far_as_the_manifest_tells() {
         [Arc::new(manifest(vec![known(1, (1, 3)), known(2, (3, 13)), segment(3, 90, 10)], Vec::new()))];
     let at = |hours: u64, pace| {
         let now = Timestamp::from_unix_ms(hours * HOUR_MS);
-        let plan = next_compaction(&info, &manifests, 100, (pace, moment(now)), |_| false)?;
+        let plan = next_compaction(&info, &manifests, HUNDRED, (pace, moment(now)), |_| false)?;
         Some((plan.sources.iter().map(|source| source.id.0).collect::<Vec<_>>(), plan.leaves_nothing()))
     };
 

@@ -13,7 +13,7 @@ use crate::coord::place::{Hindrance, PlaceSettings, Placer};
 use crate::model::{ChannelManifest, Schema};
 use crate::rpc::{
     ChannelShare, CollectionInfo, DEFAULT_GROUP, Duties, Extent, GroupConfig, LoadSpec, NodeInfo, NodeShare,
-    NodeState, OpenChannel, OrderNumber, Place, ReplicaRoute, Routes, Share,
+    NodeState, OpenChannel, OrderNumber, Place, ReplicaRoute, Routes, Share, Wants,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -178,6 +178,30 @@ fn nodes_keep_what_they_have_of_a_collection_that_cannot_be_read_and_serve_it_ag
     for process in world.nodes.values() {
         assert_eq!(process.lacks(&routes), None);
     }
+}
+
+#[test]
+fn a_leader_counts_what_is_to_be_loaded_who_is_there_for_it_and_what_nobody_owns() {
+    let mut world = World::of(2);
+    world.put(&info(7, 2, loaded()), &[manifest(10, &[(1, 100)]), Arc::default()]);
+    world.put(&info(8, 1, None), &[Arc::default()]);
+    let wants = |ownerless| Wants { collections: 2, to_load: 1, ownerless, ..Wants::default() };
+
+    world.run(4);
+    assert_eq!(world.placer.wants(), Wants { readers: 2, writers: 2, ..wants(0) });
+
+    for mut gone in std::mem::take(&mut world.nodes).into_values() {
+        gone.state = NodeState::Leaving;
+        world.placer.report(gone.report(), world.now);
+    }
+    assert_eq!(world.placer.wants(), wants(3));
+
+    // It is named as what it is, and not as what nobody owns.
+    world.placer.set_aside(CollectionId(8), "the manifest is damaged".to_owned());
+    assert_eq!(world.placer.wants(), wants(2));
+
+    world.placer.remove_collection(CollectionId(7), world.now);
+    assert_eq!(world.placer.wants(), Wants { collections: 1, ..Wants::default() });
 }
 
 #[test]
@@ -655,6 +679,25 @@ fn what_fits_nowhere_is_said_and_loaded_when_there_is_room() {
     world.run(5);
     assert_eq!(world.placer.loaded(info.id), Ok(100));
     assert!(!world.placer.has_unplaced());
+}
+
+#[test]
+fn a_leader_knows_what_the_fullest_node_that_holds_data_has_room_for() {
+    let writes = Duties { writes: true, ..Duties::default() };
+    let mut world = World::new(vec![
+        NodeInfo { memory_bytes: 1000, ..node(1) },
+        NodeInfo { memory_bytes: 10, duties: writes, ..node(2) },
+    ]);
+    world.put(&info(7, 1, loaded()), &[manifest(10, &[(1, 500)])]);
+    world.run(4);
+    assert_eq!(world.placer.room(), 350);
+
+    world.placer.remove_collection(CollectionId(7), world.now);
+    world.run(10);
+    assert_eq!(world.placer.room(), 850);
+    let mut unlimited = World::of(1);
+    unlimited.run(4);
+    assert_eq!(unlimited.placer.room(), u64::MAX);
 }
 
 #[test]

@@ -128,6 +128,8 @@ fn node(id: i64) -> NodeInfo {
         version: "1".to_owned(),
         newest_format: 1,
         maps_vectors: true,
+        processors: 0,
+        machine_bytes: 0,
     }
 }
 

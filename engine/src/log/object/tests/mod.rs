@@ -102,6 +102,22 @@ async fn an_object_log_keeps_the_contract_in_a_directory() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_let_go_is_in_memory_no_more() {
+    let node = node(MemoryBlobs::new(), 1, ObjectLogSettings::default());
+    let writer = node.logs.open(&name(), 1).await.unwrap();
+    for number in 0..3u8 {
+        append(&writer, vec![number; 40]).await.unwrap();
+    }
+    let id = node.logs.channels.lock().by_name[&name()].id;
+    let kept = || [0, 1, 2].map(|position| node.logs.recent.find(id, position).is_some());
+    let before = kept();
+
+    node.logs.let_go(&name(), Position(2));
+
+    assert_eq!((before, kept()), ([true; 3], [false, false, true]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn records_and_terms_are_there_for_the_next_process() {
     let blobs = MemoryBlobs::new();
     let before = node(blobs.clone(), 1, small());

@@ -105,7 +105,7 @@ impl Writer for Double {
 
     async fn mark(&self, channel: &ChannelName) -> Result<Mark, Error> {
         self.note("mark", channel)?;
-        Ok(Mark { end: Position(u64::MAX), at: Timestamp(7) })
+        Ok(Mark { end: Position(u64::MAX), at: Timestamp(7), now: Timestamp(8) })
     }
 
     async fn tail(&self, channel: &ChannelName, from: Position) -> Result<Tail, Error> {

@@ -307,6 +307,8 @@ samples! {
         version: String::sample(),
         newest_format: 2,
         maps_vectors: true,
+        processors: 8,
+        machine_bytes: u64::sample(),
     };
     NodeState => NodeState::Draining;
     OrderNumber => OrderNumber { epoch: 3, number: u64::sample() };
@@ -338,7 +340,9 @@ samples! {
         bytes_to_load: u64::sample(),
         fullness: 0.75,
         jobs: 4,
+        usage: Usage::sample(),
     };
+    Usage => Usage { processors: 0.5, memory_bytes: u64::sample(), disk_bytes: 3, disk_limit_bytes: 9 };
     Report => Report {
         node: NodeInfo::sample(),
         state: NodeState::sample(),
@@ -477,6 +481,21 @@ samples! {
         newest_format: 8,
         cluster: String::sample(),
         jobs: Some(JobCount { waiting: 1, running: 2 }),
+        since: Timestamp::sample(),
+        wants: Some(Wants {
+            collections: 5,
+            to_load: 3,
+            ownerless: 2,
+            readers: 7,
+            writers: 4,
+            damaged: Vec::sample(),
+        }),
+    };
+    DamagedCollection => DamagedCollection {
+        id: CollectionId::sample(),
+        database: String::sample(),
+        name: String::sample(),
+        what: String::sample(),
     };
     SteerChange => SteerChange::SuspendNode { node: NodeId::sample(), on: true };
     Steering => Steering {
