@@ -12,6 +12,8 @@ pub mod check_schema;
 mod column;
 mod ends;
 mod expiry;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod json_path;
 mod manifest;
 pub mod memory;

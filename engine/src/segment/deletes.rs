@@ -82,12 +82,12 @@ pub async fn remove_deletes(blobs: &dyn Blobs, manifest: &DeleteManifest) -> Res
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wrong {
+pub(super) enum Wrong {
     Damaged(&'static str),
     TooNew(u32),
 }
 
-fn encode(deletes: &Deletes) -> Bytes {
+pub(super) fn encode(deletes: &Deletes) -> Bytes {
     let mut out = BytesMut::with_capacity(HEAD_BYTES + 16 + deletes.keys.len() * 25);
     out.put_slice(&MAGIC);
     out.put_u32_le(VERSION);
@@ -112,7 +112,7 @@ fn encode(deletes: &Deletes) -> Bytes {
     out.freeze()
 }
 
-fn decode(body: &[u8]) -> Result<Deletes, Wrong> {
+pub(super) fn decode(body: &[u8]) -> Result<Deletes, Wrong> {
     const SHORT: Wrong = Wrong::Damaged("it ends too early");
     let (head, body) = body.split_first_chunk::<HEAD_BYTES>().ok_or(SHORT)?;
     let word = |at: usize| u32::from_le_bytes(std::array::from_fn(|byte| head[at + byte]));
