@@ -74,6 +74,7 @@ fn schema() -> Schema {
         field("h", 102, &[("dim", "2")]),
         field("bits", 100, &[("dim", "16")]),
         field("pairs", 104, &[]),
+        field("page", 25, &[]),
     ];
     let part = |request: FieldRequest| FieldRequest { nullable: false, ..request };
     let clips = StructRequest {
@@ -118,7 +119,7 @@ fn value(field: &Field, row: usize) -> Value {
         }
         DataType::Float => Value::Float(row as f32 / 2.0),
         DataType::Double => Value::Double(row as f64 / 4.0),
-        DataType::VarChar => Value::Text(format!("word {row} a%b")),
+        DataType::VarChar | DataType::Text => Value::Text(format!("word {row} a%b")),
         DataType::Json => {
             Value::Json(format!(r#"{{"k":{row},"s":"a{row}","l":[{row},"x",null],"o":{{"p":{row}.5}}}}"#))
         }
