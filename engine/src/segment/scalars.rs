@@ -89,7 +89,13 @@ pub(super) fn decode(body: Bytes, schema: &Schema) -> Result<Scalars, ParquetErr
         return Err(wrong("it is no object of scalar columns in a format this program reads"));
     }
     // What is said is not trusted before it is seen: it may be more than there is memory for, or less than there is.
-    let count = usize::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
+    let said = builder.metadata().file_metadata().num_rows();
+    let mut groups = builder.metadata().row_groups().iter().map(|group| group.num_rows());
+    // A reader goes by the smaller of the two.
+    if groups.try_fold(0, |sum: i64, rows| sum.checked_add(rows)) != Some(said) {
+        return Err(wrong("it has another number of rows than it says"));
+    }
+    let count = usize::try_from(said).unwrap_or(0);
     let reader = builder.with_batch_size(count.clamp(1, BATCH_ROWS)).build()?;
     let mut columns: Vec<Option<Column>> = schema.fields.iter().map(|_| None).collect();
     let mut times = Vec::with_capacity(count.min(BATCH_ROWS));
