@@ -1,5 +1,7 @@
 //! Fuzz target of settings.
 
+#![expect(clippy::panic, reason = "how a target says what it has found")]
+
 use std::path::PathBuf;
 
 use super::settings::{Flags, layered};

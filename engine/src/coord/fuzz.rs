@@ -1,5 +1,7 @@
 //! Fuzz target of records of the catalog, and of manifests in objects.
 
+#![expect(clippy::panic, reason = "how a target says what it has found")]
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;

@@ -1,5 +1,7 @@
 //! Fuzz targets of filters: their texts, and their bytes between nodes.
 
+#![expect(clippy::panic, reason = "how a target says what it has found")]
+
 use super::{Filter, Literal, Templates, parse};
 use crate::model::fuzz::fixture;
 use crate::model::{Bitset, Zone};

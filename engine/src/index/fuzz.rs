@@ -1,5 +1,7 @@
 //! Fuzz target of stored indexes.
 
+#![expect(clippy::panic, reason = "how a target says what it has found")]
+
 use super::artifact::{Head, seal};
 use super::{BitBlock, Block, Index, IndexSpec, IndexType, Range, SearchParams, SparseBlock, VectorBlock};
 use crate::model::{Bitset, Metric, SparseRows, SparseVector, Vector};

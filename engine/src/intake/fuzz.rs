@@ -1,5 +1,7 @@
 //! Fuzz target of rows that clients send.
 
+#![expect(clippy::panic, reason = "how a target says what it has found")]
+
 use contract::pb::milvus::InsertRequest;
 use contract::pb::schema::FieldData;
 use prost::Message as _;

@@ -1,5 +1,7 @@
 //! Fuzz targets of logs: messages, and the bytes that each implementation keeps them in.
 
+#![expect(clippy::panic, reason = "how a target says what it has found")]
+
 use bytes::Bytes;
 
 use super::record::{self, Message};

@@ -1,5 +1,7 @@
 //! Fuzz targets of both APIs, over the naive duties of [`super::twin`].
 
+#![expect(clippy::panic, reason = "how a target says what it has found")]
+
 use axum::body::Body;
 use axum::response::Response;
 use contract::pb::common::{KeyValuePair, PlaceholderGroup, PlaceholderType, PlaceholderValue};

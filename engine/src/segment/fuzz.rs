@@ -1,5 +1,7 @@
 //! Fuzz target of the objects of segments.
 
+#![expect(clippy::panic, reason = "how a target says what it has found")]
+
 use bytes::Bytes;
 
 use super::deletes::{self, Deletes};

@@ -1,5 +1,7 @@
 //! Fuzz targets of files to import.
 
+#![expect(clippy::panic, reason = "how a target says what it has found")]
+
 use std::sync::{Arc, LazyLock};
 
 use super::*;

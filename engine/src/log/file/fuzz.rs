@@ -1,5 +1,7 @@
 //! What is promised of the bytes of files.
 
+#![expect(clippy::panic, reason = "how a target says what it has found")]
+
 use bytes::Bytes;
 
 use super::codec::{FileHeader, RecordHeader};

@@ -1,5 +1,7 @@
 //! Fuzz target of what nodes say to each other.
 
+#![expect(clippy::panic, reason = "how a target says what it has found")]
+
 use contract::internal as pb;
 use prost::Message;
 
