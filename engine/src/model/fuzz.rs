@@ -115,7 +115,7 @@ fn rows(schema: &Schema) -> Batch {
 fn value(field: &Field, row: usize) -> Value {
     let number = row as i64;
     match field.data_type {
-        DataType::Bool => Value::Bool(row % 2 == 0),
+        DataType::Bool => Value::Bool(row.is_multiple_of(2)),
         DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 | DataType::Timestamptz => {
             Value::Int(number)
         }
