@@ -12,6 +12,8 @@ pub mod ctl;
 pub mod disk;
 pub mod exec;
 pub mod expr;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub mod index;
 pub mod inference;
 pub mod intake;

@@ -11,6 +11,8 @@ pub mod cluster;
 pub mod crd;
 pub mod drive;
 pub mod engine_admin;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub mod reach;
 pub mod render;
 pub mod rollout;

@@ -274,8 +274,10 @@ def what_is_wrong_is_said_at_once_or_fails_the_import_with_file_and_row(client: 
     schema = schema_of(client, ["vec", "int8", "text"])
     create(client, "strict", schema)
     good = [row(key, ["vec", "int8", "text"]) for key in range(5)]
-    refused("strict", [], "import request is empty")
-    refused("strict", [[]], "no file to import")
+    refused("strict", [], "import request is empty", 1100)
+    refused("strict", [[]], "import request is empty", 1100)
+    refused("strict", [["a.json"], []], "no file to import")
+    refused("strict", [["a.json"]], "options.auto_commit must be a string, got bool", 1801, options={"auto_commit": False})
     refused("strict", [["a.txt"]], "unexpected file type, files=[a.txt]")
     refused("strict", [["a.parquet", "b.parquet"]], "accepts only one file")
     refused("strict", [["a.json"]] * 1025, "1024")
@@ -326,7 +328,12 @@ def rows_wait_until_they_are_committed_if_so_asked(client: MilvusClient) -> None
         job = started("held", files, partition_name="p", options={"auto_commit": "false"})
         ended(job, "Uncommitted")
         equal(rows_of(client, "held"), {}, "rows that wait")
-        equal(rest(f"jobs/import/{'commit' if commits else 'abort'}", {"jobId": job})["code"], 0, "answer")
+        word, against = ("commit", "abort") if commits else ("abort", "commit")
+        for _ in range(2):
+            equal(rest(f"jobs/import/{word}", {"jobId": job})["code"], 0, "answer")
+        why = "cannot be aborted" if commits else "expected Uncommitted"
+        answer = rest(f"jobs/import/{against}", {"jobId": job})
+        equal((answer["code"], why in answer["message"]), (2100, True), f"answer {answer}")
         ended(job, "Completed" if commits else "Failed")
     equal(len(rows_of(client, "held")), 40, "rows committed")
     found = client.query("held", "id >= 0", partition_names=["p"], consistency_level="Strong", limit=100)
@@ -338,6 +345,31 @@ def rows_wait_until_they_are_committed_if_so_asked(client: MilvusClient) -> None
     equal("partition p has been dropped" in ended(job, "Failed")["reason"], True, "reason")
     listed = list_import_jobs(URI, "held").json()["data"]["records"]
     equal([one["state"] for one in listed], ["Failed", "Completed", "Failed"], "imports listed")
+    job = started("held", files, options={"auto_commit": "false", "timeout": "3s"})
+    equal("timeout" in ended(job, "Failed")["reason"], True, "reason")
+
+
+@claim
+def rows_that_waited_are_as_new_as_their_commit(client: MilvusClient) -> None:
+    schema = schema_of(client, ["vec", "int64"])
+    create(client, "dated", schema)
+    client.load_collection("dated")
+    made = lambda key, value: row(key, ["vec"]) | {"int64": value}
+    found = lambda: {
+        one["id"]: one["int64"]
+        for one in client.query("dated", "id >= 0", output_fields=["int64"], consistency_level="Strong", limit=100)
+    }
+    job = started("dated", written("parquet", schema, [made(key, 1) for key in range(6)]), options={"auto_commit": "false"})
+    ended(job, "Uncommitted")
+    client.delete("dated", ids=[0, 1])
+    client.upsert("dated", [made(2, 2), made(3, 2)])
+    equal(found(), {2: 2, 3: 2}, "rows before the commit")
+    equal(rest("jobs/import/commit", {"jobId": job})["code"], 0, "answer")
+    ended(job, "Completed")
+    equal(found(), {key: 1 for key in range(6)}, "rows at the commit")
+    client.delete("dated", ids=[1])
+    client.upsert("dated", [made(3, 3)])
+    equal(found(), {0: 1, 2: 1, 3: 3, 4: 1, 5: 1}, "rows after the commit")
 
 
 @claim

@@ -4,6 +4,8 @@
 mod adopt;
 mod altered;
 mod duties;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod growth;
 mod identity;
 mod leave;

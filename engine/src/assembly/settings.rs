@@ -38,11 +38,29 @@ pub struct Loaded {
 /// # Errors
 /// A file that cannot be read or is not YAML, a value of the wrong type or out of its range; each names where.
 pub fn load(flags: &Flags, environment: impl Iterator<Item = (String, String)>) -> Result<Loaded, Error> {
+    let read = |path: &PathBuf| {
+        let text = std::fs::read_to_string(path);
+        let text = text.map_err(|source| Error::ReadFile { path: path.clone(), source })?;
+        Ok((path.clone(), text))
+    };
+    let files = flags.files.iter().map(read).collect::<Result<Vec<_>, Error>>()?;
+    layered(&files, flags, environment)
+}
+
+/// As [`load`], with what the files have in them.
+///
+/// # Errors
+/// As there.
+pub(super) fn layered(
+    files: &[(PathBuf, String)],
+    flags: &Flags,
+    environment: impl Iterator<Item = (String, String)>,
+) -> Result<Loaded, Error> {
     let defaults = defaults();
     let mut layers = Vec::new();
     let mut unknown = Vec::new();
-    for path in &flags.files {
-        let mut values = read_file(path)?;
+    for (path, text) in files {
+        let mut values = parse(path, text)?;
         split_unknown(&mut values, &defaults, "", &mut unknown);
         coerce(&mut values, &defaults);
         let origin = path.display().to_string();
@@ -104,14 +122,12 @@ impl figment::Provider for Named {
     }
 }
 
-fn read_file(path: &Path) -> Result<Value, Error> {
-    let text =
-        std::fs::read_to_string(path).map_err(|source| Error::ReadFile { path: path.to_owned(), source })?;
+fn parse(path: &Path, text: &str) -> Result<Value, Error> {
     let bad = |source: serde_yaml::Error| {
         let line = source.location().map(|place| place.line());
         Error::BadFile { path: path.to_owned(), line, source }
     };
-    let values: Value = serde_yaml::from_str(&text).map_err(bad)?;
+    let values: Value = serde_yaml::from_str(text).map_err(bad)?;
     match values {
         Value::Null => Ok(Value::Object(serde_json::Map::new())),
         Value::Object(_) => Ok(values),

@@ -4,6 +4,9 @@
 
 mod import;
 
+#[cfg(any(test, feature = "fuzz"))]
+pub use import::fuzz;
+
 #[cfg(test)]
 mod tests;
 

@@ -1,5 +1,6 @@
 //! The coordinator dies at each of its commits in turn while rows are imported, or the node that builds at each of its puts:
-//! the next one goes on, and every row comes once, or none does and nothing is left.
+//! the next one goes on, and every row comes once, or none does and nothing is left. So it is with rows that wait for a word,
+//! whichever it is.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -323,15 +324,15 @@ impl Life {
         }
     }
 
-    /// Waits until the rows of an import are in the collection, or will never be; says that they are to be seen if that is
-    /// waited for. `None` if the coordinator died before.
-    async fn over(&self, id: i64) -> Option<ImportInfo> {
+    /// Waits until the rows of an import are in the collection, or will never be; says whether they are to be seen, as the story
+    /// goes, if that is waited for. `None` if the coordinator died before.
+    async fn over(&self, id: i64, story: Story) -> Option<ImportInfo> {
         let waits = |import: &ImportInfo| import.state == ImportState::Uncommitted || import.state.is_over();
         let found = |coord: &Coordinator| coord.known_imports(Some(id)).into_iter().find(waits);
         let import = self.until(found).await?;
         if import.state == ImportState::Uncommitted {
             // Whoever did not hear of it says it again.
-            let _unheard = self.coord.end_import(id, true).await;
+            let _unheard = self.coord.end_import(id, story != Story::Aborted).await;
         }
         self.until(|coord| over(coord, id)).await
     }
@@ -355,6 +356,15 @@ enum Story {
     Bad,
     /// All rows can be taken, and are to be seen once its client says so.
     Held,
+    /// The same, and its client says that they are not wanted.
+    Aborted,
+}
+
+impl Story {
+    /// Whether its rows wait for a word.
+    const fn waits(self) -> bool {
+        matches!(self, Self::Held | Self::Aborted)
+    }
 }
 
 /// A collection with two shards, and files for it. Nobody builds yet.
@@ -399,7 +409,7 @@ async fn begin(world: &World, story: Story) -> i64 {
         collection: made.id,
         partition: Some(made.partitions[0].id),
         files: vec![vec!["in/a.jsonl".to_owned()], vec!["in/b.jsonl".to_owned()]],
-        options: ImportOptions { commits: story != Story::Held, ..ImportOptions::default() },
+        options: ImportOptions { commits: !story.waits(), ..ImportOptions::default() },
         named: String::new(),
     };
     let id = life.coord.import(import).await.unwrap();
@@ -419,12 +429,19 @@ async fn compare(life: &Life, story: Story, import: &ImportInfo, what: &str) {
     let imported: u64 = segments.iter().map(|segment| segment.rows).sum();
     let times: BTreeSet<Timestamp> =
         segments.iter().flat_map(|segment| [segment.oldest, segment.newest]).collect();
-    if story == Story::Bad {
-        assert_eq!((import.state, imported), (ImportState::Failed, 0), "{what}");
-        assert!(import.reason.contains("in/b.jsonl"), "{what}");
-    } else {
-        assert_eq!((import.state, imported, import.rows()), (ImportState::Completed, 150, 150), "{what}");
-        assert_eq!(times.len(), 1, "{what}");
+    match story {
+        Story::Bad => {
+            assert_eq!((import.state, imported), (ImportState::Failed, 0), "{what}");
+            assert!(import.reason.contains("in/b.jsonl"), "{what}");
+        }
+        Story::Aborted => {
+            let left = (import.state, imported, import.reason.as_str());
+            assert_eq!(left, (ImportState::Failed, 0, "aborted by user"), "{what}");
+        }
+        Story::Good | Story::Held => {
+            assert_eq!((import.state, imported, import.rows()), (ImportState::Completed, 150, 150), "{what}");
+            assert_eq!(times.len(), 1, "{what}");
+        }
     }
 }
 
@@ -438,13 +455,13 @@ async fn survives(dies_at: usize, afterwards: bool, story: Story) -> bool {
     world.work();
     let mut died = false;
     if let Ok(mortal) = world.life(dies_at, afterwards).await {
-        died = mortal.over(id).await.is_none();
+        died = mortal.over(id, story).await.is_none();
         mortal.end().await;
     } else {
         died |= true;
     }
     let life = world.life(usize::MAX, true).await.unwrap();
-    let import = life.over(id).await.unwrap();
+    let import = life.over(id, story).await.unwrap();
     life.until(has_no_garbage).await.unwrap();
 
     let what = format!("dead at {dies_at}, afterwards {afterwards}: {import:?}");
@@ -474,7 +491,7 @@ async fn survives_its_builder(dies_at: usize, afterwards: bool, story: Story) ->
     };
     life.until(ended).await.unwrap();
     world.work();
-    let import = life.over(id).await.unwrap();
+    let import = life.over(id, story).await.unwrap();
     let what = format!("builder dead at {dies_at}, afterwards {afterwards}: {import:?}");
     compare(&life, story, &import, &what).await;
     life.end().await;
@@ -502,7 +519,7 @@ async fn survives_its_builder(dies_at: usize, afterwards: bool, story: Story) ->
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_of_an_import_come_once_or_not_at_all_whenever_a_leader_dies() {
-    for story in [Story::Good, Story::Bad, Story::Held] {
+    for story in [Story::Good, Story::Bad, Story::Held, Story::Aborted] {
         let runs = (1..16).flat_map(|dies_at| [(dies_at, false), (dies_at, true)]);
         let runs = runs.map(|(dies_at, afterwards)| survives(dies_at, afterwards, story));
         let died = futures::future::join_all(runs).await;
@@ -513,13 +530,43 @@ async fn rows_of_an_import_come_once_or_not_at_all_whenever_a_leader_dies() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_of_an_import_come_once_or_not_at_all_whenever_the_node_that_reads_them_dies() {
-    for story in [Story::Good, Story::Bad, Story::Held] {
+    for story in [Story::Good, Story::Bad, Story::Held, Story::Aborted] {
         let runs = (1..40).flat_map(|dies_at| [(dies_at, false), (dies_at, true)]);
         let runs = runs.map(|(dies_at, afterwards)| survives_its_builder(dies_at, afterwards, story));
         let died = futures::future::join_all(runs).await;
         assert!(died.iter().filter(|died| **died).count() >= 4, "it dies early enough: {died:?}");
         assert!(died.iter().any(|died| !died), "it lives long enough: {died:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_were_promised_come_under_the_next_leader_without_another_word() {
+    let world = World::new().await;
+    let id = begin(&world, Story::Held).await;
+    world.work();
+    let life = world.life(usize::MAX, true).await.unwrap();
+    let waits = |coord: &Coordinator| {
+        let import = coord.known_imports(Some(id)).pop()?;
+        (import.state == ImportState::Uncommitted).then_some(())
+    };
+    life.until(waits).await.unwrap();
+    // Nobody answers for the channels any more, so the rows get no time from this leader.
+    let builder = Some(Workshop::new(Arc::clone(&world.blobs) as _, 1) as _);
+    world.nodes.open("a", Served { builder, ..Served::default() });
+
+    life.coord.end_import(id, true).await.unwrap();
+
+    let refused = life.coord.end_import(id, false).await.unwrap_err().to_string();
+    assert!(refused.starts_with("import job is committed and cannot be aborted"), "{refused}");
+    let collection = life.coord.collection(named()).await.unwrap();
+    let manifests = life.coord.manifests(collection.id).await.unwrap();
+    assert_eq!(manifests.iter().map(|manifest| manifest.segments.len()).sum::<usize>(), 0);
+    life.end().await;
+    world.work();
+    let life = world.life(usize::MAX, true).await.unwrap();
+    let import = life.until(|coord| over(coord, id)).await.unwrap();
+    compare(&life, Story::Held, &import, "promised").await;
+    life.end().await;
 }
 
 /// An import of one file into the first partition.

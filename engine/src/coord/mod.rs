@@ -19,6 +19,8 @@ mod drains;
 mod drive;
 mod flaw;
 mod format;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod imports;
 #[cfg(test)]
 mod imports_test;

@@ -115,7 +115,8 @@ pub struct Delta {
 }
 
 impl Delta {
-    fn between(old: &ChannelManifest, new: &ChannelManifest) -> Self {
+    /// What makes `new` of `old`.
+    pub fn between(old: &ChannelManifest, new: &ChannelManifest) -> Self {
         Self {
             checkpoint: new.checkpoint,
             segments: difference(&old.segments, &new.segments, |segment| segment.id),

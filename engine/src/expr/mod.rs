@@ -6,6 +6,8 @@
 mod error;
 mod evaluate;
 mod few;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod json;
 mod lexer;
 mod literal;

@@ -15,6 +15,8 @@ mod codes;
 mod error;
 mod exact;
 pub mod flat;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod grid;
 mod hnsw;
 mod ivf;

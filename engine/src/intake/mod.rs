@@ -7,6 +7,8 @@
 pub mod arrays;
 mod error;
 pub mod functions;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub mod json;
 pub mod json_rows;
 pub mod narrow;

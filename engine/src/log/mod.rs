@@ -14,6 +14,8 @@
 mod conformance;
 mod error;
 mod file;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod kafka;
 mod memory;
 mod object;

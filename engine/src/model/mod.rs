@@ -14,6 +14,8 @@ mod ends;
 mod expiry;
 #[cfg(test)]
 pub(crate) mod fixture;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod json_path;
 mod manifest;
 pub mod memory;

@@ -422,6 +422,12 @@ pub enum Error {
     #[error("field {field} does not enable analyzer: invalid parameter")]
     NotAnalyzed { field: String },
 
+    // Imports.
+    #[error("import request is empty: invalid parameter")]
+    EmptyImport,
+    #[error("parse job id failed, jobID={given}: invalid parameter")]
+    ImportNumber { given: String },
+
     // Metrics.
     #[error("failed to parse the request of metrics: {reason}: invalid parameter")]
     MetricRequest { reason: String },

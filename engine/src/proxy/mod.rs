@@ -7,16 +7,21 @@ mod access;
 mod api;
 mod convert;
 mod error;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod limits;
 mod serve;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzz"))]
+#[cfg_attr(not(test), allow(dead_code, reason = "some of it is for claims of tests"))]
 mod twin;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(any(test, feature = "fuzz"))]
+pub use access::fuzz as access_fuzz;
 pub use access::{AccessSettings, Gate, Refused};
 pub use error::Error;
 pub use limits::{Asked, LimitSettings, MB, Rate};

@@ -1,4 +1,10 @@
-//! Naive duties in memory, for the tests of this room: rows in a list, searched one by one.
+//! Naive duties in memory, for the tests and fuzz targets of this room: rows in a list, searched one by one.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, also in its twin"
+)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};

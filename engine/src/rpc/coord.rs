@@ -605,8 +605,9 @@ pub trait Coord: Send + Sync + 'static {
     /// Imports that are under way and those that ended lately, oldest first; or the one of a number, if it is known.
     /// # Errors: none today.
     async fn imports(&self, id: Option<i64>) -> Result<Vec<ImportInfo>, Error>;
-    /// Lets the rows of an import be seen (`true`), or gives it up with all its rows (`false`).
-    /// # Errors: `Rule` if there is no such import, or it is over with the other outcome.
+    /// Lets the rows of an import be seen (`true`), or gives it up with all its rows (`false`). Returns once that will happen whoever
+    /// leads, and may be said again.
+    /// # Errors: `Import` if there is no such import, its files are not read yet, or the opposite was said or happened before.
     async fn end_import(&self, id: i64, commits: bool) -> Result<(), Error>;
     /// Who may do what. # Errors: none today.
     async fn policy(&self) -> Result<Arc<Policy>, Error>;

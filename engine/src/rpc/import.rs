@@ -11,7 +11,7 @@ pub struct ImportOptions {
     pub separator: char,
     /// The text of a CSV file that stands for no value.
     pub null: String,
-    /// After so long it fails. Unit: milliseconds.
+    /// After so long it fails, unless a client has heard by then that its rows will come. Unit: milliseconds.
     pub timeout_ms: Option<u64>,
     /// Whether its rows are seen as soon as all are there; else once somebody says so.
     pub commits: bool,
@@ -60,6 +60,18 @@ impl ImportState {
     #[must_use]
     pub const fn is_over(self) -> bool {
         matches!(self, Self::Completed | Self::Failed)
+    }
+
+    /// Milvus's name of it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Importing => "Importing",
+            Self::Uncommitted => "Uncommitted",
+            Self::Completed => "Completed",
+            Self::Failed => "Failed",
+        }
     }
 }
 
@@ -131,6 +143,22 @@ pub struct ImportInfo {
 }
 
 impl ImportInfo {
+    /// Whether a client has heard that its rows, which waited for its word, will be in the collection: nothing but the loss of what they
+    /// are for may keep them from there.
+    #[must_use]
+    pub const fn is_promised(&self) -> bool {
+        self.may_commit && !self.options.commits
+    }
+
+    /// Milvus's name of how far it is: rows that wait for nobody any more, and are not in the collection yet, have one of their own.
+    #[must_use]
+    pub const fn shown_state(&self) -> &'static str {
+        match self.state {
+            ImportState::Uncommitted if self.may_commit => "Committing",
+            state => state.name(),
+        }
+    }
+
     /// Rows that are stored.
     #[must_use]
     pub fn rows(&self) -> u64 {

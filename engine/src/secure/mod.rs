@@ -5,6 +5,8 @@ mod client;
 mod files;
 #[cfg(test)]
 pub(crate) mod fixture;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod server;
 #[cfg(test)]
 mod tests;

@@ -83,7 +83,7 @@ impl Acceptor {
 }
 
 /// A configuration of the files of certificate, key and, maybe, authorities of the clients.
-fn config(files: &[File], protocols: &[String]) -> Result<ServerConfig, Error> {
+pub(super) fn config(files: &[File], protocols: &[String]) -> Result<ServerConfig, Error> {
     let [certificate, key, rest @ ..] = files else {
         return Err(Error::Empty { path: PathBuf::new(), what: "certificate" });
     };

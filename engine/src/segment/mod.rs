@@ -15,6 +15,8 @@ mod compact;
 mod deletes;
 mod error;
 mod field;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod growing;
 mod hiding;
 mod interim;

@@ -34,6 +34,8 @@ use crate::model::{
 const FORMAT_KEY: &str = "redkite.format";
 const FORMAT: &str = "scalars/1";
 const TIME: &str = "time";
+/// Most rows that are unpacked at once.
+const BATCH_ROWS: usize = 65_536;
 
 /// What the object of scalar columns holds.
 #[derive(Debug)]
@@ -86,16 +88,23 @@ pub(super) fn decode(body: Bytes, schema: &Schema) -> Result<Scalars, ParquetErr
     if !is_ours {
         return Err(wrong("it is no object of scalar columns in a format this program reads"));
     }
-    let count = usize::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
-    let reader = builder.with_batch_size(count.clamp(1, 65_536)).build()?;
+    // What is said is not trusted before it is seen: it may be more than there is memory for, or less than there is.
+    let said = builder.metadata().file_metadata().num_rows();
+    let mut groups = builder.metadata().row_groups().iter().map(|group| group.num_rows());
+    // A reader goes by the smaller of the two.
+    if groups.try_fold(0, |sum: i64, rows| sum.checked_add(rows)) != Some(said) {
+        return Err(wrong("it has another number of rows than it says"));
+    }
+    let count = usize::try_from(said).unwrap_or(0);
+    let reader = builder.with_batch_size(count.clamp(1, BATCH_ROWS)).build()?;
     let mut columns: Vec<Option<Column>> = schema.fields.iter().map(|_| None).collect();
-    let mut times = Vec::with_capacity(count);
-    let mut valid_vectors = HashMap::new();
+    let mut times = Vec::with_capacity(count.min(BATCH_ROWS));
+    let mut valid_vectors: HashMap<FieldId, Vec<bool>> = HashMap::new();
     for batch in reader {
         let batch = batch.map_err(|source| ParquetError::ArrowError(source.to_string()))?;
         for (at, field) in schema.fields.iter().enumerate() {
             if field.data_type.is_vector() {
-                read_valid(&batch, field, times.len(), count, &mut valid_vectors)?;
+                read_valid(&batch, field, &mut valid_vectors)?;
             } else if let Some(array) = batch.column_by_name(&field.id.to_string()) {
                 let more = column_of(field, array)?;
                 match &mut columns[at] {
@@ -117,20 +126,22 @@ pub(super) fn decode(body: Bytes, schema: &Schema) -> Result<Scalars, ParquetErr
     if columns.iter().any(|column| column.data.len() != times.len()) {
         return Err(wrong("its columns differ in length"));
     }
+    if times.len() != count || valid_vectors.values().any(|valid| valid.len() != count) {
+        return Err(wrong("it has another number of rows than it says"));
+    }
+    let bits = |(field, valid): (FieldId, Vec<bool>)| (field, Bitset::from_fn(count, |row| valid[row]));
+    let valid_vectors = valid_vectors.into_iter().map(bits).collect();
     Ok(Scalars { columns, times, valid_vectors })
 }
 
 fn read_valid(
     batch: &RecordBatch,
     field: &Field,
-    start: usize,
-    count: usize,
-    all: &mut HashMap<FieldId, Bitset>,
+    all: &mut HashMap<FieldId, Vec<bool>>,
 ) -> Result<(), ParquetError> {
     let Some(array) = batch.column_by_name(&format!("valid-{}", field.id)) else { return Ok(()) };
     let array = array.as_boolean_opt().ok_or_else(|| wrong("a column has an unexpected type"))?;
-    let valid = all.entry(field.id).or_insert_with(|| Bitset::none(count));
-    (0..array.len()).filter(|&row| array.value(row)).for_each(|row| valid.insert(start + row));
+    all.entry(field.id).or_default().extend((0..array.len()).map(|row| array.value(row)));
     Ok(())
 }
 
@@ -362,6 +373,26 @@ mod tests {
         }
         column.valid = (has_nulls && rows > 1).then(|| Bitset::from_fn(rows, is_valid));
         column
+    }
+
+    #[test]
+    fn an_object_with_more_or_fewer_rows_than_it_says_is_refused() {
+        let field = field(FieldId(103), "v", DataType::FloatVector);
+        let valid = Some(Bitset::from_fn(7, |row| row != 2));
+        let vectors = ColumnData::FloatVector { dim: 3, values: vec![0.0; 21] };
+        let rows = Batch { rows: 7, columns: vec![Column { field: field.id, data: vectors, valid }] };
+        let object = encode(&rows, &[Timestamp(1); 7]).unwrap().to_vec();
+        let schema = Schema { fields: vec![field], ..crate::segment::fixture::schema(DataType::Int64) };
+        // In the footer the number of rows stands before the list of their groups, and is twice what it means.
+        let place = object.windows(3).rposition(|bytes| bytes == [0x16, 14, 0x19]).unwrap();
+
+        for said in [0, 4, 16, 0x7e] {
+            let mut other = object.clone();
+            other[place + 1] = said;
+            let refused = decode(other.into(), &schema).map(|scalars| scalars.times.len());
+            assert!(refused.is_err(), "{said}: {refused:?}");
+        }
+        assert_eq!(decode(object.into(), &schema).unwrap().times.len(), 7);
     }
 
     #[test]

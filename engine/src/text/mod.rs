@@ -9,6 +9,8 @@ mod error;
 mod field;
 mod filter;
 mod fold;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod highlight;
 mod jieba;
 mod matching;

@@ -8,6 +8,8 @@ mod columns;
 mod csv;
 mod error;
 mod files;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod json;
 mod npy;
 mod parquet;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Placer;
 use super::node::{Node, Taken};
 use crate::base::{CollectionId, NodeId};
-use crate::rpc::{HeldChannel, HeldCollection, NodeInfo, NodeState, Report};
+use crate::rpc::{Duties, HeldChannel, HeldCollection, NodeInfo, NodeState, Report};
 
 impl Placer {
     /// Takes over a node's report, also its first. One that is older than what is known is ignored.
@@ -29,6 +29,9 @@ impl Placer {
         let is_new = !self.nodes.contains_key(&id);
         let served = self.nodes.get(&id).is_some_and(Node::serves);
         let regroup = self.greet(&report);
+        if is_new {
+            self.lose_former(&report.node);
+        }
         for open in &report.channels {
             self.absorb(id, open);
         }
@@ -298,6 +301,25 @@ impl Placer {
             self.regroup();
             self.replan_groups(&BTreeSet::from([node.group]));
         }
+    }
+
+    /// Takes over that another process is where former ones were: those that only held data are gone, however lately they were heard,
+    /// and what they had is placed again at once. The numbers of nodes grow, so who comes back under an older one drives nobody out.
+    ///
+    /// Who owns channels is waited for, and so is who reads: were such a process alive all the same, at a name that is another's by now,
+    /// it might answer for its channels until its lease is over, or go by routes of before.
+    fn lose_former(&mut self, node: &NodeInfo) {
+        if node.address.is_empty() {
+            return;
+        }
+        let is_former = |known: &&NodeInfo| known.id < node.id && known.address == node.address;
+        let only_holds = |known: &&NodeInfo| {
+            let Duties { proxies, writes, queries, .. } = known.duties;
+            queries && !proxies && !writes
+        };
+        let known = self.nodes.values().map(|known| &known.info);
+        let former: Vec<NodeId> = known.filter(is_former).filter(only_holds).map(|known| known.id).collect();
+        former.into_iter().for_each(|id| self.lose(id));
     }
 
     /// Tries again, bit by bit, to find room for what had none.

@@ -10,6 +10,8 @@
 mod channel;
 mod codec;
 mod cursor;
+#[cfg(any(test, feature = "fuzz"))]
+pub(super) mod fuzz;
 pub(super) mod names;
 mod reader;
 mod recover;

@@ -20,6 +20,8 @@
 mod channel;
 mod cluster;
 mod codec;
+#[cfg(any(test, feature = "fuzz"))]
+pub(super) mod fuzz;
 mod names;
 mod probe;
 mod reader;

@@ -49,6 +49,8 @@ mod chain;
 mod channel;
 mod chunk;
 mod flaw;
+#[cfg(any(test, feature = "fuzz"))]
+pub(super) mod fuzz;
 mod linger;
 mod names;
 mod owning;

@@ -6,6 +6,8 @@
 //! have a port and a protection of their own. Who came in there and makes calls of Milvus's API is an [`administrator`].
 
 mod audit;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod header;
 mod password;
 pub mod table;

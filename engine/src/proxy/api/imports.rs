@@ -68,8 +68,8 @@ pub async fn begin(
 }
 
 fn check_files(files: &[Vec<String>]) -> Result<(), Error> {
-    if files.is_empty() {
-        return Err(refused("import request is empty"));
+    if files.iter().all(Vec::is_empty) {
+        return Err(Error::EmptyImport);
     }
     let count: usize = files.iter().map(Vec::len).sum();
     if count > MAX_FILES || files.len() > MAX_FILES {
@@ -306,8 +306,10 @@ mod tests {
         let said = |text: &str| Err((2100, format!("{text}: importing data failed")));
 
         assert_eq!(files(&[&["a/1.parquet"], &["b.json"], &["c/id.npy", "c/v.npy"], &["folder/"]]), Ok(()));
-        assert_eq!(files(&[]), said("import request is empty"));
-        assert_eq!(files(&[&[]]), said("no file to import"));
+        let empty: Result<(), (i32, String)> =
+            Err((1100, "import request is empty: invalid parameter".to_owned()));
+        assert_eq!((files(&[]), files(&[&[], &[]])), (empty.clone(), empty));
+        assert_eq!(files(&[&["a.json"], &[]]), said("no file to import"));
         assert_eq!(files(&[&["a.txt"]]), said("unexpected file type, files=[a.txt]"));
         assert_eq!(files(&[&["a.npy", "b.json"]]), said("unexpected file type, files=[a.npy b.json]"));
         assert_eq!(

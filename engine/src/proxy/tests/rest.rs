@@ -10,6 +10,7 @@ use super::*;
 use crate::model::access::{Grant, Object, Role, User};
 use crate::proxy::serve::router;
 use crate::proxy::{AccessSettings, Ended, Meter, ProxyParts, ProxySettings};
+use crate::rpc::ImportState;
 
 /// The status and the body that a request is answered.
 pub async fn ask(
@@ -591,7 +592,7 @@ async fn an_import_asked_for_over_rest_is_followed_over_rest() {
     let job = good(&proxy, "jobs/import/create", asked).await["jobId"].clone();
     {
         let mut known = twin.imports.lock();
-        known[0].state = crate::rpc::ImportState::Importing;
+        known[0].state = ImportState::Importing;
         known[0].tasks[0] = crate::rpc::ImportTask {
             bytes: 100,
             read: 50,
@@ -641,11 +642,6 @@ async fn an_import_asked_for_over_rest_is_followed_over_rest() {
         json!({ "partitionName": "_default", "options": options })
     };
     let refused = [
-        (json!({ "options": "auto_commit=false" }), "options must be an object of texts"),
-        (json!({ "options": ["auto_commit=false"] }), "options must be an object of texts"),
-        (json!({ "options": { "auto_commit": false } }), "option auto_commit must be a string, got false"),
-        (json!({ "options": { "auto_commit": null } }), "option auto_commit must be a string, got null"),
-        (json!({ "partitionName": 12345 }), "partitionName must be a string, got 12345"),
         (json!({ "options": { "l0_import": "true" } }), "the collection is loaded"),
         (json!({ "options": { "backup": "true" } }), "must be specified"),
         (backup(json!({ "start_ts": "soon" })), "parse start_ts failed, invalid number soon"),
@@ -662,6 +658,119 @@ async fn an_import_asked_for_over_rest_is_followed_over_rest() {
     }
     assert_eq!(good(&proxy, "jobs/import/abort", json!({ "jobId": job })).await, json!({}));
     assert_eq!(good(&proxy, "jobs/import/describe", json!({ "jobId": job })).await["state"], "Failed");
+}
+
+#[tokio::test]
+async fn an_import_that_waits_says_so_and_says_when_it_waits_no_more() {
+    let twin = Twin::new();
+    let proxy = Proxy::new(twin.parts());
+    good(&proxy, "collections/create", json!({ "collectionName": "books", "dimension": 2 })).await;
+    let options = json!({ "auto_commit": "FALSE" });
+    let asked = json!({ "collectionName": "books", "files": [["a.json"]], "options": options });
+    let job = good(&proxy, "jobs/import/create", asked).await["jobId"].clone();
+    let shown = async |of: &[(ImportState, bool)]| {
+        let mut states = Vec::new();
+        for (state, may_commit) in of {
+            {
+                let mut known = twin.imports.lock();
+                assert!(!known[0].options.commits);
+                (known[0].state, known[0].may_commit) = (*state, *may_commit);
+            }
+            let found = good(&proxy, "jobs/import/get_progress", json!({ "jobID": job })).await;
+            let listed = good(&proxy, "jobs/import/list", json!({})).await;
+            assert_eq!(listed["records"][0]["state"], found["state"]);
+            states.push(found["state"].as_str().unwrap().to_owned());
+        }
+        states
+    };
+
+    let held = ImportState::Uncommitted;
+    let states =
+        [(ImportState::Importing, false), (held, false), (held, true), (ImportState::Completed, true)];
+    assert_eq!(shown(&states).await, ["Importing", "Uncommitted", "Committing", "Completed"]);
+}
+
+#[tokio::test]
+async fn a_job_has_a_number_as_a_text_or_a_number_and_nothing_else() {
+    let twin = Twin::new();
+    let proxy = Proxy::new(twin.parts());
+    good(&proxy, "collections/create", json!({ "collectionName": "books", "dimension": 2 })).await;
+    let asked = json!({ "collectionName": "books", "files": [["a.json"]] });
+    let job = good(&proxy, "jobs/import/create", asked).await["jobId"].clone();
+    let number: i64 = job.as_str().unwrap().parse().unwrap();
+    let kind = |kind: &str| {
+        (1801, format!("can only accept json format request, error: jobId must be a string, got {kind}"))
+    };
+    let missing = "missing required parameters, error: Key: 'JobIDReq.JobId' Error:Field validation for 'JobId' failed on the 'required' tag";
+    let no_number = "parse job id failed, jobID=not-a-number: invalid parameter";
+    let cases = [
+        (json!({}), (1802, missing.to_owned())),
+        (json!({ "jobId": null }), (1802, missing.to_owned())),
+        (json!({ "jobId": "" }), (1802, missing.to_owned())),
+        (json!({ "jobId": true }), kind("bool")),
+        (json!({ "jobID": ["1"] }), kind("array")),
+        (json!({ "jobId": { "id": "1" } }), kind("object")),
+        (json!({ "jobId": "not-a-number" }), (1100, no_number.to_owned())),
+    ];
+
+    for path in ["describe", "get_progress", "commit", "abort"] {
+        let path = format!("jobs/import/{path}");
+        for (body, refusal) in &cases {
+            assert_eq!(bad(&proxy, &path, body.clone()).await, *refusal, "{path} {body}");
+        }
+    }
+    for body in [json!({ "jobId": job }), json!({ "jobID": job }), json!({ "jobId": number })] {
+        assert_eq!(good(&proxy, "jobs/import/describe", body).await["jobId"], job);
+    }
+}
+
+#[tokio::test]
+async fn an_import_of_another_shape_is_refused_and_none_is_begun() {
+    let twin = Twin::new();
+    let proxy = Proxy::new(twin.parts());
+    good(&proxy, "collections/create", json!({ "collectionName": "books", "dimension": 2 })).await;
+    let with = |key: &str, value: Json| {
+        let mut body = json!({ "collectionName": "books", "files": [["a.json"]] });
+        body[key] = value;
+        body
+    };
+    let option = |key: &str, value: Json| {
+        let mut options = json!({ "auto_commit": "false" });
+        options[key] = value;
+        with("options", options)
+    };
+    let cases = [
+        (with("collectionName", json!(12_345)), "collectionName must be a string, got number"),
+        (with("collectionName", json!(["books"])), "collectionName must be a string, got array"),
+        (with("partitionName", json!(12_345)), "partitionName must be a string, got number"),
+        (with("partitionName", json!(["_default"])), "partitionName must be a string, got array"),
+        (with("files", json!("a.json")), "files must be an array of arrays of strings, got string"),
+        (
+            with("files", json!({ "path": "a.json" })),
+            "files must be an array of arrays of strings, got object",
+        ),
+        (with("files", json!(["a.json"])), "files[0] must be an array of strings, got string"),
+        (with("files", json!([["a.json"], [7]])), "a path of files[1] must be a string, got number"),
+        (with("options", json!("auto_commit=false")), "options must be an object, got string"),
+        (with("options", json!(["auto_commit=false"])), "options must be an object, got array"),
+        (with("options", json!(12_345)), "options must be an object, got number"),
+        (option("auto_commit", json!(false)), "options.auto_commit must be a string, got bool"),
+        (option("auto_commit", json!(null)), "options.auto_commit must be a string, got null"),
+        (option("auto_commit", json!(["false"])), "options.auto_commit must be a string, got array"),
+        (option("timeout", json!(12_345)), "options.timeout must be a string, got number"),
+        (option("sep", json!(true)), "options.sep must be a string, got bool"),
+        (option("backup", json!({ "enabled": "true" })), "options.backup must be a string, got object"),
+        (option("ezk", json!({ "key": "abc" })), "options.ezk must be a string, got object"),
+    ];
+
+    for (body, reason) in cases {
+        let refusal = (1801, format!("can only accept json format request, error: {reason}"));
+        assert_eq!(bad(&proxy, "jobs/import/create", body.clone()).await, refusal, "{body}");
+    }
+    assert_eq!(bad(&proxy, "jobs/import/create", with("files", json!(null))).await.0, 1802);
+    assert_eq!(bad(&proxy, "jobs/import/create", with("collectionName", json!(null))).await.0, 1802);
+    assert_eq!(bad(&proxy, "jobs/import/list", json!({ "collectionName": 12_345 })).await.0, 1801);
+    assert!(twin.imports.lock().is_empty());
 }
 
 /// A proxy over a twin that checks users: `ann` has the privileges named, on everything of the default database.
@@ -716,7 +825,7 @@ async fn every_path_takes_the_privilege_of_its_call_before_it_looks_at_the_body(
         collections/add_function CreateCollection collections/alter_function CreateCollection
         collections/drop_function CreateCollection collections/struct_fields/add AddCollectionField
         collections/fields/drop AlterCollectionSchema collections/add_function_field AlterCollectionSchema
-        collections/drop_function_field AlterCollectionSchema jobs/import/create Import jobs/import/list -
+        collections/drop_function_field AlterCollectionSchema jobs/import/create Import
         databases/list - databases/describe DescribeDatabase databases/create CreateDatabase
         databases/drop DropDatabase databases/alter AlterDatabase databases/alter_properties AlterDatabase
         databases/drop_properties AlterDatabase
@@ -767,6 +876,55 @@ async fn every_path_takes_the_privilege_of_its_call_before_it_looks_at_the_body(
         assert_eq!((status, answer), (StatusCode::UNAUTHORIZED, unknown), "{path}");
     }
     assert!(words.len() / 2 > 75);
+}
+
+#[tokio::test]
+async fn an_import_is_seen_and_ended_only_by_who_may_do_that_with_its_collection() {
+    const ROOT: (&str, &str) = ("authorization", "Bearer root:rootpass");
+    // What the paths answer that ann goes, which has these privileges on one collection, while the import is for `books`.
+    let answers = async |privileges: &[&str], on: &str| {
+        let twin = Twin::new();
+        let proxy = guarded(&twin, privileges);
+        let password = proxy.access().hash("secret-1").await.unwrap();
+        {
+            let mut policy = twin.policy.lock();
+            let policy = Arc::make_mut(&mut policy);
+            policy.users.get_mut("ann").unwrap().password = Some(password);
+            let grants = &mut policy.roles.get_mut("some").unwrap().grants;
+            grants.iter_mut().for_each(|grant| on.clone_into(&mut grant.name));
+        }
+        let post = async |who: (&str, &str), path: &str, body: Json| {
+            let path = format!("/v2/vectordb/{path}");
+            ask(&proxy, (Method::POST, &path), &[who], &body.to_string()).await.1
+        };
+        let made = json!({ "collectionName": "books", "dimension": 2 });
+        assert_eq!(post(ROOT, "collections/create", made).await["code"], 0);
+        let options = json!({ "auto_commit": "false" });
+        let asked = json!({ "collectionName": "books", "files": [["a.json"]], "options": options });
+        let job = post(ROOT, "jobs/import/create", asked).await["data"]["jobId"].clone();
+
+        let mut codes = Vec::new();
+        for path in ["describe", "get_progress", "commit", "abort"] {
+            // Another collection that is named does not count.
+            for body in [json!({ "jobId": job }), json!({ "jobId": job, "collectionName": "films" })] {
+                codes.push(post(ANN, &format!("jobs/import/{path}"), body).await["code"].as_i64().unwrap());
+            }
+        }
+        let listed = post(ANN, "jobs/import/list", json!({ "collectionName": "books" })).await;
+        codes.push(listed["code"].as_i64().unwrap());
+        let all = post(ANN, "jobs/import/list", json!({})).await;
+        codes.push(all["data"]["records"].as_array().unwrap().len() as i64);
+        (codes, twin.imports.lock()[0].state)
+    };
+
+    let (no, yes) = (1401, 0);
+    let nothing = (vec![no, no, no, no, no, no, no, no, no, 0], ImportState::Pending);
+    assert_eq!(answers(&[], "books").await, nothing);
+    assert_eq!(answers(&["Import", "GetImportProgress", "ListImport"], "films").await, nothing);
+    let looks = (vec![yes, yes, yes, yes, no, no, no, no, yes, 1], ImportState::Pending);
+    assert_eq!(answers(&["GetImportProgress", "ListImport"], "books").await, looks);
+    let ends = (vec![no, no, no, no, yes, yes, yes, yes, no, 0], ImportState::Failed);
+    assert_eq!(answers(&["Import"], "books").await, ends);
 }
 
 #[tokio::test]

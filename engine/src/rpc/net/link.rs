@@ -46,18 +46,27 @@ impl Interceptor for Bearer {
 #[error("the connection has ended")]
 struct Ended;
 
-/// Whether a call ended before anything of it was sent.
+/// Whether a call ended before anything of it was sent, or before the other side did anything of it.
 pub(super) fn was_not_sent(status: &tonic::Status) -> bool {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(status);
     while let Some(error) = cause {
         // Cancelled is a request that still waited for its turn when the connection closed, as it does when a node leaves: one
         // that went out ends with an error of the protocol or of the stream below.
-        if error.is::<Ended>() || error.downcast_ref().is_some_and(hyper::Error::is_canceled) {
+        if error.is::<Ended>()
+            || error.downcast_ref().is_some_and(hyper::Error::is_canceled)
+            || error.downcast_ref().is_some_and(was_left_out)
+        {
             return true;
         }
         cause = error.source();
     }
     false
+}
+
+/// Whether the other side, which leaves, said that it takes nothing of this call: it names the last one that it takes, and those
+/// after it may be made again elsewhere (RFC 9113, 6.8). Calls up to that one go on, and break off in another way.
+fn was_left_out(error: &h2::Error) -> bool {
+    error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR)
 }
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -261,6 +270,7 @@ impl Links {
 #[cfg(test)]
 mod tests {
     use hyper_util::rt::TokioExecutor;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
 
@@ -297,8 +307,43 @@ mod tests {
         tonic::Status::from_error(Box::new(error.unwrap_err()))
     }
 
+    /// Waits until headers of a request come, and says then that `last` is the last call that is taken.
+    async fn leave_after(last: u8, mut peer: tokio::io::DuplexStream) {
+        const HEADERS: u8 = 1;
+        let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+        peer.write_all(&settings).await.unwrap();
+        peer.read_exact(&mut [0; 24]).await.unwrap();
+        loop {
+            let mut head = [0; 9];
+            peer.read_exact(&mut head).await.unwrap();
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            peer.read_exact(&mut vec![0; length as usize]).await.unwrap();
+            if head[3] == HEADERS {
+                break;
+            }
+        }
+        let go_away = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, last, 0, 0, 0, 0];
+        peer.write_all(&go_away).await.unwrap();
+    }
+
+    /// What the first call of a connection comes to whose other side leaves and takes calls up to `last`.
+    async fn left(last: u8) -> tonic::Status {
+        let (near, far) = tokio::io::duplex(1024);
+        let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(near));
+        let (mut sender, connection) = handshake.await.unwrap();
+        let call = sender.send_request(http::Request::new(axum::body::Body::empty()));
+        let (error, _, ()) = tokio::join!(call, connection, leave_after(last, far));
+        tonic::Status::from_error(Box::new(error.unwrap_err()))
+    }
+
     #[tokio::test]
     async fn a_call_whose_connection_ended_before_its_turn_was_not_sent() {
         assert_eq!((was_not_sent(&late().await), was_not_sent(&broken().await)), (true, false));
+    }
+
+    #[tokio::test]
+    async fn a_call_that_a_leaving_node_does_not_take_any_more_was_not_sent() {
+        // The first call of a connection has the number 1.
+        assert_eq!((was_not_sent(&left(0).await), was_not_sent(&left(1).await)), (true, false));
     }
 }

@@ -19,6 +19,8 @@ mod whole;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(any(test, feature = "fuzz"))]
+pub use convert::fuzz;
 pub use dial::NetDial;
 pub use leader::{CoordClient, FindLeader, ReachCoord};
 pub use link::{Carrier, reach};

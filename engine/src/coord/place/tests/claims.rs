@@ -611,6 +611,81 @@ fn a_lost_node_makes_a_replica_unreadable_until_others_have_loaded_its_part() {
     assert!(whole.version > broken.version);
 }
 
+/// The nodes that a collection is read from.
+fn read_from(world: &World, id: CollectionId) -> Vec<NodeId> {
+    let routes = world.placer.routes(id).unwrap();
+    let nodes = routes.replicas.iter().flat_map(|replica| &replica.nodes);
+    nodes.map(|share| share.place.node).collect()
+}
+
+/// Node 1 owns channels and takes calls; node 2 only holds data.
+fn owner_and_reader() -> World {
+    let owns = Duties { proxies: true, writes: true, ..Duties::default() };
+    let reads = Duties { queries: true, ..Duties::default() };
+    World::new(vec![NodeInfo { duties: owns, ..node(1) }, NodeInfo { duties: reads, ..node(2) }])
+}
+
+/// Ends the process of a node; another one is at its address.
+fn start_again(world: &mut World, before: i64, after: i64) {
+    let former = world.nodes.remove(&NodeId(before)).unwrap().info;
+    let info = NodeInfo { id: NodeId(after), ..former };
+    world.nodes.insert(info.id, Process::new(info));
+}
+
+#[test]
+fn what_a_query_node_held_is_placed_again_as_soon_as_another_process_is_at_its_address() {
+    let mut world = owner_and_reader();
+    let info = info(7, 1, loaded());
+    world.put(&info, &[manifest(10, &[(1, 100), (2, 100)])]);
+    world.run(4);
+    assert_eq!(read_from(&world, info.id), [NodeId(2)]);
+
+    start_again(&mut world, 2, 3);
+    world.run(2);
+
+    assert_eq!(read_from(&world, info.id), [NodeId(3)]);
+    assert_eq!(world.segments(), [(NodeId(3), SegmentId(1)), (NodeId(3), SegmentId(2))]);
+    assert_eq!(world.placer.present(), BTreeSet::from([NodeId(1), NodeId(3)]));
+}
+
+#[test]
+fn an_owner_is_waited_for_until_its_lease_is_over_although_another_process_is_at_its_address() {
+    let mut world = owner_and_reader();
+    let info = info(7, 1, None);
+    world.put(&info, &[Arc::default()]);
+    world.run(2);
+    let owner = |world: &World| world.placer.owner(&info.channels[0]);
+    assert_eq!(owner(&world), Some(NodeId(1)));
+
+    start_again(&mut world, 1, 3);
+    world.run(4);
+    let before = owner(&world);
+    world.run(3);
+
+    assert_eq!((before, owner(&world)), (Some(NodeId(1)), Some(NodeId(3))));
+}
+
+#[test]
+fn two_processes_that_are_at_one_address_do_not_drive_each_other_out() {
+    let mut world = owner_and_reader();
+    let info = info(7, 1, loaded());
+    world.put(&info, &[manifest(10, &[(1, 100)])]);
+    world.run(4);
+    let twin = NodeInfo { id: NodeId(3), ..world.nodes[&NodeId(2)].info.clone() };
+    world.nodes.insert(twin.id, Process::new(twin));
+
+    world.run(2);
+    let present: Vec<_> = (0..4)
+        .map(|_| {
+            world.run(1);
+            world.placer.present()
+        })
+        .collect();
+
+    assert_eq!(present, vec![BTreeSet::from([1, 2, 3].map(NodeId)); 4]);
+    assert_eq!(world.placer.loaded(info.id), Ok(100));
+}
+
 #[test]
 fn a_drained_node_serves_until_others_do_and_then_has_nothing_left() {
     let mut world = World::of(3);

@@ -217,7 +217,16 @@ impl Cluster {
             }
             22 => self.move_by_hand(&collections),
             23 => self.steer(&ids),
+            24 => self.start_again(&ids),
             _ => {}
+        }
+    }
+
+    /// A process ends, and another one is at its address at once.
+    fn start_again(&mut self, ids: &[NodeId]) {
+        if let Some(former) = self.dice.pick(ids).and_then(|id| self.processes.remove(&id)) {
+            let info = NodeInfo { id: NodeId(self.fresh()), ..former.info };
+            self.processes.insert(info.id, Process::new(info));
         }
     }
 

@@ -1,4 +1,9 @@
 //! `jobs/import/…`: imports of files.
+//!
+//! Over gRPC everybody who is known may see how far imports are. Here that takes a privilege, as do the words that end an import:
+//! on the collection that the import is for, whatever else the request names.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Router;
 use axum::extract::State;
@@ -8,104 +13,186 @@ use http::{Extensions, HeaderMap, Uri};
 use serde_json::{Value as Json, json};
 
 use super::{Data, Door, Version, Visit, answer, data, nothing};
-use crate::proxy::access::table::Asks;
+use crate::intake::Error as Rejected;
+use crate::model::access::Object;
+use crate::proxy::access::Checked;
+use crate::proxy::access::table::{Asks, Rule, Target};
 use crate::proxy::api::imports::{self, Wanted};
-use crate::proxy::convert::params::{plain, shown};
+use crate::proxy::convert::params::shown;
 use crate::proxy::{Error, Proxy};
-use crate::rpc::{ImportInfo, ImportState, ImportTask};
+use crate::rpc::{self, CollectionRef, ImportInfo, ImportState, ImportTask, Refusal};
 
 /// Milvus's names of the requests, in complaints about missing keys.
 const CREATE: &str = "ImportReq";
 const JOB: &str = "JobIDReq";
 
-/// These paths.
+/// What seeing how far an import is takes.
+const PROGRESS: Rule = on_collection("GetImportProgress", "GetImportProgress");
+/// What seeing an import in a list takes.
+const LIST: Rule = on_collection("ListImport", "ListImport");
+/// What having the rows of an import seen takes.
+const COMMIT: Rule = on_collection("CommitImport", "Import");
+/// What giving up an import takes.
+const ABORT: Rule = on_collection("AbortImport", "Import");
+
+const fn on_collection(call: &'static str, privilege: &'static str) -> Rule {
+    Rule { call, needs: Some((Object::Collection, privilege)), names_database: true }
+}
+
+/// These paths. Those about one import are open until it is known which collection that is for.
 pub fn router() -> Router<Proxy> {
     Router::new()
         .route("/create", endpoint!("RestCreateImport", ImportRequest, create))
         .route("/describe", endpoint!("RestDescribeImport", GetImportStateRequest, describe))
         .route("/get_progress", endpoint!("RestDescribeImport", GetImportStateRequest, describe))
         .route("/list", endpoint!("RestListImports", ListImportTasksRequest, list))
-        .route("/commit", endpoint!("RestCommitImport", ImportRequest, commit))
-        .route("/abort", endpoint!("RestAbortImport", ImportRequest, abort))
+        .route("/commit", endpoint!("RestCommitImport", GetImportStateRequest, commit))
+        .route("/abort", endpoint!("RestAbortImport", GetImportStateRequest, abort))
 }
 
 async fn create(proxy: &Proxy, visit: Visit) -> Data {
-    let wanted = Wanted {
-        database: String::new(),
-        collection: visit.required(CREATE, "collectionName")?,
-        partition: match visit.value("partitionName") {
-            None => String::new(),
-            Some(Json::String(name)) => name.clone(),
-            Some(other) => return Err(no_text("partitionName", other)),
-        },
-    };
-    let files = visit.value("files").ok_or_else(|| Error::missing(CREATE, "files"))?;
-    let wrong =
-        || Error::WrongKind { what: "files", wanted: "a list of lists of paths", actual: plain(files) };
-    let files: Vec<Vec<String>> = serde_json::from_value(files.clone()).map_err(|_| wrong())?;
-    let options = match visit.value("options") {
-        None => Vec::new(),
-        Some(Json::Object(pairs)) => pairs.iter().map(option).collect::<Result<_, _>>()?,
-        Some(other) => {
-            let actual = shown(&plain(other));
-            return Err(Error::WrongKind { what: "options", wanted: "an object of texts", actual });
-        }
-    };
+    let collection = text(&visit, "collectionName")?;
+    if collection.is_empty() {
+        return Err(Error::missing(CREATE, "collectionName"));
+    }
+    let wanted = Wanted { database: String::new(), collection, partition: text(&visit, "partitionName")? };
+    let files = files_of(visit.value("files").ok_or_else(|| Error::missing(CREATE, "files"))?)?;
+    let options = visit.value("options").map(options_of).transpose()?.unwrap_or_default();
     let id = imports::begin(proxy, &visit.caller, wanted, files, options).await?;
     Ok(data(json!({ "jobId": id.to_string() })))
 }
 
-/// An option of an import, whose value is a text.
-fn option((key, value): (&String, &Json)) -> Result<(String, String), Error> {
-    match value {
-        Json::String(text) => Ok((key.clone(), text.clone())),
-        other => {
-            let (key, value) = (shown(key), shown(&plain(other)));
-            Err(imports::refused(&format!("option {key} must be a string, got {value}")))
-        }
+/// What Milvus says of a value of another kind than the wanted one.
+fn mismatch(what: &str, wanted: &str, value: &Json) -> Error {
+    let found = match value {
+        Json::Null => "null",
+        Json::Bool(_) => "bool",
+        Json::Number(_) => "number",
+        Json::String(_) => "string",
+        Json::Array(_) => "array",
+        Json::Object(_) => "object",
+    };
+    Rejected::NotJson { reason: format!("{what} must be {wanted}, got {found}") }.into()
+}
+
+/// A text that may be left out; empty then.
+fn text(visit: &Visit, key: &str) -> Result<String, Error> {
+    match visit.value(key) {
+        None => Ok(String::new()),
+        Some(Json::String(text)) => Ok(text.clone()),
+        Some(other) => Err(mismatch(key, "a string", other)),
     }
 }
 
-fn no_text(what: &'static str, value: &Json) -> Error {
-    Error::WrongKind { what, wanted: "a string", actual: shown(&plain(value)) }
+/// The elements of a list.
+fn list_of<'a>(what: &str, wanted: &str, value: &'a Json) -> Result<&'a [Json], Error> {
+    value.as_array().map(Vec::as_slice).ok_or_else(|| mismatch(what, wanted, value))
+}
+
+/// Sets of paths.
+fn files_of(value: &Json) -> Result<Vec<Vec<String>>, Error> {
+    let mut sets = Vec::new();
+    for (at, set) in list_of("files", "an array of arrays of strings", value)?.iter().enumerate() {
+        let mut paths = Vec::new();
+        for path in list_of(&format!("files[{at}]"), "an array of strings", set)? {
+            let wrong = || mismatch(&format!("a path of files[{at}]"), "a string", path);
+            paths.push(path.as_str().ok_or_else(wrong)?.to_owned());
+        }
+        sets.push(paths);
+    }
+    Ok(sets)
+}
+
+/// Options, each a text: `false` is no word for `"false"`, lest rows be seen that were to wait.
+fn options_of(value: &Json) -> Result<Vec<(String, String)>, Error> {
+    let pairs = value.as_object().ok_or_else(|| mismatch("options", "an object", value))?;
+    let option = |(key, value): (&String, &Json)| match value.as_str() {
+        Some(text) => Ok((key.clone(), text.to_owned())),
+        None => Err(mismatch(&format!("options.{}", shown(key)), "a string", value)),
+    };
+    pairs.iter().map(option).collect()
 }
 
 /// The number of the import that is meant: a text, or a number.
 fn job(visit: &Visit) -> Result<i64, Error> {
-    let given = visit.value("jobId").map(plain).filter(|text| !text.is_empty());
-    let given = given.ok_or_else(|| Error::missing(JOB, "jobId"))?;
-    given.parse().map_err(|_| imports::refused(&format!("parse job id failed, jobID={given}")))
+    let key = "jobId";
+    let given = match visit.value(key) {
+        Some(Json::String(text)) if !text.is_empty() => text.clone(),
+        Some(Json::Number(number)) => number.to_string(),
+        None | Some(Json::String(_)) => return Err(Error::missing(JOB, key)),
+        Some(other) => return Err(mismatch(key, "a string", other)),
+    };
+    given.parse().map_err(|_| Error::ImportNumber { given: shown(&given) })
+}
+
+/// What an import is about, as its collection is called now; as it was called, if it is gone.
+async fn about(proxy: &Proxy, import: &ImportInfo) -> Result<Target, Error> {
+    match proxy.coord().collection(CollectionRef::Id(import.collection)).await {
+        Ok(info) => Ok(Target { database: info.database_name.clone(), names: vec![info.name.clone()] }),
+        Err(rpc::Error::Refused(Refusal::CollectionNotFound { .. })) => {
+            Ok(Target { database: import.database.clone(), names: vec![import.collection_name.clone()] })
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The import that a request means, if the caller may do this with it. What is given back beside it is to be told how the call ended.
+async fn allowed(proxy: &Proxy, visit: &Visit, rule: Rule) -> Result<(ImportInfo, Checked), Error> {
+    let import = imports::find(proxy, job(visit)?).await?;
+    let target = about(proxy, &import).await?;
+    let checked = proxy.check(&visit.caller, rule, || target).await.map_err(Error::Refused)?;
+    Ok((import, checked))
 }
 
 async fn describe(proxy: &Proxy, visit: Visit) -> Data {
-    Ok(data(described(&imports::find(proxy, job(&visit)?).await?)))
+    let (import, checked) = allowed(proxy, &visit, PROGRESS).await?;
+    checked.ended(proxy, None);
+    Ok(data(described(&import)))
 }
 
+/// The imports of a collection; of a whole database, those that the caller may see.
 async fn list(proxy: &Proxy, visit: Visit) -> Data {
-    let collection = visit.value("collectionName").map(plain).unwrap_or_default();
-    let known = imports::of_database(proxy, &visit.caller, "", &collection).await?;
+    let collection = text(&visit, "collectionName")?;
+    let known = if collection.is_empty() {
+        visible(proxy, &visit).await?
+    } else {
+        let target = Target { database: String::new(), names: vec![collection.clone()] };
+        let checked = proxy.check(&visit.caller, LIST, || target).await.map_err(Error::Refused)?;
+        checked.ended(proxy, None);
+        imports::of_database(proxy, &visit.caller, "", &collection).await?
+    };
     let records: Vec<Json> = known.iter().map(record).collect();
     Ok(data(json!({ "records": records })))
 }
 
+/// The imports of the request's database that the caller may see.
+async fn visible(proxy: &Proxy, visit: &Visit) -> Result<Vec<ImportInfo>, Error> {
+    let mut known = imports::of_database(proxy, &visit.caller, "", "").await?;
+    let collections: BTreeMap<_, _> = known.iter().map(|import| (import.collection, import)).collect();
+    let mut seen = BTreeSet::new();
+    for (collection, import) in collections {
+        let target = about(proxy, import).await?;
+        if proxy.permits(&visit.caller, LIST, target).await {
+            seen.insert(collection);
+        }
+    }
+    known.retain(|import| seen.contains(&import.collection));
+    Ok(known)
+}
+
 async fn commit(proxy: &Proxy, visit: Visit) -> Data {
-    proxy.coord().end_import(job(&visit)?, true).await?;
-    Ok(nothing())
+    end(proxy, &visit, COMMIT, true).await
 }
 
 async fn abort(proxy: &Proxy, visit: Visit) -> Data {
-    proxy.coord().end_import(job(&visit)?, false).await?;
-    Ok(nothing())
+    end(proxy, &visit, ABORT, false).await
 }
 
-const fn name(state: ImportState) -> &'static str {
-    match state {
-        ImportState::Pending => "Pending",
-        ImportState::Importing => "Importing",
-        ImportState::Uncommitted => "Uncommitted",
-        ImportState::Completed => "Completed",
-        ImportState::Failed => "Failed",
-    }
+async fn end(proxy: &Proxy, visit: &Visit, rule: Rule, commits: bool) -> Data {
+    let (import, checked) = allowed(proxy, visit, rule).await?;
+    let ended = proxy.coord().end_import(import.id, commits).await.map_err(Error::from);
+    checked.ended(proxy, ended.as_ref().err().map(Error::code));
+    ended.map(|()| nothing())
 }
 
 /// An import in a list.
@@ -113,7 +200,7 @@ fn record(import: &ImportInfo) -> Json {
     let mut record = json!({
         "jobId": import.id.to_string(),
         "collectionName": import.collection_name,
-        "state": name(import.state),
+        "state": import.shown_state(),
         "progress": import.percent(),
     });
     if import.state == ImportState::Failed {
@@ -153,7 +240,7 @@ fn detail(state: ImportState, task: &ImportTask) -> Json {
     let mut detail = json!({
         "fileName": format!("[{}]", task.files.join(" ")),
         "fileSize": task.bytes,
-        "state": name(state),
+        "state": state.name(),
         "progress": progress,
         "importedRows": task.rows,
         "totalRows": total(task),

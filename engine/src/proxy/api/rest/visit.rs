@@ -22,7 +22,8 @@ use crate::proxy::{Error, Proxy};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The longest that one may say.
 const MOST_PATIENCE: Duration = Duration::from_secs(86_400);
-/// Keys whose values are the client's data, in which a null means something.
+/// Keys whose values are the client's data, in which a null means something, and options, of which one that is null is not one that
+/// was left out.
 const DATA: [&str; 3] = ["data", "exprParams", "options"];
 /// The names of the levels of consistency.
 const LEVELS: &str = "[Strong, Session, Bounded, Eventually, Customized]";

@@ -1,6 +1,8 @@
 //! Values to messages and back. Reading fails with a [`Damaged`] that says what is wrong with the message.
 
 mod error;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod read;
 mod write;
 

@@ -120,7 +120,7 @@ async fn the_first_call_after_a_restart_of_the_peer_gets_through() {
 async fn a_call_without_an_answer_ends_at_its_deadline() {
     let endless = Arc::new(Endless::default());
     let node = Node::start(Served { builder: Some(endless), ..Served::default() }, Security::Trusted).await;
-    let settings = NetSettings { write: Duration::from_millis(30), ..quick() };
+    let settings = NetSettings { remove: Duration::from_millis(30), ..quick() };
     let dial = NetDial::new(Security::Trusted, settings, RealClock::new());
 
     let outcome = dial.builder(&node.address).remove_objects(Vec::new()).await;
