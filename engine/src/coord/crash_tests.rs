@@ -3,70 +3,25 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use super::drive::{Coordinator, CoordinatorParts};
+use super::mortal::Mortal;
 use super::place::PlaceSettings;
 use super::{CompactionLimits, Limits};
 use crate::base::{ChannelName, Kinded as _, Position, RealClock, TaskSet, Timestamp};
 use crate::blob::{Blobs as _, MemoryBlobs};
 use crate::builder::Workshop;
-use crate::meta::{self, Doing, MemoryMetas, Metas, Txn, Versioned};
+use crate::meta::{MemoryMetas, Metas as _};
 use crate::model::{DataType, ObjectRef, SegmentManifest};
 use crate::rpc::{
     AliasChange, CollectionRef, Coord as _, Duties, Error, Flushed, GroupConfig, LocalNodes, Mark,
     NewCollection, NewIndex, NodeInfo, Report, Served, Tail, Write, Writer, Written,
 };
 use crate::segment::fixture::schema;
-
-/// Metadata as a process sees it that dies at its `dies_at`-th commit.
-struct Mortal {
-    metas: Arc<MemoryMetas>,
-    commits: AtomicUsize,
-    dies_at: usize,
-    /// Whether that commit still happens.
-    afterwards: bool,
-}
-
-fn dead() -> meta::Error {
-    let kind = crate::base::Kind::Unavailable;
-    meta::Error::Store { doing: Doing::Commit, place: "nowhere".to_owned(), kind, source: "dead".into() }
-}
-
-impl Mortal {
-    fn is_dead(&self) -> bool {
-        self.commits.load(Ordering::Relaxed) >= self.dies_at
-    }
-}
-
-#[async_trait]
-impl Metas for Mortal {
-    async fn get(&self, key: &str) -> Result<Option<Versioned>, meta::Error> {
-        if self.is_dead() { Err(dead()) } else { self.metas.get(key).await }
-    }
-
-    async fn list(&self, prefix: &str) -> Result<Vec<(String, Versioned)>, meta::Error> {
-        if self.is_dead() { Err(dead()) } else { self.metas.list(prefix).await }
-    }
-
-    async fn commit(&self, txn: Txn) -> Result<u64, meta::Error> {
-        if self.is_dead() {
-            return Err(dead());
-        }
-        let number = self.commits.fetch_add(1, Ordering::Relaxed) + 1;
-        if number < self.dies_at {
-            return self.metas.commit(txn).await;
-        }
-        if self.afterwards {
-            self.metas.commit(txn).await?;
-        }
-        Err(dead())
-    }
-}
 
 /// Notes which channels' logs were removed.
 #[derive(Default)]
@@ -125,9 +80,7 @@ impl World {
 
     /// A coordinator that dies at its `dies_at`-th commit, with the one node there is.
     async fn coordinator(&self, dies_at: usize, afterwards: bool) -> Result<Arc<Coordinator>, super::Error> {
-        let metas =
-            Mortal { metas: Arc::clone(&self.metas), commits: AtomicUsize::new(0), dies_at, afterwards };
-        let metas = Arc::new(metas);
+        let metas = Mortal::new(&self.metas, dies_at, afterwards);
         self.seen.lock().push(Arc::clone(&metas));
         let found = super::lead::read(self.metas.as_ref()).await?.map(|(version, _)| version);
         let epoch = super::lead::take_over(self.metas.as_ref(), found, "a", None).await?;

@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::drive::{Coordinator, CoordinatorParts};
+use super::mortal::Mortal;
 use super::place::PlaceSettings;
 use super::{CompactionLimits, Limits};
 use crate::base::{
@@ -19,7 +20,7 @@ use crate::base::{
 };
 use crate::blob::{self, BlobEntry, Blobs, MemoryBlobs};
 use crate::builder::Workshop;
-use crate::meta::{self, Doing, MemoryMetas, Metas, Txn, Versioned};
+use crate::meta::MemoryMetas;
 use crate::model::DataType;
 use crate::rpc::{
     CollectionInfo, CollectionRef, Coord as _, Duties, Error, ImportInfo, ImportOptions, ImportState,
@@ -27,51 +28,6 @@ use crate::rpc::{
     Write, Writer, Written,
 };
 use crate::segment::fixture::schema;
-
-/// Metadata as a process sees it that dies at its `dies_at`-th commit.
-struct Mortal {
-    metas: Arc<MemoryMetas>,
-    commits: AtomicUsize,
-    dies_at: usize,
-    /// Whether that commit still happens.
-    afterwards: bool,
-}
-
-fn dead() -> meta::Error {
-    let kind = Kind::Unavailable;
-    meta::Error::Store { doing: Doing::Commit, place: "nowhere".to_owned(), kind, source: "dead".into() }
-}
-
-impl Mortal {
-    fn is_dead(&self) -> bool {
-        self.commits.load(Ordering::Relaxed) >= self.dies_at
-    }
-}
-
-#[async_trait]
-impl Metas for Mortal {
-    async fn get(&self, key: &str) -> Result<Option<Versioned>, meta::Error> {
-        if self.is_dead() { Err(dead()) } else { self.metas.get(key).await }
-    }
-
-    async fn list(&self, prefix: &str) -> Result<Vec<(String, Versioned)>, meta::Error> {
-        if self.is_dead() { Err(dead()) } else { self.metas.list(prefix).await }
-    }
-
-    async fn commit(&self, txn: Txn) -> Result<u64, meta::Error> {
-        if self.is_dead() {
-            return Err(dead());
-        }
-        let number = self.commits.fetch_add(1, Ordering::Relaxed) + 1;
-        if number < self.dies_at {
-            return self.metas.commit(txn).await;
-        }
-        if self.afterwards {
-            self.metas.commit(txn).await?;
-        }
-        Err(dead())
-    }
-}
 
 /// The object store as a process sees it that dies at its `dies_at`-th put.
 struct MortalBlobs {
@@ -216,9 +172,7 @@ impl World {
         dies_at: usize,
         afterwards: bool,
     ) -> Result<Life, super::Error> {
-        let metas =
-            Mortal { metas: Arc::clone(&self.metas), commits: AtomicUsize::new(0), dies_at, afterwards };
-        let metas = Arc::new(metas);
+        let metas = Mortal::new(&self.metas, dies_at, afterwards);
         let found = super::lead::read(self.metas.as_ref()).await?.map(|(version, _)| version);
         let epoch = super::lead::take_over(self.metas.as_ref(), found, "a", None).await?;
         let parts = CoordinatorParts {

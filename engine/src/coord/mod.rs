@@ -33,6 +33,8 @@ mod lead_tests;
 mod limits;
 mod members;
 mod mirror;
+#[cfg(test)]
+mod mortal;
 mod newer;
 mod page;
 mod place;
