@@ -218,7 +218,8 @@ impl Common<'_> {
             futures::stream::iter(asked).buffered(searches::AT_ONCE).try_collect().await?;
         let (plans, collapses): (Vec<SearchPlan>, Vec<Collapse>) = planned.into_iter().unzip();
         let queries = plans.first().map_or(0, |plan| plan.queries.len());
-        match plans.iter().map(|plan| plan.queries.len()).find(|actual| *actual != queries) {
+        let other = plans.iter().map(|plan| plan.queries.len()).find(|actual| *actual != queries);
+        match other {
             Some(actual) => Err(Error::RequestCountsDiffer { expected: queries, actual }),
             None => Ok((plans, collapses)),
         }
