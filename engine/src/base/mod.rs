@@ -3,6 +3,7 @@
 //!
 //! No I/O, no other room, no serialization of wire or disk.
 
+mod accept;
 mod clock;
 mod format;
 mod id;
@@ -15,6 +16,7 @@ mod secret;
 mod task;
 mod time;
 
+pub use accept::accept;
 pub use clock::{Clock, DRIFT, RealClock, TestClock, sooner};
 pub use format::{FIRST_FORMAT, FUNCTIONS_FORMAT, REQUESTS_FORMAT, newest_format};
 pub use id::{

@@ -18,7 +18,7 @@ use tower::ServiceExt as _;
 
 use super::access::{self, Peer, is_grpc};
 use super::{Error, Proxy, ProxyParts, api};
-use crate::base::{TaskSet, chain};
+use crate::base::{TaskSet, accept, chain};
 use crate::secure::Acceptor;
 
 /// What a stream may send before it is read. Unit: bytes. Rows come in megabytes.
@@ -43,6 +43,7 @@ pub async fn serve(
     acceptor: Option<Arc<Acceptor>>,
     stop: CancellationToken,
 ) -> Result<(), Error> {
+    let clock = Arc::clone(&parts.clock);
     let proxy = Proxy::new(parts);
     let router = router(proxy.clone());
     let connections = TaskSet::new();
@@ -54,13 +55,12 @@ pub async fn serve(
     let outcome = loop {
         tokio::select! {
             () = stop.cancelled() => break Ok(()),
-            accepted = listener.accept() => match accepted {
+            accepted = accept(&listener, &*clock) => match accepted {
                 Ok((stream, peer)) => {
                     is_idle = false;
                     let (router, acceptor) = (router.clone(), acceptor.clone());
                     connections.start("connection", move |stop| converse((stream, Peer(peer)), acceptor, router, stop));
                 }
-                Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => break Err(Error::Accept(error)),
             },
             ended = connections.join(), if !is_idle => match ended {
@@ -73,12 +73,6 @@ pub async fn serve(
     connections.stop();
     let finished = connections.join().await.map_err(Error::Serve);
     outcome.and(finished)
-}
-
-/// Whether only the connection that was about to come is lost.
-fn is_of_one_connection(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
 /// The calls of the gRPC API.

@@ -19,7 +19,7 @@ use tower::ServiceExt as _;
 
 use super::server::Desk;
 use super::{CONNECTION_WINDOW, Error, MAX_FRAME, PING_AFTER, PING_LIMIT, STREAM_WINDOW, Security, Served};
-use crate::base::{Clock, TaskSet, chain};
+use crate::base::{Clock, TaskSet, accept, chain};
 use crate::secure::Tokens;
 
 /// Every call that is for administrators only: of the admin API, and of Milvus's own.
@@ -52,7 +52,7 @@ pub async fn serve(listener: TcpListener, parts: ServeParts, stop: CancellationT
     let outcome = loop {
         tokio::select! {
             () = stop.cancelled() => break Ok(()),
-            accepted = listener.accept() => match accepted {
+            accepted = accept(&listener, &*host.parts.clock) => match accepted {
                 Ok((stream, peer)) => {
                     is_idle = false;
                     let host = Arc::clone(&host);
@@ -60,10 +60,6 @@ pub async fn serve(listener: TcpListener, parts: ServeParts, stop: CancellationT
                         host.converse(stream, peer, stop).await;
                         Ok(())
                     });
-                }
-                Err(error) if is_passing(&error) => {
-                    tracing::debug!(%error, "lost a connection before it began");
-                    host.parts.clock.sleep(Duration::from_millis(5)).await;
                 }
                 Err(error) => break Err(Error::Accept(error)),
             },
@@ -77,15 +73,6 @@ pub async fn serve(listener: TcpListener, parts: ServeParts, stop: CancellationT
     connections.stop();
     let finished = connections.join().await.map_err(Error::Serve);
     outcome.and(finished)
-}
-
-/// Whether the listener lives on: only one connection is lost, or there are too many open files for the moment.
-fn is_passing(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    /// Linux: too many open files, of the process and of the system.
-    const TOO_MANY: [i32; 2] = [24, 23];
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
-        || error.raw_os_error().is_some_and(|code| TOO_MANY.contains(&code))
 }
 
 /// What every connection shares.
