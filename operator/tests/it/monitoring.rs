@@ -99,7 +99,8 @@ fn of_engine() -> BTreeSet<String> {
 
 /// Labels that a scraped series has besides its own: from the scrape, and from the pods through the PodMonitor.
 fn of_scrape() -> BTreeSet<String> {
-    let of_pod = [names::LABEL_INSTANCE, names::LABEL_COMPONENT, names::LABEL_GROUP];
+    let of_pod =
+        [names::LABEL_INSTANCE, names::LABEL_COMPONENT, names::LABEL_GROUP, names::LABEL_RESOURCE_GROUP];
     let of_pod = of_pod.into_iter().map(|label| label.replace(['.', '/', '-'], "_"));
     ["namespace", "pod", "job", "instance", "le"].into_iter().map(str::to_owned).chain(of_pod).collect()
 }
@@ -287,6 +288,8 @@ fn the_chart_renders_rules_and_dashboards_only_when_asked() {
         kinds(&["--set", "rules.enabled=true,dashboards.enabled=true"]),
         [
             "ConfigMap redkite-operator-database-dashboard",
+            "ConfigMap redkite-operator-groups-dashboard",
+            "ConfigMap redkite-operator-log-dashboard",
             "ConfigMap redkite-operator-operator-dashboard",
             "ConfigMap redkite-operator-roles-dashboard",
             "PrometheusRule redkite-operator",
