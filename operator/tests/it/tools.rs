@@ -131,6 +131,7 @@ fn manifests(helm: &Path) -> Vec<(String, String)> {
     let mut files: Vec<_> =
         std::fs::read_dir(clone("config/samples")).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.push(clone("config/install.yaml"));
+    files.push(clone("config/argocd/argocd-cm.yaml"));
     files.push(clone("config/monitoring/prometheusrule.yaml"));
     all.extend(
         files.into_iter().map(|path| (path.display().to_string(), std::fs::read_to_string(path).unwrap())),
