@@ -103,7 +103,7 @@ fn argo_cd_is_told_of_every_kind_in_words_that_a_status_has() {
         .collect();
     assert_eq!(scripts.keys().cloned().collect::<BTreeSet<_>>(), kinds);
     let known: BTreeSet<&str> = ["Healthy", "Progressing", "Degraded", "Suspended"].into();
-    let told = [ConditionType::Ready, ConditionType::Stalled].map(ConditionType::name).into();
+    let told: BTreeSet<&str> = [ConditionType::Ready, ConditionType::Stalled].map(ConditionType::name).into();
     let states = [Phase::Stopped, Phase::Unhealthy].map(|phase| json!(phase));
     for (kind, script) in scripts {
         let script = script.as_str().unwrap();
