@@ -23,12 +23,9 @@ fn ms(took: Duration) -> f64 {
 const fn is_ours(kind: Kind) -> bool {
     match kind {
         Kind::Fenced | Kind::Unavailable | Kind::Corrupt | Kind::Internal => true,
-        Kind::Invalid
-        | Kind::Denied
-        | Kind::NotFound
-        | Kind::Exists
-        | Kind::Conflict
-        | Kind::Exhausted => false,
+        Kind::Invalid | Kind::Denied | Kind::NotFound | Kind::Exists | Kind::Conflict | Kind::Exhausted => {
+            false
+        }
     }
 }
 

@@ -142,7 +142,8 @@ mod tests {
         ];
 
         assert_eq!(addresses(&pods, Asked::Milvus), ["10.0.0.3:19529"]);
-        let more = ["a", "b", "c", "d"].map(|name| pod(name, "proxy", &format!("10.0.1.{}", name.len()), "True"));
+        let more =
+            ["a", "b", "c", "d"].map(|name| pod(name, "proxy", &format!("10.0.1.{}", name.len()), "True"));
         assert_eq!(addresses(&more, Asked::Milvus).len(), 3);
         assert_eq!(addresses(&more, Asked::Counts).len(), 4);
         let overview = ["10.0.0.1:19529", "10.0.0.3:19529", "10.0.0.4:19529"];

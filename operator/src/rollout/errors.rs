@@ -89,10 +89,8 @@ impl Errors {
         let none = Calls::default();
         if self.began.is_some() {
             let before = |address: &String| self.heard.get(address).copied().unwrap_or_default();
-            let came = counted
-                .iter()
-                .map(|(address, calls)| calls.since(before(address)))
-                .fold(none, Calls::plus);
+            let came =
+                counted.iter().map(|(address, calls)| calls.since(before(address))).fold(none, Calls::plus);
             self.came.push_back((now, came));
         } else {
             self.began = Some((now, counted.values().copied().fold(none, Calls::plus)));
@@ -217,7 +215,9 @@ mod tests {
     }
 
     fn counted(each: &[(&str, u64, u64)]) -> BTreeMap<String, Calls> {
-        each.iter().map(|(address, ended, failed)| ((*address).to_owned(), Calls { ended: *ended, failed: *failed })).collect()
+        each.iter()
+            .map(|(address, ended, failed)| ((*address).to_owned(), Calls { ended: *ended, failed: *failed }))
+            .collect()
     }
 
     /// Looks every ten seconds.
@@ -310,7 +310,9 @@ mod tests {
             let live: BTreeMap<String, Deployment> = ORDER
                 .into_iter()
                 .zip(images)
-                .map(|(component, image)| (component.name().to_owned(), workload(component, image).deployment))
+                .map(|(component, image)| {
+                    (component.name().to_owned(), workload(component, image).deployment)
+                })
                 .collect();
             let found = newest(&planned, &live, &before, mode).map(|found| found.component);
             (found, all_given(&planned, &live))
@@ -335,7 +337,10 @@ mod tests {
         let well = erring(Verdict::Usual, Some(&proxy), first.as_ref(), at(35));
 
         let found = first.as_ref().unwrap();
-        assert_eq!((found.component.as_str(), found.reason.as_str(), found.message.as_str()), ("proxy", "Errors", "one"));
+        assert_eq!(
+            (found.component.as_str(), found.reason.as_str(), found.message.as_str()),
+            ("proxy", "Errors", "one")
+        );
         assert_eq!((&again, &restarted, well), (&first, &first, None));
         let other = RolloutFailure { reason: "Crash".to_owned(), ..RolloutFailure::default() };
         assert_eq!(erring(Verdict::Unknown, Some(&proxy), Some(&other), at(5)), None);

@@ -8,7 +8,7 @@ use super::standing::{stopped, told};
 use super::{CertificateState, Found, Progress, Total, Turn, certificates, foundation};
 use crate::crd::{
     Condition, ConditionStatus, ConditionType, ImageUpdateMode, Milvus, MilvusStatus, Open, Phase,
-    RedkiteStatus, RolloutStatus, ServiceType, Typed,
+    RedkiteStatus, RolloutState, RolloutStatus, ServiceType, Typed,
 };
 use crate::render::{Checked, Fault, Live, Objects, Wanted, WorkloadObjects};
 
@@ -238,7 +238,8 @@ fn workloads(picture: &Picture<'_>, total: &Total) -> Vec<Said> {
     let ready_reason = if ready { "ReasonMilvusHealthy" } else { ready_reason };
     let done = total.progress == Progress::Done;
     // Every pod serves, and what requests say of them is not known yet, or bad.
-    let watched = matches!(rollout.state, RolloutState::Rolling | RolloutState::Paused | RolloutState::RollingBack);
+    let watched =
+        matches!(rollout.state, RolloutState::Rolling | RolloutState::Paused | RolloutState::RollingBack);
     let finished = done && !watched;
     let reached = finished && !back;
     let none_run = total.progress == Progress::Stopped;

@@ -261,7 +261,8 @@ mod tests {
         progress: Progress,
         failure: Option<RolloutFailure>,
     ) -> RolloutStatus {
-        let attempt = Attempt { before: Some(before), current: true, checked, rejected, failure, settles: false };
+        let attempt =
+            Attempt { before: Some(before), current: true, checked, rejected, failure, settles: false };
         standing(&attempt, &total(progress), &[], &[])
     }
 
@@ -372,7 +373,10 @@ mod tests {
         let settling = standing(&attempt, &total(Progress::Done), &[], &[]);
         assert_eq!((settling.state, &settling.complete), (RolloutState::Rolling, &before.complete));
         let well = now(&paused, &wanted, None, Progress::Done, None);
-        assert_eq!((well.state, well.complete.unwrap().images), (RolloutState::Complete, images("x/engine:2")));
+        assert_eq!(
+            (well.state, well.complete.unwrap().images),
+            (RolloutState::Complete, images("x/engine:2"))
+        );
 
         let told = checked("x/engine:2", json!({"onFailure": "Rollback"}));
         let back = now(&before, &told, None, Progress::Done, Some(errors()));
