@@ -115,8 +115,7 @@ fn write_schemas(swagger: &Path, folder: &Path) {
 
 /// Every manifest that we ship or render, each with where it is from.
 fn manifests(helm: &Path) -> Vec<(String, String)> {
-    let of_operator =
-        "podMonitor.enabled=true,rules.enabled=true,dashboards.enabled=true,watchNamespaces={one,two}";
+    let of_operator = "podMonitor.enabled=true,serviceMonitor.enabled=true,rules.enabled=true,dashboards.enabled=true,watchNamespaces={one,two}";
     let of_database = "cluster.enabled=false,metrics.serviceMonitor.enabled=true";
     let charts = [
         ("redkite-operator", vec![]),
