@@ -114,9 +114,9 @@ impl Driver {
         };
         let counted = match self.doors(milvus, Asked::Counts).await? {
             Ok(Doors { each, pods: _ }) => {
-                let asked = each.iter().map(|door| async move {
+                let asked = each.into_iter().map(|door| async move {
                     // One that does not answer counts on from where it was once it does.
-                    self.engine.calls(door).await.ok().map(|calls| (door.address.clone(), calls))
+                    self.engine.calls(&door).await.ok().map(|calls| (door.address, calls))
                 });
                 join_all(asked).await.into_iter().flatten().collect::<BTreeMap<String, Calls>>()
             }
