@@ -32,7 +32,7 @@ gen: ## Write the generated files (CRDs and the chart's copy of them)
 sim: ## Simulated worlds: a cluster (SEEDS=n fresh ones, SEED=one again), or losses of power (POWER=n)
 	@scripts/sim
 
-soak: ## A long proof: PART=kill9 | memory | sim | fuzz | roles | charts | guides | promises | load | many | conformance
+soak: ## A long proof: PART=kill9 | memory | sim | fuzz | roles | charts | guides | peers | promises | zones | load | many | conformance
 	@tests/soak/run $(PART)
 
 bench: ## Measure on this machine (PEERS=milvus,hnswlib,faiss for the peers in the same run; PART=scale | writes | filters | growth)

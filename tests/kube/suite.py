@@ -4,7 +4,7 @@
     CLUSTER, CLUSTER_DISPOSABLE      set for somebody's cluster: then faults only where that is 1
 
 OTHER_IMAGE is the engine's image under another tag, for the change of images.
-Claims named gG_N are cases of guides to Milvus: cases.md says which.
+Claims named gG_N are cases of guides to Milvus: cases.md says which. A claim named row_N is that promise of docs/reliability.md's list.
 """
 
 from __future__ import annotations
@@ -1008,6 +1008,48 @@ def roles_take_a_new_image_one_after_the_other(world: World) -> None:
     await_ready(world.name, namespace)
     with world.client(namespace) as client:
         verify(client)
+
+
+@claim
+@fault
+def row_23_operator_and_a_pod_are_killed_at_each_step_of_an_upgrade_and_of_the_way_back(world: World) -> None:
+    namespace, draw = roles_up(world), random.Random(23)
+
+    def images() -> dict[str, str]:
+        found = items("deployments", namespace)
+        return {entry["metadata"]["name"].rsplit("-", 1)[1]: entry["spec"]["template"]["spec"]["containers"][0]["image"] for entry in found}
+
+    def kill() -> str:
+        pods = [pod["metadata"]["name"] for role in ROLES for pod in roles_pods(world, namespace, role)]
+        name = draw.choice(sorted(pods))
+        kubectl("-n", OPERATOR_NAMESPACE, "delete", "pod", "-l", "app.kubernetes.io/name=redkite-operator", "--grace-period=0", "--force")
+        kubectl("-n", namespace, "delete", "pod", name, "--grace-period=0", "--force", check=False)
+        return name.removeprefix(f"{world.name}-milvus-").split("-")[0]
+
+    milvus = get("milvus", world.name, namespace) or {}
+    written = milvus["spec"].get("components", {}).get("image")
+    other = None if written == world.other_image else world.other_image
+    killed: list[str] = []
+    for image in (other, written):
+        started, steps = set(images().values()), set[str]()
+        equal(len(started), 1, f"images before a change ({started})")
+        roles_patch(world, namespace, {"components": {"image": image}})
+
+        def next_step() -> bool:
+            new = {role for role, found in images().items() if found not in started}
+            if new - steps:
+                steps.update(new)
+                killed.append(kill())
+            return len(steps) == len(ROLES)
+
+        until("every component has the image", 420, next_step)
+        await_ready(world.name, namespace, 300)
+        equal(len(set(images().values())), 1, "images after a change")
+        with world.client(namespace) as client:
+            verify(client)
+    if len(killed) < 4:
+        raise Failed(f"only {len(killed)} kills: nothing is said about them")
+    print(f"        killed with the operator: {', '.join(killed)}", flush=True)
 
 
 class AskingSecurely:

@@ -40,6 +40,10 @@ pub struct Standing {
     pub health: String,
     /// Whether it is handing over what it has, so as to stop.
     pub draining: bool,
+    /// Requests of clients that have ended here since it started.
+    pub calls: u64,
+    /// Those of them that failed, and not by the client's doing.
+    pub failed_calls: u64,
 }
 
 /// The store being marked.

@@ -41,7 +41,7 @@ impl Desk {
 
     async fn process(&self) -> pb::GetProcessResponse {
         let AdminParts { candidate, role, address, host, standing, .. } = &self.parts;
-        let Standing { node, ready, health, draining } = standing();
+        let Standing { node, ready, health, draining, calls, failed_calls } = standing();
         let leads = match candidate {
             Some(candidate) => candidate.lead().await.is_ok(),
             None => false,
@@ -57,6 +57,8 @@ impl Desk {
             leads,
             draining,
             newest_format: newest_format(),
+            calls,
+            failed_calls,
         }
     }
 

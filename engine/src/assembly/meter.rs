@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::base::{Clock, CollectionId};
+use crate::base::{Clock, CollectionId, Kind};
 use crate::model::{IndexRef, SegmentManifest};
 use crate::obs::{Metrics, names};
 use crate::plan::{QueryPlan, QueryRows, SearchHits, SearchPlan};
@@ -17,6 +17,16 @@ use crate::rpc::{
 
 fn ms(took: Duration) -> f64 {
     took.as_secs_f64() * 1_000.0
+}
+
+/// Whether a request that fails in this way fails for a reason of the database's, which no client can mend.
+const fn is_ours(kind: Kind) -> bool {
+    match kind {
+        Kind::Fenced | Kind::Unavailable | Kind::Corrupt | Kind::Internal => true,
+        Kind::Invalid | Kind::Denied | Kind::NotFound | Kind::Exists | Kind::Conflict | Kind::Exhausted => {
+            false
+        }
+    }
 }
 
 /// Counts into the process's metrics.
@@ -35,7 +45,11 @@ impl ProxyMeter {
         ] {
             let _ = counter.with(["", ""]);
         }
-        let _ = metrics.proxy_send_bytes_count.with([]);
+        for counter in
+            [&metrics.proxy_send_bytes_count, &metrics.proxy_ended_count, &metrics.proxy_failed_count]
+        {
+            let _ = counter.with([]);
+        }
         for kind in [names::QUERY_TYPE_SEARCH, names::QUERY_TYPE_QUERY, names::QUERY_TYPE_HYBRID_SEARCH] {
             let _ = metrics.proxy_slow_query_count.with([kind]);
             let _ = metrics.proxy_receive_bytes_count.with([kind, ""]);
@@ -56,6 +70,10 @@ impl Meter for ProxyMeter {
             Ended::GivenUp => names::STATUS_CANCEL,
         };
         self.0.proxy_req_count.with([call, status, "", ""]).inc();
+        self.0.proxy_ended_count.with([]).inc();
+        if matches!(end, Ended::Failed(kind) if is_ours(kind)) {
+            self.0.proxy_failed_count.with([]).inc();
+        }
         self.0.proxy_req_latency.with([call]).observe(ms(took));
         match kind {
             Some(
@@ -244,7 +262,7 @@ impl Builder for Measured<dyn Builder> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{Kind, NodeId};
+    use crate::base::NodeId;
 
     /// The numbers of a metric, without its name and its node.
     fn numbers(metrics: &Metrics, name: &str) -> Vec<String> {
@@ -273,6 +291,19 @@ mod tests {
             numbers(&metrics, "milvus_proxy_sq_latency_count"),
             ["{collection_name=\"\",db_name=\"\",query_type=\"search\"} 4"]
         );
+    }
+
+    #[test]
+    fn only_what_fails_for_a_reason_of_the_database_s_counts_as_its_failure() {
+        let metrics = Metrics::new(NodeId(1));
+        let meter = ProxyMeter::new(Arc::clone(&metrics));
+        let ends = Kind::ALL.map(Ended::Failed).into_iter().chain([Ended::Done, Ended::GivenUp]);
+        for end in ends {
+            meter.ended("Search", Some("search"), end, Duration::from_millis(3));
+        }
+
+        assert_eq!(metrics.proxy_ended_count.with([]).count(), 12);
+        assert_eq!(metrics.proxy_failed_count.with([]).count(), 4);
     }
 
     #[test]

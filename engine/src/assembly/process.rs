@@ -168,7 +168,12 @@ pub async fn run(role: Role, settings: &Settings, around: Surroundings) -> Resul
     let seams = open_seams(role, settings, &seams_around).await?;
     let seams = NodeSeams { usage: Some(taken.measured()), ..seams };
     let calls = wire::open(role, settings, &seams, address, internal, &tasks).await?;
-    let about = Arc::new(About { role, health: health.clone(), agent: OnceLock::new() });
+    let about = Arc::new(About {
+        role,
+        health: health.clone(),
+        metrics: Arc::clone(&metrics),
+        agent: OnceLock::new(),
+    });
     let public = Public {
         settings: settings.clone(),
         clock: Arc::clone(&clock),
@@ -338,6 +343,7 @@ fn look_out(settings: &Settings, seams: &NodeSeams, health: &Health, tasks: &Tas
 struct About {
     role: Role,
     health: Health,
+    metrics: Arc<Metrics>,
     /// Known once the node is numbered.
     agent: OnceLock<Arc<Agent>>,
 }
@@ -354,7 +360,9 @@ impl About {
         let (ready, health) = self.health.report();
         let node = self.agent.get().map_or(NodeId(0), |agent| agent.node());
         let draining = self.agent.get().is_some_and(|agent| agent.drains());
-        Standing { node, ready, health, draining }
+        let calls = self.metrics.proxy_ended_count.with([]).count();
+        let failed_calls = self.metrics.proxy_failed_count.with([]).count();
+        Standing { node, ready, health, draining, calls, failed_calls }
     }
 }
 

@@ -38,8 +38,8 @@ pub use milvus_cluster::{MilvusCluster, MilvusClusterSpec};
 pub use open::{Open, Typed};
 pub use redkite::{Certificates, ClientCertificates, DataPolicy, NetworkPolicy, NodeCertificates, Redkite};
 pub use resource_group::{
-    DatabaseRef, GroupCollection, GroupNode, GroupTemplate, MilvusResourceGroup, MilvusResourceGroupSpec,
-    MilvusResourceGroupStatus, NodeCount,
+    DatabaseRef, GroupCache, GroupCollection, GroupNode, GroupTemplate, MilvusResourceGroup,
+    MilvusResourceGroupSpec, MilvusResourceGroupStatus, NodeCount,
 };
 pub use rollout::{
     CompleteRollout, OnFailure, RejectedRollout, Rollout, RolloutFailure, RolloutState, RolloutStatus,

@@ -125,6 +125,23 @@ pub struct GroupTemplate {
     /// Spread of the pods over the topology.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topology_spread_constraints: Option<Vec<Typed<TopologySpreadConstraint>>>,
+    /// A disk on which the query nodes keep what they load of the object store. Unset: what `redkite.cache.budgetMb` in the config of
+    /// the database says, on scratch space of the machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<GroupCache>,
+}
+
+/// A disk on which query nodes keep what they load of the object store: a container that starts again reads it from there. It goes
+/// with its pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GroupCache {
+    /// Its size as Kubernetes writes it, such as `20Gi`, 2Mi at least. Nine tenths of it are used.
+    #[schemars(length(min = 1, max = 32))]
+    pub size: String,
+    /// The StorageClass of a volume for each pod. Unset: scratch space of the machine (an `emptyDir` with this limit).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage_class_name: Option<String>,
 }
 
 /// What is, as of `observedGeneration`.

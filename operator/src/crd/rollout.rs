@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Rollout {
-    /// What follows when pods of a new template cannot start, crash, or do not serve in time. `Pause` (default): nothing
+    /// What follows when pods of a new template cannot start, crash, or do not serve in time, or requests fail. `Pause` (default): nothing
     /// further is rolled, what serves goes on serving, and the rollout goes on by itself once the pods come right or the
     /// spec is corrected. `Rollback`: besides, the images that ran before are put back where they were changed; the spec stays
     /// as it is, and the next change of it is a new try. Settings are not put back.
@@ -20,6 +20,12 @@ pub struct Rollout {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 2_592_000))]
     pub progress_deadline_seconds: Option<i32>,
+    /// While new images are rolled out: how many of the requests that the proxies end within 30 seconds may fail for a reason of the
+    /// database's. More, if it is also twice what was usual before, counts as a failure. Requests that are wrong, denied or refused
+    /// for their rate do not count, and fewer than 20 requests say nothing. Unit: percent. Default 5. 100: not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub max_error_percent: Option<i32>,
 }
 
 /// What follows when new pods do not come right.
@@ -92,7 +98,7 @@ pub struct RolloutFailure {
     /// The pod, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<String>,
-    /// One word: ImagePull, Crash, Config, NotReady or DeploymentStuck.
+    /// One word: ImagePull, Crash, Config, NotReady, DeploymentStuck or Errors.
     pub reason: String,
     /// What Kubernetes and the pod's last words say.
     pub message: String,

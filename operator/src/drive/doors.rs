@@ -23,6 +23,8 @@ pub(super) enum Asked {
     Overview,
     /// Milvus's own calls, which proxies answer.
     Milvus,
+    /// What each proxy has counted: all of them.
+    Counts,
 }
 
 /// Pods that take calls.
@@ -93,13 +95,17 @@ fn addresses(pods: &[Pod], asked: Asked) -> Vec<String> {
     let mut able: Vec<&Pod> = pods.iter().filter(|pod| serves(pod)).collect();
     match asked {
         Asked::Overview => able.sort_by_key(|pod| (!coordinates(pod), pod.name_any())),
-        Asked::Milvus => {
+        Asked::Milvus | Asked::Counts => {
             able.retain(|pod| proxies.contains(&component(pod).as_str()));
             able.sort_by_key(|pod| pod.name_any());
         }
     }
     let each = able.into_iter().filter_map(|pod| Some(address(ip(pod)?, names::INTERNAL_PORT)));
-    each.take(MOST_ASKED).collect()
+    let most = match asked {
+        Asked::Overview | Asked::Milvus => MOST_ASKED,
+        Asked::Counts => usize::MAX,
+    };
+    each.take(most).collect()
 }
 
 pub(super) fn ip(pod: &Pod) -> Option<&str> {
@@ -136,6 +142,10 @@ mod tests {
         ];
 
         assert_eq!(addresses(&pods, Asked::Milvus), ["10.0.0.3:19529"]);
+        let more =
+            ["a", "b", "c", "d"].map(|name| pod(name, "proxy", &format!("10.0.1.{}", name.len()), "True"));
+        assert_eq!(addresses(&more, Asked::Milvus).len(), 3);
+        assert_eq!(addresses(&more, Asked::Counts).len(), 4);
         let overview = ["10.0.0.1:19529", "10.0.0.3:19529", "10.0.0.4:19529"];
         assert_eq!(addresses(&pods, Asked::Overview), overview);
     }

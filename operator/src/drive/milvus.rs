@@ -71,6 +71,7 @@ impl Driver {
         let Some(object) = self.cluster.get(&kind, place).await.map_err(step("read"))? else {
             self.meters.forget(place);
             self.unfollow_all(place);
+            self.windows.forget_errors(place);
             return Ok(Next::Waiting);
         };
         let milvus = read(object).map_err(|source| Error::Read { source })?;
@@ -114,7 +115,8 @@ impl Driver {
         self.draw_secrets(checked).await?;
         let certificates = self.keep_certificates(milvus, checked).await?;
         let planned = render(checked);
-        let (turns, seen) = self.turns(checked, &planned.workloads, &running).await?;
+        let watched = self.watch_requests(milvus, &course, &planned.workloads, &running).await?;
+        let (turns, seen) = self.turns(checked, &planned.workloads, &running, &watched).await?;
         let applier = Applier {
             cluster,
             namespace: &checked.namespace,
@@ -146,7 +148,7 @@ impl Driver {
             (false, Some(pods)) => pods,
             (false, None) => find::pods(cluster, checked).await?,
         };
-        let rollout = course.standing(self, milvus, &live, &turns, &pods);
+        let rollout = course.standing(self, milvus, &live, &turns, &pods, &watched);
         // Nothing that is watched tells that a pod is gone.
         let steps = turns.iter().any(|turn| matches!(turn, Turn::Step(_)));
         let rotating = certificates.as_ref().is_some_and(|state| state.soon);
@@ -176,7 +178,7 @@ impl Driver {
             (false, true) => Next::Settled,
             (false, false) => Next::Moving,
         };
-        Ok(rollout::next(&rollout, &turns).unwrap_or(next))
+        Ok(rollout::next(&rollout, &turns, &watched).unwrap_or(next))
     }
 
     /// Ends the pods of another operator's release, which its object allows; unless ours would be pointed at its data. Its settings

@@ -14,17 +14,19 @@ use super::{Driver, Error, step};
 use crate::cluster::{Place, get_as};
 use crate::crd::{AutoscalingStatus, Milvus, MilvusResourceGroup, MilvusStatus, ScalingStatus};
 use crate::render::{Checked, Component, processors, resource_group_workload};
+use crate::rollout::Errors;
 use crate::scaling::{
     Decision, JobRule, JobWindow, LoadReport, NodeLoad, QueryRule, QueryWindow, Standing, Unread, data_nodes,
     query_nodes,
 };
 
-/// What was seen lately of workloads that follow the load. Kept by this process alone: another one that takes over looks for as
+/// What was seen lately of workloads that follow the load, and of requests while images change. Kept by this process alone: another one that takes over looks for as
 /// long as its rules say before it changes anything.
 #[derive(Debug, Default)]
 pub struct Windows {
     queries: Mutex<BTreeMap<Place, QueryWindow>>,
     jobs: Mutex<BTreeMap<Place, JobWindow>>,
+    errors: Mutex<BTreeMap<Place, Errors>>,
 }
 
 impl Windows {
@@ -36,6 +38,17 @@ impl Windows {
     fn jobs<T>(&self, workload: &Place, look: impl FnOnce(&mut JobWindow) -> T) -> T {
         let mut windows = self.jobs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         look(windows.entry(workload.clone()).or_default())
+    }
+
+    /// What was seen of a database's requests while its images change.
+    pub(super) fn errors<T>(&self, database: &Place, look: impl FnOnce(&mut Errors) -> T) -> T {
+        let mut seen = self.errors.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        look(seen.entry(database.clone()).or_default())
+    }
+
+    /// Forgets a database's requests.
+    pub(super) fn forget_errors(&self, database: &Place) {
+        self.errors.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(database);
     }
 
     fn forget(&self, workload: &Place) {

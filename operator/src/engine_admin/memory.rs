@@ -12,6 +12,7 @@ use super::{
     ALIAS_NOT_FOUND, AliasChange, Door, Engine, Error, GROUP_EXISTS, GROUP_ILLEGAL, GROUP_NOT_FOUND, Target,
 };
 use crate::crd::GroupNode;
+use crate::rollout::Calls;
 use crate::scaling::LoadReport;
 use crate::topology::{
     EngineAlias, EngineCollection, EngineGroup, EngineIndex, EngineReplica, Loading, NewCollection,
@@ -38,6 +39,7 @@ struct State {
     changes: Vec<String>,
     away: bool,
     load: LoadReport,
+    calls: BTreeMap<String, Calls>,
     asked: Option<Door>,
     numbers: i64,
 }
@@ -80,6 +82,11 @@ impl MemoryEngine {
     /// Says how busy it is.
     pub fn set_load(&self, load: LoadReport) {
         self.lock().load = load;
+    }
+
+    /// Says how many requests have ended at the process of this address; none at one that is not named.
+    pub fn set_calls(&self, address: &str, calls: Calls) {
+        self.lock().calls.insert(address.to_owned(), calls);
     }
 
     /// Where it was asked last, and how.
@@ -423,6 +430,12 @@ impl Engine for MemoryEngine {
                 state.count();
             }
             Ok(())
+        })
+    }
+
+    async fn calls(&self, at: &Door) -> Result<Calls, Error> {
+        self.call("count the requests".to_owned(), at, |state| {
+            Ok(state.calls.get(&at.address).copied().unwrap_or_default())
         })
     }
 

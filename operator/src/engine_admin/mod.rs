@@ -1,5 +1,5 @@
 //! What the operator asks of a running engine: resource groups, collections with their indexes, aliases and properties, how they are
-//! loaded, and how busy it is.
+//! loaded, how busy it is, and how many requests fail.
 //!
 //! [`NetEngine`] makes calls of Milvus's own gRPC API, and of the admin API for what that does not have, both on the port of calls
 //! between nodes, as an administrator; [`MemoryEngine`] is its twin for tests. Knows no Kubernetes and no policy. No call reads or
@@ -18,6 +18,7 @@ use async_trait::async_trait;
 use thiserror::Error;
 
 use crate::reach::Trust;
+use crate::rollout::Calls;
 use crate::scaling::LoadReport;
 use crate::topology::{EngineAlias, EngineCollection, EngineGroup, EngineIndex, NewCollection, NodeClaims};
 
@@ -176,6 +177,12 @@ pub trait Engine: Send + Sync + 'static {
     /// # Errors
     /// [`Error`].
     async fn release(&self, at: &Door, database: &str, name: &str) -> Result<(), Error>;
+
+    /// How many requests of clients have ended at this process since it started.
+    ///
+    /// # Errors
+    /// [`Error`].
+    async fn calls(&self, at: &Door) -> Result<Calls, Error>;
 
     /// How busy it is.
     ///

@@ -33,6 +33,7 @@ use super::{
 };
 use crate::crd::GroupNode;
 use crate::reach::secure;
+use crate::rollout::Calls;
 use crate::scaling::{Jobs, LoadReport, NodeLoad};
 use crate::topology::{
     EngineAlias, EngineCollection, EngineGroup, EngineIndex, EngineReplica, Loading, NewCollection,
@@ -428,6 +429,19 @@ impl Engine for NetEngine {
         };
         let answer = line.client.release_collection(request).await;
         line.read(answer, |status| Some(status)).map(drop)
+    }
+
+    async fn calls(&self, at: &Door) -> Result<Calls, Error> {
+        let (attempt, address) = ("count the requests", at.address.clone());
+        let channel = connect(at).await.map_err(|source| Error::Unreachable {
+            attempt: attempt.to_owned(),
+            address: address.clone(),
+            source,
+        })?;
+        let mut client = AdminClient::with_interceptor(channel, Shown::of(at));
+        let answer = client.get_process(admin::GetProcessRequest {}).await;
+        let process = answer.map_err(|status| failed(attempt, &address, status))?.into_inner();
+        Ok(Calls { ended: process.calls, failed: process.failed_calls })
     }
 
     async fn load_report(&self, at: &Door) -> Result<LoadReport, Error> {

@@ -2,16 +2,27 @@
 
 use contract::names;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::EnvVar;
+use k8s_openapi::api::core::v1::{
+    EmptyDirVolumeSource, EnvVar, EphemeralVolumeSource, PersistentVolumeClaimSpec,
+    PersistentVolumeClaimTemplate, Volume, VolumeMount, VolumeResourceRequirements,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt;
 
 use super::fields::Faults;
 use super::workload::{Pod, Workload, by_name, check_keys, is_label, union};
 use super::{Component, Fault, FaultReason, quantity};
-use crate::crd::{GroupTemplate, Milvus, MilvusResourceGroup, Mode};
+use crate::crd::{GroupCache, GroupTemplate, Milvus, MilvusResourceGroup, Mode};
 
 /// Label of a node of the cluster that says where it stands.
 const ZONE: &str = "topology.kubernetes.io/zone";
+
+/// Name of the volume of a cache.
+const CACHE_VOLUME: &str = "redkite-cache";
+/// Folder of a query node's cache in its data directory.
+const CACHE_FOLDER: &str = "cache";
+/// Environment of a query node: what it keeps in its cache. Unit: MiB.
+const CACHE_BUDGET: &str = "MILVUS_CONF_REDKITE_CACHE_BUDGETMB";
 
 /// Name of the Deployment of a group.
 #[must_use]
@@ -99,9 +110,21 @@ fn pod(group: &MilvusResourceGroup, pod: Pod, faults: &mut Faults) -> Pod {
         value_from: None,
     };
     let zone = template.node_selector.as_ref().and_then(|selector| selector.get(ZONE));
-    let zone: Vec<EnvVar> = zone.map(|zone| label(names::ENV_NODE_ZONE, zone)).into_iter().collect();
+    let cache = template.cache.as_ref().and_then(|written| cache(written, faults));
+    let budget = cache.as_ref().map(|(_, budget)| label(CACHE_BUDGET, budget));
+    let known: Vec<EnvVar> =
+        zone.map(|zone| label(names::ENV_NODE_ZONE, zone)).into_iter().chain(budget).collect();
+    let (mut volumes, mut mounts) = (pod.volumes, pod.mounts);
+    if let Some((volume, _)) = cache {
+        volumes.push(volume);
+        mounts.push(VolumeMount {
+            name: CACHE_VOLUME.to_owned(),
+            mount_path: format!("{}/{CACHE_FOLDER}", names::DATA_DIR),
+            ..VolumeMount::default()
+        });
+    }
     let own = faults.typed_list(&path("env"), template.env.as_ref());
-    let env = by_name(by_name(pod.env, zone, variable), own, variable);
+    let env = by_name(by_name(pod.env, known, variable), own, variable);
     let tolerations = template.tolerations.as_ref();
     let spread = template.topology_spread_constraints.as_ref();
     let mut pod_labels = union(Some(&pod.pod_labels), template.labels.as_ref());
@@ -121,8 +144,44 @@ fn pod(group: &MilvusResourceGroup, pod: Pod, faults: &mut Faults) -> Pod {
             Some(list) => Some(faults.typed_list(&path("topologySpreadConstraints"), Some(list))),
             None => pod.spread,
         },
+        volumes,
+        mounts,
         ..pod
     }
+}
+
+/// The volume of a cache, and how many MiB of it may be used.
+fn cache(written: &GroupCache, faults: &mut Faults) -> Option<(Volume, String)> {
+    let size = Quantity(written.size.clone());
+    // File systems keep some of their room to themselves.
+    let budget =
+        quantity::bytes(&size).map(|bytes| bytes * 9.0 / 10.0 / 1_048_576.0).filter(|mib| *mib >= 1.0);
+    let Some(budget) = budget else {
+        let message = format!("'{}' is no size of 2Mi or more", written.size);
+        faults.add(FaultReason::InvalidField, "spec.template.cache.size", message);
+        return None;
+    };
+    let claim = |class: &String| PersistentVolumeClaimTemplate {
+        metadata: None,
+        spec: PersistentVolumeClaimSpec {
+            access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
+            storage_class_name: Some(class.clone()),
+            resources: Some(VolumeResourceRequirements {
+                requests: Some([("storage".to_owned(), size.clone())].into()),
+                ..VolumeResourceRequirements::default()
+            }),
+            ..PersistentVolumeClaimSpec::default()
+        },
+    };
+    let claim = written.storage_class_name.as_ref().map(claim);
+    let scratch = EmptyDirVolumeSource { medium: None, size_limit: Some(size.clone()) };
+    let volume = Volume {
+        name: CACHE_VOLUME.to_owned(),
+        empty_dir: claim.is_none().then_some(scratch),
+        ephemeral: claim.map(|claim| EphemeralVolumeSource { volume_claim_template: Some(claim) }),
+        ..Volume::default()
+    };
+    Some((volume, format!("{:.0}", budget.floor())))
 }
 
 fn variable(variable: &EnvVar) -> &String {
@@ -185,6 +244,50 @@ mod tests {
                 }
             }
         ));
+    }
+
+    #[test]
+    fn the_cache_of_a_group_is_scratch_space_or_a_claim_of_each_pod() {
+        let milvus = milvus(json!({"mode": "cluster"}));
+        let made = |cache: Value| {
+            let facts = Facts {
+                groups: vec![group("gold", json!({"template": {"cache": cache}}))],
+                ..Facts::default()
+            };
+            let objects = render(&check(&milvus, &Platform::default(), &facts).unwrap());
+            let gold = Some("db-milvus-querynode-gold");
+            let mut all = objects.workloads.iter().map(|made| &made.deployment);
+            let gold = all.find(|found| found.metadata.name.as_deref() == gold).unwrap();
+            let pod = serde_json::to_value(gold.spec.clone().unwrap().template.spec.unwrap()).unwrap();
+            let engine = &pod["containers"][0];
+            let named = |list: &Value, name: &str| {
+                list.as_array().unwrap().iter().find(|one| one["name"] == name).cloned().unwrap()
+            };
+            let budget = named(&engine["env"], "MILVUS_CONF_REDKITE_CACHE_BUDGETMB");
+            let mount = named(&engine["volumeMounts"], "redkite-cache");
+            (named(&pod["volumes"], "redkite-cache"), mount["mountPath"].clone(), budget["value"].clone())
+        };
+
+        assert_eq!(
+            made(json!({"size": "10Gi"})),
+            (
+                json!({"name": "redkite-cache", "emptyDir": {"sizeLimit": "10Gi"}}),
+                json!("/var/lib/milvus/cache"),
+                json!("9216")
+            )
+        );
+        let claim = json!({"accessModes": ["ReadWriteOnce"], "storageClassName": "nvme",
+            "resources": {"requests": {"storage": "1Ti"}}});
+        assert_eq!(
+            made(json!({"size": "1Ti", "storageClassName": "nvme"})),
+            (
+                json!({"name": "redkite-cache", "ephemeral": {"volumeClaimTemplate": {"spec": claim}}}),
+                json!("/var/lib/milvus/cache"),
+                json!("943718")
+            )
+        );
+        let wrong = group("gold", json!({"template": {"cache": {"size": "much"}}}));
+        assert_eq!(said(&wrong, &milvus), ["spec.template.cache.size: 'much' is no size of 2Mi or more"]);
     }
 
     #[test]

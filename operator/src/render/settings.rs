@@ -124,27 +124,12 @@ pub(super) fn concerning(settings: &Value, component: Component) -> String {
     lines.concat()
 }
 
-/// Whether a setting can make a difference to a component.
+/// Whether a setting can make a difference to a component: as the engine's table of settings says, which is what people read, too.
 fn concerns(key: &str, component: Component) -> bool {
-    let only =
-        |components: &[Component]| component == Component::Standalone || components.contains(&component);
-    let begins = |sections: &[&str]| sections.iter().any(|section| key.starts_with(section));
-    let of_nodes = "common.security.internaltlsEnabled";
-    if begins(&["proxy.", "tls.", "redkite.auditLog"])
-        || key.starts_with("common.security.") && key != of_nodes
-    {
-        only(&[Component::Proxy])
-    } else if begins(&["redkite.cache."]) {
-        only(&[Component::QueryNode])
-    } else if begins(&["redkite.datanode.", "redkite.buildThreads"]) {
-        only(&[Component::DataNode, Component::IndexNode])
-    } else if begins(&["quotaAndLimits.", "common.retentionDuration"]) {
-        // As the table says that people read. What is above stays as it was when pods were first started by it.
-        component == Component::Standalone
-            || Role::from_name(component.name()).is_some_and(|role| components(key).contains(&role))
-    } else {
-        true
-    }
+    let concerned = components(key);
+    component == Component::Standalone
+        || concerned.is_empty()
+        || Role::from_name(component.name()).is_none_or(|role| concerned.contains(&role))
 }
 
 /// Merges `over` into `under`: maps by key, everything else is replaced; `null` changes nothing.

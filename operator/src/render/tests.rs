@@ -408,6 +408,53 @@ fn a_changed_setting_restarts_only_those_whom_it_concerns() {
 }
 
 #[test]
+fn of_thirty_four_settings_each_restarts_whom_the_engine_says_that_it_concerns() {
+    const ALL: &[&str] = &["mixcoord", "streamingnode", "querynode", "datanode", "proxy"];
+    const WRITERS: &[&str] = &["streamingnode", "datanode"];
+    let table: [(&str, Value, &[&str]); 34] = [
+        ("common.gracefulTime", json!(4000), &["proxy"]),
+        ("common.retentionDuration", json!(60), &["mixcoord", "proxy"]),
+        ("common.security.authorizationEnabled", json!(true), &["proxy"]),
+        ("common.security.enablePublicPrivilege", json!(false), &["proxy"]),
+        ("common.security.superUsers", json!("ann"), &["proxy"]),
+        ("dataCoord.enableCompaction", json!(false), &["mixcoord"]),
+        ("dataCoord.compaction.enableAutoCompaction", json!(false), &["mixcoord"]),
+        ("dataCoord.segment.maxIdleTime", json!(300), WRITERS),
+        ("dataCoord.segment.maxSize", json!(256), &["mixcoord", "streamingnode", "datanode"]),
+        ("indexCoord.segment.minSegmentNumRowsToEnableIndex", json!(2048), &["mixcoord"]),
+        ("log.format", json!("json"), ALL),
+        ("minio.ssl.tlsCACert", json!("/certs/ca.pem"), &[]),
+        ("proxy.grpc.serverMaxRecvSize", json!(1_048_576), &["proxy"]),
+        ("proxy.replicaSelectionPolicy", json!("round_robin"), &["proxy"]),
+        ("proxy.slowQuerySpanInSeconds", json!(1), &["proxy"]),
+        ("queryNode.segcore.interimIndex.enableIndex", json!(false), &["querynode"]),
+        ("queryNode.segcore.interimIndex.nlist", json!(64), &["querynode"]),
+        ("quotaAndLimits.dml.enabled", json!(true), &["proxy"]),
+        ("quotaAndLimits.dql.enabled", json!(true), &["proxy"]),
+        ("quotaAndLimits.limitWriting.growingSegmentsSizeProtection.highWaterLevel", json!(0.5), WRITERS),
+        ("quotaAndLimits.limitWriting.memProtection.enabled", json!(false), WRITERS),
+        ("redkite.auditLog", json!(true), &["proxy"]),
+        ("redkite.buildThreads", json!(2), &["datanode"]),
+        ("redkite.cache.budgetMb", json!(64), &["querynode"]),
+        ("redkite.cluster.callTimeoutMs", json!(20_000), ALL),
+        ("redkite.cluster.leaderTtlMs", json!(7000), &["mixcoord"]),
+        ("redkite.cluster.lostAfterMs", json!(7000), &["mixcoord"]),
+        ("redkite.cluster.preferOwnZone", json!(false), &["proxy"]),
+        ("redkite.functionHosts", json!("tei:8080"), &["proxy"]),
+        ("redkite.memory.loadShare", json!(0.8), &["streamingnode", "querynode", "datanode"]),
+        ("redkite.reportedVersion", json!("2.6.0"), &["proxy"]),
+        ("rootCoord.maxDatabaseNum", json!(10), &["mixcoord"]),
+        ("streaming.flush.growingSegmentBytesHwmThreshold", json!(0.3), WRITERS),
+        ("some.key.that.the.engine.does.not.know", json!(1), &[]),
+    ];
+
+    for (key, value, wanted) in table {
+        let config = key.rsplit('.').fold(value, |inner, part| json!({ (part): inner }));
+        assert_eq!(restarted(config), wanted, "{key}");
+    }
+}
+
+#[test]
 fn a_component_of_a_cluster_has_a_number_of_pods_or_leaves_it_to_an_autoscaler() {
     let objects = cluster(json!({"components": {
         "proxy": {"replicas": -1}, "queryNode": {"replicas": 7}, "dataNode": {"replicas": 0}}}));

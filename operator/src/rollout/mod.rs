@@ -3,6 +3,7 @@
 //! Takes what exists and answers with turns and a status. Knows no client, no waiting and no clock; the time is an argument.
 
 mod certificates;
+mod errors;
 mod failure;
 mod foreign;
 mod foundation;
@@ -16,6 +17,7 @@ mod trouble;
 mod upgrade;
 
 pub use certificates::{CertificateState, Held};
+pub use errors::{Calls, ERRORS, Errors, MAX_ERROR_PERCENT, Verdict, all_given, erring, newest};
 pub use failure::{Look, failure, unsteady};
 pub use foreign::ForeignRelease;
 pub use foundation::{Dependency, Found, SecretFault, Silent};

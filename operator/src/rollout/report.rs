@@ -8,7 +8,7 @@ use super::standing::{stopped, told};
 use super::{CertificateState, Found, Progress, Total, Turn, certificates, foundation};
 use crate::crd::{
     Condition, ConditionStatus, ConditionType, ImageUpdateMode, Milvus, MilvusStatus, Open, Phase,
-    RedkiteStatus, RolloutStatus, ServiceType, Typed,
+    RedkiteStatus, RolloutState, RolloutStatus, ServiceType, Typed,
 };
 use crate::render::{Checked, Fault, Live, Objects, Wanted, WorkloadObjects};
 
@@ -237,14 +237,23 @@ fn workloads(picture: &Picture<'_>, total: &Total) -> Vec<Said> {
     };
     let ready_reason = if ready { "ReasonMilvusHealthy" } else { ready_reason };
     let done = total.progress == Progress::Done;
-    let reached = done && !back;
+    // Every pod serves, and what requests say of them is not known yet, or bad.
+    let watched =
+        matches!(rollout.state, RolloutState::Rolling | RolloutState::Paused | RolloutState::RollingBack);
+    let finished = done && !watched;
+    let reached = finished && !back;
     let none_run = total.progress == Progress::Stopped;
     let stuck = match (&total.progress, picture.found.secrets.first()) {
         (_, Some(fault)) if !done && !none_run => Some((fault.reason, fault.message.clone())),
         (_, _) if !none_run => stopped(rollout, picture.checked),
         _ => None,
     };
-    let moving = !done && !none_run && stuck.is_none();
+    let moving = !finished && !none_run && stuck.is_none();
+    let steps = match (moving, done) {
+        (true, true) => "Watching",
+        (true, false) => updated_reason,
+        (false, _) => "Settled",
+    };
     let (stalled, stalled_reason, stalled_message) = match stuck {
         Some((reason, why)) => (true, reason, why),
         None => (false, "NotStalled", "nobody has to act".to_owned()),
@@ -253,6 +262,10 @@ fn workloads(picture: &Picture<'_>, total: &Total) -> Vec<Said> {
         "Ready"
     } else if back {
         "RolledBack"
+    } else if done && stalled {
+        stalled_reason
+    } else if done {
+        "Watching"
     } else if ready {
         not_ready
     } else {
@@ -262,7 +275,7 @@ fn workloads(picture: &Picture<'_>, total: &Total) -> Vec<Said> {
         said(MilvusReady, ready, ready_reason, message.clone()),
         said(MilvusUpdated, updated, updated_reason, message.clone()),
         said(Ready, reached, whole, message.clone()),
-        said(Reconciling, moving, if moving { updated_reason } else { "Settled" }, message),
+        said(Reconciling, moving, steps, message),
         said(Stalled, stalled, stalled_reason, stalled_message),
     ]
 }

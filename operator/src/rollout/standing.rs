@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Observed, Progress, Total, Turn};
+use super::{ERRORS, Observed, Progress, Total, Turn};
 use crate::crd::{
     CompleteRollout, ImageUpdateMode, OnFailure, RejectedRollout, RolloutFailure, RolloutState, RolloutStatus,
 };
@@ -21,6 +21,8 @@ pub struct Attempt<'a> {
     pub rejected: Option<&'a RejectedRollout>,
     /// What has failed.
     pub failure: Option<RolloutFailure>,
+    /// Whether requests have not told yet how they fare with what was given last.
+    pub settles: bool,
 }
 
 /// What was rolled out before and is to be carried out in place of the spec, with the attempt that was given up: as long as
@@ -54,7 +56,7 @@ pub fn standing(
     live: &[WorkloadObjects],
     turns: &[Turn],
 ) -> RolloutStatus {
-    let Attempt { before, current, checked, rejected, failure } = attempt;
+    let Attempt { before, current, checked, rejected, failure, settles } = attempt;
     let complete = before.and_then(|before| before.complete.clone());
     let kept = before.and_then(|before| before.failure.clone());
     let images = checked.images();
@@ -64,6 +66,12 @@ pub fn standing(
     // Without the word of a report after the last change, what does not serve may be what that change brought.
     let settled = *current && !other && before.is_some_and(|before| before.state == end);
     let (state, failure) = match (&total.progress, failure) {
+        // Every pod serves, and yet more requests fail than before.
+        (Progress::Done, Some(failure)) if backs => (RolloutState::RollingBack, Some(failure.clone())),
+        (Progress::Done, Some(failure)) if other && rejected.is_none() => {
+            (RolloutState::Paused, Some(failure.clone()))
+        }
+        (Progress::Done, None) if *settles && other && rejected.is_none() => (RolloutState::Rolling, None),
         (Progress::Done, _) => (end, kept.filter(|_| rejected.is_some())),
         (Progress::Stopped | Progress::Stopping, _) => (end, None),
         // Nothing is being rolled: a pod that runs what it should is away.
@@ -75,7 +83,7 @@ pub fn standing(
     };
     let begun = (state == RolloutState::RollingBack && backs)
         .then(|| RejectedRollout { generation: checked.generation, images: images.clone() });
-    let reached = total.progress == Progress::Done && rejected.is_none();
+    let reached = total.progress == Progress::Done && state == RolloutState::Complete;
     let complete = match reached {
         true => Some(CompleteRollout {
             image: checked.image.named.clone(),
@@ -180,6 +188,10 @@ fn advice(failure: &RolloutFailure, rollout: &RolloutStatus, images: &BTreeMap<S
         ("Crash", Some(pod)) => {
             format!("Read `kubectl logs {pod} --previous`, then correct spec.components or spec.config")
         }
+        (ERRORS, _) => format!(
+            "Read the logs of the proxies and of the pods of {}, then correct spec.components or spec.config",
+            failure.component
+        ),
         ("Config", _) => "Make what the pod refers to, or correct spec.components".to_owned(),
         (_, Some(pod)) => format!("Look at `kubectl describe pod {pod}`, then correct spec.components or spec.config"),
         (_, None) => format!("Look at `kubectl describe deployment {}`", failure.workload),
@@ -249,7 +261,8 @@ mod tests {
         progress: Progress,
         failure: Option<RolloutFailure>,
     ) -> RolloutStatus {
-        let attempt = Attempt { before: Some(before), current: true, checked, rejected, failure };
+        let attempt =
+            Attempt { before: Some(before), current: true, checked, rejected, failure, settles: false };
         standing(&attempt, &total(progress), &[], &[])
     }
 
@@ -336,8 +349,38 @@ mod tests {
             checked: &wanted,
             rejected: None,
             failure: Some(failed()),
+            settles: false,
         };
         assert_eq!(standing(&old, &total(Progress::NotReady), &[], &[]).state, RolloutState::Paused);
+    }
+
+    #[test]
+    fn pods_that_all_serve_are_no_end_while_requests_fail_or_have_not_told() {
+        let (before, wanted) = (ran("x/engine:1"), checked("x/engine:2", json!({})));
+        let errors = || RolloutFailure { reason: ERRORS.into(), pod: None, ..failed() };
+
+        let paused = now(&before, &wanted, None, Progress::Done, Some(errors()));
+        assert_eq!((paused.state, &paused.complete), (RolloutState::Paused, &before.complete));
+        assert!(stopped(&paused, &wanted).unwrap().1.contains("Read the logs of the proxies"));
+        let attempt = Attempt {
+            before: Some(&before),
+            current: true,
+            checked: &wanted,
+            rejected: None,
+            failure: None,
+            settles: true,
+        };
+        let settling = standing(&attempt, &total(Progress::Done), &[], &[]);
+        assert_eq!((settling.state, &settling.complete), (RolloutState::Rolling, &before.complete));
+        let well = now(&paused, &wanted, None, Progress::Done, None);
+        assert_eq!(
+            (well.state, well.complete.unwrap().images),
+            (RolloutState::Complete, images("x/engine:2"))
+        );
+
+        let told = checked("x/engine:2", json!({"onFailure": "Rollback"}));
+        let back = now(&before, &told, None, Progress::Done, Some(errors()));
+        assert_eq!((back.state, back.rejected.is_some()), (RolloutState::RollingBack, true));
     }
 
     #[test]

@@ -71,6 +71,36 @@ fn watched_namespaces_get_roles_and_nothing_is_granted_beyond_them() {
 }
 
 #[test]
+fn monitors_of_either_kind_find_the_operator_and_have_the_labels_that_a_prometheus_looks_for() {
+    let Some(helm) = helm() else { return };
+    let monitor = |of: &str, kind: &str| {
+        let values = format!("{of}.enabled=true,{of}.interval=7s,{of}.labels.release=stack");
+        let rendered = documents(&template(&helm, &["--set", &values]).unwrap());
+        rendered.into_iter().find(|document| document["kind"] == kind).unwrap()
+    };
+    let rendered = documents(&template(&helm, &[]).unwrap());
+    let of_kind = |kind: &str| rendered.iter().find(|document| document["kind"] == kind);
+    assert!(of_kind("PodMonitor").is_none() && of_kind("ServiceMonitor").is_none());
+    let service = of_kind("Service").unwrap();
+    let deployment = of_kind("Deployment").unwrap();
+
+    let (pods, services) = (monitor("podMonitor", "PodMonitor"), monitor("serviceMonitor", "ServiceMonitor"));
+
+    for one in [&pods, &services] {
+        assert_eq!(one["metadata"]["labels"]["release"], "stack");
+    }
+    assert_eq!(pods["spec"]["podMetricsEndpoints"][0]["interval"], "7s");
+    assert_eq!(services["spec"]["endpoints"][0]["interval"], "7s");
+    assert_eq!(services["spec"]["endpoints"][0]["port"], service["spec"]["ports"][0]["name"]);
+    let chosen = |monitor: &serde_json::Value, labels: &serde_json::Value| {
+        let wanted = monitor["spec"]["selector"]["matchLabels"].as_object().unwrap();
+        !wanted.is_empty() && wanted.iter().all(|(key, value)| labels[key] == *value)
+    };
+    assert!(chosen(&services, &service["metadata"]["labels"]));
+    assert!(chosen(&pods, &deployment["spec"]["template"]["metadata"]["labels"]));
+}
+
+#[test]
 fn a_misspelt_value_is_refused() {
     let Some(helm) = helm() else { return };
 

@@ -7,6 +7,7 @@
 
 mod chart;
 mod definitions;
+mod gitops;
 mod manifests;
 mod milvus_chart;
 mod monitoring;

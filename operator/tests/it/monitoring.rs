@@ -99,7 +99,8 @@ fn of_engine() -> BTreeSet<String> {
 
 /// Labels that a scraped series has besides its own: from the scrape, and from the pods through the PodMonitor.
 fn of_scrape() -> BTreeSet<String> {
-    let of_pod = [names::LABEL_INSTANCE, names::LABEL_COMPONENT, names::LABEL_GROUP];
+    let of_pod =
+        [names::LABEL_INSTANCE, names::LABEL_COMPONENT, names::LABEL_GROUP, names::LABEL_RESOURCE_GROUP];
     let of_pod = of_pod.into_iter().map(|label| label.replace(['.', '/', '-'], "_"));
     ["namespace", "pod", "job", "instance", "le"].into_iter().map(str::to_owned).chain(of_pod).collect()
 }
@@ -187,7 +188,13 @@ fn every_series_and_label_of_a_dashboard_or_an_alert_is_served() {
 #[test]
 fn every_alert_says_what_it_is_what_to_do_and_why_at_that_threshold() {
     let mut seen = BTreeSet::new();
+    let runbooks = text("docs/runbooks.md");
+    let sections: Vec<&str> = runbooks.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    let alerts: Vec<String> = named("alert").into_iter().map(|(name, _)| name).collect();
+    assert_eq!(sections, alerts, "sections of docs/runbooks.md");
     for (name, rule) in named("alert") {
+        let runbook = format!("docs/runbooks.md#{}", name.to_lowercase());
+        assert_eq!(rule["annotations"]["runbook"].as_str(), Some(runbook.as_str()), "{name}");
         for text in ["summary", "description", "threshold"] {
             let said = rule["annotations"][text].as_str().unwrap_or_default();
             assert!(said.len() > 20 && said.ends_with('.'), "{name}: {text} is {said:?}");
@@ -287,6 +294,8 @@ fn the_chart_renders_rules_and_dashboards_only_when_asked() {
         kinds(&["--set", "rules.enabled=true,dashboards.enabled=true"]),
         [
             "ConfigMap redkite-operator-database-dashboard",
+            "ConfigMap redkite-operator-groups-dashboard",
+            "ConfigMap redkite-operator-log-dashboard",
             "ConfigMap redkite-operator-operator-dashboard",
             "ConfigMap redkite-operator-roles-dashboard",
             "PrometheusRule redkite-operator",

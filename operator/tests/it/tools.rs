@@ -115,8 +115,7 @@ fn write_schemas(swagger: &Path, folder: &Path) {
 
 /// Every manifest that we ship or render, each with where it is from.
 fn manifests(helm: &Path) -> Vec<(String, String)> {
-    let of_operator =
-        "podMonitor.enabled=true,rules.enabled=true,dashboards.enabled=true,watchNamespaces={one,two}";
+    let of_operator = "podMonitor.enabled=true,serviceMonitor.enabled=true,rules.enabled=true,dashboards.enabled=true,watchNamespaces={one,two}";
     let of_database = "cluster.enabled=false,metrics.serviceMonitor.enabled=true";
     let charts = [
         ("redkite-operator", vec![]),
@@ -131,6 +130,7 @@ fn manifests(helm: &Path) -> Vec<(String, String)> {
     let mut files: Vec<_> =
         std::fs::read_dir(clone("config/samples")).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.push(clone("config/install.yaml"));
+    files.push(clone("config/argocd/argocd-cm.yaml"));
     files.push(clone("config/monitoring/prometheusrule.yaml"));
     all.extend(
         files.into_iter().map(|path| (path.display().to_string(), std::fs::read_to_string(path).unwrap())),

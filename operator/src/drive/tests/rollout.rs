@@ -1,9 +1,12 @@
 //! Rollouts that do not come right: what is held, what is told, what is put back.
 
+use std::cell::Cell;
+
 use k8s_openapi::api::core::v1::Pod;
 
 use super::*;
 use crate::crd::{RolloutState, RolloutStatus};
+use crate::rollout::Calls;
 
 const OLD: &str = "example/engine:1";
 const BAD: &str = "example/engine:2";
@@ -375,4 +378,119 @@ async fn what_comes_after_a_pod_that_crashed_a_moment_ago_waits() {
     crashed("1969-12-31T23:58:59Z");
     driver(&cluster).reconcile(&place()).await.unwrap();
     assert_eq!(with(&cluster, GOOD), ["mixcoord", "streamingnode"]);
+}
+
+thread_local! {
+    static SECOND: Cell<i64> = const { Cell::new(0) };
+}
+
+fn later() -> Timestamp {
+    Timestamp::from_second(SECOND.get()).unwrap()
+}
+
+const PROXY: &str = "10.0.0.7";
+
+/// A database that runs, with a proxy that tells what it has counted.
+struct Busy {
+    cluster: Arc<MemoryCluster>,
+    engine: Arc<MemoryEngine>,
+    driver: Driver,
+    counted: Cell<Calls>,
+}
+
+impl Busy {
+    async fn new(rollout: Value) -> Self {
+        let cluster = running(rollout).await;
+        let engine = Arc::new(MemoryEngine::default());
+        let driver =
+            Driver { engine: Arc::clone(&engine) as Arc<dyn Engine>, now: later, ..driver(&cluster) };
+        let busy = Self { cluster, engine, driver, counted: Cell::new(Calls::default()) };
+        busy.pass(0).await;
+        busy
+    }
+
+    /// Ten seconds go by, in which Kubernetes does what it was told and a hundred requests end, so many of them badly.
+    async fn pass(&self, failed: u64) -> Next {
+        SECOND.set(SECOND.get() + 10);
+        play(&self.cluster);
+        for ((kind, at), mut object) in self.cluster.objects() {
+            if kind == "Pod" && at.name.starts_with("db-milvus-proxy") {
+                object.data["status"]["podIP"] = json!(PROXY);
+                self.cluster.put(&pods(), object);
+            }
+        }
+        let before = self.counted.get();
+        self.counted.set(Calls { ended: before.ended + 100, failed: before.failed + failed });
+        self.engine.set_calls(&format!("{PROXY}:19529"), self.counted.get());
+        self.driver.reconcile(&place()).await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn requests_that_begin_to_fail_pause_a_rollout_and_it_goes_on_once_they_do_not() {
+    let busy = Busy::new(json!({})).await;
+    edit(&busy.cluster, spec(GOOD, json!({})));
+    busy.pass(0).await;
+
+    let next = busy.pass(40).await;
+
+    assert_eq!((with(&busy.cluster, GOOD), next), (vec!["mixcoord".to_owned()], Next::Missing));
+    let failure = rollout_of(&busy.cluster).failure.unwrap();
+    assert_eq!((failure.component.as_str(), failure.reason.as_str()), ("mixcoord", "Errors"));
+    assert_eq!(said(&busy.cluster, "Stalled").0, "True RolloutPaused");
+    let told = said(&busy.cluster, "Stalled").1;
+    assert!(told.contains("40.0 % of 100 requests failed within 30 s"), "{told}");
+    assert_eq!(warnings(&busy.cluster), ["RolloutPaused true"]);
+    busy.pass(40).await;
+    assert_eq!(with(&busy.cluster, GOOD), ["mixcoord"]);
+
+    let mut last = Vec::new();
+    for _ in 0..20 {
+        busy.pass(0).await;
+        let given = with(&busy.cluster, GOOD).len();
+        last.push((given, rollout_of(&busy.cluster).state, said(&busy.cluster, "Ready").0));
+    }
+    let watching = (5, RolloutState::Rolling, "False Watching".to_owned());
+    assert!(last.contains(&watching), "{last:?}");
+    assert_eq!(last.pop(), Some((5, RolloutState::Complete, "True Ready".to_owned())));
+}
+
+#[tokio::test]
+async fn an_image_with_which_requests_fail_is_taken_back_where_the_spec_says_so() {
+    let told = || json!({"onFailure": "Rollback"});
+    let busy = Busy::new(told()).await;
+    edit(&busy.cluster, spec(GOOD, told()));
+    busy.pass(0).await;
+
+    busy.pass(40).await;
+    assert_eq!(rollout_of(&busy.cluster).state, RolloutState::RollingBack);
+    for _ in 0..4 {
+        busy.pass(40).await;
+    }
+
+    assert_eq!(with(&busy.cluster, OLD).len(), 5);
+    let rollout = rollout_of(&busy.cluster);
+    assert_eq!(
+        (rollout.state, rollout.failure.unwrap().reason.as_str()),
+        (RolloutState::RolledBack, "Errors")
+    );
+    assert_eq!(said(&busy.cluster, "Ready").0, "False RolledBack");
+}
+
+#[tokio::test]
+async fn requests_that_fail_as_ever_or_are_not_looked_at_hold_nothing_up() {
+    for (rollout, usual) in [(json!({}), 4), (json!({"maxErrorPercent": 100}), 60)] {
+        let busy = Busy::new(rollout.clone()).await;
+        edit(&busy.cluster, spec(GOOD, rollout));
+
+        for _ in 0..12 {
+            busy.pass(usual).await;
+            assert_eq!(rollout_of(&busy.cluster).failure, None);
+        }
+
+        assert_eq!(
+            (with(&busy.cluster, GOOD).len(), rollout_of(&busy.cluster).state),
+            (5, RolloutState::Complete)
+        );
+    }
 }

@@ -41,7 +41,9 @@ pub(super) fn render(checked: &Checked) -> Wanted<DynamicObject> {
                 {"key": names::LABEL_NAME, "operator": "In", "values": [names::NAME_VALUE, "etcd"]},
             ],
         },
-        "podTargetLabels": [names::LABEL_INSTANCE, names::LABEL_COMPONENT, names::LABEL_GROUP],
+        "podTargetLabels": [
+            names::LABEL_INSTANCE, names::LABEL_COMPONENT, names::LABEL_GROUP, names::LABEL_RESOURCE_GROUP,
+        ],
         "podMetricsEndpoints": [endpoint],
     });
     let mut object = DynamicObject::new(&checked.name, &pod_monitor_kind()).data(json!({"spec": spec}));
