@@ -46,7 +46,7 @@ impl ProxyMeter {
             let _ = counter.with(["", ""]);
         }
         for counter in
-            [&metrics.proxy_send_bytes_count, &metrics.proxy_ended_count, &metrics.proxy_failed_count]
+            [&metrics.proxy_send_bytes_count, &metrics.proxy_ended_total, &metrics.proxy_failed_total]
         {
             let _ = counter.with([]);
         }
@@ -70,9 +70,9 @@ impl Meter for ProxyMeter {
             Ended::GivenUp => names::STATUS_CANCEL,
         };
         self.0.proxy_req_count.with([call, status, "", ""]).inc();
-        self.0.proxy_ended_count.with([]).inc();
+        self.0.proxy_ended_total.with([]).inc();
         if matches!(end, Ended::Failed(kind) if is_ours(kind)) {
-            self.0.proxy_failed_count.with([]).inc();
+            self.0.proxy_failed_total.with([]).inc();
         }
         self.0.proxy_req_latency.with([call]).observe(ms(took));
         match kind {
@@ -302,8 +302,8 @@ mod tests {
             meter.ended("Search", Some("search"), end, Duration::from_millis(3));
         }
 
-        assert_eq!(metrics.proxy_ended_count.with([]).count(), 12);
-        assert_eq!(metrics.proxy_failed_count.with([]).count(), 4);
+        assert_eq!(metrics.proxy_ended_total.with([]).count(), 12);
+        assert_eq!(metrics.proxy_failed_total.with([]).count(), 4);
     }
 
     #[test]

@@ -360,8 +360,8 @@ impl About {
         let (ready, health) = self.health.report();
         let node = self.agent.get().map_or(NodeId(0), |agent| agent.node());
         let draining = self.agent.get().is_some_and(|agent| agent.drains());
-        let calls = self.metrics.proxy_ended_count.with([]).count();
-        let failed_calls = self.metrics.proxy_failed_count.with([]).count();
+        let calls = self.metrics.proxy_ended_total.with([]).count();
+        let failed_calls = self.metrics.proxy_failed_total.with([]).count();
         Standing { node, ready, health, draining, calls, failed_calls }
     }
 }

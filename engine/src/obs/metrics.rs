@@ -163,9 +163,9 @@ pub struct Metrics {
     /// No labels.
     pub proxy_send_bytes_count: CounterBy<0>,
     /// No labels.
-    pub proxy_ended_count: CounterBy<0>,
+    pub proxy_ended_total: CounterBy<0>,
     /// No labels.
-    pub proxy_failed_count: CounterBy<0>,
+    pub proxy_failed_total: CounterBy<0>,
     /// `query_type`.
     pub proxy_slow_query_count: CounterBy<1>,
     /// `query_type`. Unit: ms.
@@ -273,8 +273,8 @@ impl Metrics {
             proxy_receive_bytes_count: of_node
                 .counter(n::PROXY_RECEIVE_BYTES_COUNT, [n::MSG_TYPE, n::COLLECTION_NAME]),
             proxy_send_bytes_count: of_node.counter(n::PROXY_SEND_BYTES_COUNT, []),
-            proxy_ended_count: of_node.counter(n::PROXY_ENDED_COUNT, []),
-            proxy_failed_count: of_node.counter(n::PROXY_FAILED_COUNT, []),
+            proxy_ended_total: of_node.counter(n::PROXY_ENDED_TOTAL, []),
+            proxy_failed_total: of_node.counter(n::PROXY_FAILED_TOTAL, []),
             proxy_slow_query_count: of_node.counter(n::PROXY_SLOW_QUERY_COUNT, [n::QUERY_TYPE]),
             proxy_sq_wait_result_latency: of_node.ms(n::PROXY_SQ_WAIT_RESULT_LATENCY, [n::QUERY_TYPE]),
 

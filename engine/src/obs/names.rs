@@ -24,9 +24,9 @@ pub const PROXY_SEND_BYTES_COUNT: &str = "milvus_proxy_send_bytes_count";
 /// Searches and queries that took longer than `proxy.slowQuerySpanInSeconds`.
 pub const PROXY_SLOW_QUERY_COUNT: &str = "milvus_proxy_slow_query_count";
 /// Requests that have ended, however.
-pub const PROXY_ENDED_COUNT: &str = "redkite_proxy_ended_count";
+pub const PROXY_ENDED_TOTAL: &str = "redkite_proxy_ended_total";
 /// Requests that failed, and not by their client's doing: what they needed was away, lost or broken.
-pub const PROXY_FAILED_COUNT: &str = "redkite_proxy_failed_count";
+pub const PROXY_FAILED_TOTAL: &str = "redkite_proxy_failed_total";
 /// Time that searches and queries wait for what the nodes have found. Unit: ms.
 pub const PROXY_SQ_WAIT_RESULT_LATENCY: &str = "milvus_proxy_sq_wait_result_latency";
 
